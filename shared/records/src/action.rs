@@ -1,0 +1,403 @@
+//! What the two actions say: the intent, steps and progress, what became of each workload.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::WorkloadKind;
+
+/// What an action will do, in order, said before anything is done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Intent {
+    /// The cluster's label.
+    pub cluster: String,
+    /// When it was said.
+    pub time: Timestamp,
+    /// One sentence.
+    pub message: String,
+    /// The deeds, in order.
+    pub deeds: Vec<Deed>,
+    /// SHA-256 of the deeds: consent to exactly this (`--yes=DIGEST`).
+    pub digest: String,
+}
+
+/// One thing that will be done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deed {
+    /// What is done, such as `restart` or `helm upgrade`.
+    pub verb: String,
+    /// What it is done to, such as `shop/Deployment/web`.
+    pub object: String,
+}
+
+/// A step of a control-plane upgrade.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    /// The cluster's label.
+    pub cluster: String,
+    /// When.
+    pub time: Timestamp,
+    /// One sentence.
+    pub message: String,
+    /// Which step.
+    pub step: StepName,
+    /// How it stands.
+    pub state: StepState,
+    /// Why it failed or was skipped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The command that it runs, secrets taken out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub command: Vec<String>,
+    /// How long it took, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duration_ms: Option<u64>,
+}
+
+/// The steps of a control-plane upgrade, in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StepName {
+    /// The verdict is checked.
+    Gate,
+    /// The lock is taken, and the control plane compared with what the verdict saw.
+    Lock,
+    /// Both charts are rendered.
+    Render,
+    /// No identity value changes unasked.
+    Identity,
+    /// Every rendered object passes a dry run on the server.
+    Preflight,
+    /// What is needed to go back is kept.
+    Backup,
+    /// The custom resource definitions are upgraded.
+    Crds,
+    /// The control plane is upgraded.
+    ControlPlane,
+    /// Its components are watched until they have settled.
+    Watch,
+    /// A dry-run pod shows what the injector gives.
+    Prove,
+    /// What is left to do by hand.
+    Afterwards,
+}
+
+/// How a step stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StepState {
+    /// It begins; written before anything is.
+    Started,
+    /// It is done.
+    Done,
+    /// It failed.
+    Failed,
+    /// It was not needed.
+    Skipped,
+}
+
+/// How far something in flight is. It bears either a workload's identity or a component.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// The cluster's label.
+    pub cluster: String,
+    /// When.
+    pub time: Timestamp,
+    /// One sentence.
+    pub message: String,
+    /// The workload's kind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<WorkloadKind>,
+    /// The namespace of the workload or component.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// The workload's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The workload's uid.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uid: Option<String>,
+    /// The control plane's Deployment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub component: Option<String>,
+    /// Its pods.
+    pub pods: ProgressPods,
+    /// What it waits for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// Pods of something in flight.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProgressPods {
+    /// Asked for.
+    pub wanted: u32,
+    /// Of the newest template.
+    pub updated: u32,
+    /// Ready.
+    pub ready: u32,
+}
+
+/// What became of a workload that was rolled.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rolled {
+    /// The cluster's label.
+    pub cluster: String,
+    /// When.
+    pub time: Timestamp,
+    /// One sentence.
+    pub message: String,
+    /// The workload's kind.
+    pub kind: WorkloadKind,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its uid.
+    pub uid: String,
+    /// How it was rolled.
+    pub strategy: Strategy,
+    /// The proxy versions before.
+    pub from: Vec<String>,
+    /// The proxy version that every new pod was seen with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// Why it was not proven.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Trouble>,
+    /// Its pods.
+    pub pods: RolledPods,
+    /// From the write to the outcome, in milliseconds.
+    pub duration_ms: u64,
+}
+
+/// How a workload was rolled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Strategy {
+    /// By a restart annotation on its pod template.
+    Restart,
+    /// By eviction, pod by pod.
+    Evict,
+}
+
+/// What became of a rolled workload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Every new pod was seen with the target proxy, ready.
+    Proven,
+    /// It went wrong.
+    Failed,
+    /// Something outside holds it up; it may go on by itself.
+    Blocked,
+    /// The run ended before it was decided.
+    Interrupted,
+    /// It was deleted, or replaced by another of its name.
+    Gone,
+    /// Somebody else changed its template meanwhile.
+    Superseded,
+}
+
+/// Why a rolled workload is not proven.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Trouble {
+    /// A new pod has no proxy.
+    NotInjected,
+    /// A new pod has another proxy than the injector gives.
+    StillOld,
+    /// A new pod's proxy does not get ready.
+    ProxyNotReady,
+    /// A new pod keeps crashing.
+    CrashLoop,
+    /// A new pod's image cannot be pulled.
+    ImagePull,
+    /// A new pod's containers cannot be created.
+    CreateContainer,
+    /// A new pod has failed.
+    PodFailed,
+    /// The controller says that its progress deadline has passed.
+    ProgressDeadline,
+    /// The controller cannot create pods.
+    ReplicaFailure,
+    /// No node takes a new pod.
+    Unschedulable,
+    /// A node is not ready.
+    NodeNotReady,
+    /// It was paused meanwhile.
+    Paused,
+    /// The partition of its update strategy keeps pods back.
+    Partition,
+    /// A PodDisruptionBudget does not allow it.
+    Budget,
+    /// It has no pods left to prove it by.
+    NoPods,
+    /// The time for one workload is over.
+    Timeout,
+    /// The API server refused the write.
+    Refused,
+    /// The run was told to stop.
+    Stopped,
+    /// The lock was lost.
+    LockLost,
+}
+
+/// Pods of a rolled workload.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RolledPods {
+    /// Asked for.
+    pub wanted: u32,
+    /// Created by the roll.
+    pub new: u32,
+    /// Seen with the target proxy, ready.
+    pub proven: u32,
+}
+
+/// A workload that was left alone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Skipped {
+    /// The cluster's label.
+    pub cluster: String,
+    /// When.
+    pub time: Timestamp,
+    /// One sentence.
+    pub message: String,
+    /// The workload's kind.
+    pub kind: WorkloadKind,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its uid.
+    pub uid: String,
+    /// Whether somebody should look.
+    pub class: SkipClass,
+    /// Why.
+    pub reason: Obstacle,
+}
+
+/// Whether somebody should look at a skipped workload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SkipClass {
+    /// In the nature of things.
+    Expected,
+    /// Somebody should.
+    Attention,
+}
+
+/// What stands in the way of rolling a workload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Obstacle {
+    /// Every pod is as a new one would be.
+    Current,
+    /// A Job ends by itself.
+    Job,
+    /// The next run of a CronJob is new by itself.
+    CronJob,
+    /// Nothing would bring a bare pod back.
+    BarePod,
+    /// It has no replicas.
+    ScaledToZero,
+    /// It was deleted since the survey.
+    Gone,
+    /// Left out by `--kind`, `-n`, `-l` or `--exclude`.
+    NotSelected,
+    /// A pin holds its proxy; a restart cannot change it.
+    Pinned,
+    /// It is paused.
+    Paused,
+    /// Not all of its pods are ready.
+    Unhealthy,
+    /// None of its pods has a proxy though they should.
+    Unmeshed,
+    /// A new pod would get no proxy.
+    WouldLoseProxy,
+    /// It would go down, and nobody agreed to that.
+    Outage,
+    /// Its pods are replaced only when they are deleted (`OnDelete`).
+    OnDelete,
+    /// Its partition keeps pods back.
+    Partition,
+    /// Its owner is of a kind that these tools do not restart.
+    ForeignOwner,
+    /// Somebody else is rolling it.
+    AlreadyRolling,
+}
+
+// === impl Intent ===
+
+impl Intent {
+    /// The digest of an ordered list of deeds.
+    #[must_use]
+    pub fn digest(deeds: &[Deed]) -> String {
+        let mut hash = Sha256::new();
+        for Deed { verb, object } in deeds {
+            hash.update(verb);
+            hash.update([0]);
+            hash.update(object);
+            hash.update([0]);
+        }
+        hash.finalize()
+            .iter()
+            .take(8)
+            .map(|byte| format!("{byte:02x}"))
+            .collect()
+    }
+}
+
+// === impl Obstacle ===
+
+impl Obstacle {
+    /// Whether somebody should look at a workload skipped for this.
+    #[must_use]
+    pub fn class(self) -> SkipClass {
+        match self {
+            Self::Current
+            | Self::Job
+            | Self::CronJob
+            | Self::BarePod
+            | Self::ScaledToZero
+            | Self::Gone
+            | Self::NotSelected => SkipClass::Expected,
+            Self::Pinned
+            | Self::Paused
+            | Self::Unhealthy
+            | Self::Unmeshed
+            | Self::WouldLoseProxy
+            | Self::Outage
+            | Self::OnDelete
+            | Self::Partition
+            | Self::ForeignOwner
+            | Self::AlreadyRolling => SkipClass::Attention,
+        }
+    }
+
+    /// The rest of a sentence that begins with a workload's name.
+    #[must_use]
+    pub fn sentence(self) -> &'static str {
+        match self {
+            Self::Current => "is as new pods would be",
+            Self::Job => "is a Job and ends by itself",
+            Self::CronJob => "is a CronJob; its next run is new by itself",
+            Self::BarePod => "is a bare pod; nothing would bring it back",
+            Self::ScaledToZero => "has no replicas; new ones get the new proxy",
+            Self::Gone => "was deleted since the survey",
+            Self::NotSelected => "was not selected",
+            Self::Pinned => "has its proxy pinned; a restart cannot change it",
+            Self::Paused => "is paused; resume it first",
+            Self::Unhealthy => "is not healthy; not all of its pods are ready",
+            Self::Unmeshed => "has no proxy at all though injection is on",
+            Self::WouldLoseProxy => "would lose its proxy; injection is off for new pods",
+            Self::Outage => "would go down while it rolls; allow it with --allow-outage",
+            Self::OnDelete => "replaces pods only when they are deleted (OnDelete)",
+            Self::Partition => "keeps pods back by its partition",
+            Self::ForeignOwner => "is owned by a kind that is not restarted here",
+            Self::AlreadyRolling => "is being rolled by somebody else",
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! Errors that name the way out.
+
+use std::fmt;
+
+type Source = Box<dyn std::error::Error + Send + Sync>;
+
+/// An error with a hint: what went wrong, and what to do about it.
+#[derive(Debug)]
+pub struct Explained {
+    what: String,
+    hint: String,
+    source: Option<Source>,
+}
+
+/// Adds a sentence and a hint to an error.
+pub trait Explain<T> {
+    /// Says `what` could not be done and, as a `hint:`, the way out.
+    ///
+    /// # Errors
+    /// The original error, as the source of an [`Explained`].
+    fn explain(self, what: impl Into<String>, hint: impl Into<String>) -> Result<T, Explained>;
+}
+
+impl Explained {
+    /// An error of its own.
+    #[must_use]
+    pub fn new(what: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self {
+            what: what.into(),
+            hint: hint.into(),
+            source: None,
+        }
+    }
+
+    /// The way out.
+    #[must_use]
+    pub fn hint(&self) -> &str {
+        &self.hint
+    }
+}
+
+impl fmt::Display for Explained {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)
+    }
+}
+
+impl std::error::Error for Explained {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
+}
+
+impl<T, E: Into<Source>> Explain<T> for Result<T, E> {
+    fn explain(self, what: impl Into<String>, hint: impl Into<String>) -> Result<T, Explained> {
+        self.map_err(|error| Explained {
+            what: what.into(),
+            hint: hint.into(),
+            source: Some(error.into()),
+        })
+    }
+}

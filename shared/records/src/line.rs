@@ -1,0 +1,289 @@
+//! Raw lines: read, probed, parsed and spliced without re-spelling a byte.
+
+use std::borrow::Cow;
+use std::io::{self, BufRead, Read as _, Write};
+
+use serde::{Deserialize, Serialize};
+
+use crate::StreamError;
+
+/// The longest line, in bytes without its newline.
+pub const LONGEST: usize = 16 * 1024 * 1024;
+
+const BOM: &[u8] = "\u{feff}".as_bytes();
+
+/// Reads lines into one buffer. Blank lines are skipped; a byte order mark at the start and a
+/// carriage return at a line's end are forgiven.
+#[derive(Debug)]
+pub struct Lines<R> {
+    input: R,
+    buffer: Vec<u8>,
+    number: u64,
+}
+
+/// One line as it stands in the input, without its newline.
+#[derive(Clone, Copy, Debug)]
+pub struct RawLine<'a> {
+    /// Its bytes, valid UTF-8.
+    pub text: &'a str,
+    /// Its number, from 1.
+    pub number: u64,
+}
+
+#[derive(Deserialize)]
+struct Probe<'a> {
+    #[serde(rename = "type", borrow)]
+    kind: Cow<'a, str>,
+}
+
+// === impl Lines ===
+
+impl<R: BufRead> Lines<R> {
+    /// Reads from `input`.
+    pub fn new(input: R) -> Self {
+        Self {
+            input,
+            buffer: Vec::new(),
+            number: 0,
+        }
+    }
+
+    /// The next line that is not blank; none at the end of the input.
+    ///
+    /// # Errors
+    /// The input cannot be read, or a line is too long or not UTF-8.
+    pub fn next_line(&mut self) -> Result<Option<RawLine<'_>>, StreamError> {
+        let range = loop {
+            self.buffer.clear();
+            self.number += 1;
+            let most = LONGEST as u64 + 2;
+            let read = self
+                .input
+                .by_ref()
+                .take(most)
+                .read_until(b'\n', &mut self.buffer);
+            if read.map_err(StreamError::Io)? == 0 {
+                return Ok(None);
+            }
+            let start = self.bom();
+            let text = self.buffer[start..].trim_ascii();
+            if text.len() > LONGEST {
+                return Err(StreamError::TooLong { line: self.number });
+            }
+            if !text.is_empty() {
+                let start = self.buffer.len() - self.buffer[start..].trim_ascii_start().len();
+                break start..start + text.len();
+            }
+        };
+        let text = std::str::from_utf8(&self.buffer[range])
+            .map_err(|_| StreamError::NotUtf8 { line: self.number })?;
+        Ok(Some(RawLine {
+            text,
+            number: self.number,
+        }))
+    }
+
+    fn bom(&self) -> usize {
+        if self.number == 1 && self.buffer.starts_with(BOM) {
+            BOM.len()
+        } else {
+            0
+        }
+    }
+}
+
+// === impl RawLine ===
+
+impl<'a> RawLine<'a> {
+    /// The value of the line's `type` field, wherever it stands.
+    ///
+    /// # Errors
+    /// The line is no JSON object with a `type`.
+    pub fn kind(&self) -> Result<Cow<'a, str>, StreamError> {
+        match serde_json::from_str::<Probe<'a>>(self.text) {
+            Ok(probe) => Ok(probe.kind),
+            Err(error) => Err(self.malformed(&error)),
+        }
+    }
+
+    /// The line as a record's fields.
+    ///
+    /// # Errors
+    /// A field is missing or wrong; the error names the line, the type and the field.
+    pub fn parse<T: Deserialize<'a>>(&self) -> Result<T, StreamError> {
+        match serde_json::from_str(self.text) {
+            Ok(record) => Ok(record),
+            Err(_) => Err(self.wrong_field::<T>()),
+        }
+    }
+
+    /// Writes the line with one more field before its last brace.
+    ///
+    /// # Errors
+    /// The output cannot be written.
+    pub fn splice(
+        &self,
+        field: &str,
+        value: &impl Serialize,
+        mut out: impl Write,
+    ) -> io::Result<()> {
+        let brace = self.text.rfind('}').unwrap_or(self.text.len());
+        write!(out, "{},\"{field}\":", &self.text[..brace])?;
+        serde_json::to_writer(&mut out, value)?;
+        out.write_all(b"}\n")
+    }
+
+    // Parsed a second time only to learn where it went wrong.
+    fn wrong_field<T: Deserialize<'a>>(&self) -> StreamError {
+        let mut json = serde_json::Deserializer::from_str(self.text);
+        let kind = self.kind().unwrap_or(Cow::Borrowed("?")).into_owned();
+        match serde_path_to_error::deserialize::<_, T>(&mut json) {
+            Ok(_) => StreamError::malformed(self.number, "more than one JSON value on the line"),
+            Err(error) => StreamError::WrongField {
+                line: self.number,
+                kind,
+                field: error.path().to_string(),
+                cause: without_position(&error.into_inner()),
+            },
+        }
+    }
+
+    fn malformed(&self, error: &serde_json::Error) -> StreamError {
+        let line = self.number;
+        if !self.text.starts_with(['{', '[', '"']) {
+            return StreamError::NotJson {
+                line,
+                start: self.text.chars().take(24).collect(),
+            };
+        }
+        if error.is_eof() && matches!(self.text, "{" | "[") {
+            return StreamError::Pretty { line };
+        }
+        StreamError::malformed(line, &without_position(error))
+    }
+}
+
+// A line's own number is what helps; serde_json counts lines within the line.
+fn without_position(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    match text.rfind(" at line ") {
+        Some(at) if error.column() > 0 => format!("{}, column {}", &text[..at], error.column()),
+        _ => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(input: &[u8]) -> Vec<Result<(u64, String), String>> {
+        let mut lines = Lines::new(input);
+        let mut seen = Vec::new();
+        loop {
+            match lines.next_line() {
+                Ok(Some(line)) => seen.push(Ok((line.number, line.text.to_owned()))),
+                Ok(None) => return seen,
+                Err(error) => {
+                    seen.push(Err(error.to_string()));
+                    return seen;
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_bom_carriage_returns_and_blank_lines_are_forgiven() {
+        let seen = lines("\u{feff}{\"a\":1}\r\n\n  \n{\"b\":2}".as_bytes());
+        assert_eq!(
+            seen,
+            [Ok((1, "{\"a\":1}".into())), Ok((4, "{\"b\":2}".into()))]
+        );
+    }
+
+    #[test]
+    fn a_line_over_the_limit_is_refused_and_one_at_the_limit_is_not() {
+        let at = format!("\"{}\"\n", "x".repeat(LONGEST - 2));
+        assert_eq!(lines(at.as_bytes()).len(), 1);
+        let over = format!("\"{}\"\n", "x".repeat(LONGEST - 1));
+        assert!(
+            lines(over.as_bytes())[0]
+                .as_ref()
+                .unwrap_err()
+                .contains("line 1")
+        );
+    }
+
+    #[test]
+    fn bytes_that_are_not_utf8_are_refused_by_line() {
+        assert!(
+            lines(b"{}\n{\"a\":\"\xff\"}\n")[1]
+                .as_ref()
+                .unwrap_err()
+                .contains("line 2")
+        );
+    }
+
+    #[test]
+    fn a_type_is_found_wherever_it_stands_and_however_it_is_escaped() {
+        for text in [
+            r#"{"type":"workload","x":1}"#,
+            r#"{"x":{"type":"no"},"type":"workload"}"#,
+            r#"{ "x" : [1] , "type" : "\u0077orkload" }"#,
+        ] {
+            assert_eq!(
+                RawLine { text, number: 1 }.kind().unwrap(),
+                "workload",
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn splicing_keeps_every_other_byte() {
+        let text = r#"{"type":"x","n":1.0e2,"s":"\u00e4", "o":{"a":1}}  "#.trim();
+        let mut out = Vec::new();
+        RawLine { text, number: 1 }
+            .splice("skew", &1, &mut out)
+            .unwrap();
+        let expected = format!("{},\"skew\":1}}\n", &text[..text.len() - 1]);
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
+
+    #[test]
+    fn errors_name_the_line_the_type_and_the_field() {
+        let text = r#"{"type":"end","tool":"mesh-survey","outcome":"fine","exit":0,"totals":{}}"#;
+        let error = RawLine { text, number: 7 }
+            .parse::<crate::End>()
+            .unwrap_err()
+            .to_string();
+        for part in ["line 7", "end", "outcome", "fine"] {
+            assert!(error.contains(part), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_ndjson_is_told_apart() {
+        let kind = |text| RawLine { text, number: 1 }.kind().unwrap_err();
+        assert!(matches!(
+            kind("NAMESPACE  KIND"),
+            StreamError::NotJson { .. }
+        ));
+        assert!(matches!(kind("{"), StreamError::Pretty { .. }));
+        assert!(matches!(
+            kind("{\"type\":\"a\""),
+            StreamError::Malformed { .. }
+        ));
+        assert!(matches!(
+            kind("{\"type\":\"a\"} {}"),
+            StreamError::Malformed { .. }
+        ));
+        assert!(matches!(
+            kind("{\"kind\":\"a\"}"),
+            StreamError::Malformed { .. }
+        ));
+        assert!(matches!(
+            kind(&"[".repeat(4096)),
+            StreamError::Malformed { .. }
+        ));
+    }
+}

@@ -1,0 +1,651 @@
+//! Reads a stream and holds it to its brackets, so that a stream that was cut, doubled or mixed up
+//! never passes for a whole one.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::io::{self, BufRead};
+
+use serde::Deserialize;
+
+use crate::{End, EndOutcome, Lines, RawLine, RecordType, SCHEMA, Scope, Stream, Tool, Totals};
+
+/// Reads the lines of a stream in order, each with what it is.
+///
+/// Does *not* judge whether a survey is full: a narrowed or thinned one is told by [`Closed`].
+#[derive(Debug)]
+pub struct Reader<R> {
+    lines: Lines<R>,
+    brackets: Brackets,
+}
+
+/// Which stream a tool takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expect {
+    /// Surveys, one or more: for `mesh-skewcheck`.
+    Surveys,
+    /// One judged stream: for the actions.
+    Judged,
+}
+
+/// A line and what it is.
+#[derive(Debug)]
+pub struct Item<'a> {
+    /// The line, byte for byte.
+    pub line: RawLine<'a>,
+    /// What it is.
+    pub what: What,
+}
+
+/// What a line is.
+#[derive(Debug)]
+pub enum What {
+    /// A bracket opens.
+    Open(Box<Stream>),
+    /// A bracket closes, complete.
+    Close(Box<Closed>),
+    /// Any other record, foreign ones included.
+    Record(RecordType),
+}
+
+/// A bracket that was closed and complete.
+#[derive(Clone, Debug)]
+pub struct Closed {
+    /// How it began.
+    pub stream: Stream,
+    /// How it ended.
+    pub end: End,
+    /// Fewer records than its totals: somebody selected.
+    pub thinned: bool,
+}
+
+/// Why a stream cannot be used. Every one of them is exit code 2.
+#[derive(Debug, thiserror::Error)]
+pub enum StreamError {
+    /// The input cannot be read.
+    #[error("cannot read the records: {0}")]
+    Io(#[source] io::Error),
+    /// There is nothing at all, or nothing of this contract.
+    #[error("there is no stream in the input")]
+    Empty,
+    /// A line over [`crate::line::LONGEST`].
+    #[error("line {line}: longer than 16 MiB")]
+    TooLong {
+        /// Its number.
+        line: u64,
+    },
+    /// A line that is not UTF-8.
+    #[error("line {line}: not UTF-8")]
+    NotUtf8 {
+        /// Its number.
+        line: u64,
+    },
+    /// Text that is no JSON.
+    #[error("line {line}: not a JSON record: `{}`", start.escape_debug())]
+    NotJson {
+        /// Its number.
+        line: u64,
+        /// How it begins.
+        start: String,
+    },
+    /// JSON spread over several lines.
+    #[error("line {line}: the records are spread over several lines")]
+    Pretty {
+        /// The number of the first.
+        line: u64,
+    },
+    /// No record of this contract.
+    #[error("line {line}: {cause}")]
+    Malformed {
+        /// Its number.
+        line: u64,
+        /// What is wrong with it.
+        cause: String,
+    },
+    /// A record with a field that is missing or wrong.
+    #[error("line {line}: {kind}: {field}: {cause}")]
+    WrongField {
+        /// Its number.
+        line: u64,
+        /// Its type.
+        kind: String,
+        /// The path of the field.
+        field: String,
+        /// What is wrong with it.
+        cause: String,
+    },
+    /// A schema that this version does not read.
+    #[error("line {line}: schema `{schema}` is not `{SCHEMA}`")]
+    Schema {
+        /// Its number.
+        line: u64,
+        /// What it says.
+        schema: String,
+    },
+    /// The input ends inside a bracket.
+    #[error("the stream of {tool}{} is cut off after line {line}", on(cluster.as_deref()))]
+    Cut {
+        /// Whose stream.
+        tool: Tool,
+        /// Of which cluster.
+        cluster: Option<String>,
+        /// The last line there is.
+        line: u64,
+    },
+    /// A bracket that its writer did not complete.
+    #[error("line {line}: {tool}{} did not complete: {outcome}{}", on(cluster.as_deref()), because(reason.as_deref()))]
+    NotComplete {
+        /// The `end`'s number.
+        line: u64,
+        /// Who did not complete.
+        tool: Tool,
+        /// On which cluster.
+        cluster: Option<String>,
+        /// How it ended.
+        outcome: &'static str,
+        /// Why.
+        reason: Option<String>,
+    },
+    /// The stream has been judged already.
+    #[error("line {line}: this stream has been judged already")]
+    JudgedAlready {
+        /// The line that shows it.
+        line: u64,
+    },
+    /// The stream has not been judged.
+    #[error("line {line}: this is a survey that nobody has judged")]
+    NotJudged {
+        /// The line that shows it.
+        line: u64,
+    },
+    /// More than one judged stream.
+    #[error("line {line}: a second judged stream")]
+    SecondVerdictStream {
+        /// Where it begins.
+        line: u64,
+    },
+    /// Two surveys of one control plane.
+    #[error(
+        "line {line}: a second survey of the control plane in `{namespace}` of cluster `{cluster}`"
+    )]
+    SurveyedTwice {
+        /// Where the second is.
+        line: u64,
+        /// The cluster's label.
+        cluster: String,
+        /// The control plane's namespace.
+        namespace: String,
+    },
+    /// A survey that never ends.
+    #[error("line {line}: a survey that goes on watching never ends and cannot be judged")]
+    Watching {
+        /// Its first line.
+        line: u64,
+    },
+}
+
+#[derive(Debug)]
+struct Brackets {
+    expect: Expect,
+    open: Vec<Open>,
+    opened: bool,
+    judged: bool,
+    seen: BTreeSet<(String, String)>,
+    last: u64,
+}
+
+#[derive(Debug)]
+struct Open {
+    stream: Stream,
+    counts: Totals,
+}
+
+#[derive(Deserialize)]
+struct ControlPlaneName {
+    cluster: String,
+    namespace: String,
+}
+
+// === impl Reader ===
+
+impl<R: BufRead> Reader<R> {
+    /// Reads from `input`, which is to be what `expect` says.
+    pub fn new(input: R, expect: Expect) -> Self {
+        let brackets = Brackets {
+            expect,
+            open: Vec::new(),
+            judged: false,
+            seen: BTreeSet::new(),
+            last: 0,
+        };
+        Self {
+            lines: Lines::new(input),
+            brackets,
+        }
+    }
+
+    /// The next line; none when the input ends where it may end.
+    ///
+    /// # Errors
+    /// The stream is not what it should be; nothing after that is to be trusted, nor before it.
+    pub fn next_item(&mut self) -> Result<Option<Item<'_>>, StreamError> {
+        let Self { lines, brackets } = self;
+        let Some(line) = lines.next_line()? else {
+            return brackets.finish().map(|()| None);
+        };
+        let what = brackets.take(line)?;
+        Ok(Some(Item { line, what }))
+    }
+}
+
+// === impl Closed ===
+
+impl Closed {
+    /// Whether all of the cluster was surveyed and all that was surveyed is here.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        !self.thinned && self.stream.scope.as_ref().is_some_and(Scope::is_whole)
+    }
+}
+
+// === impl Brackets ===
+
+impl Brackets {
+    fn take(&mut self, line: RawLine<'_>) -> Result<What, StreamError> {
+        self.last = line.number;
+        let name = line.kind()?;
+        let kind = RecordType::named(&name);
+        match kind {
+            RecordType::Stream => self.open(line),
+            RecordType::End => self.close(line),
+            RecordType::Foreign => {
+                if let Some(open) = self.open.last_mut() {
+                    *open.counts.entry(name.into_owned()).or_default() += 1;
+                }
+                Ok(What::Record(kind))
+            }
+            RecordType::ControlPlane => {
+                self.count(line, kind)?;
+                self.once(line)?;
+                Ok(What::Record(kind))
+            }
+            RecordType::Extension
+            | RecordType::Workload
+            | RecordType::Proxy
+            | RecordType::Anomaly
+            | RecordType::Unseen
+            | RecordType::Finding
+            | RecordType::Plan
+            | RecordType::Verdict
+            | RecordType::Intent
+            | RecordType::Step
+            | RecordType::Progress
+            | RecordType::Rolled
+            | RecordType::Skipped => {
+                self.count(line, kind)?;
+                Ok(What::Record(kind))
+            }
+        }
+    }
+
+    fn open(&mut self, line: RawLine<'_>) -> Result<What, StreamError> {
+        let number = line.number;
+        let stream: Stream = line.parse()?;
+        if stream.schema != SCHEMA {
+            return Err(StreamError::Schema {
+                line: number,
+                schema: stream.schema,
+            });
+        }
+        match (
+            stream.tool,
+            self.expect,
+            self.open.last().map(|open| open.stream.tool),
+        ) {
+            (Tool::MeshSkewcheck, Expect::Surveys, _) => {
+                return Err(StreamError::JudgedAlready { line: number });
+            }
+            (Tool::MeshSurvey, Expect::Judged, None) => {
+                return Err(StreamError::NotJudged { line: number });
+            }
+            (Tool::MeshSkewcheck, Expect::Judged, None) if self.judged => {
+                return Err(StreamError::SecondVerdictStream { line: number });
+            }
+            (Tool::MeshSkewcheck, Expect::Judged, None)
+            | (Tool::MeshSurvey, Expect::Surveys, None)
+            | (Tool::MeshSurvey, Expect::Judged, Some(Tool::MeshSkewcheck)) => {}
+            (tool, Expect::Surveys | Expect::Judged, inside) => {
+                let place =
+                    inside.map_or("here".to_owned(), |tool| format!("inside that of {tool}"));
+                let cause = format!("a stream of {tool} has no place {place}");
+                return Err(StreamError::malformed(number, &cause));
+            }
+        }
+        if stream
+            .scope
+            .as_ref()
+            .is_some_and(|scope| scope.watch == Some(true))
+        {
+            return Err(StreamError::Watching { line: number });
+        }
+        self.opened = true;
+        self.judged |= stream.tool == Tool::MeshSkewcheck;
+        self.open.push(Open {
+            stream: stream.clone(),
+            counts: Totals::new(),
+        });
+        Ok(What::Open(Box::new(stream)))
+    }
+
+    fn close(&mut self, line: RawLine<'_>) -> Result<What, StreamError> {
+        let number = line.number;
+        let end: End = line.parse()?;
+        let Some(Open { stream, counts }) = self.open.pop() else {
+            return Err(StreamError::malformed(
+                number,
+                "an `end` without its `stream`",
+            ));
+        };
+        if stream.tool != end.tool {
+            let cause = format!(
+                "an `end` of {} closes the stream of {}",
+                end.tool, stream.tool
+            );
+            return Err(StreamError::malformed(number, &cause));
+        }
+        if end.outcome != EndOutcome::Complete {
+            return Err(StreamError::NotComplete {
+                line: number,
+                tool: end.tool,
+                cluster: end.cluster.or(stream.cluster),
+                outcome: end.outcome.as_str(),
+                reason: end.reason,
+            });
+        }
+        let thinned = compare(&counts, &end.totals).map_err(|(kind, count, total)| {
+            let cause = format!(
+                "{count} `{kind}` records, but {} wrote only {total}",
+                stream.tool
+            );
+            StreamError::malformed(number, &cause)
+        })?;
+        Ok(What::Close(Box::new(Closed {
+            stream,
+            end,
+            thinned,
+        })))
+    }
+
+    fn count(&mut self, line: RawLine<'_>, kind: RecordType) -> Result<(), StreamError> {
+        let name = kind.as_str();
+        let Some(open) = self.open.last_mut() else {
+            let cause = format!("a `{name}` record outside any stream");
+            return Err(StreamError::malformed(line.number, &cause));
+        };
+        if kind.writer() != Some(open.stream.tool) {
+            let cause = format!("a `{name}` record in the stream of {}", open.stream.tool);
+            return Err(StreamError::malformed(line.number, &cause));
+        }
+        match open.counts.get_mut(name) {
+            Some(count) => *count += 1,
+            None => {
+                open.counts.insert(name.to_owned(), 1);
+            }
+        }
+        Ok(())
+    }
+
+    fn once(&mut self, line: RawLine<'_>) -> Result<(), StreamError> {
+        let ControlPlaneName { cluster, namespace } = line.parse()?;
+        let uid = self
+            .open
+            .last()
+            .and_then(|open| open.stream.cluster_uid.clone());
+        let identity = uid.unwrap_or_else(|| cluster.clone());
+        if self.seen.insert((identity, namespace.clone())) {
+            return Ok(());
+        }
+        Err(StreamError::SurveyedTwice {
+            line: line.number,
+            cluster,
+            namespace,
+        })
+    }
+
+    fn finish(&mut self) -> Result<(), StreamError> {
+        if let Some(Open { stream, counts: _ }) = self.open.pop() {
+            let Stream { tool, cluster, .. } = stream;
+            return Err(StreamError::Cut {
+                tool,
+                cluster,
+                line: self.last,
+            });
+        }
+        if self.last == 0 {
+            Err(StreamError::Empty)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+// Whether records were taken out; an error names a type of which there are too many.
+fn compare(counts: &Totals, totals: &Totals) -> Result<bool, (String, u64, u64)> {
+    for (kind, &count) in counts {
+        let known = RecordType::named(kind) != RecordType::Foreign;
+        let total = totals.get(kind).copied();
+        match total {
+            Some(total) if count > total => return Err((kind.clone(), count, total)),
+            None if known => return Err((kind.clone(), count, 0)),
+            Some(_) | None => {}
+        }
+    }
+    Ok(totals
+        .iter()
+        .any(|(kind, &total)| counts.get(kind).copied().unwrap_or(0) < total))
+}
+
+// === impl StreamError ===
+
+impl StreamError {
+    pub(crate) fn malformed(line: u64, cause: &str) -> Self {
+        Self::Malformed {
+            line,
+            cause: cause.to_owned(),
+        }
+    }
+
+    /// The way out.
+    #[must_use]
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::Io(_) => "run the whole pipeline again",
+            Self::Empty => "did the program before the pipe fail? its error is on stderr",
+            Self::NotJson { .. } => {
+                "is it a table? leave out `-o table`, or say `-o ndjson`, in front of a pipe"
+            }
+            Self::Pretty { .. } => "use `jq -c`, so that each record keeps its line",
+            Self::TooLong { .. } | Self::NotUtf8 { .. } | Self::Malformed { .. } => {
+                "only the mesh tools and filters that select whole lines may stand in the pipe"
+            }
+            Self::WrongField { .. } => "was a record edited, or do the tools' versions differ?",
+            Self::Schema { .. } => "use tools of one version on both sides of the pipe",
+            Self::Cut { .. } => "the program before the pipe was ended; run the pipeline again",
+            Self::NotComplete { .. } => "mend what it says and run the pipeline again",
+            Self::JudgedAlready { .. } => "give mesh-skewcheck the survey itself",
+            Self::NotJudged { .. } => "mesh-survey | mesh-skewcheck … | this tool",
+            Self::SecondVerdictStream { .. } => "act on one verdict at a time",
+            Self::SurveyedTwice { .. } => "survey each cluster once; does a label stand twice?",
+            Self::Watching { .. } => "leave out `--watch` in front of a pipe",
+        }
+    }
+}
+
+fn on(cluster: Option<&str>) -> impl fmt::Display {
+    cluster
+        .map(|cluster| format!(" on `{}`", cluster.escape_debug()))
+        .unwrap_or_default()
+}
+
+fn because(reason: Option<&str>) -> impl fmt::Display {
+    reason
+        .map(|reason| format!(": {reason}"))
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SURVEY: &str = concat!(
+        r#"{"type":"stream","schema":"mesh/1","tool":"mesh-survey","version":"0","cluster":"a","cluster_uid":"u","scope":{}}"#,
+        "\n",
+        r#"{"type":"control_plane","cluster":"a","namespace":"linkerd"}"#,
+        "\n",
+        r#"{"type":"workload","cluster":"a","n":1}"#,
+        "\n",
+        r#"{"type":"workload","cluster":"a","n":2}"#,
+        "\n",
+        r#"{"type":"end","tool":"mesh-survey","cluster":"a","outcome":"complete","exit":0,"totals":{"control_plane":1,"workload":2}}"#,
+        "\n",
+    );
+    const OPEN: &str = "{\"type\":\"stream\",\"schema\":\"mesh/1\",\"tool\":\"mesh-skewcheck\",\"version\":\"0\"}\n";
+    const CLOSE: &str = "{\"type\":\"end\",\"tool\":\"mesh-skewcheck\",\"outcome\":\"complete\",\"exit\":0,\"totals\":{}}\n";
+
+    fn read(input: &str, expect: Expect) -> Result<Vec<bool>, StreamError> {
+        let mut reader = Reader::new(input.as_bytes(), expect);
+        let mut full = Vec::new();
+        while let Some(item) = reader.next_item()? {
+            if let What::Close(closed) = item.what {
+                full.push(closed.is_full());
+            }
+        }
+        Ok(full)
+    }
+
+    fn judged(survey: &str) -> String {
+        format!("{OPEN}{survey}{CLOSE}")
+    }
+
+    #[test]
+    fn a_whole_survey_is_full_bare_and_judged() {
+        assert_eq!(read(SURVEY, Expect::Surveys).unwrap(), [true]);
+        assert_eq!(read(&judged(SURVEY), Expect::Judged).unwrap()[0], true);
+    }
+
+    #[test]
+    fn every_proper_prefix_is_refused() {
+        let whole = judged(SURVEY);
+        for cut in 0..whole.len() - 1 {
+            assert!(read(&whole[..cut], Expect::Judged).is_err(), "cut at {cut}");
+        }
+        for cut in 0..SURVEY.len() - 1 {
+            assert!(
+                read(&SURVEY[..cut], Expect::Surveys).is_err(),
+                "cut at {cut}"
+            );
+        }
+        assert!(read(whole.trim_end(), Expect::Judged).is_ok());
+    }
+
+    #[test]
+    fn a_line_taken_out_thins_and_never_cuts() {
+        let without: String = SURVEY
+            .split_inclusive('\n')
+            .filter(|line| !line.contains("\"n\":1"))
+            .collect();
+        assert_eq!(read(&without, Expect::Surveys).unwrap(), [false]);
+    }
+
+    #[test]
+    fn a_line_too_many_is_refused() {
+        let twice: String = SURVEY
+            .split_inclusive('\n')
+            .flat_map(|line| {
+                if line.contains("\"n\":1") {
+                    vec![line, line]
+                } else {
+                    vec![line]
+                }
+            })
+            .collect();
+        assert!(matches!(
+            read(&twice, Expect::Surveys),
+            Err(StreamError::Malformed { .. })
+        ));
+    }
+
+    #[test]
+    fn a_foreign_type_passes_anywhere() {
+        let foreign = "{\"type\":\"remark\",\"text\":\"x\"}\n";
+        let mixed: String = SURVEY
+            .split_inclusive('\n')
+            .flat_map(|line| [foreign, line, foreign])
+            .collect();
+        assert_eq!(read(&mixed, Expect::Surveys).unwrap(), [true]);
+    }
+
+    #[test]
+    fn a_narrowed_survey_or_one_of_unknown_scope_is_not_full() {
+        let scoped = SURVEY.replace("\"scope\":{}", "\"scope\":{\"namespaces\":[\"shop\"]}");
+        assert_eq!(read(&scoped, Expect::Surveys).unwrap(), [false]);
+        let unknown = SURVEY.replace(",\"scope\":{}", "");
+        assert_eq!(read(&unknown, Expect::Surveys).unwrap(), [false]);
+    }
+
+    #[test]
+    fn each_mix_up_has_an_answer_of_its_own() {
+        let twice = format!("{SURVEY}{SURVEY}");
+        let other = SURVEY.replace("\"u\"", "\"v\"");
+        let failed = SURVEY.replace("complete", "failed");
+        let watching = SURVEY.replace("\"scope\":{}", "\"scope\":{\"watch\":true}");
+        let newer = SURVEY.replace("mesh/1", "mesh/2");
+        let outside = format!("{SURVEY}{{\"type\":\"workload\"}}\n");
+        let stray = format!("{OPEN}{{\"type\":\"workload\"}}\n{CLOSE}");
+        let two = format!("{0}{0}", judged(SURVEY));
+        assert!(read(&format!("{SURVEY}{other}"), Expect::Surveys).is_ok());
+        let table: [(&str, Expect, fn(&StreamError) -> bool); 11] = [
+            (&twice, Expect::Surveys, |e| {
+                matches!(e, StreamError::SurveyedTwice { .. })
+            }),
+            (&judged(&twice), Expect::Judged, |e| {
+                matches!(e, StreamError::SurveyedTwice { .. })
+            }),
+            (&failed, Expect::Surveys, |e| {
+                matches!(e, StreamError::NotComplete { .. })
+            }),
+            (&judged(&failed), Expect::Judged, |e| {
+                matches!(e, StreamError::NotComplete { .. })
+            }),
+            (&watching, Expect::Surveys, |e| {
+                matches!(e, StreamError::Watching { .. })
+            }),
+            (&newer, Expect::Surveys, |e| {
+                matches!(e, StreamError::Schema { .. })
+            }),
+            (&outside, Expect::Surveys, |e| {
+                matches!(e, StreamError::Malformed { .. })
+            }),
+            (&stray, Expect::Judged, |e| {
+                matches!(e, StreamError::Malformed { .. })
+            }),
+            (&judged(SURVEY), Expect::Surveys, |e| {
+                matches!(e, StreamError::JudgedAlready { .. })
+            }),
+            (SURVEY, Expect::Judged, |e| {
+                matches!(e, StreamError::NotJudged { .. })
+            }),
+            (&two, Expect::Judged, |e| {
+                matches!(e, StreamError::SecondVerdictStream { .. })
+            }),
+        ];
+        for (number, (input, expect, right)) in table.into_iter().enumerate() {
+            let error = read(input, expect).unwrap_err();
+            assert!(right(&error), "row {number}: {error}");
+        }
+        assert!(matches!(read("", Expect::Surveys), Err(StreamError::Empty)));
+        assert!(matches!(
+            read("\n\n", Expect::Judged),
+            Err(StreamError::Empty)
+        ));
+    }
+}

@@ -1,0 +1,366 @@
+//! The record enum, and the two records that every tool writes: `stream` and `end`.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Anomaly, ControlPlane, Extension, Finding, Intent, Plan, Progress, Proxy, Rolled, Skipped,
+    Step, Unseen, Verdict, Workload,
+};
+
+/// How many records of each type a tool wrote itself, brackets not counted.
+pub type Totals = BTreeMap<String, u64>;
+
+/// One line of a stream, typed. For writers and unhurried readers; a filter works on raw lines.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Record {
+    /// Opens a tool's bracket.
+    Stream(Box<Stream>),
+    /// A control plane; before its workloads.
+    ControlPlane(Box<ControlPlane>),
+    /// An extension such as viz.
+    Extension(Extension),
+    /// An owner of meshed pods, or of pods that should be meshed.
+    Workload(Box<Workload>),
+    /// One proxy (`mesh-survey --pods`).
+    Proxy(Box<Proxy>),
+    /// Something odd that no rule of its own describes.
+    Anomaly(Anomaly),
+    /// Something that could not be looked at.
+    Unseen(Unseen),
+    /// A rule's answer.
+    Finding(Box<Finding>),
+    /// The path to the target.
+    Plan(Plan),
+    /// The answer to the question, one per cluster and control plane.
+    Verdict(Box<Verdict>),
+    /// What an action will do, in order.
+    Intent(Intent),
+    /// A step of a control-plane upgrade.
+    Step(Box<Step>),
+    /// How far something in flight is; also announces each write before it happens.
+    Progress(Box<Progress>),
+    /// What became of a workload that was rolled.
+    Rolled(Box<Rolled>),
+    /// A workload that was left alone, and why.
+    Skipped(Box<Skipped>),
+    /// Closes a tool's bracket.
+    End(Box<End>),
+}
+
+/// The types that this schema knows. Anything else is foreign and passes a filter untouched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[expect(missing_docs, reason = "the variants of `Record`, documented there")]
+pub enum RecordType {
+    Stream,
+    ControlPlane,
+    Extension,
+    Workload,
+    Proxy,
+    Anomaly,
+    Unseen,
+    Finding,
+    Plan,
+    Verdict,
+    Intent,
+    Step,
+    Progress,
+    Rolled,
+    Skipped,
+    End,
+    Foreign,
+}
+
+/// Opens a bracket. A filter's own bears nothing but schema, tool and version, so that the same
+/// input gives the same output.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Stream {
+    /// [`crate::SCHEMA`].
+    pub schema: String,
+    /// Who writes.
+    pub tool: Tool,
+    /// The tool's version.
+    pub version: String,
+    /// A label for people: the context's name, `in-cluster`, or what was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<String>,
+    /// Identifies this run of the tool.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<String>,
+    /// The API server's time when the run began; a dump has it only from `--taken-at`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time: Option<Timestamp>,
+    /// The cluster's identity: the uid of its `kube-system` namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster_uid: Option<String>,
+    /// Where the facts come from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<Source>,
+    /// Whether the lists were quorum reads.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub consistency: Option<Consistency>,
+    /// What was looked at. A whole survey bears an empty scope; a missing one is not known to be whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<Scope>,
+    /// Who acts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<By>,
+    /// The command line of an action, secrets taken out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub argv: Vec<String>,
+}
+
+/// The four tools.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Tool {
+    /// Looks.
+    MeshSurvey,
+    /// Judges.
+    MeshSkewcheck,
+    /// Upgrades the control plane.
+    MeshCpUpgrade,
+    /// Rolls workloads.
+    MeshRoll,
+}
+
+/// Where a survey's facts come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    /// A running API server.
+    Server,
+    /// A dump: for looking, never for acting.
+    Dump,
+}
+
+/// How current a survey's lists are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Consistency {
+    /// Quorum reads.
+    Current,
+    /// Served from the API server's watch cache, possibly seconds old.
+    Cached,
+}
+
+/// What narrows a survey. Empty means the whole cluster.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scope {
+    /// Only these namespaces.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub namespaces: Vec<String>,
+    /// Only what this label selector matches.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selector: Option<String>,
+    /// Kinds that a dump lacks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<String>,
+    /// The survey goes on for ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watch: Option<bool>,
+}
+
+/// Who runs an action.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct By {
+    /// The user as the API server sees it.
+    pub user: String,
+    /// Its groups.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<String>,
+    /// The machine it runs on.
+    pub host: String,
+}
+
+/// Closes a bracket, on every way out.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct End {
+    /// Who wrote the bracket.
+    pub tool: Tool,
+    /// The label of [`Stream::cluster`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<String>,
+    /// Whether the tool did what it was asked to do.
+    pub outcome: EndOutcome,
+    /// The process's exit code.
+    pub exit: u8,
+    /// How many records of each type were written by this tool.
+    pub totals: Totals,
+    /// Optional permissions that were missing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub blind: Vec<String>,
+    /// Why it did not complete.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The command to go on with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+/// How a tool's run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EndOutcome {
+    /// All that was asked was done, whatever the answer.
+    Complete,
+    /// It stopped in good order before the end.
+    Stopped,
+    /// It could not be done.
+    Failed,
+}
+
+// === impl Record ===
+
+impl Record {
+    /// The record's type.
+    #[must_use]
+    pub fn kind(&self) -> RecordType {
+        match self {
+            Self::Stream(_) => RecordType::Stream,
+            Self::ControlPlane(_) => RecordType::ControlPlane,
+            Self::Extension(_) => RecordType::Extension,
+            Self::Workload(_) => RecordType::Workload,
+            Self::Proxy(_) => RecordType::Proxy,
+            Self::Anomaly(_) => RecordType::Anomaly,
+            Self::Unseen(_) => RecordType::Unseen,
+            Self::Finding(_) => RecordType::Finding,
+            Self::Plan(_) => RecordType::Plan,
+            Self::Verdict(_) => RecordType::Verdict,
+            Self::Intent(_) => RecordType::Intent,
+            Self::Step(_) => RecordType::Step,
+            Self::Progress(_) => RecordType::Progress,
+            Self::Rolled(_) => RecordType::Rolled,
+            Self::Skipped(_) => RecordType::Skipped,
+            Self::End(_) => RecordType::End,
+        }
+    }
+}
+
+// === impl RecordType ===
+
+impl RecordType {
+    const KNOWN: [(Self, &'static str); 16] = [
+        (Self::Stream, "stream"),
+        (Self::ControlPlane, "control_plane"),
+        (Self::Extension, "extension"),
+        (Self::Workload, "workload"),
+        (Self::Proxy, "proxy"),
+        (Self::Anomaly, "anomaly"),
+        (Self::Unseen, "unseen"),
+        (Self::Finding, "finding"),
+        (Self::Plan, "plan"),
+        (Self::Verdict, "verdict"),
+        (Self::Intent, "intent"),
+        (Self::Step, "step"),
+        (Self::Progress, "progress"),
+        (Self::Rolled, "rolled"),
+        (Self::Skipped, "skipped"),
+        (Self::End, "end"),
+    ];
+
+    /// The type that a line's `type` field names.
+    #[must_use]
+    pub fn named(name: &str) -> Self {
+        let known = Self::KNOWN.iter().find(|(_, known)| *known == name);
+        known.map_or(Self::Foreign, |(kind, _)| *kind)
+    }
+
+    /// The spelling on the wire; `foreign` for what this schema does not know.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        let known = Self::KNOWN.iter().find(|(kind, _)| *kind == self);
+        known.map_or("foreign", |(_, name)| name)
+    }
+
+    /// The tool whose bracket a record of this type belongs in, for the tools that others read.
+    #[must_use]
+    pub fn writer(self) -> Option<Tool> {
+        match self {
+            Self::ControlPlane
+            | Self::Extension
+            | Self::Workload
+            | Self::Proxy
+            | Self::Anomaly
+            | Self::Unseen => Some(Tool::MeshSurvey),
+            Self::Finding | Self::Plan | Self::Verdict => Some(Tool::MeshSkewcheck),
+            Self::Stream
+            | Self::Intent
+            | Self::Step
+            | Self::Progress
+            | Self::Rolled
+            | Self::Skipped
+            | Self::End
+            | Self::Foreign => None,
+        }
+    }
+}
+
+// === impl Stream ===
+
+impl Stream {
+    /// A bracket's first record with nothing in it but who writes.
+    #[must_use]
+    pub fn of(tool: Tool, version: &str) -> Self {
+        Self {
+            schema: crate::SCHEMA.to_owned(),
+            tool,
+            version: version.to_owned(),
+            cluster: None,
+            run: None,
+            time: None,
+            cluster_uid: None,
+            source: None,
+            consistency: None,
+            scope: None,
+            by: None,
+            argv: Vec::new(),
+        }
+    }
+}
+
+// === impl Scope ===
+
+impl Scope {
+    /// Whether nothing narrowed the survey.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+// === impl Tool ===
+
+impl Tool {
+    /// The binary's name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::MeshSurvey => "mesh-survey",
+            Self::MeshSkewcheck => "mesh-skewcheck",
+            Self::MeshCpUpgrade => "mesh-cp-upgrade",
+            Self::MeshRoll => "mesh-roll",
+        }
+    }
+}
+
+impl std::fmt::Display for Tool {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl EndOutcome {
+    /// The spelling on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Complete => "complete",
+            Self::Stopped => "stopped",
+            Self::Failed => "failed",
+        }
+    }
+}

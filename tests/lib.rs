@@ -1,0 +1,1 @@
+//! The tools under test and the beds they are tested on.
