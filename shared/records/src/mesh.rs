@@ -532,10 +532,7 @@ impl std::convert::From<String> for WorkloadKind {
 
 impl std::convert::From<WorkloadKind> for String {
     fn from(kind: WorkloadKind) -> Self {
-        match kind {
-            WorkloadKind::Other(kind) => kind,
-            known => known.as_str().to_owned(),
-        }
+        kind.as_str().to_owned()
     }
 }
 

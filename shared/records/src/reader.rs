@@ -213,6 +213,7 @@ impl<R: BufRead> Reader<R> {
         let brackets = Brackets {
             expect,
             open: Vec::new(),
+            opened: false,
             judged: false,
             seen: BTreeSet::new(),
             last: 0,
@@ -529,7 +530,7 @@ mod tests {
     #[test]
     fn a_whole_survey_is_full_bare_and_judged() {
         assert_eq!(read(SURVEY, Expect::Surveys).unwrap(), [true]);
-        assert_eq!(read(&judged(SURVEY), Expect::Judged).unwrap()[0], true);
+        assert!(read(&judged(SURVEY), Expect::Judged).unwrap()[0]);
     }
 
     #[test]
@@ -603,7 +604,8 @@ mod tests {
         let stray = format!("{OPEN}{{\"type\":\"workload\"}}\n{CLOSE}");
         let two = format!("{0}{0}", judged(SURVEY));
         assert!(read(&format!("{SURVEY}{other}"), Expect::Surveys).is_ok());
-        let table: [(&str, Expect, fn(&StreamError) -> bool); 11] = [
+        type Row<'a> = (&'a str, Expect, fn(&StreamError) -> bool);
+        let table: [Row<'_>; 11] = [
             (&twice, Expect::Surveys, |e| {
                 matches!(e, StreamError::SurveyedTwice { .. })
             }),
