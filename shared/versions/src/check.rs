@@ -1,0 +1,301 @@
+//! Checks a releases file: every reference holds, every list is in order, nothing is there twice.
+
+use crate::kubernetes::{Fit, KubernetesVersion, Support};
+use crate::minor::Minor;
+use crate::releases::{Charts, Line, Releases, Repository};
+use crate::schema::{
+    File, FileAlias, FileCharts, FileKubernetes, FileLine, FileRepository, ReleasesError, SCHEMA,
+    Trouble,
+};
+use crate::version::{Channel, Version};
+
+/// Reads and checks everything but the digest.
+pub(crate) fn read(bytes: &[u8]) -> Result<Releases, ReleasesError> {
+    let File {
+        schema,
+        known_until,
+        lines,
+        not_recommended,
+        charts,
+        repositories,
+        aliases,
+    } = serde_json::from_slice(bytes).map_err(ReleasesError::Json)?;
+    if schema != SCHEMA {
+        return Err(wrong("schema", Trouble::Schema(schema)));
+    }
+    let lines = lines_of(lines)?;
+    let known_until = edge("known_until", &known_until)?;
+    let last = lines.last().ok_or_else(|| wrong("lines", Trouble::Empty))?;
+    ascends("known_until", &last.floor, &known_until, true)?;
+    let releases = Releases {
+        lines,
+        known_until,
+        not_recommended: not_recommended_of(&not_recommended)?,
+        charts: charts_of(charts)?,
+        repositories: repositories_of(repositories)?,
+        aliases: aliases_of(aliases)?,
+        sha256: String::new(),
+    };
+    recommended_belong(&releases)?;
+    Ok(releases)
+}
+
+fn lines_of(file: Vec<FileLine>) -> Result<Vec<Line>, ReleasesError> {
+    let mut lines: Vec<Line> = Vec::with_capacity(file.len());
+    for (index, line) in file.into_iter().enumerate() {
+        let at = format!("lines[{index}]");
+        let line = line_of(&at, &line)?;
+        if let Some(before) = lines.last() {
+            let trouble = Trouble::Unsorted(line.minor.to_string(), before.minor.to_string());
+            if line.minor != before.minor.next() {
+                return Err(wrong(&format!("{at}.line"), trouble));
+            }
+            ascends(
+                &format!("{at}.floor.edge"),
+                &before.floor,
+                &line.floor,
+                false,
+            )?;
+        }
+        lines.push(line);
+    }
+    Ok(lines)
+}
+
+fn line_of(at: &str, file: &FileLine) -> Result<Line, ReleasesError> {
+    let FileLine {
+        line,
+        floor,
+        releases,
+        recommended,
+        kubernetes,
+    } = file;
+    let field = format!("{at}.line");
+    let minor = line
+        .parse::<Minor>()
+        .map_err(|_| wrong(&field, Trouble::Not(line.clone(), "a 2.X")))?;
+    Ok(Line {
+        minor,
+        floor: edge(&format!("{at}.floor.edge"), &floor.edge)?,
+        source: floor.source,
+        releases: numbered_of(&format!("{at}.releases"), minor, releases)?,
+        recommended: recommended_of(&format!("{at}.recommended"), recommended)?,
+        kubernetes: kubernetes_of(&format!("{at}.kubernetes"), kubernetes)?,
+    })
+}
+
+fn numbered_of(at: &str, minor: Minor, texts: &[String]) -> Result<Vec<Version>, ReleasesError> {
+    let mut releases: Vec<Version> = Vec::with_capacity(texts.len());
+    for (index, text) in texts.iter().enumerate() {
+        let field = format!("{at}[{index}]");
+        let release = version(&field, text)?;
+        if release.numbered_minor() != Some(minor) {
+            return Err(wrong(&field, Trouble::Foreign(text.clone(), minor)));
+        }
+        if let Some(before) = releases
+            .iter()
+            .rev()
+            .find(|before| before.channel() == release.channel())
+        {
+            ascends(&field, before, &release, false)?;
+        }
+        releases.push(release);
+    }
+    Ok(releases)
+}
+
+fn recommended_of(at: &str, texts: &[String]) -> Result<Vec<Version>, ReleasesError> {
+    let mut releases: Vec<Version> = Vec::with_capacity(texts.len());
+    for (index, text) in texts.iter().enumerate() {
+        let field = format!("{at}[{index}]");
+        let release = version(&field, text)?;
+        if releases
+            .iter()
+            .any(|other| other.channel() == release.channel())
+        {
+            let channel = release.channel().map_or("", Channel::as_str).to_owned();
+            return Err(wrong(&field, Trouble::Duplicate(channel)));
+        }
+        releases.push(release);
+    }
+    Ok(releases)
+}
+
+fn recommended_belong(releases: &Releases) -> Result<(), ReleasesError> {
+    for (index, line) in releases.lines.iter().enumerate() {
+        for (nth, release) in line.recommended.iter().enumerate() {
+            let field = format!("lines[{index}].recommended[{nth}]");
+            let foreign = Trouble::Foreign(release.to_string(), line.minor);
+            let belongs = releases
+                .minor_of(release)
+                .is_some_and(|of| of.minor == line.minor);
+            let listed = release.numbered_minor().is_none() || line.releases.contains(release);
+            if !belongs || !listed {
+                return Err(wrong(&field, foreign));
+            }
+            if releases.is_not_recommended(release) {
+                let trouble = Trouble::Not(release.to_string(), "outside `not_recommended`");
+                return Err(wrong(&field, trouble));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn kubernetes_of(at: &str, file: &FileKubernetes) -> Result<Support, ReleasesError> {
+    let read = |name: &str, text: &str| {
+        let trouble = || Trouble::Not(text.to_owned(), "a Kubernetes version");
+        KubernetesVersion::of(text).ok_or_else(|| wrong(&format!("{at}.{name}"), trouble()))
+    };
+    let support = Support {
+        min: read("min", &file.min)?,
+        tested: read("tested", &file.tested)?,
+    };
+    if support.fit(&support.tested) == Fit::TooOld {
+        let trouble = Trouble::Unsorted(file.tested.clone(), file.min.clone());
+        return Err(wrong(&format!("{at}.tested"), trouble));
+    }
+    Ok(support)
+}
+
+fn not_recommended_of(texts: &[String]) -> Result<Vec<Version>, ReleasesError> {
+    let mut edges: Vec<Version> = Vec::with_capacity(texts.len());
+    for (index, text) in texts.iter().enumerate() {
+        let field = format!("not_recommended[{index}]");
+        let release = edge(&field, text)?;
+        if let Some(before) = edges.last() {
+            ascends(&field, before, &release, false)?;
+        }
+        edges.push(release);
+    }
+    Ok(edges)
+}
+
+fn charts_of(file: Vec<FileCharts>) -> Result<Vec<Charts>, ReleasesError> {
+    let mut charts: Vec<Charts> = Vec::with_capacity(file.len());
+    for (
+        index,
+        FileCharts {
+            release,
+            control_plane,
+            crds,
+        },
+    ) in file.into_iter().enumerate()
+    {
+        let at = format!("charts[{index}]");
+        let read = |name: &str, text: Option<String>| {
+            text.map(|text| match semver::Version::parse(&text) {
+                Ok(_) => Ok(text),
+                Err(_) => Err(wrong(
+                    &format!("{at}.{name}"),
+                    Trouble::Not(text, "a chart's version"),
+                )),
+            })
+            .transpose()
+        };
+        let release = version(&format!("{at}.release"), &release)?;
+        if charts
+            .iter()
+            .any(|other| other.release.same_release(&release))
+        {
+            let trouble = Trouble::Duplicate(release.to_string());
+            return Err(wrong(&format!("{at}.release"), trouble));
+        }
+        let control_plane = read("control_plane", control_plane)?;
+        charts.push(Charts {
+            release,
+            control_plane,
+            crds: read("crds", crds)?,
+        });
+    }
+    Ok(charts)
+}
+
+fn repositories_of(file: Vec<FileRepository>) -> Result<Vec<Repository>, ReleasesError> {
+    let mut repositories: Vec<Repository> = Vec::with_capacity(file.len());
+    for (index, repository) in file.into_iter().enumerate() {
+        let FileRepository {
+            channel,
+            name,
+            url,
+            control_plane,
+            crds,
+        } = repository;
+        if repositories.iter().any(|other| other.channel == channel) {
+            let trouble = Trouble::Duplicate(channel.to_string());
+            return Err(wrong(&format!("repositories[{index}].channel"), trouble));
+        }
+        repositories.push(Repository {
+            channel,
+            name,
+            url,
+            control_plane,
+            crds,
+        });
+    }
+    Ok(repositories)
+}
+
+fn aliases_of(file: Vec<FileAlias>) -> Result<Vec<(String, Version)>, ReleasesError> {
+    let mut aliases: Vec<(String, Version)> = Vec::with_capacity(file.len());
+    for (index, FileAlias { tag, release }) in file.into_iter().enumerate() {
+        let at = format!("aliases[{index}]");
+        let field = format!("{at}.tag");
+        if !Version::of_tag(&tag).is_opaque() {
+            return Err(wrong(
+                &field,
+                Trouble::Not(tag, "a tag that needs an alias"),
+            ));
+        }
+        if aliases.iter().any(|(other, _)| *other == tag) {
+            return Err(wrong(&field, Trouble::Duplicate(tag)));
+        }
+        aliases.push((tag, version(&format!("{at}.release"), &release)?));
+    }
+    Ok(aliases)
+}
+
+fn version(field: &str, text: &str) -> Result<Version, ReleasesError> {
+    let version = Version::of_tag(text);
+    if version.is_opaque() {
+        return Err(wrong(
+            field,
+            Trouble::Not(text.to_owned(), "a Linkerd version"),
+        ));
+    }
+    Ok(version)
+}
+
+fn edge(field: &str, text: &str) -> Result<Version, ReleasesError> {
+    let version = Version::of_tag(text);
+    if version.channel() != Some(Channel::Edge) {
+        return Err(wrong(
+            field,
+            Trouble::Not(text.to_owned(), "an edge (edge-YY.M.N)"),
+        ));
+    }
+    Ok(version)
+}
+
+fn ascends(
+    field: &str,
+    before: &Version,
+    after: &Version,
+    equal: bool,
+) -> Result<(), ReleasesError> {
+    let order = before.order(after);
+    if order.is_some_and(|order| order.is_lt() || (equal && order.is_eq())) {
+        return Ok(());
+    }
+    Err(wrong(
+        field,
+        Trouble::Unsorted(after.to_string(), before.to_string()),
+    ))
+}
+
+fn wrong(field: &str, trouble: Trouble) -> ReleasesError {
+    ReleasesError::Field {
+        field: field.to_owned(),
+        trouble,
+    }
+}

@@ -1,0 +1,202 @@
+//! The way from one version to another, one 2.x at a time.
+
+use std::cmp::Ordering;
+
+use crate::minor::Minor;
+use crate::releases::{Known, Releases};
+use crate::version::Version;
+
+/// How a control plane would move.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Move {
+    /// It is there already.
+    Stay,
+    /// Forwards within the 2.x.
+    Patch,
+    /// Forwards by so many 2.x; more than one at once is unsupported.
+    Up {
+        /// How many 2.x.
+        minors: u32,
+    },
+    /// To another channel within the 2.x, where there is no order.
+    Aside,
+    /// Backwards, by 2.x or within it.
+    Down,
+    /// The 2.x of one of the two is not known.
+    Unknown,
+}
+
+/// One upgrade of a control plane.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hop {
+    /// The 2.x before it.
+    pub from: Minor,
+    /// The 2.x after it.
+    pub to: Minor,
+    /// The release to take; absent where the file recommends none of that vendor.
+    pub release: Option<Version>,
+}
+
+impl Releases {
+    /// How a control plane would move from one version to another.
+    #[must_use]
+    pub fn movement(&self, from: &Version, to: &Version) -> Move {
+        let (from, to) = (self.canonical(from), self.canonical(to));
+        if from.same_release(to) {
+            return Move::Stay;
+        }
+        let (Some(before), Some(after)) = (self.minor_of(from), self.minor_of(to)) else {
+            return Move::Unknown;
+        };
+        match before.minor.cmp(&after.minor) {
+            Ordering::Less => Move::Up {
+                minors: after.minor.number() - before.minor.number(),
+            },
+            Ordering::Greater => Move::Down,
+            Ordering::Equal => match from.order(to) {
+                Some(Ordering::Less) => Move::Patch,
+                Some(Ordering::Greater) => Move::Down,
+                Some(Ordering::Equal) => Move::Stay,
+                None => Move::Aside,
+            },
+        }
+    }
+
+    /// The hops from one version to another: the last takes the target, those before it what is
+    /// recommended of their 2.x.
+    ///
+    /// Empty where there is nothing to do; none where there is no way (backwards, or a version
+    /// that the file does not know).
+    #[must_use]
+    pub fn path(&self, from: &Version, to: &Version) -> Option<Vec<Hop>> {
+        let (from, to) = (self.canonical(from), self.canonical(to));
+        match self.movement(from, to) {
+            Move::Stay => return Some(Vec::new()),
+            Move::Down | Move::Unknown => return None,
+            Move::Patch | Move::Up { .. } | Move::Aside => {}
+        }
+        // What the file does not know has no bounded way to it.
+        match self.known(to) {
+            Known::Unknown(_) => return None,
+            Known::Listed | Known::Line | Known::Newer => {}
+        }
+        let (first, last) = (self.minor_of(from)?.minor, self.minor_of(to)?.minor);
+        self.line(last)?;
+        if first == last {
+            return Some(vec![Hop {
+                from: first,
+                to: last,
+                release: Some(to.clone()),
+            }]);
+        }
+        let channel = from.channel()?;
+        let hop = |x: u32| {
+            let line = Minor::new(x + 1);
+            let release = if line == last {
+                Some(to)
+            } else {
+                self.recommended(line, channel)
+            };
+            Hop {
+                from: Minor::new(x),
+                to: line,
+                release: release.cloned(),
+            }
+        };
+        Some((first.number()..last.number()).map(hop).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(tag: &str) -> Version {
+        Version::of_tag(tag)
+    }
+
+    #[test]
+    fn a_movement_is_up_down_aside_or_unknown() {
+        let releases = Releases::embedded();
+        for (from, to, expected) in [
+            ("stable-2.13.7", "stable-2.13.7", Move::Stay),
+            ("stable-2.13.7", "stable-2.13.7-acme", Move::Stay),
+            ("stable-2.13.6", "stable-2.13.7", Move::Patch),
+            ("stable-2.13.7", "stable-2.13.6", Move::Down),
+            ("stable-2.13.7", "stable-2.14.10", Move::Up { minors: 1 }),
+            ("stable-2.14.10", "edge-24.2.4", Move::Up { minors: 1 }),
+            ("stable-2.14.10", "edge-24.8.2", Move::Up { minors: 2 }),
+            ("edge-25.4.4", "edge-25.5.1", Move::Patch),
+            ("edge-25.5.1", "edge-25.4.4", Move::Down),
+            ("edge-24.2.4", "stable-2.14.10", Move::Down),
+            ("edge-24.11.8", "enterprise-2.17.0", Move::Aside),
+            ("dev-undefined", "stable-2.14.10", Move::Unknown),
+        ] {
+            assert_eq!(
+                releases.movement(&of(from), &of(to)),
+                expected,
+                "{from} {to}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_path_goes_one_2x_at_a_time_and_ends_at_the_target() {
+        let releases = Releases::embedded();
+        for (from, to, expected) in [
+            ("stable-2.13.7", "stable-2.13.7", Some(vec![])),
+            (
+                "stable-2.13.6",
+                "stable-2.13.7",
+                Some(vec!["stable-2.13.7"]),
+            ),
+            (
+                "stable-2.13.7",
+                "stable-2.14.5",
+                Some(vec!["stable-2.14.5"]),
+            ),
+            (
+                "stable-2.12.1",
+                "edge-25.4.4",
+                Some(vec![
+                    "stable-2.13.7",
+                    "stable-2.14.10",
+                    "edge-24.2.4",
+                    "edge-24.8.2",
+                    "edge-24.11.8",
+                    "edge-25.4.4",
+                ]),
+            ),
+            (
+                "enterprise-2.16.0",
+                "enterprise-2.18.0",
+                Some(vec!["?", "enterprise-2.18.0"]),
+            ),
+            ("edge-25.4.4", "stable-2.14.10", None),
+            ("stable-2.13.7", "stable-2.99.0", None),
+            ("stable-2.13.7", "enterprise-2.4294967295.0", None),
+            ("dev-undefined", "stable-2.14.10", None),
+        ] {
+            let path = releases.path(&of(from), &of(to));
+            let names: Option<Vec<String>> = path.map(|hops| {
+                let name = |hop: Hop| hop.release.map_or("?".to_owned(), |it| it.to_string());
+                hops.into_iter().map(name).collect()
+            });
+            let expected: Option<Vec<String>> =
+                expected.map(|path| path.into_iter().map(str::to_owned).collect());
+            assert_eq!(names, expected, "{from} {to}");
+        }
+    }
+
+    #[test]
+    fn the_hops_of_a_path_follow_one_another() {
+        let releases = Releases::embedded();
+        let path = releases
+            .path(&of("stable-2.10.0"), &of("edge-26.8.3"))
+            .unwrap();
+        assert_eq!(path.len(), 10);
+        for (hop, next) in path.iter().zip(&path[1..]) {
+            assert_eq!((hop.from.next(), hop.to), (hop.to, next.from));
+        }
+    }
+}

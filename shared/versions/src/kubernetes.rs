@@ -1,0 +1,132 @@
+//! Kubernetes versions, as API servers spell them.
+
+use std::fmt;
+
+use crate::version::number;
+
+/// A Kubernetes version; distributions append what they like, which is kept and ignored.
+///
+/// Only the numbers count: `v1.29.3-eks-1` is not a pre-release of 1.29.3, as semver would have it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KubernetesVersion {
+    text: String,
+    core: semver::Version,
+}
+
+/// What a 2.x asks of Kubernetes (Linkerd docs, "Supported Kubernetes Versions").
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Support {
+    /// Below this, it refuses to install or is not promised to work; the stricter of both.
+    pub min: KubernetesVersion,
+    /// The newest that Linkerd was tested with.
+    pub tested: KubernetesVersion,
+}
+
+/// How a cluster stands to what a 2.x asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fit {
+    /// Within the range.
+    Fits,
+    /// Below the minimum.
+    TooOld,
+    /// Above what was tested.
+    Untested,
+}
+
+impl KubernetesVersion {
+    /// Reads a `gitVersion` (`v1.34.2`, `v1.29.3-eks-abc`) or a `major.minor` (`1.31+`).
+    #[must_use]
+    pub fn of(text: &str) -> Option<Self> {
+        let bare = text.strip_prefix('v').unwrap_or(text);
+        let end = bare
+            .find(|c: char| !c.is_ascii_digit() && c != '.')
+            .unwrap_or(bare.len());
+        let mut parts = bare[..end].split('.');
+        let major = number(parts.next().filter(|part| !part.is_empty())?)?;
+        let minor = number(parts.next().filter(|part| !part.is_empty())?)?;
+        let patch = match parts.next() {
+            None | Some("") => 0,
+            Some(patch) => number(patch)?,
+        };
+        let core = semver::Version::new(major.into(), minor.into(), patch.into());
+        Some(Self {
+            text: text.to_owned(),
+            core,
+        })
+    }
+
+    /// The spelling that it was read in.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    fn line(&self) -> (u64, u64) {
+        (self.core.major, self.core.minor)
+    }
+}
+
+impl fmt::Display for KubernetesVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl Support {
+    /// Compares by 1.x; patches do not matter.
+    #[must_use]
+    pub fn fit(&self, server: &KubernetesVersion) -> Fit {
+        if server.line() < self.min.line() {
+            Fit::TooOld
+        } else if server.line() > self.tested.line() {
+            Fit::Untested
+        } else {
+            Fit::Fits
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn distributions_spellings_are_understood() {
+        for (text, core) in [
+            ("v1.34.2", Some((1, 34, 2))),
+            ("v1.29.3-eks-abc", Some((1, 29, 3))),
+            ("v1.30.5+k3s1", Some((1, 30, 5))),
+            ("v1.31.1-gke.1846000", Some((1, 31, 1))),
+            ("1.31+", Some((1, 31, 0))),
+            ("1.31", Some((1, 31, 0))),
+            ("v1", None),
+            ("", None),
+            ("v.1", None),
+            ("1..2", None),
+            ("v1.29.99999999999", None),
+            ("one.two", None),
+        ] {
+            let read = KubernetesVersion::of(text);
+            let core = core.map(|(major, minor, patch)| semver::Version::new(major, minor, patch));
+            assert_eq!(read.map(|version| version.core), core, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_server_is_compared_by_its_minor_alone() {
+        let of = |text| KubernetesVersion::of(text).unwrap();
+        let support = Support {
+            min: of("1.23"),
+            tested: of("1.32"),
+        };
+        for (server, fit) in [
+            ("v1.22.17", Fit::TooOld),
+            ("v1.23.0-rc.0", Fit::Fits),
+            ("v1.32.9", Fit::Fits),
+            ("v1.33.0-eks-1", Fit::Untested),
+            ("v2.0.0", Fit::Untested),
+        ] {
+            assert_eq!(support.fit(&of(server)), fit, "{server}");
+        }
+    }
+}

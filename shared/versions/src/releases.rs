@@ -1,0 +1,508 @@
+//! What is known of Linkerd's releases.
+//!
+//! The embedded file was written from Linkerd's documentation: the table of the 2.x versions and
+//! their edges ("Releases and Versions"), "Upgrading Linkerd" of each 2.x, "Supported Kubernetes
+//! Versions", and the edge release round-ups of the blog (what is not recommended). Floors before
+//! 2.15 are no table of Linkerd's: they are where each stable branch was cut, and are marked
+//! `inferred`.
+
+use std::cmp::Ordering;
+use std::fmt::Write as _;
+
+use sha2::{Digest as _, Sha256};
+
+use crate::check;
+use crate::kubernetes::Support;
+use crate::minor::{Confidence, Minor, MinorOf};
+use crate::schema::{FloorSource, ReleasesError};
+use crate::version::{Channel, Version};
+
+/// The knowledge of one releases file.
+#[derive(Clone, Debug)]
+pub struct Releases {
+    pub(crate) lines: Vec<Line>,
+    pub(crate) known_until: Version,
+    pub(crate) not_recommended: Vec<Version>,
+    pub(crate) charts: Vec<Charts>,
+    pub(crate) repositories: Vec<Repository>,
+    pub(crate) aliases: Vec<(String, Version)>,
+    pub(crate) sha256: String,
+}
+
+/// One 2.x.
+#[derive(Clone, Debug)]
+pub struct Line {
+    pub(crate) minor: Minor,
+    pub(crate) floor: Version,
+    pub(crate) source: FloorSource,
+    pub(crate) releases: Vec<Version>,
+    pub(crate) recommended: Vec<Version>,
+    pub(crate) kubernetes: Support,
+}
+
+/// The chart versions of a release, where they are known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Charts {
+    /// The release, which is the control plane chart's `appVersion`.
+    pub release: Version,
+    /// The version of the control plane's chart.
+    pub control_plane: Option<String>,
+    /// The version of the CRDs' chart, which has no `appVersion`.
+    pub crds: Option<String>,
+}
+
+/// Where a channel's charts are published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Repository {
+    /// The channel.
+    pub channel: Channel,
+    /// The name that the documentation gives it.
+    pub name: String,
+    /// Its address.
+    pub url: String,
+    /// The name of the control plane's chart.
+    pub control_plane: String,
+    /// The name of the CRDs' chart.
+    pub crds: String,
+}
+
+/// Whether the releases file knows a version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Known {
+    /// It is listed by name.
+    Listed,
+    /// Its 2.x is known; single releases of that channel are not listed, so a number that was
+    /// never published cannot be told from one that was.
+    Line,
+    /// Well-formed, and newer than everything in the file.
+    Newer,
+    /// It does not exist, as far as the file knows; perhaps this one was meant.
+    Unknown(Option<Version>),
+}
+
+/// The file that is built in.
+const EMBEDDED: &[u8] = include_bytes!("../data/releases.json");
+
+// === impl Line ===
+
+impl Line {
+    /// The 2.x.
+    #[must_use]
+    pub fn minor(&self) -> Minor {
+        self.minor
+    }
+
+    /// What it asks of Kubernetes.
+    #[must_use]
+    pub fn kubernetes(&self) -> &Support {
+        &self.kubernetes
+    }
+}
+
+// === impl Releases ===
+
+impl Releases {
+    /// The knowledge that is built in.
+    #[must_use]
+    pub fn embedded() -> Self {
+        Self::parse(EMBEDDED).expect("the embedded file is read by a test")
+    }
+
+    /// Reads a releases file; an unknown field, a duplicate or a floor out of order is an error.
+    pub fn parse(bytes: &[u8]) -> Result<Self, ReleasesError> {
+        let mut sha256 = String::with_capacity(64);
+        for byte in Sha256::digest(bytes) {
+            write!(sha256, "{byte:02x}").expect("a String takes every write");
+        }
+        Ok(Self {
+            sha256,
+            ..check::read(bytes)?
+        })
+    }
+
+    /// The digest of the file's bytes, in hexadecimal.
+    #[must_use]
+    pub fn sha256(&self) -> &str {
+        &self.sha256
+    }
+
+    /// The newest edge that the file knows; the 2.x of a later one is a guess.
+    #[must_use]
+    pub fn known_until(&self) -> &Version {
+        &self.known_until
+    }
+
+    /// The 2.x versions, oldest first.
+    #[must_use]
+    pub fn lines(&self) -> &[Line] {
+        &self.lines
+    }
+
+    /// What is known of a 2.x.
+    #[must_use]
+    pub fn line(&self, minor: Minor) -> Option<&Line> {
+        self.lines.iter().find(|line| line.minor == minor)
+    }
+
+    /// The release that an alias stands for, else the version itself.
+    #[must_use]
+    pub fn canonical<'a>(&'a self, version: &'a Version) -> &'a Version {
+        let alias = self.aliases.iter().find(|(tag, _)| tag == version.as_str());
+        alias.map_or(version, |(_, release)| release)
+    }
+
+    /// The 2.x of a version: by its number, else by the floor that an edge stands on.
+    ///
+    /// None for an opaque version without an alias, and for an edge older than every floor.
+    #[must_use]
+    pub fn minor_of(&self, version: &Version) -> Option<MinorOf> {
+        let version = self.canonical(version);
+        if let Some(minor) = version.numbered_minor() {
+            return Some(MinorOf {
+                minor,
+                confidence: Confidence::Known,
+            });
+        }
+        let edge = version.as_edge()?;
+        let not_above = |line: &&Line| line.floor.order(&edge).is_some_and(Ordering::is_le);
+        let line = self.lines.iter().rev().find(not_above)?;
+        Some(MinorOf {
+            minor: line.minor,
+            confidence: self.confidence(line, version, &edge),
+        })
+    }
+
+    fn confidence(&self, line: &Line, version: &Version, edge: &Version) -> Confidence {
+        if self.known_until.order(edge) == Some(Ordering::Less) {
+            Confidence::Guessed
+        } else if version.channel() == Some(Channel::Edge) && line.source == FloorSource::Table {
+            Confidence::Known
+        } else {
+            Confidence::Inferred
+        }
+    }
+
+    /// Whether upstream advises against it.
+    #[must_use]
+    pub fn is_not_recommended(&self, version: &Version) -> bool {
+        let version = self.canonical(version);
+        self.not_recommended
+            .iter()
+            .any(|edge| edge.same_release(version))
+    }
+
+    /// The release to take of a 2.x: of this channel, else an open-source one for open source.
+    #[must_use]
+    pub fn recommended(&self, minor: Minor, channel: Channel) -> Option<&Version> {
+        let order: &[Channel] = match channel {
+            Channel::Stable | Channel::Edge => &[channel, Channel::Stable, Channel::Edge],
+            Channel::Enterprise => &[Channel::Enterprise],
+            Channel::Preview => &[Channel::Preview, Channel::Enterprise],
+        };
+        let line = self.line(minor)?;
+        order.iter().find_map(|wanted| {
+            line.recommended
+                .iter()
+                .find(|release| release.channel() == Some(*wanted))
+        })
+    }
+
+    /// The last release of a 2.x that the file lists for a channel; candidates do not count.
+    #[must_use]
+    pub fn latest_patch(&self, minor: Minor, channel: Channel) -> Option<&Version> {
+        let releases = &self.line(minor)?.releases;
+        let of_channel = |release: &&Version| release.channel() == Some(channel);
+        releases
+            .iter()
+            .rev()
+            .filter(of_channel)
+            .find(|release| !release.is_prerelease())
+    }
+
+    /// Whether the file knows a version, and which one may have been meant.
+    #[must_use]
+    pub fn known(&self, version: &Version) -> Known {
+        let version = self.canonical(version);
+        let (Some(channel), Some(of)) = (version.channel(), self.minor_of(version)) else {
+            return Known::Unknown(None);
+        };
+        if of.confidence == Confidence::Guessed {
+            return Known::Newer;
+        }
+        let Some(line) = self.line(of.minor) else {
+            let newest = self.lines.last().is_some_and(|last| last.minor < of.minor);
+            let published = channel == Channel::Enterprise;
+            return if newest && published {
+                Known::Newer
+            } else {
+                Known::Unknown(None)
+            };
+        };
+        if line
+            .releases
+            .iter()
+            .any(|release| release.same_release(version))
+        {
+            return Known::Listed;
+        }
+        // Every stable release there will ever be is listed; the other channels go on.
+        match channel {
+            Channel::Stable => Known::Unknown(self.nearest(of.minor, channel).cloned()),
+            Channel::Edge | Channel::Enterprise | Channel::Preview => Known::Line,
+        }
+    }
+
+    fn nearest(&self, minor: Minor, channel: Channel) -> Option<&Version> {
+        self.latest_patch(minor, channel)
+            .or_else(|| self.recommended(minor, channel))
+    }
+
+    /// The chart versions of a release.
+    #[must_use]
+    pub fn charts(&self, version: &Version) -> Option<&Charts> {
+        let version = self.canonical(version);
+        self.charts
+            .iter()
+            .find(|charts| charts.release.same_release(version))
+    }
+
+    /// Where a channel's charts are published.
+    #[must_use]
+    pub fn repository(&self, channel: Channel) -> Option<&Repository> {
+        self.repositories
+            .iter()
+            .find(|repository| repository.channel == channel)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn releases() -> Releases {
+        Releases::embedded()
+    }
+
+    fn of(tag: &str) -> Version {
+        Version::of_tag(tag)
+    }
+
+    #[test]
+    fn an_edge_stands_on_the_last_floor_not_above_it() {
+        use Confidence::{Guessed, Inferred, Known};
+        for (tag, expected) in [
+            ("stable-2.14.10", Some((14, Known))),
+            ("stable-2.12.0-rc2", Some((12, Known))),
+            ("enterprise-2.17.0-1", Some((17, Known))),
+            ("enterprise-2.99.0", Some((99, Known))),
+            ("edge-24.2.4", Some((15, Known))),
+            ("edge-24.4.1", Some((15, Known))),
+            ("edge-24.8.1", Some((15, Known))),
+            ("edge-24.8.2", Some((16, Known))),
+            ("edge-24.11.7", Some((16, Known))),
+            ("edge-24.11.8", Some((17, Known))),
+            ("edge-25.4.3", Some((17, Known))),
+            ("edge-25.4.4", Some((18, Known))),
+            ("edge-25.10.6", Some((18, Known))),
+            ("edge-25.10.7", Some((19, Known))),
+            ("edge-26.6.2", Some((19, Known))),
+            ("edge-26.6.3", Some((20, Known))),
+            ("edge-26.8.3", Some((20, Known))),
+            ("edge-26.8.4", Some((20, Guessed))),
+            ("edge-31.1.1", Some((20, Guessed))),
+            ("preview-25.10.7", Some((19, Inferred))),
+            ("preview-31.1.1", Some((20, Guessed))),
+            ("edge-24.2.3", Some((14, Inferred))),
+            ("edge-23.4.1", Some((13, Inferred))),
+            ("edge-21.3.2", Some((10, Inferred))),
+            ("edge-21.3.1", None),
+            ("dev-undefined", None),
+            ("", None),
+        ] {
+            let found = releases()
+                .minor_of(&of(tag))
+                .map(|of| (of.minor.number(), of.confidence));
+            assert_eq!(found, expected, "{tag}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_exist_is_told_from_what_is_newer() {
+        let meant = |tag| Known::Unknown(Some(of(tag)));
+        for (tag, known) in [
+            ("stable-2.14.10", Known::Listed),
+            ("stable-2.14.10-acme", Known::Listed),
+            ("stable-2.12.0-rc2", Known::Listed),
+            ("stable-2.14.11", meant("stable-2.14.10")),
+            ("stable-2.15.0", meant("edge-24.2.4")),
+            ("stable-2.99.0", Known::Unknown(None)),
+            ("stable-2.3.0", Known::Unknown(None)),
+            ("edge-25.4.4", Known::Line),
+            ("edge-99.4.4", Known::Newer),
+            ("edge-18.9.1", Known::Unknown(None)),
+            ("enterprise-2.17.0", Known::Line),
+            ("enterprise-2.99.0", Known::Newer),
+            ("preview-25.10.7", Known::Line),
+            ("dev-undefined", Known::Unknown(None)),
+        ] {
+            assert_eq!(releases().known(&of(tag)), known, "{tag}");
+        }
+    }
+
+    #[test]
+    fn a_recommendation_stays_with_the_vendor() {
+        for (minor, channel, expected) in [
+            (14, Channel::Stable, Some("stable-2.14.10")),
+            (14, Channel::Edge, Some("stable-2.14.10")),
+            (16, Channel::Stable, Some("edge-24.8.2")),
+            (16, Channel::Edge, Some("edge-24.8.2")),
+            (16, Channel::Enterprise, None),
+            (16, Channel::Preview, None),
+            (99, Channel::Edge, None),
+        ] {
+            let releases = releases();
+            let found = releases
+                .recommended(Minor::new(minor), channel)
+                .map(Version::as_str);
+            assert_eq!(found, expected, "2.{minor} {channel}");
+        }
+    }
+
+    #[test]
+    fn the_latest_patch_is_no_candidate_and_of_its_channel() {
+        let releases = releases();
+        let latest = |minor, channel| {
+            releases
+                .latest_patch(Minor::new(minor), channel)
+                .map(Version::as_str)
+        };
+        assert_eq!(latest(12, Channel::Stable), Some("stable-2.12.6"));
+        assert_eq!(latest(12, Channel::Enterprise), None);
+        assert_eq!(latest(18, Channel::Stable), None);
+    }
+
+    #[test]
+    fn an_alias_gives_a_stray_tag_its_release() {
+        let file = str::from_utf8(EMBEDDED).unwrap();
+        let alias = r#""aliases": [{"tag": "acme-7", "release": "stable-2.13.7"}]"#;
+        let releases = Releases::parse(file.replace(r#""aliases": []"#, alias).as_bytes()).unwrap();
+        let minor = releases.minor_of(&of("acme-7")).map(|of| of.minor.number());
+        assert_eq!(minor, Some(13));
+        assert_eq!(releases.known(&of("acme-7")), Known::Listed);
+        assert_ne!(releases.sha256(), Releases::embedded().sha256());
+    }
+
+    #[test]
+    fn a_faulty_file_is_refused_and_the_field_named() {
+        let file = str::from_utf8(EMBEDDED).unwrap();
+        for (from, to, named) in [
+            ("mesh-releases/1", "mesh-releases/9", "schema: "),
+            (
+                r#""known_until":"#,
+                r#""knwon_until":"#,
+                "unknown field `knwon_until`",
+            ),
+            (
+                r#""aliases": []"#,
+                r#""aliases": [], "aliases": []"#,
+                "duplicate field `aliases`",
+            ),
+            (r#""aliases": []"#, r#""aliases": {}"#, "invalid type: map"),
+            (
+                r#""known_until": "edge-26.8.3""#,
+                r#""known_until": "edge-25.1.1""#,
+                "known_until: ",
+            ),
+            (
+                r#""edge-24.8.2", "source""#,
+                r#""edge-24.1.2", "source""#,
+                "lines[6].floor.edge: ",
+            ),
+            (
+                r#""edge-24.8.2", "source""#,
+                r#""edge-24.8", "source""#,
+                "lines[6].floor.edge: ",
+            ),
+            (r#""line": "2.16""#, r#""line": "2.17""#, "lines[6].line: "),
+            (r#""line": "2.16""#, r#""line": "16""#, "lines[6].line: "),
+            (
+                r#""stable-2.10.1", "#,
+                r#""stable-2.10.0", "#,
+                "lines[0].releases[1]: ",
+            ),
+            (
+                r#""stable-2.10.1", "#,
+                r#""stable-2.11.1", "#,
+                "lines[0].releases[1]: ",
+            ),
+            (
+                r#"["edge-24.8.2"]"#,
+                r#"["edge-25.8.2"]"#,
+                "lines[6].recommended[0]: ",
+            ),
+            (
+                r#"["edge-24.8.2"]"#,
+                r#"["edge-24.11.2"]"#,
+                "lines[6].recommended[0]: ",
+            ),
+            (
+                r#"["edge-24.8.2"]"#,
+                r#"["edge-24.8.2", "edge-24.8.3"]"#,
+                "lines[6].recommended[1]: ",
+            ),
+            (
+                r#""min": "1.31""#,
+                r#""min": "new""#,
+                "lines[10].kubernetes.min: ",
+            ),
+            (
+                r#""min": "1.31""#,
+                r#""min": "1.40""#,
+                "lines[10].kubernetes.tested: ",
+            ),
+            (
+                r#""edge-24.11.2","#,
+                r#""stable-2.11.2","#,
+                "not_recommended[0]: ",
+            ),
+            (
+                r#""edge-24.11.2","#,
+                r#""edge-24.11.2", "edge-24.11.2","#,
+                "not_recommended[1]: ",
+            ),
+            (
+                r#""control_plane": "1.9.8""#,
+                r#""control_plane": "x""#,
+                "charts[1].control_plane: ",
+            ),
+            (
+                r#""channel": "edge""#,
+                r#""channel": "stable""#,
+                "repositories[1].channel: ",
+            ),
+            (
+                r#""aliases": []"#,
+                r#""aliases": [{"tag": "stable-2.13.7", "release": "stable-2.13.6"}]"#,
+                "aliases[0].tag: ",
+            ),
+            (
+                r#""aliases": []"#,
+                r#""aliases": [{"tag": "acme", "release": "emca"}]"#,
+                "aliases[0].release: ",
+            ),
+        ] {
+            assert!(file.contains(from), "the fault {from} no longer applies");
+            let error = Releases::parse(file.replacen(from, to, 1).as_bytes()).unwrap_err();
+            let source = std::error::Error::source(&error).map(ToString::to_string);
+            let text = format!("{error} {}", source.unwrap_or_default());
+            assert!(text.contains(named), "{to}: {text}");
+        }
+    }
+
+    #[test]
+    fn a_file_cut_anywhere_is_refused() {
+        for end in 0..EMBEDDED.trim_ascii_end().len() {
+            assert!(Releases::parse(&EMBEDDED[..end]).is_err(), "cut at {end}");
+        }
+    }
+}

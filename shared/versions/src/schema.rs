@@ -1,0 +1,117 @@
+//! The releases file as it is written, and what can be wrong with it.
+
+use serde::Deserialize;
+
+use crate::minor::Minor;
+use crate::version::Channel;
+
+/// The schema that this program reads.
+pub(crate) const SCHEMA: &str = "mesh-releases/1";
+
+/// Why a releases file was refused; it names the field.
+#[derive(Debug, thiserror::Error)]
+pub enum ReleasesError {
+    /// Not JSON, or a field that is missing, unknown, doubled or of the wrong type.
+    #[error("not a releases file")]
+    Json(#[source] serde_json::Error),
+    /// A field whose value makes no sense.
+    #[error("{field}: {trouble}")]
+    Field {
+        /// The path of the field, as `lines[3].floor.edge`.
+        field: String,
+        /// What is wrong with it.
+        trouble: Trouble,
+    },
+}
+
+/// What is wrong with a field of a releases file.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Trouble {
+    /// Another schema than the one that this program reads.
+    #[error("{0:?} is not the schema {SCHEMA:?}")]
+    Schema(String),
+    /// Not a version, or one of another channel than belongs there.
+    #[error("{0:?} is not {1}")]
+    Not(String, &'static str),
+    /// Out of order, or twice.
+    #[error("{0} does not come after {1}")]
+    Unsorted(String, String),
+    /// Twice.
+    #[error("{0} is there twice")]
+    Duplicate(String),
+    /// It belongs to another 2.x, or to none.
+    #[error("{0} does not belong to {1}")]
+    Foreign(String, Minor),
+    /// A list that must not be empty.
+    #[error("is empty")]
+    Empty,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct File {
+    pub(crate) schema: String,
+    pub(crate) known_until: String,
+    pub(crate) lines: Vec<FileLine>,
+    pub(crate) not_recommended: Vec<String>,
+    pub(crate) charts: Vec<FileCharts>,
+    pub(crate) repositories: Vec<FileRepository>,
+    pub(crate) aliases: Vec<FileAlias>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct FileLine {
+    pub(crate) line: String,
+    pub(crate) floor: FileFloor,
+    pub(crate) releases: Vec<String>,
+    pub(crate) recommended: Vec<String>,
+    pub(crate) kubernetes: FileKubernetes,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct FileFloor {
+    pub(crate) edge: String,
+    pub(crate) source: FloorSource,
+}
+
+/// Whether Linkerd's table states a floor, or it was worked out from the history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum FloorSource {
+    Table,
+    Inferred,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct FileKubernetes {
+    pub(crate) min: String,
+    pub(crate) tested: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct FileCharts {
+    pub(crate) release: String,
+    pub(crate) control_plane: Option<String>,
+    pub(crate) crds: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct FileRepository {
+    pub(crate) channel: Channel,
+    pub(crate) name: String,
+    pub(crate) url: String,
+    pub(crate) control_plane: String,
+    pub(crate) crds: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct FileAlias {
+    pub(crate) tag: String,
+    pub(crate) release: String,
+}

@@ -1,0 +1,287 @@
+//! What a person types as a version: read strictly, with what was probably meant.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Serialize, Serializer};
+
+use crate::minor::Minor;
+use crate::releases::Releases;
+use crate::version::{Channel, Version, three_numbers};
+
+/// A target as it is typed: a release, or a 2.x whose recommended release is meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// `stable-2.14.10`, `edge-25.4.4`, …
+    Release(Version),
+    /// `2.16`.
+    Line(Minor),
+}
+
+/// A text that is no target; [`TargetError::hint`] says what may have been meant.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?} {problem}")]
+pub struct TargetError {
+    text: String,
+    problem: Problem,
+    meant: Option<String>,
+}
+
+/// What is wrong with a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Problem {
+    /// Nothing was typed.
+    #[error("is empty")]
+    Empty,
+    /// `2.14.10`, `v2.14.10`.
+    #[error("names no channel (stable, edge, enterprise or preview)")]
+    NoChannel,
+    /// `latest-2.14.10`, `dev-…`.
+    #[error("is of no channel that Linkerd releases in (stable, edge, enterprise, preview)")]
+    ForeignChannel,
+    /// `edge-25.4`, `stable-2.14`.
+    #[error("needs three numbers after the channel")]
+    NotThreeNumbers,
+    /// `edge-25.13.1`, `edge-1.2.3`.
+    #[error("is no date of a release: the year, the month and a number are wanted")]
+    NoDate,
+    /// `stable-3.0.0`.
+    #[error("is not a 2.x")]
+    NotTwo,
+    /// `Stable-2.14.10`, `edge-25.04.4`, blanks.
+    #[error("is not how Linkerd spells a version")]
+    Spelling,
+}
+
+impl Target {
+    /// Whether it names a 2.x only.
+    #[must_use]
+    pub fn is_line(&self) -> bool {
+        match self {
+            Self::Line(_) => true,
+            Self::Release(_) => false,
+        }
+    }
+}
+
+impl FromStr for Target {
+    type Err = TargetError;
+
+    fn from_str(text: &str) -> Result<Self, TargetError> {
+        if let Ok(minor) = text.parse::<Minor>() {
+            return Ok(Self::Line(minor));
+        }
+        let version = Version::of_tag(text);
+        if version.is_opaque() {
+            Err(TargetError::of(text))
+        } else {
+            Ok(Self::Release(version))
+        }
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Release(version) => version.fmt(f),
+            Self::Line(minor) => minor.fmt(f),
+        }
+    }
+}
+
+impl Serialize for Target {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+// === impl TargetError ===
+
+impl TargetError {
+    /// What may have been meant.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        self.meant
+            .as_ref()
+            .map(|meant| format!("did you mean {meant}?"))
+    }
+
+    /// What is wrong.
+    #[must_use]
+    pub fn problem(&self) -> Problem {
+        self.problem
+    }
+
+    fn of(text: &str) -> Self {
+        let (problem, meant) = problem_of(text);
+        Self {
+            text: text.to_owned(),
+            problem,
+            meant,
+        }
+    }
+}
+
+fn problem_of(text: &str) -> (Problem, Option<String>) {
+    if text.trim().is_empty() {
+        return (Problem::Empty, None);
+    }
+    if let Some(meant) = respelled(text) {
+        return (Problem::Spelling, Some(meant));
+    }
+    if let Some(meant) = with_channel(text) {
+        return (Problem::NoChannel, Some(meant));
+    }
+    let Some((word, rest)) = text.split_once('-') else {
+        return (Problem::NoChannel, None);
+    };
+    let Some(channel) = Channel::of_word(word) else {
+        return (Problem::ForeignChannel, None);
+    };
+    let numbers = rest.split('-').next().unwrap_or_default();
+    match three_numbers(numbers) {
+        None => (Problem::NotThreeNumbers, completed(channel, numbers)),
+        Some(_) if rest.ends_with('-') => (Problem::Spelling, None),
+        Some(_) if channel.is_dated() => (Problem::NoDate, None),
+        Some(_) => (Problem::NotTwo, None),
+    }
+}
+
+/// Blanks, capitals, an underscore or padded numbers hide a good version.
+fn respelled(text: &str) -> Option<String> {
+    let lower = text.trim().to_lowercase().replace('_', "-");
+    let plain: Vec<String> = lower.split('.').map(without_padding).collect();
+    let meant = plain.join(".");
+    let good = meant != text && meant.parse::<Target>().is_ok();
+    good.then_some(meant)
+}
+
+fn without_padding(part: &str) -> String {
+    let stripped = part.trim_start_matches('0');
+    let starts_with_digit = stripped.starts_with(|c: char| c.is_ascii_digit());
+    if starts_with_digit {
+        stripped.to_owned()
+    } else {
+        part.to_owned()
+    }
+}
+
+/// `2.14.10`, `v2.14.10` and `v2.14`; after 2.14 there is no stable release to suggest.
+fn with_channel(text: &str) -> Option<String> {
+    const LAST_STABLE: u32 = 14;
+    let bare = text.trim().trim_start_matches('v');
+    if text != bare && bare.parse::<Minor>().is_ok() {
+        return Some(bare.to_owned());
+    }
+    match three_numbers(bare)? {
+        [2, minor, _] if minor <= LAST_STABLE => Some(format!("stable-{bare}")),
+        [2, minor, _] => Some(format!(
+            "enterprise-{bare}, or 2.{minor} for the edge of that 2.x"
+        )),
+        [_, _, _] => Some(format!("edge-{bare}"))
+            .filter(|edge| Version::of_tag(edge).channel() == Some(Channel::Edge)),
+    }
+}
+
+fn completed(channel: Channel, numbers: &str) -> Option<String> {
+    if channel.is_dated() {
+        let first = format!("{channel}-{numbers}.1");
+        return (!Version::of_tag(&first).is_opaque()).then_some(first);
+    }
+    numbers.parse::<Minor>().ok().map(|minor| minor.to_string())
+}
+
+impl Releases {
+    /// Reads a target; an alias of the file is as good as the release that it stands for.
+    pub fn target(&self, text: &str) -> Result<Target, TargetError> {
+        let typed = Version::of_tag(text);
+        let release = self.canonical(&typed);
+        if release.is_opaque() {
+            text.parse()
+        } else {
+            Ok(Target::Release(release.clone()))
+        }
+    }
+
+    /// The release that a target names, seen from the channel that runs.
+    ///
+    /// None for a 2.x of which the file recommends no release of that vendor.
+    #[must_use]
+    pub fn resolve(&self, target: &Target, running: Channel) -> Option<Version> {
+        match target {
+            Target::Release(version) => Some(version.clone()),
+            Target::Line(minor) => self.recommended(*minor, running).cloned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_target_is_named_and_the_right_one_suggested() {
+        for (text, problem, meant) in [
+            ("", Problem::Empty, None),
+            ("  ", Problem::Empty, None),
+            ("edge-25.4", Problem::NotThreeNumbers, Some("edge-25.4.1")),
+            ("edge-25", Problem::NotThreeNumbers, None),
+            ("edge-", Problem::NotThreeNumbers, None),
+            ("stable-2.14", Problem::NotThreeNumbers, Some("2.14")),
+            ("stable-2.14.x", Problem::NotThreeNumbers, None),
+            ("2.14.10", Problem::NoChannel, Some("stable-2.14.10")),
+            ("v2.14.10", Problem::NoChannel, Some("stable-2.14.10")),
+            ("v2.14", Problem::NoChannel, Some("2.14")),
+            (
+                "2.16.1",
+                Problem::NoChannel,
+                Some("enterprise-2.16.1, or 2.16 for the edge of that 2.x"),
+            ),
+            ("25.4.4", Problem::NoChannel, Some("edge-25.4.4")),
+            ("1.4.4", Problem::NoChannel, None),
+            ("latest", Problem::NoChannel, None),
+            ("dev-1a18ca8f", Problem::ForeignChannel, None),
+            ("Stable-2.14.10", Problem::Spelling, Some("stable-2.14.10")),
+            ("stable_2.14.10", Problem::Spelling, Some("stable-2.14.10")),
+            (" 2.16", Problem::Spelling, Some("2.16")),
+            ("edge-25.04.4", Problem::Spelling, Some("edge-25.4.4")),
+            ("stable-2.14.10-", Problem::Spelling, None),
+            ("edge-25.13.1", Problem::NoDate, None),
+            ("edge-1.2.3", Problem::NoDate, None),
+            ("stable-3.0.0", Problem::NotTwo, None),
+        ] {
+            let error = text.parse::<Target>().unwrap_err();
+            assert_eq!(
+                (error.problem, error.meant.as_deref()),
+                (problem, meant),
+                "{text}"
+            );
+            assert!(
+                error.to_string().starts_with(&format!("{text:?} ")),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_line_resolves_to_its_recommended_release() {
+        let releases = Releases::embedded();
+        let resolve = |text: &str, channel| {
+            let release = releases.resolve(&text.parse().unwrap(), channel);
+            release.map(|release| release.to_string())
+        };
+        assert_eq!(
+            resolve("2.16", Channel::Stable).as_deref(),
+            Some("edge-24.8.2")
+        );
+        assert_eq!(
+            resolve("2.14", Channel::Stable).as_deref(),
+            Some("stable-2.14.10")
+        );
+        assert_eq!(resolve("2.16", Channel::Enterprise), None);
+        assert_eq!(
+            resolve("edge-24.8.3", Channel::Stable).as_deref(),
+            Some("edge-24.8.3")
+        );
+    }
+}

@@ -1,0 +1,530 @@
+//! A version as a cluster spells it, and its order.
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::minor::Minor;
+
+/// A line of releases that is ordered in itself.
+///
+/// Between two channels there is no order but that of the 2.x (Linkerd docs, "Releases and
+/// Versions"; edges are not semantically versioned).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Channel {
+    /// `stable-2.X.Y`, the open-source releases up to 2.14.
+    Stable,
+    /// `edge-YY.M.N`, the open-source releases since.
+    Edge,
+    /// `enterprise-2.X.Y[-N]`, Buoyant's builds.
+    Enterprise,
+    /// `preview-YY.M.N`, Buoyant's previews, numbered as edges are.
+    Preview,
+}
+
+/// A Linkerd version, in the spelling that it was read in.
+///
+/// Reading never fails: what is no Linkerd version (`dev-…`, `git-…`, a stray tag) is *opaque*,
+/// which is an answer of its own and never "ok".
+///
+/// Three comparisons, on purpose: `==` is the spelling (two images differ when their tags do);
+/// [`Version::same_release`] and [`Version::order`] ignore what a rebuild appends
+/// (`stable-2.14.10-acme`), as `linkerd check` does. A hotpatch (`enterprise-2.17.0-1`) is no
+/// rebuild: it comes after the release, and a candidate (`-rc2`) before it.
+#[derive(Clone)]
+pub struct Version {
+    text: Box<str>,
+    form: Form,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Form {
+    /// `2.X.Y`: semantic but for what follows it, which is why only the core is given to semver.
+    Numbered {
+        channel: Channel,
+        core: semver::Version,
+        stage: Stage,
+        build: bool,
+    },
+    Dated {
+        channel: Channel,
+        date: Date,
+        stage: Stage,
+        build: bool,
+    },
+    Opaque,
+}
+
+/// Year, month and number of a dated release.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Date(u32, u32, u32);
+
+/// Where a build stands beside the release that it is named after; the order is by age.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Stage {
+    Candidate(u32),
+    Release,
+    Hotpatch(u32),
+}
+
+/// The year of the first edge release; a smaller one is a stray tag.
+const FIRST_YEAR: u32 = 18;
+
+// === impl Channel ===
+
+impl Channel {
+    /// The word before the first dash.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Stable => "stable",
+            Self::Edge => "edge",
+            Self::Enterprise => "enterprise",
+            Self::Preview => "preview",
+        }
+    }
+
+    /// Reads the word before the first dash.
+    #[must_use]
+    pub fn of_word(word: &str) -> Option<Self> {
+        match word {
+            "stable" => Some(Self::Stable),
+            "edge" => Some(Self::Edge),
+            "enterprise" => Some(Self::Enterprise),
+            "preview" => Some(Self::Preview),
+            _ => None,
+        }
+    }
+
+    /// Whether its releases are numbered by date (`YY.M.N`) rather than by 2.X.Y.
+    #[must_use]
+    pub fn is_dated(self) -> bool {
+        match self {
+            Self::Edge | Self::Preview => true,
+            Self::Stable | Self::Enterprise => false,
+        }
+    }
+}
+
+impl fmt::Display for Channel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+// === impl Version ===
+
+impl Version {
+    /// Reads an image tag, an annotation or a chart's `appVersion`.
+    #[must_use]
+    pub fn of_tag(tag: &str) -> Self {
+        Self {
+            text: tag.into(),
+            form: form_of(tag).unwrap_or(Form::Opaque),
+        }
+    }
+
+    /// The spelling that it was read in.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// The channel; an opaque version has none.
+    #[must_use]
+    pub fn channel(&self) -> Option<Channel> {
+        match &self.form {
+            Form::Numbered { channel, .. } | Form::Dated { channel, .. } => Some(*channel),
+            Form::Opaque => None,
+        }
+    }
+
+    /// Whether it is no version of Linkerd's.
+    #[must_use]
+    pub fn is_opaque(&self) -> bool {
+        self.form == Form::Opaque
+    }
+
+    /// The 2.x that the number itself says; a dated release needs [`crate::Releases::minor_of`].
+    #[must_use]
+    pub fn numbered_minor(&self) -> Option<Minor> {
+        match &self.form {
+            Form::Numbered { core, .. } => u32::try_from(core.minor).ok().map(Minor::new),
+            Form::Dated { .. } | Form::Opaque => None,
+        }
+    }
+
+    /// Whether it is a candidate, a preview, or a build of somebody's own; opaque versions are.
+    #[must_use]
+    pub fn is_prerelease(&self) -> bool {
+        match &self.form {
+            Form::Numbered {
+                channel,
+                stage,
+                build,
+                ..
+            }
+            | Form::Dated {
+                channel,
+                stage,
+                build,
+                ..
+            } => *build || *channel == Channel::Preview || matches!(stage, Stage::Candidate(_)),
+            Form::Opaque => true,
+        }
+    }
+
+    /// Whether both name one release, whatever a rebuild appended.
+    ///
+    /// Two opaque versions do when they are spelled alike.
+    #[must_use]
+    pub fn same_release(&self, other: &Self) -> bool {
+        self.text == other.text || self.order(other) == Some(Ordering::Equal)
+    }
+
+    /// The order within a channel; between channels, or with an opaque version, there is none.
+    #[must_use]
+    pub fn order(&self, other: &Self) -> Option<Ordering> {
+        match (&self.form, &other.form) {
+            (
+                Form::Numbered {
+                    channel,
+                    core,
+                    stage,
+                    ..
+                },
+                Form::Numbered {
+                    channel: other_channel,
+                    core: other_core,
+                    stage: other_stage,
+                    ..
+                },
+            ) if channel == other_channel => Some((core, stage).cmp(&(other_core, other_stage))),
+            (
+                Form::Dated {
+                    channel,
+                    date,
+                    stage,
+                    ..
+                },
+                Form::Dated {
+                    channel: other_channel,
+                    date: other_date,
+                    stage: other_stage,
+                    ..
+                },
+            ) if channel == other_channel => Some((date, stage).cmp(&(other_date, other_stage))),
+            (Form::Numbered { .. } | Form::Dated { .. } | Form::Opaque, _) => None,
+        }
+    }
+
+    /// The same date as an edge; previews are numbered as edges are.
+    pub(crate) fn as_edge(&self) -> Option<Self> {
+        match &self.form {
+            Form::Dated {
+                date: Date(year, month, number),
+                ..
+            } => Some(Self::of_tag(&format!("edge-{year}.{month}.{number}"))),
+            Form::Numbered { .. } | Form::Opaque => None,
+        }
+    }
+}
+
+impl PartialEq for Version {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for Version {}
+
+impl Hash for Version {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.text.hash(state);
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.text)
+    }
+}
+
+impl fmt::Debug for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Version({})", self.text)
+    }
+}
+
+impl Serialize for Version {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.text)
+    }
+}
+
+impl<'de> Deserialize<'de> for Version {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(|text| Self::of_tag(&text))
+    }
+}
+
+fn form_of(tag: &str) -> Option<Form> {
+    let (word, rest) = tag.split_once('-')?;
+    let channel = Channel::of_word(word)?;
+    let (numbers, tail) = match rest.split_once('-') {
+        Some((_, "")) => return None,
+        Some((numbers, tail)) => (numbers, Some(tail)),
+        None => (rest, None),
+    };
+    let [first, second, third] = three_numbers(numbers)?;
+    let (stage, build) = tail.map_or((Stage::Release, false), stage_of);
+    if channel.is_dated() {
+        let real = (FIRST_YEAR..100).contains(&first) && (1..=12).contains(&second) && third > 0;
+        let date = Date(first, second, third);
+        real.then_some(Form::Dated {
+            channel,
+            date,
+            stage,
+            build,
+        })
+    } else {
+        let core = semver::Version::new(first.into(), second.into(), third.into());
+        (first == 2).then_some(Form::Numbered {
+            channel,
+            core,
+            stage,
+            build,
+        })
+    }
+}
+
+/// A candidate stands first; a hotpatch is the first number; the rest names a build.
+fn stage_of(tail: &str) -> (Stage, bool) {
+    let mut parts = tail.split('-').peekable();
+    let candidate = parts
+        .peek()
+        .and_then(|part| number(part.strip_prefix("rc")?));
+    if let Some(candidate) = candidate {
+        return (Stage::Candidate(candidate), parts.nth(1).is_some());
+    }
+    let mut stage = None;
+    let mut build = false;
+    for part in parts {
+        match (stage, number(part)) {
+            (None, Some(hotpatch)) => stage = Some(hotpatch),
+            (_, _) => build = true,
+        }
+    }
+    // Buoyant writes `-0` for "no hotpatch".
+    let stage = stage
+        .filter(|hotpatch| *hotpatch > 0)
+        .map_or(Stage::Release, Stage::Hotpatch);
+    (stage, build)
+}
+
+pub(crate) fn three_numbers(text: &str) -> Option<[u32; 3]> {
+    let mut parts = text.split('.');
+    let numbers = [
+        number(parts.next()?)?,
+        number(parts.next()?)?,
+        number(parts.next()?)?,
+    ];
+    parts.next().is_none().then_some(numbers)
+}
+
+/// A number without sign or leading zero, as every version is written.
+pub(crate) fn number(text: &str) -> Option<u32> {
+    let plain = text.bytes().all(|byte| byte.is_ascii_digit());
+    let padded = text.len() > 1 && text.starts_with('0');
+    if plain && !padded {
+        text.parse().ok()
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(tag: &str) -> Version {
+        Version::of_tag(tag)
+    }
+
+    #[test]
+    fn every_published_form_has_its_channel() {
+        for (tag, channel) in [
+            ("stable-2.14.10", Some(Channel::Stable)),
+            ("stable-2.12.0-rc2", Some(Channel::Stable)),
+            ("stable-2.14.10-acme.7", Some(Channel::Stable)),
+            ("enterprise-2.17.0-1", Some(Channel::Enterprise)),
+            ("enterprise-2.17.0-fips-1", Some(Channel::Enterprise)),
+            ("edge-25.4.4", Some(Channel::Edge)),
+            ("preview-25.10.7", Some(Channel::Preview)),
+            ("dev-undefined", None),
+            ("git-1a18ca8f", None),
+            ("v18.7.2", None),
+            ("edge-1.2.3", None),
+            ("edge-25.13.1", None),
+            ("edge-25.04.4", None),
+            ("edge-25.4.0", None),
+            ("stable-3.0.0", None),
+            ("stable-2.14", None),
+            ("stable-2.14.10.1", None),
+            ("stable-2.14.10-", None),
+            ("stable-2.14.99999999999", None),
+            ("stable-2.+4.1", None),
+            ("stable-2.1\u{664}.1", None),
+            ("Stable-2.14.10", None),
+            (" stable-2.14.10", None),
+            ("latest", None),
+            ("", None),
+        ] {
+            assert_eq!(of(tag).channel(), channel, "{tag}");
+            assert_eq!(of(tag).is_opaque(), channel.is_none(), "{tag}");
+        }
+    }
+
+    #[test]
+    fn a_channel_is_ordered_candidate_release_hotpatch() {
+        for ascending in [
+            [
+                "stable-2.9.5",
+                "stable-2.12.0-rc2",
+                "stable-2.12.0",
+                "stable-2.12.1",
+            ],
+            [
+                "stable-2.12.0-rc2",
+                "stable-2.12.0-rc10",
+                "stable-2.12.0",
+                "stable-2.12.0-1",
+            ],
+            [
+                "enterprise-2.17.0",
+                "enterprise-2.17.0-1",
+                "enterprise-2.17.0-fips-2",
+                "enterprise-2.17.1",
+            ],
+            ["edge-24.2.4", "edge-24.11.8", "edge-25.4.4", "edge-25.10.7"],
+        ] {
+            for pair in ascending.windows(2) {
+                assert_eq!(
+                    of(pair[0]).order(&of(pair[1])),
+                    Some(Ordering::Less),
+                    "{pair:?}"
+                );
+                assert_eq!(
+                    of(pair[1]).order(&of(pair[0])),
+                    Some(Ordering::Greater),
+                    "{pair:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn channels_and_opaque_versions_have_no_order_between_them() {
+        for (one, other) in [
+            ("stable-2.14.10", "enterprise-2.14.10"),
+            ("edge-25.10.7", "preview-25.10.7"),
+            ("stable-2.14.10", "edge-24.2.4"),
+            ("dev-undefined", "stable-2.14.10"),
+            ("dev-undefined", "dev-undefined"),
+        ] {
+            assert_eq!(of(one).order(&of(other)), None, "{one} {other}");
+        }
+    }
+
+    #[test]
+    fn a_rebuild_is_the_same_release_but_not_equal_and_a_hotpatch_is_another() {
+        for (one, other, same) in [
+            ("stable-2.14.10", "stable-2.14.10-acme", true),
+            ("enterprise-2.17.0", "enterprise-2.17.0-0", true),
+            ("enterprise-2.17.0-1", "enterprise-2.17.0-fips-1", true),
+            ("enterprise-2.17.0", "enterprise-2.17.0-1", false),
+            ("stable-2.12.0", "stable-2.12.0-rc2", false),
+            ("dev-undefined", "dev-undefined", true),
+            ("dev-undefined", "git-1a18ca8f", false),
+        ] {
+            assert_eq!(of(one).same_release(&of(other)), same, "{one} {other}");
+        }
+        assert_ne!(of("stable-2.14.10"), of("stable-2.14.10-acme"));
+    }
+
+    #[test]
+    fn what_nobody_released_is_a_prerelease() {
+        for (tag, is) in [
+            ("stable-2.14.10", false),
+            ("enterprise-2.17.0-1", false),
+            ("edge-25.4.4", false),
+            ("stable-2.12.0-rc2", true),
+            ("stable-2.14.10-acme", true),
+            ("preview-25.10.7", true),
+            ("dev-undefined", true),
+        ] {
+            assert_eq!(of(tag).is_prerelease(), is, "{tag}");
+        }
+    }
+
+    #[test]
+    fn hostile_strings_never_panic_and_keep_their_spelling() {
+        const PIECES: [&str; 22] = [
+            "stable",
+            "edge",
+            "enterprise",
+            "preview",
+            "dev",
+            "-",
+            "-",
+            ".",
+            ".",
+            "2",
+            "2.",
+            "0",
+            "14",
+            "25",
+            "18446744073709551616",
+            "rc",
+            "rc2",
+            "é",
+            "\u{0}",
+            "+",
+            "v",
+            " ",
+        ];
+        let mut seed: u64 = 0x9e37_79b9_7f4a_7c15;
+        let mut next = || {
+            seed ^= seed << 13;
+            seed ^= seed >> 7;
+            seed ^= seed << 17;
+            usize::try_from(seed >> 33).unwrap()
+        };
+        let mut earlier = of("stable-2.14.10");
+        let mut understood = 0;
+        for _ in 0..200_000 {
+            let length = next() % 12;
+            let start = ["", "stable-2.14.", "edge-25.4.", "enterprise-2."][next() % 4];
+            let tail: String = (0..length).map(|_| PIECES[next() % PIECES.len()]).collect();
+            let text = format!("{start}{tail}");
+            let version = of(&text);
+            assert_eq!(version.to_string(), text);
+            assert_eq!(
+                version.order(&earlier).map(Ordering::reverse),
+                earlier.order(&version),
+                "{version} {earlier}"
+            );
+            if !version.is_opaque() {
+                understood += 1;
+                earlier = version;
+            }
+        }
+        assert!(
+            understood > 20,
+            "the generator no longer reaches real versions: {understood}"
+        );
+    }
+}
