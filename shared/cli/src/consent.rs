@@ -1,0 +1,89 @@
+//! Consent: asked on the terminal, because standard input bears records.
+
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, Write as _};
+
+use clap::{Args, ValueEnum};
+use mesh_records::{Explain as _, Explained, Intent};
+
+use crate::Clean;
+
+/// How an action is allowed to act.
+#[derive(Args, Clone, Debug)]
+pub struct ConsentArgs {
+    /// Act without asking; with a digest, only if the plan is the one that was read
+    #[arg(long, value_name = "DIGEST", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    pub yes: Option<String>,
+
+    /// Say what would be done and do nothing; `server` has the API server check each write
+    #[arg(long, value_enum, value_name = "HOW", num_args = 0..=1, require_equals = true,
+          default_value = "none", default_missing_value = "client")]
+    pub dry_run: DryRun,
+}
+
+/// kubectl's `--dry-run`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum DryRun {
+    /// Act.
+    None,
+    /// Send no write.
+    Client,
+    /// Send each write with `dryRun=All`.
+    Server,
+}
+
+/// What consent came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leave {
+    /// Act.
+    Act,
+    /// Only show it.
+    DryRun(DryRun),
+}
+
+/// Gets leave to do what `intent` says; `summary` is shown to whoever is asked.
+///
+/// # Errors
+/// There is no terminal to ask on and no flag that answers, the answer is no, or the digest is
+/// another plan's. Nothing may be done then.
+pub fn consent(args: &ConsentArgs, intent: &Intent, summary: &str) -> Result<Leave, Explained> {
+    if args.dry_run != DryRun::None {
+        return Ok(Leave::DryRun(args.dry_run));
+    }
+    match args.yes.as_deref() {
+        Some("") => Ok(Leave::Act),
+        Some(digest) if digest == intent.digest => Ok(Leave::Act),
+        Some(digest) => Err(Explained::new(
+            format!(
+                "the plan's digest is {}, not `{}`",
+                intent.digest,
+                Clean(digest)
+            ),
+            "something changed since that plan was read; read this one (--dry-run)",
+        )),
+        None => ask(summary),
+    }
+}
+
+fn ask(summary: &str) -> Result<Leave, Explained> {
+    let way_out = "say --yes, or look first with --dry-run";
+    let terminal = File::options().read(true).write(true).open("/dev/tty");
+    let mut terminal = terminal.explain(
+        "nobody agreed to this, and there is no terminal to ask on",
+        way_out,
+    )?;
+    let cannot = "cannot ask on the terminal";
+    let question: String = summary
+        .lines()
+        .map(|line| format!("{}\n", Clean(line)))
+        .collect();
+    write!(terminal, "{question}Go on? [y/N] ").explain(cannot, way_out)?;
+    let mut answer = String::new();
+    BufReader::new(terminal)
+        .read_line(&mut answer)
+        .explain(cannot, way_out)?;
+    match answer.trim() {
+        "y" | "Y" | "yes" => Ok(Leave::Act),
+        _ => Err(Explained::new("not agreed to; nothing was done", way_out)),
+    }
+}

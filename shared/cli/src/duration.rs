@@ -1,0 +1,37 @@
+//! Durations on the command line.
+
+use std::time::Duration;
+
+use jiff::SignedDuration;
+
+/// Parses a duration as kubectl writes them: `90s`, `5m`, `1h30m`.
+///
+/// # Errors
+/// The text is no duration, or a negative one.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    let example = "write it as 90s, 5m or 1h30m";
+    let signed: SignedDuration = text
+        .parse()
+        .map_err(|_| format!("no duration; {example}"))?;
+    Duration::try_from(signed).map_err(|_| format!("a negative duration; {example}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kubectls_spellings_are_read_and_bare_numbers_and_negative_ones_are_refused() {
+        let table = [("90s", 90), ("5m", 300), ("1h30m", 5400), ("0s", 0)];
+        for (text, seconds) in table {
+            assert_eq!(
+                parse_duration(text),
+                Ok(Duration::from_secs(seconds)),
+                "{text}"
+            );
+        }
+        for text in ["", "5", "-5m", "5 parsecs"] {
+            assert!(parse_duration(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! Exit codes, in one place.
+
+/// How a tool's process ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// Done, and the answer is yes, or there was nothing to do.
+    Yes,
+    /// Done, and the answer is no.
+    No,
+    /// Could not be done.
+    Failed,
+    /// Stopped in good order before the end, or somebody else holds the lock.
+    Stopped,
+    /// A filter lost its reader.
+    ReaderGone,
+    /// A second signal said to leave at once.
+    Signal(u8),
+}
+
+/// The table of exit codes for every `--help`.
+pub const EXIT_CODES: &str = "\
+Exit codes:
+  0      done, and the answer is yes, or there was nothing to do
+  1      done, and the answer is no: a rule is broken, something failed
+  2      could not be done: usage, unreachable, forbidden, malformed, cut, stale
+  3      stopped in good order before the end, or the lock is held: run it again
+  141    the reader of the records went away
+  128+n  a second signal";
+
+impl Exit {
+    /// The code that the shell sees.
+    #[must_use]
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Yes => 0,
+            Self::No => 1,
+            Self::Failed => 2,
+            Self::Stopped => 3,
+            Self::ReaderGone => 141,
+            Self::Signal(number) => 128 + number,
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! What a process knows of itself: where its records come from, how it was called, where it runs.
+
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+use std::io::{BufReader, IsTerminal as _, Stdin};
+
+use mesh_records::Explained;
+
+const BUFFER: usize = 64 * 1024;
+
+/// Standard input as a source of records.
+///
+/// # Errors
+/// It is a terminal; `pipeline` is what was meant.
+pub fn records_from_stdin(pipeline: &str) -> Result<BufReader<Stdin>, Explained> {
+    let stdin = std::io::stdin();
+    if stdin.is_terminal() {
+        let what = "the records come from standard input, and that is a terminal";
+        return Err(Explained::new(what, pipeline));
+    }
+    Ok(BufReader::with_capacity(BUFFER, stdin))
+}
+
+/// The command line, fit for a record: the value of a flag that may bear a secret is left out.
+#[must_use]
+pub fn argv() -> Vec<String> {
+    redact(std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()))
+}
+
+/// The name of the machine; `localhost` where it has none.
+#[must_use]
+pub fn host() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    if name.trim().is_empty() {
+        "localhost".to_owned()
+    } else {
+        name.trim().to_owned()
+    }
+}
+
+/// A name for this run, unlike any other's.
+#[must_use]
+pub fn run_id() -> String {
+    format!("{:016x}", RandomState::new().build_hasher().finish())
+}
+
+const SECRET: [&str; 6] = [
+    "--set",
+    "--set-string",
+    "--set-file",
+    "--token",
+    "--password",
+    "--key",
+];
+
+fn redact(args: impl Iterator<Item = String>) -> Vec<String> {
+    let mut value_is_secret = false;
+    args.map(|arg| {
+        if std::mem::take(&mut value_is_secret) {
+            return "<redacted>".to_owned();
+        }
+        match arg.split_once('=') {
+            Some((flag, _)) if SECRET.contains(&flag) => format!("{flag}=<redacted>"),
+            Some(_) => arg,
+            None => {
+                value_is_secret = SECRET.contains(&arg.as_str());
+                arg
+            }
+        }
+    })
+    .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::redact;
+
+    #[test]
+    fn values_of_flags_that_may_bear_secrets_are_left_out() {
+        let args = [
+            "t",
+            "--set",
+            "a=b",
+            "--set=c=d",
+            "-f",
+            "values.yaml",
+            "--token",
+            "x",
+            "--yes",
+        ];
+        let expected = [
+            "t",
+            "--set",
+            "<redacted>",
+            "--set=<redacted>",
+            "-f",
+            "values.yaml",
+            "--token",
+            "<redacted>",
+            "--yes",
+        ];
+        assert_eq!(redact(args.iter().map(ToString::to_string)), expected);
+    }
+}
