@@ -377,6 +377,30 @@ impl Obstacle {
         }
     }
 
+    /// The spelling on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Current => "current",
+            Self::Job => "job",
+            Self::CronJob => "cron_job",
+            Self::BarePod => "bare_pod",
+            Self::ScaledToZero => "scaled_to_zero",
+            Self::Gone => "gone",
+            Self::NotSelected => "not_selected",
+            Self::Pinned => "pinned",
+            Self::Paused => "paused",
+            Self::Unhealthy => "unhealthy",
+            Self::Unmeshed => "unmeshed",
+            Self::WouldLoseProxy => "would_lose_proxy",
+            Self::Outage => "outage",
+            Self::OnDelete => "on_delete",
+            Self::Partition => "partition",
+            Self::ForeignOwner => "foreign_owner",
+            Self::AlreadyRolling => "already_rolling",
+        }
+    }
+
     /// The rest of a sentence that begins with a workload's name.
     #[must_use]
     pub fn sentence(self) -> &'static str {
