@@ -1,1 +1,21 @@
-//! Placeholder
+//! The one crate that speaks to Kubernetes for the mesh tools.
+//!
+//! [`connect`] chooses a cluster, [`request`] sends one request under one deadline, [`watch`]
+//! follows a kind, [`object`] declares the few fields that are read.
+
+pub mod connect;
+pub mod error;
+pub mod object;
+pub mod page;
+pub mod request;
+pub mod signals;
+pub mod target;
+pub mod watch;
+
+pub use connect::{Cluster, ClusterArgs, User};
+pub use error::{Error, Why};
+pub use page::{Page, Pages, Selection};
+pub use request::Patch;
+pub use signals::{Asked, Signals};
+pub use target::{Options, Target};
+pub use watch::{Change, Watch};

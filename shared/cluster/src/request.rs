@@ -1,0 +1,231 @@
+//! One request, one answer, one deadline.
+
+use std::time::Duration;
+
+use http::{Method, StatusCode, header};
+use http_body_util::BodyExt as _;
+use kube::client::Body;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::connect::Cluster;
+use crate::error::{Error, chain};
+use crate::object::{Object, Resource};
+use crate::page::{Pages, Selection};
+use crate::target::{Options, Target};
+
+/// How a patch is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Patch {
+    /// RFC 7386.
+    Merge,
+    /// Server-side apply.
+    Apply,
+}
+
+pub(crate) const JSON: &str = "application/json";
+
+// === impl Cluster ===
+
+impl Cluster {
+    /// Reads one object.
+    ///
+    /// # Errors
+    /// [`Why`] tells them apart.
+    pub async fn get<K: Object>(&self, namespace: Option<&str>, name: &str) -> Result<K, Error> {
+        let target = Target::one(K::RESOURCE, namespace, name);
+        self.call(Method::GET, &target, "", JSON, None).await
+    }
+
+    /// Reads one object of a kind that has no slim type.
+    ///
+    /// # Errors
+    /// [`Why`] tells them apart.
+    pub async fn get_as<T: DeserializeOwned>(&self, target: &Target) -> Result<T, Error> {
+        self.call(Method::GET, target, "", JSON, None).await
+    }
+
+    /// Reads a path that is no object.
+    ///
+    /// # Errors
+    /// [`Why`] tells them apart.
+    pub async fn get_path<T: DeserializeOwned>(&self, what: &str, path: &str) -> Result<T, Error> {
+        self.send(what, None, Method::GET, path, JSON, None).await
+    }
+
+    /// Lists objects, page by page.
+    #[must_use]
+    pub fn pages<K: Object>(&self, selection: Selection<'_>) -> Pages<'_, K> {
+        Pages::new(self, K::RESOURCE, selection, false)
+    }
+
+    /// Lists nothing but the metadata of objects; `T` is what is read of it.
+    #[must_use]
+    pub fn metadata_pages<T: DeserializeOwned>(
+        &self,
+        resource: Resource,
+        selection: Selection<'_>,
+    ) -> Pages<'_, T> {
+        Pages::new(self, resource, selection, true)
+    }
+
+    /// Lists objects of a kind that has no slim type; `T` is what is read of them.
+    #[must_use]
+    pub fn pages_as<T: DeserializeOwned>(
+        &self,
+        resource: Resource,
+        selection: Selection<'_>,
+    ) -> Pages<'_, T> {
+        Pages::new(self, resource, selection, false)
+    }
+
+    /// Creates an object.
+    ///
+    /// # Errors
+    /// [`Why`] tells them apart.
+    pub async fn create<T: DeserializeOwned>(
+        &self,
+        target: &Target,
+        body: &impl Serialize,
+        options: Options,
+    ) -> Result<T, Error> {
+        self.write(Method::POST, target, body, JSON, options).await
+    }
+
+    /// Replaces an object; a resourceVersion in `body` is a precondition.
+    ///
+    /// # Errors
+    /// [`Why`] tells them apart.
+    pub async fn replace<T: DeserializeOwned>(
+        &self,
+        target: &Target,
+        body: &impl Serialize,
+        options: Options,
+    ) -> Result<T, Error> {
+        self.write(Method::PUT, target, body, JSON, options).await
+    }
+
+    /// Patches an object; a resourceVersion in `body` is a precondition.
+    ///
+    /// # Errors
+    /// [`Why`] tells them apart.
+    pub async fn patch<T: DeserializeOwned>(
+        &self,
+        target: &Target,
+        patch: Patch,
+        body: &impl Serialize,
+        options: Options,
+    ) -> Result<T, Error> {
+        let form = match patch {
+            Patch::Merge => "application/merge-patch+json",
+            Patch::Apply => "application/apply-patch+yaml",
+        };
+        self.write(Method::PATCH, target, body, form, options).await
+    }
+
+    /// Deletes an object, if it is still at this uid and resourceVersion.
+    ///
+    /// # Errors
+    /// [`Why`] tells them apart.
+    pub async fn delete(
+        &self,
+        target: &Target,
+        uid: &str,
+        resource_version: &str,
+    ) -> Result<(), Error> {
+        let body = serde_json::json!({
+            "apiVersion": "v1",
+            "kind": "DeleteOptions",
+            "preconditions": { "uid": uid, "resourceVersion": resource_version },
+        });
+        let _: serde::de::IgnoredAny = self
+            .write(Method::DELETE, target, &body, JSON, Options::default())
+            .await?;
+        Ok(())
+    }
+
+    async fn write<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        target: &Target,
+        body: &impl Serialize,
+        form: &str,
+        options: Options,
+    ) -> Result<T, Error> {
+        let what = target.say(&method);
+        let body = serde_json::to_vec(body)
+            .map_err(|error| Error::malformed(&what, &error.to_string()))?;
+        self.call(method, target, &options.query(), form, Some(body))
+            .await
+    }
+
+    pub(crate) async fn call<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        target: &Target,
+        query: &str,
+        form: &str,
+        body: Option<Vec<u8>>,
+    ) -> Result<T, Error> {
+        let what = target.say(&method);
+        let rule = target.rule(&method);
+        let path = format!("{}{query}", target.path());
+        self.send(&what, Some(rule), method, &path, form, body)
+            .await
+    }
+
+    async fn send<T: DeserializeOwned>(
+        &self,
+        what: &str,
+        rule: Option<String>,
+        method: Method,
+        path: &str,
+        form: &str,
+        body: Option<Vec<u8>>,
+    ) -> Result<T, Error> {
+        let request = http::Request::builder().method(method).uri(path);
+        let request = match body {
+            Some(body) => request
+                .header(header::ACCEPT, JSON)
+                .header(header::CONTENT_TYPE, form)
+                .body(Body::from(body)),
+            None => request.header(header::ACCEPT, form).body(Body::empty()),
+        };
+        let request = request.map_err(|error| Error::malformed(what, &error.to_string()))?;
+        let answer = tokio::time::timeout(self.deadline, self.exchange(request)).await;
+        let (status, retry_after, bytes) = match answer {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(cause)) => return Err(Error::unreachable(what, self.server(), &cause)),
+            Err(_) => return Err(Error::timed_out(what, self.server(), self.deadline)),
+        };
+        if !status.is_success() {
+            return Err(Error::answered(what, rule, status, retry_after, &bytes));
+        }
+        serde_json::from_slice(&bytes).map_err(|error| Error::malformed(what, &error.to_string()))
+    }
+
+    async fn exchange(
+        &self,
+        request: http::Request<Body>,
+    ) -> Result<(StatusCode, Option<Duration>, Vec<u8>), String> {
+        let answer = self
+            .client
+            .send(request)
+            .await
+            .map_err(|error| chain(&error))?;
+        self.read_clock(answer.headers());
+        let status = answer.status();
+        let retry_after = answer.headers().get(header::RETRY_AFTER);
+        let retry_after = retry_after.and_then(|value| value.to_str().ok()?.parse().ok());
+        let body = answer
+            .into_body()
+            .collect()
+            .await
+            .map_err(|error| chain(&error))?;
+        Ok((
+            status,
+            retry_after.map(Duration::from_secs),
+            body.to_bytes().to_vec(),
+        ))
+    }
+}
