@@ -1,0 +1,477 @@
+//! Whether a pod gets a proxy, and what it looks like then.
+
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use sha2::{Digest as _, Sha256};
+
+use crate::release::Release;
+
+const INJECT: &str = "linkerd.io/inject";
+const CONFIG: &str = "config.linkerd.io/";
+/// The spellings of one setting, youngest first.
+const NATIVE: [&str; 3] = [
+    "config.linkerd.io/proxy-enable-native-sidecar",
+    "config.beta.linkerd.io/proxy-enable-native-sidecar",
+    "config.alpha.linkerd.io/proxy-enable-native-sidecar",
+];
+/// The line in which native sidecars came.
+const FIRST_WITH_NATIVE: u32 = 15;
+/// The line in which the proxy's image took over what `linkerd-init` runs.
+const FIRST_WITHOUT_INIT_IMAGE: u32 = 20;
+
+/// The chart's values, as the ConfigMap `linkerd-config` keeps them.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Values {
+    linkerd_version: String,
+    #[serde(default)]
+    cni_enabled: bool,
+    proxy: ProxyValues,
+    #[serde(default)]
+    proxy_init: InitValues,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ProxyValues {
+    image: Image,
+    #[serde(default)]
+    native_sidecar: bool,
+    #[serde(default = "yes", rename = "await")]
+    awaited: bool,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+struct InitValues {
+    image: Option<Image>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Image {
+    name: String,
+    #[serde(default)]
+    version: Option<String>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// What the injector knows when it is asked.
+#[derive(Clone, Debug)]
+pub(super) struct Mesh {
+    pub(super) values: Values,
+    pub(super) trust_roots: String,
+}
+
+/// Who made the pod, where a label says so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Owner {
+    /// Lower-case, such as `deployment`.
+    pub(super) kind: &'static str,
+    pub(super) name: String,
+}
+
+/// Why a pod is left as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Skip {
+    HostNetwork,
+    SidecarExists,
+    NoServiceAccountToken,
+    InvalidAnnotationOfNamespace,
+    InvalidAnnotationOfPod,
+    NotEnabled,
+    Disabled,
+}
+
+/// A pod that is being created, with its namespace.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Request<'a> {
+    pub(super) pod: &'a Value,
+    pub(super) namespace: &'a str,
+    pub(super) namespace_annotations: &'a Map<String, Value>,
+    pub(super) owner: Option<&'a Owner>,
+}
+
+/// The JSON patch that injects the pod, or why there is none.
+pub(super) fn inject(request: &Request<'_>, mesh: &Mesh) -> Result<Value, Skip> {
+    decide(request)?;
+    Ok(patch(request, mesh))
+}
+
+fn decide(request: &Request<'_>) -> Result<(), Skip> {
+    let spec = &request.pod["spec"];
+    if spec["hostNetwork"] == true {
+        return Err(Skip::HostNetwork);
+    }
+    if names(spec, "initContainers")
+        .chain(names(spec, "containers"))
+        .any(is_sidecar)
+    {
+        return Err(Skip::SidecarExists);
+    }
+    if spec["automountServiceAccountToken"] == false {
+        return Err(Skip::NoServiceAccountToken);
+    }
+    let of_namespace = asked(request.namespace_annotations.get(INJECT))
+        .ok_or(Skip::InvalidAnnotationOfNamespace)?;
+    let of_pod = asked(request.pod["metadata"]["annotations"].get(INJECT))
+        .ok_or(Skip::InvalidAnnotationOfPod)?;
+    match (of_pod, of_namespace) {
+        (Asked::Yes, _) | (Asked::Nothing, Asked::Yes) => Ok(()),
+        (Asked::No, _) => Err(Skip::Disabled),
+        (Asked::Nothing, Asked::No | Asked::Nothing) => Err(Skip::NotEnabled),
+    }
+}
+
+enum Asked {
+    Yes,
+    No,
+    Nothing,
+}
+
+/// None for a value that the mesh does not know.
+fn asked(annotation: Option<&Value>) -> Option<Asked> {
+    match annotation.and_then(Value::as_str) {
+        None => Some(Asked::Nothing),
+        Some("enabled" | "ingress") => Some(Asked::Yes),
+        Some("disabled") => Some(Asked::No),
+        Some(_) => None,
+    }
+}
+
+fn names<'a>(spec: &'a Value, list: &str) -> impl Iterator<Item = &'a str> {
+    spec[list]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|container| container["name"].as_str())
+}
+
+fn is_sidecar(name: &str) -> bool {
+    matches!(
+        name,
+        "linkerd-proxy" | "linkerd-init" | "istio-proxy" | "istio-init"
+    )
+}
+
+fn patch(request: &Request<'_>, mesh: &Mesh) -> Value {
+    let (metadata, spec) = (&request.pod["metadata"], &request.pod["spec"]);
+    let annotations = merged_annotations(request, metadata);
+    let setting = |key: &str| annotations.get(key).and_then(Value::as_str);
+    let values = &mesh.values;
+    let tag = setting("config.linkerd.io/proxy-version")
+        .map_or_else(|| values.proxy_tag(), str::to_owned);
+    let image = setting("config.linkerd.io/proxy-image").unwrap_or(&values.proxy.image.name);
+    let native = values.minor() >= FIRST_WITH_NATIVE
+        && NATIVE
+            .iter()
+            .find_map(|key| setting(key))
+            .map_or(values.proxy.native_sidecar, |text| text == "true");
+    let proxy = proxy_container(
+        &format!("{image}:{tag}"),
+        native,
+        values.proxy.awaited,
+        &mesh.trust_roots,
+    );
+    let (mut init, mut own) = (list(spec, "initContainers"), list(spec, "containers"));
+    init.insert(0, values.init_container(&format!("{image}:{tag}")));
+    if native {
+        init.insert(1, proxy);
+    } else if values.proxy.awaited {
+        own.insert(0, proxy);
+    } else {
+        own.push(proxy);
+    }
+    let mut volumes = list(spec, "volumes");
+    volumes.extend(proxy_volumes());
+    json!([
+        set(
+            "/metadata/annotations",
+            with_annotations(annotations, mesh, &tag)
+        ),
+        set("/metadata/labels", labels(request, metadata)),
+        set("/spec/initContainers", init),
+        set("/spec/containers", own),
+        set("/spec/volumes", volumes),
+    ])
+}
+
+fn set(path: &str, value: impl Into<Value>) -> Value {
+    let value: Value = value.into();
+    json!({ "op": "add", "path": path, "value": value })
+}
+
+fn list(spec: &Value, name: &str) -> Vec<Value> {
+    spec[name].as_array().cloned().unwrap_or_default()
+}
+
+/// The pod's annotations and those of its namespace that it does not have itself.
+fn merged_annotations(request: &Request<'_>, metadata: &Value) -> Map<String, Value> {
+    let mut annotations = metadata["annotations"]
+        .as_object()
+        .cloned()
+        .unwrap_or_default();
+    for (key, value) in request.namespace_annotations {
+        if key == INJECT || key.starts_with(CONFIG) || NATIVE.contains(&key.as_str()) {
+            annotations
+                .entry(key.clone())
+                .or_insert_with(|| value.clone());
+        }
+    }
+    annotations
+}
+
+fn with_annotations(
+    mut annotations: Map<String, Value>,
+    mesh: &Mesh,
+    tag: &str,
+) -> Map<String, Value> {
+    let created_by = format!("linkerd/proxy-injector {}", mesh.values.linkerd_version);
+    annotations.insert("linkerd.io/created-by".into(), created_by.into());
+    annotations.insert("linkerd.io/proxy-version".into(), tag.into());
+    let digest = Sha256::digest(mesh.trust_roots.as_bytes());
+    let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    annotations.insert("linkerd.io/trust-root-sha256".into(), digest.into());
+    annotations
+}
+
+fn labels(request: &Request<'_>, metadata: &Value) -> Map<String, Value> {
+    let mut labels = metadata["labels"].as_object().cloned().unwrap_or_default();
+    labels.insert(
+        "linkerd.io/control-plane-ns".into(),
+        super::NAMESPACE.into(),
+    );
+    labels.insert("linkerd.io/workload-ns".into(), request.namespace.into());
+    if let Some(owner) = request.owner {
+        labels.insert(
+            format!("linkerd.io/proxy-{}", owner.kind),
+            owner.name.as_str().into(),
+        );
+    }
+    labels
+}
+
+fn proxy_container(image: &str, native: bool, awaited: bool, trust_roots: &str) -> Value {
+    let ready = json!({ "path": "/ready", "port": 4191 });
+    let mut container = json!({
+        "name": "linkerd-proxy",
+        "image": image,
+        "env": [{ "name": "LINKERD2_PROXY_IDENTITY_TRUST_ANCHORS", "value": trust_roots }],
+        "ports": [{ "containerPort": 4143, "name": "linkerd-proxy" }, { "containerPort": 4191, "name": "linkerd-admin" }],
+        "livenessProbe": { "httpGet": { "path": "/live", "port": 4191 }, "initialDelaySeconds": 10 },
+        "readinessProbe": { "httpGet": ready, "initialDelaySeconds": 2 },
+        "securityContext": {
+            "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true, "runAsNonRoot": true, "runAsUser": 2102,
+        },
+        "volumeMounts": [{ "mountPath": "/var/run/linkerd/identity/end-entity", "name": "linkerd-identity-end-entity" }],
+    });
+    if native {
+        container["restartPolicy"] = "Always".into();
+        container["startupProbe"] =
+            json!({ "httpGet": ready, "periodSeconds": 1, "failureThreshold": 120 });
+    } else if awaited {
+        let command = ["/usr/lib/linkerd/linkerd-await", "--timeout=2m"];
+        container["lifecycle"] = json!({ "postStart": { "exec": { "command": command } } });
+    }
+    container
+}
+
+fn proxy_volumes() -> [Value; 2] {
+    [
+        json!({ "name": "linkerd-proxy-init-xtables-lock", "emptyDir": {} }),
+        json!({ "name": "linkerd-identity-end-entity", "emptyDir": { "medium": "Memory" } }),
+    ]
+}
+
+// === impl Values ===
+
+impl Values {
+    pub(super) fn parse(text: &str) -> anyhow::Result<Self> {
+        Ok(serde_norway::from_str(text)?)
+    }
+
+    fn minor(&self) -> u32 {
+        Release::parse(&self.linkerd_version).map_or(FIRST_WITH_NATIVE - 1, |release| release.minor)
+    }
+
+    fn proxy_tag(&self) -> String {
+        let pinned = self
+            .proxy
+            .image
+            .version
+            .as_ref()
+            .filter(|version| !version.is_empty());
+        pinned.unwrap_or(&self.linkerd_version).clone()
+    }
+
+    fn init_container(&self, proxy_image: &str) -> Value {
+        if self.cni_enabled {
+            return json!({ "name": "linkerd-network-validator", "image": proxy_image });
+        }
+        match &self.proxy_init.image {
+            Some(image) if self.minor() < FIRST_WITHOUT_INIT_IMAGE => {
+                let tag = image.version.as_deref().unwrap_or_default();
+                json!({ "name": "linkerd-init", "image": format!("{}:{tag}", image.name) })
+            }
+            Some(_) | None => {
+                let command = ["/usr/lib/linkerd/linkerd2-proxy-init"];
+                json!({ "name": "linkerd-init", "image": proxy_image, "command": command })
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mesh(values: &str) -> Mesh {
+        let text = format!(
+            "linkerdVersion: edge-25.4.4\nproxy: {{image: {{name: r/proxy, version: ''}}{values}}}\nproxyInit: {{image: {{name: r/init, version: v1}}}}"
+        );
+        Mesh {
+            values: Values::parse(&text).unwrap(),
+            trust_roots: "roots".into(),
+        }
+    }
+
+    fn injected(pod: &Value, namespace: &Value, mesh: &Mesh) -> Result<Value, Skip> {
+        let none = Map::new();
+        let namespace_annotations = namespace.as_object().unwrap_or(&none);
+        let owner = Owner {
+            kind: "deployment",
+            name: "web".into(),
+        };
+        let request = Request {
+            pod,
+            namespace: "shop",
+            namespace_annotations,
+            owner: Some(&owner),
+        };
+        let patch = inject(&request, mesh)?;
+        let ops = patch.as_array().unwrap().iter();
+        Ok(ops
+            .map(|op| (op["path"].as_str().unwrap().to_owned(), op["value"].clone()))
+            .collect::<Map<_, _>>()
+            .into())
+    }
+
+    #[test]
+    fn annotations_decide_as_the_mesh_documents() {
+        let (no, yes) = (json!({}), json!({ INJECT: "enabled" }));
+        let (off, ingress, odd) = (
+            json!({ INJECT: "disabled" }),
+            json!({ INJECT: "ingress" }),
+            json!({ INJECT: "true" }),
+        );
+        for (namespace, pod, wanted) in [
+            (&no, &no, Err(Skip::NotEnabled)),
+            (&yes, &no, Ok(())),
+            (&yes, &off, Err(Skip::Disabled)),
+            (&no, &yes, Ok(())),
+            (&off, &yes, Ok(())),
+            (&off, &no, Err(Skip::NotEnabled)),
+            (&no, &ingress, Ok(())),
+            (&odd, &yes, Err(Skip::InvalidAnnotationOfNamespace)),
+            (&yes, &odd, Err(Skip::InvalidAnnotationOfPod)),
+        ] {
+            let got = injected(
+                &json!({ "metadata": { "annotations": pod } }),
+                namespace,
+                &mesh(""),
+            )
+            .map(drop);
+            assert_eq!(got, wanted, "namespace {namespace}, pod {pod}");
+        }
+    }
+
+    #[test]
+    fn pods_that_cannot_take_a_proxy_are_left_alone() {
+        for (spec, wanted) in [
+            (json!({ "hostNetwork": true }), Skip::HostNetwork),
+            (
+                json!({ "containers": [{ "name": "istio-proxy" }] }),
+                Skip::SidecarExists,
+            ),
+            (
+                json!({ "initContainers": [{ "name": "linkerd-init" }] }),
+                Skip::SidecarExists,
+            ),
+            (
+                json!({ "automountServiceAccountToken": false }),
+                Skip::NoServiceAccountToken,
+            ),
+        ] {
+            let got = injected(
+                &json!({ "spec": spec }),
+                &json!({ INJECT: "enabled" }),
+                &mesh(""),
+            );
+            assert_eq!(got, Err(wanted), "{spec}");
+        }
+    }
+
+    #[test]
+    fn the_nearest_version_wins() {
+        let pin = |version: &str| json!({ INJECT: "enabled", "config.linkerd.io/proxy-version": version });
+        let (plain, pinned) = (
+            mesh(""),
+            Mesh {
+                values: Values::parse(
+                    "linkerdVersion: edge-25.4.4\nproxy: {image: {name: r/proxy, version: c}}",
+                )
+                .unwrap(),
+                ..mesh("")
+            },
+        );
+        for (pod, namespace, mesh, wanted) in [
+            (
+                json!({}),
+                json!({ INJECT: "enabled" }),
+                &plain,
+                "r/proxy:edge-25.4.4",
+            ),
+            (
+                json!({}),
+                json!({ INJECT: "enabled" }),
+                &pinned,
+                "r/proxy:c",
+            ),
+            (json!({}), pin("n"), &pinned, "r/proxy:n"),
+            (pin("p"), pin("n"), &pinned, "r/proxy:p"),
+        ] {
+            let got = injected(
+                &json!({ "metadata": { "annotations": pod } }),
+                &namespace,
+                mesh,
+            )
+            .unwrap();
+            assert_eq!(got["/spec/containers"][0]["image"], wanted);
+        }
+    }
+
+    #[test]
+    fn a_native_sidecar_stands_between_init_and_app() {
+        let pod = json!({ "metadata": {}, "spec": { "initContainers": [{ "name": "mine" }], "containers": [{ "name": "app" }] } });
+        let namespace = json!({ INJECT: "enabled", NATIVE[2]: "true" });
+        let got = injected(&pod, &namespace, &mesh("")).unwrap();
+        let names = |list: &str| {
+            got[list]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|c| c["name"].clone())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            names("/spec/initContainers"),
+            ["linkerd-init", "linkerd-proxy", "mine"]
+        );
+        assert_eq!(names("/spec/containers"), ["app"]);
+        assert_eq!(
+            got["/metadata/labels"]["linkerd.io/proxy-deployment"],
+            "web"
+        );
+    }
+}

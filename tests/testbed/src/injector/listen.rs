@@ -1,0 +1,146 @@
+//! The webhook's listener, which comes and goes with what the cluster says.
+
+use std::{convert::Infallible, net::SocketAddr, sync::Arc};
+
+use anyhow::Context as _;
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, Full};
+use hyper::{
+    body::{Bytes, Incoming},
+    service::service_fn,
+};
+use hyper_util::rt::TokioIo;
+use k8s_openapi::api::core::v1::Secret;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    task::JoinSet,
+};
+use tokio_rustls::{
+    TlsAcceptor,
+    rustls::{
+        ServerConfig, crypto,
+        pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+    },
+};
+
+use super::{Injector, Listening, owner::Owners, review};
+
+/// The TLS side of a `kubernetes.io/tls` Secret.
+pub(super) fn acceptor(secret: &Secret) -> anyhow::Result<TlsAcceptor> {
+    let entry = |key: &str| {
+        let data = secret.data.as_ref().and_then(|data| data.get(key));
+        data.map(|bytes| bytes.0.as_slice())
+            .with_context(|| format!("the injector's Secret has no {key}"))
+    };
+    tls_acceptor(entry("tls.crt")?, entry("tls.key")?).context("reading the injector's Secret")
+}
+
+/// Serves with a certificate and key in PEM.
+pub(crate) fn tls_acceptor(certificate: &[u8], key: &[u8]) -> anyhow::Result<TlsAcceptor> {
+    let chain = CertificateDer::pem_slice_iter(certificate).collect::<Result<Vec<_>, _>>()?;
+    let key = PrivateKeyDer::from_pem_slice(key)?;
+    let config = ServerConfig::builder_with_provider(Arc::new(crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)?;
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+/// Listens where the world wants it, and hangs up on everyone when it does not.
+pub(super) async fn run(injector: &Injector) -> anyhow::Result<()> {
+    let owners = Arc::new(Owners::default());
+    let mut world = injector.world.subscribe();
+    let mut serving = JoinSet::new();
+    let mut at = None;
+    loop {
+        let (wanted, closed) = {
+            let world = world.borrow_and_update();
+            (world.wanted(), world.closed)
+        };
+        if wanted != at {
+            serving.shutdown().await;
+            if let Some(address) = wanted {
+                let listener = TcpListener::bind(address)
+                    .await
+                    .with_context(|| format!("listening at {address}"))?;
+                serving.spawn(accept(injector.clone(), Arc::clone(&owners), listener));
+            }
+            injector
+                .journal
+                .note("injector", format!("listening: {wanted:?}"));
+            at = wanted;
+        }
+        let now = Listening { closed, at };
+        injector
+            .listening
+            .send_if_modified(|before| std::mem::replace(before, now) != now);
+        world.changed().await.context("the injector is gone")?;
+    }
+}
+
+async fn accept(injector: Injector, owners: Arc<Owners>, listener: TcpListener) {
+    // Dropped with this task, so no connection outlives the listener.
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, peer)) => drop(connections.spawn(serve(injector.clone(), Arc::clone(&owners), stream, peer))),
+                Err(error) => injector.journal.note("injector", error),
+            },
+            Some(_) = connections.join_next(), if !connections.is_empty() => {}
+        }
+    }
+}
+
+async fn serve(injector: Injector, owners: Arc<Owners>, stream: TcpStream, peer: SocketAddr) {
+    let acceptor = injector.world.borrow().acceptor.clone();
+    let Some(acceptor) = acceptor else { return };
+    let stream = match acceptor.accept(stream).await {
+        Ok(stream) => stream,
+        Err(error) => {
+            return injector
+                .journal
+                .note("injector", format!("{peer}: {error}"));
+        }
+    };
+    let answer = service_fn(|request: Request<Incoming>| {
+        let (injector, owners) = (&injector, &owners);
+        async move { Ok::<_, Infallible>(answer(injector, owners, request).await) }
+    });
+    let connection =
+        hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), answer);
+    if let Err(error) = connection.await {
+        injector
+            .journal
+            .note("injector", format!("{peer}: {error}"));
+    }
+}
+
+async fn answer(
+    injector: &Injector,
+    owners: &Owners,
+    request: Request<Incoming>,
+) -> Response<Full<Bytes>> {
+    let reviewed = async {
+        let body = request.into_body().collect().await?.to_bytes();
+        let mesh = injector.world.borrow().mesh();
+        review::review(&injector.client, owners, mesh, &body).await
+    };
+    let (status, body) = match reviewed.await {
+        Ok(review) => (StatusCode::OK, review),
+        Err(error) => {
+            injector.journal.note("injector", format!("{error:#}"));
+            (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                format!("{error:#}").into_bytes(),
+            )
+        }
+    };
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = status;
+    response.headers_mut().insert(
+        http::header::CONTENT_TYPE,
+        http::HeaderValue::from_static("application/json"),
+    );
+    response
+}

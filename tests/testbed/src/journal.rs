@@ -1,0 +1,37 @@
+//! What the bed's own tasks have to say, in a file beside the servers' logs.
+
+use std::{
+    fmt::Display,
+    fs::File,
+    io::Write as _,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use anyhow::Context as _;
+
+/// A log that every task of a bed may write to.
+#[derive(Clone, Debug)]
+pub(crate) struct Journal {
+    file: Arc<Mutex<File>>,
+}
+
+impl Journal {
+    pub(crate) fn open(path: &Path) -> anyhow::Result<Self> {
+        let file = File::options().create(true).append(true).open(path);
+        let file = file.with_context(|| format!("opening {}", path.display()))?;
+        Ok(Self {
+            file: Arc::new(Mutex::new(file)),
+        })
+    }
+
+    pub(crate) fn note(&self, who: &str, what: impl Display) {
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        // A log that cannot be written is no reason to fail a test.
+        drop(writeln!(
+            file,
+            "{} {who}: {what}",
+            jiff::Zoned::now().timestamp()
+        ));
+    }
+}

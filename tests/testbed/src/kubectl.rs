@@ -1,0 +1,87 @@
+//! kubectl and helm, run to their end.
+
+use std::{
+    ffi::OsStr,
+    io::Write as _,
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context as _, ensure};
+
+use crate::bed::Bed;
+
+impl Bed {
+    /// Runs kubectl as the administrator and returns what it wrote.
+    pub fn kubectl<S: AsRef<OsStr>>(
+        &self,
+        args: impl IntoIterator<Item = S>,
+    ) -> anyhow::Result<String> {
+        run(self.command(&self.assets.kubectl).args(args), "")
+    }
+
+    /// Applies manifests, YAML or JSON.
+    pub fn apply(&self, manifests: &str) -> anyhow::Result<()> {
+        let mut command = self.command(&self.assets.kubectl);
+        run(
+            command.args(["apply", "--server-side", "--force-conflicts", "-f", "-"]),
+            manifests,
+        )
+        .map(drop)
+    }
+
+    /// Creates a namespace with annotations and waits until pods can be created in it.
+    pub fn namespace(&self, name: &str, annotations: &[(&str, &str)]) -> anyhow::Result<()> {
+        let annotations: serde_json::Map<_, _> = annotations
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).into()))
+            .collect();
+        let metadata = serde_json::json!({ "name": name, "annotations": annotations });
+        self.apply(
+            &serde_json::json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": metadata })
+                .to_string(),
+        )?;
+        self.await_service_account(name)
+    }
+
+    /// The helm 3 in use.
+    pub fn helm(&self) -> &Path {
+        &self.assets.helm
+    }
+
+    /// A command with `KUBECONFIG` and with caches and configuration of the bed's own: beds follow
+    /// one another at the same address, and clients remember what they discovered there.
+    pub fn tool(&self, program: &Path) -> Command {
+        self.command(program)
+    }
+
+    /// Runs helm 3 and returns what it wrote.
+    pub fn run_helm<S: AsRef<OsStr>>(
+        &self,
+        args: impl IntoIterator<Item = S>,
+    ) -> anyhow::Result<String> {
+        run(self.command(&self.assets.helm).args(args), "")
+    }
+}
+
+fn run(command: &mut Command, input: &str) -> anyhow::Result<String> {
+    let name = format!("{command:?}");
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let mut stdin = child.stdin.take().context("the input is piped")?;
+    let written = stdin.write_all(input.as_bytes());
+    drop(stdin);
+    let output = child.wait_with_output()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(
+        output.status.success(),
+        "{name}: {}: {}",
+        output.status,
+        said.trim()
+    );
+    written.with_context(|| format!("{name}: writing its input"))?;
+    String::from_utf8(output.stdout).with_context(|| format!("{name}: its output"))
+}

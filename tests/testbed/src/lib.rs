@@ -1,0 +1,33 @@
+//! The real test bed: etcd and the Kubernetes servers on loopback, with a kubelet and a proxy
+//! injector that stand in for what would need containers.
+//!
+//! A [`Bed`] is blocking outside and asynchronous inside, so tests are plain functions. Beds of
+//! one process or of several run side by side; each ends when it is dropped, however it is.
+
+mod assets;
+mod bed;
+mod charts;
+mod children;
+mod injector;
+mod journal;
+mod kubeconfig;
+mod kubectl;
+mod kubelet;
+mod linkerd;
+mod nodes;
+mod pki;
+mod place;
+mod program;
+mod release;
+mod servers;
+mod wait;
+
+pub use crate::{
+    assets::{Assets, Missing, Requirement},
+    bed::Bed,
+    charts::Charts,
+    injector::Injector,
+    kubelet::{BEHAVIOUR, Hold, Kubelet, READY_DELAY, STOP_DELAY, WITH_PROXY},
+    pki::{MeshIdentity, Pair},
+    program::main,
+};

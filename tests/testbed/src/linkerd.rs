@@ -1,0 +1,132 @@
+//! A control plane in the bed, by the charts and the real helm.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::{Api, runtime::watcher};
+use serde_json::json;
+
+use crate::{bed::Bed, injector::NAMESPACE, wait};
+
+/// Helm's own names for what upstream documents.
+const CRDS: &str = "linkerd-crds";
+const CONTROL_PLANE: &str = "linkerd-control-plane";
+const COMPONENTS: usize = 3;
+
+impl Bed {
+    /// Installs a control plane with helm 3 and waits until it is available and injects.
+    pub fn install_linkerd(&self, version: &str) -> anyhow::Result<()> {
+        self.install_linkerd_with(version, &[])
+    }
+
+    /// Like [`Bed::install_linkerd`], with more arguments for the control plane's `helm install`.
+    pub fn install_linkerd_with(&self, version: &str, args: &[&str]) -> anyhow::Result<()> {
+        let charts = self.charts(version)?;
+        let namespace = json!({
+            "apiVersion": "v1",
+            "kind": "Namespace",
+            "metadata": {
+                "name": NAMESPACE,
+                "annotations": { "linkerd.io/inject": "disabled" },
+                "labels": {
+                    "linkerd.io/is-control-plane": "true",
+                    "linkerd.io/control-plane-ns": NAMESPACE,
+                    "config.linkerd.io/admission-webhooks": "disabled",
+                    "pod-security.kubernetes.io/enforce": "privileged",
+                },
+            },
+        });
+        self.apply(&namespace.to_string())?;
+        let crds = charts.crds.display().to_string();
+        self.run_helm(["install", CRDS, &crds, "-n", NAMESPACE])?;
+        let (chart, values) = (
+            charts.control_plane.display().to_string(),
+            charts.values.display().to_string(),
+        );
+        let install = [
+            "install",
+            CONTROL_PLANE,
+            &chart,
+            "-n",
+            NAMESPACE,
+            "-f",
+            &values,
+        ];
+        self.run_helm(install.iter().chain(args))?;
+        self.await_linkerd(version)?;
+        self.injector().await_open()
+    }
+
+    /// Upgrades CRDs and control plane with helm 3 and waits until all components are at `version`.
+    pub fn upgrade_linkerd(&self, version: &str) -> anyhow::Result<()> {
+        let charts = self.charts(version)?;
+        self.run_helm([
+            "upgrade",
+            CRDS,
+            &charts.crds.display().to_string(),
+            "-n",
+            NAMESPACE,
+        ])?;
+        let (chart, values) = (
+            charts.control_plane.display().to_string(),
+            charts.values.display().to_string(),
+        );
+        self.run_helm([
+            "upgrade",
+            CONTROL_PLANE,
+            &chart,
+            "-n",
+            NAMESPACE,
+            "--reset-values",
+            "-f",
+            &values,
+        ])?;
+        self.await_linkerd(version)?;
+        self.injector().await_open()
+    }
+
+    /// Waits until every component of the control plane is available at `version` and no old pod
+    /// serves any more.
+    pub fn await_linkerd(&self, version: &str) -> anyhow::Result<()> {
+        let deployments: Api<Deployment> = Api::namespaced(self.client(), NAMESPACE);
+        let config = watcher::Config::default().labels("linkerd.io/control-plane-component");
+        let there = |seen: &BTreeMap<String, Deployment>| {
+            seen.len() == COMPONENTS
+                && seen
+                    .values()
+                    .all(|one| has_version(one, version) && is_available(one))
+        };
+        self.block_on(wait::until(
+            deployments,
+            config,
+            &format!("the control plane {version}"),
+            there,
+        ))?;
+        Ok(())
+    }
+}
+
+fn has_version(deployment: &Deployment, version: &str) -> bool {
+    let labels = deployment.metadata.labels.iter().flatten();
+    labels
+        .into_iter()
+        .any(|(key, value)| key == "app.kubernetes.io/version" && value == version)
+}
+
+pub(crate) fn is_available(deployment: &Deployment) -> bool {
+    let wanted = deployment
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.replicas)
+        .unwrap_or(1);
+    deployment.status.as_ref().is_some_and(|status| {
+        status.observed_generation >= deployment.metadata.generation
+            && [
+                status.replicas,
+                status.updated_replicas,
+                status.available_replicas,
+            ]
+            .iter()
+            .all(|count| count.unwrap_or(0) == wanted)
+    })
+}

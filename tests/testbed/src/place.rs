@@ -1,0 +1,121 @@
+//! A place on this machine that belongs to one bed: a loopback range and a folder.
+
+use std::{
+    fs::{self, File, TryLockError},
+    net::{IpAddr, Ipv4Addr, TcpListener},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, bail};
+
+use crate::assets::Missing;
+
+/// The second numbers of the loopback ranges that beds may take.
+const RANGES: std::ops::RangeInclusive<u8> = 96..=250;
+
+/// A loopback range `127.N.0.0/16` and a folder. The lock on it ends with the process at the
+/// latest, so beds of several processes never meet and a crash leaves nothing to clean up.
+#[derive(Debug)]
+pub(crate) struct Place {
+    range: u8,
+    api_port: u16,
+    dir: PathBuf,
+    _lock: File,
+}
+
+impl Place {
+    /// Whether this machine lets a process listen where the API server calls webhooks.
+    pub(crate) fn check() -> Result<(), Missing> {
+        // Port 443 of an address that nobody else has: a Service's.
+        match TcpListener::bind((Ipv4Addr::new(127, *RANGES.end() + 1, 127, 254), 443)) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(Missing::new(format!(
+                "listening at port 443 of a loopback address: {error} (run as root, or set net.ipv4.ip_unprivileged_port_start=443)"
+            ))),
+        }
+    }
+
+    pub(crate) fn take() -> anyhow::Result<Self> {
+        let base = std::env::temp_dir().join("mesh-testbed");
+        fs::create_dir_all(&base).with_context(|| format!("creating {}", base.display()))?;
+        for range in RANGES {
+            if let Some(place) = Self::take_range(&base, range)? {
+                return Ok(place);
+            }
+        }
+        bail!(
+            "every loopback range 127.{}-{} is in use by a bed",
+            RANGES.start(),
+            RANGES.end()
+        )
+    }
+
+    fn take_range(base: &Path, range: u8) -> anyhow::Result<Option<Self>> {
+        let lock = File::create(base.join(format!("{range}.lock")))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            Err(TryLockError::Error(error)) => {
+                return Err(error).context("locking a loopback range");
+            }
+        }
+        let dir = base.join(range.to_string());
+        if dir.exists() {
+            fs::remove_dir_all(&dir).with_context(|| format!("clearing {}", dir.display()))?;
+        }
+        fs::create_dir_all(&dir)?;
+        let place = Self {
+            range,
+            api_port: unlikely_port(),
+            dir,
+            _lock: lock,
+        };
+        // Somebody else's server may sit on the range; the next one will do.
+        let free = [place.api_port, 2379, 2380]
+            .into_iter()
+            .all(|port| TcpListener::bind((place.address(), port)).is_ok());
+        Ok(free.then_some(place))
+    }
+
+    /// Where the servers listen: outside the Services' half of the range.
+    pub(crate) fn address(&self) -> IpAddr {
+        Ipv4Addr::new(127, self.range, 255, 1).into()
+    }
+
+    pub(crate) fn api_port(&self) -> u16 {
+        self.api_port
+    }
+
+    pub(crate) fn api_server(&self) -> String {
+        format!("https://{}:{}", self.address(), self.api_port)
+    }
+
+    /// The range of ClusterIPs. It is loopback, so whoever listens at a ClusterIP on this machine
+    /// is what the API server reaches there.
+    pub(crate) fn services(&self) -> String {
+        format!("127.{}.0.0/17", self.range)
+    }
+
+    pub(crate) fn range(&self) -> u8 {
+        self.range
+    }
+
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+}
+
+/// Clients keep what they discovered of a server under its address and port: a port that no
+/// recent bed had keeps them from mixing two beds up.
+fn unlikely_port() -> u16 {
+    let nanos = jiff::Zoned::now()
+        .timestamp()
+        .subsec_nanosecond()
+        .unsigned_abs()
+        / 1000;
+    10_000 + u16::try_from((nanos ^ std::process::id()) % 20_000).expect("it is below 20000")
+}

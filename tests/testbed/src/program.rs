@@ -1,0 +1,97 @@
+//! The `testbed` program: a standing bed for people and scripts.
+
+use std::{
+    fs,
+    io::{Write as _, stdout},
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::{Bed, Charts, MeshIdentity};
+
+/// A real Kubernetes control plane on loopback, with a kubelet and an injector that stand in
+#[derive(Debug, Parser)]
+#[command(name = "testbed")]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a cluster until interrupted; DIR gets its kubeconfig and the servers' pids
+    Serve {
+        dir: PathBuf,
+        /// Name the kubeconfig's context
+        #[arg(long, default_value = "testbed")]
+        context: String,
+        /// Install this Linkerd version
+        #[arg(long, value_name = "VERSION")]
+        linkerd: Option<String>,
+    },
+    /// Write the charts of a Linkerd version and fresh values into DIR
+    Charts { version: String, dir: PathBuf },
+}
+
+/// Runs the program.
+pub fn main() -> ExitCode {
+    match run(Args::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: Args) -> anyhow::Result<()> {
+    match args.command {
+        Command::Serve {
+            dir,
+            context,
+            linkerd,
+        } => serve(&dir, &context, linkerd.as_deref()),
+        Command::Charts { version, dir } => {
+            Charts::write(&dir, &version, &MeshIdentity::new()?).map(drop)
+        }
+    }
+}
+
+fn serve(dir: &Path, context: &str, linkerd: Option<&str>) -> anyhow::Result<()> {
+    fs::create_dir_all(dir).with_context(|| format!("creating {}", dir.display()))?;
+    let dir = dir.canonicalize()?;
+    let bed = Bed::start()?;
+    let kubeconfig = dir.join("kubeconfig");
+    fs::copy(bed.kubeconfig_named(context)?, &kubeconfig)?;
+    let pids = bed
+        .pids()
+        .into_iter()
+        .map(|(name, pid)| format!("{pid} {name}\n"));
+    fs::write(dir.join("pids"), pids.collect::<String>())?;
+    if let Some(version) = linkerd {
+        bed.install_linkerd(version)?;
+    }
+    writeln!(stdout(), "export KUBECONFIG={}", kubeconfig.display())?;
+    bed.block_on(interrupted())
+}
+
+async fn interrupted() -> anyhow::Result<()> {
+    let (mut terminate, mut interrupt) = (
+        signal(SignalKind::terminate())?,
+        signal(SignalKind::interrupt())?,
+    );
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
+
+#[expect(clippy::print_stderr, reason = "the program's one error printer")]
+fn complain(error: &anyhow::Error) {
+    eprintln!("testbed: {error:#}");
+}

@@ -1,0 +1,110 @@
+//! The command lines of the servers.
+
+use crate::place::Place;
+
+/// Everything is written down as it happens; patches of workloads with their bodies.
+pub(crate) const AUDIT_POLICY: &str = "\
+apiVersion: audit.k8s.io/v1
+kind: Policy
+rules:
+- level: Request
+  verbs: [patch]
+  resources: [{group: apps}]
+- level: Request
+  verbs: [create]
+  resources: [{group: '', resources: [pods/eviction]}]
+- level: Metadata
+";
+
+fn path(place: &Place, name: &str) -> String {
+    place.path(name).display().to_string()
+}
+
+pub(crate) fn etcd(place: &Place) -> Vec<String> {
+    let (peer, client) = (format!("http://{}:2380", place.address()), etcd_url(place));
+    vec![
+        format!("--data-dir={}", path(place, "etcd")),
+        format!("--listen-client-urls={client}"),
+        format!("--advertise-client-urls={client}"),
+        format!("--listen-peer-urls={peer}"),
+        format!("--initial-advertise-peer-urls={peer}"),
+        format!("--initial-cluster=default={peer}"),
+        "--unsafe-no-fsync".into(),
+        "--quota-backend-bytes=8589934592".into(),
+        "--log-level=warn".into(),
+    ]
+}
+
+fn etcd_url(place: &Place) -> String {
+    format!("http://{}:2379", place.address())
+}
+
+pub(crate) fn api_server(place: &Place) -> Vec<String> {
+    let (address, certificate, key) = (
+        place.address(),
+        path(place, "admin.crt"),
+        path(place, "admin.key"),
+    );
+    vec![
+        format!("--etcd-servers={}", etcd_url(place)),
+        format!("--bind-address={address}"),
+        format!("--advertise-address={address}"),
+        format!("--secure-port={}", place.api_port()),
+        "--endpoint-reconciler-type=none".into(),
+        format!("--tls-cert-file={certificate}"),
+        format!("--tls-private-key-file={key}"),
+        format!("--client-ca-file={}", path(place, "ca.crt")),
+        format!("--cert-dir={}", path(place, "certs")),
+        "--service-account-issuer=https://kubernetes.default.svc".into(),
+        format!("--service-account-key-file={certificate}"),
+        format!("--service-account-signing-key-file={key}"),
+        format!("--service-cluster-ip-range={}", place.services()),
+        "--authorization-mode=RBAC".into(),
+        "--allow-privileged=true".into(),
+        // The controller that would take the taint off again does not run here.
+        "--disable-admission-plugins=TaintNodesByCondition".into(),
+        "--enable-priority-and-fairness=false".into(),
+        "--max-requests-inflight=0".into(),
+        "--max-mutating-requests-inflight=0".into(),
+        format!("--audit-policy-file={}", path(place, "audit-policy.yaml")),
+        format!("--audit-log-path={}", path(place, "audit.log")),
+        "--audit-log-mode=blocking".into(),
+        "--audit-log-maxsize=100000".into(),
+    ]
+}
+
+pub(crate) fn controller_manager(place: &Place) -> Vec<String> {
+    let mut args = vec![
+        // Nobody renews the fake nodes' leases, and they are to stay ready.
+        "--controllers=*,-node-lifecycle-controller".into(),
+        "--use-service-account-credentials=false".into(),
+        format!("--root-ca-file={}", path(place, "ca.crt")),
+        format!(
+            "--service-account-private-key-file={}",
+            path(place, "admin.key")
+        ),
+        "--concurrent-daemonset-syncs=10".into(),
+        "--concurrent-deployment-syncs=20".into(),
+        "--concurrent-replicaset-syncs=20".into(),
+        "--concurrent-statefulset-syncs=20".into(),
+    ];
+    args.extend(client_of_api_server(place));
+    args
+}
+
+pub(crate) fn scheduler(place: &Place) -> Vec<String> {
+    client_of_api_server(place)
+}
+
+fn client_of_api_server(place: &Place) -> Vec<String> {
+    let kubeconfig = path(place, "kubeconfig");
+    vec![
+        format!("--kubeconfig={kubeconfig}"),
+        format!("--authentication-kubeconfig={kubeconfig}"),
+        format!("--authorization-kubeconfig={kubeconfig}"),
+        "--leader-elect=false".into(),
+        "--secure-port=0".into(),
+        "--kube-api-qps=500".into(),
+        "--kube-api-burst=1000".into(),
+    ]
+}
