@@ -5,8 +5,12 @@
 
 pub mod connect;
 pub mod error;
+pub mod how;
+pub mod injection;
+pub mod label;
 pub mod object;
 pub mod page;
+pub mod proxy;
 pub mod request;
 pub mod signals;
 pub mod target;
@@ -14,6 +18,8 @@ pub mod watch;
 
 pub use connect::{Cluster, ClusterArgs, User};
 pub use error::{Error, Why};
+pub use how::{Owner, how};
+pub use injection::{Injection, injection};
 pub use page::{Page, Pages, Selection};
 pub use request::Patch;
 pub use signals::{Asked, Signals};

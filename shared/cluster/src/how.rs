@@ -1,0 +1,485 @@
+//! How a kind of workload gets new pods, and what that costs.
+
+use mesh_records::{Downtime, DowntimeGrade, Obstacle, Roll, RollBy, WorkloadKind};
+
+use crate::object::{DaemonSet, Deployment, IntOrPercent, Meta, StatefulSet, UpdateStrategy};
+
+/// An owner of pods, as far as rolling it is concerned.
+#[derive(Clone, Copy, Debug)]
+pub enum Owner<'a> {
+    /// A Deployment.
+    Deployment(&'a Deployment),
+    /// A `StatefulSet`.
+    StatefulSet(&'a StatefulSet),
+    /// A `DaemonSet`.
+    DaemonSet(&'a DaemonSet),
+    /// Any other kind.
+    Other {
+        /// Its kind.
+        kind: &'a WorkloadKind,
+        /// How many pods it has.
+        pods: u32,
+    },
+}
+
+/// How an owner gets new pods, and what that costs.
+///
+/// An obstacle says what stands in the way of a better way: a restart that a paused Deployment
+/// would not act on, an eviction because nothing else would replace every pod.
+#[must_use]
+pub fn how(owner: Owner<'_>) -> (Roll, Downtime) {
+    match owner {
+        Owner::Deployment(deployment) => deployment_how(deployment),
+        Owner::StatefulSet(set) => stateful_set_how(set),
+        Owner::DaemonSet(set) => daemon_set_how(set),
+        Owner::Other { kind, pods } => other_how(kind, pods),
+    }
+}
+
+/// Whether another object than a GitOps tool decides over this one: it would put back what a patch
+/// changes.
+#[must_use]
+pub fn is_owned(meta: &Meta) -> bool {
+    meta.controller().is_some()
+}
+
+fn deployment_how(deployment: &Deployment) -> (Roll, Downtime) {
+    let replicas = wanted(deployment.spec.replicas);
+    let downtime = if is_kind(&deployment.spec.strategy, "Recreate") && replicas > 0 {
+        outage("strategy Recreate: all pods go before new ones come")
+    } else {
+        let Fences { surge, unavailable } = deployment_fences(&deployment.spec.strategy, replicas);
+        graded(replicas, surge, unavailable)
+    };
+    if deployment.spec.paused {
+        return (restart(Some(Obstacle::Paused)), downtime);
+    }
+    scalable(&deployment.meta, replicas, downtime)
+}
+
+fn stateful_set_how(set: &StatefulSet) -> (Roll, Downtime) {
+    let replicas = wanted(set.spec.replicas);
+    let strategy = &set.spec.update_strategy;
+    if replicas > 0 && is_kind(strategy, "OnDelete") {
+        return (evict(Some(Obstacle::OnDelete)), one_by_one(replicas));
+    }
+    if replicas > 0
+        && strategy
+            .rolling_update
+            .partition
+            .is_some_and(|ordinal| ordinal > 0)
+    {
+        return (evict(Some(Obstacle::Partition)), one_by_one(replicas));
+    }
+    let unavailable = strategy.rolling_update.max_unavailable.as_ref();
+    let unavailable = unavailable.map_or(1, |value| scaled(value, replicas, Rounding::Down));
+    scalable(&set.meta, replicas, graded(replicas, 0, unavailable.max(1)))
+}
+
+fn daemon_set_how(set: &DaemonSet) -> (Roll, Downtime) {
+    let nodes = u32::try_from(set.status.desired_number_scheduled).unwrap_or(0);
+    let strategy = &set.spec.update_strategy;
+    if nodes > 0 && is_kind(strategy, "OnDelete") {
+        return (evict(Some(Obstacle::OnDelete)), one_by_one(nodes));
+    }
+    let of = |value: Option<&IntOrPercent>| value.map(|value| scaled(value, nodes, Rounding::Up));
+    let surge = of(strategy.rolling_update.max_surge.as_ref()).unwrap_or(0);
+    let unavailable = of(strategy.rolling_update.max_unavailable.as_ref());
+    let unavailable = unavailable.unwrap_or(u32::from(surge == 0));
+    // The controller obeys the default where both come to nothing.
+    let unavailable = if surge == 0 {
+        unavailable.max(1)
+    } else {
+        unavailable
+    };
+    scalable(&set.meta, nodes, graded(nodes, surge, unavailable))
+}
+
+fn other_how(kind: &WorkloadKind, pods: u32) -> (Roll, Downtime) {
+    let itself = |reason| {
+        (
+            Roll {
+                by: RollBy::Itself,
+                reason: Some(reason),
+            },
+            no_downtime(),
+        )
+    };
+    let none = |reason, why| {
+        (
+            Roll {
+                by: RollBy::None,
+                reason: Some(reason),
+            },
+            outage(why),
+        )
+    };
+    match kind {
+        WorkloadKind::Job => itself(Obstacle::Job),
+        WorkloadKind::CronJob => itself(Obstacle::CronJob),
+        WorkloadKind::Pod => none(Obstacle::BarePod, "a bare pod: nothing brings it back"),
+        WorkloadKind::ReplicaSet | WorkloadKind::ReplicationController | WorkloadKind::Rollout => {
+            (evict(None), one_by_one(pods))
+        }
+        // A built-in owner that was deleted before it could be read.
+        WorkloadKind::Deployment | WorkloadKind::StatefulSet | WorkloadKind::DaemonSet => none(
+            Obstacle::Gone,
+            "its owner is gone: nothing brings its pods back",
+        ),
+        WorkloadKind::Other(_) => none(
+            Obstacle::ForeignOwner,
+            "how its owner replaces pods is not known",
+        ),
+    }
+}
+
+// A restart where nobody puts the template back, an eviction where somebody does.
+fn scalable(meta: &Meta, replicas: u32, downtime: Downtime) -> (Roll, Downtime) {
+    if replicas == 0 {
+        return (restart(Some(Obstacle::ScaledToZero)), no_downtime());
+    }
+    if is_owned(meta) {
+        return (evict(Some(Obstacle::ForeignOwner)), one_by_one(replicas));
+    }
+    (restart(None), downtime)
+}
+
+struct Fences {
+    surge: u32,
+    unavailable: u32,
+}
+
+// The Deployment controller's own arithmetic: a surge is rounded up, what may be away is rounded
+// down, and where both come to nothing one pod may be away.
+fn deployment_fences(strategy: &UpdateStrategy, replicas: u32) -> Fences {
+    let default = IntOrPercent::Percent("25%".to_owned());
+    let rolling = &strategy.rolling_update;
+    let surge = rolling.max_surge.as_ref().unwrap_or(&default);
+    let unavailable = rolling.max_unavailable.as_ref().unwrap_or(&default);
+    let surge = scaled(surge, replicas, Rounding::Up);
+    let unavailable = scaled(unavailable, replicas, Rounding::Down);
+    let unavailable = if surge == 0 {
+        unavailable.max(1)
+    } else {
+        unavailable
+    };
+    Fences { surge, unavailable }
+}
+
+#[derive(Clone, Copy)]
+enum Rounding {
+    Up,
+    Down,
+}
+
+fn scaled(value: &IntOrPercent, total: u32, rounding: Rounding) -> u32 {
+    match value {
+        IntOrPercent::Int(count) => u32::try_from(*count).unwrap_or(0),
+        IntOrPercent::Percent(text) => {
+            let percent: Option<u32> = text.strip_suffix('%').and_then(|text| text.parse().ok());
+            let Some(percent) = percent else {
+                // The API server lets nothing else through; the cautious reading of it is: none
+                // more, or all away.
+                return match rounding {
+                    Rounding::Up => 0,
+                    Rounding::Down => total,
+                };
+            };
+            let product = total.saturating_mul(percent);
+            match rounding {
+                Rounding::Up => product.div_ceil(100),
+                Rounding::Down => product / 100,
+            }
+        }
+    }
+}
+
+fn graded(replicas: u32, surge: u32, unavailable: u32) -> Downtime {
+    let away = unavailable.min(replicas);
+    if away == 0 {
+        return no_downtime();
+    }
+    if away < replicas {
+        let why = format!("{away} of {replicas} may be away at a time");
+        return Downtime {
+            grade: DowntimeGrade::Reduced,
+            why: vec![why],
+        };
+    }
+    match (replicas, surge) {
+        (1, 0) => outage("one replica, and no other comes before it goes"),
+        (1, _) => outage("one replica, and it may go before another comes"),
+        (_, _) => outage(&format!("all {replicas} may be away at once")),
+    }
+}
+
+fn one_by_one(pods: u32) -> Downtime {
+    if pods <= 1 {
+        return outage("one replica, and an eviction brings no other before it goes");
+    }
+    let why = "evicted one by one".to_owned();
+    Downtime {
+        grade: DowntimeGrade::Reduced,
+        why: vec![why],
+    }
+}
+
+fn no_downtime() -> Downtime {
+    Downtime {
+        grade: DowntimeGrade::None,
+        why: Vec::new(),
+    }
+}
+
+fn outage(why: &str) -> Downtime {
+    Downtime {
+        grade: DowntimeGrade::Outage,
+        why: vec![why.to_owned()],
+    }
+}
+
+fn restart(reason: Option<Obstacle>) -> Roll {
+    Roll {
+        by: RollBy::Restart,
+        reason,
+    }
+}
+
+fn evict(reason: Option<Obstacle>) -> Roll {
+    Roll {
+        by: RollBy::Evict,
+        reason,
+    }
+}
+
+fn is_kind(strategy: &UpdateStrategy, kind: &str) -> bool {
+    strategy.kind == kind
+}
+
+fn wanted(replicas: Option<i32>) -> u32 {
+    u32::try_from(replicas.unwrap_or(1)).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NONE: DowntimeGrade = DowntimeGrade::None;
+    const REDUCED: DowntimeGrade = DowntimeGrade::Reduced;
+    const OUTAGE: DowntimeGrade = DowntimeGrade::Outage;
+
+    fn answer(owner: Owner<'_>) -> (RollBy, Option<Obstacle>, DowntimeGrade) {
+        let (roll, downtime) = how(owner);
+        let reasons = usize::from(downtime.grade != NONE);
+        assert_eq!(
+            downtime.why.len(),
+            reasons,
+            "{owner:?}: a grade has its reason"
+        );
+        (roll.by, roll.reason, downtime.grade)
+    }
+
+    fn read<T: serde::de::DeserializeOwned>(json: &str) -> T {
+        serde_json::from_str(json).unwrap()
+    }
+
+    #[test]
+    fn a_deployment_goes_down_only_as_far_as_its_effective_fences_let_it() {
+        let restart = |grade| (RollBy::Restart, None, grade);
+        let table = [
+            (
+                r#"{}"#,
+                restart(NONE),
+                "one replica, 25% is one more and none away",
+            ),
+            (r#"{"replicas": 3}"#, restart(NONE), "25% of 3 away is none"),
+            (
+                r#"{"replicas": 4}"#,
+                restart(REDUCED),
+                "25% of 4 away is one",
+            ),
+            (
+                r#"{"replicas": 1, "strategy": {"rollingUpdate": {"maxSurge": 0, "maxUnavailable": "25%"}}}"#,
+                restart(OUTAGE),
+                "no surge: one is away all the same",
+            ),
+            (
+                r#"{"replicas": 2, "strategy": {"rollingUpdate": {"maxSurge": 0, "maxUnavailable": "25%"}}}"#,
+                restart(REDUCED),
+                "no surge: one of two",
+            ),
+            (
+                r#"{"replicas": 3, "strategy": {"rollingUpdate": {"maxSurge": "25%", "maxUnavailable": "100%"}}}"#,
+                restart(OUTAGE),
+                "all may be away, surge or not",
+            ),
+            (
+                r#"{"replicas": 1, "strategy": {"rollingUpdate": {"maxSurge": 1, "maxUnavailable": 1}}}"#,
+                restart(OUTAGE),
+                "the one may go before the other comes",
+            ),
+            (
+                r#"{"replicas": 5, "strategy": {"rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}}"#,
+                restart(NONE),
+                "surge only",
+            ),
+            (
+                r#"{"replicas": 3, "strategy": {"type": "Recreate"}}"#,
+                restart(OUTAGE),
+                "Recreate",
+            ),
+            (
+                r#"{"replicas": 0, "strategy": {"type": "Recreate"}}"#,
+                (RollBy::Restart, Some(Obstacle::ScaledToZero), NONE),
+                "nothing to go down",
+            ),
+            (
+                r#"{"replicas": 2, "paused": true}"#,
+                (RollBy::Restart, Some(Obstacle::Paused), NONE),
+                "paused",
+            ),
+        ];
+        for (spec, expected, name) in table {
+            let deployment: Deployment = read(&format!(r#"{{"spec": {spec}}}"#));
+            assert_eq!(answer(Owner::Deployment(&deployment)), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_stateful_set_never_surges_and_is_evicted_where_a_restart_would_not_reach_every_pod() {
+        let table = [
+            (r#"{}"#, (RollBy::Restart, None, OUTAGE), "one replica"),
+            (
+                r#"{"replicas": 3}"#,
+                (RollBy::Restart, None, REDUCED),
+                "one at a time",
+            ),
+            (
+                r#"{"replicas": 3, "updateStrategy": {"rollingUpdate": {"maxUnavailable": "100%"}}}"#,
+                (RollBy::Restart, None, OUTAGE),
+                "all at once",
+            ),
+            (
+                r#"{"replicas": 3, "updateStrategy": {"rollingUpdate": {"maxUnavailable": "10%"}}}"#,
+                (RollBy::Restart, None, REDUCED),
+                "10% of 3 is none, and at least one",
+            ),
+            (
+                r#"{"replicas": 3, "updateStrategy": {"rollingUpdate": {"partition": 0}}}"#,
+                (RollBy::Restart, None, REDUCED),
+                "the API server's own default",
+            ),
+            (
+                r#"{"replicas": 3, "updateStrategy": {"rollingUpdate": {"partition": 2}}}"#,
+                (RollBy::Evict, Some(Obstacle::Partition), REDUCED),
+                "partition",
+            ),
+            (
+                r#"{"replicas": 1, "updateStrategy": {"type": "OnDelete"}}"#,
+                (RollBy::Evict, Some(Obstacle::OnDelete), OUTAGE),
+                "OnDelete",
+            ),
+            (
+                r#"{"replicas": 0, "updateStrategy": {"type": "OnDelete"}}"#,
+                (RollBy::Restart, Some(Obstacle::ScaledToZero), NONE),
+                "none",
+            ),
+        ];
+        for (spec, expected, name) in table {
+            let set: StatefulSet = read(&format!(r#"{{"spec": {spec}}}"#));
+            assert_eq!(answer(Owner::StatefulSet(&set)), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_daemon_set_loses_pods_unless_it_surges() {
+        let table = [
+            (
+                5,
+                r#"{}"#,
+                (RollBy::Restart, None, REDUCED),
+                "one node at a time",
+            ),
+            (1, r#"{}"#, (RollBy::Restart, None, OUTAGE), "the only node"),
+            (
+                5,
+                r#"{"rollingUpdate": {"maxUnavailable": "10%"}}"#,
+                (RollBy::Restart, None, REDUCED),
+                "10% of 5 is one: rounded up",
+            ),
+            (
+                5,
+                r#"{"rollingUpdate": {"maxUnavailable": "100%"}}"#,
+                (RollBy::Restart, None, OUTAGE),
+                "all",
+            ),
+            (
+                5,
+                r#"{"rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}"#,
+                (RollBy::Restart, None, NONE),
+                "surge",
+            ),
+            (
+                2,
+                r#"{"type": "OnDelete"}"#,
+                (RollBy::Evict, Some(Obstacle::OnDelete), REDUCED),
+                "OnDelete",
+            ),
+            (
+                0,
+                r#"{}"#,
+                (RollBy::Restart, Some(Obstacle::ScaledToZero), NONE),
+                "no node takes it",
+            ),
+        ];
+        for (nodes, strategy, expected, name) in table {
+            let json = format!(
+                r#"{{"spec": {{"updateStrategy": {strategy}}}, "status": {{"desiredNumberScheduled": {nodes}}}}}"#
+            );
+            let set: DaemonSet = read(&json);
+            assert_eq!(answer(Owner::DaemonSet(&set)), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_an_operator_owns_is_evicted_because_its_template_would_be_put_back() {
+        let json = r#"{"metadata": {"ownerReferences": [{"kind": "Shop", "controller": true}]}, "spec": {"replicas": 2}}"#;
+        let deployment: Deployment = read(json);
+        let expected = (RollBy::Evict, Some(Obstacle::ForeignOwner), REDUCED);
+        assert_eq!(answer(Owner::Deployment(&deployment)), expected);
+    }
+
+    #[test]
+    fn every_other_kind_has_its_own_answer() {
+        let table = [
+            ("Job", 1, (RollBy::Itself, Some(Obstacle::Job), NONE)),
+            (
+                "CronJob",
+                1,
+                (RollBy::Itself, Some(Obstacle::CronJob), NONE),
+            ),
+            ("Pod", 1, (RollBy::None, Some(Obstacle::BarePod), OUTAGE)),
+            ("ReplicaSet", 1, (RollBy::Evict, None, OUTAGE)),
+            ("ReplicationController", 2, (RollBy::Evict, None, REDUCED)),
+            ("Rollout", 3, (RollBy::Evict, None, REDUCED)),
+            (
+                "Kafka",
+                3,
+                (RollBy::None, Some(Obstacle::ForeignOwner), OUTAGE),
+            ),
+            (
+                "Deployment",
+                3,
+                (RollBy::None, Some(Obstacle::Gone), OUTAGE),
+            ),
+        ];
+        for (kind, pods, expected) in table {
+            let kind = WorkloadKind::from(kind.to_owned());
+            assert_eq!(
+                answer(Owner::Other { kind: &kind, pods }),
+                expected,
+                "{kind}"
+            );
+        }
+    }
+}
