@@ -1,0 +1,180 @@
+//! The command line.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use clap::{Parser, ValueEnum};
+use jiff::Timestamp;
+use mesh_cli::{EXIT_CODES, OutputArgs, parse_duration};
+use mesh_records::{Ask, Explained};
+use mesh_versions::{Releases, Target};
+
+use crate::drive::Demands;
+use crate::fresh::Freshness;
+use crate::question::{Jobs, Question};
+use crate::rule::Rule;
+
+/// Judge whether the proxies of a mesh are within parameters
+///
+/// Reads the records of mesh-survey on standard input, and passes them on with the skew of each
+/// workload, findings, the path to the target and a verdict. Touches no cluster, reads no clock:
+/// the same input gives the same output.
+#[derive(Debug, Parser)]
+#[command(name = "mesh-skewcheck", version, after_help = EXIT_CODES)]
+pub(crate) struct Args {
+    /// Ask this question; `upgrade` where there is a target, `drift` where there is none
+    #[arg(long, value_enum, value_name = "QUESTION")]
+    ask: Option<AskArg>,
+    /// Judge for this target: a release, or a 2.x whose recommended release is meant
+    #[arg(long, value_name = "VERSION")]
+    to: Option<String>,
+    /// Refuse the input unless each of these clusters (labels or uids) is in it
+    #[arg(long, value_name = "CLUSTER", value_delimiter = ',')]
+    expect: Vec<String>,
+    /// Judge a survey that was narrowed or thinned as if it were all; the verdict says `partial`
+    #[arg(long)]
+    partial: bool,
+    /// Say what a running Job beyond the target's skew means for an upgrade
+    #[arg(long, value_enum, value_name = "POLICY", default_value = "hold")]
+    jobs: Jobs,
+    /// Answer for what only a person can (`newer-than-known`)
+    #[arg(long, value_name = "ID", value_delimiter = ',')]
+    ack: Vec<String>,
+    /// Read what is known of Linkerd's releases from this file instead
+    #[arg(long, value_name = "FILE")]
+    releases: Option<PathBuf>,
+    /// Refuse a survey that is older than this, as of `--now`
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, requires = "now")]
+    max_age: Option<Duration>,
+    /// The time that `--max-age` counts from (RFC 3339)
+    #[arg(long, value_name = "TIME", requires = "max_age")]
+    now: Option<Timestamp>,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum AskArg {
+    /// May the control plane go to the target now?
+    Upgrade,
+    /// Is every proxy within parameters of the control plane that runs?
+    Drift,
+    /// Is it safe to roll now?
+    Roll,
+    /// Is the upgrade to the target over?
+    Done,
+}
+
+impl Args {
+    /// What is asked, and what is demanded of the input. Reads the releases file, if one is named.
+    pub(crate) fn question(&self) -> Result<(Question, Demands)> {
+        let releases = self.releases()?;
+        let ask = self.asked()?;
+        let to = self
+            .to
+            .as_deref()
+            .map(|text| target(text, &releases))
+            .transpose()?;
+        let freshness = self.max_age.zip(self.now);
+        let freshness = freshness.map(|(max_age, now)| Freshness { max_age, now });
+        let question = Question {
+            ask,
+            to,
+            partial: self.partial,
+            jobs: self.jobs,
+            acknowledged: self.acknowledged()?,
+            thresholds: self.thresholds(),
+            releases,
+        };
+        Ok((
+            question,
+            Demands {
+                expected: self.expect.clone(),
+                freshness,
+            },
+        ))
+    }
+
+    fn asked(&self) -> Result<Ask, Explained> {
+        let ask = match (self.ask, &self.to) {
+            (None, None) => return Ok(Ask::Drift),
+            (None, Some(_)) => return Ok(Ask::Upgrade),
+            (Some(AskArg::Upgrade), _) => Ask::Upgrade,
+            (Some(AskArg::Drift), _) => Ask::Drift,
+            (Some(AskArg::Roll), _) => Ask::Roll,
+            (Some(AskArg::Done), _) => Ask::Done,
+        };
+        match (ask, &self.to) {
+            (Ask::Upgrade | Ask::Done, None) => {
+                let what = format!("`--ask {ask}` needs a target");
+                Err(Explained::new(
+                    what,
+                    format!("--ask {ask} --to stable-2.14.10"),
+                ))
+            }
+            (Ask::Drift | Ask::Roll, Some(_)) => {
+                let what = format!("`--ask {ask}` is about what runs and takes no `--to`");
+                Err(Explained::new(what, "leave out one of the two"))
+            }
+            (Ask::Upgrade | Ask::Done, Some(_)) | (Ask::Drift | Ask::Roll, None) => Ok(ask),
+        }
+    }
+
+    fn releases(&self) -> Result<Releases> {
+        let Some(path) = &self.releases else {
+            return Ok(Releases::embedded());
+        };
+        let what = || format!("the releases file `{}`", path.display());
+        let bytes = std::fs::read(path).with_context(what)?;
+        Releases::parse(&bytes).with_context(what)
+    }
+
+    fn acknowledged(&self) -> Result<Vec<Rule>, Explained> {
+        let rule = |id: &String| match Rule::named(id) {
+            Some(Rule::NewerThanKnown) => Ok(Rule::NewerThanKnown),
+            Some(rule) if rule.is_mandatory() => {
+                let what = format!("`{id}` is mandatory and cannot be acknowledged");
+                Err(Explained::new(what, "mend what it says"))
+            }
+            Some(_) => {
+                let what = format!("`{id}` is nothing to be acknowledged");
+                Err(Explained::new(what, "only newer-than-known is"))
+            }
+            None => Err(Explained::new(
+                format!("there is no rule `{id}`"),
+                "--ack newer-than-known",
+            )),
+        };
+        self.ack.iter().map(rule).collect()
+    }
+
+    fn thresholds(&self) -> BTreeMap<String, String> {
+        let jobs = match self.jobs {
+            Jobs::Hold => None,
+            Jobs::Ignore => Some("ignore".to_owned()),
+        };
+        let list = |items: &[String]| (!items.is_empty()).then(|| items.join(","));
+        [
+            ("partial", self.partial.then(|| "true".to_owned())),
+            ("jobs", jobs),
+            ("ack", list(&self.ack)),
+            ("expect", list(&self.expect)),
+            ("max_age", self.max_age.map(|age| format!("{age:?}"))),
+            ("now", self.now.map(|now| now.to_string())),
+        ]
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.to_owned(), value?)))
+        .collect()
+    }
+}
+
+fn target(text: &str, releases: &Releases) -> Result<Target, Explained> {
+    releases.target(text).map_err(|error| {
+        let hint = error
+            .hint()
+            .unwrap_or_else(|| "as in stable-2.14.10, edge-25.4.4 or 2.16".into());
+        Explained::new(format!("--to: {error}"), hint)
+    })
+}

@@ -1,0 +1,113 @@
+//! The rules about the control plane's certificates, at the survey's time.
+
+use jiff::Timestamp;
+use mesh_records::{Certificate, CertificateRole, ControlPlane};
+
+use crate::remark::Remark;
+use crate::rule::{Rule, Weight};
+
+/// Trust anchors are renewed by hand, so people think of them in days.
+const ANCHOR_WARNING_DAYS: i64 = 60;
+const ANCHOR_ERROR_DAYS: i64 = 14;
+const DAY: i64 = 24 * 60 * 60;
+
+/// Judges the certificates as they were when the survey was taken.
+pub(crate) fn remarks(plane: &ControlPlane, surveyed: Option<Timestamp>) -> Vec<Remark> {
+    let Some(now) = surveyed else {
+        let message = "the survey bears no time to judge the certificates at";
+        return vec![Remark::cannot_tell(Rule::CertificateExpired, message)];
+    };
+    let mut remarks = Vec::new();
+    for role in [CertificateRole::Anchor, CertificateRole::Issuer] {
+        if !plane
+            .certificates
+            .iter()
+            .any(|certificate| certificate.role == role)
+        {
+            remarks.push(unseen(role));
+        }
+    }
+    remarks.extend(plane.certificates.iter().filter_map(|it| remark(it, now)));
+    remarks.dedup();
+    remarks
+}
+
+fn remark(certificate: &Certificate, now: Timestamp) -> Option<Remark> {
+    let Certificate {
+        role,
+        not_before,
+        not_after,
+        readable,
+    } = certificate;
+    let name = name(*role);
+    let Some(end) = not_after.filter(|_| *readable) else {
+        return (*role != CertificateRole::Webhook).then(|| unseen(*role));
+    };
+    let left = end.duration_since(now).as_secs();
+    let invalid = match not_before.filter(|start| *start > now) {
+        Some(start) => Some(format!("{name} is not valid before {start}")),
+        None => (left <= 0).then(|| format!("{name} has expired at {end}")),
+    };
+    let soon = weight(certificate, left, end);
+    match (role, invalid) {
+        (CertificateRole::Anchor | CertificateRole::Issuer, Some(message)) => {
+            Some(Remark::new(Rule::CertificateExpired, message))
+        }
+        (CertificateRole::Anchor | CertificateRole::Issuer, None) => {
+            let message = format!("{name} expires at {end}");
+            Some(Remark::new(Rule::CertificateExpiring, message).weighing(soon?))
+        }
+        // The upgrade makes it anew, so it never stands in the way.
+        (CertificateRole::Webhook, Some(message)) => {
+            Some(Remark::new(Rule::CertificateExpiring, message).weighing(Weight::Soft))
+        }
+        (CertificateRole::Webhook, None) => {
+            let message = format!("{name} expires at {end}");
+            let soon = soon.filter(|weight| *weight == Weight::Full)?;
+            Some(Remark::new(Rule::CertificateExpiring, message).weighing(soon.max(Weight::Soft)))
+        }
+    }
+}
+
+fn weight(certificate: &Certificate, left: i64, end: Timestamp) -> Option<Weight> {
+    match (certificate.role, certificate.not_before) {
+        (CertificateRole::Issuer | CertificateRole::Webhook, Some(start)) => {
+            by_fraction(left, end.duration_since(start).as_secs())
+        }
+        (CertificateRole::Issuer | CertificateRole::Webhook, None)
+        | (CertificateRole::Anchor, _) => by_days(left),
+    }
+}
+
+fn by_days(left: i64) -> Option<Weight> {
+    if left < ANCHOR_ERROR_DAYS * DAY {
+        Some(Weight::Full)
+    } else if left < ANCHOR_WARNING_DAYS * DAY {
+        Some(Weight::Soft)
+    } else {
+        None
+    }
+}
+
+fn by_fraction(left: i64, lifetime: i64) -> Option<Weight> {
+    if left < lifetime / 10 {
+        Some(Weight::Full)
+    } else if left < lifetime / 3 {
+        Some(Weight::Soft)
+    } else {
+        None
+    }
+}
+
+fn unseen(role: CertificateRole) -> Remark {
+    let message = format!("{} could not be read", name(role));
+    Remark::cannot_tell(Rule::CertificateExpired, message)
+}
+
+fn name(role: CertificateRole) -> &'static str {
+    match role {
+        CertificateRole::Anchor => "a trust anchor",
+        CertificateRole::Issuer => "the issuer's certificate",
+        CertificateRole::Webhook => "a webhook's certificate",
+    }
+}

@@ -1,0 +1,66 @@
+//! The rules about the extensions, which are upgraded after the control plane and before the roll.
+
+use mesh_records::Extension;
+use mesh_versions::{Skew, Version};
+
+use crate::question::Standpoint;
+use crate::remark::Remark;
+use crate::rule::Rule;
+
+/// Judges the extensions of the cluster beside what the question is about.
+pub(crate) fn remarks(extensions: &[Extension], at: &Standpoint<'_>) -> Vec<Remark> {
+    [Rule::ExtensionBehind, Rule::CniBehind]
+        .into_iter()
+        .flat_map(|rule| {
+            let of_rule: Vec<&Extension> = extensions
+                .iter()
+                .filter(|extension| rule_of(extension) == rule)
+                .collect();
+            let behind = names(
+                &of_rule,
+                |skew| matches!(skew, Some(Skew::Behind { minors: 1.. })),
+                at,
+            );
+            let unknown = names(
+                &of_rule,
+                |skew| matches!(skew, None | Some(Skew::Unknown)),
+                at,
+            );
+            let base = at.base();
+            let hint = "upgrade it after the control plane, before the roll";
+            let behind =
+                behind.map(|names| Remark::new(rule, format!("behind {base}: {names}")).hint(hint));
+            let unknown = unknown
+                .map(|names| Remark::cannot_tell(rule, format!("of no known version: {names}")));
+            behind.into_iter().chain(unknown)
+        })
+        .collect()
+}
+
+fn rule_of(extension: &Extension) -> Rule {
+    match extension.name.as_str() {
+        "cni" => Rule::CniBehind,
+        _ => Rule::ExtensionBehind,
+    }
+}
+
+fn names(
+    extensions: &[&Extension],
+    wanted: impl Fn(Option<Skew>) -> bool,
+    at: &Standpoint<'_>,
+) -> Option<String> {
+    let skew = |extension: &Extension| {
+        let version = Version::of_tag(extension.version.as_deref()?);
+        Some(at.releases().skew(&version, at.base()).0)
+    };
+    let mut names: Vec<String> = extensions
+        .iter()
+        .filter(|extension| wanted(skew(extension)))
+        .map(|extension| match &extension.version {
+            Some(version) => format!("{} {version}", extension.name),
+            None => extension.name.clone(),
+        })
+        .collect();
+    names.sort();
+    (!names.is_empty()).then(|| names.join(", "))
+}

@@ -1,0 +1,33 @@
+//! Refuses a survey that is too old, at a time that is given.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use mesh_records::{Explained, Stream};
+
+/// How old a survey may be, and now.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Freshness {
+    pub(crate) max_age: Duration,
+    pub(crate) now: Timestamp,
+}
+
+impl Freshness {
+    /// Refuses a survey that was taken too long before or after now, or at no known time.
+    pub(crate) fn check(&self, stream: &Stream) -> Result<(), Explained> {
+        let label = stream.cluster.as_deref().unwrap_or("?");
+        let hint = "take the survey again";
+        let Some(time) = stream.time else {
+            let what = format!("the survey of cluster `{label}` does not say when it was taken");
+            return Err(Explained::new(what, hint));
+        };
+        if self.now.duration_since(time).unsigned_abs() <= self.max_age {
+            return Ok(());
+        }
+        let what = format!(
+            "the survey of cluster `{label}` was taken at {time}, more than {:?} from {}",
+            self.max_age, self.now
+        );
+        Err(Explained::new(what, hint))
+    }
+}

@@ -1,0 +1,245 @@
+//! The rules about the control plane itself: is it whole, on its way, reachable, in other hands?
+
+use mesh_records::{
+    Component, ControlPlane, FailurePolicy, InstalledBy, ProxyCount, State, Webhook,
+};
+use mesh_versions::Version;
+
+use crate::question::Standpoint;
+use crate::remark::Remark;
+use crate::rule::{Rule, Weight};
+
+/// The Deployment and the webhook that put proxies into pods.
+const INJECTOR: &str = "proxy-injector";
+
+/// Judges a control plane as it stands.
+pub(crate) fn remarks(plane: &ControlPlane, at: &Standpoint<'_>) -> Vec<Remark> {
+    let mut remarks = settled(plane, at);
+    remarks.extend(not_at_target(plane, at));
+    remarks.extend(injector(plane, at));
+    remarks.extend(in_other_hands(plane));
+    remarks
+}
+
+fn settled(plane: &ControlPlane, at: &Standpoint<'_>) -> Vec<Remark> {
+    if plane.components.is_empty() {
+        let message = "the control plane's components were not seen";
+        return vec![Remark::cannot_tell(Rule::ControlPlaneUnhealthy, message)];
+    }
+    let mut remarks = Vec::new();
+    let mixed: Vec<&Component> = plane
+        .components
+        .iter()
+        .filter(|it| !runs(it, &at.running, at).unwrap_or(true))
+        .collect();
+    let faults: Vec<String> = plane.components.iter().filter_map(fault).collect();
+    let settled = plane.state == State::Settled && faults.is_empty();
+    let on_its_way = plane
+        .components
+        .iter()
+        .any(|it| it.updated < it.wanted || has_old_proxy(it, at));
+    if !mixed.is_empty() || (!settled && on_its_way) {
+        remarks.push(in_progress(plane, &mixed, at));
+    } else if !settled {
+        remarks.push(Remark::new(
+            Rule::ControlPlaneUnhealthy,
+            unhealthy(plane.state, &faults),
+        ));
+    }
+    if plane.components.iter().any(|it| it.version.is_none()) {
+        let message = "the version of a component is not known, so an upgrade may be under way";
+        remarks.push(Remark::cannot_tell(Rule::UpgradeInProgress, message));
+    }
+    remarks
+}
+
+fn runs(component: &Component, version: &Version, at: &Standpoint<'_>) -> Option<bool> {
+    let runs = Version::of_tag(component.version.as_deref()?);
+    Some(at.same_release(&runs, version))
+}
+
+fn has_old_proxy(component: &Component, at: &Standpoint<'_>) -> bool {
+    component
+        .proxies
+        .iter()
+        .any(|proxy| !proxy_is(proxy, &at.running, at).unwrap_or(true))
+}
+
+fn proxy_is(proxy: &ProxyCount, version: &Version, at: &Standpoint<'_>) -> Option<bool> {
+    let text = proxy.version.as_deref().or(proxy.tag.as_deref())?;
+    Some(at.same_release(&Version::of_tag(text), version))
+}
+
+fn fault(component: &Component) -> Option<String> {
+    let Component {
+        name,
+        wanted,
+        ready,
+        updated,
+        ..
+    } = component;
+    if *wanted == 0 {
+        Some(format!("{name} has no replicas"))
+    } else if ready < wanted {
+        Some(format!("{name} has {ready} of {wanted} ready"))
+    } else if updated < wanted {
+        Some(format!(
+            "{name} has {updated} of {wanted} of its newest template"
+        ))
+    } else {
+        None
+    }
+}
+
+fn unhealthy(state: State, faults: &[String]) -> String {
+    let state = match state {
+        State::Settled => "the control plane is not whole",
+        State::Rolling => "the control plane has not settled",
+        State::Failed => "a component of the control plane makes no progress",
+    };
+    if faults.is_empty() {
+        state.to_owned()
+    } else {
+        format!("{state}: {}", faults.join(", "))
+    }
+}
+
+fn in_progress(plane: &ControlPlane, mixed: &[&Component], at: &Standpoint<'_>) -> Remark {
+    let running = &at.running;
+    let old: Vec<String> = mixed
+        .iter()
+        .filter_map(|it| Some(format!("{} runs {}", it.name, it.version.as_deref()?)))
+        .collect();
+    let detail = if old.is_empty() {
+        String::new()
+    } else {
+        format!(": {}", old.join(", "))
+    };
+    let state = match plane.state {
+        State::Settled | State::Rolling => "is under way",
+        State::Failed => "is under way and makes no progress",
+    };
+    let remark = Remark::new(
+        Rule::UpgradeInProgress,
+        format!("an upgrade to {running} {state}{detail}"),
+    );
+    match &at.target {
+        Some(target) if at.same_release(target, running) => remark
+            .weighing(Weight::Soft)
+            .hint("resume: the same upgrade carries on where it stopped"),
+        Some(_) => remark.hint(format!("finish it first: --to {running}")),
+        None => remark.hint("wait for it, or finish it with mesh-cp-upgrade"),
+    }
+}
+
+fn not_at_target(plane: &ControlPlane, at: &Standpoint<'_>) -> Vec<Remark> {
+    let Some(target) = &at.target else {
+        return Vec::new();
+    };
+    let rule = Rule::ControlPlaneNotAtTarget;
+    let mut wrong = Vec::new();
+    let mut unknown = Vec::new();
+    let mut compare = |what: &str, version: Option<&str>| match version {
+        None => unknown.push(what.to_owned()),
+        Some(text) if at.same_release(&Version::of_tag(text), target) => {}
+        Some(text) => wrong.push(format!("{what} {text}")),
+    };
+    compare("the configuration says", plane.version.as_deref());
+    compare("new pods get", plane.injects.as_deref());
+    for component in &plane.components {
+        compare(
+            &format!("{} runs", component.name),
+            component.version.as_deref(),
+        );
+        for proxy in component.proxies.iter().filter(|proxy| proxy.pods > 0) {
+            let version = proxy.version.as_deref().or(proxy.tag.as_deref());
+            compare(&format!("a proxy of {} is", component.name), version);
+        }
+    }
+    if plane.state != State::Settled {
+        wrong.push("it has not settled".to_owned());
+    }
+    let mut remarks = Vec::new();
+    if !wrong.is_empty() {
+        let message = format!("the control plane is not at {target}: {}", wrong.join(", "));
+        remarks.push(Remark::new(rule, message));
+    }
+    if !unknown.is_empty() {
+        let message = format!(
+            "not known of the control plane: what {}",
+            unknown.join(", what ")
+        );
+        remarks.push(Remark::cannot_tell(rule, message));
+    }
+    remarks
+}
+
+fn injector(plane: &ControlPlane, at: &Standpoint<'_>) -> Vec<Remark> {
+    let rule = Rule::InjectorNotReady;
+    let mut remarks = Vec::new();
+    if plane.injects.is_none() {
+        let message = "which proxy a new pod gets is not known";
+        remarks.push(Remark::cannot_tell(rule, message));
+    }
+    let component = plane
+        .components
+        .iter()
+        .find(|it| it.name.contains(INJECTOR));
+    if let Some(version) = component.filter(|it| runs(it, &at.running, at) == Some(false)) {
+        let version = version.version.as_deref().unwrap_or("?");
+        let message = format!(
+            "the injector runs {version} under a control plane {}",
+            at.running
+        );
+        remarks.push(Remark::new(rule, message));
+    }
+    match plane.webhooks.iter().find(|it| it.name.contains(INJECTOR)) {
+        Some(webhook) => remarks.extend(webhook_remarks(webhook)),
+        None if plane.webhooks.is_empty() => {
+            let message = "the injector's webhook was not seen";
+            remarks.push(Remark::cannot_tell(rule, message));
+            remarks.push(Remark::cannot_tell(Rule::InjectorFailsOpen, message));
+        }
+        None => remarks.push(Remark::new(rule, "the injector has no webhook")),
+    }
+    remarks
+}
+
+fn webhook_remarks(webhook: &Webhook) -> Vec<Remark> {
+    let mut remarks = Vec::new();
+    match webhook.ready_endpoints {
+        Some(0) => {
+            let message = "the injector has no ready endpoint";
+            remarks.push(Remark::new(Rule::InjectorNotReady, message));
+        }
+        Some(_) => {}
+        None => {
+            let message = "whether the injector has a ready endpoint is not known";
+            remarks.push(Remark::cannot_tell(Rule::InjectorNotReady, message));
+        }
+    }
+    match webhook.failure_policy {
+        FailurePolicy::Fail => {}
+        FailurePolicy::Ignore => {
+            let message = "while the injector is away, new pods come up without a proxy";
+            remarks.push(Remark::new(Rule::InjectorFailsOpen, message));
+        }
+    }
+    remarks
+}
+
+fn in_other_hands(plane: &ControlPlane) -> Option<Remark> {
+    match plane.installed_by {
+        InstalledBy::Operator => {
+            let message = "Buoyant's operator is in charge of this control plane";
+            let hint = "change the version in its ControlPlane resource";
+            Some(Remark::new(Rule::OperatorManaged, message).hint(hint))
+        }
+        InstalledBy::Gitops => {
+            let message = "Argo CD or Flux is in charge of this control plane";
+            let hint = "change the version in its source and run `mesh-cp-upgrade --watch-only`";
+            Some(Remark::new(Rule::GitopsManaged, message).hint(hint))
+        }
+        InstalledBy::Helm | InstalledBy::Cli | InstalledBy::Unknown => None,
+    }
+}

@@ -1,0 +1,100 @@
+//! How one proxy version stands to what the question is about.
+
+use std::collections::HashMap;
+
+use mesh_records::VersionSource;
+use mesh_versions::{Channel, Confidence, Skew, Version};
+
+use crate::question::Standpoint;
+use crate::seen::SeenProxy;
+
+/// More distinct versions than this are no longer remembered: a mesh has a handful.
+const REMEMBERED: usize = 1024;
+
+/// How a proxy stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Sight {
+    pub(crate) standing: Standing,
+    /// Whether its 2.x is a guess.
+    pub(crate) guessed: bool,
+    pub(crate) channel: Option<Channel>,
+    pub(crate) not_recommended: bool,
+}
+
+/// A proxy beside the version that the question is about. From best to worst.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Standing {
+    /// That very release.
+    There,
+    /// Another channel's release of the same 2.x.
+    Beside,
+    /// A later patch of the same 2.x.
+    AheadByPatch,
+    /// Older, and allowed to be.
+    Behind {
+        minors: u32,
+    },
+    Unknown,
+    Ahead {
+        minors: u32,
+    },
+    TooOld {
+        minors: u32,
+    },
+}
+
+/// The proxies of one control plane, each version looked at once.
+#[derive(Debug, Default)]
+pub(crate) struct Sights {
+    by_text: HashMap<String, Sight>,
+}
+
+impl Sights {
+    pub(crate) fn of(&mut self, proxy: &SeenProxy<'_>, at: &Standpoint<'_>) -> Sight {
+        let text = proxy.text();
+        if let Some(sight) = self.by_text.get(text) {
+            return *sight;
+        }
+        let sight = sight_of(text, at);
+        if self.by_text.len() < REMEMBERED {
+            self.by_text.insert(text.to_owned(), sight);
+        }
+        sight
+    }
+}
+
+/// Whether a version comes from what is known to be weak: who injected, not what was injected.
+pub(crate) fn is_weak(source: VersionSource) -> bool {
+    match source {
+        VersionSource::CreatedBy => true,
+        VersionSource::Image | VersionSource::Annotation | VersionSource::None => false,
+    }
+}
+
+fn sight_of(text: &str, at: &Standpoint<'_>) -> Sight {
+    let releases = at.releases();
+    let version = Version::of_tag(text);
+    let confidence = releases.minor_of(&version).map(|of| of.confidence);
+    Sight {
+        standing: if text.is_empty() {
+            Standing::Unknown
+        } else {
+            standing_of(&version, at)
+        },
+        guessed: confidence == Some(Confidence::Guessed),
+        channel: releases.canonical(&version).channel(),
+        not_recommended: releases.is_not_recommended(&version),
+    }
+}
+
+fn standing_of(version: &Version, at: &Standpoint<'_>) -> Standing {
+    match at.releases().skew(version, at.base()).0 {
+        Skew::Same if at.same_release(version, at.base()) => Standing::There,
+        Skew::Same => Standing::Beside,
+        Skew::Behind { minors } if minors > 1 => Standing::TooOld { minors },
+        Skew::Behind { minors } => Standing::Behind { minors },
+        Skew::Ahead { minors: 0 } => Standing::AheadByPatch,
+        Skew::Ahead { minors } => Standing::Ahead { minors },
+        Skew::Unknown => Standing::Unknown,
+    }
+}

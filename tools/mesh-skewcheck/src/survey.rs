@@ -1,0 +1,230 @@
+//! One survey in the stream: its control planes, their workloads as they come by, and what is
+//! concluded at its end.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use mesh_records::{
+    Closed, ControlPlane, Explained, Extension, Need, RawLine, Skew, Stream, StreamError, Unseen,
+};
+use mesh_versions::{Target, Version};
+
+use crate::proxy::Sights;
+use crate::question::{Question, Standpoint};
+use crate::seen::Seen;
+use crate::tally::Tally;
+use crate::verdict::{Around, Judgement, conclude};
+use crate::workload::judge;
+
+/// A survey that is being read.
+#[derive(Debug)]
+pub(crate) struct Survey<'q> {
+    question: &'q Question,
+    /// The cluster's label, for errors.
+    label: String,
+    planes: BTreeMap<String, Plane<'q>>,
+    early: BTreeMap<String, Vec<Early>>,
+    extensions: Vec<Extension>,
+    lacks_required: bool,
+}
+
+/// A workload that came before its control plane.
+#[derive(Debug)]
+pub(crate) struct Early {
+    number: u64,
+    text: String,
+}
+
+#[derive(Debug)]
+struct Plane<'q> {
+    record: ControlPlane,
+    at: Standpoint<'q>,
+    sights: Sights,
+    tally: Tally,
+}
+
+// === impl Survey ===
+
+impl<'q> Survey<'q> {
+    pub(crate) fn new(stream: &Stream, question: &'q Question) -> Self {
+        let label = stream
+            .cluster
+            .clone()
+            .or_else(|| stream.cluster_uid.clone());
+        Self {
+            question,
+            label: label.unwrap_or_else(|| "?".to_owned()),
+            planes: BTreeMap::new(),
+            early: BTreeMap::new(),
+            extensions: Vec::new(),
+            lacks_required: false,
+        }
+    }
+
+    /// Takes a control plane in, and gives back the workloads that waited for it.
+    pub(crate) fn control_plane(&mut self, line: RawLine<'_>) -> Result<Vec<Early>> {
+        let record: ControlPlane = line.parse()?;
+        let name = record.namespace.clone();
+        let plane = Plane::new(record, self.question)?;
+        self.planes.insert(name.clone(), plane);
+        Ok(self.early.remove(&name).unwrap_or_default())
+    }
+
+    /// Judges a workload; none if it has to wait for its control plane.
+    pub(crate) fn workload(&mut self, line: RawLine<'_>) -> Result<Option<Skew>> {
+        let seen: Seen<'_> = line.parse()?;
+        if seen.skew.is_some() {
+            return Err(StreamError::JudgedAlready { line: line.number }.into());
+        }
+        if let Some(plane) = self.planes.get_mut(&*seen.control_plane) {
+            return Ok(Some(plane.judge(&seen)));
+        }
+        let early = Early {
+            number: line.number,
+            text: line.text.to_owned(),
+        };
+        let waiting = self.early.entry(seen.control_plane.into_owned());
+        waiting.or_default().push(early);
+        Ok(None)
+    }
+
+    pub(crate) fn extension(&mut self, line: RawLine<'_>) -> Result<()> {
+        self.extensions.push(line.parse()?);
+        Ok(())
+    }
+
+    pub(crate) fn unseen(&mut self, line: RawLine<'_>) -> Result<()> {
+        self.lacks_required |= line.parse::<Unseen>()?.needed == Need::Required;
+        Ok(())
+    }
+
+    /// The answers, one a control plane.
+    pub(crate) fn conclude(self, closed: &Closed) -> Result<Vec<Judgement>> {
+        self.all_there(closed)?;
+        let Self {
+            planes,
+            extensions,
+            lacks_required,
+            ..
+        } = self;
+        let around = Around {
+            closed,
+            extensions: &extensions,
+            lacks_required,
+        };
+        let concluded = planes.values().map(
+            |Plane {
+                 record,
+                 at,
+                 tally,
+                 sights: _,
+             }| { conclude(record, at, tally, &around) },
+        );
+        Ok(concluded.collect())
+    }
+
+    fn all_there(&self, closed: &Closed) -> Result<(), Explained> {
+        let label = &self.label;
+        let written = closed.end.totals.get("control_plane").copied().unwrap_or(0);
+        if self.planes.is_empty() {
+            let what = format!("there is no control plane in the survey of cluster `{label}`");
+            let hint = if written > 0 {
+                "a filter took it out: keep every record that is no workload"
+            } else {
+                "is Linkerd installed there? mesh-survey -L names another namespace"
+            };
+            return Err(Explained::new(what, hint));
+        }
+        if let Some((namespace, waiting)) = self.early.first_key_value() {
+            let what = format!(
+                "{} workloads of cluster `{label}` belong to a control plane in `{namespace}`, \
+                 which is not in its survey",
+                waiting.len()
+            );
+            let hint = "survey that control plane as well, or take what is left of it away";
+            return Err(Explained::new(what, hint));
+        }
+        Ok(())
+    }
+}
+
+// === impl Early ===
+
+impl Early {
+    /// The line as it stood in the input.
+    pub(crate) fn line(&self) -> RawLine<'_> {
+        RawLine {
+            text: &self.text,
+            number: self.number,
+        }
+    }
+}
+
+// === impl Plane ===
+
+impl<'q> Plane<'q> {
+    fn new(record: ControlPlane, question: &'q Question) -> Result<Self> {
+        let running = running(&record)?;
+        let injects = record.injects.as_deref().map(Version::of_tag);
+        let mut at = Standpoint {
+            question,
+            running,
+            target: None,
+            injects,
+        };
+        at.target = target(&record, &at)?;
+        Ok(Self {
+            record,
+            at,
+            sights: Sights::default(),
+            tally: Tally::default(),
+        })
+    }
+
+    fn judge(&mut self, seen: &Seen<'_>) -> Skew {
+        let judged = judge(seen, &mut self.sights, &self.at);
+        self.tally.add(seen, &judged, &self.at);
+        judged.skew
+    }
+}
+
+fn running(record: &ControlPlane) -> Result<Version, Explained> {
+    record
+        .version
+        .as_deref()
+        .filter(|text| !text.is_empty())
+        .map(Version::of_tag)
+        .ok_or_else(|| {
+            let ControlPlane {
+                namespace, cluster, ..
+            } = record;
+            let what =
+                format!("the control plane in `{namespace}` of cluster `{cluster}` has no version");
+            Explained::new(
+                what,
+                "its `linkerd-config` must be there and readable for mesh-survey",
+            )
+        })
+}
+
+fn target(record: &ControlPlane, at: &Standpoint<'_>) -> Result<Option<Version>, Explained> {
+    let Some(target) = &at.question.to else {
+        return Ok(None);
+    };
+    if let Some(release) = at.releases().resolve(target, at.channel()) {
+        return Ok(Some(release));
+    }
+    let cluster = &record.cluster;
+    let what = match target {
+        Target::Line(minor) => format!(
+            "the releases file recommends no release of {minor} in the channel of cluster \
+             `{cluster}`, which runs {}",
+            at.running
+        ),
+        Target::Release(version) => format!("{version} cannot be a target"),
+    };
+    Err(Explained::new(
+        what,
+        "name the release, as in `--to enterprise-2.16.1`",
+    ))
+}

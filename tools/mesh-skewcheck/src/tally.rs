@@ -1,0 +1,157 @@
+//! Folds what is said of single workloads into one finding a rule.
+
+use std::collections::BTreeMap;
+
+use mesh_records::{Decided, PodCounts, Severity, Skew, SkewAction, SkewState, WorkloadRef};
+
+use crate::question::Standpoint;
+use crate::rule::Rule;
+use crate::seen::Seen;
+use crate::smallest::Smallest;
+use crate::workload::Judged;
+
+/// The most workloads that a finding names.
+const NAMED: usize = 20;
+/// The most versions that a message names.
+const VERSIONS: usize = 4;
+
+/// Everything that is kept of the workloads of one control plane. It does not grow with them.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    counts: Counts,
+    by_rule: BTreeMap<(Severity, Rule, bool), Group>,
+}
+
+/// The workloads that break one rule, with one severity.
+#[derive(Debug)]
+pub(crate) struct Group {
+    pub(crate) count: u64,
+    pub(crate) workloads: Smallest<WorkloadRef>,
+    pub(crate) versions: Smallest<String>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    workloads: u64,
+    pods: u64,
+    meshed: u64,
+    pub(crate) same: u64,
+    behind: u64,
+    pub(crate) ahead: u64,
+    pub(crate) unknown: u64,
+    pub(crate) roll: u64,
+    leave: u64,
+    pub(crate) skip: u64,
+}
+
+impl Tally {
+    /// Counts one workload in. One with two versions of one fault counts once.
+    pub(crate) fn add(&mut self, seen: &Seen<'_>, judged: &Judged<'_>, at: &Standpoint<'_>) {
+        self.counts.add(seen.pods, &judged.skew);
+        let mut counted: Vec<(Severity, Rule, bool)> = Vec::with_capacity(judged.hits.len());
+        for hit in &judged.hits {
+            let Some(severity) = hit.rule.severity(at.ask(), hit.decided, hit.weight) else {
+                continue;
+            };
+            let key = (severity, hit.rule, hit.decided == Decided::CannotTell);
+            let group = self.by_rule.entry(key).or_default();
+            group.versions.show_text(hit.version);
+            if !counted.contains(&key) {
+                group.add(seen);
+                counted.push(key);
+            }
+        }
+    }
+
+    pub(crate) fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// The groups, the gravest first.
+    pub(crate) fn groups(&self) -> impl Iterator<Item = (Severity, Rule, Decided, &Group)> {
+        self.by_rule.iter().map(|((severity, rule, blind), group)| {
+            let decided = if *blind {
+                Decided::CannotTell
+            } else {
+                Decided::Yes
+            };
+            (*severity, *rule, decided, group)
+        })
+    }
+}
+
+impl Default for Group {
+    fn default() -> Self {
+        Self {
+            count: 0,
+            workloads: Smallest::new(NAMED),
+            versions: Smallest::new(VERSIONS),
+        }
+    }
+}
+
+impl Group {
+    fn add(&mut self, seen: &Seen<'_>) {
+        self.count += 1;
+        let this = (&*seen.namespace, &seen.kind, &*seen.name);
+        let keep = self
+            .workloads
+            .would_keep(|last| this < (last.namespace.as_str(), &last.kind, last.name.as_str()));
+        if keep {
+            self.workloads.show(WorkloadRef {
+                namespace: seen.namespace.clone().into_owned(),
+                kind: seen.kind.clone(),
+                name: seen.name.clone().into_owned(),
+            });
+        }
+    }
+}
+
+impl Counts {
+    fn add(&mut self, pods: PodCounts, skew: &Skew) {
+        self.workloads += 1;
+        self.pods += u64::from(pods.total);
+        self.meshed += u64::from(pods.meshed);
+        *match skew.state {
+            SkewState::Same => &mut self.same,
+            SkewState::Behind => &mut self.behind,
+            SkewState::Ahead => &mut self.ahead,
+            SkewState::Unknown => &mut self.unknown,
+        } += 1;
+        *match skew.action {
+            SkewAction::Roll => &mut self.roll,
+            SkewAction::Leave => &mut self.leave,
+            SkewAction::Skip => &mut self.skip,
+        } += 1;
+    }
+
+    pub(crate) fn as_record(&self) -> BTreeMap<String, u64> {
+        let Self {
+            workloads,
+            pods,
+            meshed,
+            same,
+            behind,
+            ahead,
+            unknown,
+            roll,
+            leave,
+            skip,
+        } = self;
+        [
+            ("workloads", workloads),
+            ("pods", pods),
+            ("meshed", meshed),
+            ("same", same),
+            ("behind", behind),
+            ("ahead", ahead),
+            ("unknown", unknown),
+            ("roll", roll),
+            ("leave", leave),
+            ("skip", skip),
+        ]
+        .into_iter()
+        .map(|(name, count)| (name.to_owned(), *count))
+        .collect()
+    }
+}

@@ -1,0 +1,1 @@
+//! Whole streams through the judge.

@@ -1,0 +1,247 @@
+//! Weighs what was found into findings and one answer.
+
+use mesh_records::{
+    Ask, Closed, ControlPlane, Extension, Finding, From, Plan, Severity, Source, Verdict,
+    VerdictScope,
+};
+
+use crate::plan::plan;
+use crate::question::Standpoint;
+use crate::remark::Remark;
+use crate::rule::Rule;
+use crate::sentence::{ROLL, sentence};
+use crate::tally::Tally;
+use crate::{certificates, extension, health, target};
+
+/// The whole answer about one control plane.
+#[derive(Debug)]
+pub(crate) struct Judgement {
+    pub(crate) findings: Vec<Finding>,
+    pub(crate) plan: Option<Plan>,
+    pub(crate) verdict: Verdict,
+}
+
+/// What is known of the survey around a control plane.
+#[derive(Debug)]
+pub(crate) struct Around<'a> {
+    pub(crate) closed: &'a Closed,
+    pub(crate) extensions: &'a [Extension],
+    /// Something that a whole survey needs could not be looked at.
+    pub(crate) lacks_required: bool,
+}
+
+/// Judges one control plane, all of whose workloads have been counted.
+pub(crate) fn conclude(
+    plane: &ControlPlane,
+    at: &Standpoint<'_>,
+    tally: &Tally,
+    around: &Around<'_>,
+) -> Judgement {
+    let mut findings = findings(plane, at, tally, around);
+    acknowledge(&mut findings, at);
+    sort(&mut findings);
+    let errors = findings
+        .iter()
+        .filter(|finding| finding.severity == Severity::Error);
+    let (waived, blocking): (Vec<&Finding>, Vec<&Finding>) =
+        errors.partition(|finding| finding.waived.is_some());
+    let (waived, blocking) = (ids(&waived), ids(&blocking));
+    let stream = &around.closed.stream;
+    let plan = match at.ask() {
+        Ask::Upgrade => plan(plane, around.extensions, tally, at),
+        Ask::Drift | Ask::Roll | Ask::Done => None,
+    };
+    let verdict = Verdict {
+        cluster: plane.cluster.clone(),
+        cluster_uid: stream.cluster_uid.clone(),
+        control_plane: plane.namespace.clone(),
+        ask: at.ask(),
+        pass: blocking.is_empty(),
+        from: From {
+            version: at.running.to_string(),
+            config_resource_version: plane.config_resource_version.clone(),
+        },
+        target: about(at),
+        next: next(at, &blocking, tally),
+        scope: if is_full(around) {
+            VerdictScope::Full
+        } else {
+            VerdictScope::Partial
+        },
+        // A survey that does not say so is not known to come from a server.
+        source: stream.source.unwrap_or(Source::Dump),
+        surveyed: stream.time,
+        blocking,
+        waived,
+        thresholds: at.question.thresholds.clone(),
+        releases_sha256: at.releases().sha256().to_owned(),
+        counts: tally.counts().as_record(),
+    };
+    Judgement {
+        findings,
+        plan,
+        verdict,
+    }
+}
+
+/// The finding that an acknowledgement was for nothing, in nothing that was judged.
+pub(crate) fn add_unused(judgements: &mut [Judgement], acknowledged: &[Rule]) {
+    for rule in acknowledged {
+        let id = rule.id();
+        let of_rule = |finding: &Finding| finding.id == id;
+        if judgements
+            .iter()
+            .any(|judgement| judgement.findings.iter().any(of_rule))
+        {
+            continue;
+        }
+        for Judgement {
+            findings, verdict, ..
+        } in &mut *judgements
+        {
+            let message = format!("`--ack {id}` was given, and there is nothing of the kind");
+            let remark = Remark::new(Rule::WaiverUnused, message);
+            let Verdict {
+                ask,
+                cluster,
+                control_plane,
+                ..
+            } = verdict;
+            findings.extend(weigh(remark, *ask, cluster, control_plane));
+            sort(findings);
+        }
+    }
+}
+
+fn findings(
+    plane: &ControlPlane,
+    at: &Standpoint<'_>,
+    tally: &Tally,
+    around: &Around<'_>,
+) -> Vec<Finding> {
+    let mut remarks = target::remarks(plane, at);
+    remarks.extend(target::versions(plane, at));
+    remarks.extend(health::remarks(plane, at));
+    remarks.extend(certificates::remarks(plane, around.closed.stream.time));
+    remarks.extend(extension::remarks(around.extensions, at));
+    remarks.extend(partial(at, around));
+    let mut findings: Vec<Finding> = remarks
+        .into_iter()
+        .filter_map(|remark| weigh(remark, at.ask(), &plane.cluster, &plane.namespace))
+        .collect();
+    for (severity, rule, decided, group) in tally.groups() {
+        let (message, hint) = sentence(rule, decided, group, at);
+        findings.push(Finding {
+            cluster: plane.cluster.clone(),
+            id: rule.id().to_owned(),
+            severity,
+            control_plane: plane.namespace.clone(),
+            message,
+            hint,
+            page: None,
+            decided,
+            waived: None,
+            count: group.count,
+            workloads: group.workloads.iter().cloned().collect(),
+        });
+    }
+    findings
+}
+
+fn weigh(remark: Remark, ask: Ask, cluster: &str, control_plane: &str) -> Option<Finding> {
+    let Remark {
+        rule,
+        decided,
+        weight,
+        message,
+        hint,
+        page,
+    } = remark;
+    Some(Finding {
+        cluster: cluster.to_owned(),
+        id: rule.id().to_owned(),
+        severity: rule.severity(ask, decided, weight)?,
+        control_plane: control_plane.to_owned(),
+        message,
+        hint,
+        page: page.map(str::to_owned),
+        decided,
+        waived: None,
+        count: 1,
+        workloads: Vec::new(),
+    })
+}
+
+fn acknowledge(findings: &mut [Finding], at: &Standpoint<'_>) {
+    for rule in &at.question.acknowledged {
+        for finding in findings
+            .iter_mut()
+            .filter(|finding| finding.id == rule.id())
+        {
+            finding.waived = Some("acknowledged".to_owned());
+        }
+    }
+}
+
+fn sort(findings: &mut [Finding]) {
+    findings.sort_by_key(|finding| (finding.severity, Rule::named(&finding.id)));
+}
+
+fn ids(findings: &[&Finding]) -> Vec<String> {
+    let mut ids: Vec<String> = findings.iter().map(|finding| finding.id.clone()).collect();
+    ids.dedup();
+    ids
+}
+
+fn is_full(around: &Around<'_>) -> bool {
+    around.closed.is_full() && !around.lacks_required
+}
+
+fn partial(at: &Standpoint<'_>, around: &Around<'_>) -> Option<Remark> {
+    if is_full(around) || at.question.partial {
+        return None;
+    }
+    let message = if around.closed.thinned {
+        "records were taken out of the survey, so this is not the whole cluster"
+    } else if around.lacks_required {
+        "the survey could not look at all that it needs"
+    } else {
+        "the survey was narrowed, so this is not the whole cluster"
+    };
+    let hint = "judge a whole survey, or give --partial";
+    Some(Remark::new(Rule::SurveyPartial, message).hint(hint))
+}
+
+fn about(at: &Standpoint<'_>) -> Option<String> {
+    match at.ask() {
+        Ask::Upgrade | Ask::Done => at.target.as_ref().map(ToString::to_string),
+        Ask::Roll => at.injects.as_ref().map(ToString::to_string),
+        Ask::Drift => None,
+    }
+}
+
+fn next(at: &Standpoint<'_>, blocking: &[String], tally: &Tally) -> Option<String> {
+    let blocks = |rule: Rule| blocking.iter().any(|id| id == rule.id());
+    let to = at.target.as_ref();
+    let upgrade = |to: &str| format!("mesh-survey | mesh-skewcheck --to {to} | mesh-cp-upgrade");
+    let roll = || (tally.counts().roll > 0).then(|| ROLL.to_owned());
+    match (at.ask(), blocking.is_empty()) {
+        (Ask::Upgrade, true) => {
+            let to = to?;
+            let there = at.same_release(&at.running, to);
+            let done = format!("mesh-survey | mesh-skewcheck --ask done --to {to}");
+            Some(if there { done } else { upgrade(to.as_str()) })
+        }
+        (Ask::Upgrade, false) if blocks(Rule::HopSkipsMinor) => {
+            let path = at.releases().path(&at.running, to?)?;
+            let first = path.first()?.release.as_ref()?;
+            Some(format!("mesh-survey | mesh-skewcheck --to {first}"))
+        }
+        (Ask::Done, false) if blocks(Rule::ControlPlaneNotAtTarget) => Some(upgrade(to?.as_str())),
+        (Ask::Upgrade | Ask::Done | Ask::Roll, false) if blocks(Rule::ControlPlaneUnhealthy) => {
+            None
+        }
+        (Ask::Upgrade | Ask::Done, false) | (Ask::Drift, _) | (Ask::Roll, true) => roll(),
+        (Ask::Roll, false) | (Ask::Done, true) => None,
+    }
+}

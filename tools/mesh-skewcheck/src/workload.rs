@@ -1,0 +1,346 @@
+//! Judges one workload: how far its proxies are, what a roll should do with it, which rules it
+//! breaks.
+
+use mesh_records::{
+    Ask, Decided, DowntimeGrade, Obstacle, PinPlace, RollBy, Skew, SkewAction, SkewState,
+    TrustAnchors, WorkloadKind,
+};
+
+use crate::proxy::{Sight, Sights, Standing, is_weak};
+use crate::question::{Jobs, Standpoint, is_job};
+use crate::rule::{Rule, Weight};
+use crate::seen::{Seen, SeenProxy};
+
+/// What is said of one workload.
+#[derive(Debug)]
+pub(crate) struct Judged<'a> {
+    pub(crate) skew: Skew,
+    pub(crate) hits: Vec<Hit<'a>>,
+}
+
+/// One rule that a workload breaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Hit<'a> {
+    pub(crate) rule: Rule,
+    pub(crate) decided: Decided,
+    pub(crate) weight: Weight,
+    /// The proxy's version, where it is about one.
+    pub(crate) version: &'a str,
+}
+
+struct Judge<'a, 'b> {
+    seen: &'a Seen<'a>,
+    at: &'b Standpoint<'b>,
+    hits: Vec<Hit<'a>>,
+    worst: Option<Standing>,
+}
+
+/// Judges one workload under the question's standpoint.
+pub(crate) fn judge<'a>(
+    seen: &'a Seen<'a>,
+    sights: &mut Sights,
+    at: &Standpoint<'_>,
+) -> Judged<'a> {
+    let mut judge = Judge {
+        seen,
+        at,
+        hits: Vec::new(),
+        worst: None,
+    };
+    for proxy in seen.proxies.iter().filter(|proxy| proxy.pods > 0) {
+        judge.proxy(proxy, sights.of(proxy, at));
+    }
+    judge.unlisted();
+    judge.anchors();
+    judge.rest();
+    let (action, why) = action(seen, at);
+    if action == SkewAction::Roll && seen.downtime.grade == DowntimeGrade::Outage {
+        judge.hit(Rule::DowntimeOutage, Weight::Full, "");
+    }
+    let (state, minors) = state(judge.worst);
+    let why = why.into_iter().map(str::to_owned).collect();
+    Judged {
+        skew: Skew {
+            state,
+            minors,
+            action,
+            why,
+        },
+        hits: judge.hits,
+    }
+}
+
+// === impl Judge ===
+
+impl<'a> Judge<'a, '_> {
+    fn proxy(&mut self, proxy: &'a SeenProxy<'a>, sight: Sight) {
+        let text = proxy.text();
+        self.worst = self.worst.max(Some(sight.standing));
+        self.standing(sight.standing, text);
+        if is_weak(proxy.source) {
+            self.hit(Rule::ProxyUnknown, Weight::Soft, text);
+        }
+        if sight.guessed {
+            self.hit(Rule::NewerThanKnown, Weight::Full, text);
+        }
+        if sight.not_recommended {
+            self.hit(Rule::EdgeNotRecommended, Weight::Full, text);
+        }
+        if sight
+            .channel
+            .is_some_and(|channel| channel != self.at.channel())
+        {
+            self.hit(Rule::MixedChannels, Weight::Full, text);
+        }
+    }
+
+    fn standing(&mut self, standing: Standing, text: &'a str) {
+        let weight = self.left_behind();
+        match standing {
+            Standing::There => {}
+            Standing::Beside if self.at.ask() == Ask::Done => {
+                self.hit(Rule::ProxyBehind, weight, text);
+            }
+            Standing::Beside => {}
+            Standing::AheadByPatch if self.at.ask() == Ask::Done => {
+                self.hit(Rule::ProxyAhead, weight, text);
+            }
+            // The patches of one 2.x may differ in either direction.
+            Standing::AheadByPatch => self.hit(Rule::ProxyAhead, Weight::Slight, text),
+            Standing::Behind { .. } => self.hit(Rule::ProxyBehind, weight, text),
+            Standing::Unknown => self.hit(Rule::ProxyUnknown, weight, text),
+            Standing::Ahead { .. } => self.hit(Rule::ProxyAhead, weight, text),
+            Standing::TooOld { .. } => self.too_old(weight, text),
+        }
+    }
+
+    fn too_old(&mut self, weight: Weight, text: &'a str) {
+        let job = is_job(&self.seen.kind);
+        if job {
+            self.hit(Rule::JobHoldsBack, weight, text);
+        }
+        if !job || self.at.ask() != Ask::Upgrade {
+            self.hit(Rule::ProxyTooOld, weight, text);
+        }
+    }
+
+    /// Pods whose proxies the record does not list are not known to be fine.
+    fn unlisted(&mut self) {
+        let listed: u64 = self
+            .seen
+            .proxies
+            .iter()
+            .map(|proxy| u64::from(proxy.pods))
+            .sum();
+        if listed < u64::from(self.seen.pods.meshed) {
+            self.worst = self.worst.max(Some(Standing::Unknown));
+            self.hit(Rule::ProxyUnknown, self.left_behind(), "");
+        }
+    }
+
+    fn anchors(&mut self) {
+        if self.seen.pods.meshed == 0 {
+            return;
+        }
+        let decided = match self.seen.trust_anchors {
+            TrustAnchors::Current => return,
+            TrustAnchors::Stale => Decided::Yes,
+            TrustAnchors::Unknown => Decided::CannotTell,
+        };
+        let (rule, weight) = (Rule::TrustAnchorStale, self.left_behind());
+        self.hits.push(Hit {
+            rule,
+            decided,
+            weight,
+            version: "",
+        });
+    }
+
+    fn rest(&mut self) {
+        let pods = self.seen.pods;
+        if pods.meshed < pods.total {
+            let ends_itself = !matters_when_unmeshed(self.seen);
+            let left = ends_itself && self.at.ask() == Ask::Done;
+            let weight = if left { Weight::Soft } else { Weight::Full };
+            self.hit(Rule::UnmeshedButAnnotated, weight, "");
+        }
+        if pods.ready < pods.total {
+            self.hit(Rule::WorkloadUnhealthy, Weight::Full, "");
+        }
+        if !self.seen.pins.is_empty() {
+            self.hit(Rule::VersionPinned, Weight::Full, "");
+        }
+    }
+
+    /// A Job that is not waited for, and under done whatever cannot be rolled, is a warning.
+    fn left_behind(&self) -> Weight {
+        let soft = match self.at.ask() {
+            Ask::Done => !is_rollable(self.seen),
+            Ask::Upgrade => is_job(&self.seen.kind) && self.at.question.jobs == Jobs::Ignore,
+            Ask::Drift | Ask::Roll => false,
+        };
+        if soft { Weight::Soft } else { Weight::Full }
+    }
+
+    fn hit(&mut self, rule: Rule, weight: Weight, version: &'a str) {
+        let hit = Hit {
+            rule,
+            decided: Decided::Yes,
+            weight,
+            version,
+        };
+        if !self.hits.contains(&hit) {
+            self.hits.push(hit);
+        }
+    }
+}
+
+fn is_rollable(seen: &Seen<'_>) -> bool {
+    match seen.roll.by {
+        RollBy::Restart | RollBy::Evict => true,
+        RollBy::Itself | RollBy::None => false,
+    }
+}
+
+/// A Job ends and a bare pod has nobody to bring it back; every other owner should be mended.
+fn matters_when_unmeshed(seen: &Seen<'_>) -> bool {
+    !is_job(&seen.kind) && seen.kind != WorkloadKind::Pod
+}
+
+fn state(worst: Option<Standing>) -> (SkewState, Option<u32>) {
+    match worst {
+        None | Some(Standing::Unknown) => (SkewState::Unknown, None),
+        Some(Standing::There | Standing::Beside) => (SkewState::Same, None),
+        Some(Standing::AheadByPatch) => (SkewState::Ahead, Some(0)),
+        Some(Standing::Behind { minors } | Standing::TooOld { minors }) => {
+            (SkewState::Behind, Some(minors))
+        }
+        Some(Standing::Ahead { minors }) => (SkewState::Ahead, Some(minors)),
+    }
+}
+
+/// What would be the proxy of a new pod.
+enum Expected<'a> {
+    Version(&'a str),
+    /// Whatever its template carries: a roll changes nothing.
+    AsItIs,
+    Unknown,
+}
+
+/// Whether a roll is needed, and whether it would help. It is about what the injector gives now,
+/// not about a target to come.
+fn action(seen: &Seen<'_>, at: &Standpoint<'_>) -> (SkewAction, Vec<&'static str>) {
+    let pods = seen.pods;
+    if pods.total == 0 {
+        return (SkewAction::Leave, Vec::new());
+    }
+    if pods.meshed == 0 {
+        return (SkewAction::Skip, vec![Obstacle::Unmeshed.as_str()]);
+    }
+    let mut why = Vec::new();
+    if pods.meshed < pods.total {
+        why.push(Rule::UnmeshedButAnnotated.id());
+    }
+    if seen.trust_anchors == TrustAnchors::Stale {
+        why.push(Rule::TrustAnchorStale.id());
+    }
+    let hinders = match difference(seen, at) {
+        Difference::None => None,
+        Difference::Rollable => {
+            why.push("version-differs");
+            None
+        }
+        Difference::Pinned => Some(Obstacle::Pinned.as_str()).filter(|_| why.is_empty()),
+        Difference::Unknown => Some(Rule::ProxyUnknown.id()).filter(|_| why.is_empty()),
+        Difference::NothingKnown => Some("injects-unknown"),
+    };
+    let baked_in = seen.pins.iter().any(|pin| pin.place == PinPlace::BakedIn);
+    if let Some(hinders) = hinders {
+        return (SkewAction::Skip, vec![hinders]);
+    }
+    if why.is_empty() {
+        return (SkewAction::Leave, why);
+    }
+    if is_rollable(seen) && !baked_in {
+        return (SkewAction::Roll, why);
+    }
+    why.push(if baked_in {
+        Obstacle::Pinned.as_str()
+    } else {
+        obstacle(seen)
+    });
+    (SkewAction::Skip, why)
+}
+
+enum Difference {
+    None,
+    /// A roll takes it away.
+    Rollable,
+    /// There is one, and a pin would bring it back.
+    Pinned,
+    /// Of some pods the version is not known.
+    Unknown,
+    /// What a new pod gets is not known.
+    NothingKnown,
+}
+
+fn difference(seen: &Seen<'_>, at: &Standpoint<'_>) -> Difference {
+    let injects = at
+        .injects
+        .as_ref()
+        .map_or("", mesh_versions::Version::as_str);
+    let differs_from = |text: &str| {
+        seen.proxies
+            .iter()
+            .any(|proxy| proxy.pods > 0 && !proxy.is(text) && !proxy.text().is_empty())
+    };
+    let held = || {
+        if differs_from(injects) {
+            Difference::Pinned
+        } else {
+            Difference::None
+        }
+    };
+    match expected(seen, injects) {
+        Expected::Unknown => Difference::NothingKnown,
+        Expected::AsItIs => held(),
+        Expected::Version(text) if differs_from(text) => Difference::Rollable,
+        Expected::Version(_) if has_unknown(seen) => Difference::Unknown,
+        Expected::Version(text) if text != injects => held(),
+        Expected::Version(_) => Difference::None,
+    }
+}
+
+fn has_unknown(seen: &Seen<'_>) -> bool {
+    let listed: u64 = seen.proxies.iter().map(|proxy| u64::from(proxy.pods)).sum();
+    let unnamed = seen
+        .proxies
+        .iter()
+        .any(|proxy| proxy.pods > 0 && proxy.text().is_empty());
+    unnamed || listed < u64::from(seen.pods.meshed)
+}
+
+/// A pod's own pin beats its namespace's; one that names no version holds the image's name only.
+fn expected<'a>(seen: &'a Seen<'_>, injects: &'a str) -> Expected<'a> {
+    if seen.pins.iter().any(|pin| pin.place == PinPlace::BakedIn) {
+        return Expected::AsItIs;
+    }
+    let pinned = |place| {
+        let mut pins = seen.pins.iter().filter(move |pin| pin.place == place);
+        pins.find_map(|pin| pin.version.as_deref())
+    };
+    match pinned(PinPlace::Template).or_else(|| pinned(PinPlace::Namespace)) {
+        Some(version) => Expected::Version(version),
+        None if injects.is_empty() => Expected::Unknown,
+        None => Expected::Version(injects),
+    }
+}
+
+/// The obstacle on the wire, so that it reads as in the `skipped` record of the roll to come.
+fn obstacle(seen: &Seen<'_>) -> &'static str {
+    match (seen.roll.reason, seen.roll.by) {
+        (Some(reason), _) => reason.as_str(),
+        (None, RollBy::Itself) => Obstacle::Job.as_str(),
+        (None, RollBy::Restart | RollBy::Evict | RollBy::None) => Obstacle::ForeignOwner.as_str(),
+    }
+}
