@@ -1,36 +1,31 @@
-//! A bed: a whole control plane on loopback, from start to end.
+//! A bed: a whole control plane on loopback.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     process::Command,
-    time::Duration,
 };
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::Context as _;
 use k8s_openapi::api::core::v1::ServiceAccount;
-use kube::{
-    Api, Client, Config,
-    config::{KubeConfigOptions, Kubeconfig},
-    runtime::watcher,
-};
-use tokio::runtime::Runtime;
+use kube::{Api, Client, runtime::watcher};
+use rustix::process::Signal;
+use tokio::runtime::{Handle, Runtime};
 
 use crate::{
-    assets::{Assets, Missing, Requirement},
+    assets::Assets,
     children::Children,
     injector::Injector,
     journal::Journal,
     kubeconfig::{self, Credentials},
     kubelet::Kubelet,
-    nodes,
     pki::{Authority, MeshIdentity, Pair},
     place::Place,
-    servers, wait,
+    servers::Server,
+    start::start_server,
+    wait,
 };
-
-/// How long the API server may take to be ready on a loaded machine.
-const START_PATIENCE: Duration = Duration::from_secs(90);
 
 /// A running cluster, which ends when it is dropped.
 pub struct Bed {
@@ -40,112 +35,24 @@ pub struct Bed {
     pub(crate) admin: Pair,
     pub(crate) client: Client,
     pub(crate) journal: Journal,
-    kubeconfig: PathBuf,
-    kubelet: Kubelet,
-    injector: Injector,
+    pub(crate) kubeconfig: PathBuf,
+    pub(crate) kubelet: Kubelet,
+    pub(crate) injector: Injector,
     // The order of the last three is the order in which they end.
-    runtime: Option<Runtime>,
+    pub(crate) runtime: Option<Runtime>,
     pub(crate) children: Children,
     pub(crate) place: Place,
 }
 
 impl Bed {
-    /// A bed for a test, or none when real servers are off or cannot be had here; then the test is
-    /// to return. Under `MESH_TEST_REAL=require` what is missing fails the test.
-    #[track_caller]
-    pub fn for_test() -> Option<Self> {
-        let requirement = Requirement::from_env();
-        if requirement == Requirement::Off {
-            return None;
-        }
-        match usable() {
-            Ok(assets) => Some(Self::start_with(assets).expect("the bed starts")),
-            Err(missing) if requirement == Requirement::Require => panic!("{missing}"),
-            Err(missing) => {
-                leave_out(&missing);
-                None
-            }
-        }
-    }
-
-    /// Starts servers, nodes, kubelet and injector.
-    pub fn start() -> anyhow::Result<Self> {
-        Self::start_with(usable()?)
-    }
-
-    fn start_with(assets: Assets) -> anyhow::Result<Self> {
-        let place = Place::take()?;
-        let journal = Journal::open(&place.path("testbed.log"))?;
-        let authority = Authority::new("testbed")?;
-        let admin = authority.admin(&[place.address()])?;
-        let kubeconfig = write_files(&place, &authority, &admin)?;
-        let children = Children::new(place.dir());
-        children.start("etcd", &assets.etcd, &servers::etcd(&place))?;
-        children.start(
-            "kube-apiserver",
-            &assets.kube_apiserver,
-            &servers::api_server(&place),
-        )?;
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build()?;
-        let client = runtime.block_on(async {
-            let client = client_of(&kubeconfig).await?;
-            ready(&client, &children).await?;
-            nodes::create(&client).await.context("creating nodes")?;
-            anyhow::Ok(client)
-        })?;
-        children.start(
-            "kube-controller-manager",
-            &assets.kube_controller_manager,
-            &servers::controller_manager(&place),
-        )?;
-        children.start(
-            "kube-scheduler",
-            &assets.kube_scheduler,
-            &servers::scheduler(&place),
-        )?;
-        let kubelet = Kubelet::new(client.clone(), journal.clone());
-        let injector = Injector::new(client.clone(), journal.clone(), runtime.handle().clone());
-        let bed = Self {
-            assets,
-            identity: MeshIdentity::new()?,
-            authority,
-            admin,
-            client,
-            journal,
-            kubeconfig,
-            kubelet,
-            injector,
-            runtime: Some(runtime),
-            children,
-            place,
-        };
-        bed.start_tasks();
-        bed.await_service_account("default")?;
-        Ok(bed)
-    }
-
-    fn start_tasks(&self) {
-        let (kubelet, injector) = (self.kubelet.clone(), self.injector.clone());
-        let (for_kubelet, for_injector) = (self.journal.clone(), self.journal.clone());
-        self.runtime().spawn(async move {
-            if let Err(error) = kubelet.run().await {
-                for_kubelet.note("kubelet", format!("{error:#}"));
-            }
-        });
-        self.runtime().spawn(async move {
-            if let Err(error) = injector.run().await {
-                for_injector.note("injector", format!("{error:#}"));
-            }
-        });
-    }
-
     fn runtime(&self) -> &Runtime {
         self.runtime
             .as_ref()
             .expect("the runtime lives until the bed is dropped")
+    }
+
+    pub(crate) fn handle(&self) -> Handle {
+        self.runtime().handle().clone()
     }
 
     /// Runs `future` to its end on the bed's own runtime.
@@ -225,8 +132,28 @@ impl Bed {
     }
 
     /// The servers' process ids by name.
-    pub fn pids(&self) -> std::collections::BTreeMap<String, u32> {
+    pub fn pids(&self) -> BTreeMap<String, u32> {
         self.children.pids()
+    }
+
+    /// Stops a server where it stands, so that it answers nobody, until it is resumed.
+    pub fn pause(&self, server: Server) -> anyhow::Result<()> {
+        self.children.signal(server.name(), Signal::STOP)
+    }
+
+    /// Lets a paused server go on.
+    pub fn resume(&self, server: Server) -> anyhow::Result<()> {
+        self.children.signal(server.name(), Signal::CONT)
+    }
+
+    /// Kills a server and starts it again with the data that it had. Returns before it is ready.
+    pub fn restart(&self, server: Server) -> anyhow::Result<()> {
+        self.children.end(server.name())?;
+        self.start_server(server)
+    }
+
+    pub(crate) fn start_server(&self, server: Server) -> anyhow::Result<()> {
+        start_server(&self.children, &self.assets, &self.place, server)
     }
 
     pub(crate) fn command(&self, program: &Path) -> Command {
@@ -294,75 +221,4 @@ fn copy_logs(from: &Path, to: &Path) -> std::io::Result<()> {
         }
     }
     Ok(())
-}
-
-fn write_files(place: &Place, authority: &Authority, admin: &Pair) -> anyhow::Result<PathBuf> {
-    fs::write(place.path("ca.crt"), authority.certificate())?;
-    fs::write(place.path("audit-policy.yaml"), servers::AUDIT_POLICY)?;
-    admin.write(place.dir(), "admin")?;
-    let path = place.path("kubeconfig");
-    let credentials = Credentials::Certificate(admin);
-    fs::write(
-        &path,
-        kubeconfig::render(
-            "testbed",
-            &place.api_server(),
-            authority.certificate(),
-            credentials,
-        ),
-    )?;
-    Ok(path)
-}
-
-pub(crate) async fn client_of(path: &Path) -> anyhow::Result<Client> {
-    let config =
-        Config::from_custom_kubeconfig(Kubeconfig::read_from(path)?, &KubeConfigOptions::default())
-            .await?;
-    Ok(Client::try_from(config)?)
-}
-
-async fn ready(client: &Client, children: &Children) -> anyhow::Result<()> {
-    let wait = async {
-        loop {
-            let request = http::Request::get("/readyz").body(Vec::new())?;
-            if client.request_text(request).await.is_ok() {
-                return Ok(());
-            }
-            for name in ["etcd", "kube-apiserver"] {
-                ensure!(
-                    !children.has_ended(name),
-                    "{name} ended: {}",
-                    tail(&children.log(name))
-                );
-            }
-            // There is nothing to watch before the server is there.
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
-    match tokio::time::timeout(START_PATIENCE, wait).await {
-        Ok(result) => result,
-        Err(_) => bail!(
-            "the API server is not ready: {}",
-            tail(&children.log("kube-apiserver"))
-        ),
-    }
-}
-
-fn tail(path: &Path) -> String {
-    let text = fs::read_to_string(path).unwrap_or_else(|error| error.to_string());
-    let lines: Vec<&str> = text.lines().collect();
-    lines[lines.len().saturating_sub(8)..].join("\n")
-}
-
-/// The programs, where this machine can run them.
-fn usable() -> Result<Assets, Missing> {
-    let assets = Assets::find()?;
-    Place::check()?;
-    Ok(assets)
-}
-
-#[expect(clippy::print_stderr, reason = "a test that was left out says so")]
-fn leave_out(missing: &Missing) {
-    static SAID: std::sync::Once = std::sync::Once::new();
-    SAID.call_once(|| eprintln!("tests on real servers are left out: {missing}"));
 }

@@ -10,6 +10,7 @@ use std::{
         mpsc::{Sender, channel},
     },
     thread::JoinHandle,
+    time::Duration,
 };
 
 use anyhow::{Context as _, bail};
@@ -114,6 +115,16 @@ impl Children {
             .and_then(Pid::from_raw)
             .context("a pid is positive")?;
         kill_process(pid, signal).with_context(|| format!("signalling {name}"))
+    }
+
+    /// Kills a server and waits until it is gone.
+    pub(crate) fn end(&self, name: &str) -> anyhow::Result<()> {
+        self.signal(name, Signal::KILL)?;
+        while !self.has_ended(name) {
+            // Killed is soon dead; only its parent could be told when, and that is another thread.
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Ok(())
     }
 
     /// Whether the process has ended, though nobody reaped it yet.

@@ -5,9 +5,11 @@
 //! one process or of several run side by side; each ends when it is dropped, however it is.
 
 mod assets;
+mod audit;
 mod bed;
 mod charts;
 mod children;
+mod fault;
 mod injector;
 mod journal;
 mod kubeconfig;
@@ -20,14 +22,18 @@ mod place;
 mod program;
 mod release;
 mod servers;
+mod start;
 mod wait;
 
 pub use crate::{
     assets::{Assets, Missing, Requirement},
+    audit::AuditEvent,
     bed::Bed,
     charts::Charts,
+    fault::{FaultProxy, Held, Match, On, Seen, Victim, When},
     injector::Injector,
     kubelet::{BEHAVIOUR, Hold, Kubelet, READY_DELAY, STOP_DELAY, WITH_PROXY},
     pki::{MeshIdentity, Pair},
     program::main,
+    servers::Server,
 };

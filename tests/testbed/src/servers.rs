@@ -1,6 +1,17 @@
 //! The command lines of the servers.
 
-use crate::place::Place;
+use std::path::Path;
+
+use crate::{assets::Assets, place::Place};
+
+/// A server of a bed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Server {
+    Etcd,
+    ApiServer,
+    ControllerManager,
+    Scheduler,
+}
 
 /// Everything is written down as it happens; patches of workloads with their bodies.
 pub(crate) const AUDIT_POLICY: &str = "\
@@ -16,11 +27,43 @@ rules:
 - level: Metadata
 ";
 
+// === impl Server ===
+
+impl Server {
+    /// The name of the program.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Etcd => "etcd",
+            Self::ApiServer => "kube-apiserver",
+            Self::ControllerManager => "kube-controller-manager",
+            Self::Scheduler => "kube-scheduler",
+        }
+    }
+
+    pub(crate) fn program(self, assets: &Assets) -> &Path {
+        match self {
+            Self::Etcd => &assets.etcd,
+            Self::ApiServer => &assets.kube_apiserver,
+            Self::ControllerManager => &assets.kube_controller_manager,
+            Self::Scheduler => &assets.kube_scheduler,
+        }
+    }
+
+    pub(crate) fn args(self, place: &Place) -> Vec<String> {
+        match self {
+            Self::Etcd => etcd(place),
+            Self::ApiServer => api_server(place),
+            Self::ControllerManager => controller_manager(place),
+            Self::Scheduler => client_of_api_server(place),
+        }
+    }
+}
+
 fn path(place: &Place, name: &str) -> String {
     place.path(name).display().to_string()
 }
 
-pub(crate) fn etcd(place: &Place) -> Vec<String> {
+fn etcd(place: &Place) -> Vec<String> {
     let (peer, client) = (format!("http://{}:2380", place.address()), etcd_url(place));
     vec![
         format!("--data-dir={}", path(place, "etcd")),
@@ -39,7 +82,7 @@ fn etcd_url(place: &Place) -> String {
     format!("http://{}:2379", place.address())
 }
 
-pub(crate) fn api_server(place: &Place) -> Vec<String> {
+fn api_server(place: &Place) -> Vec<String> {
     let (address, certificate, key) = (
         place.address(),
         path(place, "admin.crt"),
@@ -73,7 +116,7 @@ pub(crate) fn api_server(place: &Place) -> Vec<String> {
     ]
 }
 
-pub(crate) fn controller_manager(place: &Place) -> Vec<String> {
+fn controller_manager(place: &Place) -> Vec<String> {
     let mut args = vec![
         // Nobody renews the fake nodes' leases, and they are to stay ready.
         "--controllers=*,-node-lifecycle-controller".into(),
@@ -90,10 +133,6 @@ pub(crate) fn controller_manager(place: &Place) -> Vec<String> {
     ];
     args.extend(client_of_api_server(place));
     args
-}
-
-pub(crate) fn scheduler(place: &Place) -> Vec<String> {
-    client_of_api_server(place)
 }
 
 fn client_of_api_server(place: &Place) -> Vec<String> {

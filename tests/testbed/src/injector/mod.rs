@@ -24,6 +24,7 @@ use tokio::{runtime::Handle, sync::watch};
 use tokio_rustls::TlsAcceptor;
 
 use self::inject::{Mesh, Values};
+pub(crate) use self::listen::tls_acceptor;
 use crate::{journal::Journal, wait};
 
 /// The control plane's namespace.

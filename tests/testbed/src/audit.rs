@@ -1,0 +1,262 @@
+//! The API server's audit log: what clients really asked.
+
+use std::{
+    collections::HashMap,
+    fs::File,
+    io::{BufRead as _, BufReader},
+    path::Path,
+    time::Duration,
+};
+
+use anyhow::{Context as _, ensure};
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::bed::Bed;
+
+/// How often the log is read again while a request that came in has no end yet.
+const READS: u32 = 250;
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// One request, from its arrival to its end.
+#[derive(Clone, Debug)]
+pub struct AuditEvent {
+    pub id: String,
+    pub user: String,
+    pub user_agent: String,
+    /// `get`, `list`, `watch`, `create`, `patch`, …
+    pub verb: String,
+    /// Empty for what is no resource, such as `/version`.
+    pub group: String,
+    pub resource: String,
+    pub subresource: String,
+    pub namespace: String,
+    pub name: String,
+    pub uri: String,
+    pub dry_run: bool,
+    pub received: Timestamp,
+    pub completed: Option<Timestamp>,
+    pub code: Option<u16>,
+    /// The body of a patch of a workload or of an eviction.
+    pub body: Option<Value>,
+}
+
+impl Bed {
+    /// Every request so far, in the order of arrival. Those of a client that has ended are whole.
+    pub fn audit(&self) -> anyhow::Result<Vec<AuditEvent>> {
+        let path = self.dir().join("audit.log");
+        for _ in 0..READS {
+            let events = read(&path)?;
+            // The server writes a request's end after the answer, so a finished client may be ahead.
+            if events
+                .iter()
+                .all(|event| event.completed.is_some() || event.is_long_running())
+            {
+                return Ok(events);
+            }
+            std::thread::sleep(PAUSE);
+        }
+        read(&path)
+    }
+
+    /// The requests so far of the user agents that start with `prefix`.
+    pub fn audit_of(&self, prefix: &str) -> anyhow::Result<Vec<AuditEvent>> {
+        let mut events = self.audit()?;
+        events.retain(|event| event.user_agent.starts_with(prefix));
+        Ok(events)
+    }
+}
+
+// === impl AuditEvent ===
+
+impl AuditEvent {
+    /// Whether the request could change something: not a dry run, and no question in the form of
+    /// a create.
+    pub fn writes(&self) -> bool {
+        let reads = matches!(self.verb.as_str(), "get" | "list" | "watch");
+        let asks = matches!(
+            self.group.as_str(),
+            "authorization.k8s.io" | "authentication.k8s.io"
+        );
+        !reads && !asks && !self.dry_run
+    }
+
+    fn is_long_running(&self) -> bool {
+        self.verb == "watch" || self.uri.contains("watch=true") || self.uri.contains("watch=1")
+    }
+}
+
+fn read(path: &Path) -> anyhow::Result<Vec<AuditEvent>> {
+    let file = File::open(path).with_context(|| format!("opening {}", path.display()))?;
+    let lines = BufReader::new(file).lines();
+    merge(lines.map(|line| line.context("reading the audit log")))
+}
+
+fn merge(lines: impl Iterator<Item = anyhow::Result<String>>) -> anyhow::Result<Vec<AuditEvent>> {
+    let mut events: Vec<AuditEvent> = Vec::new();
+    let mut places: HashMap<String, usize> = HashMap::new();
+    let mut torn = None;
+    for line in lines {
+        // Only the last line may be in the making.
+        ensure!(
+            torn.is_none(),
+            "a line of the audit log cannot be read: {torn:?}"
+        );
+        let line = line?;
+        let Ok(entry) = serde_json::from_str::<Entry>(&line) else {
+            torn = Some(line);
+            continue;
+        };
+        let place = *places.entry(entry.audit_id.clone()).or_insert(events.len());
+        match events.get_mut(place) {
+            Some(event) => entry.complete(event),
+            None => events.push(entry.into_event()),
+        }
+    }
+    Ok(events)
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Entry {
+    #[serde(rename = "auditID")]
+    audit_id: String,
+    stage: Stage,
+    #[serde(rename = "requestURI")]
+    request_uri: String,
+    verb: String,
+    user: User,
+    impersonated_user: Option<User>,
+    #[serde(default)]
+    user_agent: String,
+    object_ref: Option<ObjectRef>,
+    response_status: Option<ResponseStatus>,
+    request_object: Option<Value>,
+    request_received_timestamp: Timestamp,
+    stage_timestamp: Timestamp,
+}
+
+#[derive(Clone, Copy, Deserialize, PartialEq, Eq)]
+enum Stage {
+    RequestReceived,
+    ResponseStarted,
+    ResponseComplete,
+    Panic,
+}
+
+#[derive(Deserialize)]
+struct User {
+    username: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct ObjectRef {
+    resource: String,
+    namespace: String,
+    name: String,
+    api_group: String,
+    subresource: String,
+}
+
+#[derive(Deserialize)]
+struct ResponseStatus {
+    code: Option<u16>,
+}
+
+impl Entry {
+    fn into_event(self) -> AuditEvent {
+        let completed = self.completed();
+        let code = self.code();
+        let object = self.object_ref.unwrap_or_default();
+        let user = self.impersonated_user.unwrap_or(self.user);
+        AuditEvent {
+            id: self.audit_id,
+            user: user.username.unwrap_or_default(),
+            user_agent: self.user_agent,
+            verb: self.verb,
+            group: object.api_group,
+            resource: object.resource,
+            subresource: object.subresource,
+            namespace: object.namespace,
+            name: object.name,
+            dry_run: self.request_uri.contains("dryRun="),
+            uri: self.request_uri,
+            received: self.request_received_timestamp,
+            completed,
+            code,
+            body: self.request_object,
+        }
+    }
+
+    /// A later stage knows more than the first: the name of what was created, the body, the code.
+    fn complete(self, event: &mut AuditEvent) {
+        let received = event.received;
+        *event = AuditEvent {
+            received,
+            ..self.into_event()
+        };
+    }
+
+    fn completed(&self) -> Option<Timestamp> {
+        match self.stage {
+            Stage::RequestReceived | Stage::ResponseStarted => None,
+            Stage::ResponseComplete | Stage::Panic => Some(self.stage_timestamp),
+        }
+    }
+
+    fn code(&self) -> Option<u16> {
+        self.response_status.as_ref().and_then(|status| status.code)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(id: &str, stage: &str, second: u8, more: &str) -> anyhow::Result<String> {
+        Ok(format!(
+            r#"{{"auditID":"{id}","stage":"{stage}","requestURI":"/apis/apps/v1/x?dryRun=All","verb":"patch","user":{{"username":"u"}},"userAgent":"mesh-roll/1","requestReceivedTimestamp":"2026-01-01T00:00:00.000000Z","stageTimestamp":"2026-01-01T00:00:0{second}.000000Z"{more}}}"#
+        ))
+    }
+
+    #[test]
+    fn the_stages_of_a_request_become_one_event() {
+        let lines = [
+            entry("a", "RequestReceived", 0, ""),
+            entry("b", "RequestReceived", 1, ""),
+            entry(
+                "a",
+                "ResponseComplete",
+                2,
+                r#","responseStatus":{"code":200},"objectRef":{"resource":"deployments","name":"web"}"#,
+            ),
+        ];
+        let events = merge(lines.into_iter()).unwrap();
+        let ids: Vec<&str> = events.iter().map(|event| event.id.as_str()).collect();
+        assert_eq!(ids, ["a", "b"]);
+        assert_eq!(
+            (events[0].code, events[0].name.as_str()),
+            (Some(200), "web")
+        );
+        assert_eq!(
+            events[0].completed,
+            Some("2026-01-01T00:00:02Z".parse().unwrap())
+        );
+        assert_eq!(events[1].completed, None);
+        assert!(!events[0].writes(), "a dry run changes nothing");
+    }
+
+    #[test]
+    fn only_the_last_line_may_be_torn() {
+        let torn = || Ok("{\"auditID\":".to_owned());
+        assert_eq!(
+            merge([entry("a", "RequestReceived", 0, ""), torn()].into_iter())
+                .unwrap()
+                .len(),
+            1
+        );
+        assert!(merge([torn(), entry("a", "RequestReceived", 0, "")].into_iter()).is_err());
+    }
+}

@@ -1,0 +1,95 @@
+//! Holding pods back, so that a test decides when they become ready.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use anyhow::Context as _;
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt as _;
+
+use super::{Kubelet, Shared};
+
+#[derive(Clone, Debug)]
+pub(super) struct HoldRule {
+    id: u64,
+    namespace: String,
+    labels: Vec<(String, String)>,
+}
+
+/// Keeps pods from becoming ready until it is dropped.
+#[must_use = "dropping it lets the pods go on"]
+pub struct Hold {
+    id: u64,
+    shared: Arc<Shared>,
+}
+
+impl Kubelet {
+    /// Keeps pods with all of `labels` (`app=web,tier=front`; none means every pod) in `namespace`
+    /// (empty means every one) from becoming ready. Pods that are ready stay so.
+    pub fn hold(&self, namespace: &str, labels: &str) -> Hold {
+        let id = self.shared.next_hold.fetch_add(1, Ordering::Relaxed);
+        let labels = labels.split(',').filter(|label| !label.is_empty());
+        let labels = labels.map(|label| {
+            let (key, value) = label.split_once('=').expect("a label to hold is KEY=VALUE");
+            (key.to_owned(), value.to_owned())
+        });
+        let rule = HoldRule {
+            id,
+            namespace: namespace.to_owned(),
+            labels: labels.collect(),
+        };
+        self.shared.holds.send_modify(|holds| holds.push(rule));
+        Hold {
+            id,
+            shared: Arc::clone(&self.shared),
+        }
+    }
+}
+
+impl Shared {
+    pub(super) async fn released(&self, pod: &Pod) -> anyhow::Result<()> {
+        let mut holds = self.holds.subscribe();
+        let free = |holds: &Vec<HoldRule>| !holds.iter().any(|hold| hold.covers(pod));
+        holds
+            .wait_for(free)
+            .await
+            .context("the bed is closing")
+            .map(drop)
+    }
+}
+
+// === impl Hold ===
+
+impl Hold {
+    /// Lets the pods go on.
+    pub fn release(self) {
+        drop(self);
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.shared
+            .holds
+            .send_modify(|holds| holds.retain(|hold| hold.id != self.id));
+    }
+}
+
+impl std::fmt::Debug for Hold {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Hold")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}
+
+impl HoldRule {
+    fn covers(&self, pod: &Pod) -> bool {
+        let place = self.namespace.is_empty()
+            || pod.namespace().as_deref() == Some(self.namespace.as_str());
+        place
+            && self
+                .labels
+                .iter()
+                .all(|(key, value)| pod.labels().get(key) == Some(value))
+    }
+}

@@ -1,0 +1,192 @@
+//! Bringing a bed up.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context as _, bail, ensure};
+use kube::{
+    Client, Config,
+    config::{KubeConfigOptions, Kubeconfig},
+};
+
+use crate::{
+    assets::{Assets, Missing, Requirement},
+    bed::Bed,
+    children::Children,
+    injector::Injector,
+    journal::Journal,
+    kubeconfig::{self, Credentials},
+    kubelet::Kubelet,
+    nodes,
+    pki::{Authority, MeshIdentity, Pair},
+    place::Place,
+    servers::{self, Server},
+};
+
+/// How long the API server may take to be ready on a loaded machine.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+impl Bed {
+    /// A bed for a test, or none when real servers are off or cannot be had here; then the test is
+    /// to return. Under `MESH_TEST_REAL=require` what is missing fails the test.
+    #[track_caller]
+    pub fn for_test() -> Option<Self> {
+        let requirement = Requirement::from_env();
+        if requirement == Requirement::Off {
+            return None;
+        }
+        match usable() {
+            Ok(assets) => Some(Self::start_with(assets).expect("the bed starts")),
+            Err(missing) if requirement == Requirement::Require => panic!("{missing}"),
+            Err(missing) => {
+                leave_out(&missing);
+                None
+            }
+        }
+    }
+
+    /// Starts servers, nodes, kubelet and injector.
+    pub fn start() -> anyhow::Result<Self> {
+        Self::start_with(usable()?)
+    }
+
+    fn start_with(assets: Assets) -> anyhow::Result<Self> {
+        let place = Place::take()?;
+        let journal = Journal::open(&place.path("testbed.log"))?;
+        let authority = Authority::new("testbed")?;
+        let admin = authority.admin(&[place.address()])?;
+        let kubeconfig = write_files(&place, &authority, &admin)?;
+        let children = Children::new(place.dir());
+        start_server(&children, &assets, &place, Server::Etcd)?;
+        start_server(&children, &assets, &place, Server::ApiServer)?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()?;
+        let client = runtime.block_on(async {
+            let client = client_of(&kubeconfig).await?;
+            ready(&client, &children).await?;
+            nodes::create(&client).await.context("creating nodes")?;
+            anyhow::Ok(client)
+        })?;
+        let kubelet = Kubelet::new(client.clone(), journal.clone());
+        let injector = Injector::new(client.clone(), journal.clone(), runtime.handle().clone());
+        let bed = Self {
+            assets,
+            identity: MeshIdentity::new()?,
+            authority,
+            admin,
+            client,
+            journal,
+            kubeconfig,
+            kubelet,
+            injector,
+            runtime: Some(runtime),
+            children,
+            place,
+        };
+        bed.start_server(Server::ControllerManager)?;
+        bed.start_server(Server::Scheduler)?;
+        bed.start_tasks();
+        bed.await_service_account("default")?;
+        Ok(bed)
+    }
+
+    fn start_tasks(&self) {
+        let (kubelet, injector) = (self.kubelet.clone(), self.injector.clone());
+        let (for_kubelet, for_injector) = (self.journal.clone(), self.journal.clone());
+        self.spawn(async move {
+            if let Err(error) = kubelet.run().await {
+                for_kubelet.note("kubelet", format!("{error:#}"));
+            }
+        });
+        self.spawn(async move {
+            if let Err(error) = injector.run().await {
+                for_injector.note("injector", format!("{error:#}"));
+            }
+        });
+    }
+}
+
+pub(crate) fn start_server(
+    children: &Children,
+    assets: &Assets,
+    place: &Place,
+    server: Server,
+) -> anyhow::Result<()> {
+    children.start(server.name(), server.program(assets), &server.args(place))
+}
+
+fn write_files(place: &Place, authority: &Authority, admin: &Pair) -> anyhow::Result<PathBuf> {
+    fs::write(place.path("ca.crt"), authority.certificate())?;
+    fs::write(place.path("audit-policy.yaml"), servers::AUDIT_POLICY)?;
+    admin.write(place.dir(), "admin")?;
+    let path = place.path("kubeconfig");
+    let credentials = Credentials::Certificate(admin);
+    fs::write(
+        &path,
+        kubeconfig::render(
+            "testbed",
+            &place.api_server(),
+            authority.certificate(),
+            credentials,
+        ),
+    )?;
+    Ok(path)
+}
+
+async fn client_of(path: &Path) -> anyhow::Result<Client> {
+    let config =
+        Config::from_custom_kubeconfig(Kubeconfig::read_from(path)?, &KubeConfigOptions::default())
+            .await?;
+    Ok(Client::try_from(config)?)
+}
+
+async fn ready(client: &Client, children: &Children) -> anyhow::Result<()> {
+    let wait = async {
+        loop {
+            let request = http::Request::get("/readyz").body(Vec::new())?;
+            if client.request_text(request).await.is_ok() {
+                return Ok(());
+            }
+            for name in [Server::Etcd.name(), Server::ApiServer.name()] {
+                ensure!(
+                    !children.has_ended(name),
+                    "{name} ended: {}",
+                    tail(&children.log(name))
+                );
+            }
+            // There is nothing to watch before the server is there.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    match tokio::time::timeout(PATIENCE, wait).await {
+        Ok(result) => result,
+        Err(_) => bail!(
+            "the API server is not ready: {}",
+            tail(&children.log(Server::ApiServer.name()))
+        ),
+    }
+}
+
+fn tail(path: &Path) -> String {
+    let text = fs::read_to_string(path).unwrap_or_else(|error| error.to_string());
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(8)..].join("\n")
+}
+
+/// The programs, where this machine can run them.
+fn usable() -> Result<Assets, Missing> {
+    let assets = Assets::find()?;
+    Place::check()?;
+    Ok(assets)
+}
+
+#[expect(clippy::print_stderr, reason = "a test that was left out says so")]
+fn leave_out(missing: &Missing) {
+    static SAID: std::sync::Once = std::sync::Once::new();
+    SAID.call_once(|| eprintln!("tests on real servers are left out: {missing}"));
+}
