@@ -5,11 +5,15 @@
 
 pub mod connect;
 pub mod error;
+pub mod grip;
 pub mod how;
 pub mod injection;
 pub mod label;
+pub mod lease;
+pub mod lock;
 pub mod object;
 pub mod page;
+pub mod probe;
 pub mod proxy;
 pub mod request;
 pub mod signals;
@@ -18,9 +22,13 @@ pub mod watch;
 
 pub use connect::{Cluster, ClusterArgs, User};
 pub use error::{Error, Why};
+pub use grip::{Grip, Lock, Lost};
 pub use how::{Owner, how};
 pub use injection::{Injection, injection};
+pub use lease::{Claim, Holder};
+pub use lock::{IfLocked, Taking};
 pub use page::{Page, Pages, Selection};
+pub use probe::Probe;
 pub use request::Patch;
 pub use signals::{Asked, Signals};
 pub use target::{Options, Target};
