@@ -178,6 +178,20 @@ fn request_timeout(text: &str) -> Result<Duration, String> {
 // === impl Cluster ===
 
 impl Cluster {
+    #[cfg(test)]
+    pub(crate) fn over(client: kube::Client, deadline: Duration) -> Self {
+        Self {
+            client,
+            deadline,
+            clock: Mutex::new(None),
+            label: "test".to_owned(),
+            server: "https://test".to_owned(),
+            context: None,
+            kubeconfig: None,
+            namespace: "default".to_owned(),
+        }
+    }
+
     /// The cluster's identity: the uid of its `kube-system` namespace. Reads it, and with it the
     /// server's date.
     ///
