@@ -243,6 +243,9 @@ impl Record {
 // === impl RecordType ===
 
 impl RecordType {
+    /// How many types this schema knows.
+    pub const COUNT: usize = Self::KNOWN.len();
+
     const KNOWN: [(Self, &'static str); 16] = [
         (Self::Stream, "stream"),
         (Self::ControlPlane, "control_plane"),
