@@ -11,6 +11,7 @@ use anyhow::Result;
 use clap::Parser as _;
 use mesh_cli::{Exit, Output, Readers, records_from_stdin, report};
 
+mod action;
 mod args;
 mod certificates;
 mod drive;

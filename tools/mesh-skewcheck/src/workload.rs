@@ -1,11 +1,10 @@
-//! Judges one workload: how far its proxies are, what a roll should do with it, which rules it
-//! breaks.
+//! Judges one workload: how far its proxies are, and which rules it breaks.
 
 use mesh_records::{
-    Ask, Decided, DowntimeGrade, Obstacle, PinPlace, RollBy, Skew, SkewAction, SkewState,
-    TrustAnchors, WorkloadKind,
+    Ask, Decided, DowntimeGrade, RollBy, Skew, SkewAction, SkewState, TrustAnchors, WorkloadKind,
 };
 
+use crate::action::action;
 use crate::proxy::{Sight, Sights, Standing, is_weak};
 use crate::question::{Jobs, Standpoint, is_job};
 use crate::rule::{Rule, Weight};
@@ -124,15 +123,8 @@ impl<'a> Judge<'a, '_> {
         }
     }
 
-    /// Pods whose proxies the record does not list are not known to be fine.
     fn unlisted(&mut self) {
-        let listed: u64 = self
-            .seen
-            .proxies
-            .iter()
-            .map(|proxy| u64::from(proxy.pods))
-            .sum();
-        if listed < u64::from(self.seen.pods.meshed) {
+        if has_unlisted(self.seen) {
             self.worst = self.worst.max(Some(Standing::Unknown));
             self.hit(Rule::ProxyUnknown, self.left_behind(), "");
         }
@@ -195,6 +187,12 @@ impl<'a> Judge<'a, '_> {
     }
 }
 
+/// Pods whose proxies the record does not list are not known to be fine.
+pub(crate) fn has_unlisted(seen: &Seen<'_>) -> bool {
+    let listed: u64 = seen.proxies.iter().map(|proxy| u64::from(proxy.pods)).sum();
+    listed < u64::from(seen.pods.meshed)
+}
+
 fn is_rollable(seen: &Seen<'_>) -> bool {
     match seen.roll.by {
         RollBy::Restart | RollBy::Evict => true,
@@ -216,131 +214,5 @@ fn state(worst: Option<Standing>) -> (SkewState, Option<u32>) {
             (SkewState::Behind, Some(minors))
         }
         Some(Standing::Ahead { minors }) => (SkewState::Ahead, Some(minors)),
-    }
-}
-
-/// What would be the proxy of a new pod.
-enum Expected<'a> {
-    Version(&'a str),
-    /// Whatever its template carries: a roll changes nothing.
-    AsItIs,
-    Unknown,
-}
-
-/// Whether a roll is needed, and whether it would help. It is about what the injector gives now,
-/// not about a target to come.
-fn action(seen: &Seen<'_>, at: &Standpoint<'_>) -> (SkewAction, Vec<&'static str>) {
-    let pods = seen.pods;
-    if pods.total == 0 {
-        return (SkewAction::Leave, Vec::new());
-    }
-    if pods.meshed == 0 {
-        return (SkewAction::Skip, vec![Obstacle::Unmeshed.as_str()]);
-    }
-    let mut why = Vec::new();
-    if pods.meshed < pods.total {
-        why.push(Rule::UnmeshedButAnnotated.id());
-    }
-    if seen.trust_anchors == TrustAnchors::Stale {
-        why.push(Rule::TrustAnchorStale.id());
-    }
-    let hinders = match difference(seen, at) {
-        Difference::None => None,
-        Difference::Rollable => {
-            why.push("version-differs");
-            None
-        }
-        Difference::Pinned => Some(Obstacle::Pinned.as_str()).filter(|_| why.is_empty()),
-        Difference::Unknown => Some(Rule::ProxyUnknown.id()).filter(|_| why.is_empty()),
-        Difference::NothingKnown => Some("injects-unknown"),
-    };
-    let baked_in = seen.pins.iter().any(|pin| pin.place == PinPlace::BakedIn);
-    if let Some(hinders) = hinders {
-        return (SkewAction::Skip, vec![hinders]);
-    }
-    if why.is_empty() {
-        return (SkewAction::Leave, why);
-    }
-    if is_rollable(seen) && !baked_in {
-        return (SkewAction::Roll, why);
-    }
-    why.push(if baked_in {
-        Obstacle::Pinned.as_str()
-    } else {
-        obstacle(seen)
-    });
-    (SkewAction::Skip, why)
-}
-
-enum Difference {
-    None,
-    /// A roll takes it away.
-    Rollable,
-    /// There is one, and a pin would bring it back.
-    Pinned,
-    /// Of some pods the version is not known.
-    Unknown,
-    /// What a new pod gets is not known.
-    NothingKnown,
-}
-
-fn difference(seen: &Seen<'_>, at: &Standpoint<'_>) -> Difference {
-    let injects = at
-        .injects
-        .as_ref()
-        .map_or("", mesh_versions::Version::as_str);
-    let differs_from = |text: &str| {
-        seen.proxies
-            .iter()
-            .any(|proxy| proxy.pods > 0 && !proxy.is(text) && !proxy.text().is_empty())
-    };
-    let held = || {
-        if differs_from(injects) {
-            Difference::Pinned
-        } else {
-            Difference::None
-        }
-    };
-    match expected(seen, injects) {
-        Expected::Unknown => Difference::NothingKnown,
-        Expected::AsItIs => held(),
-        Expected::Version(text) if differs_from(text) => Difference::Rollable,
-        Expected::Version(_) if has_unknown(seen) => Difference::Unknown,
-        Expected::Version(text) if text != injects => held(),
-        Expected::Version(_) => Difference::None,
-    }
-}
-
-fn has_unknown(seen: &Seen<'_>) -> bool {
-    let listed: u64 = seen.proxies.iter().map(|proxy| u64::from(proxy.pods)).sum();
-    let unnamed = seen
-        .proxies
-        .iter()
-        .any(|proxy| proxy.pods > 0 && proxy.text().is_empty());
-    unnamed || listed < u64::from(seen.pods.meshed)
-}
-
-/// A pod's own pin beats its namespace's; one that names no version holds the image's name only.
-fn expected<'a>(seen: &'a Seen<'_>, injects: &'a str) -> Expected<'a> {
-    if seen.pins.iter().any(|pin| pin.place == PinPlace::BakedIn) {
-        return Expected::AsItIs;
-    }
-    let pinned = |place| {
-        let mut pins = seen.pins.iter().filter(move |pin| pin.place == place);
-        pins.find_map(|pin| pin.version.as_deref())
-    };
-    match pinned(PinPlace::Template).or_else(|| pinned(PinPlace::Namespace)) {
-        Some(version) => Expected::Version(version),
-        None if injects.is_empty() => Expected::Unknown,
-        None => Expected::Version(injects),
-    }
-}
-
-/// The obstacle on the wire, so that it reads as in the `skipped` record of the roll to come.
-fn obstacle(seen: &Seen<'_>) -> &'static str {
-    match (seen.roll.reason, seen.roll.by) {
-        (Some(reason), _) => reason.as_str(),
-        (None, RollBy::Itself) => Obstacle::Job.as_str(),
-        (None, RollBy::Restart | RollBy::Evict | RollBy::None) => Obstacle::ForeignOwner.as_str(),
     }
 }

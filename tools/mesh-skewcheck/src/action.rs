@@ -1,0 +1,93 @@
+//! What a roll should do with a workload.
+
+use mesh_records::{Obstacle, PinPlace, RollBy, SkewAction, TrustAnchors};
+use mesh_versions::Version;
+
+use crate::question::Standpoint;
+use crate::rule::Rule;
+use crate::seen::Seen;
+use crate::workload::has_unlisted;
+
+/// The versions of its pods are not those of new ones.
+const DIFFERS: &str = "version-differs";
+/// What new ones would have is not known.
+const INJECTS_UNKNOWN: &str = "injects-unknown";
+
+/// Whether a roll is needed, and whether it would help. It is about what the injector gives now,
+/// not about a target to come.
+pub(crate) fn action(seen: &Seen<'_>, at: &Standpoint<'_>) -> (SkewAction, Vec<&'static str>) {
+    if seen.pods.total == 0 {
+        return (SkewAction::Leave, Vec::new());
+    }
+    if seen.pods.meshed == 0 {
+        return (SkewAction::Skip, vec![Obstacle::Unmeshed.as_str()]);
+    }
+    let Some(injects) = at.injects.as_ref().map(Version::as_str) else {
+        return (SkewAction::Skip, vec![INJECTS_UNKNOWN]);
+    };
+    let mut why = needs(seen, injects);
+    if why.is_empty() && has_unknown(seen) {
+        return (SkewAction::Skip, vec![Rule::ProxyUnknown.id()]);
+    }
+    if why.is_empty() {
+        return (SkewAction::Leave, why);
+    }
+    match hinders(seen, injects) {
+        None => (SkewAction::Roll, why),
+        Some(obstacle) => {
+            why.push(obstacle.as_str());
+            (SkewAction::Skip, why)
+        }
+    }
+}
+
+fn needs(seen: &Seen<'_>, injects: &str) -> Vec<&'static str> {
+    let mut why = Vec::new();
+    let differs = seen.proxies.iter().any(|proxy| {
+        let known = proxy.pods > 0 && !proxy.text().is_empty();
+        known && !proxy.is(injects)
+    });
+    if differs {
+        why.push(DIFFERS);
+    }
+    if seen.pods.meshed < seen.pods.total {
+        why.push(Rule::UnmeshedButAnnotated.id());
+    }
+    if seen.trust_anchors == TrustAnchors::Stale {
+        why.push(Rule::TrustAnchorStale.id());
+    }
+    why
+}
+
+fn has_unknown(seen: &Seen<'_>) -> bool {
+    let unnamed = |proxy: &crate::seen::SeenProxy<'_>| proxy.pods > 0 && proxy.text().is_empty();
+    seen.proxies.iter().any(unnamed) || has_unlisted(seen)
+}
+
+/// What keeps a roll from giving every pod the proxy that the injector gives. Spelled as in the
+/// `skipped` record of the roll to come.
+fn hinders(seen: &Seen<'_>, injects: &str) -> Option<Obstacle> {
+    if is_pinned(seen, injects) {
+        return Some(Obstacle::Pinned);
+    }
+    match (seen.roll.by, seen.roll.reason) {
+        (RollBy::Restart | RollBy::Evict, _) => None,
+        (RollBy::Itself | RollBy::None, Some(reason)) => Some(reason),
+        (RollBy::Itself, None) => Some(Obstacle::Job),
+        (RollBy::None, None) => Some(Obstacle::ForeignOwner),
+    }
+}
+
+/// A pod's own pin beats its namespace's. One without a version changes the image's name alone; one
+/// that names what is injected anyway holds nothing back.
+fn is_pinned(seen: &Seen<'_>, injects: &str) -> bool {
+    if seen.pins.iter().any(|pin| pin.place == PinPlace::BakedIn) {
+        return true;
+    }
+    let version = |place| {
+        let mut pins = seen.pins.iter().filter(move |pin| pin.place == place);
+        pins.find_map(|pin| pin.version.as_deref())
+    };
+    let pinned = version(PinPlace::Template).or_else(|| version(PinPlace::Namespace));
+    pinned.is_some_and(|version| version != injects)
+}

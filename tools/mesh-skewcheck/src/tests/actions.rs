@@ -1,0 +1,178 @@
+//! What a roll should do with a workload.
+
+use serde_json::{Value, json};
+
+use super::world::{World, judge};
+
+#[test]
+fn a_workload_is_rolled_left_or_skipped_for_a_reason() {
+    type Bend = fn(&mut Value);
+    let table: &[(&str, &str, &[&str], Bend)] = &[
+        ("as injected", "leave", &[], |_| {}),
+        ("behind", "roll", &["version-differs"], |workload| {
+            workload["proxies"][0]["version"] = json!("stable-2.13.6");
+        }),
+        ("ahead", "roll", &["version-differs"], |workload| {
+            workload["proxies"][0]["version"] = json!("stable-2.14.10");
+        }),
+        (
+            "a rebuild is another image",
+            "roll",
+            &["version-differs"],
+            |workload| {
+                workload["proxies"][0]["version"] = json!("stable-2.13.7-acme");
+            },
+        ),
+        ("mixed", "roll", &["version-differs"], |workload| {
+            let old = json!({"version": "stable-2.13.6", "source": "image", "native": false,
+                "pods": 1});
+            workload["proxies"][0]["pods"] = json!(1);
+            workload["proxies"].as_array_mut().unwrap().push(old);
+        }),
+        (
+            "in part without proxy",
+            "roll",
+            &["unmeshed-but-annotated"],
+            |workload| {
+                workload["pods"]["meshed"] = json!(1);
+                workload["proxies"][0]["pods"] = json!(1);
+            },
+        ),
+        ("without proxy", "skip", &["unmeshed"], |workload| {
+            workload["pods"]["meshed"] = json!(0);
+            workload["proxies"] = json!([]);
+        }),
+        ("scaled to zero", "leave", &[], |workload| {
+            workload["pods"] = json!({"total": 0, "ready": 0, "meshed": 0});
+            workload["proxies"] = json!([]);
+        }),
+        (
+            "stale anchors",
+            "roll",
+            &["trust-anchor-stale"],
+            |workload| {
+                workload["trust_anchors"] = json!("stale");
+            },
+        ),
+        ("by eviction", "roll", &["trust-anchor-stale"], |workload| {
+            workload["trust_anchors"] = json!("stale");
+            workload["roll"] = json!({"by": "evict", "reason": "on_delete"});
+        }),
+        (
+            "a bare pod",
+            "skip",
+            &["trust-anchor-stale", "bare_pod"],
+            |workload| {
+                workload["trust_anchors"] = json!("stale");
+                workload["roll"] = json!({"by": "none", "reason": "bare_pod"});
+            },
+        ),
+        (
+            "a Job",
+            "skip",
+            &["trust-anchor-stale", "job"],
+            |workload| {
+                workload["trust_anchors"] = json!("stale");
+                workload["roll"] = json!({"by": "itself"});
+            },
+        ),
+        ("a current Job", "leave", &[], |workload| {
+            workload["roll"] = json!({"by": "itself", "reason": "job"});
+        }),
+        (
+            "pinned",
+            "skip",
+            &["version-differs", "pinned"],
+            |workload| {
+                workload["proxies"][0]["version"] = json!("stable-2.13.6");
+                workload["pins"] = json!([{"where": "template", "version": "stable-2.13.6"}]);
+            },
+        ),
+        (
+            "pinned to what is injected",
+            "roll",
+            &["version-differs"],
+            |workload| {
+                workload["proxies"][0]["version"] = json!("stable-2.13.6");
+                workload["pins"] = json!([
+                    {"where": "namespace", "version": "stable-2.13.6"},
+                    {"where": "template", "version": "stable-2.13.7"},
+                ]);
+            },
+        ),
+        (
+            "baked in",
+            "skip",
+            &["trust-anchor-stale", "pinned"],
+            |workload| {
+                workload["trust_anchors"] = json!("stale");
+                workload["pins"] = json!([{"where": "baked_in"}]);
+            },
+        ),
+        ("unknown", "skip", &["proxy-unknown"], |workload| {
+            workload["proxies"] = json!([{"source": "none", "native": false, "pods": 2}]);
+        }),
+        ("unknown but injected so", "leave", &[], |workload| {
+            workload["proxies"] = json!([{"source": "created_by", "version": "stable-2.12.6",
+                "tag": "stable-2.13.7", "native": false, "pods": 2}]);
+        }),
+    ];
+    for (name, action, why, bend) in table {
+        let world = World::at("stable-2.13.7").with(|world| bend(&mut world.workloads[0]));
+        let judged = judge(&["--ask", "roll"], &world.survey());
+        let skew = &judged.of_type("workload")[0]["skew"];
+        assert_eq!(
+            (&skew["action"], &skew["why"]),
+            (&json!(action), &json!(why)),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn nothing_is_rolled_while_it_is_not_known_what_the_injector_gives() {
+    let world = World::at("stable-2.13.7").with(|world| {
+        world.plane.as_object_mut().unwrap().remove("injects");
+        world.workloads[0]["trust_anchors"] = json!("stale");
+    });
+    let judged = judge(&["--ask", "roll"], &world.survey());
+    for workload in judged.of_type("workload") {
+        assert_eq!(workload["skew"]["why"], json!(["injects-unknown"]));
+    }
+    assert_eq!(judged.exit, Ok(mesh_cli::Exit::No));
+}
+
+#[test]
+fn the_skew_is_that_of_the_worst_proxy() {
+    for (versions, state, minors) in [
+        (&["stable-2.13.7"][..], "same", Value::Null),
+        (&["stable-2.13.7", "stable-2.13.6"], "behind", json!(0)),
+        (&["stable-2.12.6", "stable-2.13.6"], "behind", json!(1)),
+        (&["stable-2.12.6", "dev-x"], "unknown", Value::Null),
+        (&["dev-x", "stable-2.14.10"], "ahead", json!(1)),
+        (
+            &["stable-2.14.10", "stable-2.11.5", "dev-x"],
+            "behind",
+            json!(2),
+        ),
+    ] {
+        let proxies: Vec<Value> = versions
+            .iter()
+            .map(
+                |version| json!({"version": version, "source": "image", "native": true, "pods": 1}),
+            )
+            .collect();
+        let world = World::at("stable-2.13.7").with(|world| {
+            let pods = versions.len();
+            world.workloads[0]["pods"] = json!({"total": pods, "ready": pods, "meshed": pods});
+            world.workloads[0]["proxies"] = json!(proxies);
+        });
+        let judged = judge(&[], &world.survey());
+        let skew = &judged.of_type("workload")[0]["skew"];
+        assert_eq!(
+            (&skew["state"], &skew["minors"]),
+            (&json!(state), &minors),
+            "{versions:?}"
+        );
+    }
+}

@@ -1,0 +1,274 @@
+//! Input that cannot be judged: each with one line that names the cause, and a way out.
+
+use std::io::Write;
+
+use mesh_cli::Exit;
+use serde_json::json;
+
+use super::world::{TAKEN, World, judge, lines, run};
+
+fn survey() -> String {
+    World::at("stable-2.13.7").survey()
+}
+
+#[test]
+fn what_cannot_be_judged_is_refused_with_its_cause_and_a_way_out() {
+    let whole = survey();
+    let pretty = serde_json::to_string_pretty(&World::at("stable-2.13.7").stream).unwrap();
+    let judged = judge(&[], &whole).text;
+    let world = World::at("stable-2.13.7");
+    let without_plane = lines(&world.stream, &[], &world.end);
+    let filtered: String = whole
+        .split_inclusive('\n')
+        .filter(|line| line.contains("\"stream\"") || line.contains("\"end\""))
+        .collect();
+    let orphan = world
+        .clone()
+        .with(|world| world.workloads[1]["control_plane"] = json!("old"));
+    let nameless = world
+        .clone()
+        .with(|world| drop(world.plane.as_object_mut().unwrap().remove("version")));
+    let spliced = world
+        .clone()
+        .with(|world| world.workloads[0]["skew"] = json!({}));
+    let wrong = whole.replace(
+        "\"trust_anchors\":\"current\"",
+        "\"trust_anchors\":\"maybe\"",
+    );
+    let more = whole.replacen("\"workload\":2", "\"workload\":1", 1);
+    let stopped = whole.replace("complete", "stopped");
+    let table: &[(&str, &str, &str, &str)] = &[
+        ("nothing", "", "no stream", "upstream|before the pipe"),
+        (
+            "foreign records only",
+            "{\"type\":\"note\"}\n",
+            "no stream",
+            "before the pipe",
+        ),
+        (
+            "a table",
+            "CLUSTER  CONTROL PLANE\n",
+            "line 1: not a JSON record",
+            "-o ndjson",
+        ),
+        ("pretty-printed", &pretty, "several lines", "jq -c"),
+        (
+            "malformed",
+            "{\"type\":\"stream\"\n",
+            "line 1",
+            "select whole lines",
+        ),
+        (
+            "judged already",
+            &judged,
+            "judged already",
+            "the survey itself",
+        ),
+        (
+            "a judged workload",
+            &spliced.survey(),
+            "judged already",
+            "the survey itself",
+        ),
+        (
+            "twice",
+            &format!("{whole}{whole}"),
+            "a second survey",
+            "survey each cluster once",
+        ),
+        (
+            "no control plane",
+            &without_plane,
+            "no control plane",
+            "is Linkerd installed",
+        ),
+        (
+            "control plane filtered",
+            &filtered,
+            "no control plane",
+            "a filter took it out",
+        ),
+        (
+            "orphans",
+            &orphan.survey(),
+            "a control plane in `old`",
+            "survey that control plane",
+        ),
+        (
+            "no version",
+            &nameless.survey(),
+            "has no version",
+            "linkerd-config",
+        ),
+        (
+            "a wrong field",
+            &wrong,
+            "workload: trust_anchors",
+            "versions differ",
+        ),
+        (
+            "more than the totals",
+            &more,
+            "wrote only 1",
+            "select whole lines",
+        ),
+        (
+            "upstream stopped",
+            &stopped,
+            "did not complete: stopped",
+            "run the pipeline again",
+        ),
+        (
+            "a `mesh/2`",
+            &whole.replace("mesh/1", "mesh/2"),
+            "schema",
+            "tools of one version",
+        ),
+    ];
+    for (name, input, cause, way) in table {
+        let judged = judge(&[], input);
+        let error = judged.exit.as_ref().expect_err(name);
+        assert!(error.contains(cause), "{name}: {error}");
+        assert!(
+            way.split('|').any(|way| error.contains(way)),
+            "{name}: {error}"
+        );
+        assert_eq!(error.lines().count(), 1, "{name}: {error}");
+        assert!(judged.of_type("verdict").is_empty(), "{name}");
+        let end = judged.records.last().unwrap();
+        assert_eq!(
+            (&end["outcome"], &end["exit"]),
+            (&json!("failed"), &json!(2)),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn a_stream_cut_at_any_byte_gives_no_verdict() {
+    let whole = World::at("stable-2.13.7")
+        .with(|world| world.workloads.truncate(1))
+        .survey();
+    for cut in 0..whole.trim_end().len() {
+        let mut text = Vec::new();
+        let exit = run(&[], &whole.as_bytes()[..cut], &mut text);
+        assert!(exit.is_err(), "cut at {cut}");
+        let text = String::from_utf8(text).unwrap();
+        assert!(!text.contains("\"type\":\"verdict\""), "cut at {cut}");
+    }
+}
+
+#[test]
+fn a_stream_cut_in_the_second_survey_gives_no_verdict_for_the_first() {
+    let second = survey().replace("eu", "us");
+    let cut = &second[..second.len() / 2];
+    let judged = judge(&[], &format!("{}{cut}", survey()));
+    assert!(judged.exit.is_err() && judged.of_type("verdict").is_empty());
+}
+
+#[test]
+fn a_reader_that_went_away_ends_it_without_a_yes() {
+    struct Deaf(usize);
+    impl Write for Deaf {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            let Some(left) = self.0.checked_sub(bytes.len()) else {
+                return Err(std::io::ErrorKind::BrokenPipe.into());
+            };
+            self.0 = left;
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let input = survey();
+    let heard = judge(&[], &input).text.len();
+    for most in (0..heard).step_by(7) {
+        assert!(
+            run(&[], input.as_bytes(), Deaf(most)).is_err(),
+            "after {most} bytes"
+        );
+    }
+    assert_eq!(run(&[], input.as_bytes(), Deaf(heard)), Ok(Exit::Yes));
+}
+
+#[test]
+fn a_member_of_the_fleet_that_is_missing_is_named() {
+    let both = format!("{}{}", survey(), survey().replace("eu", "us"));
+    assert_eq!(judge(&["--expect", "eu,uid-us"], &both).exit, Ok(Exit::Yes));
+    let missing = judge(&["--expect", "eu,us,asia"], &both).exit.unwrap_err();
+    assert!(
+        missing.contains("asia") && !missing.contains("eu,"),
+        "{missing}"
+    );
+}
+
+#[test]
+fn an_old_survey_is_refused_at_the_time_that_is_given() {
+    let age = |now: &str| {
+        judge(&["--max-age", "1h", "--now", now], &survey())
+            .exit
+            .is_ok()
+    };
+    assert!(age("2026-08-01T13:00:00Z") && age(TAKEN));
+    assert!(!age("2026-08-01T13:00:01Z"), "too old");
+    assert!(!age("2026-08-01T10:59:59Z"), "from the future");
+    let timeless = World::at("stable-2.13.7")
+        .with(|world| drop(world.stream.as_object_mut().unwrap().remove("time")));
+    let refused = judge(&["--max-age", "1h", "--now", TAKEN], &timeless.survey());
+    assert!(refused.exit.is_err());
+}
+
+#[test]
+fn a_narrowed_or_thinned_survey_is_a_no_at_a_gate_and_partial_where_that_is_allowed() {
+    let thinned: String = survey()
+        .split_inclusive('\n')
+        .filter(|line| !line.contains("uid-db"))
+        .collect();
+    let narrowed = World::at("stable-2.13.7")
+        .with(|world| world.stream["scope"] = json!({"selector": "app=web"}))
+        .survey();
+    for input in [&thinned, &narrowed] {
+        let refused = judge(&[], input);
+        assert_eq!(refused.exit, Ok(Exit::No));
+        assert_eq!(refused.verdict()["scope"], "partial");
+        let allowed = judge(&["--partial"], input);
+        assert_eq!(allowed.exit, Ok(Exit::Yes));
+        assert_eq!(allowed.verdict()["scope"], "partial");
+        let rolling = judge(&["--ask", "roll"], input);
+        assert_eq!(rolling.exit, Ok(Exit::Yes));
+        assert_eq!(rolling.verdict()["scope"], "partial");
+    }
+    assert_eq!(judge(&["--partial"], &survey()).verdict()["scope"], "full");
+}
+
+#[test]
+fn a_question_that_makes_no_sense_is_refused() {
+    for (args, cause, way) in [
+        (&["--ask", "done"][..], "needs a target", "--to"),
+        (&["--ask", "upgrade"], "needs a target", "--to"),
+        (
+            &["--ask", "drift", "--to", "2.14"],
+            "takes no `--to`",
+            "leave out",
+        ),
+        (&["--to", "2.14.10"], "names no channel", "stable-2.14.10"),
+        (&["--to", "edge-25.4"], "three numbers", "edge-25.4.1"),
+        (&["--ack", "downgrade"], "mandatory", "mend"),
+        (&["--ack", "proxy-ahed"], "no rule", "newer-than-known"),
+        (&["--releases", "no/such/file"], "no/such/file", ""),
+    ] {
+        let error = judge(args, &survey()).exit.unwrap_err();
+        assert!(
+            error.contains(cause) && error.contains(way),
+            "{args:?}: {error}"
+        );
+    }
+    let enterprise = World::at("enterprise-2.15.0").survey();
+    let error = judge(&["--to", "2.16"], &enterprise).exit.unwrap_err();
+    assert!(
+        error.contains("no release of 2.16") && error.contains("name the release"),
+        "{error}"
+    );
+}

@@ -1,0 +1,695 @@
+//! Each rule under each question.
+
+use serde_json::json;
+
+use super::world::{World, judge, workload};
+
+const TARGET: &str = "stable-2.14.10";
+/// Upgrade starts at 2.13 towards 2.14; drift and roll are about 2.13; done is about 2.14.
+const QUESTIONS: [(&str, &[&str], u32, &str); 4] = [
+    ("upgrade", &["--to", TARGET], 14, "stable-2.13.7"),
+    ("drift", &[], 13, "stable-2.13.7"),
+    ("roll", &["--ask", "roll"], 13, "stable-2.13.7"),
+    ("done", &["--ask", "done", "--to", TARGET], 14, TARGET),
+];
+
+/// Bends a world; the number is the X of the 2.X that proxies are compared with.
+type Bend = fn(&mut World, u32);
+
+fn of_minor(minor: u32) -> &'static str {
+    match minor {
+        11 => "stable-2.11.5",
+        12 => "stable-2.12.6",
+        13 => "stable-2.13.7",
+        14 => TARGET,
+        15 => "edge-24.2.4",
+        16 => "edge-24.8.2",
+        _ => unreachable!("no test needs 2.{minor}"),
+    }
+}
+
+fn proxy(world: &mut World, version: &str) {
+    world.workloads[0]["proxies"][0]["version"] = json!(version);
+}
+
+fn job(world: &mut World, version: &str) {
+    let mut job = workload("nightly", version);
+    job["kind"] = json!("Job");
+    job["roll"] = json!({"by": "itself", "reason": "job"});
+    world.workloads.push(job);
+}
+
+fn certificate(world: &mut World, role: usize, end: &str) {
+    world.plane["certificates"][role]["not_after"] = json!(end);
+}
+
+fn extension(world: &mut World, name: &str, version: Option<&str>) {
+    let mut record = json!({"type": "extension", "cluster": "eu", "name": name, "namespace": "x"});
+    if let Some(version) = version {
+        record["version"] = json!(version);
+    }
+    world.others.push(record);
+}
+
+#[test]
+fn each_rule_is_as_severe_as_the_table_of_rules_says() {
+    let table: &[(&str, &str, [&str; 4], Bend)] = &[
+        (
+            "two 2.x behind",
+            "proxy-too-old",
+            ["E", "E", "I", "E"],
+            |world, base| {
+                proxy(world, of_minor(base - 2));
+            },
+        ),
+        (
+            "one 2.x behind",
+            "proxy-behind",
+            ["I", "I", "I", "E"],
+            |world, base| {
+                proxy(world, of_minor(base - 1));
+            },
+        ),
+        (
+            "a patch behind",
+            "proxy-behind",
+            ["I", "I", "I", "E"],
+            |world, base| {
+                proxy(world, &format!("stable-2.{base}.0"));
+            },
+        ),
+        (
+            "ahead",
+            "proxy-ahead",
+            ["E", "E", "I", "E"],
+            |world, base| {
+                proxy(world, of_minor(base + 1));
+            },
+        ),
+        (
+            "no version",
+            "proxy-unknown",
+            ["E", "W", "W", "E"],
+            |world, _| {
+                world.workloads[0]["proxies"] =
+                    json!([{"source": "none", "native": false, "pods": 2, "tag": "acme-7"}]);
+            },
+        ),
+        (
+            "proxies that are not listed",
+            "proxy-unknown",
+            ["E", "W", "W", "E"],
+            |world, _| {
+                world.workloads[0]["proxies"] = json!([]);
+            },
+        ),
+        (
+            "created-by alone",
+            "proxy-unknown",
+            ["W", "W", "W", "W"],
+            |world, _| {
+                world.workloads[0]["proxies"][0]["source"] = json!("created_by");
+            },
+        ),
+        (
+            "an annotation counts",
+            "proxy-unknown",
+            ["-", "-", "-", "-"],
+            |world, _| {
+                world.workloads[0]["proxies"][0]["source"] = json!("annotation");
+            },
+        ),
+        (
+            "newer than the file",
+            "newer-than-known",
+            ["E", "W", "I", "W"],
+            |world, _| {
+                proxy(world, "edge-99.1.1");
+            },
+        ),
+        (
+            "another channel",
+            "mixed-channels",
+            ["W", "W", "I", "W"],
+            |world, base| {
+                proxy(world, &format!("enterprise-2.{base}.1"));
+            },
+        ),
+        (
+            "a bad edge",
+            "edge-not-recommended",
+            ["W", "W", "I", "I"],
+            |world, _| {
+                proxy(world, "edge-25.6.1");
+            },
+        ),
+        (
+            "a pinned workload",
+            "version-pinned",
+            ["W", "W", "I", "W"],
+            |world, _| {
+                world.workloads[0]["pins"] = json!([{"where": "template", "version": "x"}]);
+            },
+        ),
+        (
+            "a pinned configuration",
+            "version-pinned",
+            ["W", "W", "I", "W"],
+            |world, _| {
+                world.plane["injects"] = json!("stable-2.13.1");
+            },
+        ),
+        (
+            "old anchors",
+            "trust-anchor-stale",
+            ["E", "W", "I", "E"],
+            |world, _| {
+                world.workloads[0]["trust_anchors"] = json!("stale");
+            },
+        ),
+        (
+            "unknown anchors",
+            "trust-anchor-stale",
+            ["W?", "W?", "I?", "E?"],
+            |world, _| {
+                world.workloads[0]["trust_anchors"] = json!("unknown");
+            },
+        ),
+        (
+            "a pod without proxy",
+            "unmeshed-but-annotated",
+            ["W", "W", "I", "E"],
+            |world, _| {
+                world.workloads[0]["pods"]["meshed"] = json!(1);
+                world.workloads[0]["proxies"][0]["pods"] = json!(1);
+            },
+        ),
+        (
+            "no proxy at all",
+            "unmeshed-but-annotated",
+            ["W", "W", "I", "E"],
+            |world, _| {
+                world.workloads[0]["pods"]["meshed"] = json!(0);
+                world.workloads[0]["proxies"] = json!([]);
+            },
+        ),
+        (
+            "would go down",
+            "downtime-outage",
+            ["-", "-", "W", "-"],
+            |world, _| {
+                world.workloads[0]["trust_anchors"] = json!("stale");
+                world.workloads[0]["downtime"] = json!({"grade": "outage"});
+            },
+        ),
+        (
+            "pods not ready",
+            "workload-unhealthy",
+            ["W", "W", "I", "W"],
+            |world, _| {
+                world.workloads[0]["pods"]["ready"] = json!(1);
+            },
+        ),
+        (
+            "an old Job",
+            "job-holds-back",
+            ["E", "I", "I", "I"],
+            |world, base| {
+                job(world, of_minor(base - 2));
+            },
+        ),
+        (
+            "an old Job is no proxy to roll",
+            "proxy-too-old",
+            ["-", "E", "I", "W"],
+            |world, base| {
+                job(world, of_minor(base - 2));
+            },
+        ),
+        (
+            "a Job a 2.x behind",
+            "proxy-behind",
+            ["I", "I", "I", "W"],
+            |world, base| {
+                world.workloads.clear();
+                job(world, of_minor(base - 1));
+            },
+        ),
+        (
+            "anchor expired",
+            "certificate-expired",
+            ["E", "E", "E", "E"],
+            |world, _| {
+                certificate(world, 0, "2026-08-01T12:00:00Z");
+            },
+        ),
+        (
+            "issuer not valid yet",
+            "certificate-expired",
+            ["E", "E", "E", "E"],
+            |world, _| {
+                world.plane["certificates"][1]["not_before"] = json!("2026-08-02T00:00:00Z");
+            },
+        ),
+        (
+            "issuer not readable",
+            "certificate-expired",
+            ["E?", "W?", "E?", "W?"],
+            |world, _| {
+                world.plane["certificates"][1] = json!({"role": "issuer", "readable": false});
+            },
+        ),
+        (
+            "no time",
+            "certificate-expired",
+            ["E?", "W?", "E?", "W?"],
+            |world, _| {
+                world.stream.as_object_mut().unwrap().remove("time");
+            },
+        ),
+        (
+            "issuer under a third",
+            "certificate-expiring",
+            ["W", "W", "W", "W"],
+            |world, _| {
+                certificate(world, 1, "2026-10-01T00:00:00Z");
+            },
+        ),
+        (
+            "issuer under a tenth",
+            "certificate-expiring",
+            ["E", "W", "E", "W"],
+            |world, _| {
+                certificate(world, 1, "2026-08-10T00:00:00Z");
+            },
+        ),
+        (
+            "anchor under 60 days",
+            "certificate-expiring",
+            ["W", "W", "W", "W"],
+            |world, _| {
+                certificate(world, 0, "2026-09-20T00:00:00Z");
+            },
+        ),
+        (
+            "anchor under 14 days",
+            "certificate-expiring",
+            ["E", "W", "E", "W"],
+            |world, _| {
+                certificate(world, 0, "2026-08-14T00:00:00Z");
+            },
+        ),
+        (
+            "a webhook's expired",
+            "certificate-expiring",
+            ["W", "W", "W", "W"],
+            |world, _| {
+                let expired = json!({"role": "webhook", "not_after": "2026-07-01T00:00:00Z",
+                "readable": true});
+                world.plane["certificates"]
+                    .as_array_mut()
+                    .unwrap()
+                    .push(expired);
+            },
+        ),
+        (
+            "a component down",
+            "control-plane-unhealthy",
+            ["E", "W", "E", "E"],
+            |world, _| {
+                world.plane["components"][0]["ready"] = json!(0);
+            },
+        ),
+        (
+            "no components seen",
+            "control-plane-unhealthy",
+            ["E?", "W?", "E?", "E?"],
+            |world, _| {
+                world.plane["components"] = json!([]);
+            },
+        ),
+        (
+            "under way elsewhere",
+            "upgrade-in-progress",
+            ["E", "W", "E", "W"],
+            |world, _| {
+                world.plane["components"][0]["version"] = json!("stable-2.12.6");
+            },
+        ),
+        (
+            "a component's version",
+            "upgrade-in-progress",
+            ["W?", "W?", "W?", "W?"],
+            |world, _| {
+                world.plane["components"][0]
+                    .as_object_mut()
+                    .unwrap()
+                    .remove("version");
+            },
+        ),
+        (
+            "operator",
+            "operator-managed",
+            ["E", "I", "E", "I"],
+            |world, _| {
+                world.plane["installed_by"] = json!("operator");
+            },
+        ),
+        (
+            "gitops",
+            "gitops-managed",
+            ["I", "I", "I", "I"],
+            |world, _| {
+                world.plane["installed_by"] = json!("gitops");
+            },
+        ),
+        (
+            "fails open",
+            "injector-fails-open",
+            ["I", "I", "W", "I"],
+            |world, _| {
+                world.plane["webhooks"][0]["failure_policy"] = json!("Ignore");
+            },
+        ),
+        (
+            "no endpoint",
+            "injector-not-ready",
+            ["W", "W", "E", "W"],
+            |world, _| {
+                world.plane["webhooks"][0]["ready_endpoints"] = json!(0);
+            },
+        ),
+        (
+            "endpoints unknown",
+            "injector-not-ready",
+            ["W?", "W?", "E?", "W?"],
+            |world, _| {
+                world.plane["webhooks"][0]
+                    .as_object_mut()
+                    .unwrap()
+                    .remove("ready_endpoints");
+            },
+        ),
+        (
+            "webhooks unknown",
+            "injector-not-ready",
+            ["W?", "W?", "E?", "W?"],
+            |world, _| {
+                world.plane["webhooks"] = json!([]);
+            },
+        ),
+        (
+            "injects unknown",
+            "injector-not-ready",
+            ["W?", "W?", "E?", "W?"],
+            |world, _| {
+                world.plane.as_object_mut().unwrap().remove("injects");
+            },
+        ),
+        (
+            "an old injector",
+            "injector-not-ready",
+            ["W", "W", "E", "W"],
+            |world, _| {
+                world.plane["components"][1]["version"] = json!("stable-2.12.6");
+            },
+        ),
+        (
+            "viz behind",
+            "extension-behind",
+            ["W", "W", "W", "W"],
+            |world, base| {
+                extension(world, "viz", Some(of_minor(base - 1)));
+            },
+        ),
+        (
+            "viz of no version",
+            "extension-behind",
+            ["I?", "I?", "I?", "I?"],
+            |world, _| {
+                extension(world, "viz", None);
+            },
+        ),
+        (
+            "cni behind",
+            "cni-behind",
+            ["W", "W", "W", "W"],
+            |world, base| {
+                extension(world, "cni", Some(of_minor(base - 1)));
+            },
+        ),
+        (
+            "narrowed",
+            "survey-partial",
+            ["E", "E", "I", "E"],
+            |world, _| {
+                world.stream["scope"] = json!({"namespaces": ["shop"]});
+            },
+        ),
+        (
+            "not allowed to look",
+            "survey-partial",
+            ["E", "E", "I", "E"],
+            |world, _| {
+                world
+                    .others
+                    .push(json!({"type": "unseen", "cluster": "eu", "verb": "list",
+                "resource": "pods", "needed": "required", "reason": "forbidden", "rule": "x"}));
+            },
+        ),
+        (
+            "pieces",
+            "control-plane-not-at-target",
+            ["-", "-", "-", "E"],
+            |world, _| {
+                world.plane["components"][1]["proxies"][0]["version"] = json!("stable-2.12.6");
+            },
+        ),
+        (
+            "settling",
+            "control-plane-not-at-target",
+            ["-", "-", "-", "E"],
+            |world, _| {
+                world.plane["state"] = json!("rolling");
+            },
+        ),
+        (
+            "injects",
+            "control-plane-not-at-target",
+            ["-", "-", "-", "E?"],
+            |world, _| {
+                world.plane.as_object_mut().unwrap().remove("injects");
+            },
+        ),
+        (
+            "Kubernetes",
+            "kubernetes-too-old",
+            ["E", "-", "-", "-"],
+            |world, _| {
+                world.plane["kubernetes"] = json!("v1.20.15-eks-1");
+            },
+        ),
+        (
+            "Kubernetes",
+            "kubernetes-too-old",
+            ["E?", "-", "-", "-"],
+            |world, _| {
+                world.plane.as_object_mut().unwrap().remove("kubernetes");
+            },
+        ),
+        (
+            "Kubernetes",
+            "kubernetes-untested",
+            ["W", "-", "-", "-"],
+            |world, _| {
+                world.plane["kubernetes"] = json!("v1.29.0");
+            },
+        ),
+    ];
+    for (name, rule, expected, bend) in table {
+        for ((ask, args, base, at), expected) in QUESTIONS.iter().zip(expected) {
+            let world = World::at(at).with(|world| bend(world, *base));
+            let judged = judge(args, &world.survey());
+            assert!(
+                judged.exit.is_ok(),
+                "{name}, {rule}, {ask}: {:?}",
+                judged.exit
+            );
+            assert_eq!(
+                judged.grade(rule),
+                *expected,
+                "{name}, {rule}, {ask}: {}",
+                judged.text
+            );
+            let no = expected.starts_with('E');
+            let blocking = judged.verdict()["blocking"].as_array().unwrap();
+            assert_eq!(blocking.contains(&json!(rule)), no, "{name}, {rule}, {ask}");
+        }
+    }
+}
+
+#[test]
+fn a_healthy_mesh_is_green_whatever_is_asked_and_nothing_warns() {
+    for (ask, args, _, at) in QUESTIONS {
+        let judged = judge(args, &World::at(at).survey());
+        assert_eq!(
+            judged.exit,
+            Ok(mesh_cli::Exit::Yes),
+            "{ask}: {}",
+            judged.text
+        );
+        assert_eq!(judged.verdict()["ask"], ask);
+        for finding in judged.of_type("finding") {
+            assert_eq!(finding["severity"], "info", "{ask}: {finding}");
+        }
+    }
+}
+
+#[test]
+fn the_target_is_judged_by_where_it_is_seen_from() {
+    for (running, target, rule, grade) in [
+        ("stable-2.12.6", TARGET, "hop-skips-minor", "E"),
+        ("stable-2.14.10", "edge-24.2.4", "hop-skips-minor", "-"),
+        ("stable-2.14.10", "edge-24.8.2", "hop-skips-minor", "E"),
+        ("dev-undefined", TARGET, "hop-skips-minor", "E?"),
+        ("stable-2.14.10", "stable-2.13.7", "downgrade", "E"),
+        ("stable-2.14.10", "stable-2.14.9", "downgrade", "E"),
+        ("edge-25.5.1", "edge-25.4.4", "downgrade", "E"),
+        ("stable-2.13.7", "stable-2.14.11", "target-unknown", "E"),
+        ("stable-2.14.10", "stable-2.15.0", "target-unknown", "E"),
+        ("edge-26.6.3", "edge-99.1.1", "newer-than-known", "E"),
+        ("edge-26.6.3", "edge-99.1.1", "target-unknown", "-"),
+        (
+            "stable-2.13.7",
+            "stable-2.14.9",
+            "target-not-latest-patch",
+            "W",
+        ),
+        ("stable-2.13.7", TARGET, "target-not-latest-patch", "-"),
+        (
+            "stable-2.11.5",
+            "stable-2.12.0-rc2",
+            "target-prerelease",
+            "W",
+        ),
+        (
+            "stable-2.13.7",
+            "stable-2.14.10-acme",
+            "target-prerelease",
+            "W",
+        ),
+        ("edge-25.4.4", "edge-25.7.1", "edge-not-recommended", "W"),
+        ("stable-2.11.5", "stable-2.12.6", "helm-chart-split", "E"),
+        ("stable-2.12.6", "stable-2.13.7", "helm-chart-split", "-"),
+    ] {
+        let judged = judge(&["--to", target], &World::at(running).survey());
+        assert_eq!(
+            judged.grade(rule),
+            grade,
+            "{running} to {target}: {}",
+            judged.text
+        );
+    }
+}
+
+#[test]
+fn proxies_ahead_of_what_runs_do_not_block_the_upgrade_that_mends_them() {
+    let world = World::at("stable-2.13.7").with(|world| proxy(world, TARGET));
+    assert_eq!(
+        judge(&["--to", TARGET], &world.survey()).grade("proxy-ahead"),
+        "-"
+    );
+    assert_eq!(judge(&[], &world.survey()).grade("proxy-ahead"), "E");
+}
+
+#[test]
+fn a_later_patch_of_the_same_2x_is_within_parameters_but_not_done() {
+    let world = World::at("stable-2.14.5").with(|world| proxy(world, TARGET));
+    assert_eq!(judge(&[], &world.survey()).grade("proxy-ahead"), "I");
+    let done = judge(&["--ask", "done", "--to", "stable-2.14.5"], &world.survey());
+    assert_eq!(done.grade("proxy-ahead"), "E");
+}
+
+#[test]
+fn an_upgrade_that_stopped_half_way_may_be_resumed_towards_its_own_target_only() {
+    let half = World::at(TARGET).with(|world| {
+        world.plane["components"][0]["version"] = json!("stable-2.13.7");
+        world.plane["state"] = json!("rolling");
+    });
+    let resume = judge(&["--to", TARGET], &half.survey());
+    assert_eq!(resume.grade("upgrade-in-progress"), "W", "{}", resume.text);
+    assert!(resume.exit == Ok(mesh_cli::Exit::Yes) && resume.text.contains("resume"));
+    assert_eq!(
+        judge(&["--to", "edge-24.2.4"], &half.survey()).grade("upgrade-in-progress"),
+        "E"
+    );
+    let skipping = judge(&["--to", "edge-24.2.4"], &half.survey());
+    assert_eq!(
+        skipping.grade("hop-skips-minor"),
+        "E",
+        "a component is two 2.x away"
+    );
+    assert_eq!(
+        judge(&["--ask", "done", "--to", TARGET], &half.survey()).exit,
+        Ok(mesh_cli::Exit::No)
+    );
+}
+
+#[test]
+fn what_cannot_be_rolled_does_not_hold_up_the_end_of_an_upgrade() {
+    let done = &["--ask", "done", "--to", TARGET];
+    let behind = |by: &str| {
+        World::at(TARGET).with(|world| {
+            proxy(world, "stable-2.13.7");
+            world.workloads[0]["roll"] = json!({"by": by});
+        })
+    };
+    for (by, grade) in [
+        ("restart", "E"),
+        ("evict", "E"),
+        ("itself", "W"),
+        ("none", "W"),
+    ] {
+        assert_eq!(
+            judge(done, &behind(by).survey()).grade("proxy-behind"),
+            grade,
+            "{by}"
+        );
+    }
+}
+
+#[test]
+fn a_job_is_waited_for_unless_it_is_ignored() {
+    let world = World::at("stable-2.13.7").with(|world| job(world, "stable-2.11.5"));
+    let held = judge(&["--to", TARGET], &world.survey());
+    assert_eq!(held.exit, Ok(mesh_cli::Exit::No));
+    let ignored = judge(&["--to", TARGET, "--jobs", "ignore"], &world.survey());
+    assert_eq!(ignored.exit, Ok(mesh_cli::Exit::Yes), "{}", ignored.text);
+    assert_eq!(ignored.grade("job-holds-back"), "W");
+    assert_eq!(ignored.verdict()["thresholds"], json!({"jobs": "ignore"}));
+}
+
+#[test]
+fn an_acknowledgement_is_echoed_and_one_for_nothing_is_said() {
+    let args = ["--to", "edge-99.1.1", "--ack", "newer-than-known"];
+    let world = World::at("edge-26.6.3").with(|world| {
+        world.plane["kubernetes"] = json!("v1.33.1");
+    });
+    assert_eq!(
+        judge(&args[..2], &world.survey()).exit,
+        Ok(mesh_cli::Exit::No)
+    );
+    let acknowledged = judge(&args, &world.survey());
+    assert_eq!(
+        acknowledged.exit,
+        Ok(mesh_cli::Exit::Yes),
+        "{}",
+        acknowledged.text
+    );
+    assert_eq!(
+        acknowledged.verdict()["waived"],
+        json!(["newer-than-known"])
+    );
+    let idle = judge(&["--ack", "newer-than-known"], &world.survey());
+    assert_eq!(idle.grade("waiver-unused"), "W");
+}

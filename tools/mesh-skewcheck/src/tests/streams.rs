@@ -1,0 +1,284 @@
+//! What comes out: bytes kept, order of no account, one verdict a control plane.
+
+use mesh_cli::Exit;
+use serde_json::{Value, json};
+
+use super::world::{World, judge, lines, workload};
+
+const VERSIONS: [&str; 8] = [
+    "stable-2.13.7",
+    "stable-2.13.6",
+    "stable-2.12.6",
+    "stable-2.11.5",
+    "stable-2.14.10",
+    "edge-25.6.1",
+    "dev-undefined",
+    "enterprise-2.13.1",
+];
+
+/// Workloads with every fault, many more than a finding names.
+fn many() -> Vec<Value> {
+    (0..90_usize)
+        .map(|index| {
+            let mut one = workload(&format!("w{index:02}"), VERSIONS[index % VERSIONS.len()]);
+            one["namespace"] = json!(["shop", "bank", "blog"][index % 3]);
+            one["trust_anchors"] = json!(["current", "stale", "unknown"][index % 3]);
+            one["pods"]["ready"] = json!(index % 3);
+            one["pods"]["meshed"] = json!(if index % 7 == 0 { 1 } else { 2 });
+            one["kind"] = json!(["Deployment", "Job", "Pod", "StatefulSet"][index % 4]);
+            one
+        })
+        .collect()
+}
+
+fn conclusions(text: &str) -> Vec<&str> {
+    let start = text.find("{\"type\":\"finding\"").unwrap();
+    text[start..].lines().collect()
+}
+
+#[test]
+fn the_order_of_workloads_changes_no_finding_and_no_verdict() {
+    for args in [&[][..], &["--to", "stable-2.14.10"], &["--ask", "roll"]] {
+        let mut world = World::at("stable-2.13.7").with(|world| world.workloads = many());
+        let expected = judge(args, &world.survey()).text;
+        let mut seed: u64 = 0x9e37_79b9_7f4a_7c15;
+        for _ in 0..20 {
+            for index in (1..world.workloads.len()).rev() {
+                seed ^= seed << 13;
+                seed ^= seed >> 7;
+                seed ^= seed << 17;
+                let other = usize::try_from(seed >> 33).unwrap() % (index + 1);
+                world.workloads.swap(index, other);
+            }
+            let shuffled = judge(args, &world.survey()).text;
+            assert_eq!(conclusions(&shuffled), conclusions(&expected));
+        }
+    }
+}
+
+#[test]
+fn a_workload_before_its_control_plane_is_judged_alike_and_nothing_is_lost() {
+    let world = World::at("stable-2.13.7").with(|world| world.workloads = many());
+    let mut records: Vec<&Value> = world.workloads.iter().collect();
+    records.insert(50, &world.plane);
+    let early = judge(&[], &lines(&world.stream, &records, &world.end));
+    let usual = judge(&[], &world.survey());
+    assert_eq!(conclusions(&early.text), conclusions(&usual.text));
+    let sorted = |text: &str| {
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    assert_eq!(sorted(&early.text), sorted(&usual.text));
+}
+
+#[test]
+fn a_finding_names_at_most_twenty_workloads_and_counts_them_all() {
+    let world = World::at("stable-2.13.7").with(|world| {
+        world.workloads = (0..50)
+            .rev()
+            .map(|n| workload(&format!("w{n:02}"), "dev-x"))
+            .collect();
+    });
+    let judged = judge(&[], &world.survey());
+    let finding = &judged.of_type("finding")[0];
+    let workloads = finding["workloads"].as_array().unwrap();
+    assert_eq!((finding["count"].as_u64(), workloads.len()), (Some(50), 20));
+    assert_eq!(
+        (&workloads[0]["name"], &workloads[19]["name"]),
+        (&json!("w00"), &json!("w19"))
+    );
+}
+
+#[test]
+fn a_workload_with_two_versions_of_one_fault_counts_once() {
+    let world = World::at("stable-2.13.7").with(|world| {
+        world.workloads[0]["proxies"] = json!([
+            {"version": "stable-2.11.5", "source": "image", "native": false, "pods": 1},
+            {"version": "stable-2.11.4", "source": "image", "native": false, "pods": 1},
+        ]);
+    });
+    let judged = judge(&[], &world.survey());
+    let finding = judged.of_type("finding")[0];
+    assert_eq!(
+        (&finding["id"], &finding["count"]),
+        (&json!("proxy-too-old"), &json!(1))
+    );
+    let message = finding["message"].as_str().unwrap();
+    assert!(
+        message.contains("(stable-2.11.4, stable-2.11.5)"),
+        "{message}"
+    );
+}
+
+#[test]
+fn every_line_is_passed_byte_for_byte_but_for_the_skew() {
+    let odd = "{ \"b\":1.0e2, \"type\":\"\\u006eote\",\"s\":\"\\u00e4\\/\" }\n";
+    let survey = World::at("stable-2.13.7").survey();
+    let input: String = survey
+        .split_inclusive('\n')
+        .flat_map(|line| [odd, line])
+        .collect();
+    let judged = judge(&[], &input);
+    let inner = judged.text.lines().skip(1).take(input.lines().count());
+    for (passed, line) in inner.zip(input.lines()) {
+        let unspliced = passed.split(",\"skew\":").next().unwrap();
+        assert!(
+            passed == line || format!("{unspliced}}}") == line,
+            "{passed}"
+        );
+    }
+}
+
+#[test]
+fn the_bracket_holds_what_its_totals_say_and_the_same_input_gives_the_same_output() {
+    let input = World::at("stable-2.12.6").survey();
+    let judged = judge(&["--to", "stable-2.14.10"], &input);
+    assert_eq!(judge(&["--to", "stable-2.14.10"], &input).text, judged.text);
+    let end = judged.records.last().unwrap();
+    for kind in ["finding", "plan", "verdict"] {
+        assert_eq!(
+            end["totals"][kind],
+            json!(judged.of_type(kind).len()),
+            "{kind}"
+        );
+    }
+    assert_eq!(
+        (&end["outcome"], &end["exit"]),
+        (&json!("complete"), &json!(1))
+    );
+    let mut reader =
+        mesh_records::Reader::new(judged.text.as_bytes(), mesh_records::Expect::Judged);
+    while reader.next_item().unwrap().is_some() {}
+}
+
+#[test]
+fn the_verdict_says_all_that_it_rests_on() {
+    let judged = judge(&["--to", "2.14"], &World::at("stable-2.13.7").survey());
+    let mut verdict = judged.verdict().clone();
+    let digest = verdict
+        .as_object_mut()
+        .unwrap()
+        .remove("releases_sha256")
+        .unwrap();
+    assert_eq!(digest.as_str().unwrap().len(), 64);
+    let expected = json!({
+        "type": "verdict", "cluster": "eu", "cluster_uid": "uid-eu", "control_plane": "linkerd",
+        "ask": "upgrade", "pass": true,
+        "from": {"version": "stable-2.13.7", "config_resource_version": "77"},
+        "target": "stable-2.14.10",
+        "next": "mesh-survey | mesh-skewcheck --to stable-2.14.10 | mesh-cp-upgrade",
+        "scope": "full", "source": "server", "surveyed": "2026-08-01T12:00:00Z",
+        "blocking": [],
+        "counts": {"workloads": 2, "pods": 4, "meshed": 4, "same": 0, "behind": 2, "ahead": 0,
+            "unknown": 0, "roll": 0, "leave": 2, "skip": 0},
+    });
+    assert_eq!(verdict, expected);
+}
+
+#[test]
+fn there_is_a_verdict_for_each_control_plane_and_one_no_is_a_no() {
+    let mut world = World::at("stable-2.13.7");
+    let mut canary = world.plane.clone();
+    canary["namespace"] = json!("canary");
+    canary["version"] = json!("stable-2.14.10");
+    world.others.push(canary);
+    let mut web = workload("web", "stable-2.12.6");
+    web["control_plane"] = json!("canary");
+    world.workloads.push(web);
+    let judged = judge(&[], &world.survey());
+    let answers: Vec<_> = judged
+        .of_type("verdict")
+        .iter()
+        .map(|verdict| (verdict["control_plane"].clone(), verdict["pass"].clone()))
+        .collect();
+    assert_eq!(
+        answers,
+        [
+            (json!("canary"), json!(false)),
+            (json!("linkerd"), json!(true))
+        ]
+    );
+    assert_eq!(judged.exit, Ok(Exit::No));
+}
+
+#[test]
+fn the_plan_goes_one_2x_at_a_time_with_all_that_goes_along() {
+    let world = World::at("stable-2.13.7").with(|world| {
+        world.plane["kubernetes"] = json!("v1.21.9");
+        world
+            .others
+            .push(json!({"type": "extension", "cluster": "eu", "name": "viz",
+            "namespace": "linkerd-viz", "version": "stable-2.13.7"}));
+    });
+    let judged = judge(&["--to", "edge-24.2.4"], &world.survey());
+    let hops: Vec<String> = judged.of_type("plan")[0]["hops"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|hop| {
+            let text = |field: &str| hop[field].as_str().unwrap().to_owned();
+            format!(
+                "{}>{} {} {}",
+                text("from"),
+                text("to"),
+                text("kind"),
+                text("release")
+            )
+        })
+        .collect();
+    assert_eq!(
+        hops,
+        [
+            "2.13>2.14 crds stable-2.14.10",
+            "2.13>2.14 control_plane stable-2.14.10",
+            "2.13>2.14 extensions stable-2.14.10",
+            "2.13>2.14 roll stable-2.14.10",
+            "2.14>2.15 kubernetes 1.22",
+            "2.14>2.15 crds edge-24.2.4",
+            "2.14>2.15 control_plane edge-24.2.4",
+            "2.14>2.15 extensions edge-24.2.4",
+            "2.14>2.15 roll edge-24.2.4",
+        ]
+    );
+    let next = judged.verdict()["next"].as_str().unwrap();
+    assert!(next.contains("--to stable-2.14.10"), "{next}");
+}
+
+#[test]
+fn what_comes_next_is_named() {
+    let behind = |at: &str, proxy: &str| {
+        World::at(at)
+            .with(|world| world.workloads = vec![workload("web", proxy)])
+            .survey()
+    };
+    for (args, input, next) in [
+        (
+            &[][..],
+            behind("stable-2.13.7", "stable-2.13.7"),
+            Value::Null,
+        ),
+        (
+            &[],
+            behind("stable-2.13.7", "stable-2.11.5"),
+            json!(crate::sentence::ROLL),
+        ),
+        (
+            &["--ask", "roll"],
+            behind("stable-2.13.7", "stable-2.12.6"),
+            json!(crate::sentence::ROLL),
+        ),
+        (
+            &["--ask", "done", "--to", "stable-2.14.10"],
+            behind("stable-2.13.7", "stable-2.13.7"),
+            json!("mesh-survey | mesh-skewcheck --to stable-2.14.10 | mesh-cp-upgrade"),
+        ),
+        (
+            &["--to", "stable-2.14.10"],
+            behind("stable-2.14.10", "stable-2.14.10"),
+            json!("mesh-survey | mesh-skewcheck --ask done --to stable-2.14.10"),
+        ),
+    ] {
+        assert_eq!(judge(args, &input).verdict()["next"], next, "{args:?}");
+    }
+}

@@ -1,0 +1,165 @@
+//! A healthy cluster as records, to be bent, and the judge as its users call it.
+
+use clap::Parser as _;
+use mesh_cli::{Exit, Format, Output, Readers};
+use serde_json::{Value, json};
+
+use crate::args::Args;
+
+pub(super) const TAKEN: &str = "2026-08-01T12:00:00Z";
+
+/// One cluster, its survey about to be written.
+#[derive(Clone, Debug)]
+pub(super) struct World {
+    pub(super) stream: Value,
+    pub(super) plane: Value,
+    pub(super) workloads: Vec<Value>,
+    pub(super) others: Vec<Value>,
+    pub(super) end: Value,
+}
+
+/// What came out: the records, and how it ended or why it could not be done.
+#[derive(Debug)]
+pub(super) struct Judged {
+    pub(super) text: String,
+    pub(super) records: Vec<Value>,
+    pub(super) exit: Result<Exit, String>,
+}
+
+impl World {
+    /// A healthy cluster, all of it at one version.
+    pub(super) fn at(version: &str) -> Self {
+        let component = |name: &str| {
+            let proxy = json!({"version": version, "source": "image", "native": false, "pods": 1});
+            json!({"name": name, "version": version, "wanted": 1, "ready": 1, "updated": 1,
+                "proxies": [proxy]})
+        };
+        let certificate = |role: &str, end: &str| {
+            json!({"role": role, "not_before": "2026-01-01T00:00:00Z", "not_after": end,
+                "readable": true})
+        };
+        let plane = json!({"type": "control_plane", "cluster": "eu", "namespace": "linkerd",
+            "version": version, "injects": version, "state": "settled", "installed_by": "helm",
+            "ha": false, "kubernetes": "v1.27.3", "config_resource_version": "77",
+            "components": [component("linkerd-identity"), component("linkerd-proxy-injector")],
+            "certificates": [
+                certificate("anchor", "2036-01-01T00:00:00Z"),
+                certificate("issuer", "2027-01-01T00:00:00Z"),
+            ],
+            "webhooks": [{"name": "linkerd-proxy-injector.linkerd.io", "failure_policy": "Fail",
+                "ready_endpoints": 1}]});
+        Self {
+            stream: json!({"type": "stream", "schema": "mesh/1", "tool": "mesh-survey",
+                "version": "0.1.0", "cluster": "eu", "cluster_uid": "uid-eu", "time": TAKEN,
+                "source": "server", "consistency": "current", "scope": {}}),
+            plane,
+            workloads: vec![workload("web", version), workload("db", version)],
+            others: Vec::new(),
+            end: json!({"type": "end", "tool": "mesh-survey", "cluster": "eu",
+                "outcome": "complete", "exit": 0}),
+        }
+    }
+
+    /// The same with a change.
+    pub(super) fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
+        change(&mut self);
+        self
+    }
+
+    /// The survey's lines, control plane first, its totals counted.
+    pub(super) fn survey(&self) -> String {
+        let mut records = vec![&self.plane];
+        records.extend(&self.others);
+        records.extend(&self.workloads);
+        lines(&self.stream, &records, &self.end)
+    }
+}
+
+/// A Deployment of two pods with this proxy.
+pub(super) fn workload(name: &str, version: &str) -> Value {
+    json!({"type": "workload", "cluster": "eu", "kind": "Deployment", "namespace": "shop",
+        "name": name, "uid": format!("uid-{name}"), "control_plane": "linkerd",
+        "pods": {"total": 2, "ready": 2, "meshed": 2},
+        "proxies": [{"version": version, "source": "image", "native": false, "pods": 2}],
+        "trust_anchors": "current", "roll": {"by": "restart"}, "downtime": {"grade": "none"}})
+}
+
+/// A bracket with its totals.
+pub(super) fn lines(stream: &Value, records: &[&Value], end: &Value) -> String {
+    let mut totals = std::collections::BTreeMap::<&str, u64>::new();
+    for record in records {
+        *totals.entry(record["type"].as_str().unwrap()).or_default() += 1;
+    }
+    let mut end = end.clone();
+    end["totals"] = json!(totals);
+    let all = std::iter::once(stream)
+        .chain(records.iter().copied())
+        .chain([&end]);
+    all.map(|record| format!("{record}\n")).collect()
+}
+
+/// Runs the judge on a stream.
+pub(super) fn judge(args: &[&str], input: &str) -> Judged {
+    let mut text = Vec::new();
+    let exit = run(args, input.as_bytes(), &mut text);
+    let text = String::from_utf8(text).unwrap();
+    let records = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    Judged {
+        text,
+        records,
+        exit,
+    }
+}
+
+/// As `judge`, into any output; an error comes back with its hint.
+pub(super) fn run(args: &[&str], input: &[u8], out: impl std::io::Write) -> Result<Exit, String> {
+    let args = Args::try_parse_from(std::iter::once(&"mesh-skewcheck").chain(args)).unwrap();
+    let mut output = Output::new(out, Format::Ndjson, Readers::Needed);
+    let judged = args.question().and_then(|(question, demands)| {
+        crate::drive::drive(&question, &demands, input, &mut output)
+    });
+    judged.map_err(|error| format!("{error:#}{}", hint(&error)))
+}
+
+fn hint(error: &anyhow::Error) -> String {
+    let hints = error.chain().filter_map(|cause| {
+        let explained = cause
+            .downcast_ref::<mesh_records::Explained>()
+            .map(|it| it.hint());
+        explained.or(cause
+            .downcast_ref::<mesh_records::StreamError>()
+            .map(|it| it.hint()))
+    });
+    hints
+        .last()
+        .map(|hint| format!(" [{hint}]"))
+        .unwrap_or_default()
+}
+
+impl Judged {
+    pub(super) fn of_type(&self, kind: &str) -> Vec<&Value> {
+        self.records
+            .iter()
+            .filter(|record| record["type"] == kind)
+            .collect()
+    }
+
+    pub(super) fn verdict(&self) -> &Value {
+        self.of_type("verdict").first().expect("there is a verdict")
+    }
+
+    /// How bad a rule is found to be: the first letter of its worst severity, `?` after it where it
+    /// cannot tell, and `-` where it says nothing.
+    pub(super) fn grade(&self, id: &str) -> String {
+        let findings = self.of_type("finding");
+        let Some(finding) = findings.iter().find(|finding| finding["id"] == id) else {
+            return "-".to_owned();
+        };
+        let letter = finding["severity"].as_str().unwrap()[..1].to_uppercase();
+        let blind = finding["decided"] == "cannot_tell";
+        format!("{letter}{}", if blind { "?" } else { "" })
+    }
+}
