@@ -1,5 +1,6 @@
 //! Checks a releases file: every reference holds, every list is in order, nothing is there twice.
 
+use crate::channel::Channel;
 use crate::kubernetes::{Fit, KubernetesVersion, Support};
 use crate::minor::Minor;
 use crate::releases::{Charts, Line, Releases, Repository};
@@ -7,7 +8,7 @@ use crate::schema::{
     File, FileAlias, FileCharts, FileKubernetes, FileLine, FileRepository, ReleasesError, SCHEMA,
     Trouble,
 };
-use crate::version::{Channel, Version};
+use crate::version::Version;
 
 /// Reads and checks everything but the digest.
 pub(crate) fn read(bytes: &[u8]) -> Result<Releases, ReleasesError> {

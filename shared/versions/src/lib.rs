@@ -9,6 +9,7 @@
 //! minor and patch. Messages for people say "2.X" and "patch"; the code says [`Minor`] for the
 //! 2.X.
 
+mod channel;
 mod check;
 mod hops;
 mod kubernetes;
@@ -19,6 +20,7 @@ mod skew;
 mod target;
 mod version;
 
+pub use channel::Channel;
 pub use hops::{Hop, Move};
 pub use kubernetes::{Fit, KubernetesVersion, Support};
 pub use minor::{Confidence, Minor, MinorOf, NotAMinor};
@@ -26,4 +28,4 @@ pub use releases::{Charts, Known, Line, Releases, Repository};
 pub use schema::{ReleasesError, Trouble};
 pub use skew::Skew;
 pub use target::{Problem, Target, TargetError};
-pub use version::{Channel, Version};
+pub use version::Version;

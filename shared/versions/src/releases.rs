@@ -11,11 +11,12 @@ use std::fmt::Write as _;
 
 use sha2::{Digest as _, Sha256};
 
+use crate::channel::Channel;
 use crate::check;
 use crate::kubernetes::Support;
 use crate::minor::{Confidence, Minor, MinorOf};
 use crate::schema::{FloorSource, ReleasesError};
-use crate::version::{Channel, Version};
+use crate::version::Version;
 
 /// The knowledge of one releases file.
 #[derive(Clone, Debug)]

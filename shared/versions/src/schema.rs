@@ -2,8 +2,8 @@
 
 use serde::Deserialize;
 
+use crate::channel::Channel;
 use crate::minor::Minor;
-use crate::version::Channel;
 
 /// The schema that this program reads.
 pub(crate) const SCHEMA: &str = "mesh-releases/1";

@@ -5,9 +5,10 @@ use std::str::FromStr;
 
 use serde::{Serialize, Serializer};
 
+use crate::channel::Channel;
 use crate::minor::Minor;
 use crate::releases::Releases;
-use crate::version::{Channel, Version, three_numbers};
+use crate::version::{Version, three_numbers};
 
 /// A target as it is typed: a release, or a 2.x whose recommended release is meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
