@@ -1,6 +1,7 @@
 //! One sentence for a finding about workloads, and the way out.
 
 use mesh_records::{Ask, Decided};
+use mesh_versions::Skew;
 
 use crate::question::Standpoint;
 use crate::rule::Rule;
@@ -53,12 +54,15 @@ fn versions(group: &Group) -> String {
 fn said(rule: Rule, base: &str, at: &Standpoint<'_>) -> (String, Option<&'static str>) {
     let roll = Some(ROLL);
     match rule {
-        Rule::ProxyTooOld => (format!("proxies more than one 2.x behind {base}"), roll),
+        Rule::ProxyTooOld => (
+            format!("proxies more than one 2.x behind {base}"),
+            roll.filter(|_| roll_helps(at)),
+        ),
         Rule::ProxyAhead => (format!("proxies ahead of {base}"), roll),
         Rule::ProxyBehind if at.ask() == Ask::Done => (format!("proxies not at {base}"), roll),
         Rule::ProxyBehind => (
             format!("proxies behind {base}, within what is allowed"),
-            roll,
+            roll.filter(|_| at.ask() != Ask::Upgrade),
         ),
         Rule::ProxyUnknown if at.releases().minor_of(at.base()).is_none() => (
             format!("cannot be compared with {base}, whose 2.x is not known"),
@@ -129,4 +133,12 @@ fn said(rule: Rule, base: &str, at: &Standpoint<'_>) -> (String, Option<&'static
         | Rule::HelmChartSplit
         | Rule::WaiverUnused => (rule.id().to_owned(), None),
     }
+}
+
+/// Whether what the injector gives now is near enough to what the question is about.
+fn roll_helps(at: &Standpoint<'_>) -> bool {
+    let skew = |injects| at.releases().skew(injects, at.base()).0;
+    at.injects
+        .as_ref()
+        .is_some_and(|injects| !matches!(skew(injects), Skew::Behind { minors: 2.. }))
 }

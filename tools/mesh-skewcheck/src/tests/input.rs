@@ -28,9 +28,7 @@ fn what_cannot_be_judged_is_refused_with_its_cause_and_a_way_out() {
     let nameless = world
         .clone()
         .with(|world| drop(world.plane.as_object_mut().unwrap().remove("version")));
-    let spliced = world
-        .clone()
-        .with(|world| world.workloads[0]["skew"] = json!({}));
+    let spliced = world.with(|world| world.workloads[0]["skew"] = json!({}));
     let wrong = whole.replace(
         "\"trust_anchors\":\"current\"",
         "\"trust_anchors\":\"maybe\"",
