@@ -5,19 +5,24 @@
 
 pub mod connect;
 pub mod error;
+pub mod fold;
 pub mod grip;
+pub mod group;
 pub mod how;
 pub mod injection;
 pub mod label;
 pub mod lease;
 pub mod lock;
 pub mod object;
+mod oddity;
+pub mod owner;
 pub mod page;
 pub mod probe;
 pub mod proxy;
 pub mod request;
 pub mod signals;
 pub mod target;
+pub mod usage;
 pub mod watch;
 
 pub use connect::{Cluster, ClusterArgs, User};

@@ -128,6 +128,8 @@ pub struct PodSpec {
 pub struct Container {
     pub name: String,
     pub image: String,
+    pub command: Vec<String>,
+    pub args: Vec<String>,
     pub restart_policy: Option<String>,
 }
 

@@ -1,0 +1,382 @@
+//! The pods of one owner, counted: what a workload's record says about them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use mesh_records::{Anomaly, Pin, PinPlace, PodCounts, Proxy, ProxyCount, TrustAnchors, Workload};
+
+use crate::fold::Ground;
+use crate::how::{Owner, how};
+use crate::injection::{Injection, injection};
+use crate::label;
+use crate::object::Pod;
+use crate::oddity::{Oddity, Oddly};
+use crate::owner::{Identity, Kept, asked_pin};
+use crate::proxy::{self, ProxyVersion, Sidecar};
+use crate::usage::{Use, uses};
+
+/// The pods of one owner.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Group {
+    pods: PodCounts,
+    /// Pods without a proxy that the injector would give one.
+    wanting: u32,
+    proxies: Vec<ProxyCount>,
+    control_planes: BTreeMap<String, u32>,
+    anchors: Anchors,
+    pins: BTreeSet<(Pinned, Option<String>)>,
+    oddities: BTreeMap<Oddity, Oddly>,
+    uses: BTreeSet<Use>,
+    listed: Vec<Listed>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Anchors {
+    stale: u32,
+    unknown: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Pinned {
+    Asked,
+    ByHand,
+}
+
+/// A proxy that is listed by itself.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Listed {
+    pod: String,
+    uid: String,
+    proxy: ProxyCount,
+    ready: bool,
+    node: Option<String>,
+}
+
+// === impl Group ===
+
+impl Group {
+    /// Whether it is a workload: it has meshed pods, or pods that should be.
+    #[must_use]
+    pub fn is_workload(&self) -> bool {
+        self.pods.meshed > 0 || self.wanting > 0
+    }
+
+    /// Whether anything at all is to be said of it.
+    #[must_use]
+    pub fn is_notable(&self) -> bool {
+        self.is_workload() || !self.oddities.is_empty()
+    }
+
+    /// What upgrade notes are about.
+    #[must_use]
+    pub fn uses(&self) -> &BTreeSet<Use> {
+        &self.uses
+    }
+
+    pub(crate) fn add(&mut self, pod: &Pod, ground: &Ground) {
+        self.pods.total += 1;
+        self.pods.ready += u32::from(pod.is_ready());
+        let labelled = pod.meta.labels.get(label::CONTROL_PLANE_NS);
+        if let Some(control_plane) = labelled {
+            *self
+                .control_planes
+                .entry(control_plane.clone())
+                .or_default() += 1;
+            if !ground.bundles.contains_key(control_plane) {
+                self.odd(Oddity::UnknownControlPlane, &pod.meta.name);
+            }
+        }
+        match (proxy::sidecar(&pod.spec), labelled) {
+            (Some(sidecar), labelled) => {
+                if labelled.is_none() {
+                    self.odd(Oddity::ProxyWithoutLabel, &pod.meta.name);
+                }
+                let control_plane = labelled.unwrap_or(&ground.fallback);
+                self.add_meshed(pod, sidecar, control_plane, ground);
+            }
+            (None, labelled) => {
+                if labelled.is_some() {
+                    self.odd(Oddity::LabelWithoutProxy, &pod.meta.name);
+                }
+                let rules = ground.rules(&pod.meta.namespace);
+                let wanting = injection(rules, &pod.meta, &pod.spec) == Injection::On;
+                self.wanting += u32::from(wanting);
+            }
+        }
+    }
+
+    fn add_meshed(
+        &mut self,
+        pod: &Pod,
+        sidecar: Sidecar<'_>,
+        control_plane: &str,
+        ground: &Ground,
+    ) {
+        self.pods.meshed += 1;
+        let annotations = &pod.meta.annotations;
+        let version = proxy::version(&sidecar.container.image, annotations);
+        if proxy::contradiction(&version, annotations).is_some() {
+            self.odd(Oddity::ImageContradictsAnnotation, &pod.meta.name);
+        }
+        let bundle = ground.bundles.get(control_plane).and_then(Option::as_deref);
+        match (proxy::trust_anchors(&pod.meta), bundle) {
+            (Some(given), Some(current)) => self.anchors.stale += u32::from(given != current),
+            (None, _) | (_, None) => self.anchors.unknown += 1,
+        }
+        self.add_pins(pod, ground);
+        self.uses.extend(uses(pod));
+        let proxy = count(version, sidecar.native);
+        if ground.list_proxies {
+            self.listed.push(Listed {
+                pod: pod.meta.name.clone(),
+                uid: pod.meta.uid.clone(),
+                proxy: proxy.clone(),
+                ready: proxy::is_ready(pod),
+                node: pod.spec.node_name.clone(),
+            });
+        }
+        add_count(&mut self.proxies, proxy);
+    }
+
+    // Pins as a pod shows them, for owners whose template is not read. An injected pod bears its
+    // namespace's annotations as if they were its own.
+    fn add_pins(&mut self, pod: &Pod, ground: &Ground) {
+        let namespaces = ground.rules(&pod.meta.namespace).pin();
+        if let Some(pin) = asked_pin(&pod.meta)
+            && namespaces != Some(pin.version.as_deref())
+        {
+            self.pins.insert((Pinned::Asked, pin.version));
+        }
+        let by_hand = pod.meta.annotations.get(label::CREATED_BY);
+        if let Some((_, version)) = by_hand.and_then(|text| text.split_once("linkerd/cli ")) {
+            self.pins.insert((Pinned::ByHand, Some(version.to_owned())));
+        }
+    }
+
+    pub(crate) fn odd(&mut self, oddity: Oddity, pod: &str) {
+        let example = Oddly {
+            pods: 1,
+            example: pod.to_owned(),
+        };
+        match self.oddities.get_mut(&oddity) {
+            Some(known) => known.add(example),
+            None => {
+                self.oddities.insert(oddity, example);
+            }
+        }
+    }
+
+    /// Takes in pods that turned out to be the same owner's.
+    pub(crate) fn merge(&mut self, other: Self) {
+        let Self {
+            pods,
+            wanting,
+            proxies,
+            control_planes,
+            anchors,
+            pins,
+            oddities,
+            uses,
+            listed,
+        } = other;
+        self.pods.total += pods.total;
+        self.pods.ready += pods.ready;
+        self.pods.meshed += pods.meshed;
+        self.wanting += wanting;
+        for proxy in proxies {
+            add_count(&mut self.proxies, proxy);
+        }
+        for (control_plane, pods) in control_planes {
+            *self.control_planes.entry(control_plane).or_default() += pods;
+        }
+        self.anchors.stale += anchors.stale;
+        self.anchors.unknown += anchors.unknown;
+        self.pins.extend(pins);
+        for (oddity, oddly) in oddities {
+            self.oddities.entry(oddity).or_default().add(oddly);
+        }
+        self.uses.extend(uses);
+        self.listed.extend(listed);
+    }
+
+    /// Says that its owner could not be found any more.
+    pub(crate) fn orphan(&mut self) {
+        self.odd(Oddity::OwnerGone, "");
+    }
+
+    /// Brings what was collected into an order that does not depend on the pods'.
+    pub(crate) fn settle(&mut self) {
+        self.proxies.sort();
+        self.listed.sort();
+        if self.control_planes.len() > 1 {
+            let pods = self.control_planes.values().sum();
+            let oddly = Oddly {
+                pods,
+                example: String::new(),
+            };
+            self.oddities.insert(Oddity::SeveralControlPlanes, oddly);
+        }
+    }
+
+    /// The namespace of the control plane that most of its pods belong to.
+    #[must_use]
+    pub fn control_plane<'a>(&'a self, ground: &'a Ground) -> &'a str {
+        let most = self
+            .control_planes
+            .iter()
+            .rev()
+            .max_by_key(|(_, pods)| **pods);
+        most.map_or(&ground.fallback, |(namespace, _)| namespace)
+    }
+
+    /// The workload's record.
+    #[must_use]
+    pub fn workload(
+        &self,
+        cluster: &str,
+        identity: &Identity,
+        uid: &str,
+        ground: &Ground,
+    ) -> Workload {
+        let Identity {
+            namespace,
+            kind,
+            name,
+        } = identity;
+        let kept = ground.owners.get(identity).filter(|kept| kept.uid == uid);
+        let (roll, downtime) = match kept {
+            Some(kept) => (kept.roll.clone(), kept.downtime.clone()),
+            None => how(Owner::Other {
+                kind,
+                pods: self.pods.total,
+            }),
+        };
+        Workload {
+            cluster: cluster.to_owned(),
+            kind: kind.clone(),
+            namespace: namespace.clone(),
+            name: name.clone(),
+            uid: uid.to_owned(),
+            control_plane: self.control_plane(ground).to_owned(),
+            pods: self.pods,
+            proxies: self.proxies.clone(),
+            trust_anchors: self.trust_anchors(),
+            pins: self.all_pins(kept, ground, namespace),
+            roll,
+            downtime,
+            managed_by: kept.and_then(|kept| kept.managed_by.clone()),
+            skew: None,
+        }
+    }
+
+    fn trust_anchors(&self) -> TrustAnchors {
+        let Anchors { stale, unknown } = self.anchors;
+        match (stale, unknown, self.pods.meshed) {
+            (1.., _, _) => TrustAnchors::Stale,
+            (0, 0, 1..) => TrustAnchors::Current,
+            (0, _, _) => TrustAnchors::Unknown,
+        }
+    }
+
+    fn all_pins(&self, kept: Option<&Kept>, ground: &Ground, namespace: &str) -> Vec<Pin> {
+        let mut pins = match kept {
+            Some(kept) => kept.pins.clone(),
+            None => self
+                .pins
+                .iter()
+                .map(|(pinned, version)| pinned.pin(version.as_ref()))
+                .collect(),
+        };
+        if let Some(version) = ground.rules(namespace).pin() {
+            let version = version.map(str::to_owned);
+            pins.push(Pin {
+                place: PinPlace::Namespace,
+                version,
+            });
+        }
+        pins
+    }
+
+    /// The records of its proxies, one each, where they were asked for.
+    pub fn proxies<'a>(
+        &'a self,
+        cluster: &'a str,
+        identity: &'a Identity,
+        uid: &'a str,
+    ) -> impl Iterator<Item = Proxy> + 'a {
+        self.listed.iter().map(move |listed| Proxy {
+            cluster: cluster.to_owned(),
+            kind: identity.kind.clone(),
+            namespace: identity.namespace.clone(),
+            name: identity.name.clone(),
+            uid: uid.to_owned(),
+            pod: listed.pod.clone(),
+            pod_uid: listed.uid.clone(),
+            version: listed.proxy.version.clone(),
+            source: listed.proxy.source,
+            native: listed.proxy.native,
+            ready: listed.ready,
+            node: listed.node.clone(),
+        })
+    }
+
+    /// The records of what is odd about it.
+    pub fn anomalies<'a>(
+        &'a self,
+        cluster: &'a str,
+        identity: &'a Identity,
+    ) -> impl Iterator<Item = Anomaly> + 'a {
+        self.oddities.iter().map(move |(oddity, oddly)| Anomaly {
+            cluster: cluster.to_owned(),
+            id: oddity.id().to_owned(),
+            kind: identity.kind.clone(),
+            namespace: identity.namespace.clone(),
+            name: identity.name.clone(),
+            message: oddity.message(identity, oddly),
+        })
+    }
+}
+
+/// Adds pods of one version to the counts.
+pub(crate) fn add_count(proxies: &mut Vec<ProxyCount>, proxy: ProxyCount) {
+    let alike = proxies.iter_mut().find(|known| {
+        known.version == proxy.version
+            && known.tag == proxy.tag
+            && known.source == proxy.source
+            && known.native == proxy.native
+    });
+    match alike {
+        Some(known) => known.pods += proxy.pods,
+        None => proxies.push(proxy),
+    }
+}
+
+/// One proxy as a count of one.
+pub(crate) fn count(version: ProxyVersion, native: bool) -> ProxyCount {
+    let ProxyVersion {
+        version,
+        tag,
+        source,
+    } = version;
+    ProxyCount {
+        version,
+        tag,
+        source,
+        native,
+        pods: 1,
+    }
+}
+
+// === impl Pinned ===
+
+impl Pinned {
+    fn pin(self, version: Option<&String>) -> Pin {
+        let place = match self {
+            Self::Asked => PinPlace::Template,
+            Self::ByHand => PinPlace::BakedIn,
+        };
+        Pin {
+            place,
+            version: version.cloned(),
+        }
+    }
+}
