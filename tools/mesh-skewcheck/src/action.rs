@@ -1,14 +1,14 @@
 //! What a roll should do with a workload.
 
 use mesh_records::{Obstacle, PinPlace, RollBy, SkewAction, TrustAnchors};
-use mesh_versions::Version;
+use mesh_versions::{Skew, Version};
 
 use crate::question::Standpoint;
 use crate::rule::Rule;
 use crate::seen::Seen;
 use crate::workload::has_unlisted;
 
-/// The versions of its pods are not those of new ones.
+/// Another image than new pods get, though neither older nor newer as far as is known.
 const DIFFERS: &str = "version-differs";
 /// What new ones would have is not known.
 const INJECTS_UNKNOWN: &str = "injects-unknown";
@@ -22,17 +22,17 @@ pub(crate) fn action(seen: &Seen<'_>, at: &Standpoint<'_>) -> (SkewAction, Vec<&
     if seen.pods.meshed == 0 {
         return (SkewAction::Skip, vec![Obstacle::Unmeshed.as_str()]);
     }
-    let Some(injects) = at.injects.as_ref().map(Version::as_str) else {
+    let Some(injects) = &at.injects else {
         return (SkewAction::Skip, vec![INJECTS_UNKNOWN]);
     };
-    let mut why = needs(seen, injects);
+    let mut why = needs(seen, injects, at);
     if why.is_empty() && has_unknown(seen) {
         return (SkewAction::Skip, vec![Rule::ProxyUnknown.id()]);
     }
     if why.is_empty() {
         return (SkewAction::Leave, why);
     }
-    match hinders(seen, injects) {
+    match hinders(seen, injects.as_str()) {
         None => (SkewAction::Roll, why),
         Some(obstacle) => {
             why.push(obstacle.as_str());
@@ -41,14 +41,15 @@ pub(crate) fn action(seen: &Seen<'_>, at: &Standpoint<'_>) -> (SkewAction, Vec<&
     }
 }
 
-fn needs(seen: &Seen<'_>, injects: &str) -> Vec<&'static str> {
+fn needs(seen: &Seen<'_>, injects: &Version, at: &Standpoint<'_>) -> Vec<&'static str> {
     let mut why = Vec::new();
-    let differs = seen.proxies.iter().any(|proxy| {
-        let known = proxy.pods > 0 && !proxy.text().is_empty();
-        known && !proxy.is(injects)
-    });
-    if differs {
-        why.push(DIFFERS);
+    for proxy in seen.proxies.iter().filter(|proxy| proxy.pods > 0) {
+        if !proxy.text().is_empty() && !proxy.is(injects.as_str()) {
+            let difference = difference(proxy.text(), injects, at);
+            if !why.contains(&difference) {
+                why.push(difference);
+            }
+        }
     }
     if seen.pods.meshed < seen.pods.total {
         why.push(Rule::UnmeshedButAnnotated.id());
@@ -57,6 +58,15 @@ fn needs(seen: &Seen<'_>, injects: &str) -> Vec<&'static str> {
         why.push(Rule::TrustAnchorStale.id());
     }
     why
+}
+
+fn difference(text: &str, injects: &Version, at: &Standpoint<'_>) -> &'static str {
+    match at.releases().skew(&Version::of_tag(text), injects).0 {
+        Skew::Behind { minors: 0 | 1 } => Rule::ProxyBehind.id(),
+        Skew::Behind { .. } => Rule::ProxyTooOld.id(),
+        Skew::Ahead { .. } => Rule::ProxyAhead.id(),
+        Skew::Same | Skew::Unknown => DIFFERS,
+    }
 }
 
 fn has_unknown(seen: &Seen<'_>) -> bool {

@@ -9,10 +9,10 @@ fn a_workload_is_rolled_left_or_skipped_for_a_reason() {
     type Bend = fn(&mut Value);
     let table: &[(&str, &str, &[&str], Bend)] = &[
         ("as injected", "leave", &[], |_| {}),
-        ("behind", "roll", &["version-differs"], |workload| {
+        ("behind", "roll", &["proxy-behind"], |workload| {
             workload["proxies"][0]["version"] = json!("stable-2.13.6");
         }),
-        ("ahead", "roll", &["version-differs"], |workload| {
+        ("ahead", "roll", &["proxy-ahead"], |workload| {
             workload["proxies"][0]["version"] = json!("stable-2.14.10");
         }),
         (
@@ -23,7 +23,7 @@ fn a_workload_is_rolled_left_or_skipped_for_a_reason() {
                 workload["proxies"][0]["version"] = json!("stable-2.13.7-acme");
             },
         ),
-        ("mixed", "roll", &["version-differs"], |workload| {
+        ("mixed", "roll", &["proxy-behind"], |workload| {
             let old = json!({"version": "stable-2.13.6", "source": "image", "native": false,
                 "pods": 1});
             workload["proxies"][0]["pods"] = json!(1);
@@ -79,19 +79,14 @@ fn a_workload_is_rolled_left_or_skipped_for_a_reason() {
         ("a current Job", "leave", &[], |workload| {
             workload["roll"] = json!({"by": "itself", "reason": "job"});
         }),
-        (
-            "pinned",
-            "skip",
-            &["version-differs", "pinned"],
-            |workload| {
-                workload["proxies"][0]["version"] = json!("stable-2.13.6");
-                workload["pins"] = json!([{"where": "template", "version": "stable-2.13.6"}]);
-            },
-        ),
+        ("pinned", "skip", &["proxy-behind", "pinned"], |workload| {
+            workload["proxies"][0]["version"] = json!("stable-2.13.6");
+            workload["pins"] = json!([{"where": "template", "version": "stable-2.13.6"}]);
+        }),
         (
             "pinned to what is injected",
             "roll",
-            &["version-differs"],
+            &["proxy-behind"],
             |workload| {
                 workload["proxies"][0]["version"] = json!("stable-2.13.6");
                 workload["pins"] = json!([
