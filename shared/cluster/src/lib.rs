@@ -3,6 +3,7 @@
 //! [`connect`] chooses a cluster, [`request`] sends one request under one deadline, [`watch`]
 //! follows a kind, [`object`] declares the few fields that are read.
 
+pub mod act;
 pub mod connect;
 pub mod error;
 pub mod fold;
@@ -20,10 +21,14 @@ pub mod page;
 pub mod probe;
 pub mod proxy;
 pub mod request;
+pub mod rollout;
 pub mod signals;
 pub mod target;
 pub mod usage;
 pub mod watch;
+
+#[cfg(test)]
+mod wire_tests;
 
 pub use connect::{Cluster, ClusterArgs, User};
 pub use error::{Error, Why};

@@ -1,0 +1,113 @@
+//! The one write that starts a rollout, and a fresh look at what it was sent to.
+
+use mesh_records::{WorkloadKind, WorkloadRef};
+use serde_json::{Value, json};
+
+use crate::connect::Cluster;
+use crate::error::{Error, Why};
+use crate::object::{DaemonSet, Deployment, Object, StatefulSet};
+use crate::request::Patch;
+use crate::rollout::{Observed, RESTARTED_AT, Rolling};
+use crate::target::{Options, Target};
+
+/// A restart: one annotation on a pod template, and nothing else.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Restart {
+    /// What is restarted.
+    pub key: WorkloadRef,
+    /// The version that it was decided on; at any other the API server refuses.
+    pub resource_version: String,
+    /// The annotation's value.
+    pub value: String,
+    /// Checked on the server and not stored.
+    pub dry_run: bool,
+}
+
+const MANAGER: &str = "mesh-roll";
+
+impl Cluster {
+    /// Restarts a Deployment, a `StatefulSet` or a `DaemonSet`.
+    ///
+    /// # Errors
+    /// [`Why`] tells them apart; after one that is no answer the write may have happened.
+    pub async fn restart(&self, restart: &Restart) -> Result<Observed, Error> {
+        match &restart.key.kind {
+            WorkloadKind::Deployment => self.restart_as::<Deployment>(restart).await,
+            WorkloadKind::StatefulSet => self.restart_as::<StatefulSet>(restart).await,
+            WorkloadKind::DaemonSet => self.restart_as::<DaemonSet>(restart).await,
+            kind => Err(no_restart(kind)),
+        }
+    }
+
+    /// Reads a Deployment, a `StatefulSet` or a `DaemonSet`; none if there is none.
+    ///
+    /// # Errors
+    /// [`Why`] tells them apart.
+    pub async fn observe(&self, key: &WorkloadRef) -> Result<Option<Observed>, Error> {
+        let observed = match &key.kind {
+            WorkloadKind::Deployment => self.observe_as::<Deployment>(key).await,
+            WorkloadKind::StatefulSet => self.observe_as::<StatefulSet>(key).await,
+            WorkloadKind::DaemonSet => self.observe_as::<DaemonSet>(key).await,
+            kind => Err(no_restart(kind)),
+        };
+        match observed {
+            Ok(observed) => Ok(Some(observed)),
+            Err(error) if error.why() == Why::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn restart_as<K: Rolling>(&self, restart: &Restart) -> Result<Observed, Error> {
+        let options = Options {
+            dry_run: restart.dry_run,
+            field_manager: Some(MANAGER),
+            force: false,
+        };
+        let target = target::<K>(&restart.key);
+        let object: K = self
+            .patch(&target, Patch::Merge, &body(restart), options)
+            .await?;
+        Ok(Observed::of(&object))
+    }
+
+    async fn observe_as<K: Rolling>(&self, key: &WorkloadRef) -> Result<Observed, Error> {
+        let object: K = self.get_as(&target::<K>(key)).await?;
+        Ok(Observed::of(&object))
+    }
+}
+
+fn target<K: Object>(key: &WorkloadRef) -> Target {
+    Target::one(K::RESOURCE, Some(&key.namespace), &key.name)
+}
+
+fn body(restart: &Restart) -> Value {
+    json!({
+        "metadata": { "resourceVersion": restart.resource_version },
+        "spec": { "template": { "metadata": { "annotations": { RESTARTED_AT: restart.value } } } },
+    })
+}
+
+fn no_restart(kind: &WorkloadKind) -> Error {
+    Error::malformed("restarting", &format!("a {kind} has no restart annotation"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_restart_changes_one_annotation_at_one_version_and_nothing_else() {
+        let restart = Restart {
+            key: WorkloadRef {
+                namespace: "shop".to_owned(),
+                kind: WorkloadKind::Deployment,
+                name: "web".to_owned(),
+            },
+            resource_version: "7".to_owned(),
+            value: "2026-01-02T03:04:05Z".to_owned(),
+            dry_run: false,
+        };
+        let expected = r#"{"metadata":{"resourceVersion":"7"},"spec":{"template":{"metadata":{"annotations":{"kubectl.kubernetes.io/restartedAt":"2026-01-02T03:04:05Z"}}}}}"#;
+        assert_eq!(body(&restart).to_string(), expected);
+    }
+}
