@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt::Debug,
     fs,
     path::{Path, PathBuf},
     process::Command,
@@ -9,8 +10,9 @@ use std::{
 
 use anyhow::Context as _;
 use k8s_openapi::api::core::v1::ServiceAccount;
-use kube::{Api, Client, runtime::watcher};
+use kube::{Api, Client, Resource, runtime::watcher};
 use rustix::process::Signal;
+use serde::de::DeserializeOwned;
 use tokio::runtime::{Handle, Runtime};
 
 use crate::{
@@ -165,6 +167,26 @@ impl Bed {
             command.env(format!("HELM_{kind}_HOME"), self.place.path("helm"));
         }
         command
+    }
+
+    /// Watches objects until they fulfil `done`, and returns them by `NAMESPACE/NAME`. `labels` is a
+    /// label selector; `what` names them when nothing comes of it.
+    pub fn until<K>(
+        &self,
+        api: Api<K>,
+        labels: &str,
+        what: &str,
+        done: impl FnMut(&BTreeMap<String, K>) -> bool,
+    ) -> anyhow::Result<BTreeMap<String, K>>
+    where
+        K: Resource<DynamicType: Default> + Clone + DeserializeOwned + Debug + Send + 'static,
+    {
+        self.block_on(wait::until(
+            api,
+            watcher::Config::default().labels(labels),
+            what,
+            done,
+        ))
     }
 
     /// Waits until pods can be created in a namespace.

@@ -25,8 +25,13 @@ pub struct Charts {
 }
 
 impl Charts {
-    /// Writes the charts of `version` into `dir`, with `identity` in their values file.
-    pub fn write(dir: &Path, version: &str, identity: &MeshIdentity) -> anyhow::Result<Self> {
+    /// Writes the charts of `version` into `dir`, with `identity` in their values file. Without one
+    /// the values that are there stay, and a fresh identity is made where there are none.
+    pub fn write(
+        dir: &Path,
+        version: &str,
+        identity: Option<&MeshIdentity>,
+    ) -> anyhow::Result<Self> {
         let release =
             Release::parse(version).with_context(|| format!("{version} is no Linkerd version"))?;
         let charts = Self {
@@ -42,7 +47,11 @@ impl Charts {
             )?;
         }
         charts.stamp(&release)?;
-        fs::write(&charts.values, values(identity))?;
+        match identity {
+            Some(identity) => fs::write(&charts.values, values(identity))?,
+            None if charts.values.exists() => {}
+            None => fs::write(&charts.values, values(&MeshIdentity::new()?))?,
+        }
         Ok(charts)
     }
 
@@ -87,7 +96,7 @@ impl Bed {
         Charts::write(
             &self.dir().join("charts").join(version),
             version,
-            &self.identity,
+            Some(&self.identity),
         )
     }
 }
@@ -167,7 +176,8 @@ mod tests {
             "edge-24.8.2",
             "edge-26.6.3",
         ] {
-            let charts = Charts::write(&dir.path().join(version), version, &identity).unwrap();
+            let charts =
+                Charts::write(&dir.path().join(version), version, Some(&identity)).unwrap();
             let chart = fs::read_to_string(charts.control_plane.join("Chart.yaml")).unwrap();
             assert!(
                 chart.contains(&format!("appVersion: {version}\n")),

@@ -20,6 +20,11 @@ impl Bed {
         run(self.command(&self.assets.kubectl).args(args), "")
     }
 
+    /// Runs kubectl with something on its standard input.
+    pub fn kubectl_with_input(&self, args: &[&str], input: &str) -> anyhow::Result<String> {
+        run(self.command(&self.assets.kubectl).args(args), input)
+    }
+
     /// Applies manifests, YAML or JSON.
     pub fn apply(&self, manifests: &str) -> anyhow::Result<()> {
         let mut command = self.command(&self.assets.kubectl);

@@ -22,6 +22,7 @@ mod place;
 mod program;
 mod release;
 mod servers;
+mod shop;
 mod start;
 mod wait;
 
@@ -36,4 +37,5 @@ pub use crate::{
     pki::{MeshIdentity, Pair},
     program::main,
     servers::Server,
+    shop::Shop,
 };

@@ -109,6 +109,13 @@ impl Place {
     }
 }
 
+impl Drop for Place {
+    fn drop(&mut self) {
+        // The next bed in this place clears what is left.
+        drop(fs::remove_dir_all(&self.dir));
+    }
+}
+
 /// Clients keep what they discovered of a server under its address and port: a port that no
 /// recent bed had keeps them from mixing two beds up.
 fn unlikely_port() -> u16 {

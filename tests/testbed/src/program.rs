@@ -11,7 +11,10 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::{Bed, Charts, MeshIdentity};
+use crate::{Bed, Charts};
+
+/// What the shop starts from: the last but one of the stable lines.
+const SHOP_VERSION: &str = "stable-2.13.7";
 
 /// A real Kubernetes control plane on loopback, with a kubelet and an injector that stand in
 #[derive(Debug, Parser)]
@@ -32,8 +35,13 @@ enum Command {
         /// Install this Linkerd version
         #[arg(long, value_name = "VERSION")]
         linkerd: Option<String>,
+        /// Fill the cluster with the demo workloads, on stable-2.13.7 unless told otherwise
+        #[arg(long)]
+        shop: bool,
     },
-    /// Write the charts of a Linkerd version and fresh values into DIR
+    /// Write the charts of a Linkerd version into DIR, and values unless they are there
+    ///
+    /// `serve` leaves the values of its cluster in its DIR.
     Charts { version: String, dir: PathBuf },
 }
 
@@ -54,14 +62,16 @@ fn run(args: Args) -> anyhow::Result<()> {
             dir,
             context,
             linkerd,
-        } => serve(&dir, &context, linkerd.as_deref()),
-        Command::Charts { version, dir } => {
-            Charts::write(&dir, &version, &MeshIdentity::new()?).map(drop)
+            shop,
+        } => {
+            let linkerd = linkerd.or_else(|| shop.then(|| SHOP_VERSION.to_owned()));
+            serve(&dir, &context, linkerd.as_deref(), shop)
         }
+        Command::Charts { version, dir } => Charts::write(&dir, &version, None).map(drop),
     }
 }
 
-fn serve(dir: &Path, context: &str, linkerd: Option<&str>) -> anyhow::Result<()> {
+fn serve(dir: &Path, context: &str, linkerd: Option<&str>, shop: bool) -> anyhow::Result<()> {
     fs::create_dir_all(dir).with_context(|| format!("creating {}", dir.display()))?;
     let dir = dir.canonicalize()?;
     let bed = Bed::start()?;
@@ -73,7 +83,11 @@ fn serve(dir: &Path, context: &str, linkerd: Option<&str>) -> anyhow::Result<()>
         .map(|(name, pid)| format!("{pid} {name}\n"));
     fs::write(dir.join("pids"), pids.collect::<String>())?;
     if let Some(version) = linkerd {
+        fs::copy(bed.charts(version)?.values, dir.join("values.yaml"))?;
         bed.install_linkerd(version)?;
+    }
+    if shop {
+        bed.shop()?;
     }
     writeln!(stdout(), "export KUBECONFIG={}", kubeconfig.display())?;
     bed.block_on(interrupted())

@@ -95,6 +95,11 @@ impl Bed {
         Ok(bed)
     }
 
+    /// Waits until the API server says that it is ready.
+    pub fn await_ready(&self) -> anyhow::Result<()> {
+        self.block_on(ready(&self.client, &self.children))
+    }
+
     fn start_tasks(&self) {
         let (kubelet, injector) = (self.kubelet.clone(), self.injector.clone());
         let (for_kubelet, for_injector) = (self.journal.clone(), self.journal.clone());

@@ -7,6 +7,7 @@ mod forward;
 mod rule;
 
 use std::{
+    fs,
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -23,13 +24,18 @@ use self::{
     forward::Upstream,
     rule::{Fault, Gate, Rule},
 };
-use crate::{bed::Bed, injector::tls_acceptor};
+use crate::{
+    bed::Bed,
+    injector::tls_acceptor,
+    kubeconfig::{self, Credentials},
+};
 
 /// A proxy in front of a bed's API server, which ends when it is dropped.
 #[derive(Debug)]
 pub struct FaultProxy {
     shared: Arc<Shared>,
     kubeconfig: PathBuf,
+    authority: String,
     address: SocketAddr,
     runtime: tokio::runtime::Handle,
     task: JoinHandle<()>,
@@ -83,6 +89,7 @@ impl Bed {
         Ok(FaultProxy {
             shared,
             kubeconfig,
+            authority: self.authority.certificate().to_owned(),
             address,
             runtime: self.handle(),
             task,
@@ -96,6 +103,20 @@ impl FaultProxy {
     /// A kubeconfig whose server is the proxy; its context is `testbed`.
     pub fn kubeconfig(&self) -> &Path {
         &self.kubeconfig
+    }
+
+    /// The kubeconfig of a bearer token, with the proxy as its server.
+    pub fn kubeconfig_with_token(&self, name: &str, token: &str) -> anyhow::Result<PathBuf> {
+        let (server, credentials) = (
+            format!("https://{}", self.address),
+            Credentials::Token(token),
+        );
+        let text = kubeconfig::render("testbed", &server, &self.authority, credentials);
+        let path = self
+            .kubeconfig
+            .with_file_name(format!("kubeconfig-proxy-{name}"));
+        fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
+        Ok(path)
     }
 
     /// Where the proxy listens, with TLS by the bed's authority.
