@@ -5,8 +5,8 @@ use std::time::Duration;
 use http::{Method, StatusCode, header};
 use http_body_util::BodyExt as _;
 use kube::client::Body;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use crate::connect::Cluster;
 use crate::error::{Error, chain};
@@ -21,6 +21,18 @@ pub enum Patch {
     Merge,
     /// Server-side apply.
     Apply,
+}
+
+/// How long the API server waits for an admission webhook by default.
+const ADMISSION_PATIENCE: Duration = Duration::from_secs(10);
+
+// The API server's own answer, rather than one that it passes on.
+#[derive(Deserialize)]
+#[expect(dead_code, reason = "read only to see that it is there")]
+struct Answered {
+    #[serde(rename = "apiVersion")]
+    api_version: String,
+    status: String,
 }
 
 pub(crate) const JSON: &str = "application/json";
@@ -142,6 +154,53 @@ impl Cluster {
             .write(Method::DELETE, target, &body, JSON, Options::default())
             .await?;
         Ok(())
+    }
+
+    /// Whether a Service answers the API server over HTTPS, asked through its `proxy` subresource:
+    /// a read, and the way that admission reviews take. Any answer of its own counts.
+    ///
+    /// # Errors
+    /// The API server cannot be asked or does not allow it.
+    pub async fn answers(&self, namespace: &str, service: &str, port: u16) -> Result<bool, Error> {
+        const SERVICES: Resource = Resource {
+            group: "",
+            version: "v1",
+            plural: "services",
+            kind: "Service",
+        };
+        let what = format!("asking whether {namespace}/{service} answers");
+        let path = format!(
+            "{}/https:{service}:{port}/proxy/",
+            SERVICES.path(Some(namespace))
+        );
+        let request = http::Request::get(path).body(Body::empty());
+        let request = request.map_err(|error| Error::malformed(&what, &error.to_string()))?;
+        let patience = self.deadline.min(ADMISSION_PATIENCE);
+        let (status, retry_after, bytes) =
+            match tokio::time::timeout(patience, self.exchange(request)).await {
+                Ok(Ok(answer)) => answer,
+                Ok(Err(cause)) => return Err(Error::unreachable(&what, self.server(), &cause)),
+                Err(_) => return Ok(false),
+            };
+        let by_api_server = serde_json::from_slice::<Answered>(&bytes).is_ok();
+        match status {
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::NOT_FOUND if by_api_server => Ok(false),
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if by_api_server => {
+                let rule = Resource {
+                    plural: "services/proxy",
+                    ..SERVICES
+                };
+                let rule = Self::rule(&rule, "get", Some(namespace));
+                Err(Error::answered(
+                    &what,
+                    Some(rule),
+                    status,
+                    retry_after,
+                    &bytes,
+                ))
+            }
+            _ => Ok(true),
+        }
     }
 
     async fn write<T: DeserializeOwned>(

@@ -151,6 +151,9 @@ pub struct Webhook {
     /// Ready endpoints behind its Service.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ready_endpoints: Option<u32>,
+    /// Whether it answers the API server. Ready pods do not prove that it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answers: Option<bool>,
 }
 
 /// Kubernetes' `failurePolicy`, in its own spelling.

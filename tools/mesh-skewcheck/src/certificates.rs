@@ -101,7 +101,15 @@ fn by_fraction(left: i64, lifetime: i64) -> Option<Weight> {
 
 fn unseen(role: CertificateRole) -> Remark {
     let message = format!("{} could not be read", name(role));
-    Remark::cannot_tell(Rule::CertificateExpired, message)
+    let remark = Remark::cannot_tell(Rule::CertificateExpired, message);
+    match role {
+        // Its Secret is an optional permission, and an expired issuer gets no new pod ready, which
+        // stops whatever comes next.
+        CertificateRole::Issuer => remark
+            .weighing(Weight::Soft)
+            .hint("let mesh-survey get the Secret linkerd-identity-issuer"),
+        CertificateRole::Anchor | CertificateRole::Webhook => remark,
+    }
 }
 
 fn name(role: CertificateRole) -> &'static str {

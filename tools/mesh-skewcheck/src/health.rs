@@ -207,13 +207,17 @@ fn injector(plane: &ControlPlane, at: &Standpoint<'_>) -> Vec<Remark> {
 
 fn webhook_remarks(webhook: &Webhook) -> Vec<Remark> {
     let mut remarks = Vec::new();
-    match webhook.ready_endpoints {
-        Some(0) => {
+    match (webhook.ready_endpoints, webhook.answers) {
+        (Some(0), _) => {
             let message = "the injector has no ready endpoint";
             remarks.push(Remark::new(Rule::InjectorNotReady, message));
         }
-        Some(_) => {}
-        None => {
+        (_, Some(false)) => {
+            let message = "the injector does not answer the API server, though its pods are ready";
+            remarks.push(Remark::new(Rule::InjectorNotReady, message));
+        }
+        (Some(_), Some(true) | None) | (None, Some(true)) => {}
+        (None, None) => {
             let message = "whether the injector has a ready endpoint is not known";
             remarks.push(Remark::cannot_tell(Rule::InjectorNotReady, message));
         }

@@ -62,6 +62,7 @@ pub(crate) enum Rule {
     JobHoldsBack,
     WorkloadUnhealthy,
     SurveyPartial,
+    GatewayApiUnprotected,
     HelmChartSplit,
     WaiverUnused,
 }
@@ -86,7 +87,7 @@ use Binding::{Mandatory as M, Waivable as V};
 /// For each rule its grade under upgrade, drift, roll and done; and its grade there when the facts
 /// do not suffice to decide it, which is never better than "cannot tell".
 #[rustfmt::skip]
-const TABLE: [Row; 34] = [
+const TABLE: [Row; 35] = [
     //                                                                       hit           cannot tell
     //                                                                       up dr ro do   up dr ro do
     row(Rule::ProxyTooOld,             "proxy-too-old",               V, [E, E, I, E], [N, N, N, N]),
@@ -121,6 +122,7 @@ const TABLE: [Row; 34] = [
     row(Rule::JobHoldsBack,            "job-holds-back",              V, [E, I, I, I], [N, N, N, N]),
     row(Rule::WorkloadUnhealthy,       "workload-unhealthy",          V, [W, W, I, W], [N, N, N, N]),
     row(Rule::SurveyPartial,           "survey-partial",              M, [E, E, I, E], [N, N, N, N]),
+    row(Rule::GatewayApiUnprotected,   "gateway-api-unprotected",     M, [E, N, N, N], [E, N, N, N]),
     row(Rule::HelmChartSplit,          "helm-chart-split",            M, [E, N, N, N], [N, N, N, N]),
     row(Rule::WaiverUnused,            "waiver-unused",               V, [W, W, W, W], [N, N, N, N]),
 ];

@@ -131,6 +131,7 @@ fn said(rule: Rule, base: &str, at: &Standpoint<'_>) -> (String, Option<&'static
         | Rule::CniBehind
         | Rule::SurveyPartial
         | Rule::HelmChartSplit
+        | Rule::GatewayApiUnprotected
         | Rule::WaiverUnused => (rule.id().to_owned(), None),
     }
 }

@@ -1,13 +1,17 @@
 //! The rules about the target and the way to it.
 
+use std::cmp::Ordering;
+
 use mesh_records::{ControlPlane, InstalledBy};
 use mesh_versions::{Fit, Known, KubernetesVersion, Minor, Move, Releases, Version};
+use serde_json::Value;
 
 use crate::question::Standpoint;
 use crate::remark::Remark;
 use crate::rule::Rule;
 
 const UPGRADE_PAGE: &str = "https://linkerd.io/2/tasks/upgrade/";
+const GATEWAY_PAGE: &str = "https://linkerd.io/2/tasks/gateway-api-ownership-migration/";
 const SPLIT_PAGE: &str = "https://linkerd.io/2.12/tasks/upgrade/";
 
 /// Judges the target and the step to it; nothing where the question is not about one.
@@ -22,6 +26,7 @@ pub(crate) fn remarks(plane: &ControlPlane, at: &Standpoint<'_>) -> Vec<Remark> 
     let mut remarks = way(plane, target, at);
     remarks.extend(kubernetes(plane, target, releases));
     remarks.extend(chart_split(plane, target, at));
+    remarks.extend(gateway_api(plane, target, at));
     remarks.extend(later_patch(target, releases));
     if target.is_prerelease() {
         let message = format!("{target} is no release of Linkerd's: a candidate, preview or build");
@@ -177,10 +182,50 @@ fn chart_split(plane: &ControlPlane, target: &Version, at: &Standpoint<'_>) -> O
     )
 }
 
+/// Since edge-25.9.4 the chart of the definitions no longer brings the Gateway API's, so Helm deletes
+/// those that it owns, and every route with them, unless an annotation tells it to keep them.
+fn gateway_api(plane: &ControlPlane, target: &Version, at: &Standpoint<'_>) -> Option<Remark> {
+    const WITHOUT: Minor = Minor::new(19);
+    let within = Version::of_tag("edge-25.9.4")
+        .order(target)
+        .is_some_and(Ordering::is_le);
+    let concerned = within || at.releases().minor_of(target)?.minor >= WITHOUT;
+    if plane.installed_by != InstalledBy::Helm || !concerned {
+        return None;
+    }
+    let rule = Rule::GatewayApiUnprotected;
+    let facts = plane
+        .facts
+        .get("gateway_api_crds")
+        .and_then(Value::as_array);
+    let Some(definitions) = facts else {
+        let message = "whether Helm owns the Gateway API's definitions is not known";
+        return Some(Remark::cannot_tell(rule, message).page(GATEWAY_PAGE));
+    };
+    let endangered = |it: &&Value| it.get("release").is_some() && it["keep"] != Value::Bool(true);
+    let names: Vec<&str> = definitions
+        .iter()
+        .filter(endangered)
+        .filter_map(|it| it["name"].as_str())
+        .collect();
+    if names.is_empty() {
+        return None;
+    }
+    let message = format!(
+        "Helm would delete {} and every route with it",
+        names.join(", ")
+    );
+    let hint = format!(
+        "kubectl annotate crd {} helm.sh/resource-policy=keep",
+        names.join(" ")
+    );
+    Some(Remark::new(rule, message).hint(hint).page(GATEWAY_PAGE))
+}
+
 fn later_patch(target: &Version, releases: &Releases) -> Option<Remark> {
     let target = releases.canonical(target);
     let latest = releases.latest_patch(releases.minor_of(target)?.minor, target.channel()?)?;
-    let later = target.order(latest).is_some_and(std::cmp::Ordering::is_lt);
+    let later = target.order(latest).is_some_and(Ordering::is_lt);
     let message = format!("{latest} is a later patch than {target}");
     later.then(|| Remark::new(Rule::TargetNotLatestPatch, message))
 }

@@ -254,7 +254,7 @@ fn each_rule_is_as_severe_as_the_table_of_rules_says() {
         (
             "issuer not readable",
             "certificate-expired",
-            ["E?", "W?", "E?", "W?"],
+            ["W?", "W?", "W?", "W?"],
             |world, _| {
                 world.plane["certificates"][1] = json!({"role": "issuer", "readable": false});
             },
@@ -377,6 +377,14 @@ fn each_rule_is_as_severe_as_the_table_of_rules_says() {
             ["W", "W", "E", "W"],
             |world, _| {
                 world.plane["webhooks"][0]["ready_endpoints"] = json!(0);
+            },
+        ),
+        (
+            "does not answer",
+            "injector-not-ready",
+            ["W", "W", "E", "W"],
+            |world, _| {
+                world.plane["webhooks"][0]["answers"] = json!(false);
             },
         ),
         (
@@ -587,6 +595,42 @@ fn the_target_is_judged_by_where_it_is_seen_from() {
             judged.grade(rule),
             grade,
             "{running} to {target}: {}",
+            judged.text
+        );
+    }
+}
+
+#[test]
+fn helm_is_never_let_to_delete_the_gateway_api() {
+    let crds = |keep: bool, owned: bool| {
+        let mut fact = json!({"name": "httproutes.gateway.networking.k8s.io", "keep": keep});
+        if owned {
+            fact["release"] = json!("linkerd-crds");
+        }
+        json!({"gateway_api_crds": [fact]})
+    };
+    for (running, target, facts, grade) in [
+        ("edge-25.4.4", "edge-25.10.7", crds(false, true), "E"),
+        ("edge-25.4.4", "edge-25.9.4", crds(false, true), "E"),
+        ("edge-25.4.4", "edge-25.10.7", crds(true, true), "-"),
+        ("edge-25.4.4", "edge-25.10.7", crds(false, false), "-"),
+        (
+            "edge-25.4.4",
+            "edge-25.10.7",
+            json!({"gateway_api_crds": []}),
+            "-",
+        ),
+        ("edge-25.4.4", "edge-25.10.7", json!({}), "E?"),
+        ("edge-25.4.4", "edge-25.5.1", crds(false, true), "-"),
+        ("stable-2.13.7", TARGET, json!({}), "-"),
+    ] {
+        let mut world = World::at(running);
+        world.plane["facts"] = facts.clone();
+        let judged = judge(&["--to", target], &world.survey());
+        let seen = judged.grade("gateway-api-unprotected");
+        assert_eq!(
+            seen, grade,
+            "{running} to {target} with {facts}: {}",
             judged.text
         );
     }

@@ -41,6 +41,7 @@ impl World {
         let plane = json!({"type": "control_plane", "cluster": "eu", "namespace": "linkerd",
             "version": version, "injects": version, "state": "settled", "installed_by": "helm",
             "ha": false, "kubernetes": "v1.27.3", "config_resource_version": "77",
+            "facts": {"gateway_api_crds": []},
             "components": [component("linkerd-identity"), component("linkerd-proxy-injector")],
             "certificates": [
                 certificate("anchor", "2036-01-01T00:00:00Z"),
