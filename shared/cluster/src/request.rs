@@ -233,7 +233,7 @@ impl Cluster {
             .await
     }
 
-    async fn send<T: DeserializeOwned>(
+    pub(crate) async fn send<T: DeserializeOwned>(
         &self,
         what: &str,
         rule: Option<String>,
