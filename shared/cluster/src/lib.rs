@@ -5,6 +5,7 @@
 
 pub mod act;
 pub mod connect;
+pub mod control_plane;
 pub mod error;
 pub mod fold;
 pub mod grip;
@@ -15,6 +16,7 @@ pub mod kinds;
 pub mod label;
 pub mod lease;
 pub mod lock;
+pub mod look;
 pub mod object;
 pub mod owner;
 pub mod page;
@@ -22,6 +24,7 @@ pub mod probe;
 pub mod proxy;
 pub mod request;
 pub mod rollout;
+pub mod sight;
 pub mod signals;
 pub mod target;
 pub mod usage;

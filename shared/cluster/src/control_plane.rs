@@ -1,0 +1,284 @@
+//! A control plane as its objects show it: version, components, identity, webhooks, origin.
+
+pub mod certificate;
+pub mod config;
+pub mod origin;
+pub mod parts;
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use mesh_records::{
+    Certificate, CertificateRole, Component, ControlPlane, FailurePolicy, State, Webhook,
+};
+use serde_json::Value as Fact;
+use sha2::{Digest as _, Sha256};
+
+use crate::label;
+use crate::object::{ConfigMap, Deployment, EndpointSlice, Meta};
+use crate::proxy::{image_tag, linkerd_version};
+use crate::rollout::{self, Rolling as _};
+use certificate::{certificates, unreadable};
+use origin::{Origin, origin};
+use parts::{Definition, IssuerSecret, WebhookConfiguration};
+
+pub use config::Config;
+
+/// The objects of a control plane. What could not be read is absent.
+#[derive(Clone, Debug, Default)]
+pub struct Objects {
+    /// Its namespace.
+    pub namespace: String,
+    /// `linkerd-config`.
+    pub config: Option<ConfigMap>,
+    /// `linkerd-identity-trust-roots`.
+    pub trust_roots: Option<ConfigMap>,
+    /// Its Deployments.
+    pub components: Vec<Deployment>,
+    /// The issuer's Secret.
+    pub issuer: Option<IssuerSecret>,
+    /// Its webhook configurations.
+    pub webhooks: Option<Vec<WebhookConfiguration>>,
+    /// The `EndpointSlice`s of its namespace.
+    pub slices: Option<Vec<EndpointSlice>>,
+    /// Whether the injector answers the API server.
+    pub answers: Option<bool>,
+    /// The custom resource definitions that matter to it.
+    pub definitions: Option<Vec<Definition>>,
+    /// Whether Buoyant's operator is in the cluster.
+    pub operator: bool,
+    /// The API server's version.
+    pub kubernetes: Option<String>,
+    /// Facts about the cluster.
+    pub facts: BTreeMap<String, Fact>,
+}
+
+/// The proxy version that a new pod gets, by `linkerd-config`.
+#[must_use]
+pub fn injects(config: &ConfigMap) -> Option<String> {
+    Config::of(config)?.injects().map(str::to_owned)
+}
+
+/// The hash of the trust bundle, as the injector stamps it on pods: of the very bytes that it
+/// reads from the mounted `ConfigMap`.
+#[must_use]
+pub fn bundle_sha256(trust_roots: &ConfigMap) -> Option<String> {
+    Some(hex(&Sha256::digest(bundle(trust_roots)?)))
+}
+
+/// How far a control plane's Deployments are. One without any is not settled.
+#[must_use]
+pub fn state(components: &[Deployment]) -> State {
+    let mut state = if components.is_empty() {
+        State::Failed
+    } else {
+        State::Settled
+    };
+    for component in components {
+        match component.standing() {
+            rollout::State::Settled => {}
+            rollout::State::Failed(_) => return State::Failed,
+            rollout::State::Progressing(_)
+            | rollout::State::Ailing(_)
+            | rollout::State::Blocked(_)
+            | rollout::State::Superseded => state = State::Rolling,
+        }
+    }
+    state
+}
+
+/// Whether a Deployment is a component of the control plane in its namespace.
+#[must_use]
+pub fn is_component(meta: &Meta) -> bool {
+    meta.labels.contains_key(label::COMPONENT)
+}
+
+/// The version that a Deployment of Linkerd's runs: by its images, else by what its chart says.
+#[must_use]
+pub fn component_version(deployment: &Deployment) -> Option<String> {
+    let containers = &deployment.spec.template.spec.containers;
+    let own = containers
+        .iter()
+        .filter(|container| container.name != label::PROXY);
+    let mut tags = own.filter_map(|container| linkerd_version(image_tag(&container.image)?));
+    tags.next()
+        .map(str::to_owned)
+        .or_else(|| stated_version(&deployment.meta))
+}
+
+/// The Linkerd version that an object's annotations or labels state.
+#[must_use]
+pub fn stated_version(meta: &Meta) -> Option<String> {
+    let created_by = crate::proxy::created_by(&meta.annotations);
+    let stated = created_by.and_then(linkerd_version);
+    let label = || meta.labels.get(label::APP_VERSION).map(String::as_str);
+    stated
+        .or_else(|| label().and_then(linkerd_version))
+        .map(str::to_owned)
+}
+
+// === impl Objects ===
+
+impl Objects {
+    /// The record, but for what only pods can tell.
+    #[must_use]
+    pub fn record(&self, cluster: &str) -> ControlPlane {
+        let config = self.config.as_ref().and_then(Config::of);
+        let Origin {
+            installed_by,
+            release,
+            conflicts,
+        } = self.origin();
+        ControlPlane {
+            cluster: cluster.to_owned(),
+            namespace: self.namespace.clone(),
+            version: config.as_ref().and_then(Config::version).map(str::to_owned),
+            injects: config.as_ref().and_then(Config::injects).map(str::to_owned),
+            components: self.components(),
+            state: state(&self.components),
+            installed_by,
+            release,
+            conflicts,
+            ha: config.as_ref().is_some_and(Config::is_highly_available),
+            kubernetes: self.kubernetes.clone(),
+            config_resource_version: self
+                .config
+                .as_ref()
+                .map(|config| config.meta.resource_version.clone())
+                .filter(|version| !version.is_empty()),
+            certificates: self.certificates(),
+            trust_anchors_sha256: self.trust_roots.as_ref().and_then(bundle_sha256),
+            webhooks: self.webhooks(),
+            crds: self
+                .definitions
+                .iter()
+                .flatten()
+                .map(Definition::crd)
+                .collect(),
+            facts: self.facts(config.as_ref()),
+        }
+    }
+
+    /// Whether there is a configuration that cannot be read.
+    #[must_use]
+    pub fn is_unreadable(&self) -> bool {
+        self.config
+            .as_ref()
+            .is_some_and(|config| Config::of(config).is_none())
+    }
+
+    fn origin(&self) -> Origin {
+        let components = self.components.iter().map(|component| &component.meta);
+        let objects: Vec<&Meta> = components
+            .chain(self.config.as_ref().map(|config| &config.meta))
+            .collect();
+        origin(&objects, self.operator)
+    }
+
+    fn components(&self) -> Vec<Component> {
+        let mut components: Vec<Component> = self.components.iter().map(component).collect();
+        components.sort_by(|one, other| one.name.cmp(&other.name));
+        components
+    }
+
+    fn certificates(&self) -> Vec<Certificate> {
+        let anchors = self.trust_roots.as_ref().and_then(bundle).map_or_else(
+            || vec![unreadable(CertificateRole::Anchor)],
+            |bundle| certificates(CertificateRole::Anchor, bundle.as_bytes()),
+        );
+        let issuer = self.issuer.as_ref().and_then(IssuerSecret::certificate);
+        // The first certificate is the issuer's; what follows is its chain.
+        let issuer = issuer
+            .and_then(|pem| {
+                certificates(CertificateRole::Issuer, pem)
+                    .into_iter()
+                    .next()
+            })
+            .unwrap_or_else(|| unreadable(CertificateRole::Issuer));
+        let bundles = self
+            .own_hooks()
+            .filter_map(|hook| hook.client_config.ca_bundle.as_ref());
+        let webhooks = bundles.flat_map(|bundle| certificates(CertificateRole::Webhook, &bundle.0));
+        anchors
+            .into_iter()
+            .chain([issuer])
+            .chain(webhooks)
+            .collect()
+    }
+
+    fn webhooks(&self) -> Vec<Webhook> {
+        let webhook = |hook: &parts::Hook| Webhook {
+            name: hook.name.clone(),
+            // The API server's own default.
+            failure_policy: hook.failure_policy.unwrap_or(FailurePolicy::Fail),
+            answers: self
+                .answers
+                .filter(|_| hook.name.contains("proxy-injector")),
+            ready_endpoints: self.slices.as_deref().and_then(|slices| {
+                let service = hook.client_config.service.as_ref()?;
+                Some(parts::ready_endpoints(slices, &service.name))
+            }),
+        };
+        self.own_hooks().map(webhook).collect()
+    }
+
+    // The configurations' names are the same for every control plane of a cluster.
+    fn own_hooks(&self) -> impl Iterator<Item = &parts::Hook> {
+        let hooks = self.webhooks.iter().flatten().flat_map(|it| &it.webhooks);
+        hooks.filter(|hook| {
+            let service = hook.client_config.service.as_ref();
+            service.is_none_or(|service| service.namespace == self.namespace)
+        })
+    }
+
+    fn facts(&self, config: Option<&Config>) -> BTreeMap<String, Fact> {
+        let mut facts = config.map(Config::facts).unwrap_or_default();
+        facts.extend(self.facts.clone());
+        if let Some(definitions) = &self.definitions {
+            facts.insert("operator".to_owned(), Fact::from(self.operator));
+            facts.insert(
+                "gateway_api_crds".to_owned(),
+                parts::gateway_api(definitions),
+            );
+        }
+        if self.webhooks.is_some() {
+            let (_, injector) = parts::WEBHOOKS[0];
+            let mut configurations = self.webhooks.iter().flatten();
+            let registered = configurations.any(|it| it.meta.name == injector);
+            facts.insert("injector_registered".to_owned(), Fact::from(registered));
+        }
+        facts
+    }
+}
+
+fn component(deployment: &Deployment) -> Component {
+    let count = |count: i32| u32::try_from(count).unwrap_or(0);
+    let status = &deployment.status;
+    // A status of an older generation says nothing about the newest template.
+    let observed = status.observed_generation >= deployment.meta.generation;
+    Component {
+        name: deployment.meta.name.clone(),
+        version: component_version(deployment),
+        wanted: count(deployment.spec.replicas.unwrap_or(1)),
+        ready: count(status.available_replicas),
+        updated: if observed {
+            count(status.updated_replicas)
+        } else {
+            0
+        },
+        proxies: Vec::new(),
+    }
+}
+
+fn bundle(trust_roots: &ConfigMap) -> Option<&String> {
+    trust_roots.data.get("ca-bundle.crt")
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes
+        .iter()
+        .fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+            write!(text, "{byte:02x}").expect("a String takes everything");
+            text
+        })
+}

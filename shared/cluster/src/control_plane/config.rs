@@ -1,0 +1,182 @@
+//! `linkerd-config`: the values that a control plane was installed with.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value as Fact;
+use serde_norway::Value;
+
+use crate::object::ConfigMap;
+
+/// A control plane's own configuration.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    values: Value,
+}
+
+/// Facts that upgrade notes need, and where the values have them.
+const FACTS: [(&str, &str); 22] = [
+    ("await", "proxy.await"),
+    ("cli_version", "cliVersion"),
+    ("cluster_domain", "clusterDomain"),
+    ("cni_enabled", "cniEnabled"),
+    ("control_plane_tracing", "controlPlaneTracing"),
+    ("controller_image_version", "controllerImageVersion"),
+    ("controller_replicas", "controllerReplicas"),
+    ("external_ca", "identity.externalCA"),
+    ("failure_policy", "webhookFailurePolicy"),
+    ("identity_disabled", "disableIdentity"),
+    ("iptables_mode", "proxyInit.iptablesMode"),
+    ("issuer_scheme", "identity.issuer.scheme"),
+    ("log_format", "proxy.logFormat"),
+    ("native_sidecar", "proxy.nativeSidecar"),
+    ("pod_disruption_budget", "enablePodDisruptionBudget"),
+    ("proxy_image", "proxy.image.name"),
+    ("proxy_image_version", "proxy.image.version"),
+    ("proxy_init_image_version", "proxyInit.image.version"),
+    ("shutdown_endpoint", "proxy.enableShutdownEndpoint"),
+    ("tracing_collector", "proxy.tracing.collector.endpoint"),
+    ("trust_domain", "identityTrustDomain"),
+    ("wait_before_exit_seconds", "proxy.waitBeforeExitSeconds"),
+];
+
+impl Config {
+    /// Reads the ConfigMap; none where it bears no values that can be read.
+    #[must_use]
+    pub fn of(config: &ConfigMap) -> Option<Self> {
+        let values: Value = serde_norway::from_str(config.data.get("values")?).ok()?;
+        values.is_mapping().then_some(Self { values })
+    }
+
+    /// The control plane's version. It changes the moment that the configuration is applied,
+    /// before anything has rolled.
+    #[must_use]
+    pub fn version(&self) -> Option<&str> {
+        self.text("linkerdVersion")
+    }
+
+    /// The proxy version that a new pod gets, unless an annotation asks for another.
+    #[must_use]
+    pub fn injects(&self) -> Option<&str> {
+        self.text("proxy.image.version").or_else(|| self.version())
+    }
+
+    /// Highly available. The value is as old as stable-2.14.0; before, three replicas were the
+    /// sign of it.
+    #[must_use]
+    pub fn is_highly_available(&self) -> bool {
+        let replicas = || self.value("controllerReplicas").and_then(Value::as_u64);
+        let stated = self.value("highAvailability").and_then(Value::as_bool);
+        stated.unwrap_or_else(|| replicas().is_some_and(|replicas| replicas >= 3))
+    }
+
+    /// What upgrade notes need.
+    #[must_use]
+    pub fn facts(&self) -> BTreeMap<String, Fact> {
+        let facts = FACTS.into_iter().filter_map(|(name, path)| {
+            let fact = fact(self.value(path)?)?;
+            Some((name.to_owned(), fact))
+        });
+        facts.collect()
+    }
+
+    fn text(&self, path: &str) -> Option<&str> {
+        self.value(path)?.as_str().filter(|text| !text.is_empty())
+    }
+
+    // Before stable-2.10 all of it was under `global`.
+    fn value(&self, path: &str) -> Option<&Value> {
+        let within = |root| {
+            path.split('.')
+                .try_fold(root, |value: &Value, key| value.get(key))
+        };
+        within(&self.values).or_else(|| within(self.values.get("global")?))
+    }
+}
+
+fn fact(value: &Value) -> Option<Fact> {
+    match value {
+        Value::Bool(is_so) => Some(Fact::Bool(*is_so)),
+        Value::Number(number) => number.as_i64().map(Fact::from),
+        Value::String(text) if !text.is_empty() => Some(Fact::from(text.as_str())),
+        Value::Null
+        | Value::String(_)
+        | Value::Sequence(_)
+        | Value::Mapping(_)
+        | Value::Tagged(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(values: &str) -> Option<Config> {
+        let data = BTreeMap::from([("values".to_owned(), values.to_owned())]);
+        Config::of(&ConfigMap {
+            data,
+            ..ConfigMap::default()
+        })
+    }
+
+    #[test]
+    fn new_pods_get_the_pinned_proxy_else_the_control_planes_version() {
+        let table = [
+            ("linkerdVersion: stable-2.13.7", Some("stable-2.13.7")),
+            (
+                "{linkerdVersion: stable-2.13.7, proxy: {image: {version: ''}}}",
+                Some("stable-2.13.7"),
+            ),
+            (
+                "{linkerdVersion: stable-2.13.7, proxy: {image: {version: stable-2.13.5}}}",
+                Some("stable-2.13.5"),
+            ),
+            (
+                "{global: {linkerdVersion: stable-2.9.5}}",
+                Some("stable-2.9.5"),
+            ),
+            ("linkerdVersion: ''", None),
+            ("{}", None),
+        ];
+        for (values, injects) in table {
+            assert_eq!(config(values).unwrap().injects(), injects, "{values}");
+        }
+    }
+
+    #[test]
+    fn values_that_cannot_be_read_are_none_at_all() {
+        for values in ["", "a: [", "just text"] {
+            assert_eq!(config(values), None, "{values:?}");
+        }
+        assert_eq!(Config::of(&ConfigMap::default()), None);
+    }
+
+    #[test]
+    fn high_availability_is_stated_or_shown_by_three_replicas() {
+        let table = [
+            ("{highAvailability: true, controllerReplicas: 1}", true),
+            ("{highAvailability: false, controllerReplicas: 3}", false),
+            ("controllerReplicas: 3", true),
+            ("controllerReplicas: 1", false),
+            ("{}", false),
+        ];
+        for (values, expected) in table {
+            assert_eq!(
+                config(values).unwrap().is_highly_available(),
+                expected,
+                "{values}"
+            );
+        }
+    }
+
+    #[test]
+    fn facts_are_what_the_values_say_and_absent_where_they_say_nothing() {
+        let facts = config(
+            "{cniEnabled: false, proxy: {logFormat: '', nativeSidecar: true, waitBeforeExitSeconds: 5}}",
+        );
+        let facts = serde_json::to_string(&facts.unwrap().facts()).unwrap();
+        assert_eq!(
+            facts,
+            r#"{"cni_enabled":false,"native_sidecar":true,"wait_before_exit_seconds":5}"#
+        );
+    }
+}

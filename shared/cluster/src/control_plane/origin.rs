@@ -1,0 +1,148 @@
+//! What installed a control plane: only that may upgrade it.
+
+use mesh_records::{InstalledBy, Release};
+
+use crate::label;
+use crate::object::Meta;
+use crate::owner::gitops;
+
+/// What installed a control plane, and what contradicts that.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// What installed it.
+    pub installed_by: InstalledBy,
+    /// The Helm release that its objects name.
+    pub release: Option<Release>,
+    /// Signs of something else.
+    pub conflicts: Vec<String>,
+}
+
+/// Reads the signs on a control plane's objects; `operator` says that Buoyant's operator is in the
+/// cluster.
+///
+/// Whoever would undo a change comes first: an operator, then GitOps, which may well use Helm.
+#[must_use]
+pub fn origin(objects: &[&Meta], operator: bool) -> Origin {
+    let releases = distinct(objects.iter().filter_map(|meta| release(meta)));
+    let gitops = objects.iter().find_map(|meta| gitops(meta));
+    let creators = distinct(objects.iter().filter_map(|meta| creator(meta)));
+    let cli = creators.contains(&"linkerd/cli");
+    let helm = creators.contains(&"linkerd/helm");
+    let (installed_by, mut conflicts) = match (operator, gitops, releases.is_empty()) {
+        (true, None, _) => (InstalledBy::Operator, Vec::new()),
+        (true, Some(tool), _) => {
+            let conflict = format!("{tool} decides over it as well as Buoyant's operator");
+            (InstalledBy::Operator, vec![conflict])
+        }
+        (false, Some(_), _) => (InstalledBy::Gitops, Vec::new()),
+        (false, None, false) if cli => {
+            let conflict = "some of it was created by the linkerd CLI".to_owned();
+            (InstalledBy::Helm, vec![conflict])
+        }
+        (false, None, false) => (InstalledBy::Helm, Vec::new()),
+        (false, None, true) if cli && helm => {
+            let conflict = "created by the linkerd CLI and from a chart".to_owned();
+            (InstalledBy::Unknown, vec![conflict])
+        }
+        (false, None, true) if cli => (InstalledBy::Cli, Vec::new()),
+        (false, None, true) if helm => {
+            let conflict = "created from a chart, but no Helm release owns it".to_owned();
+            (InstalledBy::Unknown, vec![conflict])
+        }
+        (false, None, true) => (InstalledBy::Unknown, Vec::new()),
+    };
+    if releases.len() > 1 {
+        let names: Vec<_> = releases
+            .iter()
+            .map(|it| format!("{}/{}", it.namespace, it.name))
+            .collect();
+        conflicts.push(format!(
+            "several Helm releases own it: {}",
+            names.join(", ")
+        ));
+    }
+    Origin {
+        installed_by,
+        release: releases.into_iter().next(),
+        conflicts,
+    }
+}
+
+/// The Helm release that an object names as its owner.
+#[must_use]
+pub fn release(meta: &Meta) -> Option<Release> {
+    let value = |key| meta.annotations.get(key).cloned();
+    Some(Release {
+        name: value(label::HELM_RELEASE)?,
+        namespace: value(label::HELM_NAMESPACE)?,
+    })
+}
+
+fn creator(meta: &Meta) -> Option<&str> {
+    let text = meta.annotations.get(label::CREATED_BY)?;
+    Some(
+        text.split_once(' ')
+            .map_or(text.as_str(), |(creator, _)| creator),
+    )
+}
+
+fn distinct<T: PartialEq>(items: impl Iterator<Item = T>) -> Vec<T> {
+    let mut distinct = Vec::new();
+    for item in items {
+        if !distinct.contains(&item) {
+            distinct.push(item);
+        }
+    }
+    distinct
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn meta(pairs: &[(&str, &str)]) -> Meta {
+        let pairs = pairs
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+        Meta {
+            annotations: pairs.collect(),
+            ..Meta::default()
+        }
+    }
+
+    #[test]
+    fn who_would_undo_a_change_comes_first_and_contradictions_are_said() {
+        let helm = meta(&[
+            (label::CREATED_BY, "linkerd/helm stable-2.13.7"),
+            (label::HELM_RELEASE, "linkerd-control-plane"),
+            (label::HELM_NAMESPACE, "linkerd"),
+        ]);
+        let chart = meta(&[(label::CREATED_BY, "linkerd/helm stable-2.13.7")]);
+        let cli = meta(&[(label::CREATED_BY, "linkerd/cli stable-2.13.7")]);
+        let argo = meta(&[(
+            "argocd.argoproj.io/tracking-id",
+            "linkerd:apps/Deployment:x",
+        )]);
+        let none = meta(&[]);
+        let table: [(&[&Meta], bool, InstalledBy, bool, usize); 9] = [
+            (&[&helm, &helm], false, InstalledBy::Helm, true, 0),
+            (&[&cli], false, InstalledBy::Cli, false, 0),
+            (&[&chart], false, InstalledBy::Unknown, false, 1),
+            (&[&helm, &cli], false, InstalledBy::Helm, true, 1),
+            (&[&chart, &cli], false, InstalledBy::Unknown, false, 1),
+            (&[&helm, &argo], false, InstalledBy::Gitops, true, 0),
+            (&[&helm], true, InstalledBy::Operator, true, 0),
+            (&[&none], false, InstalledBy::Unknown, false, 0),
+            (&[], false, InstalledBy::Unknown, false, 0),
+        ];
+        for (number, (objects, operator, by, release, conflicts)) in table.into_iter().enumerate() {
+            let found = origin(objects, operator);
+            let seen = (
+                found.installed_by,
+                found.release.is_some(),
+                found.conflicts.len(),
+            );
+            assert_eq!(seen, (by, release, conflicts), "row {number}: {found:?}");
+        }
+    }
+}
