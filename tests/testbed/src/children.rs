@@ -7,13 +7,12 @@ use std::{
     process::{Child, Command, Stdio},
     sync::{
         Mutex, PoisonError,
-        mpsc::{Sender, channel},
+        mpsc::{Receiver, Sender, channel},
     },
     thread::JoinHandle,
-    time::Duration,
 };
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use rustix::process::{Pid, Signal, kill_process};
 
 /// Processes that end with the bed, however it ends.
@@ -28,31 +27,15 @@ pub(crate) struct Children {
     thread: Option<JoinHandle<()>>,
 }
 
-struct Request {
-    command: Command,
-    answer: Sender<std::io::Result<u32>>,
+enum Request {
+    Start(Command, Sender<std::io::Result<u32>>),
+    End(u32, Sender<()>),
 }
 
 impl Children {
     pub(crate) fn new(logs: &Path) -> Self {
-        let (requests, received) = channel::<Request>();
-        let thread = std::thread::spawn(move || {
-            let mut children = Vec::new();
-            while let Ok(Request {
-                mut command,
-                answer,
-            }) = received.recv()
-            {
-                let started = command.spawn().map(|child| {
-                    let pid = child.id();
-                    children.push(child);
-                    pid
-                });
-                // The one who asked may have given up meanwhile.
-                drop(answer.send(started));
-            }
-            children.iter_mut().for_each(end);
-        });
+        let (requests, received) = channel();
+        let thread = std::thread::spawn(move || keep(&received));
         Self {
             requests: Mutex::new(Some(requests)),
             pids: Mutex::default(),
@@ -68,6 +51,8 @@ impl Children {
             .append(true)
             .open(self.log(name))?;
         let mut command = Command::new("setpriv");
+        // Speed for memory: the servers live briefly, and collecting garbage is half their work.
+        command.env("GOGC", "400");
         command
             .args(["--pdeathsig", "KILL", "--"])
             .arg(program)
@@ -80,11 +65,7 @@ impl Children {
         // An interrupt typed at the terminal is for the test, not for its servers.
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         let (answer, started) = channel();
-        let requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
-        let sender = requests.as_ref().context("the bed is closing")?;
-        sender
-            .send(Request { command, answer })
-            .context("the thread that starts servers is gone")?;
+        self.ask(Request::Start(command, answer))?;
         let pid = started
             .recv()?
             .with_context(|| format!("starting {name} through setpriv"))?;
@@ -107,24 +88,34 @@ impl Children {
     }
 
     pub(crate) fn signal(&self, name: &str, signal: Signal) -> anyhow::Result<()> {
-        let Some(&pid) = self.pids().get(name) else {
-            bail!("no server {name} runs here")
-        };
-        let pid = i32::try_from(pid)
+        let pid = i32::try_from(self.pid(name)?)
             .ok()
             .and_then(Pid::from_raw)
             .context("a pid is positive")?;
         kill_process(pid, signal).with_context(|| format!("signalling {name}"))
     }
 
-    /// Kills a server and waits until it is gone.
+    /// Kills a server and waits until nothing is left of it.
     pub(crate) fn end(&self, name: &str) -> anyhow::Result<()> {
-        self.signal(name, Signal::KILL)?;
-        while !self.has_ended(name) {
-            // Killed is soon dead; only its parent could be told when, and that is another thread.
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        Ok(())
+        let (answer, ended) = channel();
+        self.ask(Request::End(self.pid(name)?, answer))?;
+        ended.recv().with_context(|| format!("ending {name}"))
+    }
+
+    fn ask(&self, request: Request) -> anyhow::Result<()> {
+        let requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
+        let sender = requests.as_ref().context("the bed is closing")?;
+        sender
+            .send(request)
+            .ok()
+            .context("the thread that keeps the servers is gone")
+    }
+
+    fn pid(&self, name: &str) -> anyhow::Result<u32> {
+        self.pids()
+            .get(name)
+            .copied()
+            .with_context(|| format!("no server {name} runs here"))
     }
 
     /// Whether the process has ended, though nobody reaped it yet.
@@ -152,6 +143,31 @@ impl Drop for Children {
             drop(thread.join());
         }
     }
+}
+
+/// Starts and ends children as it is asked, and ends them all when nobody can ask any more.
+fn keep(requests: &Receiver<Request>) {
+    let mut children: Vec<Child> = Vec::new();
+    while let Ok(request) = requests.recv() {
+        // Whoever asked may have given up meanwhile: nobody to answer.
+        match request {
+            Request::Start(mut command, answer) => {
+                let started = command.spawn().map(|child| {
+                    let pid = child.id();
+                    children.push(child);
+                    pid
+                });
+                drop(answer.send(started));
+            }
+            Request::End(pid, answer) => {
+                children
+                    .extract_if(.., |child| child.id() == pid)
+                    .for_each(|mut child| end(&mut child));
+                let _ = answer.send(());
+            }
+        }
+    }
+    children.iter_mut().for_each(end);
 }
 
 fn end(child: &mut Child) {

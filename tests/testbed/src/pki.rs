@@ -46,16 +46,11 @@ impl Authority {
         &self.certificate
     }
 
-    /// An administrator's pair that can also serve at `addresses`.
-    pub(crate) fn admin(&self, addresses: &[IpAddr]) -> anyhow::Result<Pair> {
-        let names = addresses
-            .iter()
-            .map(IpAddr::to_string)
-            .chain(["localhost".into(), "kubernetes".into()]);
-        let mut params = CertificateParams::new(names.collect::<Vec<_>>())?;
-        params
-            .distinguished_name
-            .push(DnType::CommonName, "testbed-admin");
+    /// The pair of an administrator called `name`, who can also serve at `addresses`.
+    pub(crate) fn admin(&self, name: &str, addresses: &[IpAddr]) -> anyhow::Result<Pair> {
+        let names = addresses.iter().map(IpAddr::to_string).collect::<Vec<_>>();
+        let mut params = CertificateParams::new(names)?;
+        params.distinguished_name.push(DnType::CommonName, name);
         params
             .distinguished_name
             .push(DnType::OrganizationName, "system:masters");

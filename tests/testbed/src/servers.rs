@@ -13,11 +13,17 @@ pub enum Server {
     Scheduler,
 }
 
-/// Everything is written down as it happens; patches of workloads with their bodies.
+/// Who the bed's own machinery is: controllers, scheduler, kubelet and injector.
+pub(crate) const MACHINERY: &str = "testbed-machinery";
+
+/// What clients ask is written down as it happens; patches of workloads with their bodies. The
+/// machinery would drown them.
 pub(crate) const AUDIT_POLICY: &str = "\
 apiVersion: audit.k8s.io/v1
 kind: Policy
 rules:
+- level: None
+  users: [testbed-machinery]
 - level: Request
   verbs: [patch]
   resources: [{group: apps}]
@@ -136,7 +142,7 @@ fn controller_manager(place: &Place) -> Vec<String> {
 }
 
 fn client_of_api_server(place: &Place) -> Vec<String> {
-    let kubeconfig = path(place, "kubeconfig");
+    let kubeconfig = path(place, "kubeconfig-machinery");
     vec![
         format!("--kubeconfig={kubeconfig}"),
         format!("--authentication-kubeconfig={kubeconfig}"),

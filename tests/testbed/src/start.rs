@@ -57,7 +57,7 @@ impl Bed {
         let place = Place::take()?;
         let journal = Journal::open(&place.path("testbed.log"))?;
         let authority = Authority::new("testbed")?;
-        let admin = authority.admin(&[place.address()])?;
+        let admin = authority.admin("testbed-admin", &[place.address()])?;
         let kubeconfig = write_files(&place, &authority, &admin)?;
         let children = Children::new(place.dir());
         start_server(&children, &assets, &place, Server::Etcd)?;
@@ -66,14 +66,14 @@ impl Bed {
             .worker_threads(2)
             .enable_all()
             .build()?;
-        let client = runtime.block_on(async {
-            let client = client_of(&kubeconfig).await?;
-            ready(&client, &children).await?;
-            nodes::create(&client).await.context("creating nodes")?;
-            anyhow::Ok(client)
+        let (client, machinery) = runtime.block_on(async {
+            let machinery = client_of(&place.path("kubeconfig-machinery")).await?;
+            ready(&machinery, &children).await?;
+            nodes::create(&machinery).await.context("creating nodes")?;
+            anyhow::Ok((client_of(&kubeconfig).await?, machinery))
         })?;
-        let kubelet = Kubelet::new(client.clone(), journal.clone());
-        let injector = Injector::new(client.clone(), journal.clone(), runtime.handle().clone());
+        let kubelet = Kubelet::new(machinery.clone(), journal.clone());
+        let injector = Injector::new(machinery, journal.clone(), runtime.handle().clone());
         let bed = Self {
             assets,
             identity: MeshIdentity::new()?,
@@ -129,18 +129,17 @@ fn write_files(place: &Place, authority: &Authority, admin: &Pair) -> anyhow::Re
     fs::write(place.path("ca.crt"), authority.certificate())?;
     fs::write(place.path("audit-policy.yaml"), servers::AUDIT_POLICY)?;
     admin.write(place.dir(), "admin")?;
-    let path = place.path("kubeconfig");
-    let credentials = Credentials::Certificate(admin);
-    fs::write(
-        &path,
-        kubeconfig::render(
-            "testbed",
-            &place.api_server(),
-            authority.certificate(),
-            credentials,
-        ),
+    let write = |name: &str, pair: &Pair| {
+        let (server, credentials) = (place.api_server(), Credentials::Certificate(pair));
+        let text = kubeconfig::render("testbed", &server, authority.certificate(), credentials);
+        fs::write(place.path(name), text).with_context(|| format!("writing {name}"))
+    };
+    write("kubeconfig", admin)?;
+    write(
+        "kubeconfig-machinery",
+        &authority.admin(servers::MACHINERY, &[])?,
     )?;
-    Ok(path)
+    Ok(place.path("kubeconfig"))
 }
 
 async fn client_of(path: &Path) -> anyhow::Result<Client> {

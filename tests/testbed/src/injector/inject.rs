@@ -1,10 +1,9 @@
 //! Whether a pod gets a proxy, and what it looks like then.
 
-use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
-use crate::release::Release;
+use super::values::Values;
 
 const INJECT: &str = "linkerd.io/inject";
 const CONFIG: &str = "config.linkerd.io/";
@@ -14,49 +13,6 @@ const NATIVE: [&str; 3] = [
     "config.beta.linkerd.io/proxy-enable-native-sidecar",
     "config.alpha.linkerd.io/proxy-enable-native-sidecar",
 ];
-/// The line in which native sidecars came.
-const FIRST_WITH_NATIVE: u32 = 15;
-/// The line in which the proxy's image took over what `linkerd-init` runs.
-const FIRST_WITHOUT_INIT_IMAGE: u32 = 20;
-
-/// The chart's values, as the ConfigMap `linkerd-config` keeps them.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Values {
-    linkerd_version: String,
-    #[serde(default)]
-    cni_enabled: bool,
-    proxy: ProxyValues,
-    #[serde(default)]
-    proxy_init: InitValues,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct ProxyValues {
-    image: Image,
-    #[serde(default)]
-    native_sidecar: bool,
-    #[serde(default = "yes", rename = "await")]
-    awaited: bool,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-struct InitValues {
-    image: Option<Image>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-struct Image {
-    name: String,
-    #[serde(default)]
-    version: Option<String>,
-}
-
-fn yes() -> bool {
-    true
-}
-
 /// What the injector knows when it is asked.
 #[derive(Clone, Debug)]
 pub(super) struct Mesh {
@@ -162,23 +118,19 @@ fn patch(request: &Request<'_>, mesh: &Mesh) -> Value {
     let values = &mesh.values;
     let tag = setting("config.linkerd.io/proxy-version")
         .map_or_else(|| values.proxy_tag(), str::to_owned);
-    let image = setting("config.linkerd.io/proxy-image").unwrap_or(&values.proxy.image.name);
-    let native = values.minor() >= FIRST_WITH_NATIVE
-        && NATIVE
-            .iter()
-            .find_map(|key| setting(key))
-            .map_or(values.proxy.native_sidecar, |text| text == "true");
+    let image = setting("config.linkerd.io/proxy-image").unwrap_or(values.proxy_image());
+    let native = values.is_native(NATIVE.iter().find_map(|key| setting(key)));
     let proxy = proxy_container(
         &format!("{image}:{tag}"),
         native,
-        values.proxy.awaited,
+        values.awaits_proxy(),
         &mesh.trust_roots,
     );
     let (mut init, mut own) = (list(spec, "initContainers"), list(spec, "containers"));
     init.insert(0, values.init_container(&format!("{image}:{tag}")));
     if native {
         init.insert(1, proxy);
-    } else if values.proxy.awaited {
+    } else if values.awaits_proxy() {
         own.insert(0, proxy);
     } else {
         own.push(proxy);
@@ -227,7 +179,7 @@ fn with_annotations(
     mesh: &Mesh,
     tag: &str,
 ) -> Map<String, Value> {
-    let created_by = format!("linkerd/proxy-injector {}", mesh.values.linkerd_version);
+    let created_by = format!("linkerd/proxy-injector {}", mesh.values.version());
     annotations.insert("linkerd.io/created-by".into(), created_by.into());
     annotations.insert("linkerd.io/proxy-version".into(), tag.into());
     let digest = Sha256::digest(mesh.trust_roots.as_bytes());
@@ -282,44 +234,6 @@ fn proxy_volumes() -> [Value; 2] {
         json!({ "name": "linkerd-proxy-init-xtables-lock", "emptyDir": {} }),
         json!({ "name": "linkerd-identity-end-entity", "emptyDir": { "medium": "Memory" } }),
     ]
-}
-
-// === impl Values ===
-
-impl Values {
-    pub(super) fn parse(text: &str) -> anyhow::Result<Self> {
-        Ok(serde_norway::from_str(text)?)
-    }
-
-    fn minor(&self) -> u32 {
-        Release::parse(&self.linkerd_version).map_or(FIRST_WITH_NATIVE - 1, |release| release.minor)
-    }
-
-    fn proxy_tag(&self) -> String {
-        let pinned = self
-            .proxy
-            .image
-            .version
-            .as_ref()
-            .filter(|version| !version.is_empty());
-        pinned.unwrap_or(&self.linkerd_version).clone()
-    }
-
-    fn init_container(&self, proxy_image: &str) -> Value {
-        if self.cni_enabled {
-            return json!({ "name": "linkerd-network-validator", "image": proxy_image });
-        }
-        match &self.proxy_init.image {
-            Some(image) if self.minor() < FIRST_WITHOUT_INIT_IMAGE => {
-                let tag = image.version.as_deref().unwrap_or_default();
-                json!({ "name": "linkerd-init", "image": format!("{}:{tag}", image.name) })
-            }
-            Some(_) | None => {
-                let command = ["/usr/lib/linkerd/linkerd2-proxy-init"];
-                json!({ "name": "linkerd-init", "image": proxy_image, "command": command })
-            }
-        }
-    }
 }
 
 #[cfg(test)]

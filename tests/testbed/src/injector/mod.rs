@@ -7,6 +7,7 @@ mod inject;
 mod listen;
 mod owner;
 mod review;
+mod values;
 
 use std::{
     collections::BTreeMap,
@@ -23,8 +24,8 @@ use kube::{Api, Client, ResourceExt as _, runtime::watcher};
 use tokio::{runtime::Handle, sync::watch};
 use tokio_rustls::TlsAcceptor;
 
-use self::inject::{Mesh, Values};
 pub(crate) use self::listen::tls_acceptor;
+use self::{inject::Mesh, values::Values};
 use crate::{journal::Journal, wait};
 
 /// The control plane's namespace.

@@ -5,6 +5,7 @@
 mod faults;
 mod kubelet;
 mod mesh;
+mod process;
 mod record;
 
 use std::{collections::BTreeMap, sync::LazyLock};

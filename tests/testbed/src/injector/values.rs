@@ -1,0 +1,105 @@
+//! The part of the chart's values that the injector reads.
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::release::Release;
+
+/// The line in which native sidecars came.
+const FIRST_WITH_NATIVE: u32 = 15;
+/// The line in which the proxy's image took over what `linkerd-init` runs.
+const FIRST_WITHOUT_INIT_IMAGE: u32 = 20;
+
+/// The chart's values, as the ConfigMap `linkerd-config` keeps them.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Values {
+    linkerd_version: String,
+    #[serde(default)]
+    cni_enabled: bool,
+    proxy: ProxyValues,
+    #[serde(default)]
+    proxy_init: InitValues,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ProxyValues {
+    image: Image,
+    #[serde(default)]
+    native_sidecar: bool,
+    #[serde(default = "yes", rename = "await")]
+    awaited: bool,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+struct InitValues {
+    image: Option<Image>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Image {
+    name: String,
+    #[serde(default)]
+    version: Option<String>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+// === impl Values ===
+
+impl Values {
+    pub(super) fn parse(text: &str) -> anyhow::Result<Self> {
+        Ok(serde_norway::from_str(text)?)
+    }
+
+    fn minor(&self) -> u32 {
+        Release::parse(&self.linkerd_version).map_or(FIRST_WITH_NATIVE - 1, |release| release.minor)
+    }
+
+    pub(super) fn version(&self) -> &str {
+        &self.linkerd_version
+    }
+
+    pub(super) fn proxy_image(&self) -> &str {
+        &self.proxy.image.name
+    }
+
+    pub(super) fn awaits_proxy(&self) -> bool {
+        self.proxy.awaited
+    }
+
+    /// Whether the proxy is a native sidecar, where an annotation asks for something.
+    pub(super) fn is_native(&self, asked: Option<&str>) -> bool {
+        self.minor() >= FIRST_WITH_NATIVE
+            && asked.map_or(self.proxy.native_sidecar, |asked| asked == "true")
+    }
+
+    pub(super) fn proxy_tag(&self) -> String {
+        let pinned = self
+            .proxy
+            .image
+            .version
+            .as_ref()
+            .filter(|version| !version.is_empty());
+        pinned.unwrap_or(&self.linkerd_version).clone()
+    }
+
+    pub(super) fn init_container(&self, proxy_image: &str) -> Value {
+        if self.cni_enabled {
+            return json!({ "name": "linkerd-network-validator", "image": proxy_image });
+        }
+        match &self.proxy_init.image {
+            Some(image) if self.minor() < FIRST_WITHOUT_INIT_IMAGE => {
+                let tag = image.version.as_deref().unwrap_or_default();
+                json!({ "name": "linkerd-init", "image": format!("{}:{tag}", image.name) })
+            }
+            Some(_) | None => {
+                let command = ["/usr/lib/linkerd/linkerd2-proxy-init"];
+                json!({ "name": "linkerd-init", "image": proxy_image, "command": command })
+            }
+        }
+    }
+}
