@@ -1,0 +1,86 @@
+//! The command line.
+
+use clap::Parser;
+use mesh_cli::{EXIT_CODES, OutputArgs};
+use mesh_cluster::ClusterArgs;
+use mesh_cluster::look::Wish;
+use mesh_records::Scope;
+
+/// Survey which proxies and which control plane run in a cluster
+///
+/// Reads the API server and writes facts, no judgements: control planes, extensions, one record
+/// for each owner of meshed pods or of pods that should be meshed, what is odd, and what could not
+/// be seen. Changes nothing.
+#[derive(Debug, Parser)]
+#[command(name = "mesh-survey", version, after_help = EXIT_CODES)]
+pub(crate) struct Args {
+    /// Look only at this namespace (may be repeated); a gate takes the result for a part
+    #[arg(short, long, value_name = "NAMESPACE", value_delimiter = ',')]
+    namespace: Vec<String>,
+    /// Look at all namespaces, which is the default
+    #[arg(short = 'A', long, conflicts_with = "namespace")]
+    all_namespaces: bool,
+    /// Look only at pods with these labels; a gate takes the result for a part
+    #[arg(short = 'l', long, value_name = "LABELS")]
+    selector: Option<String>,
+    /// Look only at pods with the mesh's label: faster, but blind for pods that lack their proxy
+    #[arg(long)]
+    meshed_only: bool,
+    /// Write a record for each proxy as well
+    #[arg(long)]
+    pods: bool,
+    /// Look for a control plane here too, whatever the labels of namespaces and Deployments say
+    #[arg(short = 'L', long, value_name = "NAMESPACE", default_value = "linkerd")]
+    linkerd_namespace: String,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+impl Args {
+    pub(crate) fn wish(&self) -> Wish {
+        let mut namespaces = self.namespace.clone();
+        namespaces.sort();
+        namespaces.dedup();
+        Wish {
+            namespaces,
+            selector: self.selector.clone(),
+            meshed_only: self.meshed_only,
+            linkerd_namespace: self.linkerd_namespace.clone(),
+            list_proxies: self.pods,
+        }
+    }
+}
+
+/// What a wish leaves out, as the stream says it.
+pub(crate) fn scope(wish: &Wish) -> Scope {
+    Scope {
+        namespaces: wish.namespaces.clone(),
+        selector: wish.labels(),
+        ..Scope::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_survey_of_everything_has_an_empty_scope() {
+        let table = [
+            (&[][..], true),
+            (&["-A"], true),
+            (&["--pods"], true),
+            (&["-L", "mesh"], true),
+            (&["-n", "shop"], false),
+            (&["-n", "shop,bank"], false),
+            (&["-l", "app=web"], false),
+            (&["--meshed-only"], false),
+        ];
+        for (flags, whole) in table {
+            let args = Args::parse_from([&["mesh-survey"], flags].concat());
+            assert_eq!(scope(&args.wish()).is_whole(), whole, "{flags:?}");
+        }
+    }
+}

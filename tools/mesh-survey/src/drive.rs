@@ -1,0 +1,99 @@
+//! All of the waiting: for the API server, for signals, for a slow reader.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::{Context as _, Result, anyhow};
+use mesh_cli::{Exit, Output, Readers, run_id, warn};
+use mesh_cluster::look::{Survey, look};
+use mesh_cluster::sight::Blocked;
+use mesh_cluster::{Asked, Cluster, Signals};
+use mesh_records::{Consistency, Source, Stream, Tool};
+
+use crate::args::{Args, scope};
+use crate::report::{Looked, Report};
+
+type Out = std::io::BufWriter<std::io::Stdout>;
+
+const AGENT: &str = concat!("mesh-survey/", env!("CARGO_PKG_VERSION"));
+
+pub(crate) async fn drive(args: &Args) -> Result<Exit> {
+    let mut signals = Signals::listen().context("listening for signals")?;
+    let output = Output::stdout(&args.output, Readers::Needed);
+    let mut report = Report::new(output, args.cluster.label());
+    let looked = tokio::select! {
+        biased;
+        _ = signals.next() => Looked::Stopped,
+        looked = survey(args, &mut report) => looked?,
+    };
+    // A reader that stalls must not keep a signal from being heard.
+    let stopping = Arc::new(AtomicBool::new(false));
+    let stop = Arc::clone(&stopping);
+    let mut writing = tokio::task::spawn_blocking(move || report.finish(looked, &stop));
+    loop {
+        tokio::select! {
+            written = &mut writing => return written.context("writing the records")?,
+            asked = signals.next() => match asked {
+                Asked::Once(_) => stopping.store(true, Ordering::Relaxed),
+                Asked::Again(number) => return Ok(Exit::Signal(number)),
+            },
+        }
+    }
+}
+
+// An error of the cluster is what the look came to; only one of the output is an error here.
+async fn survey(args: &Args, report: &mut Report<Out>) -> Result<Looked> {
+    let failed = |error: anyhow::Error| {
+        Ok(Looked::Failed {
+            error,
+            unseen: None,
+        })
+    };
+    let cluster = match args.cluster.open(AGENT).await {
+        Ok(cluster) => cluster,
+        Err(error) => return failed(error.into()),
+    };
+    let uid = match cluster.uid().await {
+        Ok(uid) => uid,
+        Err(error) => return failed(anyhow!(error).context(surveying(&cluster))),
+    };
+    report.open(opening(args, &cluster, uid))?;
+    match look(&cluster, &args.wish(), |_| {}).await {
+        Ok(survey) => {
+            remark(&cluster, &survey);
+            Ok(Looked::Whole(Box::new(survey)))
+        }
+        Err(Blocked { error, unseen }) => {
+            let error = anyhow::Error::new(*error).context(surveying(&cluster));
+            Ok(Looked::Failed { error, unseen })
+        }
+    }
+}
+
+fn opening(args: &Args, cluster: &Cluster, uid: String) -> Stream {
+    Stream {
+        cluster: Some(cluster.label().to_owned()),
+        run: Some(run_id()),
+        time: cluster.now(),
+        cluster_uid: Some(uid),
+        source: Some(Source::Server),
+        consistency: Some(Consistency::Current),
+        scope: Some(scope(&args.wish())),
+        ..Stream::of(Tool::MeshSurvey, env!("CARGO_PKG_VERSION"))
+    }
+}
+
+fn surveying(cluster: &Cluster) -> String {
+    format!("surveying {}", cluster.label())
+}
+
+fn remark(cluster: &Cluster, survey: &Survey) {
+    if survey.restarts > 0 {
+        let again = "a list expired on the API server and was begun again";
+        warn("mesh-survey", &anyhow!(again));
+    }
+    if survey.control_planes.is_empty() {
+        let none = format!("{} has no Linkerd control plane", cluster.label());
+        warn("mesh-survey", &anyhow!(none));
+    }
+}

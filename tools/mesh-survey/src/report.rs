@@ -1,0 +1,152 @@
+//! Writes the survey: its brackets on every way out, its records in a fixed order.
+
+use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::Result;
+use mesh_cli::{Closing, Exit, Output};
+use mesh_cluster::look::Survey;
+use mesh_records::{EndOutcome, Record, Stream, Tool, Unseen};
+
+/// What the look came to.
+pub(crate) enum Looked {
+    /// All that was asked for was seen.
+    Whole(Box<Survey>),
+    /// A signal ended it.
+    Stopped,
+    /// Something that is needed could not be read.
+    Failed {
+        error: anyhow::Error,
+        unseen: Option<Box<Unseen>>,
+    },
+}
+
+/// A survey's bracket.
+pub(crate) struct Report<W: Write> {
+    output: Output<W>,
+    cluster: Option<String>,
+    opened: bool,
+}
+
+const STOPPED: &str = "a signal ended it";
+
+impl<W: Write> Report<W> {
+    pub(crate) fn new(output: Output<W>, cluster: Option<String>) -> Self {
+        Self {
+            output,
+            cluster,
+            opened: false,
+        }
+    }
+
+    pub(crate) fn open(&mut self, stream: Stream) -> io::Result<()> {
+        self.opened = true;
+        self.cluster.clone_from(&stream.cluster);
+        self.output.emit(&Record::Stream(Box::new(stream)))
+    }
+
+    /// Writes what was seen, and the end. `stopping` is looked at before each record.
+    pub(crate) fn finish(mut self, looked: Looked, stopping: &AtomicBool) -> Result<Exit> {
+        if !self.opened {
+            let mut stream = Stream::of(Tool::MeshSurvey, env!("CARGO_PKG_VERSION"));
+            stream.cluster.clone_from(&self.cluster);
+            self.open(stream)?;
+        }
+        match looked {
+            Looked::Stopped => self.stopped(),
+            Looked::Failed { error, unseen } => {
+                if let Some(unseen) = unseen {
+                    self.output.emit(&Record::Unseen(*unseen))?;
+                }
+                let reason = Some(format!("{error:#}"));
+                self.end(EndOutcome::Failed, Exit::Failed, Vec::new(), reason)?;
+                Err(error)
+            }
+            Looked::Whole(survey) => {
+                let blind = survey.unseen.iter().map(blind).collect();
+                let cluster = self.cluster.clone().unwrap_or_default();
+                for record in records(&survey, &cluster) {
+                    if stopping.load(Ordering::Relaxed) {
+                        return self.stopped();
+                    }
+                    self.output.emit(&record)?;
+                }
+                self.end(EndOutcome::Complete, Exit::Yes, blind, None)?;
+                Ok(Exit::Yes)
+            }
+        }
+    }
+
+    fn stopped(mut self) -> Result<Exit> {
+        self.end(
+            EndOutcome::Stopped,
+            Exit::Stopped,
+            Vec::new(),
+            Some(STOPPED.to_owned()),
+        )?;
+        Ok(Exit::Stopped)
+    }
+
+    fn end(
+        &mut self,
+        outcome: EndOutcome,
+        exit: Exit,
+        blind: Vec<String>,
+        reason: Option<String>,
+    ) -> io::Result<()> {
+        let cluster = self.cluster.clone();
+        let tool = Tool::MeshSurvey;
+        self.output.end(Closing {
+            tool,
+            cluster,
+            outcome,
+            exit,
+            blind,
+            reason,
+            next: None,
+        })
+    }
+}
+
+// One at a time: a survey's records together can outweigh the survey.
+fn records<'a>(survey: &'a Survey, cluster: &'a str) -> impl Iterator<Item = Record> + 'a {
+    let Survey {
+        control_planes,
+        extensions,
+        folded,
+        ground,
+        anomalies,
+        unseen,
+        restarts: _,
+    } = survey;
+    let groups = &folded.groups;
+    let workloads = groups.iter().filter(|(_, _, group)| group.is_workload());
+    let workloads = workloads.map(move |(identity, uid, group)| {
+        Record::Workload(Box::new(group.workload(cluster, identity, uid, ground)))
+    });
+    let proxies = groups.iter().flat_map(move |(identity, uid, group)| {
+        group
+            .proxies(cluster, identity, uid)
+            .map(|proxy| Record::Proxy(Box::new(proxy)))
+    });
+    let odd = groups
+        .iter()
+        .flat_map(move |(identity, _, group)| group.anomalies(cluster, identity));
+    let odd = anomalies.iter().cloned().chain(odd).map(Record::Anomaly);
+    let planes = control_planes
+        .iter()
+        .cloned()
+        .map(|plane| Record::ControlPlane(Box::new(plane)));
+    let extensions = extensions.iter().cloned().map(Record::Extension);
+    let unseen = unseen.iter().cloned().map(Record::Unseen);
+    planes
+        .chain(extensions)
+        .chain(workloads)
+        .chain(proxies)
+        .chain(odd)
+        .chain(unseen)
+}
+
+fn blind(unseen: &Unseen) -> String {
+    format!("{} {}", unseen.verb, unseen.resource)
+}
