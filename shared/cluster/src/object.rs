@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// An object kind that can be listed and watched.
 pub trait Object: for<'de> Deserialize<'de> + Clone + Send + Sync + 'static {
@@ -365,6 +365,7 @@ pub struct DisruptionBudgetSpec {
 pub struct EndpointSlice {
     #[serde(rename = "metadata")]
     pub meta: Meta,
+    #[serde(deserialize_with = "or_none_at_all")]
     pub endpoints: Vec<Endpoint>,
 }
 
@@ -382,6 +383,13 @@ pub struct Endpoint {
 #[expect(missing_docs, reason = "EndpointConditions' own fields")]
 pub struct EndpointConditions {
     pub ready: Option<bool>,
+}
+
+// The API server writes an empty list of this one as `null`.
+fn or_none_at_all<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Vec<T>, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 macro_rules! object {

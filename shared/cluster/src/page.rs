@@ -53,8 +53,8 @@ enum Paging {
 #[derive(Deserialize)]
 struct ListAnswer<T> {
     metadata: ListMeta,
-    #[serde(default = "Vec::new")]
-    items: Vec<T>,
+    // An empty list of metadata is `null`.
+    items: Option<Vec<T>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -135,7 +135,7 @@ impl<'a, T: DeserializeOwned> Pages<'a, T> {
                     Some(_) => Paging::Next { token, restarts },
                     None => Paging::Done { resource_version },
                 };
-                Ok(Some(Page::Items(items)))
+                Ok(Some(Page::Items(items.unwrap_or_default())))
             }
             Err(error) if error.why() == Why::Gone && token.is_some() && restarts < RESTARTS => {
                 self.state = Paging::Next {

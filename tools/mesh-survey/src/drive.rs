@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context as _, Result, anyhow};
+use jiff::Timestamp;
 use mesh_cli::{Exit, Output, Readers, run_id, warn};
 use mesh_cluster::look::{Survey, look};
-use mesh_cluster::sight::Blocked;
-use mesh_cluster::{Asked, Cluster, Signals};
+use mesh_cluster::object::{Namespace, Object as _};
+use mesh_cluster::sight::{Asked, Blocked};
+use mesh_cluster::{Cluster, Signals, signals};
 use mesh_records::{Consistency, Source, Stream, Tool};
 
 use crate::args::{Args, scope};
@@ -34,8 +36,8 @@ pub(crate) async fn drive(args: &Args) -> Result<Exit> {
         tokio::select! {
             written = &mut writing => return written.context("writing the records")?,
             asked = signals.next() => match asked {
-                Asked::Once(_) => stopping.store(true, Ordering::Relaxed),
-                Asked::Again(number) => return Ok(Exit::Signal(number)),
+                signals::Asked::Once(_) => stopping.store(true, Ordering::Relaxed),
+                signals::Asked::Again(number) => return Ok(Exit::Signal(number)),
             },
         }
     }
@@ -43,19 +45,26 @@ pub(crate) async fn drive(args: &Args) -> Result<Exit> {
 
 // An error of the cluster is what the look came to; only one of the output is an error here.
 async fn survey(args: &Args, report: &mut Report<Out>) -> Result<Looked> {
-    let failed = |error: anyhow::Error| {
-        Ok(Looked::Failed {
-            error,
-            unseen: None,
-        })
-    };
     let cluster = match args.cluster.open(AGENT).await {
         Ok(cluster) => cluster,
-        Err(error) => return failed(error.into()),
+        Err(error) => {
+            let error = error.into();
+            return Ok(Looked::Failed {
+                error,
+                unseen: None,
+            });
+        }
     };
-    let uid = match cluster.uid().await {
+    report.name(cluster.label());
+    let asked = Asked {
+        verb: "get",
+        resource: &Namespace::RESOURCE,
+        name: Some("kube-system"),
+        namespace: None,
+    };
+    let uid = match asked.required(&cluster, cluster.uid().await) {
         Ok(uid) => uid,
-        Err(error) => return failed(anyhow!(error).context(surveying(&cluster))),
+        Err(blocked) => return Ok(blind(&cluster, blocked)),
     };
     report.open(opening(args, &cluster, uid))?;
     match look(&cluster, &args.wish(), |_| {}).await {
@@ -63,18 +72,21 @@ async fn survey(args: &Args, report: &mut Report<Out>) -> Result<Looked> {
             remark(&cluster, &survey);
             Ok(Looked::Whole(Box::new(survey)))
         }
-        Err(Blocked { error, unseen }) => {
-            let error = anyhow::Error::new(*error).context(surveying(&cluster));
-            Ok(Looked::Failed { error, unseen })
-        }
+        Err(blocked) => Ok(blind(&cluster, blocked)),
     }
+}
+
+fn blind(cluster: &Cluster, blocked: Blocked) -> Looked {
+    let Blocked { error, unseen } = blocked;
+    let error = anyhow::Error::new(*error).context(format!("surveying {}", cluster.label()));
+    Looked::Failed { error, unseen }
 }
 
 fn opening(args: &Args, cluster: &Cluster, uid: String) -> Stream {
     Stream {
         cluster: Some(cluster.label().to_owned()),
         run: Some(run_id()),
-        time: cluster.now(),
+        time: cluster.now().and_then(whole_seconds),
         cluster_uid: Some(uid),
         source: Some(Source::Server),
         consistency: Some(Consistency::Current),
@@ -83,8 +95,9 @@ fn opening(args: &Args, cluster: &Cluster, uid: String) -> Stream {
     }
 }
 
-fn surveying(cluster: &Cluster) -> String {
-    format!("surveying {}", cluster.label())
+// The server's date is no finer.
+fn whole_seconds(time: Timestamp) -> Option<Timestamp> {
+    Timestamp::from_second(time.as_second()).ok()
 }
 
 fn remark(cluster: &Cluster, survey: &Survey) {

@@ -39,6 +39,11 @@ impl<W: Write> Report<W> {
         }
     }
 
+    /// Names the cluster, for an end that comes before the stream could be opened.
+    pub(crate) fn name(&mut self, cluster: &str) {
+        self.cluster = Some(cluster.to_owned());
+    }
+
     pub(crate) fn open(&mut self, stream: Stream) -> io::Result<()> {
         self.opened = true;
         self.cluster.clone_from(&stream.cluster);
