@@ -9,6 +9,7 @@ mod audit;
 mod bed;
 mod charts;
 mod children;
+mod egress;
 mod fault;
 mod injector;
 mod journal;

@@ -115,6 +115,10 @@ fn api_server(place: &Place) -> Vec<String> {
         "--enable-priority-and-fairness=false".into(),
         "--max-requests-inflight=0".into(),
         "--max-mutating-requests-inflight=0".into(),
+        format!(
+            "--egress-selector-config-file={}",
+            path(place, "egress.yaml")
+        ),
         format!("--audit-policy-file={}", path(place, "audit-policy.yaml")),
         format!("--audit-log-path={}", path(place, "audit.log")),
         "--audit-log-mode=blocking".into(),

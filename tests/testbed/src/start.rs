@@ -16,6 +16,7 @@ use crate::{
     assets::{Assets, Missing, Requirement},
     bed::Bed,
     children::Children,
+    egress::{self, Egress},
     injector::Injector,
     journal::Journal,
     kubeconfig::{self, Credentials},
@@ -101,6 +102,13 @@ impl Bed {
     }
 
     fn start_tasks(&self) {
+        let egress = Egress::new(&self.place, self.injector.clone(), self.journal.clone());
+        let for_egress = self.journal.clone();
+        self.spawn(async move {
+            if let Err(error) = egress.run().await {
+                for_egress.note("egress", format!("{error:#}"));
+            }
+        });
         let (kubelet, injector) = (self.kubelet.clone(), self.injector.clone());
         let (for_kubelet, for_injector) = (self.journal.clone(), self.journal.clone());
         self.spawn(async move {
@@ -128,6 +136,7 @@ pub(crate) fn start_server(
 fn write_files(place: &Place, authority: &Authority, admin: &Pair) -> anyhow::Result<PathBuf> {
     fs::write(place.path("ca.crt"), authority.certificate())?;
     fs::write(place.path("audit-policy.yaml"), servers::AUDIT_POLICY)?;
+    fs::write(place.path("egress.yaml"), egress::configuration(place))?;
     admin.write(place.dir(), "admin")?;
     let write = |name: &str, pair: &Pair| {
         let (server, credentials) = (place.api_server(), Credentials::Certificate(pair));
