@@ -69,7 +69,7 @@ impl Bed {
     }
 }
 
-fn run(command: &mut Command, input: &str) -> anyhow::Result<String> {
+pub(crate) fn run(command: &mut Command, input: &str) -> anyhow::Result<String> {
     let name = format!("{command:?}");
     let mut child = command
         .stdin(Stdio::piped())

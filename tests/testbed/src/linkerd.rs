@@ -1,12 +1,24 @@
 //! A control plane in the bed, by the charts and the real helm.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt as _,
+    path::PathBuf,
+};
 
+use anyhow::Context as _;
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::{Api, runtime::watcher};
 use serde_json::json;
 
-use crate::{bed::Bed, injector::NAMESPACE, wait};
+use crate::{
+    assets::{self, Assets},
+    bed::Bed,
+    injector::NAMESPACE,
+    kubectl::run,
+    wait,
+};
 
 /// Helm's own names for what upstream documents.
 const CRDS: &str = "linkerd-crds";
@@ -53,6 +65,46 @@ impl Bed {
             &values,
         ];
         self.run_helm(install.iter().chain(args))?;
+        self.await_linkerd(version)?;
+        self.injector().await_open()
+    }
+
+    /// A stand-in for the `linkerd` CLI of a version: it renders what that version's charts render.
+    pub fn linkerd_cli(&self, version: &str) -> anyhow::Result<PathBuf> {
+        let charts = self.charts(version)?;
+        let folder = charts
+            .values
+            .parent()
+            .context("the values lie in a folder")?;
+        let (cli, Assets { helm, kubectl, .. }) = (folder.join("linkerd"), self.assets());
+        let program = assets::root().join("tests/testbed/linkerd");
+        let script = format!(
+            "#!/bin/sh\nVERSION={version} CHARTS={} HELM={} KUBECTL={} exec {} \"$@\"\n",
+            folder.display(),
+            helm.display(),
+            kubectl.display(),
+            program.display(),
+        );
+        fs::write(&cli, script).with_context(|| format!("writing {}", cli.display()))?;
+        fs::set_permissions(&cli, Permissions::from_mode(0o755))?;
+        Ok(cli)
+    }
+
+    /// Installs a control plane as the CLI does, and waits until it is available and injects.
+    pub fn install_linkerd_by_cli(&self, version: &str) -> anyhow::Result<()> {
+        let (cli, values) = (self.linkerd_cli(version)?, self.charts(version)?.values);
+        let rendered = |args: &[&str]| {
+            run(
+                self.tool(&cli)
+                    .arg("install")
+                    .args(args)
+                    .arg("-f")
+                    .arg(&values),
+                "",
+            )
+        };
+        self.apply(&rendered(&["--crds"])?)?;
+        self.apply(&rendered(&[])?)?;
         self.await_linkerd(version)?;
         self.injector().await_open()
     }

@@ -138,3 +138,47 @@ fn charts_refuse_to_render_without_an_identity() {
         "{refused:#}"
     );
 }
+
+#[test]
+fn the_cli_installs_upgrades_and_prunes_what_is_rendered_no_more() {
+    let Some(bed) = Bed::for_test() else { return };
+    bed.install_linkerd_by_cli(OLD).unwrap();
+    let cli = bed.linkerd_cli(NEW).unwrap();
+    let linkerd = |args: &[&str]| {
+        let output = bed.tool(&cli).args(args).output().unwrap();
+        assert!(
+            output.status.success(),
+            "{args:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert_eq!(linkerd(&["version", "--short"]), format!("{NEW}\n{OLD}\n"));
+    bed.apply(&linkerd(&["upgrade", "--crds"])).unwrap();
+    bed.apply(&linkerd(&["upgrade"])).unwrap();
+    bed.await_linkerd(NEW).unwrap();
+    assert_eq!(linkerd(&["prune"]), "");
+    let labels = "linkerd.io/control-plane-ns=linkerd";
+    bed.kubectl(["create", "configmap", "left-over", "-n", "linkerd"])
+        .unwrap();
+    bed.kubectl(["label", "configmap", "left-over", "-n", "linkerd", labels])
+        .unwrap();
+    let orphan = "---\napiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: left-over\n  namespace: linkerd\n";
+    assert_eq!(linkerd(&["prune"]), orphan);
+}
+
+#[test]
+fn the_cli_refuses_to_upgrade_what_helm_installed() {
+    let Some(bed) = meshed_bed() else { return };
+    let output = bed
+        .tool(&bed.linkerd_cli(NEW).unwrap())
+        .arg("upgrade")
+        .output()
+        .unwrap();
+    assert!(!output.status.success());
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        said.contains("Could not find the linkerd-config-overrides secret"),
+        "{said}"
+    );
+}

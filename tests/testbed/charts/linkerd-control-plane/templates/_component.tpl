@@ -6,7 +6,7 @@ linkerd.io/control-plane-ns: {{ .root.Release.Namespace }}
 {{- end }}
 
 {{- define "cp.created-by" -}}
-linkerd.io/created-by: linkerd/helm {{ .root.Values.linkerdVersion }}
+linkerd.io/created-by: {{ .root.Values.cliVersion | default (printf "linkerd/helm %s" .root.Values.linkerdVersion) }}
 {{- end }}
 
 {{- define "cp.proxy-version" }}{{ .Values.proxy.image.version | default .Values.linkerdVersion }}{{ end }}

@@ -9,7 +9,7 @@ metadata:
     helm.sh/chart: {{ .root.Chart.Name }}-{{ .root.Chart.Version | replace "+" "_" }}
     linkerd.io/control-plane-ns: {{ .root.Release.Namespace }}
   annotations:
-    linkerd.io/created-by: linkerd/helm {{ index .root.Chart.Annotations "sim.test/version" }}
+    linkerd.io/created-by: {{ .root.Values.cliVersion | default (printf "linkerd/helm %s" (index .root.Chart.Annotations "sim.test/version")) }}
     {{- if eq .group "gateway.networking.k8s.io" }}
     api-approved.kubernetes.io: https://github.com/kubernetes-sigs/gateway-api/pull/1923
     gateway.networking.k8s.io/bundle-version: {{ ternary "v1.2.1" "v0.7.1" (ge (int (index .root.Chart.Annotations "sim.test/minor")) 18) }}
