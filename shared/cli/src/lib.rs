@@ -17,5 +17,5 @@ pub use duration::parse_duration;
 pub use exit::{EXIT_CODES, Exit};
 pub use input::{argv, host, records_from_stdin, run_id};
 pub use output::{Closing, Format, Output, OutputArgs, Readers};
-pub use report::{report, warn};
+pub use report::{report, tell, warn};
 pub use sanitise::Clean;

@@ -24,6 +24,11 @@ pub fn report(tool: &str, result: anyhow::Result<Exit>) -> ExitCode {
     ExitCode::from(exit.code())
 }
 
+/// Tells a person why a run ended that is no failure of the tool: its exit code says which.
+pub fn tell(tool: &str, error: &anyhow::Error) {
+    print(tool, "", error);
+}
+
 /// Tells a person of something that does not end the run.
 pub fn warn(tool: &str, error: &anyhow::Error) {
     print(tool, "warning: ", error);

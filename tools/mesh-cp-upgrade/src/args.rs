@@ -1,0 +1,173 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{ArgAction, Parser};
+use mesh_cli::{ConsentArgs, EXIT_CODES, OutputArgs, parse_duration};
+use mesh_cluster::{ClusterArgs, IfLocked};
+use mesh_records::Explained;
+use mesh_versions::{Releases, Target};
+
+use crate::identity::Key;
+
+/// Upgrade the Linkerd control plane with helm, and watch it until it is proven
+///
+/// Reads a passing verdict from standard input:
+///
+///   mesh-survey | mesh-skewcheck --to stable-2.14.10 | mesh-cp-upgrade -f values.yaml
+#[derive(Parser, Debug)]
+#[command(name = "mesh-cp-upgrade", version, after_help = EXIT_CODES, max_term_width = 100)]
+pub(crate) struct Args {
+    /// The control plane chart's values (may be repeated); those of the release are not reused
+    #[arg(short = 'f', long = "values", value_name = "FILE")]
+    pub(crate) values: Vec<PathBuf>,
+
+    /// The control plane's chart: whatever helm takes; by default that of the target's repository
+    #[arg(long, value_name = "CHART", requires = "crds_chart")]
+    pub(crate) chart: Option<String>,
+
+    /// The chart of the custom resource definitions
+    #[arg(long, value_name = "CHART", requires = "chart")]
+    pub(crate) crds_chart: Option<String>,
+
+    /// The version of the control plane's chart
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) chart_version: Option<String>,
+
+    /// The version of the chart of the custom resource definitions
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) crds_chart_version: Option<String>,
+
+    /// The target; must be the verdict's
+    #[arg(long, value_name = "VERSION", value_parser = target)]
+    pub(crate) to: Option<Target>,
+
+    /// How old the survey behind the verdict may be
+    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = parse_duration)]
+    pub(crate) max_age: Duration,
+
+    /// Upgrade without a verdict
+    #[arg(long, requires = "reason", requires = "to")]
+    pub(crate) without_gate: bool,
+
+    /// Why there is no verdict; kept in the records
+    #[arg(long, value_name = "TEXT", requires = "without_gate")]
+    pub(crate) reason: Option<String>,
+
+    /// Let the upgrade change this (may be repeated)
+    #[arg(long, value_enum, value_name = "KEY", value_delimiter = ',', action = ArgAction::Append)]
+    pub(crate) allow_change: Vec<Key>,
+
+    /// How long the components may take to settle
+    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = parse_duration)]
+    pub(crate) timeout: Duration,
+
+    /// How long a release may stay pending, without anything to see, before it counts as abandoned
+    #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = parse_duration)]
+    pub(crate) pending_timeout: Duration,
+
+    /// The namespace of the pod that proves the injector; it is never created
+    #[arg(long, value_name = "NAMESPACE", default_value = "default")]
+    pub(crate) prove_in: String,
+
+    /// The namespace of the control plane; by default the verdict's
+    #[arg(short = 'L', long, value_name = "NAMESPACE")]
+    pub(crate) linkerd_namespace: Option<String>,
+
+    /// When somebody else holds the lock: `fail`, `skip` or `wait=5m`
+    #[arg(long, value_name = "HOW", default_value = "fail")]
+    pub(crate) if_locked: IfLocked,
+
+    /// The helm program, version 3
+    #[arg(long, value_name = "PATH", env = "HELM", default_value = "helm")]
+    pub(crate) helm: PathBuf,
+
+    /// Append the records to this file as well
+    #[arg(long, value_name = "FILE")]
+    pub(crate) record: Option<PathBuf>,
+
+    /// Exit with 0 where it would be 3
+    #[arg(long)]
+    pub(crate) stop_ok: bool,
+
+    #[command(flatten)]
+    pub(crate) consent: ConsentArgs,
+
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+}
+
+/// The pipeline that is meant.
+pub(crate) const PIPELINE: &str =
+    "mesh-survey | mesh-skewcheck --to VERSION | mesh-cp-upgrade -f values.yaml";
+
+// An alias such as an edge that has a name of its own is a target too.
+fn target(text: &str) -> Result<Target, String> {
+    Releases::embedded()
+        .target(text)
+        .map_err(|error| match error.hint() {
+            Some(hint) => format!("{error}; {hint}"),
+            None => error.to_string(),
+        })
+}
+
+impl Args {
+    /// What can be told to be wrong without a look at the cluster.
+    pub(crate) fn check(&self) -> Result<(), Explained> {
+        for path in &self.values {
+            if let Err(error) = std::fs::File::open(path) {
+                return Err(Explained::new(
+                    format!("cannot read the values file `{}`: {error}", path.display()),
+                    "give the values that this cluster's control plane is installed with: -f FILE",
+                ));
+            }
+        }
+        match &self.to {
+            Some(Target::Line(minor)) if self.without_gate => Err(Explained::new(
+                format!("--to {minor} names no release"),
+                "without a verdict, name the very release: --to stable-2.14.10",
+            )),
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound_and_its_help_tells_the_exit_codes() {
+        Args::command().debug_assert();
+        assert!(
+            Args::command()
+                .render_help()
+                .to_string()
+                .contains("Exit codes")
+        );
+    }
+
+    #[test]
+    fn going_without_a_verdict_takes_a_reason_and_a_target() {
+        let parse =
+            |args: &[&str]| Args::try_parse_from([&["mesh-cp-upgrade"], args].concat()).is_ok();
+        assert!(parse(&[
+            "--without-gate",
+            "--reason",
+            "r",
+            "--to",
+            "stable-2.14.10"
+        ]));
+        assert!(!parse(&["--without-gate", "--to", "stable-2.14.10"]));
+        assert!(!parse(&["--without-gate", "--reason", "r"]));
+        assert!(!parse(&["--reason", "r"]));
+        assert!(!parse(&["--to", "2.x"]));
+        assert!(!parse(&["--chart", "c"]));
+    }
+}

@@ -1,0 +1,95 @@
+//! Child processes: the only place that starts any.
+//!
+//! Each runs in a process group of its own, so that a terminal's Ctrl-C does not reach it, and
+//! without a shell and without standard input, which bears records.
+
+use std::io::{Read as _, Seek as _, SeekFrom};
+use std::path::Path;
+use std::process::{ExitStatus, Stdio};
+
+use anyhow::Context as _;
+use mesh_records::{Explain as _, Explained};
+use tokio::process::{Child, Command};
+
+/// What a program that only reads came to.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: ExitStatus,
+    pub(crate) stdout: Vec<u8>,
+    pub(crate) stderr: String,
+}
+
+/// A program that writes, running.
+///
+/// What it says goes to a file without a name: were it a pipe, the program would die with us at its
+/// next word, in the middle of an upgrade.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    child: Child,
+    said: std::fs::File,
+}
+
+/// What would send helm to another cluster than the one that was asked, or make it chatter.
+const UNWANTED: [&str; 9] = [
+    "HELM_DEBUG",
+    "HELM_KUBEAPISERVER",
+    "HELM_KUBEASGROUPS",
+    "HELM_KUBEASUSER",
+    "HELM_KUBECAFILE",
+    "HELM_KUBECONTEXT",
+    "HELM_KUBEINSECURE_SKIP_TLS_VERIFY",
+    "HELM_KUBETLS_SERVER_NAME",
+    "HELM_KUBETOKEN",
+];
+
+/// Runs a program that only reads; dropping the future ends it.
+pub(crate) async fn ask(program: &Path, args: &[String]) -> Result<Answer, Explained> {
+    let output = command(program, args).kill_on_drop(true).output().await;
+    let output = output.explain(cannot_start(program), WAY_OUT)?;
+    Ok(Answer {
+        status: output.status,
+        stdout: output.stdout,
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    })
+}
+
+/// Starts a program that writes; it outlives us, however we end.
+pub(crate) fn start(program: &Path, args: &[String]) -> anyhow::Result<Writer> {
+    let said = tempfile::tempfile().context("cannot keep what helm says")?;
+    let (stdout, stderr) = (said.try_clone()?, said.try_clone()?);
+    let child = command(program, args).stdout(stdout).stderr(stderr).spawn();
+    let child = child.explain(cannot_start(program), WAY_OUT)?;
+    Ok(Writer { child, said })
+}
+
+const WAY_OUT: &str = "install helm 3, or name it with --helm or $HELM";
+
+fn cannot_start(program: &Path) -> String {
+    format!("cannot start `{}`", program.display())
+}
+
+fn command(program: &Path, args: &[String]) -> Command {
+    let mut command = Command::new(program);
+    command.args(args).stdin(Stdio::null()).process_group(0);
+    for name in UNWANTED {
+        command.env_remove(name);
+    }
+    command
+}
+
+// === impl Writer ===
+
+impl Writer {
+    /// Waits for its end. May be cancelled and waited for again.
+    pub(crate) async fn finished(&mut self) -> anyhow::Result<ExitStatus> {
+        self.child.wait().await.context("waiting for helm")
+    }
+
+    /// What it said so far.
+    pub(crate) fn said(&mut self) -> anyhow::Result<String> {
+        let mut bytes = Vec::new();
+        self.said.seek(SeekFrom::Start(0))?;
+        self.said.read_to_end(&mut bytes)?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+}

@@ -1,0 +1,347 @@
+//! The order of an upgrade.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use mesh_cli::{Closing, DryRun, Exit, Output, Readers, argv, host, records_from_stdin, run_id};
+use mesh_cluster::{Claim, Cluster, IfLocked, Taking};
+use mesh_records::{
+    By, EndOutcome, Explained, From as Seen, Record, StepName, Stream, Tool, Verdict,
+};
+
+use crate::args::{Args, PIPELINE};
+use crate::gate::{self, Question, Shut};
+use crate::helm::Helm;
+use crate::history::{History, Readiness, Standing, standing};
+use crate::live::{Live, look};
+use crate::session::{AGAIN, Ending, Outcome, Session, refused, stopped, whole_seconds};
+use crate::{act, monitor, prepare};
+
+/// What is to be reached, and from where.
+#[derive(Debug)]
+pub(crate) struct Goal {
+    pub(crate) namespace: String,
+    pub(crate) target: String,
+    /// What the verdict saw; none without a verdict.
+    pub(crate) from: Option<Seen>,
+    pub(crate) verdict: Option<Verdict>,
+}
+
+/// The control plane under the lock, with no helm at work on it.
+#[derive(Debug)]
+pub(crate) struct Scene {
+    pub(crate) live: Live,
+    pub(crate) control_plane: History,
+    pub(crate) crds: History,
+}
+
+const AGENT: &str = concat!("mesh-cp-upgrade/", env!("CARGO_PKG_VERSION"));
+/// Only helm knows where it keeps its releases, so its state is asked for and not watched.
+const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_secs(2);
+
+/// Runs the tool.
+pub(crate) async fn run(args: Args) -> anyhow::Result<Exit> {
+    let mut output = Output::stdout(&args.output, Readers::Optional);
+    match open(&args, &mut output).await {
+        Ok((cluster, stream)) => {
+            let (began, claim) = (stream.time.unwrap_or_default(), claim(&stream));
+            output.emit(&Record::Stream(Box::new(stream)))?;
+            let mut session = Session::new(Arc::new(cluster), output, began, claim)?;
+            let ending = match steps(&mut session, &args).await {
+                Ok(ending) | Err(ending) => ending,
+            };
+            session.finish(ending, args.stop_ok).await
+        }
+        Err(error) => {
+            let cluster = args.cluster.label();
+            let mut stream = Stream::of(Tool::MeshCpUpgrade, env!("CARGO_PKG_VERSION"));
+            stream.cluster.clone_from(&cluster);
+            output.emit(&Record::Stream(Box::new(stream)))?;
+            output.end(Closing {
+                tool: Tool::MeshCpUpgrade,
+                cluster,
+                outcome: EndOutcome::Failed,
+                exit: Exit::Failed,
+                blind: Vec::new(),
+                reason: Some(format!("{error:#}")),
+                next: None,
+            })?;
+            Err(error)
+        }
+    }
+}
+
+async fn open(args: &Args, output: &mut Output) -> anyhow::Result<(Cluster, Stream)> {
+    if !args.without_gate {
+        drop(records_from_stdin(PIPELINE)?);
+    }
+    if let Some(path) = &args.record {
+        output.record_to(path)?;
+    }
+    args.check()?;
+    let cluster = args.cluster.open(AGENT).await?;
+    let uid = cluster.uid().await?;
+    let user = cluster.whoami().await?;
+    let time = cluster
+        .now()
+        .context("the API server's answers bear no date")?;
+    let stream = Stream {
+        cluster: Some(cluster.label().to_owned()),
+        run: Some(run_id()),
+        time: Some(whole_seconds(time)),
+        cluster_uid: Some(uid),
+        by: Some(By {
+            user: user.username,
+            groups: user.groups,
+            host: host(),
+        }),
+        argv: argv(),
+        ..Stream::of(Tool::MeshCpUpgrade, env!("CARGO_PKG_VERSION"))
+    };
+    output.flush()?;
+    Ok((cluster, stream))
+}
+
+fn claim(stream: &Stream) -> Claim {
+    let by = stream.by.as_ref();
+    Claim {
+        by: by.map_or_else(host, |by| format!("{}@{}", by.user, by.host)),
+        run: stream.run.clone().unwrap_or_else(run_id),
+        target: String::new(),
+    }
+}
+
+async fn steps(session: &mut Session, args: &Args) -> Outcome<Ending> {
+    let goal = pass_gate(session, args).await?;
+    let helm = Helm::new(args.helm.clone(), &session.cluster, &args.cluster);
+    session.unless_stopped(helm.check()).await??;
+    let scene = match under_lock(session, args, &goal, &helm).await? {
+        Some(scene) => scene,
+        None => {
+            return Ok(Ending::Done {
+                next: None,
+                reason: Some("somebody else holds the lock".to_owned()),
+            });
+        }
+    };
+    let plan = prepare::prepare(session, args, &goal, &helm, &scene).await?;
+    if !prepare::agree(session, args, &goal, &helm, &plan).await? {
+        return Ok(Ending::Done {
+            next: Some("the same without --dry-run".to_owned()),
+            reason: Some("a dry run: nothing was written".to_owned()),
+        });
+    }
+    act::upgrade(session, &helm, &plan).await?;
+    monitor::settle(session, args, &goal, &helm, &plan).await?;
+    monitor::prove(session, args, &goal, &helm, &plan).await?;
+    let next = "mesh-survey | mesh-skewcheck --ask roll | mesh-roll";
+    session.skip(
+        StepName::Afterwards,
+        "next come the extensions, with their own charts, and then the data plane",
+        "it is not this tool's work",
+    )?;
+    Ok(Ending::Done {
+        next: Some(next.to_owned()),
+        reason: None,
+    })
+}
+
+async fn pass_gate(session: &mut Session, args: &Args) -> Outcome<Goal> {
+    if let (true, Some(reason), Some(to)) = (args.without_gate, &args.reason, &args.to) {
+        session.skip(
+            StepName::Gate,
+            &format!("going to {to} without a verdict"),
+            reason,
+        )?;
+        return Ok(Goal {
+            namespace: args
+                .linkerd_namespace
+                .clone()
+                .unwrap_or_else(|| "linkerd".to_owned()),
+            target: to.to_string(),
+            from: None,
+            verdict: None,
+        });
+    }
+    session.begin(StepName::Gate, "reading the verdict")?;
+    let reading = tokio::task::spawn_blocking(|| {
+        let input = records_from_stdin(PIPELINE).map_err(anyhow::Error::new)?;
+        gate::read(input).map_err(anyhow::Error::new)
+    });
+    let read = session.unless_stopped(reading).await?;
+    let judged = read.context("reading the records")??;
+    // The pipeline before us may have run for long, and the clock is read anew.
+    let cluster_uid = session.cluster.uid().await?;
+    let question = Question {
+        cluster: session.cluster.label(),
+        cluster_uid: &cluster_uid,
+        control_plane: args.linkerd_namespace.as_deref(),
+        to: args.to.as_ref(),
+        now: session.now(),
+        max_age: args.max_age,
+    };
+    let verdict = match gate::judge(judged, &question) {
+        Ok(verdict) => verdict,
+        Err(Shut::No(error)) => return Err(Ending::No(error)),
+        Err(Shut::Unsound(error)) => return Err(error.into()),
+    };
+    let target = verdict
+        .target
+        .clone()
+        .context("a verdict without a target passed")?;
+    session.done(&format!(
+        "the verdict on going from {} to {target} is yes",
+        verdict.from.version
+    ))?;
+    Ok(Goal {
+        namespace: verdict.control_plane.clone(),
+        target,
+        from: Some(verdict.from.clone()),
+        verdict: Some(verdict),
+    })
+}
+
+// None where somebody else holds the lock and that is fine.
+async fn under_lock(
+    session: &mut Session,
+    args: &Args,
+    goal: &Goal,
+    helm: &Helm,
+) -> Outcome<Option<Scene>> {
+    let Goal {
+        namespace, target, ..
+    } = goal;
+    session.begin(
+        StepName::Lock,
+        &format!("taking the lock of the control plane in {namespace}"),
+    )?;
+    // A namespace that is not there is no control plane's, and has no lock.
+    let cluster = Arc::clone(&session.cluster);
+    session.unless_stopped(look(&cluster, namespace)).await??;
+    let mut took_over = String::new();
+    if args.consent.dry_run == DryRun::None {
+        let claim = Claim {
+            target: target.clone(),
+            ..session.claim.clone()
+        };
+        let taking = cluster.lock(namespace, &claim, args.if_locked.patience());
+        match session.unless_stopped(taking).await?? {
+            Taking::Taken { lock, expired } => {
+                session.lock = Some(lock);
+                if let Some(holder) = expired {
+                    took_over = format!("; it had been left behind by {holder}");
+                }
+            }
+            Taking::Held(holder) => {
+                let what = format!("the lock is held by {holder}");
+                if args.if_locked == IfLocked::Skip {
+                    session.done(&what)?;
+                    return Ok(None);
+                }
+                let hint = "run it again later, or wait for it: --if-locked wait=5m";
+                return Err(Ending::Stopped(Explained::new(what, hint)));
+            }
+        }
+    }
+    let scene = quiet(session, args, namespace, helm).await?;
+    let standing = standing(
+        goal.from.as_ref(),
+        scene.live.state(),
+        scene.control_plane.latest(),
+        target,
+    );
+    let message = match standing {
+        Standing::AsSeen => "the control plane is as it was seen",
+        Standing::Begun => "the control plane is at the target or on the way there: carrying on",
+        Standing::Changed => return Err(changed(goal, &scene)),
+    };
+    session.done(&format!("{message}{took_over}"))?;
+    Ok(Some(scene))
+}
+
+fn changed(goal: &Goal, scene: &Scene) -> Ending {
+    let saw = goal.from.as_ref().map_or("?", |from| from.version.as_str());
+    let is = scene.live.state().version.unwrap_or("not readable");
+    let what = if saw == is {
+        format!("the configuration of the control plane was changed since the survey ({is})")
+    } else {
+        format!("the verdict saw the control plane at {saw}, and it is {is}")
+    };
+    refused(
+        what,
+        "survey and judge again: mesh-survey | mesh-skewcheck --to VERSION",
+    )
+}
+
+// Reads the control plane once no helm is at work on its releases any more. One that outlived the
+// run that started it is waited for.
+async fn quiet(session: &mut Session, args: &Args, namespace: &str, helm: &Helm) -> Outcome<Scene> {
+    let cluster = Arc::clone(&session.cluster);
+    let mut before = None;
+    let mut still_since = tokio::time::Instant::now();
+    loop {
+        let reading = async {
+            let live = look(&cluster, namespace).await?;
+            let control_plane = helm.history(&live.release).await?;
+            let crds = helm.history(&live.crds).await?;
+            Ok::<_, Ending>(Scene {
+                live,
+                control_plane,
+                crds,
+            })
+        };
+        let scene = session.unless_stopped(reading).await??;
+        let releases = [
+            (&scene.live.release, &scene.control_plane),
+            (&scene.live.crds, &scene.crds),
+        ];
+        let busy = releases
+            .into_iter()
+            .find(|(_, history)| history.readiness() != Readiness::Ready);
+        let Some((release, history)) = busy else {
+            return Ok(scene);
+        };
+        let latest = history.latest();
+        if history.readiness() == Readiness::Gone {
+            let what = format!("the release {} cannot be upgraded: {latest}", release.name);
+            return Err(refused(what, "see what helm says: helm list -A --all"));
+        }
+        if before.as_ref() != Some(latest) {
+            session.progress_of_helm(&release.name, latest)?;
+            before = Some(latest.clone());
+            still_since = tokio::time::Instant::now();
+        }
+        if args.consent.dry_run != DryRun::None || still_since.elapsed() >= args.pending_timeout {
+            return Err(abandoned(helm, release, history));
+        }
+        session
+            .unless_stopped(tokio::time::sleep(LOOK_AGAIN))
+            .await?;
+    }
+}
+
+fn abandoned(helm: &Helm, release: &mesh_records::Release, history: &History) -> Ending {
+    let what = format!(
+        "the release {} is stuck: {}; no helm seems to be at work on it",
+        release.name,
+        history.latest()
+    );
+    let hint = match history.last_sound() {
+        Some(revision) => format!(
+            "if no helm runs any more, go back with `{}`; then {AGAIN}",
+            helm.way_back(release, revision)
+        ),
+        None => "no revision of it was ever whole: install the control plane anew".to_owned(),
+    };
+    refused(what, hint)
+}
+
+/// What an upgrade is told when it must not begin.
+pub(crate) fn before_writing(session: &Session) -> Outcome<()> {
+    session.may_go_on().map_err(|ending| match ending {
+        Ending::Stopped(error) => stopped(&format!("{error}; nothing was begun")),
+        other @ (Ending::Done { .. } | Ending::No(_) | Ending::Failed(_) | Ending::Left(_)) => {
+            other
+        }
+    })
+}

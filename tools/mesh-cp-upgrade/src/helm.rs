@@ -1,0 +1,352 @@
+//! helm's command line, and what it answers.
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use mesh_cluster::{Cluster, ClusterArgs};
+use mesh_records::{Explained, Release};
+use serde::Deserialize;
+
+use crate::child::{self, Answer, Writer};
+use crate::history::History;
+use crate::render::{self, Manifest, Rendered};
+
+/// helm, pointed at one cluster.
+#[derive(Debug)]
+pub(crate) struct Helm {
+    program: PathBuf,
+    at: Vec<String>,
+}
+
+/// A chart, as helm names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Chart {
+    pub(crate) chart: String,
+    pub(crate) version: Option<String>,
+}
+
+/// An upgrade of a release.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Upgrade {
+    pub(crate) release: Release,
+    pub(crate) chart: Chart,
+    pub(crate) values: Values,
+}
+
+/// Which values a release gets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Values {
+    /// Those of the files over the chart's own. A release's old values would keep its old version.
+    Reset(Vec<PathBuf>),
+    /// The user's own of the release over the chart's: for definitions, which bear no version.
+    Keep,
+}
+
+#[derive(Deserialize)]
+struct Found {
+    version: String,
+    app_version: String,
+}
+
+impl Helm {
+    /// helm for the cluster that `cluster` is connected to.
+    pub(crate) fn new(program: PathBuf, cluster: &Cluster, args: &ClusterArgs) -> Self {
+        let mut at = Vec::new();
+        let mut flag = |name: &str, value: &str| at.extend([name.to_owned(), value.to_owned()]);
+        if let Some(path) = cluster.kubeconfig() {
+            flag("--kubeconfig", &path.display().to_string());
+        }
+        if let Some(context) = cluster.context() {
+            flag("--kube-context", context);
+        }
+        if let Some(user) = &args.as_user {
+            flag("--kube-as-user", user);
+        }
+        for group in &args.as_groups {
+            flag("--kube-as-group", group);
+        }
+        Self { program, at }
+    }
+
+    /// Refuses a helm that is not there or not of a version that is known to do right.
+    pub(crate) async fn check(&self) -> anyhow::Result<()> {
+        let args = ["version", "--template", "{{.Version}}"].map(str::to_owned);
+        let answer = child::ask(&self.program, &args).await?;
+        let said = String::from_utf8_lossy(&answer.stdout).trim().to_owned();
+        match major_minor(&said) {
+            Some((3, minor)) if minor >= 14 => Ok(()),
+            Some(_) | None => {
+                let found = if said.is_empty() {
+                    quote(&answer.stderr)
+                } else {
+                    said
+                };
+                Err(Explained::new(
+                    format!(
+                        "`{}` is not helm 3.14 or a later 3: {found}",
+                        self.program.display()
+                    ),
+                    "install helm 3, or name it with --helm or $HELM",
+                )
+                .into())
+            }
+        }
+    }
+
+    /// A release's revisions.
+    pub(crate) async fn history(&self, release: &Release) -> anyhow::Result<History> {
+        let name = &release.name;
+        let args = self.args(release, &["history", name, "--max", "20", "-o", "json"]);
+        let answer = self
+            .ask(&args, &format!("reading the history of the release {name}"))
+            .await?;
+        History::parse(&answer).with_context(|| format!("the history of the release {name}"))
+    }
+
+    /// The objects of a release as they were installed.
+    pub(crate) async fn installed(&self, release: &Release) -> anyhow::Result<Vec<Manifest>> {
+        let name = &release.name;
+        let args = self.args(release, &["get", "manifest", name]);
+        let answer = self
+            .ask(&args, &format!("reading the objects of the release {name}"))
+            .await?;
+        let text = String::from_utf8(answer).context("a manifest that is no text")?;
+        render::manifests(&text).with_context(|| format!("the objects of the release {name}"))
+    }
+
+    /// What an upgrade would apply. helm reads the cluster and writes nothing.
+    pub(crate) async fn render(&self, upgrade: &Upgrade) -> anyhow::Result<Rendered> {
+        let mut args = self.upgrade_args(upgrade);
+        args.extend(["--dry-run=server", "-o", "json"].map(str::to_owned));
+        let what = format!("rendering the chart {}", upgrade.chart.chart);
+        Rendered::parse(&self.ask(&args, &what).await?).context(what)
+    }
+
+    /// The chart's version whose appVersion is `target`, by helm's own index of repositories.
+    pub(crate) async fn search(&self, chart: &str, target: &str) -> anyhow::Result<Option<String>> {
+        let args = [
+            "search",
+            "repo",
+            chart,
+            "--versions",
+            "--devel",
+            "-o",
+            "json",
+        ];
+        let args = args.map(str::to_owned);
+        let answer = self
+            .ask(&args, &format!("looking for the chart {chart}"))
+            .await?;
+        let found: Vec<Found> = serde_json::from_slice(&answer).context("helm's search")?;
+        let version = found.into_iter().find(|found| found.app_version == target);
+        Ok(version.map(|found| found.version))
+    }
+
+    /// Begins an upgrade.
+    pub(crate) fn upgrade(&self, upgrade: &Upgrade) -> anyhow::Result<Writer> {
+        child::start(&self.program, &self.upgrade_args(upgrade))
+    }
+
+    /// The command that an upgrade runs. It bears no secrets: values come from files.
+    pub(crate) fn command(&self, upgrade: &Upgrade) -> Vec<String> {
+        let mut command = vec!["helm".to_owned()];
+        command.extend(self.upgrade_args(upgrade));
+        command
+    }
+
+    /// The command that goes back to a revision.
+    pub(crate) fn way_back(&self, release: &Release, revision: u32) -> String {
+        let revision = revision.to_string();
+        let args = self.args(release, &["rollback", &release.name, &revision]);
+        format!("helm {}", args.join(" "))
+    }
+
+    // Without --wait and --atomic: helm applies in seconds, the watch is ours.
+    fn upgrade_args(&self, upgrade: &Upgrade) -> Vec<String> {
+        let Upgrade {
+            release,
+            chart,
+            values,
+        } = upgrade;
+        let mut args = self.args(release, &["upgrade", &release.name, &chart.chart]);
+        if let Some(version) = &chart.version {
+            args.extend(["--version".to_owned(), version.clone()]);
+        }
+        match values {
+            Values::Keep => args.push("--reset-then-reuse-values".to_owned()),
+            Values::Reset(files) => {
+                args.push("--reset-values".to_owned());
+                for file in files {
+                    args.extend(["-f".to_owned(), file.display().to_string()]);
+                }
+            }
+        }
+        args
+    }
+
+    fn args(&self, release: &Release, verb: &[&str]) -> Vec<String> {
+        let mut args: Vec<String> = verb.iter().map(ToString::to_string).collect();
+        args.extend(["-n".to_owned(), release.namespace.clone()]);
+        args.extend(self.at.iter().cloned());
+        args
+    }
+
+    async fn ask(&self, args: &[String], what: &str) -> anyhow::Result<Vec<u8>> {
+        let Answer {
+            status,
+            stdout,
+            stderr,
+        } = child::ask(&self.program, args).await?;
+        anyhow::ensure!(status.success(), "{what}: {}", quote(&stderr));
+        Ok(stdout)
+    }
+}
+
+// === impl Chart ===
+
+impl std::fmt::Display for Chart {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.version {
+            Some(version) => write!(f, "{} {version}", self.chart),
+            None => f.write_str(&self.chart),
+        }
+    }
+}
+
+/// What helm said, fit for a record: on one line, not too long, with nothing that may be a key.
+pub(crate) fn quote(said: &str) -> String {
+    let mut quoted = String::new();
+    let mut within_pem = false;
+    for line in said.lines() {
+        within_pem |= line.contains("-----BEGIN");
+        let ends = line.contains("-----END");
+        if !within_pem && !line.trim().is_empty() {
+            if !quoted.is_empty() {
+                quoted.push_str("; ");
+            }
+            quoted.extend(
+                line.trim()
+                    .split(' ')
+                    .map(word)
+                    .collect::<Vec<_>>()
+                    .join(" ")
+                    .chars(),
+            );
+        }
+        within_pem &= !ends;
+    }
+    if quoted.chars().count() > LONGEST {
+        quoted = quoted.chars().take(LONGEST).chain("…".chars()).collect();
+    }
+    let quoted = quoted.strip_prefix("Error: ").unwrap_or(&quoted);
+    if quoted.is_empty() {
+        "it said nothing".to_owned()
+    } else {
+        quoted.to_owned()
+    }
+}
+
+const LONGEST: usize = 1000;
+
+// A long word of nothing but base64 letters is no word.
+fn word(word: &str) -> &str {
+    let code = |c: char| c.is_ascii_alphanumeric() || "+/=".contains(c);
+    if word.len() > 60 && word.chars().all(code) {
+        "<…>"
+    } else {
+        word
+    }
+}
+
+fn major_minor(version: &str) -> Option<(u64, u64)> {
+    let mut parts = version.strip_prefix('v')?.split('.');
+    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn helm() -> Helm {
+        Helm {
+            program: "helm".into(),
+            at: ["--kube-context", "eu"].map(str::to_owned).to_vec(),
+        }
+    }
+
+    fn upgrade(values: Values) -> Upgrade {
+        Upgrade {
+            release: Release {
+                name: "cp".into(),
+                namespace: "linkerd".into(),
+            },
+            chart: Chart {
+                chart: "repo/cp".into(),
+                version: Some("1.16.11".into()),
+            },
+            values,
+        }
+    }
+
+    #[test]
+    fn a_control_plane_never_reuses_the_releases_values() {
+        let command = helm().command(&upgrade(Values::Reset(vec![
+            "a.yaml".into(),
+            "b.yaml".into(),
+        ])));
+        assert_eq!(
+            command.join(" "),
+            "helm upgrade cp repo/cp -n linkerd --kube-context eu --version 1.16.11 --reset-values \
+             -f a.yaml -f b.yaml"
+        );
+    }
+
+    #[test]
+    fn helm_neither_waits_nor_rolls_back_by_itself() {
+        for values in [Values::Keep, Values::Reset(Vec::new())] {
+            let command = helm().command(&upgrade(values)).join(" ");
+            for flag in [
+                "--wait",
+                "--atomic",
+                "--force",
+                "--reuse-values",
+                "--install",
+            ] {
+                assert!(!command.contains(&format!(" {flag}")), "{command}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_helm_says_is_quoted_on_one_line_without_keys() {
+        let key = "-----BEGIN EC PRIVATE KEY-----\nabcd\n-----END EC PRIVATE KEY-----";
+        let secret = "A".repeat(80);
+        let table = [
+            (
+                "Error: UPGRADE FAILED: x\n\n  y\n".to_owned(),
+                "UPGRADE FAILED: x; y".to_owned(),
+            ),
+            (format!("before\n{key}\nafter"), "before; after".to_owned()),
+            (format!("data: {secret} end"), "data: <…> end".to_owned()),
+            (String::new(), "it said nothing".to_owned()),
+        ];
+        for (said, expected) in table {
+            assert_eq!(quote(&said), expected);
+        }
+        assert!(quote(&"word ".repeat(9_999)).chars().count() <= LONGEST + 1);
+    }
+
+    #[test]
+    fn a_version_is_read_from_what_helm_prints() {
+        let table = [
+            ("v3.19.0", Some((3, 19))),
+            ("v4.2.3", Some((4, 2))),
+            ("v3.14.0+g1", Some((3, 14))),
+            ("3.19.0", None),
+            ("", None),
+        ];
+        for (text, expected) in table {
+            assert_eq!(major_minor(text), expected, "{text}");
+        }
+    }
+}

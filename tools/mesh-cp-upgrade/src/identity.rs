@@ -1,0 +1,348 @@
+//! The values by which a mesh knows itself. None of them changes unless that is asked for.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use anyhow::{Context as _, ensure};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use clap::ValueEnum;
+use mesh_cluster::control_plane::Config;
+use mesh_cluster::label;
+use mesh_cluster::object::ConfigMap;
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+
+use crate::render::Rendered;
+
+/// What a mesh knows itself by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Identity {
+    pub(crate) anchors: Certificates,
+    pub(crate) issuer: Issuer,
+    pub(crate) trust_domain: String,
+    pub(crate) cluster_domain: String,
+    pub(crate) cni: bool,
+    pub(crate) replicas: u64,
+    pub(crate) failure_policy: String,
+}
+
+/// The fingerprints of certificates, in no order.
+pub(crate) type Certificates = BTreeSet<String>;
+
+/// Where the issuer's certificate comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Issuer {
+    /// From the values.
+    Chart(Certificates),
+    /// From somebody else, such as cert-manager; an upgrade does not touch it.
+    External,
+    /// It could not be read.
+    Unreadable,
+}
+
+/// A value that an upgrade may be allowed to change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Key {
+    /// The trust anchors
+    Anchors,
+    /// The issuer's certificate
+    Issuer,
+    /// The trust domain
+    TrustDomain,
+    /// The cluster's domain
+    ClusterDomain,
+    /// Whether the CNI plugin prepares the pods' network
+    Cni,
+    /// High availability: replicas and the webhooks' failure policy
+    Ha,
+    /// Custom resource definitions that would be deleted
+    Crds,
+}
+
+/// A value that would change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Change {
+    pub(crate) key: Key,
+    pub(crate) from: String,
+    pub(crate) to: String,
+}
+
+/// What differs.
+pub(crate) fn changes(live: &Identity, rendered: &Identity) -> Vec<Change> {
+    let cni = |cni: bool| if cni { "on" } else { "off" }.to_owned();
+    let table = [
+        (Key::Anchors, list(&live.anchors), list(&rendered.anchors)),
+        (
+            Key::Issuer,
+            live.issuer.to_string(),
+            rendered.issuer.to_string(),
+        ),
+        (
+            Key::TrustDomain,
+            live.trust_domain.clone(),
+            rendered.trust_domain.clone(),
+        ),
+        (
+            Key::ClusterDomain,
+            live.cluster_domain.clone(),
+            rendered.cluster_domain.clone(),
+        ),
+        (Key::Cni, cni(live.cni), cni(rendered.cni)),
+        (Key::Ha, live.availability(), rendered.availability()),
+    ];
+    let differing = table.into_iter().filter(|(_, from, to)| from != to);
+    differing
+        .map(|(key, from, to)| Change { key, from, to })
+        .collect()
+}
+
+// === impl Identity ===
+
+impl Identity {
+    /// What a configuration and the objects beside it say; absent values are the charts' defaults.
+    pub(crate) fn of(config: &Config, anchors: &ConfigMap, issuer: Issuer) -> anyhow::Result<Self> {
+        let facts = config.facts();
+        let text = |name: &str| facts.get(name).and_then(Value::as_str);
+        let cluster_domain = text("cluster_domain").unwrap_or("cluster.local");
+        let trust_domain = text("trust_domain").unwrap_or(cluster_domain);
+        let bundle = anchors
+            .data
+            .get("ca-bundle.crt")
+            .context("there are no trust anchors")?;
+        Ok(Self {
+            anchors: certificates(bundle).context("the trust anchors")?,
+            issuer,
+            trust_domain: trust_domain.to_owned(),
+            cluster_domain: cluster_domain.to_owned(),
+            cni: facts
+                .get("cni_enabled")
+                .and_then(Value::as_bool)
+                .unwrap_or(false),
+            replicas: facts
+                .get("controller_replicas")
+                .and_then(Value::as_u64)
+                .unwrap_or(1),
+            failure_policy: text("failure_policy").unwrap_or("Ignore").to_owned(),
+        })
+    }
+
+    /// What a chart renders.
+    pub(crate) fn rendered(rendered: &Rendered) -> anyhow::Result<Self> {
+        let issuer = match rendered.find("Secret", label::ISSUER) {
+            None => Issuer::External,
+            Some(secret) => {
+                let data = |key| secret.body.get("data")?.get(key)?.as_str();
+                let encoded = data("crt.pem").or_else(|| data("tls.crt"));
+                Issuer::of_secret(encoded.context("the rendered issuer has no certificate")?)?
+            }
+        };
+        Self::of(
+            &rendered.config()?,
+            &rendered.config_map(label::TRUST_ROOTS)?,
+            issuer,
+        )
+    }
+
+    fn availability(&self) -> String {
+        let Self {
+            replicas,
+            failure_policy,
+            ..
+        } = self;
+        format!("{replicas} replicas, webhooks {failure_policy}")
+    }
+}
+
+// === impl Issuer ===
+
+impl Issuer {
+    /// The certificate in a Secret's data.
+    pub(crate) fn of_secret(encoded: &str) -> anyhow::Result<Self> {
+        let what = "the issuer's certificate";
+        Self::of_pem(&STANDARD.decode(encoded.trim()).context(what)?)
+    }
+
+    /// The certificate itself.
+    pub(crate) fn of_pem(pem: &[u8]) -> anyhow::Result<Self> {
+        let what = "the issuer's certificate";
+        let pem = std::str::from_utf8(pem).context(what)?;
+        Ok(Self::Chart(certificates(pem).context(what)?))
+    }
+}
+
+impl fmt::Display for Issuer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Chart(certificates) => f.write_str(&list(certificates)),
+            Self::External => f.write_str("from outside"),
+            Self::Unreadable => f.write_str("not readable"),
+        }
+    }
+}
+
+// The fingerprints that `openssl x509 -fingerprint -sha256` shows, of every certificate of a bundle.
+fn certificates(pem: &str) -> anyhow::Result<Certificates> {
+    let mut found = Certificates::new();
+    for block in pem.split("-----BEGIN CERTIFICATE-----").skip(1) {
+        let body = block
+            .split("-----END CERTIFICATE-----")
+            .next()
+            .unwrap_or_default();
+        let body: String = body.split_whitespace().collect();
+        let der = STANDARD.decode(body).context("not PEM")?;
+        let hash = Sha256::digest(der);
+        found.insert(hash.iter().map(|byte| format!("{byte:02x}")).collect());
+    }
+    ensure!(!found.is_empty(), "no certificate in it");
+    Ok(found)
+}
+
+fn list(certificates: &Certificates) -> String {
+    let short = certificates
+        .iter()
+        .map(|hash| format!("sha256:{}", &hash[..16]));
+    short.collect::<Vec<_>>().join(" ")
+}
+
+// === impl Key ===
+
+impl Key {
+    /// What it is, in a sentence.
+    pub(crate) fn sentence(self) -> &'static str {
+        match self {
+            Self::Anchors => "the trust anchors",
+            Self::Issuer => "the issuer's certificate",
+            Self::TrustDomain => "the trust domain",
+            Self::ClusterDomain => "the cluster's domain",
+            Self::Cni => "the use of the CNI plugin",
+            Self::Ha => "high availability",
+            Self::Crds => "the set of custom resource definitions",
+        }
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let value = self.to_possible_value();
+        f.write_str(value.as_ref().map_or("", |value| value.get_name()))
+    }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { key, from, to } = self;
+        write!(f, "{} would change from {from} to {to}", key.sentence())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pem(bytes: &str) -> String {
+        let body = STANDARD.encode(bytes);
+        format!("-----BEGIN CERTIFICATE-----\n{body}\n-----END CERTIFICATE-----\n")
+    }
+
+    fn identity(yaml: &str, anchors: &str, issuer: Issuer) -> Identity {
+        let map = |key: &str, text: &str| ConfigMap {
+            data: [(key.to_owned(), text.to_owned())].into(),
+            ..ConfigMap::default()
+        };
+        let config = Config::of(&map("values", yaml)).unwrap();
+        Identity::of(&config, &map("ca-bundle.crt", anchors), issuer).unwrap()
+    }
+
+    fn keys(live: &Identity, rendered: &Identity) -> Vec<Key> {
+        changes(live, rendered)
+            .into_iter()
+            .map(|change| change.key)
+            .collect()
+    }
+
+    fn issuer(name: &str) -> Issuer {
+        Issuer::of_secret(&STANDARD.encode(pem(name))).unwrap()
+    }
+
+    #[test]
+    fn each_value_of_the_identity_is_told_when_it_changes() {
+        let base =
+            "{clusterDomain: cluster.local, controllerReplicas: 3, webhookFailurePolicy: Fail}";
+        let live = identity(base, &pem("anchor"), issuer("issuer"));
+        let table = [
+            (identity(base, &pem("anchor"), issuer("issuer")), vec![]),
+            (
+                identity(base, &pem("other"), issuer("issuer")),
+                vec![Key::Anchors],
+            ),
+            (
+                identity(base, &pem("anchor"), issuer("other")),
+                vec![Key::Issuer],
+            ),
+            (
+                identity(base, &pem("anchor"), Issuer::External),
+                vec![Key::Issuer],
+            ),
+            (
+                identity(
+                    &base.replace("cluster.local", "corp"),
+                    &pem("anchor"),
+                    issuer("issuer"),
+                ),
+                vec![Key::TrustDomain, Key::ClusterDomain],
+            ),
+            (
+                identity(
+                    &base.replace('}', ", cniEnabled: true}"),
+                    &pem("anchor"),
+                    issuer("issuer"),
+                ),
+                vec![Key::Cni],
+            ),
+            (
+                identity(&base.replace("3", "1"), &pem("anchor"), issuer("issuer")),
+                vec![Key::Ha],
+            ),
+            (
+                identity(
+                    &base.replace("Fail", "Ignore"),
+                    &pem("anchor"),
+                    issuer("issuer"),
+                ),
+                vec![Key::Ha],
+            ),
+        ];
+        for (number, (rendered, expected)) in table.into_iter().enumerate() {
+            assert_eq!(keys(&live, &rendered), expected, "row {number}");
+        }
+    }
+
+    #[test]
+    fn an_issuer_that_cannot_be_read_is_never_taken_for_unchanged() {
+        let unreadable = identity("{}", &pem("anchor"), Issuer::Unreadable);
+        let rendered = identity("{}", &pem("anchor"), issuer("issuer"));
+        assert_eq!(keys(&unreadable, &rendered), [Key::Issuer]);
+    }
+
+    #[test]
+    fn the_way_a_bundle_is_written_does_not_matter_and_its_certificates_do() {
+        let (a, b) = (pem("a"), pem("b"));
+        let live = identity("{}", &format!("{a}{b}"), Issuer::External);
+        let same = identity("{}", &format!("# ours\n{b}\r\n\n  {a}"), Issuer::External);
+        assert!(changes(&live, &same).is_empty());
+        let fewer = identity("{}", &a, Issuer::External);
+        assert_eq!(keys(&live, &fewer), [Key::Anchors]);
+    }
+
+    #[test]
+    fn an_empty_or_broken_bundle_is_an_error() {
+        for text in [
+            "",
+            "hello",
+            "-----BEGIN CERTIFICATE-----\n!!\n-----END CERTIFICATE-----",
+        ] {
+            assert!(certificates(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! The control plane as it is now.
+
+use mesh_cluster::control_plane::Config;
+use mesh_cluster::control_plane::origin::{Origin, origin, release};
+use mesh_cluster::control_plane::parts::{DEFINITIONS, IssuerSecret, SECRETS};
+use mesh_cluster::object::{Bare, ConfigMap, Deployment, Meta};
+use mesh_cluster::{Cluster, Error, Selection, Target, Why, label};
+use mesh_records::{Explained, InstalledBy, Release};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use crate::history;
+use crate::identity::{Identity, Issuer};
+use crate::session::Ending;
+
+/// The control plane as it is now.
+#[derive(Debug)]
+pub(crate) struct Live {
+    pub(crate) release: Release,
+    pub(crate) crds: Release,
+    config: ConfigMap,
+    version: Option<String>,
+}
+
+/// A definition that every Linkerd since stable-2.11 has.
+const DEFINITION: &str = "serviceprofiles.linkerd.io";
+/// The scheme of an issuer that somebody else, such as cert-manager, keeps up to date.
+const FROM_OUTSIDE: &str = "kubernetes.io/tls";
+const OPERATED: &str = "/apis/linkerd.buoyant.io/v1alpha1/controlplanes";
+
+/// Reads it, and refuses what helm may not upgrade.
+pub(crate) async fn look(cluster: &Cluster, namespace: &str) -> Result<Live, Ending> {
+    let config = config(cluster, namespace).await?;
+    let selection = Selection {
+        namespace: Some(namespace),
+        labels: Some(label::COMPONENT),
+    };
+    let components = cluster.pages::<Deployment>(selection).all().await?;
+    let objects = components.iter().map(|component| &component.meta);
+    let objects: Vec<&Meta> = objects.chain([&config.meta]).collect();
+    let release = allowed(origin(&objects, is_operated(cluster).await?))?;
+    let crds = crds_release(cluster).await?;
+    let version = version(&config);
+    Ok(Live {
+        release,
+        crds,
+        config,
+        version,
+    })
+}
+
+async fn config(cluster: &Cluster, namespace: &str) -> Result<ConfigMap, Ending> {
+    match cluster
+        .get::<ConfigMap>(Some(namespace), label::CONFIG)
+        .await
+    {
+        Ok(config) => Ok(config),
+        Err(error) if error.why() == Why::NotFound => Err(Explained::new(
+            format!("there is no control plane in the namespace `{namespace}`"),
+            "name its namespace with -L; is it the right cluster?",
+        )
+        .into()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn is_operated(cluster: &Cluster) -> Result<bool, Error> {
+    #[derive(Deserialize)]
+    struct List {
+        items: Vec<IgnoredAny>,
+    }
+    match cluster
+        .get_path::<List>("looking for Buoyant's operator", OPERATED)
+        .await
+    {
+        Ok(list) => Ok(!list.items.is_empty()),
+        Err(error) if error.why() == Why::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn allowed(origin: Origin) -> Result<Release, Ending> {
+    let Origin {
+        installed_by,
+        release,
+        conflicts,
+    } = origin;
+    let refuse = |what: &str, hint: &str| Err(Explained::new(what, hint).into());
+    match (installed_by, release) {
+        (InstalledBy::Helm, Some(release)) if conflicts.is_empty() => Ok(release),
+        (InstalledBy::Helm, _) => refuse(
+            &format!(
+                "it is not clear what installed the control plane: {}",
+                conflicts.join("; ")
+            ),
+            "upgrade it with what installed it",
+        ),
+        (InstalledBy::Cli, _) => refuse(
+            "the linkerd CLI installed this control plane, and helm cannot upgrade it",
+            "upgrade it with `linkerd upgrade` of the target's version",
+        ),
+        (InstalledBy::Gitops, _) => refuse(
+            "Argo CD or Flux decides over this control plane and would undo the upgrade",
+            "change the target in its repository",
+        ),
+        (InstalledBy::Operator, _) => refuse(
+            "Buoyant's operator decides over this control plane",
+            "change the version in its ControlPlane resource",
+        ),
+        (InstalledBy::Unknown, _) => refuse(
+            "nothing says what installed this control plane",
+            "only a release of helm can be upgraded: `helm list -A`",
+        ),
+    }
+}
+
+async fn crds_release(cluster: &Cluster) -> Result<Release, Ending> {
+    let target = Target::one(DEFINITIONS, None, DEFINITION);
+    let definition: Bare = cluster.get_as(&target).await?;
+    release(&definition.meta).ok_or_else(|| {
+        let what = format!("no release of helm owns the definition {DEFINITION}");
+        Explained::new(
+            what,
+            "bring the definitions under helm first, as the target's notes say",
+        )
+        .into()
+    })
+}
+
+fn version(config: &ConfigMap) -> Option<String> {
+    Config::of(config)?.version().map(str::to_owned)
+}
+
+// === impl Live ===
+
+impl Live {
+    /// Its configuration, in short.
+    pub(crate) fn state(&self) -> history::Live<'_> {
+        history::Live {
+            version: self.version.as_deref(),
+            config_resource_version: &self.config.meta.resource_version,
+        }
+    }
+
+    /// What it knows itself by. A right to read the issuer that is missing is an answer of its own.
+    pub(crate) async fn identity(&self, cluster: &Cluster) -> anyhow::Result<Identity> {
+        let namespace = Some(self.config.meta.namespace.as_str());
+        let config = Config::of(&self.config);
+        let config = config
+            .ok_or_else(|| anyhow::anyhow!("the values in {} cannot be read", label::CONFIG))?;
+        let anchors: ConfigMap = cluster.get(namespace, label::TRUST_ROOTS).await?;
+        let facts = config.facts();
+        if facts
+            .get("issuer_scheme")
+            .is_some_and(|scheme| scheme == FROM_OUTSIDE)
+        {
+            return Identity::of(&config, &anchors, Issuer::External);
+        }
+        let target = Target::one(SECRETS, namespace, label::ISSUER);
+        let issuer = match cluster.get_as::<IssuerSecret>(&target).await {
+            Ok(secret) => secret
+                .certificate()
+                .map_or(Ok(Issuer::Unreadable), Issuer::of_pem)?,
+            Err(error) if matches!(error.why(), Why::NotFound | Why::Forbidden) => {
+                Issuer::Unreadable
+            }
+            Err(error) => return Err(error.into()),
+        };
+        Identity::of(&config, &anchors, issuer)
+    }
+}
+
+/// The version that the configuration names now.
+pub(crate) async fn configured(
+    cluster: &Cluster,
+    namespace: &str,
+) -> Result<Option<String>, Error> {
+    let config = cluster
+        .get::<ConfigMap>(Some(namespace), label::CONFIG)
+        .await?;
+    Ok(version(&config))
+}
+
+/// Whether helm would keep a definition that its chart no longer has.
+pub(crate) async fn is_kept(cluster: &Cluster, definition: &str) -> Result<bool, Error> {
+    let target = Target::one(DEFINITIONS, None, definition);
+    match cluster.get_as::<Bare>(&target).await {
+        Ok(bare) => {
+            let policy = bare.meta.annotations.get("helm.sh/resource-policy");
+            Ok(policy.is_some_and(|policy| policy == "keep"))
+        }
+        // What is gone already cannot be deleted.
+        Err(error) if error.why() == Why::NotFound => Ok(true),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,204 @@
+//! Watches the components until they have settled, then proves the injector.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures::{StreamExt as _, TryStreamExt as _};
+use mesh_cluster::object::{Deployment, EndpointSlice, Pod};
+use mesh_cluster::{Cluster, Error, Probe, Selection};
+use mesh_records::{Explained, StepName};
+use tokio::time::{Duration, Instant, timeout_at};
+
+use crate::args::Args;
+use crate::board::{Board, Component, Sight, State};
+use crate::drive::Goal;
+use crate::helm::Helm;
+use crate::live::configured;
+use crate::prepare::Plan;
+use crate::session::{AGAIN, Ending, Outcome, Session};
+
+/// The API server may hold on to a connection to an injector that has gone for some seconds.
+const PROOF: Duration = Duration::from_secs(30);
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+
+/// Watches until every component runs what was rendered, all of it ready.
+pub(crate) async fn settle(
+    session: &mut Session,
+    args: &Args,
+    goal: &Goal,
+    helm: &Helm,
+    plan: &Plan,
+) -> Outcome<()> {
+    let count = plan.components.len();
+    session.begin(
+        StepName::Watch,
+        &format!("watching {count} components settle"),
+    )?;
+    let cluster = Arc::clone(&session.cluster);
+    let services = plan.control_plane.rendered.webhook_services();
+    let mut board = Board::new(plan.components.clone(), services);
+    let mut sights = std::pin::pin!(sights(&cluster, &goal.namespace));
+    let deadline = Instant::now() + args.timeout;
+    let mut said = BTreeMap::new();
+    loop {
+        let next = session
+            .unless_stopped(timeout_at(deadline, sights.next()))
+            .await?;
+        match next {
+            Ok(Some(sight)) => board.see(sight?),
+            Ok(None) => return Err(anyhow::anyhow!("a watch ended by itself").into()),
+            Err(_) => {
+                let why = format!(
+                    "not settled after {:?}: {}",
+                    args.timeout,
+                    unsettled(&board)
+                );
+                return Err(failed(helm, plan, &why));
+            }
+        }
+        let Some(components) = board.components() else {
+            continue;
+        };
+        tell(session, &goal.namespace, &components, &mut said)?;
+        if let Some(why) = hopeless(&components) {
+            return Err(failed(helm, plan, &why));
+        }
+        let settled = components
+            .iter()
+            .all(|component| component.state == State::Settled);
+        if settled && board.silent_services().is_empty() {
+            break;
+        }
+    }
+    let version = session
+        .unless_stopped(configured(&cluster, &goal.namespace))
+        .await??;
+    if version.as_deref() != Some(goal.target.as_str()) {
+        let is = version.as_deref().unwrap_or("not readable");
+        let why = format!("the configuration names {is}, not {}", goal.target);
+        return Err(failed(helm, plan, &why));
+    }
+    session.done(&format!(
+        "all {count} components run {}, ready",
+        goal.target
+    ))
+}
+
+fn sights<'a>(
+    cluster: &'a Cluster,
+    namespace: &'a str,
+) -> impl futures::Stream<Item = Result<Sight, Error>> + 'a {
+    let selection = Selection {
+        namespace: Some(namespace),
+        labels: None,
+    };
+    let deployments = cluster.watch::<Deployment>(selection).into_stream();
+    let pods = cluster.watch::<Pod>(selection).into_stream();
+    let slices = cluster.watch::<EndpointSlice>(selection).into_stream();
+    let all = [
+        deployments.map_ok(Sight::Deployment).boxed_local(),
+        pods.map_ok(Sight::Pod).boxed_local(),
+        slices.map_ok(Sight::Slice).boxed_local(),
+    ];
+    futures::stream::select_all(all)
+}
+
+// Each component is spoken of when something about it has changed.
+fn tell(
+    session: &mut Session,
+    namespace: &str,
+    components: &[Component],
+    said: &mut BTreeMap<String, Component>,
+) -> Outcome<()> {
+    for component in components {
+        if said.get(&component.name) == Some(component) {
+            continue;
+        }
+        let reason = match &component.state {
+            State::Settled => None,
+            State::Moving(reason) | State::Failed(reason) => Some(reason.clone()),
+        };
+        session.progress(namespace, &component.name, component.pods, reason)?;
+        said.insert(component.name.clone(), component.clone());
+    }
+    Ok(())
+}
+
+fn hopeless(components: &[Component]) -> Option<String> {
+    components
+        .iter()
+        .find_map(|component| match &component.state {
+            State::Failed(reason) => Some(format!("{}: {reason}", component.name)),
+            State::Settled | State::Moving(_) => None,
+        })
+}
+
+fn unsettled(board: &Board) -> String {
+    let components = board.components().unwrap_or_default();
+    let waiting = components
+        .iter()
+        .filter_map(|component| match &component.state {
+            State::Settled => None,
+            State::Moving(reason) | State::Failed(reason) => {
+                Some(format!("{}: {reason}", component.name))
+            }
+        });
+    let silent = board.silent_services().into_iter();
+    let silent = silent.map(|service| format!("the Service {service} has no ready endpoint"));
+    let all: Vec<String> = waiting.chain(silent).collect();
+    if all.is_empty() {
+        "nothing of it was seen".to_owned()
+    } else {
+        all.join("; ")
+    }
+}
+
+// A failed upgrade leaves the old pods of what did not get ready at work.
+fn failed(helm: &Helm, plan: &Plan, why: &str) -> Ending {
+    let part = &plan.control_plane;
+    let hint = match part.way_back {
+        Some(revision) => format!(
+            "mend it and {AGAIN}; or go back: {}",
+            helm.way_back(&part.upgrade.release, revision)
+        ),
+        None => format!("mend it and {AGAIN}"),
+    };
+    Ending::No(Explained::new(format!("the upgrade failed: {why}"), hint))
+}
+
+/// Has the injector show what it gives a new pod.
+pub(crate) async fn prove(
+    session: &mut Session,
+    args: &Args,
+    goal: &Goal,
+    helm: &Helm,
+    plan: &Plan,
+) -> Outcome<()> {
+    let namespace = &args.prove_in;
+    session.begin(
+        StepName::Prove,
+        &format!("asking the injector for a proxy in {namespace}"),
+    )?;
+    let cluster = Arc::clone(&session.cluster);
+    let deadline = Instant::now() + PROOF;
+    loop {
+        let why = match session.unless_stopped(cluster.probe(namespace)).await?? {
+            Probe::Injected { version, image, .. } if version.is(&plan.injects) => {
+                let message = format!("a new pod in {namespace} gets {image}");
+                return session.done(&message);
+            }
+            Probe::Injected { image, .. } => {
+                format!("a new pod in {namespace} gets {image}, not {}", goal.target)
+            }
+            Probe::NotInjected => format!("a new pod in {namespace} gets no proxy"),
+            Probe::Refused(reason) => format!("no new pod can come to {namespace}: {reason}"),
+        };
+        if Instant::now() >= deadline {
+            let why = format!("every component is at the target, but {why}");
+            return Err(failed(helm, plan, &why));
+        }
+        session
+            .unless_stopped(tokio::time::sleep(ASK_AGAIN))
+            .await?;
+    }
+}

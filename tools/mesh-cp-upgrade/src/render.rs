@@ -1,0 +1,376 @@
+//! What a chart renders to: objects, the version they are of, the components to expect.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Context as _, bail, ensure};
+use mesh_cluster::control_plane::Config;
+use mesh_cluster::object::{self, ConfigMap, Deployment};
+use mesh_cluster::{label, proxy};
+use serde::Deserialize;
+use serde_json::Value;
+
+/// A chart as helm renders it for a release.
+#[derive(Debug)]
+pub(crate) struct Rendered {
+    /// The chart's name and version, joined by a dash, as helm's history spells it.
+    pub(crate) chart: String,
+    pub(crate) manifests: Vec<Manifest>,
+}
+
+/// One rendered object.
+#[derive(Clone, PartialEq)]
+pub(crate) struct Manifest {
+    pub(crate) api_version: String,
+    pub(crate) kind: String,
+    pub(crate) namespace: Option<String>,
+    pub(crate) name: String,
+    pub(crate) body: Value,
+}
+
+/// A component as it will be once it has been upgraded.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Expected {
+    pub(crate) name: String,
+    pub(crate) version: Option<String>,
+    /// The image of each container, init containers included.
+    pub(crate) images: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+struct DryRun {
+    chart: Chart,
+    manifest: String,
+}
+
+#[derive(Deserialize)]
+struct Chart {
+    metadata: ChartMetadata,
+}
+
+#[derive(Deserialize)]
+struct ChartMetadata {
+    name: String,
+    version: String,
+}
+
+/// The objects of a manifest.
+pub(crate) fn manifests(yaml: &str) -> anyhow::Result<Vec<Manifest>> {
+    let mut manifests = Vec::new();
+    for (number, document) in serde_norway::Deserializer::from_str(yaml).enumerate() {
+        let body = Value::deserialize(document)
+            .with_context(|| format!("document {} of the manifest", number + 1))?;
+        if body.is_null() {
+            continue;
+        }
+        let manifest = Manifest::of(body)
+            .with_context(|| format!("document {} of the manifest", number + 1))?;
+        manifests.push(manifest);
+    }
+    Ok(manifests)
+}
+
+// === impl Rendered ===
+
+impl Rendered {
+    /// What `helm upgrade --dry-run -o json` wrote. Everything but the chart's name and the
+    /// manifest is left behind; the user's values are among it.
+    pub(crate) fn parse(json: &[u8]) -> anyhow::Result<Self> {
+        let DryRun { chart, manifest } =
+            serde_json::from_slice(json).map_err(|error| anyhow::anyhow!("{}", place(&error)))?;
+        let ChartMetadata { name, version } = chart.metadata;
+        Ok(Self {
+            chart: format!("{name}-{version}"),
+            manifests: manifests(&manifest)?,
+        })
+    }
+
+    /// A rendered object.
+    pub(crate) fn find(&self, kind: &str, name: &str) -> Option<&Manifest> {
+        let mut all = self.manifests.iter();
+        all.find(|manifest| manifest.kind == kind && manifest.name == name)
+    }
+
+    /// A rendered `ConfigMap`.
+    pub(crate) fn config_map(&self, name: &str) -> anyhow::Result<ConfigMap> {
+        let manifest = self.find("ConfigMap", name);
+        let manifest = manifest
+            .with_context(|| format!("the chart renders no ConfigMap {name}: is it Linkerd's?"))?;
+        serde_json::from_value(manifest.body.clone())
+            .with_context(|| format!("the rendered {manifest}"))
+    }
+
+    /// The control plane's configuration.
+    pub(crate) fn config(&self) -> anyhow::Result<Config> {
+        let config = Config::of(&self.config_map(label::CONFIG)?);
+        config.context("the configuration that the chart renders cannot be read")
+    }
+
+    /// The names of the custom resource definitions.
+    pub(crate) fn crds(&self) -> BTreeSet<&str> {
+        crds(&self.manifests)
+    }
+
+    /// The kinds that its custom resource definitions define.
+    pub(crate) fn new_kinds(&self) -> BTreeSet<String> {
+        let crds = self.manifests.iter();
+        let crds = crds.filter(|manifest| manifest.kind == "CustomResourceDefinition");
+        let kind = |crd: &Manifest| {
+            let names = crd.body.get("spec")?.get("names")?;
+            names.get("kind")?.as_str().map(str::to_owned)
+        };
+        crds.filter_map(kind).collect()
+    }
+
+    /// The components, in the order of their names.
+    pub(crate) fn components(&self) -> anyhow::Result<Vec<Expected>> {
+        let deployments = self
+            .manifests
+            .iter()
+            .filter(|manifest| manifest.kind == "Deployment");
+        let mut components = deployments
+            .map(Expected::of)
+            .collect::<Result<Vec<_>, _>>()?;
+        ensure!(
+            !components.is_empty(),
+            "the chart renders no component: is it Linkerd's?"
+        );
+        components.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(components)
+    }
+
+    /// The Services behind the rendered webhooks.
+    pub(crate) fn webhook_services(&self) -> BTreeSet<String> {
+        let configurations = [
+            "MutatingWebhookConfiguration",
+            "ValidatingWebhookConfiguration",
+        ];
+        let all = self.manifests.iter();
+        let all = all.filter(|manifest| configurations.contains(&manifest.kind.as_str()));
+        let webhooks = all.filter_map(|manifest| manifest.body.get("webhooks")?.as_array());
+        let name = |webhook: &Value| {
+            let service = webhook.get("clientConfig")?.get("service")?;
+            service.get("name")?.as_str().map(str::to_owned)
+        };
+        webhooks.flatten().filter_map(name).collect()
+    }
+}
+
+/// The names of the custom resource definitions among objects.
+pub(crate) fn crds(manifests: &[Manifest]) -> BTreeSet<&str> {
+    let crds = manifests
+        .iter()
+        .filter(|manifest| manifest.kind == "CustomResourceDefinition");
+    crds.map(|manifest| manifest.name.as_str()).collect()
+}
+
+// Where it went wrong and nothing of what stands there: it may be a secret.
+fn place(error: &serde_json::Error) -> String {
+    format!(
+        "helm's dry run cannot be read (line {}, column {})",
+        error.line(),
+        error.column()
+    )
+}
+
+// === impl Manifest ===
+
+impl Manifest {
+    fn of(body: Value) -> anyhow::Result<Self> {
+        let text = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);
+        let metadata = body.get("metadata");
+        let of_metadata = |key| metadata.and_then(|metadata| metadata.get(key));
+        let fields = (
+            text(body.get("apiVersion")),
+            text(body.get("kind")),
+            text(of_metadata("name")),
+        );
+        let (Some(api_version), Some(kind), Some(name)) = fields else {
+            bail!("an object without apiVersion, kind or name");
+        };
+        let namespace = text(of_metadata("namespace"));
+        Ok(Self {
+            api_version,
+            kind,
+            namespace,
+            name,
+            body,
+        })
+    }
+}
+
+impl std::fmt::Display for Manifest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.kind, self.name)
+    }
+}
+
+// A Secret's body is not to be seen, not even in a test's output.
+impl std::fmt::Debug for Manifest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Manifest({self})")
+    }
+}
+
+// === impl Expected ===
+
+impl Expected {
+    fn of(manifest: &Manifest) -> anyhow::Result<Self> {
+        let deployment: Deployment = serde_json::from_value(manifest.body.clone())
+            .with_context(|| format!("the rendered {manifest}"))?;
+        Ok(Self {
+            name: manifest.name.clone(),
+            version: deployment.meta.labels.get(label::APP_VERSION).cloned(),
+            images: images(&deployment.spec.template.spec),
+        })
+    }
+
+    /// Whether it has a proxy beside it.
+    pub(crate) fn has_proxy(&self) -> bool {
+        self.images.contains_key(label::PROXY)
+    }
+
+    /// Whether a pod or a template runs what is expected. What somebody else's webhook added is
+    /// left out of account.
+    pub(crate) fn runs(&self, spec: &object::PodSpec) -> bool {
+        let seen = images(spec);
+        self.images
+            .iter()
+            .all(|(name, image)| seen.get(name) == Some(image))
+    }
+
+    /// The images that are no Linkerd version of `target`'s.
+    pub(crate) fn strangers(&self, target: &str) -> Vec<&str> {
+        let strange = |image: &&str| {
+            let tag = proxy::image_tag(image).and_then(proxy::linkerd_version);
+            tag.is_some_and(|version| version != target)
+        };
+        self.images
+            .values()
+            .map(String::as_str)
+            .filter(strange)
+            .collect()
+    }
+}
+
+fn images(spec: &object::PodSpec) -> BTreeMap<String, String> {
+    let containers = spec.init_containers.iter().chain(&spec.containers);
+    containers
+        .map(|container| (container.name.clone(), container.image.clone()))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DEPLOYMENT: &str = "
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: linkerd-identity
+  namespace: linkerd
+  labels: {app.kubernetes.io/version: stable-2.14.10}
+spec:
+  template:
+    spec:
+      initContainers: [{name: linkerd-init, image: 'm/proxy-init:v2.2.3'}]
+      containers:
+      - {name: identity, image: 'm/controller:stable-2.14.10'}
+      - {name: linkerd-proxy, image: 'm/proxy:stable-2.14.10'}
+";
+
+    fn rendered(yaml: &str) -> anyhow::Result<Rendered> {
+        let dry = serde_json::json!({
+            "chart": { "metadata": { "name": "cp", "version": "1.16.11" }, "values": { "k": 1 } },
+            "config": { "secret": "x" },
+            "manifest": yaml,
+        });
+        Rendered::parse(dry.to_string().as_bytes())
+    }
+
+    #[test]
+    fn objects_are_found_and_empty_documents_are_not_objects() {
+        let yaml = format!("---\n# only a comment\n---\n{DEPLOYMENT}---\n\n---\nnull\n");
+        let rendered = rendered(&yaml).unwrap();
+        assert_eq!(rendered.chart, "cp-1.16.11");
+        assert_eq!(rendered.manifests.len(), 1);
+        let components = rendered.components().unwrap();
+        assert_eq!(components[0].name, "linkerd-identity");
+        assert_eq!(components[0].version.as_deref(), Some("stable-2.14.10"));
+        assert_eq!(components[0].images.len(), 3);
+        assert!(components[0].has_proxy());
+        assert!(components[0].strangers("stable-2.14.10").is_empty());
+        assert_eq!(components[0].strangers("stable-2.14.9").len(), 2);
+    }
+
+    #[test]
+    fn hostile_or_broken_manifests_are_errors_and_never_a_part_of_one() {
+        let bomb: String = (1..30)
+            .map(|n| {
+                format!(
+                    "a{n}: &a{n} [*a{0},*a{0},*a{0},*a{0},*a{0},*a{0},*a{0}]\n",
+                    n - 1
+                )
+            })
+            .collect();
+        let bomb = format!("a0: &a0 [x]\n{bomb}");
+        let deep = "[".repeat(100_000);
+        let table = [
+            "just text",
+            "[1, 2]",
+            "kind: ConfigMap",
+            "{apiVersion: v1, kind: ConfigMap, metadata: {}}",
+            "{apiVersion: v1, kind: ConfigMap, metadata: {name: 7}}",
+            "a: b: c",
+            "a: &x [*x]",
+            bomb.as_str(),
+            deep.as_str(),
+        ];
+        for yaml in table {
+            let whole = format!("{DEPLOYMENT}---\n{yaml}\n");
+            let start: String = yaml.chars().take(40).collect();
+            assert!(rendered(&whole).is_err(), "{start}");
+        }
+    }
+
+    #[test]
+    fn an_unreadable_dry_run_says_where_and_nothing_of_what_it_holds() {
+        let broken = br#"{"config":{"keyPEM":"SECRET"},"manifest":7}"#;
+        let error = format!("{:#}", Rendered::parse(broken).unwrap_err());
+        assert!(!error.contains("SECRET"), "{error}");
+    }
+
+    #[test]
+    fn the_services_behind_webhooks_are_found() {
+        let yaml = "
+apiVersion: admissionregistration.k8s.io/v1
+kind: MutatingWebhookConfiguration
+metadata: {name: w}
+webhooks:
+- {name: a, clientConfig: {service: {name: injector, namespace: linkerd}}}
+- {name: b, clientConfig: {url: 'https://x'}}
+";
+        let services = rendered(yaml).unwrap().webhook_services();
+        assert_eq!(services, BTreeSet::from(["injector".to_owned()]));
+    }
+
+    #[test]
+    fn a_template_with_more_containers_than_expected_still_runs_what_is_expected() {
+        let expected = rendered(DEPLOYMENT)
+            .unwrap()
+            .components()
+            .unwrap()
+            .remove(0);
+        let deployment: Deployment =
+            serde_json::from_value(rendered(DEPLOYMENT).unwrap().manifests[0].body.clone())
+                .unwrap();
+        let mut spec = deployment.spec.template.spec;
+        spec.containers.push(object::Container {
+            name: "extra".into(),
+            ..Default::default()
+        });
+        assert!(expected.runs(&spec));
+        spec.containers[0].image = "m/controller:stable-2.13.7".into();
+        assert!(!expected.runs(&spec));
+    }
+}
