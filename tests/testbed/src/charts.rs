@@ -55,6 +55,24 @@ impl Charts {
         Ok(charts)
     }
 
+    fn replaced_by(self, real: &Path) -> anyhow::Result<Self> {
+        let (crds, control_plane) = (real.join(CRDS), real.join(CONTROL_PLANE));
+        for chart in [&crds, &control_plane] {
+            ensure!(
+                chart.join("Chart.yaml").exists(),
+                "no chart in {}",
+                chart.display()
+            );
+        }
+        let ha_values = control_plane.join("values-ha.yaml");
+        Ok(Self {
+            crds,
+            control_plane,
+            ha_values,
+            ..self
+        })
+    }
+
     fn stamp(&self, release: &Release) -> anyhow::Result<()> {
         let (control_plane, crds) = release.charts();
         let (range, minor) = (
@@ -91,13 +109,15 @@ impl Charts {
 }
 
 impl Bed {
-    /// The charts of a Linkerd version, whose values carry this bed's mesh identity.
+    /// The charts of a Linkerd version, with values that carry this bed's mesh identity: those of
+    /// `LINKERD_CHARTS_DIR/VERSION` where that is set, else the stand-ins.
     pub fn charts(&self, version: &str) -> anyhow::Result<Charts> {
-        Charts::write(
-            &self.dir().join("charts").join(version),
-            version,
-            Some(&self.identity),
-        )
+        let dir = self.dir().join("charts").join(version);
+        let charts = Charts::write(&dir, version, Some(&self.identity))?;
+        match std::env::var_os("LINKERD_CHARTS_DIR") {
+            Some(real) => charts.replaced_by(&Path::new(&real).join(version)),
+            None => Ok(charts),
+        }
     }
 }
 

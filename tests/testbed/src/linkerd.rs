@@ -69,8 +69,19 @@ impl Bed {
         self.injector().await_open()
     }
 
-    /// A stand-in for the `linkerd` CLI of a version: it renders what that version's charts render.
+    /// The `linkerd` CLI of a version: `LINKERD_BIN` where that is set and of this version, else a
+    /// stand-in that renders what the version's charts render.
     pub fn linkerd_cli(&self, version: &str) -> anyhow::Result<PathBuf> {
+        if let Some(real) = std::env::var_os("LINKERD_BIN").map(PathBuf::from)
+            && run(
+                self.tool(&real).args(["version", "--client", "--short"]),
+                "",
+            )?
+            .trim()
+                == version
+        {
+            return Ok(real);
+        }
         let charts = self.charts(version)?;
         let folder = charts
             .values
