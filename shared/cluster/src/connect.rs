@@ -12,7 +12,7 @@ use kube::config::{ExecInteractiveMode, KubeConfigOptions, Kubeconfig};
 use mesh_records::{Explain as _, Explained};
 use serde::Deserialize;
 
-use crate::error::Error;
+use crate::error::{Error, chain};
 use crate::object::{Namespace, Resource};
 use crate::target::{Options, Target};
 
@@ -130,7 +130,10 @@ impl ClusterArgs {
                     let config = Config::incluster_env();
                     return Ok((config.explain("cannot use the service account", "")?, None));
                 }
-                Err(error) => return Err(error).explain("there is no kubeconfig", NO_CLUSTER),
+                Err(error) => {
+                    let what = format!("there is no kubeconfig: {}", chain(&error));
+                    return Err(Explained::new(what, NO_CLUSTER));
+                }
             },
         };
         let mut kubeconfig = kubeconfig;

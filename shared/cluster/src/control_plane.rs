@@ -41,6 +41,8 @@ pub struct Objects {
     pub webhooks: Option<Vec<WebhookConfiguration>>,
     /// The `EndpointSlice`s of its namespace.
     pub slices: Option<Vec<EndpointSlice>>,
+    /// Whether the injector answers the API server.
+    pub answers: Option<bool>,
     /// The custom resource definitions that matter to it.
     pub definitions: Option<Vec<Definition>>,
     /// Whether Buoyant's operator is in the cluster.
@@ -209,8 +211,7 @@ impl Objects {
             name: hook.name.clone(),
             // The API server's own default.
             failure_policy: hook.failure_policy.unwrap_or(FailurePolicy::Fail),
-            // A survey calls no webhook; it has only what its Service's endpoints say.
-            answers: None,
+            answers: self.answers.filter(|_| hook.calls(label::INJECTOR)),
             ready_endpoints: self.slices.as_deref().and_then(|slices| {
                 let service = hook.client_config.service.as_ref()?;
                 Some(parts::ready_endpoints(slices, &service.name))

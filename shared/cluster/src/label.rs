@@ -39,5 +39,7 @@ pub const PROXY: &str = "linkerd-proxy";
 pub const CONFIG: &str = "linkerd-config";
 /// The `ConfigMap` of the trust bundle.
 pub const TRUST_ROOTS: &str = "linkerd-identity-trust-roots";
+/// The injector's Service, and its Deployment.
+pub const INJECTOR: &str = "linkerd-proxy-injector";
 /// The Secret of the issuer's certificate.
 pub const ISSUER: &str = "linkerd-identity-issuer";

@@ -23,6 +23,14 @@ pub enum Patch {
     Apply,
 }
 
+/// What RBAC calls the way through a Service.
+pub(crate) const SERVICE_PROXY: Resource = Resource {
+    group: "",
+    version: "v1",
+    plural: "services/proxy",
+    kind: "ServiceProxyOptions",
+};
+
 /// How long the API server waits for an admission webhook by default.
 const ADMISSION_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -162,17 +170,8 @@ impl Cluster {
     /// # Errors
     /// The API server cannot be asked or does not allow it.
     pub async fn answers(&self, namespace: &str, service: &str, port: u16) -> Result<bool, Error> {
-        const SERVICES: Resource = Resource {
-            group: "",
-            version: "v1",
-            plural: "services",
-            kind: "Service",
-        };
         let what = format!("asking whether {namespace}/{service} answers");
-        let path = format!(
-            "{}/https:{service}:{port}/proxy/",
-            SERVICES.path(Some(namespace))
-        );
+        let path = format!("/api/v1/namespaces/{namespace}/services/https:{service}:{port}/proxy/");
         let request = http::Request::get(path).body(Body::empty());
         let request = request.map_err(|error| Error::malformed(&what, &error.to_string()))?;
         let patience = self.deadline.min(ADMISSION_PATIENCE);
@@ -186,11 +185,7 @@ impl Cluster {
         match status {
             StatusCode::SERVICE_UNAVAILABLE | StatusCode::NOT_FOUND if by_api_server => Ok(false),
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if by_api_server => {
-                let rule = Resource {
-                    plural: "services/proxy",
-                    ..SERVICES
-                };
-                let rule = Self::rule(&rule, "get", Some(namespace));
+                let rule = Self::rule(&SERVICE_PROXY, "get", Some(namespace));
                 Err(Error::answered(
                     &what,
                     Some(rule),

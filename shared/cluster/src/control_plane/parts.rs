@@ -198,6 +198,19 @@ pub fn gateway_api(definitions: &[Definition]) -> Value {
     facts.collect()
 }
 
+// === impl Hook ===
+
+impl Hook {
+    /// Whether it calls this Service of its control plane.
+    #[must_use]
+    pub fn calls(&self, service: &str) -> bool {
+        self.client_config
+            .service
+            .as_ref()
+            .is_some_and(|it| it.name == service)
+    }
+}
+
 // === impl Definition ===
 
 impl Definition {

@@ -8,11 +8,12 @@ use crate::connect::Cluster;
 use crate::control_plane::Objects;
 use crate::control_plane::parts::{
     DEFINITIONS, Definition, IssuerSecret, NODES, SECRETS, WEBHOOKS, WebhookConfiguration,
-    is_of_interest,
+    is_of_interest, ready_endpoints,
 };
 use crate::label;
 use crate::object::{Bare, EndpointSlice, Object as _};
 use crate::page::Selection;
+use crate::request::SERVICE_PROXY;
 use crate::sight::{Asked, Blocked, if_any, kubernetes};
 use crate::target::Target;
 
@@ -27,6 +28,8 @@ pub(super) struct SharedObjects {
 
 /// How many definitions are read at a time.
 const AT_A_TIME: usize = 4;
+/// The port of the injector's Service.
+const HTTPS: u16 = 443;
 /// Proxies for 32-bit ARM are not built since edge-25.8.1.
 const ARM32: &str = "kubernetes.io/arch=arm";
 
@@ -85,6 +88,21 @@ pub(super) async fn with_own(
     };
     let slices = cluster.pages::<EndpointSlice>(selection).all().await;
     let slices = asked.optional(cluster, unseen, slices)?;
+    if slices
+        .as_deref()
+        .is_some_and(|slices| ready_endpoints(slices, label::INJECTOR) > 0)
+    {
+        let asked = Asked {
+            verb: "get",
+            resource: &SERVICE_PROXY,
+            name: None,
+            namespace,
+        };
+        let answers = cluster
+            .answers(&plane.namespace, label::INJECTOR, HTTPS)
+            .await;
+        plane.answers = asked.optional(cluster, unseen, answers)?;
+    }
     plane.issuer = issuer;
     plane.slices = slices;
     Ok(())
