@@ -17,13 +17,12 @@ use tokio::runtime::{Handle, Runtime};
 
 use crate::{
     assets::Assets,
-    children::Children,
+    ground::{Ground, Real},
     injector::Injector,
     journal::Journal,
     kubeconfig::{self, Credentials},
     kubelet::Kubelet,
     pki::{Authority, MeshIdentity, Pair},
-    place::Place,
     servers::Server,
     start::start_server,
     wait,
@@ -31,7 +30,6 @@ use crate::{
 
 /// A running cluster, which ends when it is dropped.
 pub struct Bed {
-    pub(crate) assets: Assets,
     pub(crate) identity: MeshIdentity,
     pub(crate) authority: Authority,
     pub(crate) admin: Pair,
@@ -40,10 +38,9 @@ pub struct Bed {
     pub(crate) kubeconfig: PathBuf,
     pub(crate) kubelet: Kubelet,
     pub(crate) injector: Injector,
-    // The order of the last three is the order in which they end.
+    // The order of the last two is the order in which they end.
     pub(crate) runtime: Option<Runtime>,
-    pub(crate) children: Children,
-    pub(crate) place: Place,
+    pub(crate) ground: Ground,
 }
 
 impl Bed {
@@ -77,7 +74,7 @@ impl Bed {
 
     /// A kubeconfig whose context is called `context`.
     pub fn kubeconfig_named(&self, context: &str) -> anyhow::Result<PathBuf> {
-        let text = self.kubeconfig_text(context, &self.place.api_server());
+        let text = self.kubeconfig_text(context, &self.ground.server());
         self.write_kubeconfig(context, &text)
     }
 
@@ -86,7 +83,7 @@ impl Bed {
         let credentials = Credentials::Token(token);
         let text = kubeconfig::render(
             "testbed",
-            &self.place.api_server(),
+            &self.ground.server(),
             self.authority.certificate(),
             credentials,
         );
@@ -94,16 +91,15 @@ impl Bed {
     }
 
     pub(crate) fn kubeconfig_text(&self, context: &str, server: &str) -> Vec<u8> {
-        kubeconfig::render(
-            context,
-            server,
-            self.authority.certificate(),
-            Credentials::Certificate(&self.admin),
-        )
+        let credentials = match &self.ground {
+            Ground::Real(_) => Credentials::Certificate(&self.admin),
+            Ground::Lab { .. } => Credentials::None,
+        };
+        kubeconfig::render(context, server, self.authority.certificate(), credentials)
     }
 
     pub(crate) fn write_kubeconfig(&self, name: &str, text: &[u8]) -> anyhow::Result<PathBuf> {
-        let path = self.place.path(&format!("kubeconfig-{name}"));
+        let path = self.dir().join(format!("kubeconfig-{name}"));
         fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
         Ok(path)
     }
@@ -125,46 +121,51 @@ impl Bed {
 
     /// The real programs in use.
     pub fn assets(&self) -> &Assets {
-        &self.assets
+        &self.real().assets
     }
 
     /// A folder of the bed's own, which the next bed in its place clears.
     pub fn dir(&self) -> &Path {
-        self.place.dir()
+        self.ground.dir()
     }
 
     /// The servers' process ids by name.
     pub fn pids(&self) -> BTreeMap<String, u32> {
-        self.children.pids()
+        self.real().children.pids()
     }
 
     /// Stops a server where it stands, so that it answers nobody, until it is resumed.
     pub fn pause(&self, server: Server) -> anyhow::Result<()> {
-        self.children.signal(server.name(), Signal::STOP)
+        self.real().children.signal(server.name(), Signal::STOP)
     }
 
     /// Lets a paused server go on.
     pub fn resume(&self, server: Server) -> anyhow::Result<()> {
-        self.children.signal(server.name(), Signal::CONT)
+        self.real().children.signal(server.name(), Signal::CONT)
     }
 
     /// Kills a server and starts it again with the data that it had. Returns before it is ready.
     pub fn restart(&self, server: Server) -> anyhow::Result<()> {
-        self.children.end(server.name())?;
+        self.real().children.end(server.name())?;
         self.start_server(server)
     }
 
     pub(crate) fn start_server(&self, server: Server) -> anyhow::Result<()> {
-        start_server(&self.children, &self.assets, &self.place, server)
+        let Real {
+            assets,
+            children,
+            place,
+        } = self.real();
+        start_server(children, assets, place, server)
     }
 
     pub(crate) fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
         command
             .env("KUBECONFIG", &self.kubeconfig)
-            .env("KUBECACHEDIR", self.place.path("kube-cache"));
+            .env("KUBECACHEDIR", self.dir().join("kube-cache"));
         for kind in ["CACHE", "CONFIG", "DATA"] {
-            command.env(format!("HELM_{kind}_HOME"), self.place.path("helm"));
+            command.env(format!("HELM_{kind}_HOME"), self.dir().join("helm"));
         }
         command
     }
@@ -206,7 +207,7 @@ impl Bed {
 impl std::fmt::Debug for Bed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Bed")
-            .field("place", &self.place)
+            .field("ground", &self.ground)
             .finish_non_exhaustive()
     }
 }
@@ -224,9 +225,9 @@ impl Drop for Bed {
 
 impl Bed {
     fn keep_logs(&self) {
-        let name = format!("{}-{}", std::process::id(), self.place.range());
+        let name = format!("{}-{}", std::process::id(), self.ground.name());
         let kept = crate::assets::root().join("target/testbed-logs").join(name);
-        let copied = fs::create_dir_all(&kept).and_then(|()| copy_logs(self.place.dir(), &kept));
+        let copied = fs::create_dir_all(&kept).and_then(|()| copy_logs(self.dir(), &kept));
         if let Err(error) = copied {
             self.journal.note("logs", format!("not kept: {error}"));
         }

@@ -17,17 +17,20 @@ impl Bed {
         &self,
         args: impl IntoIterator<Item = S>,
     ) -> anyhow::Result<String> {
-        run(self.command(&self.assets.kubectl).args(args), "")
+        run(self.command(&self.assets().kubectl).args(args), "")
     }
 
     /// Runs kubectl with something on its standard input.
     pub fn kubectl_with_input(&self, args: &[&str], input: &str) -> anyhow::Result<String> {
-        run(self.command(&self.assets.kubectl).args(args), input)
+        run(self.command(&self.assets().kubectl).args(args), input)
     }
 
     /// Applies manifests, YAML or JSON.
     pub fn apply(&self, manifests: &str) -> anyhow::Result<()> {
-        let mut command = self.command(&self.assets.kubectl);
+        if self.as_lab().is_some() {
+            return self.apply_over_the_api(manifests);
+        }
+        let mut command = self.command(&self.assets().kubectl);
         run(
             command.args(["apply", "--server-side", "--force-conflicts", "-f", "-"]),
             manifests,
@@ -51,7 +54,7 @@ impl Bed {
 
     /// The helm 3 in use.
     pub fn helm(&self) -> &Path {
-        &self.assets.helm
+        &self.assets().helm
     }
 
     /// A command with `KUBECONFIG` and with caches and configuration of the bed's own: beds follow
@@ -65,7 +68,7 @@ impl Bed {
         &self,
         args: impl IntoIterator<Item = S>,
     ) -> anyhow::Result<String> {
-        run(self.command(&self.assets.helm).args(args), "")
+        run(self.command(&self.assets().helm).args(args), "")
     }
 }
 

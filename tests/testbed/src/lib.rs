@@ -4,6 +4,7 @@
 //! A [`Bed`] is blocking outside and asynchronous inside, so tests are plain functions. Beds of
 //! one process or of several run side by side; each ends when it is dropped, however it is.
 
+mod ask;
 mod assets;
 mod audit;
 mod bed;
@@ -11,11 +12,13 @@ mod charts;
 mod children;
 mod egress;
 mod fault;
+mod ground;
 mod injector;
 mod journal;
 mod kubeconfig;
 mod kubectl;
 mod kubelet;
+mod lab;
 mod linkerd;
 mod nodes;
 mod pki;
@@ -27,9 +30,11 @@ mod shop;
 mod start;
 mod wait;
 
+pub use mesh_lab::AuditEvent;
+
 pub use crate::{
+    ask::Ask,
     assets::{Assets, Missing, Requirement},
-    audit::AuditEvent,
     bed::Bed,
     charts::Charts,
     fault::{FaultProxy, Held, Match, On, Seen, Victim, When},

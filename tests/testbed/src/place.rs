@@ -36,7 +36,8 @@ impl Place {
     }
 
     pub(crate) fn take() -> anyhow::Result<Self> {
-        let base = std::env::temp_dir().join("mesh-testbed");
+        let user = rustix::process::getuid().as_raw();
+        let base = std::env::temp_dir().join(format!("mesh-testbed-{user}"));
         fs::create_dir_all(&base).with_context(|| format!("creating {}", base.display()))?;
         for range in RANGES {
             if let Some(place) = Self::take_range(&base, range)? {

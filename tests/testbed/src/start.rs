@@ -17,6 +17,7 @@ use crate::{
     bed::Bed,
     children::Children,
     egress::{self, Egress},
+    ground::{Ground, Real},
     injector::Injector,
     journal::Journal,
     kubeconfig::{self, Credentials},
@@ -74,9 +75,8 @@ impl Bed {
             anyhow::Ok((client_of(&kubeconfig).await?, machinery))
         })?;
         let kubelet = Kubelet::new(machinery.clone(), journal.clone());
-        let injector = Injector::new(machinery, journal.clone(), runtime.handle().clone());
+        let injector = Injector::new(machinery, journal.clone(), runtime.handle().clone(), None);
         let bed = Self {
-            assets,
             identity: MeshIdentity::new()?,
             authority,
             admin,
@@ -86,8 +86,11 @@ impl Bed {
             kubelet,
             injector,
             runtime: Some(runtime),
-            children,
-            place,
+            ground: Ground::Real(Box::new(Real {
+                assets,
+                children,
+                place,
+            })),
         };
         bed.start_server(Server::ControllerManager)?;
         bed.start_server(Server::Scheduler)?;
@@ -98,17 +101,19 @@ impl Bed {
 
     /// Waits until the API server says that it is ready.
     pub fn await_ready(&self) -> anyhow::Result<()> {
-        self.block_on(ready(&self.client, &self.children))
+        self.block_on(ready(&self.client, &self.real().children))
     }
 
-    fn start_tasks(&self) {
-        let egress = Egress::new(&self.place, self.injector.clone(), self.journal.clone());
-        let for_egress = self.journal.clone();
-        self.spawn(async move {
-            if let Err(error) = egress.run().await {
-                for_egress.note("egress", format!("{error:#}"));
-            }
-        });
+    pub(crate) fn start_tasks(&self) {
+        if let Ground::Real(real) = &self.ground {
+            let egress = Egress::new(&real.place, self.injector.clone(), self.journal.clone());
+            let for_egress = self.journal.clone();
+            self.spawn(async move {
+                if let Err(error) = egress.run().await {
+                    for_egress.note("egress", format!("{error:#}"));
+                }
+            });
+        }
         let (kubelet, injector) = (self.kubelet.clone(), self.injector.clone());
         let (for_kubelet, for_injector) = (self.journal.clone(), self.journal.clone());
         self.spawn(async move {
@@ -151,7 +156,7 @@ fn write_files(place: &Place, authority: &Authority, admin: &Pair) -> anyhow::Re
     Ok(place.path("kubeconfig"))
 }
 
-async fn client_of(path: &Path) -> anyhow::Result<Client> {
+pub(crate) async fn client_of(path: &Path) -> anyhow::Result<Client> {
     let config =
         Config::from_custom_kubeconfig(Kubeconfig::read_from(path)?, &KubeConfigOptions::default())
             .await?;

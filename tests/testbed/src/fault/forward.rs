@@ -12,6 +12,7 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::Mutex,
     task::JoinSet,
@@ -36,6 +37,12 @@ type Body = UnsyncBoxBody<Bytes, anyhow::Error>;
 #[derive(Clone)]
 pub(super) struct Upstream {
     address: SocketAddr,
+    /// None for the lab, which speaks plain HTTP.
+    tls: Option<Connectors>,
+}
+
+#[derive(Clone)]
+struct Connectors {
     admin: TlsConnector,
     anonymous: TlsConnector,
 }
@@ -62,11 +69,18 @@ impl Upstream {
         let as_admin = builder()?.with_client_auth_cert(vec![certificate], key)?;
         let as_nobody = builder()?.with_no_client_auth();
         let connector = |config| TlsConnector::from(Arc::new(config));
-        Ok(Self {
-            address,
+        let tls = Connectors {
             admin: connector(as_admin),
             anonymous: connector(as_nobody),
+        };
+        Ok(Self {
+            address,
+            tls: Some(tls),
         })
+    }
+
+    pub(super) fn plain(address: SocketAddr) -> Self {
+        Self { address, tls: None }
     }
 
     async fn connect(&self, has_token: bool) -> anyhow::Result<SendRequest<Incoming>> {
@@ -74,19 +88,22 @@ impl Upstream {
             .await
             .context("connecting to the API server")?;
         stream.set_nodelay(true)?;
-        // A client certificate would outweigh the token.
-        let connector = if has_token {
-            &self.anonymous
-        } else {
-            &self.admin
+        let Some(Connectors { admin, anonymous }) = &self.tls else {
+            return start(stream).await;
         };
-        let stream = connector
-            .connect(ServerName::from(self.address.ip()), stream)
-            .await?;
-        let (sender, connection) = handshake(TokioIo::new(stream)).await?;
-        tokio::spawn(connection);
-        Ok(sender)
+        // A client certificate would outweigh the token.
+        let connector = if has_token { anonymous } else { admin };
+        let name = ServerName::from(self.address.ip());
+        start(connector.connect(name, stream).await?).await
     }
+}
+
+async fn start(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+) -> anyhow::Result<SendRequest<Incoming>> {
+    let (sender, connection) = handshake(TokioIo::new(stream)).await?;
+    tokio::spawn(connection);
+    Ok(sender)
 }
 
 /// Takes connections until the proxy is dropped.

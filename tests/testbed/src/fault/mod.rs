@@ -26,6 +26,7 @@ use self::{
 };
 use crate::{
     bed::Bed,
+    ground::Ground,
     injector::tls_acceptor,
     kubeconfig::{self, Credentials},
 };
@@ -70,11 +71,14 @@ impl Bed {
     /// A proxy in front of the API server with a kubeconfig of its own.
     pub fn proxy(&self) -> anyhow::Result<FaultProxy> {
         let acceptor = tls_acceptor(self.admin.certificate.as_bytes(), self.admin.key.as_bytes())?;
-        let server = SocketAddr::new(self.place.address(), self.place.api_port());
-        let upstream = Upstream::new(server, self.authority.certificate(), &self.admin)?;
+        let server = self.ground.address();
+        let upstream = match &self.ground {
+            Ground::Real(_) => Upstream::new(server, self.authority.certificate(), &self.admin)?,
+            Ground::Lab { .. } => Upstream::plain(server),
+        };
         let shared = Arc::<Shared>::default();
         let listener = self
-            .block_on(TcpListener::bind((self.place.address(), 0)))
+            .block_on(TcpListener::bind((self.ground.home(), 0)))
             .context("listening")?;
         let address = listener.local_addr()?;
         let text = self.kubeconfig_text("testbed", &format!("https://{address}"));

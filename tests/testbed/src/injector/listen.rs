@@ -23,7 +23,7 @@ use tokio_rustls::{
     },
 };
 
-use super::{Injector, Listening, owner::Owners, review};
+use super::{Injector, Listening, NAMESPACE, SERVICE, owner::Owners, review};
 
 /// The TLS side of a `kubernetes.io/tls` Secret.
 pub(super) fn acceptor(secret: &Secret) -> anyhow::Result<TlsAcceptor> {
@@ -51,24 +51,30 @@ pub(super) async fn run(injector: &Injector) -> anyhow::Result<()> {
     let owners = Arc::new(Owners::default());
     let mut world = injector.world.subscribe();
     let mut serving = JoinSet::new();
-    let mut at = None;
+    let (mut asked, mut at) = (None, None);
     loop {
         let (wanted, closed) = {
             let world = world.borrow_and_update();
-            (world.wanted(), world.closed)
+            (world.wanted(injector.lab.is_some()), world.closed)
         };
-        if wanted != at {
+        if wanted != asked {
             serving.shutdown().await;
+            at = None;
             if let Some(address) = wanted {
                 let listener = TcpListener::bind(address)
                     .await
                     .with_context(|| format!("listening at {address}"))?;
+                let here = listener.local_addr()?;
+                if let Some(lab) = &injector.lab {
+                    lab.route_service(NAMESPACE, SERVICE, here);
+                }
+                at = Some(here);
                 serving.spawn(accept(injector.clone(), Arc::clone(&owners), listener));
             }
             injector
                 .journal
-                .note("injector", format!("listening: {wanted:?}"));
-            at = wanted;
+                .note("injector", format!("listening: {at:?}"));
+            asked = wanted;
         }
         let now = Listening { closed, at };
         injector

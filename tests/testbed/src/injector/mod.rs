@@ -11,7 +11,7 @@ mod values;
 
 use std::{
     collections::BTreeMap,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::Arc,
 };
 
@@ -21,6 +21,7 @@ use k8s_openapi::api::{
     discovery::v1::EndpointSlice,
 };
 use kube::{Api, Client, ResourceExt as _, runtime::watcher};
+use mesh_lab::Lab;
 use tokio::{runtime::Handle, sync::watch};
 use tokio_rustls::TlsAcceptor;
 
@@ -38,6 +39,8 @@ pub struct Injector {
     client: Client,
     journal: Journal,
     runtime: Handle,
+    /// Where it is said at which loopback port the webhook is, where no Service has an address.
+    lab: Option<Arc<Lab>>,
     world: watch::Sender<World>,
     /// What the listener made of the world so far.
     listening: watch::Sender<Listening>,
@@ -61,12 +64,18 @@ struct Listening {
 }
 
 impl Injector {
-    pub(crate) fn new(client: Client, journal: Journal, runtime: Handle) -> Self {
+    pub(crate) fn new(
+        client: Client,
+        journal: Journal,
+        runtime: Handle,
+        lab: Option<Arc<Lab>>,
+    ) -> Self {
         let (world, listening) = (watch::Sender::default(), watch::Sender::default());
         Self {
             client,
             journal,
             runtime,
+            lab,
             world,
             listening,
         }
@@ -185,11 +194,13 @@ impl Injector {
 }
 
 impl World {
-    fn wanted(&self) -> Option<SocketAddr> {
+    fn wanted(&self, in_lab: bool) -> Option<SocketAddr> {
         let open = self.has_ready_endpoint && !self.closed && self.acceptor.is_some();
-        self.address
-            .filter(|_| open)
-            .map(|address| SocketAddr::new(address, 443))
+        let address = self.address.filter(|_| open)?;
+        if in_lab {
+            return Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+        }
+        Some(SocketAddr::new(address, 443))
     }
 
     fn mesh(&self) -> Option<Arc<Mesh>> {

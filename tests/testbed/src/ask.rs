@@ -1,0 +1,73 @@
+//! Raw requests, for tests of what a server itself does.
+
+use anyhow::Context as _;
+use futures::StreamExt as _;
+use http::{Request, header};
+use http_body_util::BodyExt as _;
+use kube::client::Body;
+use serde_json::Value;
+
+use crate::bed::Bed;
+
+/// A request that a test writes itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Ask<'a> {
+    pub method: &'a str,
+    /// With the query.
+    pub path: &'a str,
+    /// The content type of the body, or what is accepted where there is none.
+    pub form: &'a str,
+    pub body: &'a Value,
+}
+
+impl Bed {
+    /// Sends a request as it is, and returns the answer's code and body.
+    pub fn ask(&self, ask: Ask<'_>) -> anyhow::Result<(u16, Value)> {
+        let Ask {
+            method,
+            path,
+            form,
+            body,
+        } = ask;
+        let request = Request::builder().method(method).uri(path);
+        let request = if body.is_null() {
+            request.header(header::ACCEPT, form).body(Body::empty())?
+        } else {
+            let request = request.header(header::CONTENT_TYPE, form);
+            request.body(Body::from(body.to_string().into_bytes()))?
+        };
+        self.block_on(async {
+            let answer = self.client.send(request).await?;
+            let code = answer.status().as_u16();
+            let bytes = answer.into_body().collect().await?.to_bytes();
+            let body = serde_json::from_slice(&bytes)
+                .with_context(|| format!("{path}: {}", String::from_utf8_lossy(&bytes)))?;
+            Ok((code, body))
+        })
+    }
+
+    /// Reads the events of a watch until `done` says that it has seen enough, or the watch ends.
+    pub fn events(
+        &self,
+        path: &str,
+        mut done: impl FnMut(&[Value]) -> bool,
+    ) -> anyhow::Result<Vec<Value>> {
+        let request = Request::get(path).body(Body::empty())?;
+        self.block_on(async {
+            let answer = self.client.send(request).await?;
+            let mut frames = answer.into_body().into_data_stream();
+            let (mut text, mut events) = (Vec::new(), Vec::new());
+            while let Some(frame) = frames.next().await {
+                text.extend_from_slice(&frame?);
+                while let Some(end) = text.iter().position(|byte| *byte == b'\n') {
+                    let line: Vec<u8> = text.drain(..=end).collect();
+                    events.push(serde_json::from_slice(&line)?);
+                }
+                if done(&events) {
+                    break;
+                }
+            }
+            Ok(events)
+        })
+    }
+}

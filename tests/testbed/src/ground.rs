@@ -1,0 +1,88 @@
+//! What a bed stands on: real servers, or the lab.
+
+use std::{net::IpAddr, net::Ipv4Addr, net::SocketAddr, path::Path, sync::Arc};
+
+use mesh_lab::Lab;
+use tempfile::TempDir;
+
+use crate::{assets::Assets, bed::Bed, children::Children, place::Place};
+
+pub(crate) enum Ground {
+    Real(Box<Real>),
+    Lab { lab: Arc<Lab>, dir: TempDir },
+}
+
+/// Real servers. The order of the last two is the order in which they end.
+pub(crate) struct Real {
+    pub(crate) assets: Assets,
+    pub(crate) children: Children,
+    pub(crate) place: Place,
+}
+
+impl Ground {
+    pub(crate) fn dir(&self) -> &Path {
+        match self {
+            Self::Real(real) => real.place.dir(),
+            Self::Lab { lab: _, dir } => dir.path(),
+        }
+    }
+
+    /// The API server's address.
+    pub(crate) fn address(&self) -> SocketAddr {
+        match self {
+            Self::Real(real) => SocketAddr::new(real.place.address(), real.place.api_port()),
+            Self::Lab { lab, dir: _ } => lab.address(),
+        }
+    }
+
+    pub(crate) fn server(&self) -> String {
+        match self {
+            Self::Real(real) => real.place.api_server(),
+            Self::Lab { lab, dir: _ } => format!("http://{}", lab.address()),
+        }
+    }
+
+    /// Where the bed's own listeners may be.
+    pub(crate) fn home(&self) -> IpAddr {
+        match self {
+            Self::Real(real) => real.place.address(),
+            Self::Lab { .. } => Ipv4Addr::LOCALHOST.into(),
+        }
+    }
+
+    /// What this bed's logs are called.
+    pub(crate) fn name(&self) -> String {
+        match self {
+            Self::Real(real) => real.place.range().to_string(),
+            Self::Lab { lab, dir: _ } => format!("lab-{}", lab.address().port()),
+        }
+    }
+}
+
+impl Bed {
+    /// The lab that this bed stands on, if it does.
+    pub fn as_lab(&self) -> Option<&Lab> {
+        match &self.ground {
+            Ground::Real(_) => None,
+            Ground::Lab { lab, dir: _ } => Some(lab),
+        }
+    }
+
+    /// The servers of a real bed. A test that asks for them runs on the real bed alone.
+    #[track_caller]
+    pub(crate) fn real(&self) -> &Real {
+        match &self.ground {
+            Ground::Real(real) => real,
+            Ground::Lab { .. } => panic!("the lab has no servers and no programs"),
+        }
+    }
+}
+
+impl std::fmt::Debug for Ground {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Real(real) => real.place.fmt(f),
+            Self::Lab { lab, dir: _ } => lab.fmt(f),
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! A bed on the lab: the same kubelet and injector, and no real server.
+
+use std::{fs, sync::Arc};
+
+use anyhow::Context as _;
+use kube::{
+    Api,
+    api::{ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams},
+};
+use mesh_lab::{Lab, Options};
+use serde::Deserialize as _;
+use serde_json::Value;
+
+use crate::{
+    bed::Bed,
+    ground::Ground,
+    injector::Injector,
+    journal::Journal,
+    kubeconfig::{self, Credentials},
+    kubelet::Kubelet,
+    nodes,
+    pki::{Authority, MeshIdentity},
+    start::client_of,
+};
+
+/// The kinds that belong to no namespace.
+const CLUSTER_WIDE: [&str; 7] = [
+    "ClusterRole",
+    "ClusterRoleBinding",
+    "CustomResourceDefinition",
+    "MutatingWebhookConfiguration",
+    "Namespace",
+    "Node",
+    "ValidatingWebhookConfiguration",
+];
+const MANAGER: &str = "testbed";
+
+impl Bed {
+    /// A bed on the lab, with nodes, kubelet and injector.
+    pub fn lab() -> anyhow::Result<Self> {
+        let lab = Arc::new(Lab::start(Options::default()).context("starting the lab")?);
+        let dir = tempfile::Builder::new().prefix("mesh-lab-").tempdir()?;
+        let journal = Journal::open(&dir.path().join("testbed.log"))?;
+        let authority = Authority::new("testbed")?;
+        let ground = Ground::Lab {
+            lab: Arc::clone(&lab),
+            dir,
+        };
+        let admin = authority.admin("testbed-admin", &[ground.home()])?;
+        let kubeconfig = ground.dir().join("kubeconfig");
+        let text = kubeconfig::render("testbed", &ground.server(), "", Credentials::None);
+        fs::write(&kubeconfig, text).context("writing the kubeconfig")?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()?;
+        let client = runtime.block_on(async {
+            let client = client_of(&kubeconfig).await?;
+            nodes::create(&client).await.context("creating nodes")?;
+            anyhow::Ok(client)
+        })?;
+        let kubelet = Kubelet::new(client.clone(), journal.clone());
+        let handle = runtime.handle().clone();
+        let injector = Injector::new(client.clone(), journal.clone(), handle, Some(lab));
+        let bed = Self {
+            identity: MeshIdentity::new()?,
+            authority,
+            admin,
+            client,
+            journal,
+            kubeconfig,
+            kubelet,
+            injector,
+            runtime: Some(runtime),
+            ground,
+        };
+        bed.start_tasks();
+        bed.await_service_account("default")?;
+        Ok(bed)
+    }
+
+    /// Applies manifests without kubectl.
+    pub(crate) fn apply_over_the_api(&self, manifests: &str) -> anyhow::Result<()> {
+        for document in serde_norway::Deserializer::from_str(manifests) {
+            let manifest = Value::deserialize(document).context("reading a manifest")?;
+            match manifest["items"].as_array() {
+                Some(items) if manifest["kind"] == "List" => {
+                    items.iter().try_for_each(|item| self.apply_one(item))?;
+                }
+                Some(_) | None if manifest.is_null() => {}
+                Some(_) | None => self.apply_one(&manifest)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn apply_one(&self, manifest: &Value) -> anyhow::Result<()> {
+        let text = |pointer: &str| manifest.pointer(pointer).and_then(Value::as_str);
+        let kind = text("/kind").context("a manifest without a kind")?;
+        let name = text("/metadata/name").context("a manifest without a name")?;
+        let version = text("/apiVersion").context("a manifest without an apiVersion")?;
+        let (group, version) = version.split_once('/').unwrap_or(("", version));
+        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
+        let api: Api<DynamicObject> = if CLUSTER_WIDE.contains(&kind) {
+            Api::all_with(self.client(), &resource)
+        } else {
+            let namespace = text("/metadata/namespace").unwrap_or("default");
+            Api::namespaced_with(self.client(), namespace, &resource)
+        };
+        let params = PatchParams::apply(MANAGER).force();
+        let applied = self.block_on(api.patch(name, &params, &Patch::Apply(manifest)));
+        applied
+            .map(drop)
+            .with_context(|| format!("applying the {kind} {name}"))
+    }
+}
