@@ -18,6 +18,7 @@ pub mod lease;
 pub mod lock;
 pub mod look;
 pub mod object;
+mod oddity;
 pub mod owner;
 pub mod page;
 pub mod probe;
