@@ -271,15 +271,13 @@ impl Cluster {
         let status = answer.status();
         let retry_after = answer.headers().get(header::RETRY_AFTER);
         let retry_after = retry_after.and_then(|value| value.to_str().ok()?.parse().ok());
-        let body = answer
-            .into_body()
-            .collect()
-            .await
-            .map_err(|error| chain(&error))?;
-        Ok((
-            status,
-            retry_after.map(Duration::from_secs),
-            body.to_bytes().to_vec(),
-        ))
+        // A page of pods is megabytes: frame by frame there is one copy of it, not three.
+        let mut bytes = Vec::new();
+        let mut body = answer.into_body();
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|error| chain(&error))?;
+            bytes.extend_from_slice(frame.data_ref().map_or(&[], |data| data.as_ref()));
+        }
+        Ok((status, retry_after.map(Duration::from_secs), bytes))
     }
 }
