@@ -1,16 +1,17 @@
-//! The pods of one owner, counted: what a workload's record says about them.
+//! The pods of one owner, counted.
+
+mod record;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use mesh_records::{Anomaly, Pin, PinPlace, PodCounts, Proxy, ProxyCount, TrustAnchors, Workload};
+use mesh_records::{PodCounts, ProxyCount};
 
 use crate::fold::Ground;
-use crate::how::{Owner, how};
 use crate::injection::{Injection, injection};
 use crate::label;
 use crate::object::Pod;
 use crate::oddity::{Oddity, Oddly};
-use crate::owner::{Identity, Kept, asked_pin};
+use crate::owner::asked_pin;
 use crate::proxy::{self, ProxyVersion, Sidecar};
 use crate::usage::{Use, uses};
 
@@ -227,113 +228,6 @@ impl Group {
             .max_by_key(|(_, pods)| **pods);
         most.map_or(&ground.fallback, |(namespace, _)| namespace)
     }
-
-    /// The workload's record.
-    #[must_use]
-    pub fn workload(
-        &self,
-        cluster: &str,
-        identity: &Identity,
-        uid: &str,
-        ground: &Ground,
-    ) -> Workload {
-        let Identity {
-            namespace,
-            kind,
-            name,
-        } = identity;
-        let kept = ground.owners.get(identity).filter(|kept| kept.uid == uid);
-        let (roll, downtime) = match kept {
-            Some(kept) => (kept.roll.clone(), kept.downtime.clone()),
-            None => how(Owner::Other {
-                kind,
-                pods: self.pods.total,
-            }),
-        };
-        Workload {
-            cluster: cluster.to_owned(),
-            kind: kind.clone(),
-            namespace: namespace.clone(),
-            name: name.clone(),
-            uid: uid.to_owned(),
-            control_plane: self.control_plane(ground).to_owned(),
-            pods: self.pods,
-            proxies: self.proxies.clone(),
-            trust_anchors: self.trust_anchors(),
-            pins: self.all_pins(kept, ground, namespace),
-            roll,
-            downtime,
-            managed_by: kept.and_then(|kept| kept.managed_by.clone()),
-            skew: None,
-        }
-    }
-
-    fn trust_anchors(&self) -> TrustAnchors {
-        let Anchors { stale, unknown } = self.anchors;
-        match (stale, unknown, self.pods.meshed) {
-            (1.., _, _) => TrustAnchors::Stale,
-            (0, 0, 1..) => TrustAnchors::Current,
-            (0, _, _) => TrustAnchors::Unknown,
-        }
-    }
-
-    fn all_pins(&self, kept: Option<&Kept>, ground: &Ground, namespace: &str) -> Vec<Pin> {
-        let mut pins = match kept {
-            Some(kept) => kept.pins.clone(),
-            None => self
-                .pins
-                .iter()
-                .map(|(pinned, version)| pinned.pin(version.as_ref()))
-                .collect(),
-        };
-        if let Some(version) = ground.rules(namespace).pin() {
-            let version = version.map(str::to_owned);
-            pins.push(Pin {
-                place: PinPlace::Namespace,
-                version,
-            });
-        }
-        pins
-    }
-
-    /// The records of its proxies, one each, where they were asked for.
-    pub fn proxies<'a>(
-        &'a self,
-        cluster: &'a str,
-        identity: &'a Identity,
-        uid: &'a str,
-    ) -> impl Iterator<Item = Proxy> + 'a {
-        self.listed.iter().map(move |listed| Proxy {
-            cluster: cluster.to_owned(),
-            kind: identity.kind.clone(),
-            namespace: identity.namespace.clone(),
-            name: identity.name.clone(),
-            uid: uid.to_owned(),
-            pod: listed.pod.clone(),
-            pod_uid: listed.uid.clone(),
-            version: listed.proxy.version.clone(),
-            source: listed.proxy.source,
-            native: listed.proxy.native,
-            ready: listed.ready,
-            node: listed.node.clone(),
-        })
-    }
-
-    /// The records of what is odd about it.
-    pub fn anomalies<'a>(
-        &'a self,
-        cluster: &'a str,
-        identity: &'a Identity,
-    ) -> impl Iterator<Item = Anomaly> + 'a {
-        self.oddities.iter().map(move |(oddity, oddly)| Anomaly {
-            cluster: cluster.to_owned(),
-            id: oddity.id().to_owned(),
-            kind: identity.kind.clone(),
-            namespace: identity.namespace.clone(),
-            name: identity.name.clone(),
-            message: oddity.message(identity, oddly),
-        })
-    }
 }
 
 /// Adds pods of one version to the counts.
@@ -363,20 +257,5 @@ pub(crate) fn count(version: ProxyVersion, native: bool) -> ProxyCount {
         source,
         native,
         pods: 1,
-    }
-}
-
-// === impl Pinned ===
-
-impl Pinned {
-    fn pin(self, version: Option<&String>) -> Pin {
-        let place = match self {
-            Self::Asked => PinPlace::Template,
-            Self::ByHand => PinPlace::BakedIn,
-        };
-        Pin {
-            place,
-            version: version.cloned(),
-        }
     }
 }

@@ -1,26 +1,26 @@
 //! A survey's lists: namespaces, owners, control planes, pods, and the owners' owners.
 
+pub mod dump;
 mod facts;
+mod finds;
 mod planes;
+mod pods;
+mod survey;
 
-use std::collections::BTreeSet;
-
-use mesh_records::{Anomaly, ControlPlane, Extension, Unseen, WorkloadKind};
-use serde_json::{Value, json};
+use mesh_records::Unseen;
 
 use crate::connect::Cluster;
-use crate::control_plane::Objects;
-use crate::fold::{Fold, Folded, Ground, OPEN, OwnPods, Parents};
+use crate::fold::Ground;
 use crate::injection::Rules;
 use crate::label;
-use crate::object::{
-    Bare, DaemonSet, Deployment, Namespace, Object as _, Pod, Resource, StatefulSet,
-};
+use crate::object::{DaemonSet, Deployment, Namespace, Object as _, Resource, StatefulSet};
 use crate::owner::{Identity, Templated, keep};
 use crate::page::{Page, Selection};
-use crate::sight::{Asked, Blocked, each, if_any};
-use crate::usage::Use;
-use planes::Finds;
+use crate::sight::{Asked, Blocked, each};
+use finds::Finds;
+use survey::Parts;
+
+pub use survey::Survey;
 
 /// What a survey is to look at.
 #[derive(Clone, Debug, Default)]
@@ -37,25 +37,6 @@ pub struct Wish {
     pub list_proxies: bool,
 }
 
-/// What was seen.
-#[derive(Debug)]
-pub struct Survey {
-    /// The control planes, by namespace.
-    pub control_planes: Vec<ControlPlane>,
-    /// The extensions, by name.
-    pub extensions: Vec<Extension>,
-    /// The workloads.
-    pub folded: Folded,
-    /// What the pods were read against.
-    pub ground: Ground,
-    /// What is odd about the control planes.
-    pub anomalies: Vec<Anomaly>,
-    /// What could not be looked at, though not needed.
-    pub unseen: Vec<Unseen>,
-    /// How often a list expired and began again.
-    pub restarts: u32,
-}
-
 struct Look<'a> {
     cluster: &'a Cluster,
     wish: &'a Wish,
@@ -64,23 +45,6 @@ struct Look<'a> {
     unseen: Vec<Unseen>,
     restarts: u32,
 }
-
-const REPLICA_SETS: Resource = Resource {
-    group: "apps",
-    version: "v1",
-    plural: "replicasets",
-    kind: "ReplicaSet",
-};
-const JOBS: Resource = Resource {
-    group: "batch",
-    version: "v1",
-    plural: "jobs",
-    kind: "Job",
-};
-/// Above this many namespaces, one list of all of them is less than one list of each.
-const SEPARATE: usize = 16;
-/// The most workloads that a fact names.
-const NAMED: usize = 20;
 
 /// Looks at a cluster; `progress` hears of every page of pods how many there were so far.
 ///
@@ -111,7 +75,22 @@ pub async fn look(
     look.owners::<DaemonSet>().await?;
     let planes = look.control_planes().await?;
     let folded = look.pods(&planes, &mut progress).await?;
-    Ok(look.finish(&planes, folded))
+    let Look {
+        ground,
+        finds,
+        unseen,
+        restarts,
+        ..
+    } = look;
+    let parts = Parts {
+        planes,
+        finds,
+        folded,
+        ground,
+        unseen,
+        restarts,
+    };
+    Ok(parts.survey(cluster.label()))
 }
 
 // === impl Wish ===
@@ -207,177 +186,6 @@ impl Look<'_> {
         }
         Ok(())
     }
-
-    async fn pods(
-        &mut self,
-        planes: &[Objects],
-        progress: &mut impl FnMut(u64),
-    ) -> Result<Folded, Blocked> {
-        let labels = self.wish.labels();
-        let narrowed = !self.wish.namespaces.is_empty() || self.wish.selector.is_some();
-        let mut fold = Fold::default();
-        self.ground.own_pods = if narrowed {
-            OwnPods::Ignore
-        } else {
-            OwnPods::Count
-        };
-        for place in self.wish.places() {
-            let selection = Selection {
-                namespace: place,
-                labels: labels.as_deref(),
-            };
-            self.pods_of(selection, &mut fold, progress).await?;
-        }
-        if narrowed {
-            self.ground.own_pods = OwnPods::Only;
-            for plane in planes {
-                let namespace = Some(plane.namespace.as_str());
-                let selection = Selection {
-                    namespace,
-                    labels: Some(label::COMPONENT),
-                };
-                self.pods_of(selection, &mut fold, progress).await?;
-            }
-        }
-        for (kind, resource) in OPEN.iter().zip([&REPLICA_SETS, &JOBS]) {
-            let parents = self.parents(&fold.open(kind), resource).await?;
-            fold.adopt(kind, &parents);
-        }
-        self.strangers(&fold).await?;
-        Ok(fold.finish(&self.ground.owners))
-    }
-
-    async fn pods_of(
-        &mut self,
-        selection: Selection<'_>,
-        fold: &mut Fold,
-        progress: &mut impl FnMut(u64),
-    ) -> Result<(), Blocked> {
-        let before = fold.clone();
-        let (ground, restarts) = (&self.ground, &mut self.restarts);
-        let listed = each(self.cluster.pages::<Pod>(selection), |page| match page {
-            Page::Items(pods) => {
-                pods.iter().for_each(|pod| fold.add(pod, ground));
-                progress(fold.pods());
-            }
-            Page::Restarted => {
-                *restarts += 1;
-                fold.clone_from(&before);
-            }
-        });
-        let listed = listed.await;
-        list_of(&Pod::RESOURCE, selection.namespace).required(self.cluster, listed)
-    }
-
-    // Metadata is enough to know an owner's owner, and old ReplicaSets can outweigh the pods.
-    async fn parents(
-        &mut self,
-        namespaces: &BTreeSet<String>,
-        resource: &Resource,
-    ) -> Result<Parents, Blocked> {
-        let everywhere = namespaces.len() > SEPARATE && self.wish.namespaces.is_empty();
-        let places: Vec<Option<&str>> = if everywhere {
-            vec![None]
-        } else {
-            namespaces
-                .iter()
-                .map(|namespace| Some(namespace.as_str()))
-                .collect()
-        };
-        let mut parents = Parents::new();
-        for place in places {
-            let selection = Selection {
-                namespace: place,
-                labels: None,
-            };
-            let pages = self.cluster.metadata_pages::<Bare>(*resource, selection);
-            let restarts = &mut self.restarts;
-            let listed = each(pages, |page| match page {
-                Page::Items(owners) => parents.extend(owners.into_iter().map(|owner| {
-                    let parent = owner.meta.controller().cloned();
-                    (owner.meta.uid, parent)
-                })),
-                // What is known of an owner's owner stays true.
-                Page::Restarted => *restarts += 1,
-            });
-            let listed = listed.await;
-            list_of(resource, place).required(self.cluster, listed)?;
-        }
-        Ok(parents)
-    }
-
-    // Owners that came after their list did; one that is not there now is gone.
-    async fn strangers(&mut self, fold: &Fold) -> Result<(), Blocked> {
-        for identity in fold.strangers(&self.ground.owners) {
-            match identity.kind {
-                WorkloadKind::Deployment => self.stranger::<Deployment>(&identity).await?,
-                WorkloadKind::StatefulSet => self.stranger::<StatefulSet>(&identity).await?,
-                WorkloadKind::DaemonSet => self.stranger::<DaemonSet>(&identity).await?,
-                WorkloadKind::ReplicaSet
-                | WorkloadKind::ReplicationController
-                | WorkloadKind::Job
-                | WorkloadKind::CronJob
-                | WorkloadKind::Rollout
-                | WorkloadKind::Pod
-                | WorkloadKind::Other(_) => {}
-            }
-        }
-        Ok(())
-    }
-
-    async fn stranger<K: Templated>(&mut self, identity: &Identity) -> Result<(), Blocked> {
-        let Identity {
-            namespace, name, ..
-        } = identity;
-        let asked = Asked {
-            verb: "get",
-            resource: &K::RESOURCE,
-            name: Some(name),
-            namespace: Some(namespace),
-        };
-        let read = if_any(self.cluster.get::<K>(Some(namespace), name)).await;
-        if let Some(owner) = asked.required(self.cluster, read)? {
-            let (identity, kept) = keep(&owner);
-            self.ground.owners.insert(identity, kept);
-        }
-        Ok(())
-    }
-
-    fn finish(self, planes: &[Objects], mut folded: Folded) -> Survey {
-        let Self {
-            cluster,
-            ground,
-            finds,
-            unseen,
-            restarts,
-            ..
-        } = self;
-        let label = cluster.label();
-        let mut control_planes: Vec<ControlPlane> =
-            planes.iter().map(|plane| plane.record(label)).collect();
-        for plane in &mut control_planes {
-            for component in &mut plane.components {
-                let key = (plane.namespace.clone(), component.name.clone());
-                component.proxies = folded.components.remove(&key).unwrap_or_default();
-            }
-            for (what, concerned) in folded.uses(&plane.namespace, &ground) {
-                plane
-                    .facts
-                    .insert(fact_of(what).to_owned(), named(&concerned));
-            }
-        }
-        let unreadable = planes.iter().filter(|plane| plane.is_unreadable());
-        let anomalies = unreadable.map(|plane| planes::unreadable(label, &plane.namespace));
-        Survey {
-            anomalies: anomalies.collect(),
-            extensions: finds.extensions(label),
-            control_planes,
-            folded,
-            ground,
-            unseen,
-            restarts,
-        }
-    }
 }
 
 fn list_of<'a>(resource: &'a Resource, namespace: Option<&'a str>) -> Asked<'a> {
@@ -387,22 +195,4 @@ fn list_of<'a>(resource: &'a Resource, namespace: Option<&'a str>) -> Asked<'a> 
         name: None,
         namespace,
     }
-}
-
-fn fact_of(what: Use) -> &'static str {
-    match what {
-        Use::ShutdownEndpoint => "shutdown_endpoint_users",
-        Use::IngressMode => "ingress_mode",
-        Use::WaitBeforeExit => "wait_before_exit_annotations",
-        Use::NativeSidecarPreview => "native_sidecar_annotations",
-        Use::LeftOutNamespace => "meshed_in_left_out_namespaces",
-    }
-}
-
-fn named(concerned: &[&Identity]) -> Value {
-    let names = concerned.iter().take(NAMED);
-    let names: Vec<String> = names
-        .map(|it| format!("{}/{}/{}", it.namespace, it.kind, it.name))
-        .collect();
-    json!({ "count": concerned.len(), "workloads": names })
 }

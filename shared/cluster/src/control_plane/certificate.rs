@@ -48,3 +48,49 @@ fn certificate(role: CertificateRole, pem: &Pem) -> Option<Certificate> {
 fn timestamp(time: ASN1Time) -> Option<Timestamp> {
     Timestamp::from_second(time.timestamp()).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Made for this test; its key was thrown away.
+    const ANCHOR: &str = "\
+-----BEGIN CERTIFICATE-----\n\
+MIIBnzCCAUWgAwIBAgIUSqfTWMZqC0w7NwfG/mgM3YUppMIwCgYIKoZIzj0EAwIw\n\
+JTEjMCEGA1UEAwwacm9vdC5saW5rZXJkLmNsdXN0ZXIubG9jYWwwHhcNMjYxMTIy\n\
+MTEwMDUxWhcNMzYxMTE5MTEwMDUxWjAlMSMwIQYDVQQDDBpyb290LmxpbmtlcmQu\n\
+Y2x1c3Rlci5sb2NhbDBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABCprk0W6k74l\n\
+ehjc4UmHl9EHFkt/q0J9AUArnWmi9VJhYd+7mPp8X+tWy2qbCkWVJQyAqUJt2dY0\n\
+x7O6lKkLEB6jUzBRMB0GA1UdDgQWBBQGqwEgN7OI+6v5tIL9fsn5ZEwDhjAfBgNV\n\
+HSMEGDAWgBQGqwEgN7OI+6v5tIL9fsn5ZEwDhjAPBgNVHRMBAf8EBTADAQH/MAoG\n\
+CCqGSM49BAMCA0gAMEUCIC4giR/YAAEB55qGLrfGpADuHorsVUqzz/47+UAggwFs\n\
+AiEAzgig5CZOBYsCfp1ybSeuuhUMlKsqVdG67ixaVn+YHMI=\n\
+-----END CERTIFICATE-----\n\n";
+
+    #[test]
+    fn a_bundle_is_read_certificate_by_certificate() {
+        let both = format!("{ANCHOR}# the next one\n{ANCHOR}");
+        let found = certificates(CertificateRole::Anchor, both.as_bytes());
+        let expected = Certificate {
+            role: CertificateRole::Anchor,
+            not_before: Some("2026-11-22T11:00:51Z".parse().unwrap()),
+            not_after: Some("2036-11-19T11:00:51Z".parse().unwrap()),
+            readable: true,
+        };
+        assert_eq!(found, [expected.clone(), expected]);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_said_and_never_left_out() {
+        let role = CertificateRole::Issuer;
+        let half = &ANCHOR[..200];
+        let garbled = ANCHOR.replace("MII", "AAA");
+        for bundle in ["", "no certificate", half, &garbled] {
+            assert_eq!(
+                certificates(role, bundle.as_bytes()),
+                [unreadable(role)],
+                "{bundle}"
+            );
+        }
+    }
+}
