@@ -3,9 +3,10 @@
 use mesh_records::{Explained, StepName};
 
 use crate::drive::before_writing;
+use crate::ending::{AGAIN, Ending, Outcome};
 use crate::helm::{Helm, quote};
 use crate::prepare::{Part, Plan};
-use crate::session::{AGAIN, Ending, Outcome, Session};
+use crate::session::Session;
 
 /// Upgrades what needs it: the definitions first.
 pub(crate) async fn upgrade(session: &mut Session, helm: &Helm, plan: &Plan) -> Outcome<()> {

@@ -22,7 +22,7 @@ pub(crate) struct Board {
 /// A change that a watch saw.
 #[derive(Debug)]
 pub(crate) enum Sight {
-    Deployment(Change<Deployment>),
+    Deployment(Box<Change<Deployment>>),
     Pod(Change<Pod>),
     Slice(Change<EndpointSlice>),
 }
@@ -71,7 +71,7 @@ impl Board {
 
     pub(crate) fn see(&mut self, sight: Sight) {
         match sight {
-            Sight::Deployment(change) => self.deployments.apply(change),
+            Sight::Deployment(change) => self.deployments.apply(*change),
             Sight::Pod(change) => self.pods.apply(change),
             Sight::Slice(change) => self.slices.apply(change),
         }
@@ -230,8 +230,17 @@ fn waiting(deployment: &Deployment, pods: &[&Pod], wanted: u32, ready: u32) -> S
     if let Some(text) = unscheduled {
         return text;
     }
+    if let Some(pod) = pods.iter().find(|pod| !pod.is_ready()) {
+        let statuses = pod.status.init_container_statuses.iter();
+        let mut statuses = statuses.chain(&pod.status.container_statuses);
+        let reason = statuses.find_map(|container| Some(&container.state.waiting.as_ref()?.reason));
+        let reason = reason
+            .map(|reason| format!(" ({reason})"))
+            .unwrap_or_default();
+        return format!("pod {} is not ready{reason}", pod.meta.name);
+    }
     if ready < wanted {
-        return format!("{ready} of {wanted} pods are ready");
+        return "it waits for its pods".to_owned();
     }
     let old = deployment.status.replicas - deployment.status.updated_replicas;
     if old > 0 {
@@ -312,7 +321,7 @@ mod tests {
         let mut board = Board::new(vec![expected], BTreeSet::from(["injector".to_owned()]));
         list(deployments)
             .into_iter()
-            .for_each(|change| board.see(Sight::Deployment(change)));
+            .for_each(|change| board.see(Sight::Deployment(Box::new(change))));
         list(pods)
             .into_iter()
             .for_each(|change| board.see(Sight::Pod(change)));
@@ -491,7 +500,7 @@ mod tests {
         assert_eq!(board.components(), None);
         list(&[deployment()])
             .into_iter()
-            .for_each(|c| board.see(Sight::Deployment(c)));
+            .for_each(|c| board.see(Sight::Deployment(Box::new(c))));
         list(&[pod()])
             .into_iter()
             .for_each(|c| board.see(Sight::Pod(c)));
@@ -501,11 +510,11 @@ mod tests {
     #[test]
     fn a_list_that_is_not_whole_replaces_nothing() {
         let mut board = board(&[deployment()], &[pod()]);
-        board.see(Sight::Deployment(Change::Began));
+        board.see(Sight::Deployment(Box::new(Change::Began)));
         assert_eq!(board.components().unwrap()[0].state, State::Settled);
-        board.see(Sight::Deployment(Change::Listed {
+        board.see(Sight::Deployment(Box::new(Change::Listed {
             resource_version: "2".into(),
-        }));
+        })));
         assert!(matches!(
             board.components().unwrap()[0].state,
             State::Moving(_)

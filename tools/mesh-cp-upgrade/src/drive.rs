@@ -9,12 +9,14 @@ use mesh_records::{
     By, EndOutcome, Explained, From as Seen, Record, StepName, Stream, Tool, Verdict,
 };
 
+use crate::agree::agree;
 use crate::args::{Args, PIPELINE};
+use crate::ending::{AGAIN, Ending, Outcome, refused, stopped};
 use crate::gate::{self, Question, Shut};
 use crate::helm::Helm;
 use crate::history::{History, Readiness, Standing, standing};
 use crate::live::{Live, look};
-use crate::session::{AGAIN, Ending, Outcome, Session, refused, stopped, whole_seconds};
+use crate::session::{Session, whole_seconds};
 use crate::{act, monitor, prepare};
 
 /// What is to be reached, and from where.
@@ -115,17 +117,14 @@ async fn steps(session: &mut Session, args: &Args) -> Outcome<Ending> {
     let goal = pass_gate(session, args).await?;
     let helm = Helm::new(args.helm.clone(), &session.cluster, &args.cluster);
     session.unless_stopped(helm.check()).await??;
-    let scene = match under_lock(session, args, &goal, &helm).await? {
-        Some(scene) => scene,
-        None => {
-            return Ok(Ending::Done {
-                next: None,
-                reason: Some("somebody else holds the lock".to_owned()),
-            });
-        }
+    let Some(scene) = under_lock(session, args, &goal, &helm).await? else {
+        return Ok(Ending::Done {
+            next: None,
+            reason: Some("somebody else holds the lock".to_owned()),
+        });
     };
     let plan = prepare::prepare(session, args, &goal, &helm, &scene).await?;
-    if !prepare::agree(session, args, &goal, &helm, &plan).await? {
+    if !agree(session, args, &goal, &helm, &plan).await? {
         return Ok(Ending::Done {
             next: Some("the same without --dry-run".to_owned()),
             reason: Some("a dry run: nothing was written".to_owned()),

@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use mesh_cluster::{Cluster, ClusterArgs};
 use mesh_records::{Explained, Release};
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::child::{self, Answer, Writer};
 use crate::history::History;
@@ -101,6 +102,17 @@ impl Helm {
             .ask(&args, &format!("reading the history of the release {name}"))
             .await?;
         History::parse(&answer).with_context(|| format!("the history of the release {name}"))
+    }
+
+    /// The values that a release was given. They bear secrets and go nowhere from here.
+    pub(crate) async fn values(&self, release: &Release) -> anyhow::Result<Value> {
+        let name = &release.name;
+        let args = self.args(release, &["get", "values", name, "-o", "json"]);
+        let answer = self
+            .ask(&args, &format!("reading the values of the release {name}"))
+            .await?;
+        let values = serde_json::from_slice(&answer);
+        values.map_err(|_| anyhow::anyhow!("the values of the release {name} cannot be read"))
     }
 
     /// The objects of a release as they were installed.
@@ -224,14 +236,12 @@ pub(crate) fn quote(said: &str) -> String {
             if !quoted.is_empty() {
                 quoted.push_str("; ");
             }
-            quoted.extend(
-                line.trim()
-                    .split(' ')
-                    .map(word)
-                    .collect::<Vec<_>>()
-                    .join(" ")
-                    .chars(),
-            );
+            quoted += &line
+                .trim()
+                .split(' ')
+                .map(word)
+                .collect::<Vec<_>>()
+                .join(" ");
         }
         within_pem &= !ends;
     }

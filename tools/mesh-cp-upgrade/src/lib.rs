@@ -1,15 +1,17 @@
 //! Upgrades the Linkerd control plane through helm, and watches it until it is proven.
 //!
 //! [`gate`], [`history`], [`render`], [`identity`] and [`board`] decide and wait for nothing;
-//! [`drive`] is the order of the steps, [`prepare`] all of them before the first write, [`act`] the
-//! writes, [`monitor`] what comes after. [`child`] alone starts processes, [`session`] alone
-//! speaks.
+//! [`drive`] is the order of the steps: [`prepare`] and [`preflight`] come before the first write,
+//! [`act`] writes, [`monitor`] watches. [`child`] alone starts processes, [`session`] alone speaks.
 
 mod act;
+mod agree;
 mod args;
 mod board;
+mod charts;
 mod child;
 mod drive;
+mod ending;
 mod followed;
 mod gate;
 mod helm;
@@ -17,9 +19,11 @@ mod history;
 mod identity;
 mod live;
 mod monitor;
+mod preflight;
 mod prepare;
 mod render;
 mod session;
+mod values;
 
 use std::process::ExitCode;
 

@@ -9,9 +9,9 @@ use mesh_records::{Explained, InstalledBy, Release};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
+use crate::ending::Ending;
 use crate::history;
 use crate::identity::{Identity, Issuer};
-use crate::session::Ending;
 
 /// The control plane as it is now.
 #[derive(Debug)]

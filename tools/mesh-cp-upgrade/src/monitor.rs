@@ -12,10 +12,11 @@ use tokio::time::{Duration, Instant, timeout_at};
 use crate::args::Args;
 use crate::board::{Board, Component, Sight, State};
 use crate::drive::Goal;
+use crate::ending::{AGAIN, Ending, Outcome};
 use crate::helm::Helm;
 use crate::live::configured;
 use crate::prepare::Plan;
-use crate::session::{AGAIN, Ending, Outcome, Session};
+use crate::session::Session;
 
 /// The API server may hold on to a connection to an injector that has gone for some seconds.
 const PROOF: Duration = Duration::from_secs(30);
@@ -96,7 +97,9 @@ fn sights<'a>(
     let pods = cluster.watch::<Pod>(selection).into_stream();
     let slices = cluster.watch::<EndpointSlice>(selection).into_stream();
     let all = [
-        deployments.map_ok(Sight::Deployment).boxed_local(),
+        deployments
+            .map_ok(|change| Sight::Deployment(Box::new(change)))
+            .boxed_local(),
         pods.map_ok(Sight::Pod).boxed_local(),
         slices.map_ok(Sight::Slice).boxed_local(),
     ];

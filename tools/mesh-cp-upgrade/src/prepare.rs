@@ -1,24 +1,24 @@
-//! Everything before the first write: charts, identity, a rehearsal on the server, consent.
+//! Before the first write: the charts are rendered, and compared with what is there.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::Context as _;
-use futures::{StreamExt as _, TryStreamExt as _};
-use mesh_cli::{DryRun, Leave};
+use mesh_cli::DryRun;
+use mesh_cluster::Cluster;
 use mesh_cluster::control_plane::Config;
-use mesh_cluster::{Cluster, Kinds, Opinion};
-use mesh_records::{Deed, Intent, Record, StepName};
-use mesh_versions::{Releases, Version};
-use sha2::{Digest as _, Sha256};
+use mesh_records::StepName;
 
 use crate::args::Args;
+use crate::charts::charts;
 use crate::drive::{Goal, Scene};
-use crate::helm::{Chart, Helm, Upgrade, Values};
+use crate::ending::{Outcome, refused};
+use crate::helm::{Helm, Upgrade, Values};
 use crate::identity::{Change, Identity, Key, changes};
 use crate::live::is_kept;
-use crate::render::{Expected, Manifest, Rendered};
-use crate::session::{Ending, Outcome, Session, refused};
+use crate::preflight::preflight;
+use crate::render::{Expected, Manifest, Rendered, crds};
+use crate::session::Session;
+use crate::values;
 
 /// What will be done.
 #[derive(Debug)]
@@ -42,8 +42,6 @@ pub(crate) struct Part {
 }
 
 const AT_TARGET: &str = "it is at the target already";
-/// As many questions as the API server is asked at once.
-const AT_ONCE: usize = 8;
 
 /// Renders, compares and rehearses.
 pub(crate) async fn prepare(
@@ -94,9 +92,15 @@ async fn render(
         chart: crds_chart,
         values: Values::Keep,
     };
-    let both = futures::future::try_join(helm.render(&crds), helm.render(&control_plane));
-    let rendered = session.unless_stopped(both).await?;
-    let (crds_rendered, rendered) = rendered.map_err(|error| {
+    let wanted = values::read(&args.values)?;
+    let release = &scene.live.release;
+    let all = futures::future::try_join3(
+        helm.render(&crds),
+        helm.render(&control_plane),
+        helm.values(release),
+    );
+    let rendered = session.unless_stopped(all).await?;
+    let (crds_rendered, rendered, given) = rendered.map_err(|error| {
         let hint = "give this cluster's values with -f, and charts that helm finds";
         refused(format!("{error:#}"), hint)
     })?;
@@ -122,7 +126,10 @@ async fn render(
             rendered: crds_rendered,
         },
         control_plane: Part {
-            is_needed: !(is_there && scene.control_plane.is_at(&rendered.chart)),
+            // What was mended in the values after a failed upgrade is to be applied.
+            is_needed: !(is_there
+                && scene.control_plane.is_at(&rendered.chart)
+                && values::same(&given, &wanted)),
             way_back: scene.control_plane.way_back(&rendered.chart),
             upgrade: control_plane,
             rendered,
@@ -159,68 +166,6 @@ fn is_of_target(rendered: &Rendered, config: &Config, target: &str) -> Outcome<(
         }
     }
     Ok(())
-}
-
-// The charts that were named, or those of the target's own repository.
-async fn charts(args: &Args, target: &str, helm: &Helm) -> Outcome<(Chart, Chart)> {
-    if let (Some(chart), Some(crds)) = (&args.chart, &args.crds_chart) {
-        let chart = Chart {
-            chart: chart.clone(),
-            version: args.chart_version.clone(),
-        };
-        let crds = Chart {
-            chart: crds.clone(),
-            version: args.crds_chart_version.clone(),
-        };
-        return Ok((chart, crds));
-    }
-    let hint = "name both charts: --chart, --crds-chart";
-    let releases = Releases::embedded();
-    let version = Version::of_tag(target);
-    let repository = version
-        .channel()
-        .and_then(|channel| releases.repository(channel));
-    let Some(repository) = repository else {
-        return Err(refused(
-            format!("no repository is known for {target}"),
-            hint,
-        ));
-    };
-    let known = releases.charts(&version);
-    let named = |chart: &str| format!("{}/{chart}", repository.name);
-    let (chart, crds) = (named(&repository.control_plane), named(&repository.crds));
-    let add = format!(
-        "helm repo add {} {}; or {hint}",
-        repository.name, repository.url
-    );
-    let of_chart = args.chart_version.clone();
-    let of_chart = of_chart.or_else(|| known.and_then(|known| known.control_plane.clone()));
-    let of_chart = match of_chart {
-        Some(version) => Some(version),
-        None => helm
-            .search(&chart, target)
-            .await
-            .map_err(|error| refused(format!("{error:#}"), add.clone()))?,
-    };
-    let of_crds = args.crds_chart_version.clone();
-    let of_crds = of_crds.or_else(|| known.and_then(|known| known.crds.clone()));
-    match (of_chart, of_crds) {
-        (Some(version), Some(of_crds)) => Ok((
-            Chart {
-                chart,
-                version: Some(version),
-            },
-            Chart {
-                chart: crds,
-                version: Some(of_crds),
-            },
-        )),
-        (None, _) => Err(refused(format!("{chart} has no chart of {target}"), add)),
-        (Some(_), None) => Err(refused(
-            format!("it is not known which version of {crds} belongs to {target}"),
-            "say --crds-chart-version",
-        )),
-    }
 }
 
 async fn identity(
@@ -302,80 +247,12 @@ async fn lost_definitions(
 ) -> anyhow::Result<Vec<String>> {
     let new = rendered.crds();
     let mut lost = Vec::new();
-    for name in crate::render::crds(installed).difference(&new) {
+    for name in crds(installed).difference(&new) {
         if !is_kept(cluster, name).await? {
             lost.push((*name).to_owned());
         }
     }
     Ok(lost)
-}
-
-// Every object is asked about; the first refusal is the answer.
-async fn preflight(session: &mut Session, goal: &Goal, plan: &Plan) -> Outcome<()> {
-    session.begin(
-        StepName::Preflight,
-        "asking the API server about every object (dryRun=All)",
-    )?;
-    let cluster = Arc::clone(&session.cluster);
-    let parts = [&plan.crds, &plan.control_plane]
-        .into_iter()
-        .filter(|part| part.is_needed);
-    let manifests: Vec<&Manifest> = parts.flat_map(|part| &part.rendered.manifests).collect();
-    let to_come = plan.crds.rendered.new_kinds();
-    let rehearsing = async {
-        let mut kinds = Kinds::default();
-        let mut questions = Vec::new();
-        let mut unasked = 0;
-        for manifest in &manifests {
-            match cluster
-                .kind(&mut kinds, &manifest.api_version, &manifest.kind)
-                .await?
-            {
-                Some(kind) => questions.push((kind, *manifest)),
-                None if to_come.contains(&manifest.kind) => unasked += 1,
-                None => return Err(unknown_kind(manifest)),
-            }
-        }
-        let asked = questions.len();
-        let answers = futures::stream::iter(questions).map(|(kind, manifest)| {
-            let cluster = &cluster;
-            async move {
-                match cluster
-                    .rehearse(&kind, &manifest.body, &goal.namespace)
-                    .await?
-                {
-                    Opinion::Accepted => Ok(()),
-                    Opinion::Refused(reason) => Err(refused(
-                        format!("the API server would refuse {manifest}: {reason}"),
-                        "nothing was written; mend what it says",
-                    )),
-                }
-            }
-        });
-        answers
-            .buffer_unordered(AT_ONCE)
-            .try_collect::<()>()
-            .await?;
-        Ok((asked, unasked))
-    };
-    let (asked, unasked) = session.unless_stopped(rehearsing).await??;
-    let rest = match unasked {
-        0 => String::new(),
-        count => format!("; {count} are of kinds that come with the new definitions"),
-    };
-    session.done(&format!(
-        "the API server would take all {asked} objects{rest}"
-    ))
-}
-
-fn unknown_kind(manifest: &Manifest) -> Ending {
-    refused(
-        format!(
-            "the API server does not know the kind of {manifest} ({})",
-            manifest.api_version
-        ),
-        "is the cluster's Kubernetes too old or too new for the target?",
-    )
 }
 
 fn backup(session: &mut Session, plan: &Plan) -> Outcome<()> {
@@ -388,117 +265,6 @@ fn backup(session: &mut Session, plan: &Plan) -> Outcome<()> {
         None => format!("helm keeps no earlier revision of {}", upgrade.release.name),
     };
     session.done(&message)
-}
-
-/// Says what will be done and gets leave to do it; false if it is only shown.
-pub(crate) async fn agree(
-    session: &mut Session,
-    args: &Args,
-    goal: &Goal,
-    helm: &Helm,
-    plan: &Plan,
-) -> Outcome<bool> {
-    if plan.is_done() {
-        return Ok(true);
-    }
-    let deeds = deeds(args, helm, plan)?;
-    let intent = Intent {
-        cluster: session.cluster.label().to_owned(),
-        time: session.now(),
-        message: format!(
-            "upgrade the control plane in {} from {} to {}",
-            goal.namespace,
-            goal.from
-                .as_ref()
-                .map_or("what it is", |from| from.version.as_str()),
-            goal.target
-        ),
-        digest: Intent::digest(&deeds),
-        deeds,
-    };
-    session.emit(&Record::Intent(intent.clone()))?;
-    let summary = summary(session, args, goal, plan, &intent);
-    let consent = args.consent.clone();
-    // Asked beside the runtime, which renews the lock meanwhile.
-    let asking =
-        tokio::task::spawn_blocking(move || mesh_cli::consent(&consent, &intent, &summary));
-    match session
-        .unless_stopped(asking)
-        .await?
-        .context("asking for consent")??
-    {
-        Leave::Act => Ok(true),
-        Leave::DryRun(_) => Ok(false),
-    }
-}
-
-fn deeds(args: &Args, helm: &Helm, plan: &Plan) -> anyhow::Result<Vec<Deed>> {
-    let mut hash = Sha256::new();
-    for path in &args.values {
-        let bytes = std::fs::read(path);
-        hash.update(bytes.with_context(|| format!("reading `{}`", path.display()))?);
-    }
-    let hash: String = hash
-        .finalize()
-        .iter()
-        .take(8)
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    let parts = [&plan.crds, &plan.control_plane]
-        .into_iter()
-        .filter(|part| part.is_needed);
-    let deed = |part: &Part| {
-        let release = &part.upgrade.release;
-        let values = match part.upgrade.values {
-            Values::Keep => String::new(),
-            Values::Reset(_) => format!(" with values {hash}"),
-        };
-        Deed {
-            verb: helm
-                .command(&part.upgrade)
-                .into_iter()
-                .take(2)
-                .collect::<Vec<_>>()
-                .join(" "),
-            object: format!(
-                "{}/{} to {}{values}",
-                release.namespace, release.name, part.rendered.chart
-            ),
-        }
-    };
-    Ok(parts.map(deed).collect())
-}
-
-fn summary(session: &Session, args: &Args, goal: &Goal, plan: &Plan, intent: &Intent) -> String {
-    let cluster = &session.cluster;
-    let mut lines = vec![
-        format!("{} ({})", cluster.label(), cluster.server()),
-        intent.message.clone(),
-    ];
-    lines.extend(
-        intent
-            .deeds
-            .iter()
-            .map(|deed| format!("  {} {}", deed.verb, deed.object)),
-    );
-    lines.push(format!(
-        "{} components will roll; while the injector does, new pods may come without a proxy",
-        plan.components.len()
-    ));
-    lines.extend(
-        plan.changes
-            .iter()
-            .map(|change| format!("allowed: {change}")),
-    );
-    match &goal.verdict {
-        None => lines.push(format!(
-            "without a verdict: {}",
-            args.reason.as_deref().unwrap_or("")
-        )),
-        Some(verdict) if verdict.waived.is_empty() => {}
-        Some(verdict) => lines.push(format!("waived: {}", verdict.waived.join(", "))),
-    }
-    lines.join("\n")
 }
 
 // === impl Plan ===

@@ -1,0 +1,124 @@
+//! Says what will be done, and gets leave to do it.
+
+use anyhow::Context as _;
+use mesh_cli::Leave;
+use mesh_records::{Deed, Intent, Record};
+use sha2::{Digest as _, Sha256};
+
+use crate::args::Args;
+use crate::drive::Goal;
+use crate::ending::Outcome;
+use crate::helm::{Helm, Values};
+use crate::prepare::{Part, Plan};
+use crate::session::Session;
+
+/// Says what will be done and gets leave to do it; false if it is only shown.
+pub(crate) async fn agree(
+    session: &mut Session,
+    args: &Args,
+    goal: &Goal,
+    helm: &Helm,
+    plan: &Plan,
+) -> Outcome<bool> {
+    if plan.is_done() {
+        return Ok(true);
+    }
+    let deeds = deeds(args, helm, plan)?;
+    let intent = Intent {
+        cluster: session.cluster.label().to_owned(),
+        time: session.now(),
+        message: format!(
+            "upgrade the control plane in {} from {} to {}",
+            goal.namespace,
+            goal.from
+                .as_ref()
+                .map_or("what it is", |from| from.version.as_str()),
+            goal.target
+        ),
+        digest: Intent::digest(&deeds),
+        deeds,
+    };
+    session.emit(&Record::Intent(intent.clone()))?;
+    let summary = summary(session, args, goal, plan, &intent);
+    let consent = args.consent.clone();
+    // Asked beside the runtime, which renews the lock meanwhile.
+    let asking =
+        tokio::task::spawn_blocking(move || mesh_cli::consent(&consent, &intent, &summary));
+    match session
+        .unless_stopped(asking)
+        .await?
+        .context("asking for consent")??
+    {
+        Leave::Act => Ok(true),
+        Leave::DryRun(_) => Ok(false),
+    }
+}
+
+fn deeds(args: &Args, helm: &Helm, plan: &Plan) -> anyhow::Result<Vec<Deed>> {
+    let mut hash = Sha256::new();
+    for path in &args.values {
+        let bytes = std::fs::read(path);
+        hash.update(bytes.with_context(|| format!("reading `{}`", path.display()))?);
+    }
+    let hash: String = hash
+        .finalize()
+        .iter()
+        .take(8)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let parts = [&plan.crds, &plan.control_plane]
+        .into_iter()
+        .filter(|part| part.is_needed);
+    let deed = |part: &Part| {
+        let release = &part.upgrade.release;
+        let values = match part.upgrade.values {
+            Values::Keep => String::new(),
+            Values::Reset(_) => format!(" with values {hash}"),
+        };
+        Deed {
+            verb: helm
+                .command(&part.upgrade)
+                .into_iter()
+                .take(2)
+                .collect::<Vec<_>>()
+                .join(" "),
+            object: format!(
+                "{}/{} to {}{values}",
+                release.namespace, release.name, part.rendered.chart
+            ),
+        }
+    };
+    Ok(parts.map(deed).collect())
+}
+
+fn summary(session: &Session, args: &Args, goal: &Goal, plan: &Plan, intent: &Intent) -> String {
+    let cluster = &session.cluster;
+    let mut lines = vec![
+        format!("{} ({})", cluster.label(), cluster.server()),
+        intent.message.clone(),
+    ];
+    lines.extend(
+        intent
+            .deeds
+            .iter()
+            .map(|deed| format!("  {} {}", deed.verb, deed.object)),
+    );
+    lines.push(format!(
+        "{} components will roll; while the injector does, new pods may come without a proxy",
+        plan.components.len()
+    ));
+    lines.extend(
+        plan.changes
+            .iter()
+            .map(|change| format!("allowed: {change}")),
+    );
+    match &goal.verdict {
+        None => lines.push(format!(
+            "without a verdict: {}",
+            args.reason.as_deref().unwrap_or("")
+        )),
+        Some(verdict) if verdict.waived.is_empty() => {}
+        Some(verdict) => lines.push(format!("waived: {}", verdict.waived.join(", "))),
+    }
+    lines.join("\n")
+}

@@ -1,0 +1,93 @@
+//! Values files, merged as helm merges them.
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use serde_json::Value;
+
+/// The values of `files`, later ones over earlier ones.
+pub(crate) fn read(files: &[PathBuf]) -> anyhow::Result<Value> {
+    let mut all = Value::Object(serde_json::Map::new());
+    for path in files {
+        let what = || format!("the values file `{}`", path.display());
+        let text = std::fs::read_to_string(path).with_context(what)?;
+        // What stands in it may be a secret: only where it is wrong is said.
+        let values: Value = serde_norway::from_str(&text).map_err(|error| {
+            let line = error.location().map_or(0, |location| location.line());
+            anyhow::anyhow!("{} is not YAML (line {line})", what())
+        })?;
+        merge(&mut all, values);
+    }
+    Ok(all)
+}
+
+/// Whether two sets of values are the same. No values at all are an empty set.
+pub(crate) fn same(one: &Value, other: &Value) -> bool {
+    let empty = |value: &Value| {
+        value
+            .as_object()
+            .map_or(value.is_null(), serde_json::Map::is_empty)
+    };
+    one == other || (empty(one) && empty(other))
+}
+
+fn merge(into: &mut Value, from: Value) {
+    match (into, from) {
+        (Value::Object(into), Value::Object(from)) => {
+            for (key, value) in from {
+                merge(into.entry(key).or_insert(Value::Null), value);
+            }
+        }
+        (Value::Object(_), Value::Null) => {}
+        (
+            into @ (Value::Object(_)
+            | Value::Null
+            | Value::Bool(_)
+            | Value::Number(_)
+            | Value::String(_)
+            | Value::Array(_)),
+            from,
+        ) => *into = from,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn later_values_go_over_earlier_ones_map_by_map() {
+        let mut all = json!({});
+        for values in [
+            json!({ "a": { "x": 1, "y": [1, 2] }, "b": "old" }),
+            json!({ "a": { "y": [3] }, "b": { "deep": true }, "c": null }),
+        ] {
+            merge(&mut all, values);
+        }
+        assert_eq!(
+            all,
+            json!({ "a": { "x": 1, "y": [3] }, "b": { "deep": true }, "c": null })
+        );
+    }
+
+    #[test]
+    fn no_values_are_an_empty_set() {
+        assert!(same(&Value::Null, &json!({})));
+        assert!(!same(&Value::Null, &json!({ "a": 1 })));
+        assert!(!same(&json!({ "a": 2 }), &json!({ "a": 1 })));
+    }
+
+    #[test]
+    fn a_file_that_is_no_yaml_is_not_quoted() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("values.yaml");
+        std::fs::write(&path, "a: 1\nkeyPEM: [SECRET\n").unwrap();
+        let error = format!("{:#}", read(&[path]).unwrap_err());
+        assert!(
+            error.contains("values.yaml") && !error.contains("SECRET"),
+            "{error}"
+        );
+    }
+}
