@@ -560,3 +560,30 @@ fn the_same_cluster_gives_the_same_records_in_a_fixed_order() {
     };
     assert!(order.is_sorted_by_key(rank), "{order:?}");
 }
+
+#[test]
+fn a_dump_shows_the_same_workloads_as_its_server_but_is_never_a_server() {
+    let Some(bed) = BED.as_ref() else { return };
+    let tools = toolbox!();
+    let dump = tools.folder().join("dump.json");
+    let kinds = "namespaces,pods,deployments,statefulsets,daemonsets,replicasets,jobs,configmaps";
+    let text = bed.kubectl(["get", kinds, "-A", "-o", "json"]).unwrap();
+    std::fs::write(&dump, text).unwrap();
+    let label = ["--cluster-name", "testbed"];
+    let taken = ["--taken-at", "2026-03-02T09:15:04Z"];
+    let read = ["--from", dump.to_str().unwrap()];
+    let dumped = tools
+        .run("mesh-survey")
+        .args([&label[..], &taken, &read].concat())
+        .output()
+        .unwrap();
+    let dumped = records(&dumped);
+    let served = records(&survey(&tools, bed, &label));
+    assert_eq!(of_type(&dumped, "workload"), of_type(&served, "workload"));
+    assert_eq!(dumped[0]["cluster_uid"], served[0]["cluster_uid"]);
+    assert_eq!(dumped[0]["time"], taken[1]);
+    assert_eq!(
+        (&dumped[0]["source"], &served[0]["source"]),
+        (&Value::from("dump"), &Value::from("server"))
+    );
+}

@@ -27,6 +27,8 @@ pub struct Ground {
     pub list_proxies: bool,
     /// What becomes of the control planes' own pods.
     pub own_pods: OwnPods,
+    /// Kinds that could not be looked at, as in a dump: what is not there is not gone.
+    pub lacking: BTreeSet<String>,
 }
 
 /// What becomes of a control plane's own pods.
@@ -82,6 +84,20 @@ impl Ground {
     #[must_use]
     pub fn rules(&self, namespace: &str) -> &Rules {
         self.namespaces.get(namespace).unwrap_or(&NO_RULES)
+    }
+
+    /// Whether owners of this kind could not be looked at.
+    #[must_use]
+    pub fn lacks(&self, kind: &WorkloadKind) -> bool {
+        self.lacking.contains(kind.as_str())
+    }
+
+    /// Whether every control plane is known.
+    #[must_use]
+    pub fn knows_control_planes(&self) -> bool {
+        !["ConfigMap", "Deployment"]
+            .iter()
+            .any(|kind| self.lacking.contains(*kind))
     }
 }
 
@@ -141,7 +157,7 @@ impl Fold {
     }
 
     /// Hands the pods of owners of a kind on to the owners' own owners.
-    pub fn adopt(&mut self, kind: &WorkloadKind, parents: &Parents) {
+    pub fn adopt(&mut self, kind: &WorkloadKind, parents: &Parents, ground: &Ground) {
         let keys: Vec<Key> = self
             .groups
             .keys()
@@ -164,6 +180,7 @@ impl Fold {
                         .merge(group);
                 }
                 Some(None) => {}
+                None if ground.lacks(kind) => {}
                 None => {
                     let group = self.groups.get_mut(&key).filter(|group| group.is_notable());
                     group.into_iter().for_each(Group::orphan);
@@ -184,9 +201,10 @@ impl Fold {
 
     /// Ends the fold: what is still strange is gone.
     #[must_use]
-    pub fn finish(mut self, owners: &Owners) -> Folded {
+    pub fn finish(mut self, ground: &Ground) -> Folded {
         for (key, group) in &mut self.groups {
-            if group.is_notable() && key.is_strange(owners) {
+            let gone = key.is_strange(&ground.owners) && !ground.lacks(&key.identity.kind);
+            if gone && group.is_notable() {
                 group.orphan();
             }
             group.settle();

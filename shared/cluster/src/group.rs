@@ -82,7 +82,7 @@ impl Group {
                 .control_planes
                 .entry(control_plane.clone())
                 .or_default() += 1;
-            if !ground.bundles.contains_key(control_plane) {
+            if !ground.bundles.contains_key(control_plane) && ground.knows_control_planes() {
                 self.odd(Oddity::UnknownControlPlane, &pod.meta.name);
             }
         }

@@ -1,6 +1,9 @@
 //! The command line.
 
+use std::path::PathBuf;
+
 use clap::Parser;
+use jiff::Timestamp;
 use mesh_cli::{EXIT_CODES, OutputArgs};
 use mesh_cluster::ClusterArgs;
 use mesh_cluster::look::Wish;
@@ -33,9 +36,25 @@ pub(crate) struct Args {
     #[arg(short = 'L', long, value_name = "NAMESPACE", default_value = "linkerd")]
     linkerd_namespace: String,
     #[command(flatten)]
+    pub(crate) dump: DumpArgs,
+    #[command(flatten)]
     pub(crate) cluster: ClusterArgs,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
+}
+
+/// What is read instead of a cluster.
+#[derive(Debug, clap::Args)]
+pub(crate) struct DumpArgs {
+    /// Read what `kubectl get … -o json` wrote instead of a cluster: files, folders of *.json, or `-`
+    #[arg(
+        long, value_name = "FILE", num_args = 1.., help_heading = "Dump",
+        conflicts_with_all = ["namespace", "selector", "meshed_only", "kubeconfig", "context"],
+    )]
+    pub(crate) from: Vec<PathBuf>,
+    /// When the dump was taken (RFC 3339), which it does not say itself
+    #[arg(long, value_name = "TIME", requires = "from", help_heading = "Dump")]
+    pub(crate) taken_at: Option<Timestamp>,
 }
 
 impl Args {

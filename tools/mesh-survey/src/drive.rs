@@ -13,6 +13,7 @@ use mesh_cluster::{Cluster, Signals, signals};
 use mesh_records::{Consistency, Source, Stream, Tool};
 
 use crate::args::{Args, scope};
+use crate::dump;
 use crate::report::{Looked, Report};
 
 type Out = std::io::BufWriter<std::io::Stdout>;
@@ -45,6 +46,12 @@ pub(crate) async fn drive(args: &Args) -> Result<Exit> {
 
 // An error of the cluster is what the look came to; only one of the output is an error here.
 async fn survey(args: &Args, report: &mut Report<Out>) -> Result<Looked> {
+    if !args.dump.from.is_empty() {
+        let cluster = args.cluster.label().unwrap_or_else(|| "dump".to_owned());
+        let (stream, looked) = dump::survey(args, &args.dump, &cluster);
+        report.open(stream)?;
+        return Ok(looked);
+    }
     let cluster = match args.cluster.open(AGENT).await {
         Ok(cluster) => cluster,
         Err(error) => {

@@ -1,6 +1,6 @@
 //! Surveys the data plane and the control plane of a Linkerd mesh.
 //!
-//! `args` reads the command line, `drive` waits, `report` writes. What is looked at and how it is
+//! `args` reads the command line, `drive` waits, `dump` reads files, `report` writes. What is looked at and how it is
 //! folded is in mesh-cluster.
 
 use std::process::ExitCode;
@@ -11,6 +11,7 @@ use mesh_cli::{Exit, report as end};
 
 mod args;
 mod drive;
+mod dump;
 mod report;
 
 use args::Args;

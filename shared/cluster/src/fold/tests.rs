@@ -50,6 +50,7 @@ fn ground() -> Ground {
         fallback: "linkerd".to_owned(),
         list_proxies: false,
         own_pods: OwnPods::Count,
+        lacking: BTreeSet::new(),
     }
 }
 
@@ -110,7 +111,7 @@ fn folded(pods: &[Pod], ground: &Ground) -> Folded {
     for pod in pods {
         fold.add(pod, ground);
     }
-    fold.finish(&ground.owners)
+    fold.finish(ground)
 }
 
 fn workloads(folded: &Folded, ground: &Ground) -> Vec<Workload> {
@@ -408,13 +409,14 @@ fn owners_of_owners_gather_the_pods_of_what_they_own() {
     fold.adopt(
         &WorkloadKind::ReplicaSet,
         &sets.map(|(uid, parent)| (uid.to_owned(), parent)).into(),
+        &ground,
     );
     let jobs = Parents::from([(
         "u-nightly-1".to_owned(),
         parent("batch/v1", "CronJob", "nightly"),
     )]);
-    fold.adopt(&WorkloadKind::Job, &jobs);
-    let folded = fold.finish(&ground.owners);
+    fold.adopt(&WorkloadKind::Job, &jobs, &ground);
+    let folded = fold.finish(&ground);
     let found: Vec<_> = workloads(&folded, &ground)
         .iter()
         .map(|it| {
@@ -621,5 +623,37 @@ fn what_ends_its_proxy_through_the_shutdown_endpoint_is_noted() {
             .uses("linkerd", &ground)
             .contains_key(&Use::ShutdownEndpoint);
         assert_eq!(found, expected, "{words}");
+    }
+}
+
+#[test]
+fn what_was_not_looked_at_is_neither_gone_nor_of_a_known_way_to_roll() {
+    let lacking = ["ConfigMap", "Deployment", "ReplicaSet", "StatefulSet"];
+    let ground = Ground {
+        owners: Owners::new(),
+        bundles: BTreeMap::new(),
+        lacking: lacking.map(str::to_owned).into(),
+        ..ground()
+    };
+    let mut fold = Fold::default();
+    for (name, owners) in [
+        ("a", owner("ReplicaSet", "web-6c5f7d9b8c")),
+        ("b", owner("StatefulSet", "db")),
+    ] {
+        fold.add(&pod("shop", name, &owners, json!({})), &ground);
+    }
+    fold.adopt(&WorkloadKind::ReplicaSet, &Parents::new(), &ground);
+    let folded = fold.finish(&ground);
+    assert!(anomalies(&folded).is_empty(), "{:?}", anomalies(&folded));
+    for workload in workloads(&folded, &ground) {
+        assert_eq!(
+            (workload.roll.by, workload.roll.reason),
+            (RollBy::None, None)
+        );
+        assert_eq!(
+            workload.downtime.grade,
+            DowntimeGrade::Outage,
+            "the cautious answer"
+        );
     }
 }

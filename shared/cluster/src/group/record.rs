@@ -1,6 +1,8 @@
 //! What the records say about the pods of one owner.
 
-use mesh_records::{Anomaly, Pin, PinPlace, Proxy, TrustAnchors, Workload};
+use mesh_records::{
+    Anomaly, Downtime, DowntimeGrade, Pin, PinPlace, Proxy, Roll, RollBy, TrustAnchors, Workload,
+};
 
 use super::{Anchors, Group, Pinned};
 use crate::fold::Ground;
@@ -27,6 +29,7 @@ impl Group {
         let kept = ground.owners.get(identity).filter(|kept| kept.uid == uid);
         let (roll, downtime) = match kept {
             Some(kept) => (kept.roll.clone(), kept.downtime.clone()),
+            None if ground.lacks(kind) => not_known(),
             None => how(Owner::Other {
                 kind,
                 pods: self.pods.total,
@@ -116,6 +119,21 @@ impl Group {
             message: oddity.message(identity, oddly),
         })
     }
+}
+
+fn not_known() -> (Roll, Downtime) {
+    let roll = Roll {
+        by: RollBy::None,
+        reason: None,
+    };
+    let why = "its owner was not looked at, so how it is rolled is not known".to_owned();
+    (
+        roll,
+        Downtime {
+            grade: DowntimeGrade::Outage,
+            why: vec![why],
+        },
+    )
 }
 
 // === impl Pinned ===

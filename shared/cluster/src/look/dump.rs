@@ -158,6 +158,7 @@ impl Dump {
         let mut ground = Ground {
             fallback: fallback.to_owned(),
             list_proxies,
+            lacking: self.lacking(),
             ..Ground::default()
         };
         for namespace in &self.namespaces {
@@ -185,7 +186,7 @@ impl Dump {
             let parents = owners
                 .iter()
                 .map(|it| (it.meta.uid.clone(), it.meta.controller().cloned()));
-            fold.adopt(kind, &parents.collect::<Parents>());
+            fold.adopt(kind, &parents.collect::<Parents>(), &ground);
         }
         let strange = fold.strangers(&ground.owners);
         let strange = strange
@@ -193,7 +194,7 @@ impl Dump {
             .filter(|it| !self.kinds.contains(it.kind.as_str()));
         missing.extend(strange.map(|identity| identity.kind.as_str()));
         let missing = missing.into_iter().map(str::to_owned).collect();
-        let folded = fold.finish(&ground.owners);
+        let folded = fold.finish(&ground);
         let parts = Parts {
             planes,
             finds,
@@ -203,6 +204,19 @@ impl Dump {
             restarts: 0,
         };
         (parts.survey(cluster), missing)
+    }
+
+    fn lacking(&self) -> BTreeSet<String> {
+        const READ: [&str; 6] = [
+            "ConfigMap",
+            "Deployment",
+            "StatefulSet",
+            "DaemonSet",
+            "ReplicaSet",
+            "Job",
+        ];
+        let lacking = READ.into_iter().filter(|kind| !self.kinds.contains(*kind));
+        lacking.map(str::to_owned).collect()
     }
 
     fn planes(&mut self, finds: &mut Finds, ground: &mut Ground, fallback: &str) -> Vec<Objects> {

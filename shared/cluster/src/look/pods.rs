@@ -64,10 +64,10 @@ impl Look<'_> {
         }
         for (kind, resource) in OPEN.iter().zip([&REPLICA_SETS, &JOBS]) {
             let parents = self.parents(&fold.open(kind), resource).await?;
-            fold.adopt(kind, &parents);
+            fold.adopt(kind, &parents, &self.ground);
         }
         self.strangers(&fold).await?;
-        Ok(fold.finish(&self.ground.owners))
+        Ok(fold.finish(&self.ground))
     }
 
     async fn pods_of(

@@ -1,0 +1,88 @@
+//! A survey of files instead of a server.
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use mesh_cluster::look::dump::Dump;
+use mesh_records::{Explained, Scope, Source, Stream, Tool};
+
+use crate::args::{Args, DumpArgs};
+use crate::report::Looked;
+
+const DUMP: &str = "kubectl get namespaces,pods,deployments,statefulsets,daemonsets,replicasets,jobs,configmaps -A -o json > dump.json";
+
+/// Reads a dump: how the stream opens, and what is in it.
+pub(crate) fn survey(args: &Args, from: &DumpArgs, cluster: &str) -> (Stream, Looked) {
+    let mut stream = Stream {
+        cluster: Some(cluster.to_owned()),
+        time: from.taken_at,
+        source: Some(Source::Dump),
+        ..Stream::of(Tool::MeshSurvey, env!("CARGO_PKG_VERSION"))
+    };
+    match read(&from.from) {
+        Err(error) => (
+            stream,
+            Looked::Failed {
+                error,
+                unseen: None,
+            },
+        ),
+        Ok(dump) => {
+            stream.cluster_uid = dump.cluster_uid().map(str::to_owned);
+            let wish = args.wish();
+            let (survey, missing) =
+                dump.survey(cluster, &wish.linkerd_namespace, wish.list_proxies);
+            stream.scope = Some(Scope {
+                missing,
+                ..Scope::default()
+            });
+            (stream, Looked::Whole(Box::new(survey)))
+        }
+    }
+}
+
+fn read(paths: &[PathBuf]) -> Result<Dump> {
+    let mut dump = Dump::default();
+    for path in paths {
+        let mut files = vec![path.clone()];
+        if path.is_dir() {
+            files = within(path)?;
+        }
+        for file in files {
+            let what = || format!("the dump `{}`", file.display());
+            let text = text(&file).with_context(what)?;
+            dump.add(&text).with_context(what)?;
+        }
+    }
+    Ok(dump)
+}
+
+fn within(folder: &Path) -> Result<Vec<PathBuf>> {
+    let what = || format!("the dump `{}`", folder.display());
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).with_context(what)? {
+        let path = entry.with_context(what)?.path();
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "json")
+        {
+            files.push(path);
+        }
+    }
+    files.sort();
+    if files.is_empty() {
+        let none = format!("{} has no *.json in it", what());
+        return Err(Explained::new(none, DUMP).into());
+    }
+    Ok(files)
+}
+
+fn text(path: &Path) -> Result<String> {
+    if path.as_os_str() != "-" {
+        return Ok(std::fs::read_to_string(path)?);
+    }
+    let mut text = String::new();
+    std::io::stdin().read_to_string(&mut text)?;
+    Ok(text)
+}
