@@ -32,6 +32,8 @@ pub mod usage;
 pub mod watch;
 
 #[cfg(test)]
+mod lock_tests;
+#[cfg(test)]
 mod wire_tests;
 
 pub use connect::{Cluster, ClusterArgs, User};
