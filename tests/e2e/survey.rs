@@ -1,5 +1,7 @@
 //! What a survey sees, against what kubectl shows.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
+
 use std::collections::{BTreeMap, HashMap};
 use std::process::Output;
 use std::sync::LazyLock;
@@ -94,6 +96,26 @@ spec:
   containers: [{name: web, image: "registry.test/web:1"}]
 "#;
 
+const EXTENSIONS: &str = r#"
+apiVersion: v1
+kind: Namespace
+metadata: {name: linkerd-viz, labels: {linkerd.io/extension: viz}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: metrics-api, namespace: linkerd-viz, annotations: {linkerd.io/created-by: linkerd/helm stable-2.12.6}}
+spec: {replicas: 0, selector: {matchLabels: {app: metrics-api}}, template: TEMPLATE-metrics-api}
+---
+apiVersion: v1
+kind: Namespace
+metadata: {name: linkerd-cni}
+---
+apiVersion: apps/v1
+kind: DaemonSet
+metadata: {name: linkerd-cni, namespace: linkerd-cni, labels: {linkerd.io/cni-resource: "true"}, annotations: {linkerd.io/created-by: linkerd/helm stable-2.13.7}}
+spec: {selector: {matchLabels: {app: cni}}, template: {metadata: {labels: {app: cni}}, spec: {nodeSelector: {no: such}, containers: [{name: install-cni, image: "cr.l5d.io/linkerd/cni-plugin:v1.1.1"}]}}}
+"#;
+
 const ROLLOUT_DEFINITION: &str = r#"
 apiVersion: apiextensions.k8s.io/v1
 kind: CustomResourceDefinition
@@ -141,6 +163,7 @@ fn fill(bed: &Bed) {
     ])
     .unwrap();
     bed.apply(&templated(KINDS)).unwrap();
+    bed.apply(&templated(EXTENSIONS)).unwrap();
     bed.apply(ROLLOUT).unwrap();
     let uid = [
         "-n",
@@ -586,4 +609,19 @@ fn a_dump_shows_the_same_workloads_as_its_server_but_is_never_a_server() {
         (&dumped[0]["source"], &served[0]["source"]),
         (&Value::from("dump"), &Value::from("server"))
     );
+}
+
+#[test]
+fn extensions_are_found_with_the_version_that_their_objects_state() {
+    let Some(bed) = BED.as_ref() else { return };
+    let records = records(&survey(&toolbox!(), bed, &[]));
+    let found: Vec<[&str; 3]> = of_type(&records, "extension")
+        .into_iter()
+        .map(|it| ["name", "namespace", "version"].map(|field| text(&it[field])))
+        .collect();
+    let expected = [
+        ["cni", "linkerd-cni", "stable-2.13.7"],
+        ["viz", "linkerd-viz", "stable-2.12.6"],
+    ];
+    assert_eq!(found, expected);
 }

@@ -1,5 +1,7 @@
 //! How a survey ends: complete, refused, cut off, stopped, unheard.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
+
 use std::io::Read as _;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::LazyLock;

@@ -51,7 +51,7 @@ impl Cluster {
     /// Reads one object.
     ///
     /// # Errors
-    /// [`Why`] tells them apart.
+    /// [`Why`](crate::Why) tells them apart.
     pub async fn get<K: Object>(&self, namespace: Option<&str>, name: &str) -> Result<K, Error> {
         let target = Target::one(K::RESOURCE, namespace, name);
         self.call(Method::GET, &target, "", JSON, None).await
@@ -60,7 +60,7 @@ impl Cluster {
     /// Reads one object of a kind that has no slim type.
     ///
     /// # Errors
-    /// [`Why`] tells them apart.
+    /// [`Why`](crate::Why) tells them apart.
     pub async fn get_as<T: DeserializeOwned>(&self, target: &Target) -> Result<T, Error> {
         self.call(Method::GET, target, "", JSON, None).await
     }
@@ -68,7 +68,7 @@ impl Cluster {
     /// Reads a path that is no object.
     ///
     /// # Errors
-    /// [`Why`] tells them apart.
+    /// [`Why`](crate::Why) tells them apart.
     pub async fn get_path<T: DeserializeOwned>(&self, what: &str, path: &str) -> Result<T, Error> {
         self.send(what, None, Method::GET, path, JSON, None).await
     }
@@ -102,7 +102,7 @@ impl Cluster {
     /// Creates an object.
     ///
     /// # Errors
-    /// [`Why`] tells them apart.
+    /// [`Why`](crate::Why) tells them apart.
     pub async fn create<T: DeserializeOwned>(
         &self,
         target: &Target,
@@ -115,7 +115,7 @@ impl Cluster {
     /// Replaces an object; a resourceVersion in `body` is a precondition.
     ///
     /// # Errors
-    /// [`Why`] tells them apart.
+    /// [`Why`](crate::Why) tells them apart.
     pub async fn replace<T: DeserializeOwned>(
         &self,
         target: &Target,
@@ -128,7 +128,7 @@ impl Cluster {
     /// Patches an object; a resourceVersion in `body` is a precondition.
     ///
     /// # Errors
-    /// [`Why`] tells them apart.
+    /// [`Why`](crate::Why) tells them apart.
     pub async fn patch<T: DeserializeOwned>(
         &self,
         target: &Target,
@@ -146,7 +146,7 @@ impl Cluster {
     /// Deletes an object, if it is still at this uid and resourceVersion.
     ///
     /// # Errors
-    /// [`Why`] tells them apart.
+    /// [`Why`](crate::Why) tells them apart.
     pub async fn delete(
         &self,
         target: &Target,
