@@ -35,7 +35,13 @@ impl Cluster {
             WorkloadKind::Deployment => self.restart_as::<Deployment>(restart).await,
             WorkloadKind::StatefulSet => self.restart_as::<StatefulSet>(restart).await,
             WorkloadKind::DaemonSet => self.restart_as::<DaemonSet>(restart).await,
-            kind => Err(no_restart(kind)),
+            kind @ (WorkloadKind::ReplicaSet
+            | WorkloadKind::ReplicationController
+            | WorkloadKind::Job
+            | WorkloadKind::CronJob
+            | WorkloadKind::Rollout
+            | WorkloadKind::Pod
+            | WorkloadKind::Other(_)) => Err(no_restart(kind)),
         }
     }
 
@@ -48,7 +54,13 @@ impl Cluster {
             WorkloadKind::Deployment => self.observe_as::<Deployment>(key).await,
             WorkloadKind::StatefulSet => self.observe_as::<StatefulSet>(key).await,
             WorkloadKind::DaemonSet => self.observe_as::<DaemonSet>(key).await,
-            kind => Err(no_restart(kind)),
+            kind @ (WorkloadKind::ReplicaSet
+            | WorkloadKind::ReplicationController
+            | WorkloadKind::Job
+            | WorkloadKind::CronJob
+            | WorkloadKind::Rollout
+            | WorkloadKind::Pod
+            | WorkloadKind::Other(_)) => Err(no_restart(kind)),
         };
         match observed {
             Ok(observed) => Ok(Some(observed)),

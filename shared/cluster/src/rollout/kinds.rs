@@ -193,3 +193,182 @@ fn find<'a>(conditions: &'a [Condition], kind: &str) -> Option<&'a Condition> {
 fn count(number: i32) -> u32 {
     u32::try_from(number).unwrap_or(0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Goal, Observed};
+    use super::*;
+    use State::{Ailing, Blocked, Failed, Progressing, Settled};
+
+    fn deployment(spec: &str, status: &str) -> Deployment {
+        let json = format!(
+            r#"{{"metadata": {{"generation": 2}}, "spec": {{"replicas": 3 {spec}}}, "status": {{{status}}}}}"#
+        );
+        serde_json::from_str(&json).unwrap()
+    }
+
+    #[test]
+    fn a_deployment_is_settled_only_when_every_pod_is_new_and_available() {
+        let counts = |updated, all, available| {
+            format!(
+                r#""observedGeneration": 2, "updatedReplicas": {updated}, "replicas": {all}, "availableReplicas": {available}"#
+            )
+        };
+        let condition = |kind: &str, status: &str, reason: &str| {
+            format!(
+                r#"{}, "conditions": [{{"type": "{kind}", "status": "{status}", "reason": "{reason}"}}]"#,
+                counts(1, 4, 3)
+            )
+        };
+        let late = condition("Progressing", "False", "ProgressDeadlineExceeded");
+        let stale = late.replace(r#""observedGeneration": 2"#, r#""observedGeneration": 1"#);
+        let table = [
+            ("", String::new(), Progressing(Wait::Unobserved)),
+            ("", counts(3, 3, 3), Settled),
+            ("", counts(1, 4, 3), Progressing(Wait::Creation)),
+            ("", counts(3, 4, 3), Progressing(Wait::OldPods)),
+            ("", counts(3, 3, 2), Progressing(Wait::Availability)),
+            (
+                r#", "paused": true"#,
+                counts(1, 4, 3),
+                Blocked(Trouble::Paused),
+            ),
+            (r#", "paused": true"#, counts(3, 3, 3), Settled),
+            ("", late, Failed(Trouble::ProgressDeadline)),
+            ("", stale, Progressing(Wait::Unobserved)),
+            (
+                "",
+                condition("ReplicaFailure", "True", "FailedCreate"),
+                Ailing(Trouble::ReplicaFailure),
+            ),
+            (
+                "",
+                condition("ReplicaFailure", "False", ""),
+                Progressing(Wait::Creation),
+            ),
+        ];
+        for (spec, status, expected) in table {
+            assert_eq!(
+                deployment(spec, &status).standing(),
+                expected,
+                "{spec} {status}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_stateful_set_is_settled_only_when_the_revision_is_the_current_one() {
+        // strategy, updated, ready, available, current revision, expected
+        let table = [
+            ("", 3, 3, 3, "b", Settled),
+            ("", 3, 3, 3, "a", Progressing(Wait::Revision)),
+            ("", 2, 3, 3, "a", Progressing(Wait::Creation)),
+            ("", 3, 2, 2, "a", Progressing(Wait::Availability)),
+            (
+                r#", "minReadySeconds": 5"#,
+                3,
+                3,
+                2,
+                "b",
+                Progressing(Wait::Availability),
+            ),
+            (
+                r#", "updateStrategy": {"rollingUpdate": {"partition": 3}}"#,
+                0,
+                3,
+                3,
+                "a",
+                Blocked(Trouble::Partition),
+            ),
+            (
+                r#", "updateStrategy": {"rollingUpdate": {"partition": 1}}"#,
+                1,
+                3,
+                3,
+                "a",
+                Progressing(Wait::Creation),
+            ),
+            (
+                r#", "updateStrategy": {"type": "OnDelete"}"#,
+                0,
+                3,
+                3,
+                "a",
+                Blocked(Trouble::Partition),
+            ),
+        ];
+        for (spec, updated, ready, available, current, expected) in table {
+            let json = format!(
+                r#"{{"metadata": {{"generation": 2}}, "spec": {{"replicas": 3 {spec}}}, "status": {{"observedGeneration": 2,
+                "updatedReplicas": {updated}, "readyReplicas": {ready}, "availableReplicas": {available},
+                "currentRevision": "{current}", "updateRevision": "b"}}}}"#
+            );
+            let set: StatefulSet = serde_json::from_str(&json).unwrap();
+            assert_eq!(set.standing(), expected, "{json}");
+        }
+    }
+
+    #[test]
+    fn a_daemon_set_is_settled_only_when_every_node_has_an_available_new_pod() {
+        let table = [
+            (2, 3, 3, Settled),
+            (2, 2, 3, Progressing(Wait::Creation)),
+            (2, 3, 2, Progressing(Wait::Availability)),
+            (1, 3, 3, Progressing(Wait::Unobserved)),
+        ];
+        for (observed, updated, available, expected) in table {
+            let json = format!(
+                r#"{{"metadata": {{"generation": 2}}, "status": {{"observedGeneration": {observed}, "desiredNumberScheduled": 3,
+                "updatedNumberScheduled": {updated}, "numberAvailable": {available}}}}}"#
+            );
+            let set: DaemonSet = serde_json::from_str(&json).unwrap();
+            assert_eq!(set.standing(), expected, "{json}");
+        }
+    }
+
+    #[test]
+    fn an_object_from_before_the_write_and_one_with_another_restart_are_told_apart() {
+        let status = r#""observedGeneration": 2, "updatedReplicas": 3, "replicas": 3, "availableReplicas": 3"#;
+        let restarted = r#", "template": {"metadata": {"annotations": {"kubectl.kubernetes.io/restartedAt": "T1"}}}"#;
+        let observed = Observed::of(&deployment(restarted, status));
+        let goal = |generation, restarted_at| Goal {
+            generation,
+            restarted_at,
+        };
+        let table = [
+            (goal(3, Some("T2")), Progressing(Wait::Unobserved)),
+            (goal(2, Some("T2")), State::Superseded),
+            (goal(2, Some("T1")), Settled),
+            (goal(1, None), Settled),
+        ];
+        for (goal, expected) in table {
+            assert_eq!(observed.state(goal), expected, "{goal:?}");
+        }
+    }
+
+    #[test]
+    fn a_sick_workload_is_not_taken_for_one_on_its_way() {
+        let now = "2026-01-02T04:00:00Z".parse().unwrap();
+        let status = |reason: &str| {
+            format!(
+                r#""observedGeneration": 2, "updatedReplicas": 3, "replicas": 3, "availableReplicas": 2,
+                "conditions": [{{"type": "Progressing", "status": "True", "reason": "{reason}"}}]"#
+            )
+        };
+        let at = |time: &str| {
+            format!(
+                r#", "template": {{"metadata": {{"annotations": {{"kubectl.kubernetes.io/restartedAt": "{time}"}}}}}}"#
+            )
+        };
+        let table = [
+            (String::new(), "NewReplicaSetAvailable", false),
+            (String::new(), "ReplicaSetUpdated", true),
+            (at("2026-01-02T03:55:00Z"), "NewReplicaSetAvailable", true),
+            (at("2026-01-02T03:00:00Z"), "NewReplicaSetAvailable", false),
+        ];
+        for (spec, reason, expected) in table {
+            let observed = Observed::of(&deployment(&spec, &status(reason)));
+            assert_eq!(observed.under_way(now), expected, "{spec} {reason}");
+        }
+    }
+}

@@ -5,6 +5,7 @@ use mesh_records::{Trouble, WorkloadKind};
 use super::{RESTARTED_AT, State};
 use crate::label::TEMPLATE_HASH;
 use crate::object::{ContainerStatus, Pod, PodStatus};
+use crate::owner::kind_of;
 use crate::proxy::{self, ProxyVersion};
 
 /// A pod, as far as a rollout needs it.
@@ -96,7 +97,7 @@ impl PodSeen {
     /// What it makes of the rollout that created it; nothing while nothing is wrong.
     #[must_use]
     pub fn state(&self) -> Option<State> {
-        if self.ready || self.over && !matches!(self.ailment, Some(Ailment::Fatal(_))) {
+        if self.ready || self.over {
             return None;
         }
         self.ailment.map(|ailment| match ailment {
@@ -115,7 +116,7 @@ impl Owner {
     #[must_use]
     pub fn of(pod: &Pod) -> Option<Self> {
         let owner = pod.meta.controller()?;
-        let kind = WorkloadKind::from(owner.kind.clone());
+        let kind = kind_of(owner);
         if kind == WorkloadKind::ReplicaSet
             && let Some(hash) = pod.meta.labels.get(TEMPLATE_HASH)
             && let Some(name) = owner.name.strip_suffix(hash.as_str())
@@ -141,9 +142,6 @@ fn statuses(status: &PodStatus) -> impl Iterator<Item = &ContainerStatus> {
 }
 
 fn ailment(status: &PodStatus) -> Option<Ailment> {
-    if status.phase == "Failed" {
-        return Some(Ailment::Passing(Trouble::PodFailed));
-    }
     let unschedulable = status.conditions.iter().any(|condition| {
         condition.kind == "PodScheduled"
             && condition.status == "False"
@@ -243,6 +241,7 @@ mod tests {
     fn a_replicasets_pod_belongs_to_the_deployment_whose_name_and_hash_it_bears() {
         let mut pod = Pod::default();
         pod.meta.owner_references = vec![OwnerReference {
+            api_version: "apps/v1".to_owned(),
             kind: "ReplicaSet".to_owned(),
             name: "web-front-6c5f7d9b8c".to_owned(),
             uid: "r".to_owned(),

@@ -55,7 +55,6 @@ impl SelectorExpression {
     }
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;

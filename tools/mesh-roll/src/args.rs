@@ -1,0 +1,111 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{ArgAction, Parser, ValueEnum};
+use mesh_cli::{ConsentArgs, EXIT_CODES, OutputArgs, parse_duration};
+use mesh_cluster::{ClusterArgs, IfLocked};
+use mesh_records::WorkloadKind;
+
+use crate::select::{Choice, Selector, parse_kind};
+
+/// Roll the workloads whose proxies differ from what the injector gives, at a pace, with proof
+///
+/// Reads a passing verdict and its workloads from standard input:
+///
+///   mesh-survey | mesh-skewcheck --ask roll | mesh-roll
+///
+/// What is rolled is decided on the facts of the moment, each time that a workload is about to be
+/// restarted; a workload is done when each of its new pods was seen with the right proxy, ready. A
+/// new pod without it stops everything. Run it again to go on where a run stopped.
+#[derive(Parser, Debug)]
+#[command(name = "mesh-roll", version, after_help = EXIT_CODES, max_term_width = 100)]
+pub(crate) struct Args {
+    /// Only workloads of this namespace (may be repeated)
+    #[arg(short, long = "namespace", value_name = "NAMESPACE", action = ArgAction::Append)]
+    namespace: Vec<String>,
+
+    /// Only workloads of this kind: Deployment, StatefulSet or DaemonSet (may be repeated)
+    #[arg(long, value_name = "KIND", action = ArgAction::Append, value_parser = parse_kind)]
+    kind: Vec<WorkloadKind>,
+
+    /// Not these: NAMESPACE, NAMESPACE/NAME or NAMESPACE/KIND/NAME, `*` for any text (may be repeated)
+    #[arg(long, value_name = "SELECTOR", action = ArgAction::Append)]
+    exclude: Vec<Selector>,
+
+    /// Roll these though they will be down meanwhile; written as for --exclude (may be repeated)
+    #[arg(long, value_name = "SELECTOR", action = ArgAction::Append)]
+    allow_outage: Vec<Selector>,
+
+    /// How many workloads may be on their way at once; two that share a PodDisruptionBudget never are
+    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) max_in_flight: u16,
+
+    /// How many workloads may fail before nothing more is started
+    #[arg(long, value_name = "N", default_value = "0")]
+    pub(crate) max_failures: u32,
+
+    /// How long one workload may take
+    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = parse_duration)]
+    pub(crate) timeout: Duration,
+
+    /// How long the run may start workloads, and wait for those that something outside holds up
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub(crate) deadline: Option<Duration>,
+
+    /// How old the survey behind the verdict may be; nothing is started on an older one
+    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = parse_duration)]
+    pub(crate) max_age: Duration,
+
+    /// What else makes the exit code 1: workloads that were skipped and need attention
+    #[arg(long, value_enum, value_name = "WHAT")]
+    pub(crate) fail_on: Option<FailOn>,
+
+    /// When somebody else holds the lock: `fail`, `skip` or `wait=5m`
+    #[arg(long, value_name = "HOW", default_value = "fail")]
+    pub(crate) if_locked: IfLocked,
+
+    /// Append the records to this file as well
+    #[arg(long, value_name = "FILE")]
+    pub(crate) record: Option<PathBuf>,
+
+    /// Exit with 0 where it would be 3
+    #[arg(long)]
+    pub(crate) stop_ok: bool,
+
+    #[command(flatten)]
+    pub(crate) consent: ConsentArgs,
+
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+}
+
+/// What else makes a run fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FailOn {
+    /// A workload that was skipped and needs attention.
+    Attention,
+}
+
+/// The pipeline that is meant.
+pub(crate) const PIPELINE: &str = "mesh-survey | mesh-skewcheck --ask roll | mesh-roll";
+
+impl Args {
+    /// Which of the workloads are meant.
+    pub(crate) fn choice(&self) -> Choice {
+        Choice {
+            namespaces: self.namespace.clone(),
+            kinds: self.kind.clone(),
+            exclude: self.exclude.clone(),
+        }
+    }
+
+    /// Workloads that may go down.
+    pub(crate) fn outages(&self) -> Vec<Selector> {
+        self.allow_outage.clone()
+    }
+}

@@ -1,0 +1,170 @@
+//! Performs what the core decided: each request becomes the event that answers it.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use futures::future::LocalBoxFuture;
+use mesh_cli::{ConsentArgs, consent};
+use mesh_cluster::act::Restart;
+use mesh_cluster::label::CONFIG;
+use mesh_cluster::object::{Condition, ConfigMap, Pod, Resource};
+use mesh_cluster::rollout::PodSeen;
+use mesh_cluster::{Claim, Cluster, Error, IfLocked, Lock, Selection, Taking, Why};
+use mesh_records::{Intent, WorkloadRef};
+use serde::Deserialize;
+
+use crate::roll::{Answer, Event};
+
+/// What a request came to.
+#[derive(Debug)]
+pub(crate) enum Happened {
+    Event(Event),
+    /// The lock is held, and the control plane's configuration is of this version.
+    Locked(Lock, String),
+    /// Somebody else holds the lock; this is who.
+    Held(String),
+    /// The nodes that are not ready, or why that cannot be told.
+    Nodes(WorkloadRef, Result<Vec<String>, Error>),
+    /// The run cannot go on.
+    Broken(anyhow::Error),
+}
+
+/// A request under way.
+pub(crate) type Work = LocalBoxFuture<'static, Happened>;
+
+const NODES: Resource = Resource {
+    group: "",
+    version: "v1",
+    plural: "nodes",
+    kind: "Node",
+};
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Node {
+    metadata: NodeMeta,
+    status: NodeStatus,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct NodeMeta {
+    name: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct NodeStatus {
+    conditions: Vec<Condition>,
+}
+
+/// Asks for leave, beside everything else: somebody may think about it for long.
+pub(crate) fn ask(args: ConsentArgs, intent: Intent, summary: String) -> Work {
+    Box::pin(async move {
+        let asked = tokio::task::spawn_blocking(move || consent(&args, &intent, &summary));
+        match asked.await {
+            Ok(Ok(_)) => Happened::Event(Event::Agreed),
+            Ok(Err(no)) => Happened::Broken(no.into()),
+            Err(error) => Happened::Broken(error.into()),
+        }
+    })
+}
+
+/// Takes the lock, then looks at the configuration that nobody else changes from here on.
+pub(crate) fn lock(
+    cluster: Arc<Cluster>,
+    namespace: String,
+    claim: Claim,
+    if_locked: IfLocked,
+) -> Work {
+    Box::pin(async move {
+        let taking = cluster.lock(&namespace, &claim, if_locked.patience()).await;
+        let lock = match taking.context("cannot take the lock") {
+            Ok(Taking::Taken { lock, .. }) => lock,
+            Ok(Taking::Held(holder)) => return Happened::Held(holder.to_string()),
+            Err(error) => return Happened::Broken(error),
+        };
+        match cluster.get::<ConfigMap>(Some(&namespace), CONFIG).await {
+            Ok(config) => Happened::Locked(lock, config.meta.resource_version),
+            Err(error) => Happened::Broken(error.into()),
+        }
+    })
+}
+
+pub(crate) fn restart(cluster: Arc<Cluster>, restart: Restart) -> Work {
+    Box::pin(async move {
+        let answer = match cluster.restart(&restart).await {
+            Ok(observed) => Answer::Done(Box::new(observed)),
+            Err(error) => answer(&error),
+        };
+        Happened::Event(Event::Patched(restart.key, answer))
+    })
+}
+
+// Only an answer that says so is taken to mean that nothing was written.
+fn answer(error: &Error) -> Answer {
+    match error.why() {
+        Why::Conflict => Answer::Conflict,
+        Why::NotFound => Answer::Gone,
+        Why::Forbidden | Why::Unauthorized | Why::Refused | Why::Gone => {
+            Answer::Refused(words(error))
+        }
+        Why::Unreachable | Why::TimedOut | Why::Busy | Why::Broken | Why::Malformed => {
+            Answer::Lost(words(error))
+        }
+    }
+}
+
+pub(crate) fn look(cluster: Arc<Cluster>, key: WorkloadRef) -> Work {
+    Box::pin(async move {
+        let observed = cluster.observe(&key).await;
+        let observed = observed.map(|it| it.map(Box::new));
+        let observed = observed.map_err(|error| words(&error));
+        Happened::Event(Event::Looked(key, observed))
+    })
+}
+
+pub(crate) fn verify(cluster: Arc<Cluster>, key: WorkloadRef, selector: String) -> Work {
+    Box::pin(async move {
+        let selection = Selection {
+            namespace: Some(&key.namespace),
+            labels: Some(&selector),
+        };
+        let pods = cluster.pages::<Pod>(selection).all().await;
+        let pods = pods.map(|pods| pods.iter().map(PodSeen::of).collect());
+        let pods = pods.map_err(|error| words(&error));
+        Happened::Event(Event::Verified(key, pods))
+    })
+}
+
+pub(crate) fn probe(cluster: Arc<Cluster>, namespace: String) -> Work {
+    Box::pin(async move {
+        let probe = cluster.probe(&namespace).await;
+        let probe = probe.map_err(|error| words(&error));
+        Happened::Event(Event::Probed(namespace, probe))
+    })
+}
+
+pub(crate) fn nodes(cluster: Arc<Cluster>, key: WorkloadRef) -> Work {
+    Box::pin(async move {
+        let pages = cluster.pages_as::<Node>(NODES, Selection::default());
+        let nodes = pages.all().await.map(|nodes| {
+            let nodes = nodes.into_iter().filter(|node| !node.is_ready());
+            nodes.map(|node| node.metadata.name).collect()
+        });
+        Happened::Nodes(key, nodes)
+    })
+}
+
+impl Node {
+    fn is_ready(&self) -> bool {
+        let mut conditions = self.status.conditions.iter();
+        conditions.any(|condition| condition.kind == "Ready" && condition.status == "True")
+    }
+}
+
+/// An error on one line, with the right that is lacking.
+pub(crate) fn words(error: &Error) -> String {
+    let rule = error.rule().map(|rule| format!(" (needs {rule})"));
+    format!("{error}: {}{}", error.reason(), rule.unwrap_or_default())
+}

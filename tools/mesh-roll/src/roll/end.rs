@@ -1,0 +1,156 @@
+//! How a run ends: the exit code in one place.
+
+use mesh_cli::{DryRun, Exit};
+use mesh_records::{EndOutcome, Obstacle, Outcome, SkipClass};
+
+use super::{Action, Finish, Phase, Roll, Stage, Stop};
+
+/// What became of the workloads so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tally {
+    pub(crate) writes: u32,
+    pub(crate) proven: u32,
+    pub(crate) failed: u32,
+    /// Held up, interrupted or superseded: to be gone on with by another run.
+    pub(crate) open: u32,
+    pub(crate) attention: u32,
+}
+
+// === impl Tally ===
+
+impl Tally {
+    pub(crate) fn skipped(&mut self, obstacle: Obstacle) {
+        self.attention += u32::from(obstacle.class() == SkipClass::Attention);
+    }
+
+    pub(crate) fn ended(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Proven => self.proven += 1,
+            Outcome::Failed => self.failed += 1,
+            Outcome::Blocked | Outcome::Interrupted | Outcome::Superseded => self.open += 1,
+            Outcome::Gone => {}
+        }
+    }
+}
+
+// === impl Roll ===
+
+impl Roll {
+    /// Ends the run once nothing is in flight and nothing more will be.
+    pub(super) fn finish_if_done(&mut self) {
+        let waiting = self.waiting() > 0;
+        if self.flying.is_empty() && (self.stop.is_some() || !waiting) {
+            self.finish();
+        }
+    }
+
+    /// A second signal: at once.
+    pub(super) fn leave(&mut self, number: u8) {
+        let reason = Some(self.reason("left at once by a second signal"));
+        self.end(Finish {
+            exit: Exit::Signal(number),
+            outcome: EndOutcome::Stopped,
+            reason,
+            hint: "",
+        });
+    }
+
+    pub(super) fn finish(&mut self) {
+        if self.phase == Phase::Over {
+            return;
+        }
+        let exit = self.exit();
+        let exit_shown = if exit == Exit::Stopped && self.settings.stop_ok {
+            Exit::Yes
+        } else {
+            exit
+        };
+        let outcome = match exit {
+            Exit::Yes | Exit::No => EndOutcome::Complete,
+            Exit::Failed | Exit::ReaderGone => EndOutcome::Failed,
+            Exit::Stopped | Exit::Signal(_) => EndOutcome::Stopped,
+        };
+        let why = self.stop.as_ref().map(Stop::sentence);
+        let why = why.or_else(|| match exit {
+            Exit::Yes => None,
+            Exit::No if self.tally.failed > 0 => Some("a workload failed".to_owned()),
+            Exit::No => Some("workloads need attention".to_owned()),
+            Exit::Failed | Exit::Stopped | Exit::ReaderGone | Exit::Signal(_) => {
+                Some("workloads are held up".to_owned())
+            }
+        });
+        let hint = self.stop.as_ref().map_or("", Stop::hint);
+        let reason = why.filter(|_| exit != Exit::Yes);
+        let reason = reason.map(|why| self.reason(&why));
+        self.end(Finish {
+            exit: exit_shown,
+            outcome,
+            reason,
+            hint,
+        });
+    }
+
+    fn exit(&self) -> Exit {
+        let Self {
+            tally, settings, ..
+        } = self;
+        if tally.failed > 0 {
+            return Exit::No;
+        }
+        if let Some(stop) = &self.stop {
+            let nothing_done = tally.writes == 0 || settings.dry_run != DryRun::None;
+            let nothing_left = self.waiting() == 0 && tally.open == 0 && self.has_planned();
+            if matches!(stop, Stop::Blind(_)) || nothing_done && stop.is_a_refusal() {
+                return Exit::Failed;
+            }
+            let told = matches!(stop, Stop::Signal(_) | Stop::ReaderGone);
+            if told || !nothing_left {
+                return Exit::Stopped;
+            }
+        }
+        if tally.open > 0 {
+            return Exit::Stopped;
+        }
+        self.verdict()
+    }
+
+    fn verdict(&self) -> Exit {
+        if self.settings.fail_on_attention && self.tally.attention > 0 {
+            Exit::No
+        } else {
+            Exit::Yes
+        }
+    }
+
+    fn reason(&self, why: &str) -> String {
+        let Tally {
+            proven,
+            failed,
+            open,
+            ..
+        } = self.tally;
+        if !self.has_planned() {
+            return why.to_owned();
+        }
+        let waiting = self.waiting();
+        format!(
+            "{why}; {proven} proven, {failed} failed, {open} not seen to their end, {waiting} not started"
+        )
+    }
+
+    fn has_planned(&self) -> bool {
+        !self.places.is_empty() || self.items.is_empty()
+    }
+
+    fn waiting(&self) -> usize {
+        let items = self.items.iter();
+        items
+            .filter(|item| matches!(item.stage, Stage::Waiting))
+            .count()
+    }
+
+    fn end(&mut self, finish: Finish) {
+        self.phase = Phase::Over;
+        self.out.push(Action::Finish(finish));
+    }
+}

@@ -1,0 +1,187 @@
+//! The plan: what will be done, in which order, said before anything is done.
+
+use std::collections::BTreeMap;
+
+use mesh_cli::DryRun;
+use mesh_records::{Deed, DowntimeGrade, Intent, Obstacle, Record, SkipClass};
+
+use super::decide::{Decision, decide};
+use super::limits::{Hold, may_write};
+use super::order::Rank;
+use super::say::Saying;
+use super::{Action, Phase, Roll, Stage, Stop};
+
+impl Roll {
+    /// Says what will be done, once everything has been seen.
+    pub(super) fn plan(&mut self) {
+        if self.stop.is_some() {
+            self.finish();
+            return;
+        }
+        if !self.world.is_complete() {
+            return;
+        }
+        let (world, expected) = (&self.world, &self.settings.expected);
+        if let Err(Hold::Stop(stop)) = may_write(world, expected, &self.times(), self.now) {
+            self.stop(stop);
+            self.finish();
+            return;
+        }
+        self.world.keep_target();
+        self.order();
+        let decisions = self.decisions();
+        let deeds = self.deeds(&decisions);
+        let intent = self.intent(&deeds, &decisions);
+        let summary = self.summary(&intent, &decisions);
+        self.emit(Record::Intent(intent.clone()));
+        for (place, decision) in decisions.into_iter().enumerate() {
+            if let Decision::Skip(obstacle) = decision {
+                self.skip(place, obstacle);
+            }
+        }
+        if deeds.is_empty() || self.settings.dry_run == DryRun::Client {
+            self.finish();
+            return;
+        }
+        self.phase = Phase::Asking;
+        self.out.push(Action::Ask(Box::new(intent), summary));
+    }
+
+    fn order(&mut self) {
+        for item in &mut self.items {
+            item.rank = Rank::of(&item.key, self.world.workload(&item.key));
+        }
+        self.items.sort_by(|one, other| one.rank.cmp(&other.rank));
+        let places = self.items.iter().enumerate();
+        self.places = places
+            .map(|(place, item)| (item.key.clone(), place))
+            .collect();
+    }
+
+    fn decisions(&self) -> Vec<Decision> {
+        let items = self.items.iter();
+        items
+            .map(|item| self.decide(&item.key, &item.uid))
+            .collect()
+    }
+
+    pub(super) fn decide(&self, key: &mesh_records::WorkloadRef, uid: &str) -> Decision {
+        decide(key, uid, &self.world, &self.settings.wishes, self.now)
+    }
+
+    fn deeds(&self, decisions: &[Decision]) -> Vec<Deed> {
+        let deeds = self.items.iter().zip(decisions);
+        let deeds = deeds.filter_map(|(item, decision)| {
+            let verb = match decision {
+                Decision::Restart => "restart",
+                Decision::Adopt => "adopt",
+                Decision::Skip(_) => return None,
+            };
+            Some(Deed {
+                verb: verb.to_owned(),
+                object: item.key.to_string(),
+            })
+        });
+        deeds.collect()
+    }
+
+    fn intent(&self, deeds: &[Deed], decisions: &[Decision]) -> Intent {
+        let restarts = count(decisions, |it| it == Decision::Restart);
+        let adopted = count(decisions, |it| it == Decision::Adopt);
+        let injects = self.world.target().injects.clone().unwrap_or_default();
+        let most = self.settings.max_in_flight;
+        let adopted = match adopted {
+            0 => String::new(),
+            number => format!(", and wait for {number} that are on their way already"),
+        };
+        let message =
+            format!("restart {restarts} workloads for {injects}, {most} at a time{adopted}");
+        Intent {
+            cluster: self.settings.cluster.clone(),
+            time: self.now,
+            message,
+            deeds: deeds.to_vec(),
+            digest: Intent::digest(deeds),
+        }
+    }
+
+    // For whoever is asked: counts, risks, and what is left alone.
+    fn summary(&self, intent: &Intent, decisions: &[Decision]) -> String {
+        let mut lines = vec![intent.message.clone()];
+        let mut grades: BTreeMap<DowntimeGrade, usize> = BTreeMap::new();
+        for (item, decision) in self.items.iter().zip(decisions) {
+            if *decision == Decision::Restart
+                && let Some(observed) = self.world.workload(&item.key)
+            {
+                *grades.entry(observed.downtime.grade).or_default() += 1;
+            }
+        }
+        for (grade, number) in grades {
+            lines.push(match grade {
+                DowntimeGrade::None => format!("  {number} without losing a pod"),
+                DowntimeGrade::Reduced => format!("  {number} with fewer pods meanwhile"),
+                DowntimeGrade::Outage => format!("  {number} that will be DOWN meanwhile"),
+            });
+        }
+        let attention = |decision| match decision {
+            Decision::Skip(obstacle) => Obstacle::class(obstacle) == SkipClass::Attention,
+            Decision::Restart | Decision::Adopt => false,
+        };
+        let left = count(decisions, attention);
+        if left > 0 {
+            lines.push(format!("  {left} are left alone and need attention"));
+        }
+        lines.push(format!("  digest {}", intent.digest));
+        lines.join("\n")
+    }
+
+    pub(super) fn agreed(&mut self) {
+        if self.phase != Phase::Asking {
+            return;
+        }
+        self.phase = match self.settings.dry_run {
+            DryRun::None => {
+                self.out.push(Action::Lock);
+                Phase::Locking
+            }
+            DryRun::Client | DryRun::Server => Phase::Rolling,
+        };
+        self.check_all_pods();
+    }
+
+    /// The lock is held: only from here on does nobody else change the control plane, so what
+    /// changed before is found out now.
+    pub(super) fn locked(&mut self, version: &str) {
+        if self.phase != Phase::Locking {
+            return;
+        }
+        self.phase = Phase::Rolling;
+        self.check_all_pods();
+        let before = self.world.mesh().config_resource_version.as_deref();
+        if before != Some(version) {
+            self.stop(Stop::Changed("its configuration was written to".to_owned()));
+        }
+    }
+
+    pub(super) fn skip(&mut self, place: usize, obstacle: Obstacle) {
+        self.tally.skipped(obstacle);
+        let record = self.saying(place).skipped(obstacle);
+        self.items[place].stage = Stage::Over;
+        self.emit(record);
+    }
+
+    pub(super) fn saying(&self, place: usize) -> Saying<'_> {
+        let item = &self.items[place];
+        Saying {
+            cluster: &self.settings.cluster,
+            now: self.now,
+            key: &item.key,
+            uid: &item.uid,
+            from: &item.from,
+        }
+    }
+}
+
+fn count(decisions: &[Decision], is: impl Fn(Decision) -> bool) -> usize {
+    decisions.iter().filter(|decision| is(**decision)).count()
+}

@@ -1,0 +1,205 @@
+//! When a pod is as new ones are, and when a whole workload is proven.
+
+use mesh_cluster::rollout::PodSeen;
+use mesh_records::Trouble;
+
+use super::world::Mesh;
+
+/// What a workload's pods prove.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Proof {
+    /// Every pod has the proxy that the injector gives, and is ready.
+    Proven { pods: u32 },
+    /// Not all of them yet, and nothing is wrong.
+    NotYet(Lack),
+    /// A pod that the roll created is not as it should be.
+    Broken(Trouble),
+}
+
+/// What is lacking of a proof.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lack {
+    NoPods,
+    /// A pod from before.
+    OldPod,
+    ProxyNotReady,
+    PodNotReady,
+}
+
+/// What is wrong with a pod that the injector has just handled.
+pub(crate) fn fault(pod: &PodSeen, mesh: &Mesh) -> Option<Trouble> {
+    let Some(proxy) = &pod.proxy else {
+        return Some(Trouble::NotInjected);
+    };
+    let injects = mesh.injects.as_deref();
+    let same = injects.is_some_and(|injects| proxy.version.is(injects));
+    (!same || has_stale_anchors(pod, mesh)).then_some(Trouble::StillOld)
+}
+
+/// Whether a pod is as the injector would make it now.
+pub(crate) fn is_current(pod: &PodSeen, mesh: &Mesh) -> bool {
+    fault(pod, mesh).is_none()
+}
+
+// Releases before 2.12 do not say which anchors they gave: that is no staleness.
+fn has_stale_anchors(pod: &PodSeen, mesh: &Mesh) -> bool {
+    match (&pod.anchors, &mesh.anchors) {
+        (Some(given), Some(current)) => given != current,
+        (None, _) | (_, None) => false,
+    }
+}
+
+/// What `pods` prove of a roll that wrote `restart`, or of a workload that somebody else rolled.
+///
+/// An old pod in a list that is newer than the controller's "done" belongs to something that came
+/// after it: that is no failure of the roll, but no proof either.
+pub(crate) fn judge<'a>(
+    pods: impl Iterator<Item = &'a PodSeen>,
+    mesh: &Mesh,
+    restart: Option<&str>,
+) -> Proof {
+    let mut proven = 0;
+    let mut lack = None;
+    for pod in pods.filter(|pod| !pod.over) {
+        let ours = restart.is_some() && pod.restarted_at.as_deref() == restart;
+        match (fault(pod, mesh), ours) {
+            (Some(trouble), true) => return Proof::Broken(trouble),
+            (Some(_), false) => lack = Some(Lack::OldPod),
+            (None, false) if restart.is_some() => lack = Some(Lack::OldPod),
+            (None, _) => match readiness(pod) {
+                Some(missing) => lack = lack.or(Some(missing)),
+                None => proven += 1,
+            },
+        }
+    }
+    match lack {
+        Some(lack) => Proof::NotYet(lack),
+        None if proven == 0 => Proof::NotYet(Lack::NoPods),
+        None => Proof::Proven { pods: proven },
+    }
+}
+
+fn readiness(pod: &PodSeen) -> Option<Lack> {
+    if !pod.proxy.as_ref().is_some_and(|proxy| proxy.ready) {
+        return Some(Lack::ProxyNotReady);
+    }
+    (!pod.ready).then_some(Lack::PodNotReady)
+}
+
+#[cfg(test)]
+mod tests {
+    use mesh_cluster::proxy::ProxyVersion;
+    use mesh_cluster::rollout::ProxySeen;
+    use mesh_records::VersionSource;
+
+    use super::*;
+
+    const RESTART: &str = "2026-01-02T03:04:05Z";
+
+    fn mesh() -> Mesh {
+        Mesh {
+            injects: Some("stable-2.14.10".to_owned()),
+            anchors: Some("a".to_owned()),
+            ..Mesh::default()
+        }
+    }
+
+    fn pod(version: &str) -> PodSeen {
+        let version = ProxyVersion {
+            version: Some(version.to_owned()),
+            tag: None,
+            source: VersionSource::Image,
+        };
+        PodSeen {
+            namespace: "shop".to_owned(),
+            name: "web-0".to_owned(),
+            uid: "u".to_owned(),
+            owner: None,
+            node: None,
+            restarted_at: Some(RESTART.to_owned()),
+            proxy: Some(ProxySeen {
+                version,
+                ready: true,
+            }),
+            anchors: Some("a".to_owned()),
+            ready: true,
+            over: false,
+            ailment: None,
+        }
+    }
+
+    #[test]
+    fn nothing_is_proven_that_is_not() {
+        let good = pod("stable-2.14.10");
+        let bare = PodSeen {
+            proxy: None,
+            ..good.clone()
+        };
+        let unready = PodSeen {
+            ready: false,
+            ..good.clone()
+        };
+        let mut proxy_unready = good.clone();
+        proxy_unready.proxy.as_mut().unwrap().ready = false;
+        let anchors = PodSeen {
+            anchors: Some("b".to_owned()),
+            ..good.clone()
+        };
+        let before = PodSeen {
+            restarted_at: None,
+            ..good.clone()
+        };
+        let old_before = PodSeen {
+            restarted_at: None,
+            ..pod("stable-2.13.7")
+        };
+        let going = PodSeen {
+            over: true,
+            ..bare.clone()
+        };
+        let proven = Proof::Proven { pods: 1 };
+        let table = [
+            (vec![good.clone()], proven),
+            (vec![good.clone(), going], proven),
+            (vec![], Proof::NotYet(Lack::NoPods)),
+            (vec![bare], Proof::Broken(Trouble::NotInjected)),
+            (vec![pod("stable-2.13.7")], Proof::Broken(Trouble::StillOld)),
+            (vec![anchors], Proof::Broken(Trouble::StillOld)),
+            (
+                vec![good.clone(), unready],
+                Proof::NotYet(Lack::PodNotReady),
+            ),
+            (vec![proxy_unready], Proof::NotYet(Lack::ProxyNotReady)),
+            (vec![good.clone(), before], Proof::NotYet(Lack::OldPod)),
+            (vec![good, old_before], Proof::NotYet(Lack::OldPod)),
+        ];
+        for (number, (pods, expected)) in table.into_iter().enumerate() {
+            let proof = judge(pods.iter(), &mesh(), Some(RESTART));
+            assert_eq!(proof, expected, "row {number}");
+        }
+    }
+
+    #[test]
+    fn what_somebody_else_rolled_is_proven_by_its_pods_alone() {
+        let before = PodSeen {
+            restarted_at: None,
+            ..pod("stable-2.14.10")
+        };
+        assert_eq!(
+            judge([before].iter(), &mesh(), None),
+            Proof::Proven { pods: 1 }
+        );
+        let old = pod("stable-2.13.7");
+        assert_eq!(
+            judge([old].iter(), &mesh(), None),
+            Proof::NotYet(Lack::OldPod)
+        );
+    }
+
+    #[test]
+    fn a_target_that_is_not_known_proves_nothing() {
+        let unknown = Mesh::default();
+        let proof = judge([pod("stable-2.14.10")].iter(), &unknown, Some(RESTART));
+        assert_eq!(proof, Proof::Broken(Trouble::StillOld));
+    }
+}

@@ -1,0 +1,191 @@
+//! What is said of a workload: each outcome as a record, with one sentence for people.
+
+use jiff::Timestamp;
+use mesh_records::{
+    Obstacle, Outcome, Progress, ProgressPods, Record, Rolled, RolledPods, Skipped, Strategy,
+    Trouble, WorkloadRef,
+};
+
+use super::flight::Ending;
+
+/// Speaks of one workload at one moment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Saying<'a> {
+    pub(crate) cluster: &'a str,
+    pub(crate) now: Timestamp,
+    pub(crate) key: &'a WorkloadRef,
+    pub(crate) uid: &'a str,
+    pub(crate) from: &'a [String],
+}
+
+/// What is known of a workload when it is over.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Facts<'a> {
+    pub(crate) ending: Ending,
+    pub(crate) target: Option<&'a str>,
+    pub(crate) wanted: u32,
+    pub(crate) new: u32,
+    pub(crate) since: Option<Timestamp>,
+}
+
+// === impl Saying ===
+
+impl Saying<'_> {
+    pub(crate) fn skipped(&self, reason: Obstacle) -> Record {
+        let key = self.key;
+        Record::Skipped(Box::new(Skipped {
+            cluster: self.cluster.to_owned(),
+            time: self.now,
+            message: format!("{key} {}", reason.sentence()),
+            kind: key.kind.clone(),
+            namespace: key.namespace.clone(),
+            name: key.name.clone(),
+            uid: self.uid.to_owned(),
+            class: reason.class(),
+            reason,
+        }))
+    }
+
+    /// That it is about to be written to.
+    pub(crate) fn announcement(&self, pods: ProgressPods, again: bool) -> Record {
+        let key = self.key;
+        let how = if again {
+            "restarting again after a conflict"
+        } else {
+            "restarting"
+        };
+        self.progress(format!("{how} {key}"), pods, None)
+    }
+
+    pub(crate) fn adopted(&self, pods: ProgressPods) -> Record {
+        let key = self.key;
+        let message = format!("waiting for the rollout of {key} that is under way");
+        self.progress(message, pods, None)
+    }
+
+    pub(crate) fn waiting(&self, pods: ProgressPods, reason: &str) -> Record {
+        let key = self.key;
+        let ProgressPods {
+            wanted,
+            updated,
+            ready,
+        } = pods;
+        let message =
+            format!("{key}: {updated} of {wanted} pods are new, {ready} ready; waits for {reason}");
+        self.progress(message, pods, Some(reason))
+    }
+
+    /// That the API server would take the write.
+    pub(crate) fn rehearsed(&self, pods: ProgressPods) -> Record {
+        let key = self.key;
+        let message = format!("would restart {key}; the API server takes it");
+        self.progress(message, pods, Some("dry run"))
+    }
+
+    /// That nobody knows yet whether the write happened.
+    pub(crate) fn unanswered(&self, why: &str) -> Record {
+        let key = self.key;
+        let message =
+            format!("no answer to the restart of {key}, looking whether it happened: {why}");
+        self.progress(message, ProgressPods::default(), Some(why))
+    }
+
+    /// That the API server would not take the write.
+    pub(crate) fn refused(&self, why: &str) -> Record {
+        let key = self.key;
+        let message = format!("the API server refused to restart {key}: {why}");
+        self.progress(message, ProgressPods::default(), Some(why))
+    }
+
+    fn progress(&self, message: String, pods: ProgressPods, reason: Option<&str>) -> Record {
+        let key = self.key;
+        Record::Progress(Box::new(Progress {
+            cluster: self.cluster.to_owned(),
+            time: self.now,
+            message,
+            kind: Some(key.kind.clone()),
+            namespace: Some(key.namespace.clone()),
+            name: Some(key.name.clone()),
+            uid: Some(self.uid.to_owned()),
+            component: None,
+            pods,
+            reason: reason.map(str::to_owned),
+        }))
+    }
+
+    pub(crate) fn rolled(&self, facts: Facts<'_>) -> Record {
+        let Facts {
+            ending,
+            target,
+            wanted,
+            new,
+            since,
+        } = facts;
+        let Ending {
+            outcome,
+            reason,
+            proven,
+        } = ending;
+        let took = since.map(|since| self.now.duration_since(since).as_millis());
+        let key = self.key;
+        let proof = outcome == Outcome::Proven;
+        let words = sentence(outcome, reason, target.unwrap_or("its proxy"));
+        Record::Rolled(Box::new(Rolled {
+            cluster: self.cluster.to_owned(),
+            time: self.now,
+            message: format!("{key} {words}"),
+            kind: key.kind.clone(),
+            namespace: key.namespace.clone(),
+            name: key.name.clone(),
+            uid: self.uid.to_owned(),
+            strategy: Strategy::Restart,
+            from: self.from.to_vec(),
+            to: target.filter(|_| proof).map(str::to_owned),
+            outcome,
+            reason,
+            pods: RolledPods {
+                wanted,
+                new,
+                proven,
+            },
+            duration_ms: took.and_then(|took| took.try_into().ok()).unwrap_or(0),
+        }))
+    }
+}
+
+fn sentence(outcome: Outcome, reason: Option<Trouble>, target: &str) -> String {
+    let because = reason.map(|reason| format!(": {}", because(reason)));
+    let because = because.unwrap_or_default();
+    match outcome {
+        Outcome::Proven => format!("is proven: every pod has {target} and is ready"),
+        Outcome::Failed => format!("failed{because}"),
+        Outcome::Blocked => format!("is held up{because}"),
+        Outcome::Interrupted => format!("was not seen to its end{because}"),
+        Outcome::Gone => "was deleted meanwhile".to_owned(),
+        Outcome::Superseded => format!("was changed by somebody else meanwhile{because}"),
+    }
+}
+
+fn because(reason: Trouble) -> &'static str {
+    match reason {
+        Trouble::NotInjected => "a new pod has no proxy",
+        Trouble::StillOld => "a new pod has another proxy than the injector should give",
+        Trouble::ProxyNotReady => "a new pod's proxy does not get ready",
+        Trouble::CrashLoop => "a new pod keeps crashing",
+        Trouble::ImagePull => "a new pod's image cannot be pulled",
+        Trouble::CreateContainer => "a new pod's containers cannot be created",
+        Trouble::PodFailed => "a new pod has failed",
+        Trouble::ProgressDeadline => "its controller's progress deadline has passed",
+        Trouble::ReplicaFailure => "its controller cannot create pods",
+        Trouble::Unschedulable => "no node takes a new pod",
+        Trouble::NodeNotReady => "a node is not ready",
+        Trouble::Paused => "it was paused",
+        Trouble::Partition => "its partition keeps pods back",
+        Trouble::Budget => "a PodDisruptionBudget does not allow it",
+        Trouble::NoPods => "it has no pods left",
+        Trouble::Timeout => "its time is over",
+        Trouble::Refused => "the API server did not take the write",
+        Trouble::Stopped => "the run was stopped",
+        Trouble::LockLost => "the lock was lost",
+    }
+}

@@ -1,0 +1,574 @@
+//! Joins the core and the model: watches that lag, answers that get lost, crashes.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use jiff::{SignedDuration, Timestamp};
+use mesh_cli::{DryRun, Exit};
+use mesh_cluster::act::Restart;
+use mesh_cluster::injection::Rules;
+use mesh_cluster::object::{Meta, Selector};
+use mesh_cluster::proxy::ProxyVersion;
+use mesh_cluster::{Asked, Probe};
+use mesh_records::{VersionSource, WorkloadKind, WorkloadRef};
+
+use super::super::{
+    Action, Answer, Budget, Event, Expected, Mesh, Roll, Settings, Sight, Watched, Wishes,
+};
+use super::dice::Dice;
+use super::model::{Changed, Fate, Injector, Model, TARGET};
+use super::watcher::Watcher;
+
+/// How much goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Chaos {
+    None,
+    All,
+}
+
+/// A cluster and the tool that runs on it, once or again and again.
+pub(super) struct Bed {
+    seed: u64,
+    pub(super) chaos: Chaos,
+    dice: Dice,
+    model: Model,
+    now: Timestamp,
+    config: u64,
+    /// Writes of a killed run that are still on their way.
+    strays: Vec<Restart>,
+    /// Writes to each workload that the server took, over all runs.
+    writes: BTreeMap<WorkloadRef, u32>,
+    /// What was seen to happen.
+    pub(super) census: BTreeSet<String>,
+}
+
+/// One run of the tool.
+struct Run {
+    core: Roll,
+    watcher: Watcher,
+    watches: BTreeMap<Watched, VecDeque<Sight>>,
+    asked: Vec<Action>,
+    answers: Vec<Event>,
+    wake: Option<Timestamp>,
+    signals: u8,
+    lock: bool,
+}
+
+/// More events than any run needs.
+const MOST: usize = 20_000;
+/// Events of a run after which nothing more goes wrong.
+const WRONG: usize = 500;
+const OUTAGE: &str = "*";
+
+impl Bed {
+    pub(super) fn new(seed: u64) -> Self {
+        let mut dice = Dice::new(seed);
+        Self {
+            seed,
+            chaos: Chaos::All,
+            model: Model::new(&mut dice),
+            dice,
+            now: "2026-01-02T03:04:05Z".parse().expect("a time"),
+            config: 7,
+            strays: Vec::new(),
+            writes: BTreeMap::new(),
+            census: BTreeSet::new(),
+        }
+    }
+
+    /// A few runs in a world that goes wrong, then as many as it takes in one that does not.
+    pub(super) fn live(&mut self) {
+        for _ in 0..1 + self.dice.roll(3) {
+            self.run();
+        }
+        self.heal();
+        for _ in 0..4 {
+            if self.run() == Some(Exit::Yes) {
+                self.check_all_current();
+                return;
+            }
+        }
+        panic!("seed {}: it does not come to an end", self.seed);
+    }
+
+    fn heal(&mut self) {
+        self.chaos = Chaos::None;
+        self.model.injector = Injector::Gives(TARGET);
+        for place in 0..self.model.bodies.len() {
+            self.model.bodies[place].fate = Fate::Ready;
+            // Whoever looks after a crashed pod brings it back.
+            let mut dice = Dice::new(1);
+            for _ in 0..200 {
+                self.model.step(place, &mut dice);
+            }
+        }
+        self.now += SignedDuration::from_hours(1);
+    }
+
+    pub(super) fn check_all_current(&self) {
+        for body in &self.model.bodies {
+            // A workload that lost every proxy to a broken injector is not for a roll to mend.
+            let unmeshed = body.pods.iter().all(|pod| pod.proxy.is_none());
+            assert!(
+                (unmeshed || body.is_current()) && body.is_settled(),
+                "seed {}: {} was left behind",
+                self.seed,
+                body.key
+            );
+        }
+    }
+
+    pub(super) fn check_one_write_each(&self) {
+        for (key, writes) in &self.writes {
+            assert_eq!(*writes, 1, "seed {}: {key}", self.seed);
+        }
+    }
+
+    /// One run of the tool, to its end or its crash.
+    pub(super) fn run(&mut self) -> Option<Exit> {
+        let mut run = self.begin();
+        let chaos = self.chaos;
+        let exit = self.happenings(&mut run);
+        self.chaos = chaos;
+        self.census.extend(run.watcher.census());
+        exit
+    }
+
+    fn happenings(&mut self, run: &mut Run) -> Option<Exit> {
+        for number in 0..MOST {
+            if let Some(finish) = &run.watcher.finish {
+                return Some(finish.exit);
+            }
+            if number == WRONG {
+                self.chaos = Chaos::None;
+            }
+            if self.goes_wrong(600) {
+                // Killed: what is on its way to the server may still arrive.
+                self.arrive(run);
+                return None;
+            }
+            self.happen(run);
+        }
+        panic!("seed {}: a run does not end", self.seed);
+    }
+
+    fn goes_wrong(&mut self, once_in: usize) -> bool {
+        self.chaos == Chaos::All && self.dice.once_in(once_in)
+    }
+
+    fn begin(&mut self) -> Run {
+        let most = 1 + self.dice.roll(3);
+        let failures = self.dice.roll(3);
+        let verdict_until = self.now + SignedDuration::from_mins(60);
+        let mesh = self.mesh();
+        let expected = mesh.clone();
+        let settings = Settings {
+            cluster: "model".to_owned(),
+            wishes: Wishes {
+                allow_outage: vec![OUTAGE.parse().expect("a selector")],
+                ..Wishes::default()
+            },
+            expected: Expected {
+                namespace: "linkerd".to_owned(),
+                version: TARGET.to_owned(),
+                config_resource_version: mesh.config_resource_version,
+                injects: mesh.injects,
+                anchors: None,
+            },
+            max_in_flight: most,
+            max_failures: u32::try_from(failures).unwrap_or(0),
+            timeout: SignedDuration::from_mins(5),
+            deadline: None,
+            verdict_until,
+            dry_run: DryRun::None,
+            fail_on_attention: false,
+            stop_ok: false,
+        };
+        let bodies = self.model.bodies.iter();
+        let workloads: Vec<(WorkloadRef, String)> = bodies
+            .map(|body| (body.key.clone(), body.uid.clone()))
+            .collect();
+        let mut run = Run {
+            core: Roll::new(settings, workloads, self.now),
+            watcher: Watcher::new(self.seed, (most, failures), verdict_until, expected),
+            watches: BTreeMap::new(),
+            asked: Vec::new(),
+            answers: Vec::new(),
+            wake: None,
+            signals: 0,
+            lock: false,
+        };
+        for watched in Watched::ALL {
+            self.list(&mut run, watched);
+        }
+        run
+    }
+
+    fn mesh(&self) -> Mesh {
+        Mesh {
+            version: Some(TARGET.to_owned()),
+            config_resource_version: Some(self.config.to_string()),
+            injects: Some(TARGET.to_owned()),
+            anchors: None,
+            endpoints: 1,
+        }
+    }
+
+    // A list, from scratch: what was not delivered yet is lost.
+    fn list(&mut self, run: &mut Run, watched: Watched) {
+        let queue = run.watches.entry(watched).or_default();
+        queue.clear();
+        queue.push_back(Sight::Began(watched));
+        let bodies = &self.model.bodies;
+        let workloads = |kind: WorkloadKind| {
+            let mine = bodies.iter().filter(move |body| body.key.kind == kind);
+            mine.map(|body| Sight::Workload(Box::new(body.observed())))
+        };
+        match watched {
+            Watched::Pods => {
+                for body in bodies {
+                    let pods = body.pods.iter().map(|pod| body.seen(pod));
+                    queue.extend(pods.map(|pod| Sight::Pod(Box::new(pod))));
+                }
+            }
+            Watched::Deployments => queue.extend(workloads(WorkloadKind::Deployment)),
+            Watched::StatefulSets => queue.extend(workloads(WorkloadKind::StatefulSet)),
+            Watched::DaemonSets => queue.extend(workloads(WorkloadKind::DaemonSet)),
+            Watched::Namespaces => {
+                for name in ["a", "b"] {
+                    queue.push_back(Sight::Namespace(name.to_owned(), injecting()));
+                }
+            }
+            Watched::Budgets => {
+                for namespace in ["a", "b"] {
+                    queue.push_back(Sight::Budget(budget(namespace)));
+                }
+            }
+            Watched::Config => {
+                queue.push_back(Sight::Mesh(self.mesh()));
+            }
+            Watched::Endpoints => {}
+        }
+        queue.push_back(Sight::Listed(watched));
+    }
+
+    // One thing happens, somewhere.
+    fn happen(&mut self, run: &mut Run) {
+        match self.dice.roll(10) {
+            0..=2 => self.world(run),
+            3..=6 => self.deliver(run),
+            7 => self.serve(run),
+            8 => self.answer(run),
+            _ => self.pass_time(run),
+        }
+        if self.goes_wrong(40) {
+            self.wrong(run);
+        }
+    }
+
+    fn world(&mut self, run: &mut Run) {
+        if self.dice.once_in(20)
+            && let Some(stray) = self.strays.pop()
+            && let Some(change) = self.take_restart(&stray)
+        {
+            self.show(run, vec![change]);
+        }
+        let place = self.dice.roll(self.model.bodies.len());
+        let changes = self.model.step(place, &mut self.dice);
+        self.show(run, changes);
+    }
+
+    fn show(&mut self, run: &mut Run, changes: Vec<Changed>) {
+        for change in changes {
+            let (watched, sight) = match change {
+                Changed::Workload(observed) => {
+                    (watched(&observed.key.kind), Sight::Workload(observed))
+                }
+                Changed::Pod(pod) => (Watched::Pods, Sight::Pod(pod)),
+                Changed::PodGone(pod) => (Watched::Pods, Sight::PodGone(pod)),
+            };
+            run.watches.entry(watched).or_default().push_back(sight);
+        }
+    }
+
+    fn deliver(&mut self, run: &mut Run) {
+        let ready: Vec<Watched> = run
+            .watches
+            .iter()
+            .filter(|(_, queue)| !queue.is_empty())
+            .map(|(watched, _)| *watched)
+            .collect();
+        if ready.is_empty() {
+            return self.pass_time(run);
+        }
+        let watched = *self.dice.pick(&ready);
+        let queue = run.watches.get_mut(&watched);
+        let Some(sight) = queue.and_then(VecDeque::pop_front) else {
+            return;
+        };
+        run.watcher.note(&sight);
+        self.tell(run, Event::Sight(sight));
+    }
+
+    // The server takes a request: from now on it has happened, whoever hears of it.
+    fn serve(&mut self, run: &mut Run) {
+        if run.asked.is_empty() {
+            return;
+        }
+        let number = self.dice.roll(run.asked.len());
+        let action = run.asked.swap_remove(number);
+        let event = match action {
+            Action::Patch(restart) => self.patch(run, &restart),
+            Action::Look(key) => {
+                let observed = self.model.body(&key).observed();
+                let lost = self.goes_wrong(10);
+                let answer = if lost {
+                    Err("cut".to_owned())
+                } else {
+                    Ok(Some(Box::new(observed)))
+                };
+                Event::Looked(key, answer)
+            }
+            Action::Verify(key, _) => {
+                let body = self.model.body(&key);
+                let pods: Vec<_> = body.pods.iter().map(|pod| body.seen(pod)).collect();
+                run.watcher.lists.insert(key.clone(), pods.clone());
+                let lost = self.goes_wrong(10);
+                let answer = if lost {
+                    Err("cut".to_owned())
+                } else {
+                    Ok(pods)
+                };
+                Event::Verified(key, answer)
+            }
+            Action::Probe(namespace) => self.probe(run, namespace),
+            Action::Nodes(key) => Event::Nodes(key, Vec::new()),
+            Action::Ask(..) => Event::Agreed,
+            Action::Lock => {
+                run.lock = true;
+                Event::Locked(self.config.to_string())
+            }
+            Action::Announce(..) | Action::Emit(_) | Action::WakeAt(_) | Action::Finish(_) => {
+                return;
+            }
+        };
+        run.answers.push(event);
+    }
+
+    fn patch(&mut self, run: &mut Run, restart: &Restart) -> Event {
+        let key = restart.key.clone();
+        if self.goes_wrong(30) {
+            return Event::Patched(key, Answer::Lost("refused to connect".to_owned()));
+        }
+        let Some(change) = self.take_restart(restart) else {
+            return Event::Patched(key, Answer::Conflict);
+        };
+        run.watcher
+            .written
+            .insert(key.clone(), restart.value.clone());
+        let observed = self.model.body(&key).observed();
+        self.show(run, vec![change]);
+        if self.goes_wrong(10) {
+            return Event::Patched(key, Answer::Lost("cut".to_owned()));
+        }
+        Event::Patched(key, Answer::Done(Box::new(observed)))
+    }
+
+    fn take_restart(&mut self, restart: &Restart) -> Option<Changed> {
+        let (seed, key) = (self.seed, &restart.key);
+        let place = self.model.place(key);
+        let before = self.model.bodies[place].clone();
+        let version = &restart.resource_version;
+        let change = self.model.restart(place, version, &restart.value)?;
+        assert!(
+            !before.is_current(),
+            "seed {seed}: {key} was current already"
+        );
+        assert!(
+            before.is_settled(),
+            "seed {seed}: {key} was on its way already"
+        );
+        *self.writes.entry(key.clone()).or_default() += 1;
+        Some(change)
+    }
+
+    fn probe(&mut self, run: &mut Run, namespace: String) -> Event {
+        if self.goes_wrong(20) {
+            return Event::Probed(namespace, Err("cut".to_owned()));
+        }
+        let probe = match self.model.injector {
+            Injector::Nothing => Probe::NotInjected,
+            Injector::Gives(version) => {
+                if version == TARGET {
+                    let proven = &mut run.watcher.proven_namespaces;
+                    proven.insert(namespace.clone());
+                }
+                Probe::Injected {
+                    version: ProxyVersion {
+                        version: Some(version.to_owned()),
+                        tag: None,
+                        source: VersionSource::Image,
+                    },
+                    image: String::new(),
+                    native: false,
+                }
+            }
+        };
+        Event::Probed(namespace, Ok(probe))
+    }
+
+    fn answer(&mut self, run: &mut Run) {
+        if run.answers.is_empty() {
+            return;
+        }
+        let number = self.dice.roll(run.answers.len());
+        let event = run.answers.swap_remove(number);
+        if matches!(event, Event::Locked(_)) {
+            run.watcher.lock = run.lock;
+            run.watcher.begin();
+        }
+        self.tell(run, event);
+    }
+
+    // Killed: every request is either served or not.
+    fn arrive(&mut self, run: &mut Run) {
+        while !run.asked.is_empty() {
+            if self.dice.once_in(2) {
+                self.serve(run);
+            } else if let Some(Action::Patch(restart)) = run.asked.pop() {
+                self.strays.push(restart);
+            }
+        }
+    }
+
+    fn pass_time(&mut self, run: &mut Run) {
+        self.now += SignedDuration::from_secs(1);
+        if let Some(wake) = run.wake {
+            let mut bodies = self.model.bodies.iter();
+            let still = bodies.all(|body| body.is_settled() || body.fate != Fate::Ready);
+            let idle = still && run.asked.is_empty() && run.answers.is_empty();
+            if idle && run.watches.values().all(VecDeque::is_empty) {
+                self.now = self.now.max(wake);
+            }
+            if self.now >= wake {
+                run.wake = None;
+                self.tell(run, Event::Tick);
+            }
+        }
+    }
+
+    fn tell(&mut self, run: &mut Run, event: Event) {
+        let mut events = VecDeque::from([event]);
+        while let Some(event) = events.pop_front() {
+            for action in run.core.on(event, self.now) {
+                run.watcher.see(&action, &self.model, self.now);
+                match action {
+                    Action::WakeAt(at) => run.wake = Some(at),
+                    Action::Emit(_) | Action::Finish(_) => {}
+                    Action::Announce(key, _) => {
+                        if self.goes_wrong(60) {
+                            run.watcher.told_to_stop.get_or_insert("nobody reads");
+                            events.push_front(Event::ReaderGone);
+                        }
+                        let lock = if run.lock {
+                            Ok(())
+                        } else {
+                            Err("gone".to_owned())
+                        };
+                        events.push_back(Event::Announced(key, lock));
+                    }
+                    Action::Ask(..)
+                    | Action::Lock
+                    | Action::Patch(_)
+                    | Action::Look(_)
+                    | Action::Verify(..)
+                    | Action::Probe(_)
+                    | Action::Nodes(_) => run.asked.push(action),
+                }
+            }
+        }
+    }
+
+    // Something goes wrong.
+    fn wrong(&mut self, run: &mut Run) {
+        let place = self.dice.roll(self.model.bodies.len());
+        match self.dice.roll(16) {
+            0..=2 => {
+                let change = self.model.touch(place);
+                self.show(run, vec![change]);
+            }
+            3 => {
+                let change = self.model.redeploy(place);
+                self.show(run, vec![change]);
+            }
+            4..=6 => self.model.meddle(&mut self.dice),
+            7 => {
+                run.lock = false;
+                run.watcher.lock = false;
+                run.watcher.told_to_stop.get_or_insert("the lock is lost");
+                self.tell(run, Event::LockLost("taken".to_owned()));
+            }
+            8 => {
+                run.watcher.told_to_stop.get_or_insert("nobody reads");
+                self.tell(run, Event::ReaderGone);
+            }
+            9 => {
+                run.watcher.told_to_stop.get_or_insert("a signal");
+                run.signals += 1;
+                let asked = if run.signals == 1 {
+                    Asked::Once(15)
+                } else {
+                    Asked::Again(15)
+                };
+                self.tell(run, Event::Asked(asked));
+            }
+            10 => {
+                self.config += 1;
+                let mesh = Sight::Mesh(self.mesh());
+                run.watches
+                    .entry(Watched::Config)
+                    .or_default()
+                    .push_back(mesh);
+            }
+            11 => self.model.bodies[place].fate = Fate::Crash,
+            12 => self.model.bodies[place].fate = Fate::Unschedulable,
+            13 | 14 => {
+                let watched = *self.dice.pick(&Watched::ALL);
+                self.list(run, watched);
+            }
+            _ => {
+                // The lock is lost, and nobody has said so yet.
+                run.lock = false;
+                run.watcher.lock = false;
+            }
+        }
+    }
+}
+
+fn watched(kind: &WorkloadKind) -> Watched {
+    if *kind == WorkloadKind::StatefulSet {
+        Watched::StatefulSets
+    } else if *kind == WorkloadKind::DaemonSet {
+        Watched::DaemonSets
+    } else {
+        Watched::Deployments
+    }
+}
+
+fn injecting() -> Rules {
+    let mut namespace = Meta::default();
+    let annotations = &mut namespace.annotations;
+    annotations.insert("linkerd.io/inject".to_owned(), "enabled".to_owned());
+    Rules::of(&namespace)
+}
+
+fn budget(namespace: &str) -> Budget {
+    let labels = [("budget".to_owned(), "yes".to_owned())];
+    Budget {
+        namespace: namespace.to_owned(),
+        name: "budget".to_owned(),
+        selector: Selector {
+            match_labels: labels.into(),
+            match_expressions: Vec::new(),
+        },
+    }
+}

@@ -1,0 +1,450 @@
+//! A model of a cluster: workloads with controllers that act a step at a time, an injector that
+//! may break, and an API server that keeps versions.
+
+use mesh_cluster::object::Condition;
+use mesh_cluster::object::{
+    Container, ContainerState, ContainerStatus, DaemonSet, DaemonSetStatus, Deployment,
+    DeploymentStatus, Meta, OwnerReference, Pod, PodSpec, PodStatus, Selector, StatefulSet,
+    StatefulSetStatus, Template, Waiting,
+};
+use mesh_cluster::rollout::{Observed, PodSeen, RESTARTED_AT};
+use mesh_records::{WorkloadKind, WorkloadRef};
+
+use super::dice::Dice;
+
+pub(super) const OLD: &str = "stable-2.13.7";
+pub(super) const TARGET: &str = "stable-2.14.10";
+const OTHER: &str = "stable-2.14.9";
+
+/// A workload and its pods, as they truly are.
+#[derive(Clone, Debug)]
+pub(super) struct Body {
+    pub(super) key: WorkloadRef,
+    pub(super) uid: String,
+    pub(super) version: u64,
+    pub(super) wanted: usize,
+    pub(super) generation: i64,
+    pub(super) observed: i64,
+    pub(super) restarted_at: Option<String>,
+    pub(super) image: u32,
+    pub(super) pods: Vec<PodBody>,
+    pub(super) budget: bool,
+    /// What happens to pods that the newest template brings.
+    pub(super) fate: Fate,
+}
+
+/// A pod, as it truly is.
+#[derive(Clone, Debug)]
+pub(super) struct PodBody {
+    pub(super) name: String,
+    pub(super) template: (Option<String>, u32),
+    pub(super) proxy: Option<&'static str>,
+    pub(super) ready: bool,
+    restarts: i32,
+}
+
+/// What becomes of new pods.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    Ready,
+    Crash,
+    Unschedulable,
+}
+
+/// What the injector does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Injector {
+    Gives(&'static str),
+    Nothing,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Model {
+    pub(super) bodies: Vec<Body>,
+    pub(super) injector: Injector,
+    pub(super) version: u64,
+    pods: u64,
+}
+
+/// What a step changed.
+#[derive(Clone, Debug)]
+pub(super) enum Changed {
+    Workload(Box<Observed>),
+    Pod(Box<PodSeen>),
+    PodGone(Box<PodSeen>),
+}
+
+impl Model {
+    pub(super) fn new(dice: &mut Dice) -> Self {
+        let mut model = Self {
+            bodies: Vec::new(),
+            injector: Injector::Gives(TARGET),
+            version: 100,
+            pods: 0,
+        };
+        for number in 0..2 + dice.roll(4) {
+            let kinds = [
+                WorkloadKind::Deployment,
+                WorkloadKind::Deployment,
+                WorkloadKind::StatefulSet,
+                WorkloadKind::DaemonSet,
+            ];
+            let key = WorkloadRef {
+                namespace: (*dice.pick(&["a", "b"])).to_owned(),
+                kind: dice.pick(&kinds).clone(),
+                name: format!("w{number}"),
+            };
+            let mut body = Body {
+                uid: format!("uid-{number}"),
+                key,
+                version: 1,
+                wanted: 1 + dice.roll(2),
+                generation: 1,
+                observed: 1,
+                restarted_at: dice.once_in(3).then(|| "2025-01-01T00:00:00Z".to_owned()),
+                image: 0,
+                pods: Vec::new(),
+                budget: dice.once_in(3),
+                fate: Fate::Ready,
+            };
+            let proxy = if dice.once_in(6) { TARGET } else { OLD };
+            for _ in 0..body.wanted {
+                let pod = model.pod(&body, Some(proxy));
+                body.pods.push(PodBody { ready: true, ..pod });
+            }
+            model.bodies.push(body);
+        }
+        model
+    }
+
+    fn pod(&mut self, body: &Body, proxy: Option<&'static str>) -> PodBody {
+        self.pods += 1;
+        PodBody {
+            name: format!("{}-{}", body.key.name, self.pods),
+            template: (body.restarted_at.clone(), body.image),
+            proxy,
+            ready: false,
+            restarts: 0,
+        }
+    }
+
+    pub(super) fn place(&self, key: &WorkloadRef) -> usize {
+        let mut bodies = self.bodies.iter();
+        bodies
+            .position(|body| body.key == *key)
+            .expect("the model has every workload")
+    }
+
+    pub(super) fn body(&self, key: &WorkloadRef) -> &Body {
+        &self.bodies[self.place(key)]
+    }
+
+    /// A write to the object; every write is a version of its own.
+    pub(super) fn touch(&mut self, place: usize) -> Changed {
+        self.version += 1;
+        self.bodies[place].version = self.version;
+        Changed::Workload(Box::new(self.bodies[place].observed()))
+    }
+
+    /// The restart, if the version is still the one that it was decided on.
+    pub(super) fn restart(&mut self, place: usize, version: &str, value: &str) -> Option<Changed> {
+        let body = &mut self.bodies[place];
+        if body.version.to_string() != version {
+            return None;
+        }
+        if body.restarted_at.as_deref() != Some(value) {
+            body.restarted_at = Some(value.to_owned());
+            body.generation += 1;
+        }
+        Some(self.touch(place))
+    }
+
+    /// Somebody else changes the template.
+    pub(super) fn redeploy(&mut self, place: usize) -> Changed {
+        let body = &mut self.bodies[place];
+        body.image += 1;
+        body.generation += 1;
+        self.touch(place)
+    }
+
+    /// One thing that a controller or a kubelet does.
+    pub(super) fn step(&mut self, place: usize, dice: &mut Dice) -> Vec<Changed> {
+        let body = &self.bodies[place];
+        if body.observed < body.generation {
+            self.bodies[place].observed = body.generation;
+            return vec![self.touch(place)];
+        }
+        if let Some(number) = body.pods.iter().position(|pod| !pod.ready)
+            && dice.once_in(2)
+        {
+            return self.kubelet(place, number);
+        }
+        let body = &self.bodies[place];
+        let new = body.pods.iter().filter(|pod| body.is_new(pod)).count();
+        let old = body.pods.iter().position(|pod| !body.is_new(pod));
+        let all_ready = body.pods.iter().all(|pod| pod.ready);
+        let surge = usize::from(body.key.kind == WorkloadKind::Deployment);
+        let room = body.pods.len() < body.wanted + surge;
+        if new < body.wanted && room && (all_ready || body.pods.len() < body.wanted) {
+            return self.create(place);
+        }
+        match old {
+            Some(number) if all_ready && body.pods.len() >= body.wanted + surge => {
+                self.delete(place, number)
+            }
+            Some(_) | None => Vec::new(),
+        }
+    }
+
+    fn create(&mut self, place: usize) -> Vec<Changed> {
+        let proxy = match self.injector {
+            Injector::Gives(version) => Some(version),
+            Injector::Nothing => None,
+        };
+        let body = self.bodies[place].clone();
+        let pod = self.pod(&body, proxy);
+        let seen = body.seen(&pod);
+        self.bodies[place].pods.push(pod);
+        vec![Changed::Pod(Box::new(seen)), self.touch(place)]
+    }
+
+    fn delete(&mut self, place: usize, number: usize) -> Vec<Changed> {
+        let pod = self.bodies[place].pods.remove(number);
+        let mut seen = self.bodies[place].seen(&pod);
+        seen.over = true;
+        let going = Changed::Pod(Box::new(seen.clone()));
+        vec![going, Changed::PodGone(Box::new(seen)), self.touch(place)]
+    }
+
+    fn kubelet(&mut self, place: usize, number: usize) -> Vec<Changed> {
+        let body = &mut self.bodies[place];
+        match body.fate {
+            Fate::Ready => body.pods[number].ready = true,
+            Fate::Crash => body.pods[number].restarts += 1,
+            Fate::Unschedulable => {}
+        }
+        let seen = body.seen(&body.pods[number]);
+        vec![Changed::Pod(Box::new(seen)), self.touch(place)]
+    }
+
+    /// Switches the injector.
+    pub(super) fn meddle(&mut self, dice: &mut Dice) {
+        let choices = [
+            Injector::Nothing,
+            Injector::Gives(OTHER),
+            Injector::Gives(TARGET),
+        ];
+        self.injector = *dice.pick(&choices);
+    }
+}
+
+impl Body {
+    pub(super) fn is_new(&self, pod: &PodBody) -> bool {
+        pod.template == (self.restarted_at.clone(), self.image)
+    }
+
+    /// Whether nothing is on its way.
+    pub(super) fn is_settled(&self) -> bool {
+        self.observed == self.generation
+            && self.pods.len() == self.wanted
+            && self.pods.iter().all(|pod| pod.ready && self.is_new(pod))
+    }
+
+    pub(super) fn is_current(&self) -> bool {
+        let mut pods = self.pods.iter();
+        !self.pods.is_empty() && pods.all(|pod| pod.proxy == Some(TARGET))
+    }
+
+    fn meta(&self) -> Meta {
+        Meta {
+            name: self.key.name.clone(),
+            namespace: self.key.namespace.clone(),
+            uid: self.uid.clone(),
+            resource_version: self.version.to_string(),
+            generation: self.generation,
+            ..Meta::default()
+        }
+    }
+
+    pub(super) fn selector(&self) -> Selector {
+        let labels = [("app".to_owned(), self.key.name.clone())];
+        Selector {
+            match_labels: labels.into(),
+            match_expressions: Vec::new(),
+        }
+    }
+
+    fn template(&self) -> Template {
+        let mut template = Template::default();
+        template.meta.labels = self.selector().match_labels;
+        if self.budget {
+            let labels = &mut template.meta.labels;
+            labels.insert("budget".to_owned(), "yes".to_owned());
+        }
+        if let Some(at) = &self.restarted_at {
+            let annotations = &mut template.meta.annotations;
+            annotations.insert(RESTARTED_AT.to_owned(), at.clone());
+        }
+        template
+    }
+
+    pub(super) fn observed(&self) -> Observed {
+        if self.key.kind == WorkloadKind::StatefulSet {
+            Observed::of(&self.stateful_set())
+        } else if self.key.kind == WorkloadKind::DaemonSet {
+            Observed::of(&self.daemon_set())
+        } else {
+            Observed::of(&self.deployment())
+        }
+    }
+
+    // Its pods as a status counts them: updated, ready, all, wanted.
+    fn counts(&self) -> [i32; 4] {
+        let behind = self.observed < self.generation;
+        // A status is of the generation that it was made for.
+        let is_new = |pod: &&PodBody| behind || self.is_new(pod);
+        let updated = self.pods.iter().filter(is_new).count();
+        let ready = self.pods.iter().filter(|pod| pod.ready).count();
+        let counts = [updated, ready, self.pods.len(), self.wanted];
+        counts.map(|count| i32::try_from(count).unwrap_or(0))
+    }
+
+    fn stateful_set(&self) -> StatefulSet {
+        let [updated, ready, all, wanted] = self.counts();
+        let revision = |new: bool| if new { "new" } else { "old" }.to_owned();
+        let mut set = StatefulSet {
+            meta: self.meta(),
+            ..StatefulSet::default()
+        };
+        set.spec.replicas = Some(wanted);
+        set.spec.selector = self.selector();
+        set.spec.template = self.template();
+        set.status = StatefulSetStatus {
+            observed_generation: self.observed,
+            replicas: all,
+            updated_replicas: updated,
+            ready_replicas: ready,
+            available_replicas: ready,
+            current_revision: revision(updated == wanted && ready == wanted),
+            update_revision: revision(true),
+        };
+        set
+    }
+
+    fn daemon_set(&self) -> DaemonSet {
+        let [updated, ready, _, wanted] = self.counts();
+        let mut set = DaemonSet {
+            meta: self.meta(),
+            ..DaemonSet::default()
+        };
+        set.spec.selector = self.selector();
+        set.spec.template = self.template();
+        set.status = DaemonSetStatus {
+            observed_generation: self.observed,
+            desired_number_scheduled: wanted,
+            updated_number_scheduled: updated,
+            number_ready: ready,
+            number_available: ready,
+        };
+        set
+    }
+
+    fn deployment(&self) -> Deployment {
+        let [updated, ready, all, wanted] = self.counts();
+        let mut deployment = Deployment {
+            meta: self.meta(),
+            ..Deployment::default()
+        };
+        deployment.spec.replicas = Some(wanted);
+        deployment.spec.selector = self.selector();
+        deployment.spec.template = self.template();
+        let done = updated == wanted && all == wanted && ready == wanted;
+        let reason = if done {
+            "NewReplicaSetAvailable"
+        } else {
+            "ReplicaSetUpdated"
+        };
+        deployment.status = DeploymentStatus {
+            observed_generation: self.observed,
+            replicas: all,
+            updated_replicas: updated,
+            ready_replicas: ready,
+            available_replicas: ready,
+            conditions: vec![condition("Progressing", true, reason)],
+        };
+        deployment
+    }
+
+    pub(super) fn seen(&self, pod: &PodBody) -> PodSeen {
+        let mut object = Pod {
+            meta: Meta {
+                name: pod.name.clone(),
+                namespace: self.key.namespace.clone(),
+                uid: format!("uid-{}", pod.name),
+                labels: self.template().meta.labels,
+                owner_references: vec![self.owner()],
+                ..Meta::default()
+            },
+            spec: PodSpec::default(),
+            status: PodStatus::default(),
+        };
+        let hash = ("pod-template-hash".to_owned(), "h".to_owned());
+        object.meta.labels.extend([hash]);
+        if let Some(at) = &pod.template.0 {
+            let annotations = &mut object.meta.annotations;
+            annotations.insert(RESTARTED_AT.to_owned(), at.clone());
+        }
+        self.status(pod, &mut object);
+        PodSeen::of(&object)
+    }
+
+    fn status(&self, pod: &PodBody, object: &mut Pod) {
+        let status = &mut object.status;
+        status.conditions.push(condition("Ready", pod.ready, ""));
+        if self.fate == Fate::Unschedulable && !pod.ready {
+            let unschedulable = condition("PodScheduled", false, "Unschedulable");
+            status.conditions.push(unschedulable);
+        }
+        let waiting = (pod.restarts > 0).then(|| Waiting {
+            reason: "CrashLoopBackOff".to_owned(),
+            message: String::new(),
+        });
+        status.container_statuses.push(ContainerStatus {
+            name: "linkerd-proxy".to_owned(),
+            ready: pod.ready,
+            restart_count: pod.restarts,
+            state: ContainerState { waiting },
+        });
+        if let Some(version) = pod.proxy {
+            object.spec.containers.push(Container {
+                name: "linkerd-proxy".to_owned(),
+                image: format!("m/proxy:{version}"),
+                ..Container::default()
+            });
+        }
+    }
+
+    fn owner(&self) -> OwnerReference {
+        let (kind, name) = if self.key.kind == WorkloadKind::Deployment {
+            ("ReplicaSet", format!("{}-h", self.key.name))
+        } else {
+            (self.key.kind.as_str(), self.key.name.clone())
+        };
+        OwnerReference {
+            api_version: "apps/v1".to_owned(),
+            kind: kind.to_owned(),
+            name,
+            uid: self.uid.clone(),
+            controller: true,
+        }
+    }
+}
+
+fn condition(kind: &str, holds: bool, reason: &str) -> Condition {
+    Condition {
+        kind: kind.to_owned(),
+        status: if holds { "True" } else { "False" }.to_owned(),
+        reason: reason.to_owned(),
+        ..Condition::default()
+    }
+}

@@ -1,0 +1,252 @@
+//! Watches what the core does and holds it to what it promises.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use mesh_cluster::act::Restart;
+use mesh_cluster::rollout::PodSeen;
+use mesh_records::{Outcome, Record, WorkloadRef};
+
+use super::super::world::owner_of;
+use super::super::{Action, Finish, Mesh, Sight, Watched};
+use super::model::{Model, TARGET};
+
+/// What one run of the tool has been told, and what it has done.
+#[derive(Debug, Default)]
+pub(super) struct Watcher {
+    pub(super) seed: u64,
+    pub(super) most: usize,
+    max_failures: usize,
+    /// Why nothing may be written any more.
+    pub(super) told_to_stop: Option<&'static str>,
+    pub(super) lock: bool,
+    pub(super) plane_changed: bool,
+    pub(super) verdict_until: Option<Timestamp>,
+    pub(super) proven_namespaces: BTreeSet<String>,
+    pub(super) config: Option<Mesh>,
+    pub(super) lists: BTreeMap<WorkloadRef, Vec<PodSeen>>,
+    pub(super) bare: BTreeSet<WorkloadRef>,
+    pods: BTreeMap<String, Delivered>,
+    unseen: BTreeSet<String>,
+    listed_once: bool,
+    rolling: bool,
+    announced: BTreeSet<WorkloadRef>,
+    pub(super) written: BTreeMap<WorkloadRef, String>,
+    ended: BTreeMap<WorkloadRef, Outcome>,
+    pub(super) finish: Option<Finish>,
+}
+
+// A pod that the core has been told of.
+#[derive(Debug)]
+struct Delivered {
+    key: WorkloadRef,
+    fresh: bool,
+    bare: bool,
+}
+
+impl Watcher {
+    pub(super) fn new(
+        seed: u64,
+        (most, max_failures): (usize, usize),
+        verdict_until: Timestamp,
+        config: Mesh,
+    ) -> Self {
+        Self {
+            seed,
+            most,
+            max_failures,
+            verdict_until: Some(verdict_until),
+            config: Some(config),
+            ..Self::default()
+        }
+    }
+
+    /// What the core is about to be told, and may not act against afterwards.
+    pub(super) fn note(&mut self, sight: &Sight) {
+        match sight {
+            Sight::Mesh(mesh) => self.plane_changed = self.config.as_ref() != Some(mesh),
+            Sight::Began(Watched::Pods) => self.unseen = self.pods.keys().cloned().collect(),
+            Sight::Listed(Watched::Pods) => {
+                for uid in std::mem::take(&mut self.unseen) {
+                    self.pods.remove(&uid);
+                }
+                self.listed_once = true;
+            }
+            Sight::PodGone(pod) => {
+                self.pods.remove(&pod.uid);
+            }
+            Sight::Pod(pod) => {
+                self.unseen.remove(&pod.uid);
+                let known = self.pods.get(&pod.uid);
+                let delivered = Delivered {
+                    key: owner_of(pod).expect("every pod has an owner"),
+                    fresh: known.map_or(self.listed_once, |known| known.fresh),
+                    bare: pod.proxy.is_none(),
+                };
+                self.pods.insert(pod.uid.clone(), delivered);
+                self.look_for_bare_pods();
+            }
+            Sight::Workload(_)
+            | Sight::WorkloadGone(_)
+            | Sight::Namespace(..)
+            | Sight::Budget(_)
+            | Sight::BudgetGone(_)
+            | Sight::Began(_)
+            | Sight::Listed(_) => {}
+        }
+    }
+
+    /// From now on a new pod without a proxy is a failure.
+    pub(super) fn begin(&mut self) {
+        self.rolling = true;
+        self.look_for_bare_pods();
+    }
+
+    fn look_for_bare_pods(&mut self) {
+        for pod in self.pods.values() {
+            if self.rolling && pod.fresh && pod.bare {
+                self.told_to_stop.get_or_insert("a pod without a proxy");
+                self.bare.insert(pod.key.clone());
+            }
+        }
+    }
+
+    pub(super) fn see(&mut self, action: &Action, model: &Model, now: Timestamp) {
+        let seed = self.seed;
+        assert!(self.finish.is_none(), "seed {seed}: acts after its end");
+        match action {
+            Action::Announce(key, _) => {
+                self.announced.insert(key.clone());
+            }
+            Action::Emit(record) => self.record(record, model),
+            Action::Patch(restart) => self.patch(restart, model, now),
+            Action::Finish(finish) => self.finish(finish),
+            Action::Ask(..)
+            | Action::Lock
+            | Action::Look(_)
+            | Action::Verify(..)
+            | Action::Probe(_)
+            | Action::Nodes(_)
+            | Action::WakeAt(_) => {}
+        }
+    }
+
+    fn patch(&mut self, restart: &Restart, model: &Model, now: Timestamp) {
+        let (seed, key) = (self.seed, &restart.key);
+        assert_eq!(self.told_to_stop, None, "seed {seed}: {key} is started");
+        assert!(self.lock, "seed {seed}: {key} is started without the lock");
+        assert!(
+            !self.plane_changed,
+            "seed {seed}: {key}: another control plane"
+        );
+        let until = self.verdict_until.expect("a run has a verdict");
+        assert!(now < until, "seed {seed}: {key}: the verdict is stale");
+        assert!(
+            self.announced.remove(key),
+            "seed {seed}: {key} is written to unannounced"
+        );
+        assert!(
+            self.proven_namespaces.contains(&key.namespace),
+            "seed {seed}: {key}: nobody tried the injector there"
+        );
+        let open: Vec<&WorkloadRef> = self.open().filter(|other| *other != key).collect();
+        assert!(
+            open.len() < self.most,
+            "seed {seed}: {key} is one too many beside {open:?}"
+        );
+        let body = model.body(key);
+        for other in open {
+            let other = model.body(other);
+            let shared = body.budget && other.budget && body.key.namespace == other.key.namespace;
+            assert!(!shared, "seed {seed}: {key} shares a budget");
+        }
+    }
+
+    fn record(&mut self, record: &Record, model: &Model) {
+        let Record::Rolled(rolled) = record else {
+            return;
+        };
+        let seed = self.seed;
+        let key = WorkloadRef {
+            namespace: rolled.namespace.clone(),
+            kind: rolled.kind.clone(),
+            name: rolled.name.clone(),
+        };
+        if rolled.outcome == Outcome::Proven {
+            self.proof(&key, model);
+        }
+        let before = self.ended.insert(key.clone(), rolled.outcome);
+        let failed = self.ended.values().filter(|it| **it == Outcome::Failed);
+        if failed.count() > self.max_failures {
+            self.told_to_stop.get_or_insert("too many failures");
+        }
+        let corrected = before != Some(Outcome::Failed) && rolled.outcome == Outcome::Failed;
+        assert!(
+            before.is_none() || corrected,
+            "seed {seed}: {key} ends twice"
+        );
+    }
+
+    fn proof(&self, key: &WorkloadRef, model: &Model) {
+        let seed = self.seed;
+        let pods = self.lists.get(key);
+        let pods = pods.unwrap_or_else(|| panic!("seed {seed}: {key} is proven by no list"));
+        assert!(!pods.is_empty(), "seed {seed}: {key} is proven by no pod");
+        let restart = self.written.get(key);
+        for pod in pods.iter().filter(|pod| !pod.over) {
+            let version = pod
+                .proxy
+                .as_ref()
+                .and_then(|proxy| proxy.version.version.as_deref());
+            assert_eq!(version, Some(TARGET), "seed {seed}: {key} is no proof");
+            assert!(
+                pod.ready,
+                "seed {seed}: {key} is proven by a pod that is not ready"
+            );
+            let bears = restart == model.body(key).restarted_at.as_ref();
+            if bears && restart.is_some() {
+                let ours = pod.restarted_at.as_ref() == restart;
+                assert!(ours, "seed {seed}: {key} is proven by a pod from before");
+            }
+        }
+    }
+
+    /// What happened in the run, by name.
+    pub(super) fn census(&self) -> impl Iterator<Item = String> {
+        let ended = self.ended.values().map(|outcome| format!("{outcome:?}"));
+        let exit = self
+            .finish
+            .iter()
+            .map(|finish| format!("{:?}", finish.exit));
+        ended.chain(exit)
+    }
+
+    // Written to, and nothing said of its end.
+    fn open(&self) -> impl Iterator<Item = &WorkloadRef> {
+        let written = self.written.keys();
+        written.filter(|key| !self.ended.contains_key(key))
+    }
+
+    fn finish(&mut self, finish: &Finish) {
+        let seed = self.seed;
+        let open: Vec<&WorkloadRef> = self.open().collect();
+        assert!(open.is_empty(), "seed {seed}: nothing is said of {open:?}");
+        for key in &self.bare {
+            let ended = self.ended.get(key);
+            assert_eq!(
+                ended,
+                Some(&Outcome::Failed),
+                "seed {seed}: {key} has a pod without a proxy"
+            );
+        }
+        if self
+            .ended
+            .values()
+            .any(|outcome| *outcome == Outcome::Failed)
+        {
+            let left = matches!(finish.exit, mesh_cli::Exit::No | mesh_cli::Exit::Signal(_));
+            assert!(left, "seed {seed}: a failure ends as {:?}", finish.exit);
+        }
+        self.finish = Some(finish.clone());
+    }
+}
