@@ -20,8 +20,14 @@ macro_rules! toolbox {
     () => {
         $crate::Toolbox::with(&[
             ("mesh-survey", env!("CARGO_BIN_EXE_under-test-mesh-survey")),
-            ("mesh-skewcheck", env!("CARGO_BIN_EXE_under-test-mesh-skewcheck")),
-            ("mesh-cp-upgrade", env!("CARGO_BIN_EXE_under-test-mesh-cp-upgrade")),
+            (
+                "mesh-skewcheck",
+                env!("CARGO_BIN_EXE_under-test-mesh-skewcheck"),
+            ),
+            (
+                "mesh-cp-upgrade",
+                env!("CARGO_BIN_EXE_under-test-mesh-cp-upgrade"),
+            ),
             ("mesh-roll", env!("CARGO_BIN_EXE_under-test-mesh-roll")),
         ])
     };
@@ -60,7 +66,10 @@ impl Toolbox {
     #[must_use]
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);
-        command.env_clear().env("PATH", &self.path).env("HOME", self.folder.path());
+        command
+            .env_clear()
+            .env("PATH", &self.path)
+            .env("HOME", self.folder.path());
         command
     }
 

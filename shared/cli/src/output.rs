@@ -273,6 +273,8 @@ fn message(record: &Record) -> Option<&str> {
     match record {
         Record::Intent(record) => Some(&record.message),
         Record::Step(record) => Some(&record.message),
+        // Each change of a workload in flight is for programs; people want its start and its end.
+        Record::Progress(record) if record.uid.is_some() && record.reason.is_some() => None,
         Record::Progress(record) => Some(&record.message),
         Record::Rolled(record) => Some(&record.message),
         Record::Skipped(record) => Some(&record.message),

@@ -1,0 +1,202 @@
+//! The whole runbook through the four real programs, and the shape of every line that they wrote.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::collections::BTreeSet;
+use std::process::Command;
+
+use mesh_testbed::Bed;
+use mesh_tests::toolbox;
+use serde_json::Value;
+
+/// The contract written down a second time: each record's required fields, and those that may be
+/// absent. A field that is in neither is a change of the contract.
+const FIELDS: [(&str, &str, &str); 16] = [
+    (
+        "stream",
+        "type schema tool version",
+        "cluster run time cluster_uid source consistency scope by argv",
+    ),
+    (
+        "control_plane",
+        "type cluster namespace components state installed_by ha",
+        "version injects release conflicts kubernetes config_resource_version certificates \
+         trust_anchors_sha256 webhooks crds facts",
+    ),
+    ("extension", "type cluster name namespace", "version"),
+    (
+        "workload",
+        "type cluster kind namespace name uid control_plane pods proxies trust_anchors roll downtime",
+        "pins managed_by skew",
+    ),
+    (
+        "proxy",
+        "type cluster kind namespace name uid pod pod_uid source native ready",
+        "version node",
+    ),
+    ("anomaly", "type cluster id kind namespace name message", ""),
+    (
+        "unseen",
+        "type cluster verb resource needed reason rule",
+        "namespace",
+    ),
+    (
+        "finding",
+        "type cluster id severity control_plane message decided count",
+        "hint page waived workloads",
+    ),
+    ("plan", "type cluster control_plane hops", ""),
+    (
+        "verdict",
+        "type cluster control_plane ask pass from scope source blocking releases_sha256 counts",
+        "cluster_uid target next surveyed waived thresholds",
+    ),
+    ("intent", "type cluster time message deeds digest", ""),
+    (
+        "step",
+        "type cluster time message step state",
+        "reason command duration_ms",
+    ),
+    (
+        "progress",
+        "type cluster time message pods",
+        "kind namespace name uid component reason",
+    ),
+    (
+        "rolled",
+        "type cluster time message kind namespace name uid strategy from outcome pods duration_ms",
+        "to reason",
+    ),
+    (
+        "skipped",
+        "type cluster time message kind namespace name uid class reason",
+        "",
+    ),
+    (
+        "end",
+        "type tool outcome exit totals",
+        "cluster blind reason next",
+    ),
+];
+
+/// What a line breaks of the contract.
+fn faults(line: &str) -> Vec<String> {
+    let Ok(Value::Object(record)) = serde_json::from_str::<Value>(line) else {
+        return vec!["no JSON object".to_owned()];
+    };
+    let kind = record["type"].as_str().unwrap_or_default();
+    let Some((_, required, optional)) = FIELDS.iter().find(|(name, ..)| *name == kind) else {
+        return vec![format!("no known type: `{kind}`")];
+    };
+    let required: BTreeSet<&str> = required.split_whitespace().collect();
+    let optional: BTreeSet<&str> = optional.split_whitespace().collect();
+    let present: BTreeSet<&str> = record.keys().map(String::as_str).collect();
+    let absent = required
+        .difference(&present)
+        .map(|field| format!("`{field}` is absent"));
+    let known: BTreeSet<&str> = required.union(&optional).copied().collect();
+    let foreign = present
+        .difference(&known)
+        .map(|field| format!("`{field}` is not known"));
+    let mut faults: Vec<String> = absent.chain(foreign).collect();
+    faults.extend(unsaid(&Value::Object(record.clone()), kind));
+    faults
+}
+
+/// Fields that say "not known" by a value instead of by their absence.
+fn unsaid(value: &Value, path: &str) -> Vec<String> {
+    match value {
+        Value::Null => vec![format!("{path} is null")],
+        Value::String(text) if text.is_empty() => vec![format!("{path} is empty")],
+        Value::Array(items) => items.iter().flat_map(|item| unsaid(item, path)).collect(),
+        Value::Object(fields) => fields
+            .iter()
+            .flat_map(|(name, value)| unsaid(value, &format!("{path}.{name}")))
+            .collect(),
+        Value::Bool(_) | Value::Number(_) | Value::String(_) => Vec::new(),
+    }
+}
+
+#[track_caller]
+fn holds_the_contract(stream: &str) {
+    for (number, line) in stream.lines().enumerate() {
+        assert_eq!(
+            faults(line),
+            Vec::<String>::new(),
+            "line {}: {line}",
+            number + 1
+        );
+    }
+    let first: Value = serde_json::from_str(stream.lines().next().unwrap()).unwrap();
+    let last: Value = serde_json::from_str(stream.lines().last().unwrap()).unwrap();
+    assert_eq!(
+        (&first["type"], &last["type"]),
+        (&"stream".into(), &"end".into())
+    );
+    assert_eq!(first["tool"], last["tool"]);
+}
+
+#[test]
+fn the_examples_of_the_contract_hold_it() {
+    let examples = include_str!("../contract/records.ndjson");
+    for line in examples.lines() {
+        assert_eq!(faults(line), Vec::<String>::new(), "{line}");
+    }
+    assert_eq!(examples.lines().count(), FIELDS.len());
+}
+
+#[test]
+fn a_mesh_goes_from_one_release_to_the_next_with_proof() {
+    let tools = toolbox!();
+    let Some(bed) = Bed::for_test() else { return };
+    bed.install_linkerd("stable-2.13.7").unwrap();
+    bed.shop().unwrap();
+    let charts = bed.charts("stable-2.14.10").unwrap();
+    let run = |pipeline: &str, code: i32| -> String {
+        let mut command: Command = tools.shell(pipeline);
+        command
+            .env("KUBECONFIG", bed.kubeconfig())
+            .env("HELM", bed.helm())
+            .env("CRDS", &charts.crds)
+            .env("CHART", &charts.control_plane)
+            .env("VALUES", &charts.values);
+        let output = command.output().unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(
+            output.status.code(),
+            Some(code),
+            "{pipeline}: {errors}\n{text}"
+        );
+        holds_the_contract(&text);
+        text
+    };
+    let done = "mesh-survey --pods | mesh-skewcheck --ask done --to stable-2.14.10";
+    run("mesh-survey | mesh-skewcheck", 0);
+    run(done, 1);
+    run("mesh-survey | mesh-skewcheck --to stable-2.14.10", 0);
+    let upgrade = "mesh-survey | mesh-skewcheck --to stable-2.14.10 | mesh-cp-upgrade \
+                   --crds-chart \"$CRDS\" --chart \"$CHART\" -f \"$VALUES\" --yes --record cp.ndjson";
+    let upgrade = format!("cd ~; {upgrade}");
+    assert!(run(&upgrade, 0).contains("\"step\":\"prove\",\"state\":\"done\""));
+    run(done, 1);
+    let roll = "cd ~; mesh-survey | mesh-skewcheck --ask roll | \
+                mesh-roll --max-in-flight 3 --yes --record roll.ndjson";
+    let rolled = run(roll, 0);
+    let proven = rolled
+        .lines()
+        .filter(|line| line.contains("\"outcome\":\"proven\""))
+        .count();
+    assert!(proven > 0, "{rolled}");
+    run(done, 0);
+    let again = run(roll, 0);
+    assert!(
+        !again.contains("\"type\":\"rolled\""),
+        "a second roll has nothing to do: {again}"
+    );
+    for evidence in ["cp.ndjson", "roll.ndjson"] {
+        let evidence = std::fs::read_to_string(tools.folder().join(evidence)).unwrap();
+        let faults: Vec<String> = evidence.lines().flat_map(faults).collect();
+        assert_eq!(faults, Vec::<String>::new());
+    }
+}

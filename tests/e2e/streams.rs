@@ -1,0 +1,261 @@
+//! A stream that is cut, doubled, thinned or mixed up, in front of every tool that reads one.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use mesh_testbed::Bed;
+use mesh_tests::{Toolbox, toolbox};
+
+const WORKLOAD: &str = r#"
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web, namespace: shop}
+spec:
+  replicas: 1
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec: {containers: [{name: web, image: "registry.test/web:1"}]}
+"#;
+
+/// What a survey of a small cluster and its two verdicts look like on the wire.
+struct Streams {
+    survey: String,
+    upgrade: String,
+    roll: String,
+}
+
+/// A bed with one workload, and its streams.
+fn small_cluster(tools: &Toolbox) -> Option<(Bed, Streams)> {
+    let bed = Bed::for_test()?;
+    bed.install_linkerd("stable-2.13.7").unwrap();
+    bed.namespace("shop", &[("linkerd.io/inject", "enabled")])
+        .unwrap();
+    bed.apply(WORKLOAD).unwrap();
+    bed.kubectl(["-n", "shop", "rollout", "status", "deployment/web"])
+        .unwrap();
+    let survey = out(tools.run("mesh-survey").env("KUBECONFIG", bed.kubeconfig()));
+    let judge = |args: &[&str]| {
+        let mut skewcheck = tools.run("mesh-skewcheck");
+        let (code, text) = fed(skewcheck.args(args), survey.as_bytes());
+        assert_eq!(code, Some(0), "{args:?}: {text}");
+        text
+    };
+    let upgrade = judge(&["--to", "stable-2.14.10"]);
+    let roll = judge(&["--ask", "roll"]);
+    let streams = Streams {
+        survey,
+        upgrade,
+        roll,
+    };
+    Some((bed, streams))
+}
+
+#[track_caller]
+fn out(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{command:?}: {errors}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The exit code and standard output of a command that was fed `input`.
+fn fed(command: &mut Command, input: &[u8]) -> (Option<i32>, String) {
+    let command = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    // A tool that refuses early closes its input before it has read all of it.
+    drop(child.stdin.take().unwrap().write_all(input));
+    let output = child.wait_with_output().unwrap();
+    (
+        output.status.code(),
+        String::from_utf8(output.stdout).unwrap(),
+    )
+}
+
+/// Runs `check` for every number below `count`, on as many threads as there are processors.
+fn each(count: usize, check: impl Fn(usize) + Sync) {
+    let next = AtomicUsize::new(0);
+    let threads = std::thread::available_parallelism().map_or(2, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    if number >= count {
+                        return;
+                    }
+                    check(number);
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn a_stream_cut_at_any_byte_is_refused_by_every_reader() {
+    let tools = toolbox!();
+    let Some((bed, streams)) = small_cluster(&tools) else {
+        return;
+    };
+    let consumers: [(&str, &[&str], &str); 6] = [
+        ("mesh-skewcheck", &[], &streams.survey),
+        (
+            "mesh-skewcheck",
+            &["--to", "stable-2.14.10"],
+            &streams.survey,
+        ),
+        (
+            "mesh-skewcheck",
+            &["--ask", "roll", "--partial"],
+            &streams.survey,
+        ),
+        (
+            "mesh-skewcheck",
+            &["--ask", "done", "--to", "stable-2.13.7"],
+            &streams.survey,
+        ),
+        ("mesh-cp-upgrade", &["--dry-run"], &streams.upgrade),
+        ("mesh-roll", &["--dry-run"], &streams.roll),
+    ];
+    for (tool, args, stream) in consumers {
+        let run = |input: &str| {
+            let mut command = tools.run(tool);
+            fed(
+                command.args(args).env("KUBECONFIG", bed.kubeconfig()),
+                input.as_bytes(),
+            )
+            .0
+        };
+        let whole = stream.len() - 1;
+        each(whole, |cut| {
+            if stream.is_char_boundary(cut) {
+                assert_eq!(
+                    run(&stream[..cut]),
+                    Some(2),
+                    "{tool} {args:?} cut at byte {cut}"
+                );
+            }
+        });
+        if tool == "mesh-skewcheck" {
+            assert_eq!(
+                run(&stream[..whole]),
+                Some(0),
+                "{tool} {args:?} without the last newline"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_mix_up_of_streams_is_refused_with_its_own_way_out() {
+    let tools = toolbox!();
+    let Some((bed, streams)) = small_cluster(&tools) else {
+        return;
+    };
+    let Streams {
+        survey,
+        upgrade,
+        roll,
+    } = &streams;
+    let doubled: String = survey
+        .split_inclusive('\n')
+        .flat_map(|line| {
+            std::iter::repeat_n(
+                line,
+                1 + usize::from(line.contains("\"workload\",\"cluster")),
+            )
+        })
+        .collect();
+    let pretty = out(tools.shell("jq . <<<\"$RECORDS\"").env("RECORDS", survey));
+    let table = out(tools
+        .run("mesh-survey")
+        .args(["-o", "table"])
+        .env("KUBECONFIG", bed.kubeconfig()));
+    let twice = format!("{survey}{survey}");
+    let judge = "mesh-skewcheck";
+    let (action, gate) = ("mesh-roll", "mesh-cp-upgrade");
+    let rows: [(&str, &[&str], &str, &str); 13] = [
+        (judge, &[], "", "no stream"),
+        (judge, &[], &doubled, "workload"),
+        (judge, &[], &pretty, "jq -c"),
+        (judge, &[], &table, "-o ndjson"),
+        (judge, &[], &twice, "second survey"),
+        (judge, &[], roll, "judged already"),
+        (
+            judge,
+            &["--expect", "testbed,elsewhere"],
+            survey,
+            "elsewhere",
+        ),
+        (judge, &["--to", "stable-2.14.99"], "", "no stream"),
+        (action, &["--dry-run"], survey, "mesh-skewcheck"),
+        (action, &["--dry-run"], upgrade, "upgrade"),
+        (action, &["--dry-run"], &doubled, "judged"),
+        (gate, &["--dry-run"], survey, "mesh-skewcheck"),
+        (gate, &["--dry-run"], roll, "roll"),
+    ];
+    for (tool, args, input, said) in rows {
+        let mut command = assert_cmd::Command::from_std(tools.run(tool));
+        let assert = command
+            .args(args)
+            .env("KUBECONFIG", bed.kubeconfig())
+            .write_stdin(input.to_owned())
+            .assert()
+            .code(2);
+        let errors = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();
+        assert!(
+            errors.contains(said),
+            "{tool} {args:?} does not say `{said}`: {errors}"
+        );
+        assert!(
+            errors.lines().count() <= 2,
+            "{tool} {args:?}: one line and a hint: {errors}"
+        );
+    }
+}
+
+#[test]
+fn a_thinned_survey_is_no_for_a_gate_and_welcome_to_a_roll() {
+    let tools = toolbox!();
+    let Some((bed, streams)) = small_cluster(&tools) else {
+        return;
+    };
+    let thin = |stream: &str| -> String {
+        stream
+            .split_inclusive('\n')
+            .filter(|line| !line.contains("\"type\":\"workload\""))
+            .collect()
+    };
+    let judge = |args: &[&str]| {
+        let mut command = tools.run("mesh-skewcheck");
+        fed(command.args(args), thin(&streams.survey).as_bytes())
+    };
+    let (code, refused) = judge(&["--to", "stable-2.14.10"]);
+    assert_eq!(code, Some(1));
+    assert!(refused.contains("survey-partial"), "{refused}");
+    let (code, partial) = judge(&["--to", "stable-2.14.10", "--partial"]);
+    assert_eq!(code, Some(0));
+    let run = |tool: &str, input: &str| {
+        let mut command = tools.run(tool);
+        let command = command
+            .args(["--dry-run"])
+            .env("KUBECONFIG", bed.kubeconfig());
+        fed(command, input.as_bytes()).0
+    };
+    assert_eq!(
+        run("mesh-cp-upgrade", &partial),
+        Some(2),
+        "an upgrade rests on a whole survey"
+    );
+    assert_eq!(
+        run("mesh-roll", &thin(&streams.roll)),
+        Some(0),
+        "a roll takes what was selected"
+    );
+}
