@@ -1,6 +1,9 @@
 //! How a survey ends: complete, refused, cut off, stopped, unheard.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot be set up has failed"
+)]
 
 use std::io::Read as _;
 use std::process::{Child, Command, Output, Stdio};
@@ -445,5 +448,52 @@ fn clusters_of_one_name_differ_by_uid() {
             "jsonpath={.metadata.uid}",
         ];
         assert_eq!(stream["cluster_uid"], bed.kubectl(uid).unwrap());
+    }
+}
+
+#[test]
+fn a_busy_server_is_asked_again() {
+    let Some(bed) = BED.as_ref() else { return };
+    let tools = toolbox!();
+    let proxy = bed.proxy().unwrap();
+    for path in ["namespaces/kube-system", "/api/v1/pods", "linkerd-config"] {
+        let busy = Match::any().path(path).nth(1);
+        proxy.on(busy).answer(http::StatusCode::TOO_MANY_REQUESTS);
+    }
+    let (_, end, errors) = brackets(&survey(&tools, proxy.kubeconfig(), &[]), 0);
+    assert_eq!((&end["outcome"], errors.as_str()), (&json!("complete"), ""));
+    let asked = proxy.log();
+    let pods = asked
+        .iter()
+        .filter(|it| it.path.starts_with("/api/v1/pods"));
+    assert_eq!(pods.count(), 2, "once too busy, once answered");
+}
+
+#[test]
+fn a_pipe_that_brings_no_dump_does_not_keep_a_signal_from_being_heard() {
+    let tools = toolbox!();
+    let mut survey = tools.run("mesh-survey");
+    survey.args(["--from", "-"]).stdin(Stdio::piped());
+    let child = survey.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = child.spawn().unwrap();
+    let stdin = child.stdin.take();
+    wait_until_it_listens(&child);
+    signal(&child, "TERM");
+    let (_, end, _) = brackets(&child.wait_with_output().unwrap(), 3);
+    assert_eq!(end["outcome"], "stopped");
+    drop(stdin);
+}
+
+/// Waits until a process catches SIGTERM, by the kernel's own list.
+fn wait_until_it_listens(child: &Child) {
+    const TERM: u64 = 1 << 14;
+    let path = format!("/proc/{}/status", child.id());
+    let caught = |status: &str| {
+        assert!(!status.contains("State:\tZ"), "it has ended");
+        let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+        mask.is_some_and(|mask| u64::from_str_radix(mask.trim(), 16).unwrap() & TERM != 0)
+    };
+    while !caught(&std::fs::read_to_string(&path).unwrap()) {
+        std::thread::yield_now();
     }
 }

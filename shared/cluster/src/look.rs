@@ -16,7 +16,7 @@ use crate::label;
 use crate::object::{DaemonSet, Deployment, Namespace, Object as _, Resource, StatefulSet};
 use crate::owner::{Identity, Templated, keep};
 use crate::page::{Page, Selection};
-use crate::sight::{Asked, Blocked, each};
+use crate::sight::{Asked, Blocked, each, patient};
 use finds::Finds;
 use survey::Parts;
 
@@ -145,7 +145,7 @@ impl Look<'_> {
             return asked("list", None).required(self.cluster, listed.await);
         }
         for name in &self.wish.namespaces {
-            let read = self.cluster.get::<Namespace>(None, name).await;
+            let read = patient(|| self.cluster.get::<Namespace>(None, name)).await;
             let namespace = asked("get", Some(name)).required(self.cluster, read)?;
             self.finds.namespace(&namespace.meta);
             self.ground

@@ -32,6 +32,11 @@ pub struct Asked<'a> {
     pub namespace: Option<&'a str>,
 }
 
+/// How often a busy API server will still be asked again.
+struct Patience {
+    left: u32,
+}
+
 /// How often a busy API server is asked again for the same thing.
 const PATIENCE: u32 = 5;
 /// The most that one of these waits takes.
@@ -106,7 +111,7 @@ pub async fn kubernetes(
     cluster: &Cluster,
     unseen: &mut Vec<Unseen>,
 ) -> Result<Option<String>, Blocked> {
-    match cluster.kubernetes().await {
+    match patient(|| cluster.kubernetes()).await {
         Ok(version) => Ok(Some(version)),
         Err(error) if error.why() == Why::Forbidden => {
             unseen.push(Unseen {
@@ -141,6 +146,22 @@ pub async fn if_any<T>(
     }
 }
 
+/// The answer to a read; a busy API server is asked again, a few times.
+///
+/// # Errors
+/// There is none.
+pub async fn patient<T, F: Future<Output = Result<T, Error>>>(
+    mut read: impl FnMut() -> F,
+) -> Result<T, Error> {
+    let mut patience = Patience::default();
+    loop {
+        match read().await {
+            Ok(answer) => return Ok(answer),
+            Err(error) => patience.with(error).await?,
+        }
+    }
+}
+
 /// Every page of a list. When the list has to begin again, `on` is told to forget what came before.
 /// A busy API server is asked again, a few times.
 ///
@@ -150,17 +171,50 @@ pub async fn each<T: DeserializeOwned>(
     mut pages: Pages<'_, T>,
     mut on: impl FnMut(Page<T>),
 ) -> Result<(), Error> {
-    let mut patience = PATIENCE;
+    let mut patience = Patience::default();
     loop {
         match pages.next_page().await {
-            Ok(Some(page)) => on(page),
-            Ok(None) => return Ok(()),
-            Err(error) if error.why() == Why::Busy && patience > 0 => {
-                patience -= 1;
-                let pause = error.retry_after().unwrap_or(Duration::from_secs(1));
-                tokio::time::sleep(pause.min(PAUSE)).await;
+            Ok(Some(page)) => {
+                patience = Patience::default();
+                on(page);
             }
-            Err(error) => return Err(error),
+            Ok(None) => return Ok(()),
+            Err(error) => patience.with(error).await?,
         }
+    }
+}
+
+/// A whole list that is short by nature.
+///
+/// # Errors
+/// The list is not whole.
+pub async fn gather<T: DeserializeOwned>(pages: Pages<'_, T>) -> Result<Vec<T>, Error> {
+    let mut all = Vec::new();
+    let listed = each(pages, |page| match page {
+        Page::Items(items) => all.extend(items),
+        Page::Restarted => all.clear(),
+    });
+    listed.await?;
+    Ok(all)
+}
+
+// === impl Patience ===
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { left: PATIENCE }
+    }
+}
+
+impl Patience {
+    /// Waits out a busy server.
+    async fn with(&mut self, error: Error) -> Result<(), Error> {
+        if error.why() != Why::Busy || self.left == 0 {
+            return Err(error);
+        }
+        self.left -= 1;
+        let pause = error.retry_after().unwrap_or(Duration::from_secs(1));
+        tokio::time::sleep(pause.min(PAUSE)).await;
+        Ok(())
     }
 }

@@ -14,7 +14,7 @@ use mesh_records::Scope;
 /// Reads the API server and writes facts, no judgements: control planes, extensions, one record
 /// for each owner of meshed pods or of pods that should be meshed, what is odd, and what could not
 /// be seen. Changes nothing.
-#[derive(Debug, Parser)]
+#[derive(Clone, Debug, Parser)]
 #[command(name = "mesh-survey", version, after_help = EXIT_CODES)]
 pub(crate) struct Args {
     /// Look only at this namespace (may be repeated); a gate takes the result for a part
@@ -44,7 +44,7 @@ pub(crate) struct Args {
 }
 
 /// What is read instead of a cluster.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub(crate) struct DumpArgs {
     /// Read what `kubectl get … -o json` wrote instead of a cluster: files, folders of *.json, or `-`
     #[arg(

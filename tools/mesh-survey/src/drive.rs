@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use mesh_cli::{Exit, Output, Readers, run_id, warn};
 use mesh_cluster::look::{Survey, look};
 use mesh_cluster::object::{Namespace, Object as _};
-use mesh_cluster::sight::{Asked, Blocked};
+use mesh_cluster::sight::{Asked, Blocked, patient};
 use mesh_cluster::{Cluster, Signals, signals};
 use mesh_records::{Consistency, Source, Stream, Tool};
 
@@ -48,7 +48,10 @@ pub(crate) async fn drive(args: &Args) -> Result<Exit> {
 async fn survey(args: &Args, report: &mut Report<Out>) -> Result<Looked> {
     if !args.dump.from.is_empty() {
         let cluster = args.cluster.label().unwrap_or_else(|| "dump".to_owned());
-        let (stream, looked) = dump::survey(args, &args.dump, &cluster);
+        let args = args.clone();
+        // A pipe that brings nothing must not keep a signal from being heard.
+        let read = tokio::task::spawn_blocking(move || dump::survey(&args, &cluster));
+        let (stream, looked) = read.await.context("reading the dump")?;
         report.open(stream)?;
         return Ok(looked);
     }
@@ -69,7 +72,7 @@ async fn survey(args: &Args, report: &mut Report<Out>) -> Result<Looked> {
         name: Some("kube-system"),
         namespace: None,
     };
-    let uid = match asked.required(&cluster, cluster.uid().await) {
+    let uid = match asked.required(&cluster, patient(|| cluster.uid()).await) {
         Ok(uid) => uid,
         Err(blocked) => return Ok(blind(&cluster, blocked)),
     };

@@ -13,14 +13,15 @@ use crate::report::Looked;
 const DUMP: &str = "kubectl get namespaces,pods,deployments,statefulsets,daemonsets,replicasets,jobs,configmaps -A -o json > dump.json";
 
 /// Reads a dump: how the stream opens, and what is in it.
-pub(crate) fn survey(args: &Args, from: &DumpArgs, cluster: &str) -> (Stream, Looked) {
+pub(crate) fn survey(args: &Args, cluster: &str) -> (Stream, Looked) {
+    let DumpArgs { from, taken_at } = &args.dump;
     let mut stream = Stream {
         cluster: Some(cluster.to_owned()),
-        time: from.taken_at,
+        time: *taken_at,
         source: Some(Source::Dump),
         ..Stream::of(Tool::MeshSurvey, env!("CARGO_PKG_VERSION"))
     };
-    match read(&from.from) {
+    match read(from) {
         Err(error) => (
             stream,
             Looked::Failed {

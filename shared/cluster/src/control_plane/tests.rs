@@ -7,7 +7,7 @@ fn read<T: serde::de::DeserializeOwned>(value: Value) -> T {
     serde_json::from_value(value).unwrap()
 }
 
-fn component(name: &str, image: &str, status: Value) -> Deployment {
+fn component(name: &str, image: &str, status: &Value) -> Deployment {
     read(json!({
         "metadata": {
             "name": name, "namespace": "linkerd", "generation": 2,
@@ -41,7 +41,7 @@ fn a_control_plane_is_settled_only_when_every_component_is() {
     for (statuses, expected) in table {
         let name = format!("{statuses:?}");
         let components: Vec<Deployment> = statuses
-            .into_iter()
+            .iter()
             .map(|status| component("identity", "c:v", status))
             .collect();
         assert_eq!(state(&components), expected, "{name}");
@@ -56,7 +56,7 @@ fn a_component_is_what_its_own_image_is_and_only_then_what_its_label_says() {
         ("mirror.example/controller:latest", "stable-2.13.6"),
     ];
     for (image, expected) in table {
-        let component = component("destination", image, settled());
+        let component = component("destination", image, &settled());
         assert_eq!(
             component_version(&component).as_deref(),
             Some(expected),

@@ -14,7 +14,7 @@ use crate::label;
 use crate::object::{Bare, EndpointSlice, Object as _};
 use crate::page::Selection;
 use crate::request::SERVICE_PROXY;
-use crate::sight::{Asked, Blocked, if_any, kubernetes};
+use crate::sight::{Asked, Blocked, gather, if_any, kubernetes, patient};
 use crate::target::Target;
 
 /// What every control plane of a cluster shares.
@@ -44,7 +44,7 @@ pub(super) async fn shared(
         namespace: None,
         labels: Some(ARM32),
     };
-    let nodes = cluster.metadata_pages::<Bare>(NODES, selection).all().await;
+    let nodes = gather(cluster.metadata_pages::<Bare>(NODES, selection)).await;
     let asked = Asked {
         verb: "list",
         resource: &NODES,
@@ -74,7 +74,7 @@ pub(super) async fn with_own(
         namespace,
     };
     let target = Target::one(SECRETS, namespace, label::ISSUER);
-    let issuer = if_any(cluster.get_as::<IssuerSecret>(&target)).await;
+    let issuer = if_any(patient(|| cluster.get_as::<IssuerSecret>(&target))).await;
     let issuer = asked.optional(cluster, unseen, issuer)?.flatten();
     let selection = Selection {
         namespace,
@@ -86,7 +86,7 @@ pub(super) async fn with_own(
         name: None,
         namespace,
     };
-    let slices = cluster.pages::<EndpointSlice>(selection).all().await;
+    let slices = gather(cluster.pages::<EndpointSlice>(selection)).await;
     let slices = asked.optional(cluster, unseen, slices)?;
     if slices
         .as_deref()
@@ -121,7 +121,7 @@ async fn webhooks(
             namespace: None,
         };
         let target = Target::one(*resource, None, name);
-        let read = if_any(cluster.get_as::<WebhookConfiguration>(&target)).await;
+        let read = if_any(patient(|| cluster.get_as::<WebhookConfiguration>(&target))).await;
         match asked.optional(cluster, unseen, read)? {
             Some(found) => webhooks
                 .iter_mut()
@@ -137,10 +137,7 @@ async fn definitions(
     cluster: &Cluster,
     unseen: &mut Vec<Unseen>,
 ) -> Result<Option<Vec<Definition>>, Blocked> {
-    let names = cluster
-        .metadata_pages::<Bare>(DEFINITIONS, Selection::default())
-        .all()
-        .await;
+    let names = gather(cluster.metadata_pages::<Bare>(DEFINITIONS, Selection::default())).await;
     let asked = Asked {
         verb: "list",
         resource: &DEFINITIONS,
@@ -155,7 +152,7 @@ async fn definitions(
         .filter(|name| is_of_interest(name))
         .map(|name| async move {
             let target = Target::one(DEFINITIONS, None, &name);
-            if_any(cluster.get_as::<Definition>(&target)).await
+            if_any(patient(|| cluster.get_as::<Definition>(&target))).await
         });
     let read = futures::stream::iter(reads)
         .buffered(AT_A_TIME)

@@ -8,7 +8,7 @@ use crate::control_plane::{Objects, bundle_sha256};
 use crate::label;
 use crate::object::{ConfigMap, Deployment, Namespace, Object as _};
 use crate::page::{Page, Selection};
-use crate::sight::{Asked, Blocked, each, if_any};
+use crate::sight::{Asked, Blocked, each, if_any, patient};
 
 // === impl Look ===
 
@@ -62,7 +62,7 @@ impl Look<'_> {
             name: Some(namespace),
             namespace: None,
         };
-        let read = if_any(cluster.get::<Namespace>(None, namespace)).await;
+        let read = if_any(patient(|| cluster.get::<Namespace>(None, namespace))).await;
         let Some(found) = asked.required(cluster, read)? else {
             return Ok(());
         };
@@ -118,7 +118,10 @@ impl Look<'_> {
             name: Some(name),
             namespace: Some(namespace),
         };
-        let read = if_any(self.cluster.get::<ConfigMap>(Some(namespace), name)).await;
+        let read = if_any(patient(|| {
+            self.cluster.get::<ConfigMap>(Some(namespace), name)
+        }))
+        .await;
         asked.required(self.cluster, read)
     }
 

@@ -11,7 +11,7 @@ use crate::label;
 use crate::object::{Bare, DaemonSet, Deployment, Object as _, Pod, Resource, StatefulSet};
 use crate::owner::{Identity, Templated, keep};
 use crate::page::{Page, Selection};
-use crate::sight::{Asked, Blocked, each, if_any};
+use crate::sight::{Asked, Blocked, each, if_any, patient};
 
 const REPLICA_SETS: Resource = Resource {
     group: "apps",
@@ -158,7 +158,7 @@ impl Look<'_> {
             name: Some(name),
             namespace: Some(namespace),
         };
-        let read = if_any(self.cluster.get::<K>(Some(namespace), name)).await;
+        let read = if_any(patient(|| self.cluster.get::<K>(Some(namespace), name))).await;
         if let Some(owner) = asked.required(self.cluster, read)? {
             let (identity, kept) = keep(&owner);
             self.ground.owners.insert(identity, kept);
