@@ -1,69 +1,93 @@
 //! Which charts: those that were named, or those of the target's own repository.
 
-use mesh_versions::{Releases, Version};
+use mesh_versions::{Charts as Known, Releases, Repository, Version};
 
 use crate::args::Args;
 use crate::ending::{Outcome, refused};
 use crate::helm::{Chart, Helm};
 
-/// The charts of the control plane and of the definitions.
-pub(crate) async fn charts(args: &Args, target: &str, helm: &Helm) -> Outcome<(Chart, Chart)> {
+/// The charts of an upgrade.
+#[derive(Debug)]
+pub(crate) struct Charts {
+    pub(crate) control_plane: Chart,
+    pub(crate) crds: Chart,
+    /// What to do if helm cannot render them.
+    pub(crate) hint: String,
+}
+
+const NAME_BOTH: &str = "name both charts: --chart, --crds-chart";
+
+/// The charts for `target`.
+pub(crate) async fn charts(args: &Args, target: &str, helm: &Helm) -> Outcome<Charts> {
     if let (Some(chart), Some(crds)) = (&args.chart, &args.crds_chart) {
-        let chart = Chart {
-            chart: chart.clone(),
-            version: args.chart_version.clone(),
-        };
-        let crds = Chart {
-            chart: crds.clone(),
-            version: args.crds_chart_version.clone(),
-        };
-        return Ok((chart, crds));
+        return Ok(Charts {
+            control_plane: Chart {
+                chart: chart.clone(),
+                version: args.chart_version.clone(),
+            },
+            crds: Chart {
+                chart: crds.clone(),
+                version: args.crds_chart_version.clone(),
+            },
+            hint: "give this cluster's values with -f, and charts that helm finds".to_owned(),
+        });
     }
-    let hint = "name both charts: --chart, --crds-chart";
-    let releases = Releases::embedded();
     let version = Version::of_tag(target);
-    let repository = version
-        .channel()
-        .and_then(|channel| releases.repository(channel));
-    let Some(repository) = repository else {
-        return Err(refused(
-            format!("no repository is known for {target}"),
-            hint,
-        ));
-    };
-    let known = releases.charts(&version);
-    let named = |chart: &str| format!("{}/{chart}", repository.name);
-    let (chart, crds) = (named(&repository.control_plane), named(&repository.crds));
-    let add = format!(
-        "helm repo add {} {}; or {hint}",
-        repository.name, repository.url
-    );
-    let of_chart = args.chart_version.clone();
-    let of_chart = of_chart.or_else(|| known.and_then(|known| known.control_plane.clone()));
-    let of_chart = match of_chart {
-        Some(version) => Some(version),
-        None => helm
-            .search(&chart, target)
-            .await
-            .map_err(|error| refused(format!("{error:#}"), add.clone()))?,
-    };
-    let of_crds = args.crds_chart_version.clone();
-    let of_crds = of_crds.or_else(|| known.and_then(|known| known.crds.clone()));
-    match (of_chart, of_crds) {
-        (Some(version), Some(of_crds)) => Ok((
-            Chart {
-                chart,
-                version: Some(version),
-            },
-            Chart {
-                chart: crds,
-                version: Some(of_crds),
-            },
-        )),
-        (None, _) => Err(refused(format!("{chart} has no chart of {target}"), add)),
-        (Some(_), None) => Err(refused(
-            format!("it is not known which version of {crds} belongs to {target}"),
-            "say --crds-chart-version",
-        )),
+    let releases = Releases::embedded();
+    let channel = version.channel();
+    match channel.and_then(|channel| releases.repository(channel)) {
+        Some(repository) => {
+            let known = releases.charts(&version);
+            of_repository(args, &version, repository, known, helm).await
+        }
+        None => {
+            let what = format!("no repository is known for {target}");
+            Err(refused(what, NAME_BOTH))
+        }
     }
+}
+
+// Which version of a chart a release is comes from the releases file, or else from helm's index of
+// the repository; the definitions' chart names no release.
+async fn of_repository(
+    args: &Args,
+    target: &Version,
+    repository: &Repository,
+    known: Option<&Known>,
+    helm: &Helm,
+) -> Outcome<Charts> {
+    let Repository { name, url, .. } = repository;
+    let hint = format!(
+        "give this cluster's values with -f, and have the repository: helm repo add {name} {url}; \
+         or {NAME_BOTH}"
+    );
+    let chart = format!("{name}/{}", repository.control_plane);
+    let version = args.chart_version.clone();
+    let version = version.or_else(|| known.and_then(|known| known.control_plane.clone()));
+    let version = match version {
+        Some(version) => Some(version),
+        None => {
+            let found = helm.search(&chart, target.as_str()).await;
+            found.map_err(|error| refused(format!("{error:#}"), hint.clone()))?
+        }
+    };
+    let Some(version) = version else {
+        return Err(refused(format!("{chart} has no chart of {target}"), hint));
+    };
+    let crds = format!("{name}/{}", repository.crds);
+    let crds_version = args.crds_chart_version.clone();
+    let crds_version = crds_version.or_else(|| known.and_then(|known| known.crds.clone()));
+    let Some(crds_version) = crds_version else {
+        let what = format!("it is not known which version of {crds} belongs to {target}");
+        return Err(refused(what, "say --crds-chart-version"));
+    };
+    let of = |chart, version| Chart {
+        chart,
+        version: Some(version),
+    };
+    Ok(Charts {
+        control_plane: of(chart, version),
+        crds: of(crds, crds_version),
+        hint,
+    })
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use mesh_cli::{Closing, DryRun, Exit, Output, Readers, argv, host, records_from_stdin, run_id};
-use mesh_cluster::{Claim, Cluster, IfLocked, Taking};
+use mesh_cluster::{Claim, Cluster, Error, IfLocked, Signals, Taking, User, Why};
 use mesh_records::{
     By, EndOutcome, Explained, From as Seen, Record, StepName, Stream, Tool, Verdict,
 };
@@ -12,7 +12,7 @@ use mesh_records::{
 use crate::agree::agree;
 use crate::args::{Args, PIPELINE};
 use crate::ending::{AGAIN, Ending, Outcome, refused, stopped};
-use crate::gate::{self, Question, Shut};
+use crate::gate::{self, Question};
 use crate::helm::Helm;
 use crate::history::{History, Readiness, Standing, standing};
 use crate::live::{Live, look};
@@ -45,10 +45,10 @@ const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_secs(2);
 pub(crate) async fn run(args: Args) -> anyhow::Result<Exit> {
     let mut output = Output::stdout(&args.output, Readers::Optional);
     match open(&args, &mut output).await {
-        Ok((cluster, stream)) => {
+        Ok((cluster, stream, signals)) => {
             let (began, claim) = (stream.time.unwrap_or_default(), claim(&stream));
             output.emit(&Record::Stream(Box::new(stream)))?;
-            let mut session = Session::new(Arc::new(cluster), output, began, claim)?;
+            let mut session = Session::new(Arc::new(cluster), output, signals, began, claim);
             let ending = match steps(&mut session, &args).await {
                 Ok(ending) | Err(ending) => ending,
             };
@@ -73,7 +73,8 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<Exit> {
     }
 }
 
-async fn open(args: &Args, output: &mut Output) -> anyhow::Result<(Cluster, Stream)> {
+async fn open(args: &Args, output: &mut Output) -> anyhow::Result<(Cluster, Stream, Signals)> {
+    let signals = Signals::listen().context("cannot listen for signals")?;
     if !args.without_gate {
         drop(records_from_stdin(PIPELINE)?);
     }
@@ -83,7 +84,7 @@ async fn open(args: &Args, output: &mut Output) -> anyhow::Result<(Cluster, Stre
     args.check()?;
     let cluster = args.cluster.open(AGENT).await?;
     let uid = cluster.uid().await?;
-    let user = cluster.whoami().await?;
+    let user = whoami(&cluster).await?;
     let time = cluster
         .now()
         .context("the API server's answers bear no date")?;
@@ -92,7 +93,7 @@ async fn open(args: &Args, output: &mut Output) -> anyhow::Result<(Cluster, Stre
         run: Some(run_id()),
         time: Some(whole_seconds(time)),
         cluster_uid: Some(uid),
-        by: Some(By {
+        by: user.map(|user| By {
             user: user.username,
             groups: user.groups,
             host: host(),
@@ -100,8 +101,16 @@ async fn open(args: &Args, output: &mut Output) -> anyhow::Result<(Cluster, Stre
         argv: argv(),
         ..Stream::of(Tool::MeshCpUpgrade, env!("CARGO_PKG_VERSION"))
     };
-    output.flush()?;
-    Ok((cluster, stream))
+    Ok((cluster, stream, signals))
+}
+
+// API servers before 1.28 cannot say who asks.
+async fn whoami(cluster: &Cluster) -> Result<Option<User>, Error> {
+    match cluster.whoami().await {
+        Ok(user) => Ok(Some(user)),
+        Err(error) if error.why() == Why::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 fn claim(stream: &Stream) -> Claim {
@@ -179,11 +188,7 @@ async fn pass_gate(session: &mut Session, args: &Args) -> Outcome<Goal> {
         now: session.now(),
         max_age: args.max_age,
     };
-    let verdict = match gate::judge(judged, &question) {
-        Ok(verdict) => verdict,
-        Err(Shut::No(error)) => return Err(Ending::No(error)),
-        Err(Shut::Unsound(error)) => return Err(error.into()),
-    };
+    let verdict = gate::judge(judged, &question)?;
     let target = verdict
         .target
         .clone()
@@ -243,6 +248,10 @@ async fn under_lock(
         }
     }
     let scene = quiet(session, args, namespace, helm).await?;
+    // Locks and helms may have been waited for, for long.
+    if let Some(verdict) = &goal.verdict {
+        gate::fresh(verdict, session.now(), args.max_age)?;
+    }
     let standing = standing(
         goal.from.as_ref(),
         scene.live.state(),

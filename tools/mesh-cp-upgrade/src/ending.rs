@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use mesh_cli::{Closing, Exit};
 use mesh_records::{EndOutcome, Explained, StepState, Tool};
 
+use crate::gate::Shut;
 use crate::session::Session;
 
 /// How a run ends.
@@ -150,6 +151,15 @@ pub(crate) fn stopped(why: &str) -> Ending {
 /// It cannot be done, with the way out.
 pub(crate) fn refused(what: impl Into<String>, hint: impl Into<String>) -> Ending {
     Ending::Failed(Explained::new(what, hint).into())
+}
+
+impl From<Shut> for Ending {
+    fn from(shut: Shut) -> Self {
+        match shut {
+            Shut::No(error) => Self::No(error),
+            Shut::Unsound(error) => Self::Failed(error.into()),
+        }
+    }
 }
 
 macro_rules! fails_with {

@@ -63,7 +63,7 @@ pub(crate) fn judge(judged: Judged, question: &Question<'_>) -> Result<Verdict, 
     let partial = judged.partial > 0;
     let verdict = only(judged.verdicts)?;
     about_this(&verdict, question)?;
-    fresh(&verdict, question)?;
+    fresh(&verdict, question.now, question.max_age)?;
     if partial || verdict.scope == VerdictScope::Partial {
         return unsound(
             "the verdict is about a part of the cluster only",
@@ -143,7 +143,8 @@ fn about_this(verdict: &Verdict, question: &Question<'_>) -> Result<(), Shut> {
     Ok(())
 }
 
-fn fresh(verdict: &Verdict, question: &Question<'_>) -> Result<(), Shut> {
+/// Whether the survey behind a verdict is young enough at `now`.
+pub(crate) fn fresh(verdict: &Verdict, now: Timestamp, max_age: Duration) -> Result<(), Shut> {
     if verdict.source != Source::Server {
         return unsound(
             "the verdict rests on a dump, which is for looking only",
@@ -153,8 +154,8 @@ fn fresh(verdict: &Verdict, question: &Question<'_>) -> Result<(), Shut> {
     let Some(surveyed) = verdict.surveyed else {
         return unsound("the verdict does not say when the survey was taken", AGAIN);
     };
-    let age = question.now.duration_since(surveyed);
-    let max_age = SignedDuration::try_from(question.max_age).unwrap_or(SignedDuration::MAX);
+    let age = now.duration_since(surveyed);
+    let max_age = SignedDuration::try_from(max_age).unwrap_or(SignedDuration::MAX);
     if age > max_age {
         return unsound(
             &format!("the survey is {age:#} old, and may be {max_age:#} (--max-age)"),
@@ -163,10 +164,7 @@ fn fresh(verdict: &Verdict, question: &Question<'_>) -> Result<(), Shut> {
     }
     if age < -CLOCKS_APART {
         return unsound(
-            &format!(
-                "the survey was taken at {surveyed}, and here it is {}",
-                question.now
-            ),
+            &format!("the survey was taken at {surveyed}, and here it is {now}"),
             "the API servers' clocks disagree; set them right and survey again",
         );
     }

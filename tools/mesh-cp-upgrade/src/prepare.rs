@@ -81,15 +81,15 @@ async fn render(
 ) -> Outcome<Plan> {
     session.begin(StepName::Render, "rendering both charts")?;
     let target = &goal.target;
-    let (chart, crds_chart) = session.unless_stopped(charts(args, target, helm)).await??;
+    let named = session.unless_stopped(charts(args, target, helm)).await??;
     let control_plane = Upgrade {
         release: scene.live.release.clone(),
-        chart,
+        chart: named.control_plane,
         values: Values::Reset(args.values.clone()),
     };
     let crds = Upgrade {
         release: scene.live.crds.clone(),
-        chart: crds_chart,
+        chart: named.crds,
         values: Values::Keep,
     };
     let wanted = values::read(&args.values)?;
@@ -100,10 +100,8 @@ async fn render(
         helm.values(release),
     );
     let rendered = session.unless_stopped(all).await?;
-    let (crds_rendered, rendered, given) = rendered.map_err(|error| {
-        let hint = "give this cluster's values with -f, and charts that helm finds";
-        refused(format!("{error:#}"), hint)
-    })?;
+    let rendered = rendered.map_err(|error| refused(format!("{error:#}"), named.hint));
+    let (crds_rendered, rendered, given) = rendered?;
     let config = rendered.config()?;
     is_of_target(&rendered, &config, target)?;
     if crds_rendered.crds().is_empty() {

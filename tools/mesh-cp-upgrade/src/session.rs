@@ -1,6 +1,5 @@
 //! A run: what it says and what interrupts it.
 
-use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -32,19 +31,20 @@ impl Session {
     pub(crate) fn new(
         cluster: Arc<Cluster>,
         output: Output,
+        signals: Signals,
         began: Timestamp,
         claim: Claim,
-    ) -> io::Result<Self> {
-        Ok(Self {
+    ) -> Self {
+        Self {
             cluster,
             lock: None,
             output,
-            signals: Signals::listen()?,
+            signals,
             began,
             claim,
             step: None,
             signalled: None,
-        })
+        }
     }
 
     /// The server's time, in whole seconds as its answers bear it.

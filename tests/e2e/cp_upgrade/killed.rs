@@ -1,0 +1,129 @@
+//! Killed in each step, alone and together with its helm, and run again.
+
+use mesh_testbed::{FaultProxy, Held, Match, When};
+
+use crate::stage::{FROM, Running, Stage, TO, begin, signal};
+
+// What helm writes in the middle of each of its two upgrades.
+const MIDDLE: [(&str, &str); 2] = [
+    (
+        "crds",
+        "customresourcedefinitions/serviceprofiles.linkerd.io",
+    ),
+    ("control_plane", "configmaps/linkerd-config"),
+];
+
+// A run whose helm is held in the middle of a step.
+fn held_in(
+    stage: &Stage,
+    proxy: &FaultProxy,
+    judged: &str,
+    step: &str,
+    path: &str,
+) -> (Running, Held) {
+    let held = proxy
+        .on(Match::writes().agent("Helm/").path(path))
+        .hold(When::BeforeForward);
+    let mut command = stage.command(&[]);
+    command.env("KUBECONFIG", proxy.kubeconfig());
+    let mut running = begin(command, judged);
+    running.until_step(step);
+    held.arrived();
+    (running, held)
+}
+
+#[test]
+fn killed_in_each_step_the_same_pipeline_ends_done() {
+    let Some(stage) = Stage::new() else { return };
+    let judged = stage.judged();
+    let steps = [
+        "gate",
+        "lock",
+        "render",
+        "identity",
+        "preflight",
+        "backup",
+        "crds",
+        "control_plane",
+        "watch",
+        "prove",
+    ];
+    for step in steps {
+        let mut running = stage.begin(&judged, &["--if-locked", "wait=1m"]);
+        running.until_step(step);
+        running.kill();
+        stage.forget_lock();
+    }
+    let run = stage.run(&judged, &["--if-locked", "wait=1m"]);
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert_eq!(stage.configured(), TO);
+    assert!(run.step("prove", "done").is_some());
+    let (_, status) = stage.revision("linkerd-control-plane");
+    assert_eq!(status, "deployed");
+}
+
+#[test]
+fn a_helm_that_outlives_its_run_is_waited_for() {
+    let Some(stage) = Stage::new() else { return };
+    let judged = stage.judged();
+    let proxy = stage.bed.proxy().unwrap();
+    for (step, path) in MIDDLE {
+        let (running, held) = held_in(&stage, &proxy, &judged, step, path);
+        running.kill();
+        let mut next = stage.begin(&judged, &["--if-locked", "wait=1m"]);
+        next.until("it waits for helm", |record| {
+            record["message"]
+                .as_str()
+                .is_some_and(|it| it.starts_with("waiting for the helm at work"))
+        });
+        held.release();
+        proxy.clear();
+        if step == "crds" {
+            next.until_step("preflight");
+            next.kill();
+            stage.forget_lock();
+            continue;
+        }
+        let run = next.finish();
+        assert_eq!(run.code, 0, "{}", run.stderr);
+    }
+    assert_eq!(stage.configured(), TO);
+}
+
+#[test]
+fn killed_together_with_its_helm_it_is_refused_with_the_way_out_which_works() {
+    for (step, path) in MIDDLE {
+        let Some(stage) = Stage::new() else { return };
+        let judged = stage.judged();
+        let proxy = stage.bed.proxy().unwrap();
+        let (running, held) = held_in(&stage, &proxy, &judged, step, path);
+        for helm in running.children() {
+            signal(helm, "KILL");
+        }
+        running.kill();
+        held.release();
+        proxy.clear();
+
+        let again = ["--if-locked", "wait=1m", "--pending-timeout", "3s"];
+        let run = stage.run(&judged, &again);
+        assert_eq!(run.code, 2, "{step}: {}", run.stderr);
+        assert!(
+            run.stderr.contains("pending-upgrade"),
+            "{step}: {}",
+            run.stderr
+        );
+        let end = run.end()["next"].as_str().unwrap().to_owned();
+        let command = end
+            .split('`')
+            .nth(1)
+            .unwrap()
+            .strip_prefix("helm ")
+            .unwrap();
+        stage.bed.run_helm(command.split(' ')).unwrap();
+
+        stage.bed.await_linkerd(FROM).unwrap();
+        let run = stage.run(&stage.judged(), &again);
+        assert_eq!(run.code, 0, "{step}: {}", run.stderr);
+        assert_eq!(stage.configured(), TO, "{step}");
+    }
+}
