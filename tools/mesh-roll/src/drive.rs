@@ -7,18 +7,18 @@ use std::time::Duration;
 use anyhow::Context as _;
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use jiff::{SignedDuration, Timestamp};
-use mesh_cli::{Exit, host, records_from_stdin, run_id};
+use mesh_cli::Exit;
 use mesh_cluster::{Asked, Claim, Cluster, Grip, IfLocked, Lock, Signals, Why};
 use mesh_records::{EndOutcome, Explained};
 use tokio::sync::mpsc::{self, Receiver};
 use tokio::time::Instant;
 
-use crate::args::{Args, FailOn, PIPELINE};
-use crate::gate::{self, Here, Judged, Order, Shut};
+use crate::args::Args;
 use crate::mesh::Plane;
 use crate::perform::{self, Happened, Work, words};
-use crate::roll::{Action, Event, Finish, Roll, Settings, Wishes};
-use crate::voice::{AGENT, Ending, Voice};
+use crate::prepare::{Session, prepare, settings};
+use crate::roll::{Action, Event, Finish, Roll};
+use crate::voice::{Ending, Voice};
 use crate::watches::{self, Told, Watches};
 
 /// Runs the tool to its end, whatever that is.
@@ -51,77 +51,6 @@ fn told_to_stop(asked: Asked, stop_ok: bool) -> Ending {
     Ending::stopped(&why, "", stop_ok)
 }
 
-// What a run needs before its loop.
-struct Session {
-    cluster: Arc<Cluster>,
-    order: Order,
-    claim: Claim,
-    now: Timestamp,
-}
-
-async fn prepare(args: &Args, voice: &mut Voice) -> anyhow::Result<Result<Session, Ending>> {
-    let judged = read().await?;
-    let cluster = Arc::new(args.cluster.open(AGENT).await?);
-    let uid = cluster.uid().await?;
-    let user = cluster.whoami().await?;
-    let run = run_id();
-    voice.open(&cluster, &uid, &user, &run)?;
-    let now = cluster
-        .now()
-        .context("the API server's answers bear no date")?;
-    let here = Here {
-        cluster: cluster.label(),
-        cluster_uid: &uid,
-        now,
-        max_age: args.max_age,
-    };
-    let order = match judged.order(here) {
-        Ok(order) => order,
-        Err(Shut::No(why)) => return Ok(Err(Ending::no(why))),
-        Err(Shut::Unsound(why)) => return Err(why.into()),
-    };
-    let claim = Claim {
-        by: format!("{}@{}", user.username, host()),
-        run,
-        target: "roll".to_owned(),
-    };
-    Ok(Ok(Session {
-        cluster,
-        order,
-        claim,
-        now,
-    }))
-}
-
-// Standing input may be slow: whatever is before the pipe may take its time.
-async fn read() -> anyhow::Result<Judged> {
-    let read = tokio::task::spawn_blocking(|| {
-        let input = records_from_stdin(PIPELINE)?;
-        gate::read(input).context("standard input")
-    });
-    read.await.context("cannot read standard input")?
-}
-
-fn settings(args: &Args, cluster: &Cluster, order: &Order, now: Timestamp) -> Settings {
-    let deadline = args.deadline.and_then(|after| now.checked_add(after).ok());
-    Settings {
-        cluster: cluster.label().to_owned(),
-        wishes: Wishes {
-            choice: args.choice(),
-            allow_outage: args.outages(),
-        },
-        expected: order.expected.clone(),
-        max_in_flight: usize::from(args.max_in_flight),
-        max_failures: args.max_failures,
-        timeout: SignedDuration::try_from(args.timeout).unwrap_or(SignedDuration::MAX),
-        deadline,
-        verdict_until: order.until,
-        dry_run: args.consent.dry_run,
-        fail_on_attention: args.fail_on == Some(FailOn::Attention),
-        stop_ok: args.stop_ok,
-    }
-}
-
 /// Waits, performs, and hands what happens to the core.
 struct Shell<'a> {
     args: &'a Args,
@@ -139,11 +68,13 @@ struct Shell<'a> {
     lock: Option<Lock>,
     wake: Option<Instant>,
     now: Timestamp,
+    anchor: (Timestamp, Instant),
     heard_gone: bool,
 }
 
 /// Events that wait while one is acted on; the watches wait when they are more.
 const BACKLOG: usize = 1024;
+const CLOCK_ERROR: SignedDuration = SignedDuration::from_secs(2);
 
 impl<'a> Shell<'a> {
     fn new(args: &'a Args, session: Session, voice: &'a mut Voice, signals: Signals) -> Self {
@@ -173,6 +104,7 @@ impl<'a> Shell<'a> {
             lock: None,
             wake: None,
             now,
+            anchor: (now, Instant::now()),
             heard_gone: false,
         }
     }
@@ -212,9 +144,19 @@ impl<'a> Shell<'a> {
         }
     }
 
-    // The server's clock; it never goes back here, whatever its answers say.
+    // The server's time, carried on by the monotonic clock so that durations are right. Its answers
+    // bear whole seconds; only what is more than that is news, such as a night's sleep.
     fn time(&mut self) -> Timestamp {
-        self.now = self.now.max(self.cluster.now().unwrap_or(self.now));
+        let (anchor, at) = self.anchor;
+        let elapsed = SignedDuration::try_from(at.elapsed()).unwrap_or_default();
+        let mut now = anchor + elapsed;
+        if let Some(server) = self.cluster.now()
+            && server.duration_since(now) > CLOCK_ERROR
+        {
+            now = server;
+            self.anchor = (now, Instant::now());
+        }
+        self.now = self.now.max(now);
         self.now
     }
 

@@ -1,13 +1,14 @@
 //! Rolls the workloads that need new proxies, at a pace, with proof.
 //!
 //! [`gate`] reads the verdict, [`roll`] decides everything from then on and waits for nothing.
-//! [`drive`] waits, [`watches`] see, [`perform`] writes to the cluster, [`voice`] alone speaks.
+//! [`prepare`] comes before it, [`drive`] waits, [`watches`] see, [`perform`] writes to the cluster, [`voice`] alone speaks.
 
 mod args;
 mod drive;
 mod gate;
 mod mesh;
 mod perform;
+mod prepare;
 mod roll;
 mod select;
 mod voice;

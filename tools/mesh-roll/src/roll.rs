@@ -11,8 +11,10 @@ mod flights;
 mod limits;
 mod order;
 mod plan;
+mod probing;
 mod proof;
 mod say;
+mod sight;
 mod start;
 mod world;
 
@@ -34,8 +36,9 @@ use flight::Flight;
 pub(crate) use limits::Expected;
 use limits::{Stop, Times};
 use order::{Rank, Wave};
+use probing::Proven;
+pub(crate) use sight::{Budget, Mesh, Sight, Watched};
 use world::World;
-pub(crate) use world::{Budget, Mesh, Sight, Watched};
 
 /// Something that happened.
 #[derive(Clone, Debug)]
@@ -173,14 +176,6 @@ enum Stage {
     Waiting,
     Flying(Box<Flight>),
     Over,
-}
-
-// Whether the injector was seen to give the right proxy in a namespace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Proven {
-    Asked { tries: u32 },
-    Yes,
-    Unanswered { tries: u32, again: Timestamp },
 }
 
 // === impl Roll ===

@@ -5,7 +5,8 @@ use mesh_cluster::rollout::{Observed, PodSeen, State, with_pods};
 use mesh_records::{DowntimeGrade, Obstacle, WorkloadKind, WorkloadRef};
 
 use super::proof::is_current;
-use super::world::{Mesh, World};
+use super::sight::Mesh;
+use super::world::World;
 use crate::select::{Choice, Selector};
 
 /// What is to be done with a workload.

@@ -5,7 +5,8 @@ use mesh_cluster::rollout::{Goal, Observed, PodSeen, State, with_pods};
 use mesh_records::{Outcome, ProgressPods, Trouble, WorkloadRef};
 
 use super::proof::{Lack, Proof, judge};
-use super::world::{Mesh, World};
+use super::sight::Mesh;
+use super::world::World;
 
 /// A workload that is being rolled.
 #[derive(Debug)]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use mesh_cluster::rollout::PodSeen;
+use mesh_cluster::rollout::{PodSeen, State, Wait};
 use mesh_records::{Outcome, ProgressPods, Trouble, WorkloadRef};
 
 use super::flight::{self, Clock, Course, Ending, Flight};
@@ -243,8 +243,22 @@ impl Roll {
     }
 
     pub(super) fn counts(&self, place: usize) -> ProgressPods {
-        let observed = self.world.workload(&self.items[place].key);
-        observed.map(|observed| observed.pods).unwrap_or_default()
+        let Some(observed) = self.world.workload(&self.items[place].key) else {
+            return ProgressPods::default();
+        };
+        match observed.standing {
+            // The status counts the pods of the template before.
+            State::Progressing(Wait::Unobserved) => ProgressPods {
+                updated: 0,
+                ..observed.pods
+            },
+            State::Progressing(_)
+            | State::Settled
+            | State::Ailing(_)
+            | State::Failed(_)
+            | State::Blocked(_)
+            | State::Superseded => observed.pods,
+        }
     }
 
     /// Keeps the versions that it runs before it is touched.

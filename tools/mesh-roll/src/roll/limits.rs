@@ -3,7 +3,8 @@
 use jiff::Timestamp;
 use mesh_records::Trouble;
 
-use super::world::{Mesh, World};
+use super::sight::Mesh;
+use super::world::World;
 
 /// Why nothing more is started.
 #[derive(Clone, Debug, PartialEq, Eq)]

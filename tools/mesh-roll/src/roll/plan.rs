@@ -8,7 +8,7 @@ use mesh_records::{Deed, DowntimeGrade, Intent, Obstacle, Record, SkipClass};
 use super::decide::{Decision, decide};
 use super::limits::{Hold, may_write};
 use super::order::Rank;
-use super::say::Saying;
+use super::say::{Saying, whole_seconds};
 use super::{Action, Phase, Roll, Stage, Stop};
 
 impl Roll {
@@ -98,7 +98,7 @@ impl Roll {
             format!("restart {restarts} workloads for {injects}, {most} at a time{adopted}");
         Intent {
             cluster: self.settings.cluster.clone(),
-            time: self.now,
+            time: whole_seconds(self.now),
             message,
             deeds: deeds.to_vec(),
             digest: Intent::digest(deeds),

@@ -3,7 +3,7 @@
 use mesh_cluster::rollout::PodSeen;
 use mesh_records::Trouble;
 
-use super::world::Mesh;
+use super::sight::Mesh;
 
 /// What a workload's pods prove.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -35,7 +35,7 @@ impl Saying<'_> {
         let key = self.key;
         Record::Skipped(Box::new(Skipped {
             cluster: self.cluster.to_owned(),
-            time: self.now,
+            time: whole_seconds(self.now),
             message: format!("{key} {}", reason.sentence()),
             kind: key.kind.clone(),
             namespace: key.namespace.clone(),
@@ -101,7 +101,7 @@ impl Saying<'_> {
         let key = self.key;
         Record::Progress(Box::new(Progress {
             cluster: self.cluster.to_owned(),
-            time: self.now,
+            time: whole_seconds(self.now),
             message,
             kind: Some(key.kind.clone()),
             namespace: Some(key.namespace.clone()),
@@ -132,7 +132,7 @@ impl Saying<'_> {
         let words = sentence(outcome, reason, target.unwrap_or("its proxy"));
         Record::Rolled(Box::new(Rolled {
             cluster: self.cluster.to_owned(),
-            time: self.now,
+            time: whole_seconds(self.now),
             message: format!("{key} {words}"),
             kind: key.kind.clone(),
             namespace: key.namespace.clone(),
@@ -151,6 +151,11 @@ impl Saying<'_> {
             duration_ms: took.and_then(|took| took.try_into().ok()).unwrap_or(0),
         }))
     }
+}
+
+/// A time as records bear it.
+pub(crate) fn whole_seconds(time: Timestamp) -> Timestamp {
+    Timestamp::from_second(time.as_second()).unwrap_or(time)
 }
 
 fn sentence(outcome: Outcome, reason: Option<Trouble>, target: &str) -> String {

@@ -2,7 +2,6 @@
 
 use jiff::{SignedDuration, Timestamp};
 use mesh_cli::DryRun;
-use mesh_cluster::Probe;
 use mesh_cluster::act::Restart;
 use mesh_records::{Outcome, Trouble, WorkloadRef};
 
@@ -10,12 +9,10 @@ use super::decide::Decision;
 use super::flight::{Ending, Flight};
 use super::limits::{Hold, may_write};
 use super::order::Wave;
-use super::{Action, Answer, Item, Proven, Roll, Stage, Stop};
+use super::{Action, Answer, Item, Roll, Stage, Stop};
 
 /// How often one workload's write is tried after conflicts and lost answers.
 const ATTEMPTS: u32 = 10;
-/// How often the injector is asked when there is no answer.
-const TRIES: u32 = 3;
 const PAUSE: SignedDuration = SignedDuration::from_secs(1);
 
 impl Roll {
@@ -25,20 +22,21 @@ impl Roll {
             return;
         }
         let Some(wave) = self.wave() else { return };
-        let mut place = 0;
-        while place < self.items.len() && self.may_start_another(wave) {
-            let item = &self.items[place];
-            if item.rank.wave > wave {
+        // Places kept for those that wait for a proof of the injector: the order stays.
+        let mut kept = 0;
+        for place in 0..self.items.len() {
+            if self.items[place].rank.wave > wave || !self.may_start_another(wave, kept) {
                 return;
             }
-            if matches!(item.stage, Stage::Waiting) && self.is_due(place) {
-                self.begin(place);
+            let waits = matches!(self.items[place].stage, Stage::Waiting);
+            if waits && self.is_due(place) && !self.begin(place) {
+                kept += 1;
             }
-            place += 1;
         }
     }
 
-    fn begin(&mut self, place: usize) {
+    // False where it may start as soon as the injector is proven.
+    fn begin(&mut self, place: usize) -> bool {
         let Item { key, uid, rank, .. } = &self.items[place];
         let decision = self.decide(key, uid);
         let (wave, namespace) = (rank.wave, key.namespace.clone());
@@ -46,12 +44,10 @@ impl Roll {
             Decision::Skip(obstacle) => self.skip(place, obstacle),
             Decision::Adopt | Decision::Restart if self.shares_a_budget(place) => {}
             Decision::Adopt => self.adopt(place),
-            Decision::Restart => {
-                if self.is_proven(wave, namespace) {
-                    self.announce(place);
-                }
-            }
+            Decision::Restart if self.is_proven(wave, namespace) => self.announce(place),
+            Decision::Restart => return false,
         }
+        true
     }
 
     fn adopt(&mut self, place: usize) {
@@ -198,59 +194,6 @@ impl Roll {
         item.not_before = not_before;
     }
 
-    // Whether the injector was seen to give the right proxy there; asks if nobody has yet.
-    fn is_proven(&mut self, wave: Wave, namespace: String) -> bool {
-        let place = (wave, namespace);
-        let tries = match self.probes.get(&place) {
-            Some(Proven::Yes) => return true,
-            Some(Proven::Asked { .. }) => return false,
-            Some(Proven::Unanswered { again, .. }) if self.now < *again => {
-                self.wake_at(*again);
-                return false;
-            }
-            Some(Proven::Unanswered { tries, .. }) => *tries,
-            None => 0,
-        };
-        self.out.push(Action::Probe(place.1.clone()));
-        let asked = Proven::Asked { tries: tries + 1 };
-        self.probes.insert(place, asked);
-        false
-    }
-
-    pub(super) fn probed(&mut self, namespace: &str, answer: Result<Probe, String>) {
-        let asked = self
-            .probes
-            .iter_mut()
-            .find_map(|(place, proven)| match proven {
-                Proven::Asked { tries } if place.1 == namespace => Some((*tries, proven)),
-                Proven::Asked { .. } | Proven::Yes | Proven::Unanswered { .. } => None,
-            });
-        let Some((tries, proven)) = asked else { return };
-        let injects = self.world.target().injects.as_deref().unwrap_or_default();
-        let what = match answer {
-            Ok(Probe::Injected { version, .. }) if version.is(injects) => {
-                *proven = Proven::Yes;
-                return;
-            }
-            Err(_) if tries < TRIES => {
-                let again = self.now + PAUSE;
-                *proven = Proven::Unanswered { tries, again };
-                return;
-            }
-            Ok(Probe::Injected { version, .. }) => {
-                let other = version.version.or(version.tag);
-                let other = other.unwrap_or_else(|| "a proxy without a version".to_owned());
-                format!("the injector gives {other} in {namespace}, not {injects}")
-            }
-            Ok(Probe::NotInjected) => {
-                format!("the injector gives no proxy to a new pod in {namespace}")
-            }
-            Ok(Probe::Refused(why)) => format!("a new pod in {namespace} is refused: {why}"),
-            Err(why) => format!("cannot try what the injector gives in {namespace}: {why}"),
-        };
-        self.stop(Stop::Injector(what));
-    }
-
     // The gate: what has to hold whenever anything is started or written.
     fn may_write(&mut self) -> bool {
         let (world, expected) = (&self.world, &self.settings.expected);
@@ -288,14 +231,14 @@ impl Roll {
         Some(first.rank.wave)
     }
 
-    fn may_start_another(&self, wave: Wave) -> bool {
+    fn may_start_another(&self, wave: Wave, kept: usize) -> bool {
         let most = match wave {
             Wave::Doors => 1,
             Wave::Deployments | Wave::DaemonSets | Wave::StatefulSets => {
                 self.settings.max_in_flight
             }
         };
-        self.stop.is_none() && self.flying.len() < most
+        self.stop.is_none() && self.flying.len() + kept < most
     }
 
     fn is_due(&mut self, place: usize) -> bool {

@@ -1,5 +1,8 @@
 //! Joins the core and the model: watches that lag, answers that get lost, crashes.
 
+mod serve;
+mod wrong;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use jiff::{SignedDuration, Timestamp};
@@ -7,13 +10,9 @@ use mesh_cli::{DryRun, Exit};
 use mesh_cluster::act::Restart;
 use mesh_cluster::injection::Rules;
 use mesh_cluster::object::{Meta, Selector};
-use mesh_cluster::proxy::ProxyVersion;
-use mesh_cluster::{Asked, Probe};
-use mesh_records::{VersionSource, WorkloadKind, WorkloadRef};
+use mesh_records::{WorkloadKind, WorkloadRef};
 
-use super::super::{
-    Action, Answer, Budget, Event, Expected, Mesh, Roll, Settings, Sight, Watched, Wishes,
-};
+use super::super::{Action, Budget, Event, Expected, Mesh, Roll, Settings, Sight, Watched, Wishes};
 use super::dice::Dice;
 use super::model::{Changed, Fate, Injector, Model, TARGET};
 use super::watcher::Watcher;
@@ -309,137 +308,6 @@ impl Bed {
         self.tell(run, Event::Sight(sight));
     }
 
-    // The server takes a request: from now on it has happened, whoever hears of it.
-    fn serve(&mut self, run: &mut Run) {
-        if run.asked.is_empty() {
-            return;
-        }
-        let number = self.dice.roll(run.asked.len());
-        let action = run.asked.swap_remove(number);
-        let event = match action {
-            Action::Patch(restart) => self.patch(run, &restart),
-            Action::Look(key) => {
-                let observed = self.model.body(&key).observed();
-                let lost = self.goes_wrong(10);
-                let answer = if lost {
-                    Err("cut".to_owned())
-                } else {
-                    Ok(Some(Box::new(observed)))
-                };
-                Event::Looked(key, answer)
-            }
-            Action::Verify(key, _) => {
-                let body = self.model.body(&key);
-                let pods: Vec<_> = body.pods.iter().map(|pod| body.seen(pod)).collect();
-                run.watcher.lists.insert(key.clone(), pods.clone());
-                let lost = self.goes_wrong(10);
-                let answer = if lost {
-                    Err("cut".to_owned())
-                } else {
-                    Ok(pods)
-                };
-                Event::Verified(key, answer)
-            }
-            Action::Probe(namespace) => self.probe(run, namespace),
-            Action::Nodes(key) => Event::Nodes(key, Vec::new()),
-            Action::Ask(..) => Event::Agreed,
-            Action::Lock => {
-                run.lock = true;
-                Event::Locked(self.config.to_string())
-            }
-            Action::Announce(..) | Action::Emit(_) | Action::WakeAt(_) | Action::Finish(_) => {
-                return;
-            }
-        };
-        run.answers.push(event);
-    }
-
-    fn patch(&mut self, run: &mut Run, restart: &Restart) -> Event {
-        let key = restart.key.clone();
-        if self.goes_wrong(30) {
-            return Event::Patched(key, Answer::Lost("refused to connect".to_owned()));
-        }
-        let Some(change) = self.take_restart(restart) else {
-            return Event::Patched(key, Answer::Conflict);
-        };
-        run.watcher
-            .written
-            .insert(key.clone(), restart.value.clone());
-        let observed = self.model.body(&key).observed();
-        self.show(run, vec![change]);
-        if self.goes_wrong(10) {
-            return Event::Patched(key, Answer::Lost("cut".to_owned()));
-        }
-        Event::Patched(key, Answer::Done(Box::new(observed)))
-    }
-
-    fn take_restart(&mut self, restart: &Restart) -> Option<Changed> {
-        let (seed, key) = (self.seed, &restart.key);
-        let place = self.model.place(key);
-        let before = self.model.bodies[place].clone();
-        let version = &restart.resource_version;
-        let change = self.model.restart(place, version, &restart.value)?;
-        assert!(
-            !before.is_current(),
-            "seed {seed}: {key} was current already"
-        );
-        assert!(
-            before.is_settled(),
-            "seed {seed}: {key} was on its way already"
-        );
-        *self.writes.entry(key.clone()).or_default() += 1;
-        Some(change)
-    }
-
-    fn probe(&mut self, run: &mut Run, namespace: String) -> Event {
-        if self.goes_wrong(20) {
-            return Event::Probed(namespace, Err("cut".to_owned()));
-        }
-        let probe = match self.model.injector {
-            Injector::Nothing => Probe::NotInjected,
-            Injector::Gives(version) => {
-                if version == TARGET {
-                    let proven = &mut run.watcher.proven_namespaces;
-                    proven.insert(namespace.clone());
-                }
-                Probe::Injected {
-                    version: ProxyVersion {
-                        version: Some(version.to_owned()),
-                        tag: None,
-                        source: VersionSource::Image,
-                    },
-                    image: String::new(),
-                    native: false,
-                }
-            }
-        };
-        Event::Probed(namespace, Ok(probe))
-    }
-
-    fn answer(&mut self, run: &mut Run) {
-        if run.answers.is_empty() {
-            return;
-        }
-        let number = self.dice.roll(run.answers.len());
-        let event = run.answers.swap_remove(number);
-        if matches!(event, Event::Locked(_)) {
-            run.watcher.lock = run.lock;
-            run.watcher.begin();
-        }
-        self.tell(run, event);
-    }
-
-    // Killed: every request is either served or not.
-    fn arrive(&mut self, run: &mut Run) {
-        while !run.asked.is_empty() {
-            if self.dice.once_in(2) {
-                self.serve(run);
-            } else if let Some(Action::Patch(restart)) = run.asked.pop() {
-                self.strays.push(restart);
-            }
-        }
-    }
-
     fn pass_time(&mut self, run: &mut Run) {
         self.now += SignedDuration::from_secs(1);
         if let Some(wake) = run.wake {
@@ -484,61 +352,6 @@ impl Bed {
                     | Action::Probe(_)
                     | Action::Nodes(_) => run.asked.push(action),
                 }
-            }
-        }
-    }
-
-    // Something goes wrong.
-    fn wrong(&mut self, run: &mut Run) {
-        let place = self.dice.roll(self.model.bodies.len());
-        match self.dice.roll(16) {
-            0..=2 => {
-                let change = self.model.touch(place);
-                self.show(run, vec![change]);
-            }
-            3 => {
-                let change = self.model.redeploy(place);
-                self.show(run, vec![change]);
-            }
-            4..=6 => self.model.meddle(&mut self.dice),
-            7 => {
-                run.lock = false;
-                run.watcher.lock = false;
-                run.watcher.told_to_stop.get_or_insert("the lock is lost");
-                self.tell(run, Event::LockLost("taken".to_owned()));
-            }
-            8 => {
-                run.watcher.told_to_stop.get_or_insert("nobody reads");
-                self.tell(run, Event::ReaderGone);
-            }
-            9 => {
-                run.watcher.told_to_stop.get_or_insert("a signal");
-                run.signals += 1;
-                let asked = if run.signals == 1 {
-                    Asked::Once(15)
-                } else {
-                    Asked::Again(15)
-                };
-                self.tell(run, Event::Asked(asked));
-            }
-            10 => {
-                self.config += 1;
-                let mesh = Sight::Mesh(self.mesh());
-                run.watches
-                    .entry(Watched::Config)
-                    .or_default()
-                    .push_back(mesh);
-            }
-            11 => self.model.bodies[place].fate = Fate::Crash,
-            12 => self.model.bodies[place].fate = Fate::Unschedulable,
-            13 | 14 => {
-                let watched = *self.dice.pick(&Watched::ALL);
-                self.list(run, watched);
-            }
-            _ => {
-                // The lock is lost, and nobody has said so yet.
-                run.lock = false;
-                run.watcher.lock = false;
             }
         }
     }

@@ -1,0 +1,89 @@
+//! Before the first look at a workload: the records, the cluster, the gate.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use jiff::{SignedDuration, Timestamp};
+use mesh_cli::{host, records_from_stdin, run_id};
+use mesh_cluster::{Claim, Cluster};
+
+use crate::args::{Args, FailOn, PIPELINE};
+use crate::gate::{self, Here, Judged, Order, Shut};
+use crate::roll::{Settings, Wishes};
+use crate::voice::{AGENT, Ending, Voice};
+
+/// What a run needs before its loop.
+pub(crate) struct Session {
+    pub(crate) cluster: Arc<Cluster>,
+    pub(crate) order: Order,
+    pub(crate) claim: Claim,
+    pub(crate) now: Timestamp,
+}
+
+/// Reads the records, opens the cluster and the bracket, and holds the verdict against them.
+pub(crate) async fn prepare(
+    args: &Args,
+    voice: &mut Voice,
+) -> anyhow::Result<Result<Session, Ending>> {
+    let judged = read().await?;
+    let cluster = Arc::new(args.cluster.open(AGENT).await?);
+    let uid = cluster.uid().await?;
+    let user = cluster.whoami().await?;
+    let run = run_id();
+    voice.open(&cluster, &uid, &user, &run)?;
+    let now = cluster
+        .now()
+        .context("the API server's answers bear no date")?;
+    let here = Here {
+        cluster: cluster.label(),
+        cluster_uid: &uid,
+        now,
+        max_age: args.max_age,
+    };
+    let order = match judged.order(here) {
+        Ok(order) => order,
+        Err(Shut::No(why)) => return Ok(Err(Ending::no(why))),
+        Err(Shut::Unsound(why)) => return Err(why.into()),
+    };
+    let claim = Claim {
+        by: format!("{}@{}", user.username, host()),
+        run,
+        target: "roll".to_owned(),
+    };
+    Ok(Ok(Session {
+        cluster,
+        order,
+        claim,
+        now,
+    }))
+}
+
+// Standard input may be slow: whatever is before the pipe may take its time.
+async fn read() -> anyhow::Result<Judged> {
+    let read = tokio::task::spawn_blocking(|| {
+        let input = records_from_stdin(PIPELINE)?;
+        gate::read(input).context("standard input")
+    });
+    read.await.context("cannot read standard input")?
+}
+
+/// What was asked for.
+pub(crate) fn settings(args: &Args, cluster: &Cluster, order: &Order, now: Timestamp) -> Settings {
+    let deadline = args.deadline.and_then(|after| now.checked_add(after).ok());
+    Settings {
+        cluster: cluster.label().to_owned(),
+        wishes: Wishes {
+            choice: args.choice(),
+            allow_outage: args.outages(),
+        },
+        expected: order.expected.clone(),
+        max_in_flight: usize::from(args.max_in_flight),
+        max_failures: args.max_failures,
+        timeout: SignedDuration::try_from(args.timeout).unwrap_or(SignedDuration::MAX),
+        deadline,
+        verdict_until: order.until,
+        dry_run: args.consent.dry_run,
+        fail_on_attention: args.fail_on == Some(FailOn::Attention),
+        stop_ok: args.stop_ok,
+    }
+}

@@ -1,0 +1,143 @@
+//! The model's API server: what a request comes to, and what becomes of its answer.
+
+use mesh_cluster::Probe;
+use mesh_cluster::act::Restart;
+use mesh_cluster::proxy::ProxyVersion;
+use mesh_records::VersionSource;
+
+use super::super::super::{Action, Answer, Event};
+use super::super::model::{Changed, Injector, TARGET};
+use super::{Bed, Run};
+
+impl Bed {
+    // The server takes a request: from now on it has happened, whoever hears of it.
+    pub(super) fn serve(&mut self, run: &mut Run) {
+        if run.asked.is_empty() {
+            return;
+        }
+        let number = self.dice.roll(run.asked.len());
+        let action = run.asked.swap_remove(number);
+        let event = match action {
+            Action::Patch(restart) => self.patch(run, &restart),
+            Action::Look(key) => {
+                let observed = self.model.body(&key).observed();
+                let lost = self.goes_wrong(10);
+                let answer = if lost {
+                    Err("cut".to_owned())
+                } else {
+                    Ok(Some(Box::new(observed)))
+                };
+                Event::Looked(key, answer)
+            }
+            Action::Verify(key, _) => {
+                let body = self.model.body(&key);
+                let pods: Vec<_> = body.pods.iter().map(|pod| body.seen(pod)).collect();
+                run.watcher.lists.insert(key.clone(), pods.clone());
+                let lost = self.goes_wrong(10);
+                let answer = if lost {
+                    Err("cut".to_owned())
+                } else {
+                    Ok(pods)
+                };
+                Event::Verified(key, answer)
+            }
+            Action::Probe(namespace) => self.probe(run, namespace),
+            Action::Nodes(key) => Event::Nodes(key, Vec::new()),
+            Action::Ask(..) => Event::Agreed,
+            Action::Lock => {
+                run.lock = true;
+                Event::Locked(self.config.to_string())
+            }
+            Action::Announce(..) | Action::Emit(_) | Action::WakeAt(_) | Action::Finish(_) => {
+                return;
+            }
+        };
+        run.answers.push(event);
+    }
+
+    fn patch(&mut self, run: &mut Run, restart: &Restart) -> Event {
+        let key = restart.key.clone();
+        if self.goes_wrong(30) {
+            return Event::Patched(key, Answer::Lost("refused to connect".to_owned()));
+        }
+        let Some(change) = self.take_restart(restart) else {
+            return Event::Patched(key, Answer::Conflict);
+        };
+        run.watcher
+            .written
+            .insert(key.clone(), restart.value.clone());
+        let observed = self.model.body(&key).observed();
+        self.show(run, vec![change]);
+        if self.goes_wrong(10) {
+            return Event::Patched(key, Answer::Lost("cut".to_owned()));
+        }
+        Event::Patched(key, Answer::Done(Box::new(observed)))
+    }
+
+    pub(super) fn take_restart(&mut self, restart: &Restart) -> Option<Changed> {
+        let (seed, key) = (self.seed, &restart.key);
+        let place = self.model.place(key);
+        let before = self.model.bodies[place].clone();
+        let version = &restart.resource_version;
+        let change = self.model.restart(place, version, &restart.value)?;
+        assert!(
+            !before.is_current(),
+            "seed {seed}: {key} was current already"
+        );
+        assert!(
+            before.is_settled(),
+            "seed {seed}: {key} was on its way already"
+        );
+        *self.writes.entry(key.clone()).or_default() += 1;
+        Some(change)
+    }
+
+    fn probe(&mut self, run: &mut Run, namespace: String) -> Event {
+        if self.goes_wrong(20) {
+            return Event::Probed(namespace, Err("cut".to_owned()));
+        }
+        let probe = match self.model.injector {
+            Injector::Nothing => Probe::NotInjected,
+            Injector::Gives(version) => {
+                if version == TARGET {
+                    let proven = &mut run.watcher.proven_namespaces;
+                    proven.insert(namespace.clone());
+                }
+                Probe::Injected {
+                    version: ProxyVersion {
+                        version: Some(version.to_owned()),
+                        tag: None,
+                        source: VersionSource::Image,
+                    },
+                    image: String::new(),
+                    native: false,
+                }
+            }
+        };
+        Event::Probed(namespace, Ok(probe))
+    }
+
+    pub(super) fn answer(&mut self, run: &mut Run) {
+        if run.answers.is_empty() {
+            return;
+        }
+        let number = self.dice.roll(run.answers.len());
+        let event = run.answers.swap_remove(number);
+        if matches!(event, Event::Locked(_)) {
+            run.watcher.lock = run.lock;
+            run.watcher.begin();
+        }
+        self.tell(run, event);
+    }
+
+    // Killed: every request is either served or not.
+    pub(super) fn arrive(&mut self, run: &mut Run) {
+        while !run.asked.is_empty() {
+            if self.dice.once_in(2) {
+                self.serve(run);
+            } else if let Some(Action::Patch(restart)) = run.asked.pop() {
+                self.strays.push(restart);
+            }
+        }
+    }
+}

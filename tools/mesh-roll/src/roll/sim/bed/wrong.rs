@@ -1,0 +1,64 @@
+//! What goes wrong in a world, one thing at a time.
+
+use mesh_cluster::Asked;
+
+use super::super::super::{Event, Sight, Watched};
+use super::super::model::Fate;
+use super::{Bed, Run};
+
+impl Bed {
+    // Something goes wrong.
+    pub(super) fn wrong(&mut self, run: &mut Run) {
+        let place = self.dice.roll(self.model.bodies.len());
+        match self.dice.roll(16) {
+            0..=2 => {
+                let change = self.model.touch(place);
+                self.show(run, vec![change]);
+            }
+            3 => {
+                let change = self.model.redeploy(place);
+                self.show(run, vec![change]);
+            }
+            4..=6 => self.model.meddle(&mut self.dice),
+            7 => {
+                run.lock = false;
+                run.watcher.lock = false;
+                run.watcher.told_to_stop.get_or_insert("the lock is lost");
+                self.tell(run, Event::LockLost("taken".to_owned()));
+            }
+            8 => {
+                run.watcher.told_to_stop.get_or_insert("nobody reads");
+                self.tell(run, Event::ReaderGone);
+            }
+            9 => {
+                run.watcher.told_to_stop.get_or_insert("a signal");
+                run.signals += 1;
+                let asked = if run.signals == 1 {
+                    Asked::Once(15)
+                } else {
+                    Asked::Again(15)
+                };
+                self.tell(run, Event::Asked(asked));
+            }
+            10 => {
+                self.config += 1;
+                let mesh = Sight::Mesh(self.mesh());
+                run.watches
+                    .entry(Watched::Config)
+                    .or_default()
+                    .push_back(mesh);
+            }
+            11 => self.model.bodies[place].fate = Fate::Crash,
+            12 => self.model.bodies[place].fate = Fate::Unschedulable,
+            13 | 14 => {
+                let watched = *self.dice.pick(&Watched::ALL);
+                self.list(run, watched);
+            }
+            _ => {
+                // The lock is lost, and nobody has said so yet.
+                run.lock = false;
+                run.watcher.lock = false;
+            }
+        }
+    }
+}
