@@ -74,6 +74,13 @@ impl Server {
         self.store().lease.as_ref().unwrap()["spec"]["holderIdentity"].clone()
     }
 
+    fn age(&self, renewed: &str) {
+        let mut store = self.store();
+        let mut lease = store.lease.clone().unwrap();
+        lease["spec"]["renewTime"] = renewed.into();
+        store.put(lease);
+    }
+
     fn give_to(&self, holder: &str) {
         let now = "1994-11-06T08:49:37.000000Z";
         let spec =
@@ -237,11 +244,7 @@ async fn a_lock_of_somebody_else_is_told_and_an_expired_one_is_taken_over() {
         .lock("linkerd", &claim(), Duration::ZERO)
         .await;
     assert!(matches!(taking.unwrap(), Taking::Held(holder) if holder.by == "you@there"));
-    let mut store = server.store();
-    let mut lease = store.lease.clone().unwrap();
-    lease["spec"]["renewTime"] = "1994-11-06T08:49:21.000000Z".into();
-    store.put(lease);
-    drop(store);
+    server.age("1994-11-06T08:49:21.000000Z");
     let taking = server
         .cluster()
         .lock("linkerd", &claim(), Duration::ZERO)

@@ -18,6 +18,7 @@ use crate::identity::Key;
 ///   mesh-survey | mesh-skewcheck --to stable-2.14.10 | mesh-cp-upgrade -f values.yaml
 #[derive(Parser, Debug)]
 #[command(name = "mesh-cp-upgrade", version, after_help = EXIT_CODES, max_term_width = 100)]
+#[command(verbatim_doc_comment)]
 pub(crate) struct Args {
     /// The control plane chart's values (may be repeated); those of the release are not reused
     #[arg(short = 'f', long = "values", value_name = "FILE")]

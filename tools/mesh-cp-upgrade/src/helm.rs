@@ -75,7 +75,7 @@ impl Helm {
         let answer = child::ask(&self.program, &args).await?;
         let said = String::from_utf8_lossy(&answer.stdout).trim().to_owned();
         match major_minor(&said) {
-            Some((3, minor)) if minor >= 14 => Ok(()),
+            Some((3, 14..) | (4, _)) => Ok(()),
             Some(_) | None => {
                 let found = if said.is_empty() {
                     quote(&answer.stderr)
@@ -84,10 +84,10 @@ impl Helm {
                 };
                 Err(Explained::new(
                     format!(
-                        "`{}` is not helm 3.14 or a later 3: {found}",
+                        "`{}` is neither helm 4 nor helm 3.14 or a later 3: {found}",
                         self.program.display()
                     ),
-                    "install helm 3, or name it with --helm or $HELM",
+                    "install helm, or name it with --helm or $HELM",
                 )
                 .into())
             }
