@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::process::Command;
 
 use mesh_testbed::Bed;
@@ -147,8 +148,20 @@ fn the_examples_of_the_contract_hold_it() {
 
 #[test]
 fn a_mesh_goes_from_one_release_to_the_next_with_proof() {
-    let tools = toolbox!();
     let Some(bed) = Bed::for_test() else { return };
+    let helm = bed.helm().to_owned();
+    the_whole_runbook(&bed, &helm);
+}
+
+#[test]
+fn helm_4_does_it_as_well() {
+    let Some(bed) = Bed::for_test() else { return };
+    let helm = bed.assets().helm4.clone();
+    the_whole_runbook(&bed, &helm);
+}
+
+fn the_whole_runbook(bed: &Bed, helm: &Path) {
+    let tools = toolbox!();
     bed.install_linkerd("stable-2.13.7").unwrap();
     bed.shop().unwrap();
     let charts = bed.charts("stable-2.14.10").unwrap();
@@ -156,7 +169,7 @@ fn a_mesh_goes_from_one_release_to_the_next_with_proof() {
         let mut command: Command = tools.shell(pipeline);
         command
             .env("KUBECONFIG", bed.kubeconfig())
-            .env("HELM", bed.helm())
+            .env("HELM", helm)
             .env("CRDS", &charts.crds)
             .env("CHART", &charts.control_plane)
             .env("VALUES", &charts.values);
