@@ -145,7 +145,6 @@ fn charts_values_and_tools_that_do_not_fit_change_nothing() {
     std::fs::write(&domain, "clusterDomain: corp.local\n").unwrap();
     let broken = stage.tools.folder().join("broken.yaml");
     std::fs::write(&broken, "heartbeatSchedule: whenever\n").unwrap();
-    let helm4 = stage.bed.assets().helm4.to_str().unwrap().to_owned();
     let table: Vec<(&str, Vec<&str>, &str)> = vec![
         (
             "values that are not there",
@@ -169,7 +168,11 @@ fn charts_values_and_tools_that_do_not_fit_change_nothing() {
             "the API server would refuse",
         ),
         ("no helm", vec!["--helm", "/no/such/helm"], "/no/such/helm"),
-        ("helm 4", vec!["--helm", &helm4], "not helm 3"),
+        (
+            "another program",
+            vec!["--helm", "/bin/true"],
+            "neither helm 4",
+        ),
         ("another plan", vec!["--yes=0000000000000000"], "digest"),
     ];
     for (name, more, part) in table {

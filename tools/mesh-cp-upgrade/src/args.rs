@@ -80,7 +80,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "HOW", default_value = "fail")]
     pub(crate) if_locked: IfLocked,
 
-    /// The helm program, version 3
+    /// The helm program, version 3 or 4
     #[arg(long, value_name = "PATH", env = "HELM", default_value = "helm")]
     pub(crate) helm: PathBuf,
 

@@ -62,7 +62,7 @@ pub(crate) fn start(program: &Path, args: &[String]) -> anyhow::Result<Writer> {
     Ok(Writer { child, said })
 }
 
-const WAY_OUT: &str = "install helm 3, or name it with --helm or $HELM";
+const WAY_OUT: &str = "install helm, or name it with --helm or $HELM";
 
 fn cannot_start(program: &Path) -> String {
     format!("cannot start `{}`", program.display())
