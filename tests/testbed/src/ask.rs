@@ -1,10 +1,13 @@
 //! Raw requests, for tests of what a server itself does.
 
-use anyhow::Context as _;
 use futures::StreamExt as _;
 use http::{Request, header};
 use http_body_util::BodyExt as _;
-use kube::client::Body;
+use kube::{
+    Client, Config,
+    client::Body,
+    config::{KubeConfigOptions, Kubeconfig},
+};
 use serde_json::Value;
 
 use crate::bed::Bed;
@@ -21,7 +24,17 @@ pub struct Ask<'a> {
 }
 
 impl Bed {
-    /// Sends a request as it is, and returns the answer's code and body.
+    /// A client that takes every answer as it is; kube's own tries again after a 429.
+    async fn patient(&self) -> anyhow::Result<Client> {
+        let kubeconfig = Kubeconfig::read_from(&self.kubeconfig)?;
+        let options = KubeConfigOptions::default();
+        let mut config = Config::from_custom_kubeconfig(kubeconfig, &options).await?;
+        config.default_retry = false;
+        Ok(Client::try_from(config)?)
+    }
+
+    /// Sends a request as it is, and returns the answer's code and body; a body that is no JSON is
+    /// a text.
     pub fn ask(&self, ask: Ask<'_>) -> anyhow::Result<(u16, Value)> {
         let Ask {
             method,
@@ -37,12 +50,14 @@ impl Bed {
             request.body(Body::from(body.to_string().into_bytes()))?
         };
         self.block_on(async {
-            let answer = self.client.send(request).await?;
+            let answer = self.patient().await?.send(request).await?;
             let code = answer.status().as_u16();
             let bytes = answer.into_body().collect().await?.to_bytes();
-            let body = serde_json::from_slice(&bytes)
-                .with_context(|| format!("{path}: {}", String::from_utf8_lossy(&bytes)))?;
-            Ok((code, body))
+            let plain = || String::from_utf8_lossy(&bytes).into_owned().into();
+            Ok((
+                code,
+                serde_json::from_slice(&bytes).unwrap_or_else(|_| plain()),
+            ))
         })
     }
 
@@ -54,7 +69,7 @@ impl Bed {
     ) -> anyhow::Result<Vec<Value>> {
         let request = Request::get(path).body(Body::empty())?;
         self.block_on(async {
-            let answer = self.client.send(request).await?;
+            let answer = self.patient().await?.send(request).await?;
             let mut frames = answer.into_body().into_data_stream();
             let (mut text, mut events) = (Vec::new(), Vec::new());
             while let Some(frame) = frames.next().await {
