@@ -109,7 +109,7 @@ impl Call {
             // What no Kubernetes brings is there only with its definition.
             let foreign = place.group.contains('.') && !place.group.ends_with(".k8s.io");
             return Err(if foreign {
-                Refusal::no_such_resource()
+                Refusal::no_such_path()
             } else {
                 unknown()
             });
@@ -152,7 +152,7 @@ impl Call {
             && namespace.is_empty()
             && !matches!(verb, Verb::List | Verb::Watch)
         {
-            return Err(Refusal::no_such_resource());
+            return Err(Refusal::no_such_path());
         }
         Ok(Self {
             verb,

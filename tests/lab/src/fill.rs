@@ -10,13 +10,22 @@ use crate::{
         REPLICA_SETS, Resource, SERVICES, STATEFUL_SETS,
     },
     selector::Selector,
+    store::Part,
 };
 
 const NO_DEADLINE: i64 = 600;
 
 /// The part of an object whose changes count as generations.
-pub(crate) fn spec(object: &Value) -> &Value {
+fn spec(object: &Value) -> &Value {
     object.get("spec").unwrap_or(&object["webhooks"])
+}
+
+/// Whether a change counts. A Deployment's annotations count, too, unless its controller sets them.
+pub(crate) fn is_new_generation(resource: &Resource, part: Part, new: &Value, old: &Value) -> bool {
+    let annotations = |object: &Value| object["metadata"]["annotations"].clone();
+    let noted =
+        *resource == DEPLOYMENTS && part == Part::Main && annotations(new) != annotations(old);
+    resource.has_generation() && (noted || spec(new) != spec(old))
 }
 
 /// Makes an object out of what a client sent to be created.
@@ -152,6 +161,13 @@ pub(crate) fn defaults(resource: &Resource, object: &mut Value) {
         for webhook in object["webhooks"].as_array_mut().into_iter().flatten() {
             default(webhook, "failurePolicy", "Fail".into());
             default(webhook, "timeoutSeconds", json!(10));
+        }
+    }
+    for meta in ["/metadata", "/spec/template/metadata"] {
+        let meta = object.pointer_mut(meta).and_then(Value::as_object_mut);
+        // The API does not write empty maps, so they are no difference either.
+        if let Some(meta) = meta {
+            meta.retain(|_, value| value.as_object().is_none_or(|map| !map.is_empty()));
         }
     }
     if let Some(template) = object.pointer_mut("/spec/template/spec") {

@@ -18,6 +18,7 @@ use crate::{
     admit::Origin,
     call::{Call, Subresource, Verb},
     core::Core,
+    object,
     patch::Patch,
     read,
     record::Pending,
@@ -26,6 +27,9 @@ use crate::{
 };
 
 type Body = UnsyncBoxBody<Bytes, Infallible>;
+const JSON: &str = "application/json";
+const TEXT: &str = "text/plain; charset=utf-8";
+
 /// A code and a body.
 type Done = (u16, Vec<u8>);
 
@@ -74,9 +78,9 @@ async fn answer(core: &Arc<Core>, request: Request<Incoming>) -> Response<Body> 
         pending.answered(200);
         let lines =
             watch::watch(&mut core.store(), call, pending).map(|line| Ok(Frame::data(line)));
-        return respond(200, StreamBody::new(lines).boxed_unsync());
+        return respond(200, JSON, StreamBody::new(lines).boxed_unsync());
     }
-    let done = perform(core, &parts, &call, &body, &user).await;
+    let done = perform(core, &pending, &parts, &call, &body, &user).await;
     finish(core, &pending, done)
 }
 
@@ -84,7 +88,7 @@ fn finish(core: &Core, pending: &Pending, done: Result<Done, Refusal>) -> Respon
     match done {
         Ok((code, body)) => {
             pending.answered(code);
-            respond(code, Full::new(Bytes::from(body)).boxed_unsync())
+            respond(code, JSON, Full::new(Bytes::from(body)).boxed_unsync())
         }
         Err(refusal) => refuse(core, pending, &refusal),
     }
@@ -95,15 +99,19 @@ fn refuse(core: &Core, pending: &Pending, refusal: &Refusal) -> Response<Body> {
         core.record.note_unknown(&refusal.message);
     }
     pending.answered(refusal.code);
+    if refusal.is_plain() {
+        let body = Bytes::from(refusal.message.clone());
+        return respond(refusal.code, TEXT, Full::new(body).boxed_unsync());
+    }
     let body = Bytes::from(refusal.body().to_string());
-    respond(refusal.code, Full::new(body).boxed_unsync())
+    respond(refusal.code, JSON, Full::new(body).boxed_unsync())
 }
 
-fn respond(code: u16, body: Body) -> Response<Body> {
+fn respond(code: u16, form: &'static str, body: Body) -> Response<Body> {
     let mut response = Response::new(body);
     *response.status_mut() = http::StatusCode::from_u16(code).expect("the codes are known");
-    let json = HeaderValue::from_static("application/json");
-    response.headers_mut().insert(header::CONTENT_TYPE, json);
+    let form = HeaderValue::from_static(form);
+    response.headers_mut().insert(header::CONTENT_TYPE, form);
     response
 }
 
@@ -150,6 +158,7 @@ fn plain(core: &Core, parts: &Parts, body: &[u8], user: &Value) -> Result<Option
 
 async fn perform(
     core: &Core,
+    pending: &Pending,
     parts: &Parts,
     call: &Call,
     body: &[u8],
@@ -180,6 +189,7 @@ async fn perform(
                 origin,
             )
             .await?;
+            pending.is_named(object::name(&object));
             (201, object)
         }
         Verb::Update => (

@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer, ser::SerializeMap as _};
 use serde_json::Value;
 
 use crate::{
-    call::Call,
+    call::{Call, Query},
     refusal::Refusal,
     store::{Rest, Store},
 };
@@ -74,13 +74,24 @@ pub(crate) fn list(store: &mut Store, call: &Call) -> Result<Vec<u8>, Refusal> {
     } else {
         call.query.limit
     };
-    let end = rest.from.saturating_add(limit).min(rest.items.len());
+    let Query { labels, fields, .. } = &call.query;
+    let mut end = rest.from;
+    let mut shown = Vec::new();
+    while shown.len() < limit
+        && let Some(object) = rest.items.get(end)
+    {
+        end += 1;
+        if labels.matches(object) && fields.matches(object) {
+            shown.push(object);
+        }
+    }
+    // A page ends where it is full, even if nothing that comes after is chosen.
     let left = rest.items.len() - end;
-    let more = Rest {
-        from: end,
-        ..rest.clone()
-    };
     let token = if left > 0 {
+        let more = Rest {
+            from: end,
+            ..rest.clone()
+        };
         store.keep_rest(more)
     } else {
         String::new()
@@ -91,7 +102,6 @@ pub(crate) fn list(store: &mut Store, call: &Call) -> Result<Vec<u8>, Refusal> {
         token,
         remaining_item_count: (left > 0 && !selects).then_some(left),
     };
-    let shown = rest.items[rest.from..end].iter();
     let (kind, api_version) = if call.metadata_only {
         (
             "PartialObjectMetadataList".to_owned(),
@@ -103,7 +113,7 @@ pub(crate) fn list(store: &mut Store, call: &Call) -> Result<Vec<u8>, Refusal> {
             call.resource.api_version(),
         )
     };
-    let items = shown.map(|object| {
+    let items = shown.into_iter().map(|object| {
         if call.metadata_only {
             Item::Metadata(object)
         } else {
@@ -121,10 +131,7 @@ pub(crate) fn list(store: &mut Store, call: &Call) -> Result<Vec<u8>, Refusal> {
 
 fn begin(store: &Store, call: &Call) -> Rest {
     let all = store.all(call.resource, &call.namespace);
-    let chosen = all.filter(|(_, object)| {
-        call.query.labels.matches(object) && call.query.fields.matches(object)
-    });
-    let items = chosen.map(|(_, object)| Arc::clone(object)).collect();
+    let items = all.map(|(_, object)| Arc::clone(object)).collect();
     Rest {
         version: store.version(),
         items: Arc::new(items),

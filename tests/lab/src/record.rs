@@ -78,6 +78,12 @@ impl Record {
             .unwrap_or_default();
         let uri = parts.uri.to_string();
         let place = Place::parse(parts.uri.path()).unwrap_or_default();
+        let is_namespace = place.plural == "namespaces";
+        let home = if is_namespace {
+            place.name.clone()
+        } else {
+            place.namespace
+        };
         let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
         let at = events.len();
         events.push(AuditEvent {
@@ -88,7 +94,7 @@ impl Record {
             group: place.group,
             resource: place.plural,
             subresource: place.subresource,
-            namespace: place.namespace,
+            namespace: home,
             name: place.name,
             dry_run: uri.contains("dryRun="),
             uri,
@@ -141,6 +147,11 @@ impl Pending {
                 event.body = serde_json::from_slice(body).ok();
             }
         });
+    }
+
+    /// Notes the name that what was created has got.
+    pub(crate) fn is_named(&self, name: &str) {
+        self.change(|event| name.clone_into(&mut event.name));
     }
 
     pub(crate) fn answered(&self, code: u16) {

@@ -50,12 +50,13 @@ impl Refusal {
         Self::new(404, "NotFound", message).about(key)
     }
 
-    pub(crate) fn no_such_resource() -> Self {
-        Self::new(
-            404,
-            "NotFound",
-            "the server could not find the requested resource",
-        )
+    /// What no server knows, which is said in plain text.
+    pub(crate) fn no_such_path() -> Self {
+        Self::new(404, "", "404 page not found\n")
+    }
+
+    pub(crate) fn is_plain(&self) -> bool {
+        self.reason.is_empty()
     }
 
     pub(crate) fn exists(key: &Key) -> Self {

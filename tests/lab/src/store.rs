@@ -164,7 +164,7 @@ impl Store {
         keep_own(&mut new, &old);
         fill::defaults(key.resource, &mut new);
         fill::check(key, &new, Some(&old))?;
-        if key.resource.has_generation() && fill::spec(&new) != fill::spec(&old) {
+        if fill::is_new_generation(key.resource, part, &new, &old) {
             let generation = object::count(&old, "/metadata/generation");
             new["metadata"]["generation"] = (generation + 1).into();
         }
@@ -302,12 +302,7 @@ fn check_preconditions(key: &Key, old: &Value, meta: &Value) -> Result<(), Refus
         !wanted.is_empty() && wanted != old["metadata"][field]
     };
     if differs("uid") {
-        let why = format!(
-            "Precondition failed: UID in precondition: {}, UID in object meta: {}",
-            text(meta, "/uid"),
-            object::uid(old)
-        );
-        return Err(Refusal::conflict(key, &why));
+        return Err(Refusal::invalid(key, "metadata.uid: field is immutable"));
     }
     if differs("resourceVersion") {
         return Err(Refusal::outdated(key));

@@ -43,8 +43,12 @@ pub(crate) async fn create(
     core.store().create(&key, object, origin.dry_run)
 }
 
+/// Replaces an object; a uid in what is sent is a condition.
 pub(crate) fn replace(store: &mut Store, call: &Call, body: Value) -> Result<Arc<Value>, Refusal> {
-    store.update(&call.key(), call.part(), call.query.dry_run, |object| {
+    let key = call.key();
+    let condition = Deletion::of(object::uid(&body));
+    store.update(&key, call.part(), call.query.dry_run, |object| {
+        condition.check(&key, object)?;
         *object = body;
         Ok(())
     })
