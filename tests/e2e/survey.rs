@@ -1,6 +1,9 @@
 //! What a survey sees, against what kubectl shows.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot be set up has failed"
+)]
 
 use std::collections::{BTreeMap, HashMap};
 use std::process::Output;

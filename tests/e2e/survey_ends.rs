@@ -463,9 +463,7 @@ fn a_busy_server_is_asked_again() {
     let (_, end, errors) = brackets(&survey(&tools, proxy.kubeconfig(), &[]), 0);
     assert_eq!((&end["outcome"], errors.as_str()), (&json!("complete"), ""));
     let asked = proxy.log();
-    let pods = asked
-        .iter()
-        .filter(|it| it.path.starts_with("/api/v1/pods"));
+    let pods = asked.iter().filter(|it| it.uri.starts_with("/api/v1/pods"));
     assert_eq!(pods.count(), 2, "once too busy, once answered");
 }
 
