@@ -4,7 +4,7 @@ use mesh_records::{Downtime, ProgressPods, Roll, Trouble};
 
 use super::{Rolling, State, Wait};
 use crate::how::{Owner, how};
-use crate::object::{Condition, DaemonSet, Deployment, Selector, StatefulSet, Template};
+use crate::object::{Condition, DaemonSet, Deployment, Meta, Selector, StatefulSet, Template};
 
 const ON_DELETE: &str = "OnDelete";
 
@@ -22,7 +22,11 @@ impl Rolling for Deployment {
     fn counts(&self) -> ProgressPods {
         ProgressPods {
             wanted: count(self.spec.replicas.unwrap_or(1)),
-            updated: count(self.status.updated_replicas),
+            updated: observed(
+                &self.meta,
+                self.status.observed_generation,
+                self.status.updated_replicas,
+            ),
             ready: count(self.status.ready_replicas),
         }
     }
@@ -86,7 +90,11 @@ impl Rolling for StatefulSet {
     fn counts(&self) -> ProgressPods {
         ProgressPods {
             wanted: count(self.spec.replicas.unwrap_or(1)),
-            updated: count(self.status.updated_replicas),
+            updated: observed(
+                &self.meta,
+                self.status.observed_generation,
+                self.status.updated_replicas,
+            ),
             ready: count(self.status.ready_replicas),
         }
     }
@@ -151,7 +159,11 @@ impl Rolling for DaemonSet {
     fn counts(&self) -> ProgressPods {
         ProgressPods {
             wanted: count(self.status.desired_number_scheduled),
-            updated: count(self.status.updated_number_scheduled),
+            updated: observed(
+                &self.meta,
+                self.status.observed_generation,
+                self.status.updated_number_scheduled,
+            ),
             ready: count(self.status.number_ready),
         }
     }
@@ -188,6 +200,15 @@ impl Rolling for DaemonSet {
 
 fn find<'a>(conditions: &'a [Condition], kind: &str) -> Option<&'a Condition> {
     conditions.iter().find(|condition| condition.kind == kind)
+}
+
+// A status of an older generation counts pods of an older template.
+fn observed(meta: &Meta, generation: i64, updated: i32) -> u32 {
+    if generation < meta.generation {
+        0
+    } else {
+        count(updated)
+    }
 }
 
 fn count(number: i32) -> u32 {
