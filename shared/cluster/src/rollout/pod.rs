@@ -188,7 +188,6 @@ mod tests {
         };
         let state = ContainerState {
             waiting: Some(waiting),
-            ..ContainerState::default()
         };
         PodStatus {
             init_container_statuses: vec![ContainerStatus {
@@ -246,7 +245,6 @@ mod tests {
             name: "web-front-6c5f7d9b8c".to_owned(),
             uid: "r".to_owned(),
             controller: true,
-            ..OwnerReference::default()
         }];
         let bare = Owner::of(&pod).unwrap();
         assert_eq!(bare.kind, WorkloadKind::ReplicaSet);
