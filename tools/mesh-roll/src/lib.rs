@@ -1,7 +1,7 @@
 //! Rolls the workloads that need new proxies, at a pace, with proof.
 //!
-//! [`gate`] reads the verdict, [`roll`] decides everything from then on and waits for nothing.
-//! [`prepare`] comes before it, [`drive`] waits, [`watches`] see, [`perform`] writes to the cluster, [`voice`] alone speaks.
+//! `gate` reads the verdict, `roll` decides everything from then on and waits for nothing.
+//! `prepare` comes before it, `drive` waits, `watches` see, `perform` writes to the cluster, `voice` alone speaks.
 
 mod args;
 mod drive;
