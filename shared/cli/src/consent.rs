@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Write as _};
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, ValueEnum};
 use mesh_records::{Explain as _, Explained, Intent};
 
@@ -12,8 +13,10 @@ use crate::Clean;
 #[derive(Args, Clone, Debug)]
 pub struct ConsentArgs {
     /// Act without asking; with a digest, only if the plan is the one that was read
-    #[arg(long, value_name = "DIGEST", num_args = 0..=1, require_equals = true, default_missing_value = "")]
-    pub yes: Option<String>,
+    // An empty digest is refused: it comes of a variable that was not set.
+    #[arg(long, value_name = "DIGEST", num_args = 0..=1, require_equals = true,
+          value_parser = NonEmptyStringValueParser::new())]
+    pub yes: Option<Option<String>>,
 
     /// Say what would be done and do nothing; `server` has the API server check each write
     #[arg(long, value_enum, value_name = "HOW", num_args = 0..=1, require_equals = true,
@@ -50,10 +53,10 @@ pub fn consent(args: &ConsentArgs, intent: &Intent, summary: &str) -> Result<Lea
     if args.dry_run != DryRun::None {
         return Ok(Leave::DryRun(args.dry_run));
     }
-    match args.yes.as_deref() {
-        Some("") => Ok(Leave::Act),
-        Some(digest) if digest == intent.digest => Ok(Leave::Act),
-        Some(digest) => Err(Explained::new(
+    match &args.yes {
+        Some(None) => Ok(Leave::Act),
+        Some(Some(digest)) if *digest == intent.digest => Ok(Leave::Act),
+        Some(Some(digest)) => Err(Explained::new(
             format!(
                 "the plan's digest is {}, not `{}`",
                 intent.digest,
@@ -85,5 +88,41 @@ fn ask(summary: &str) -> Result<Leave, Explained> {
     match answer.trim() {
         "y" | "Y" | "yes" => Ok(Leave::Act),
         _ => Err(Explained::new("not agreed to; nothing was done", way_out)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+    use jiff::Timestamp;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        consent: ConsentArgs,
+    }
+
+    fn leave(flag: &str) -> Option<Leave> {
+        let line = Line::try_parse_from(["it", flag]).ok()?;
+        let intent = Intent {
+            cluster: "eu".into(),
+            time: Timestamp::UNIX_EPOCH,
+            message: String::new(),
+            deeds: Vec::new(),
+            digest: "d1".into(),
+        };
+        consent(&line.consent, &intent, "").ok()
+    }
+
+    #[test]
+    fn only_a_bare_yes_and_the_plans_own_digest_let_it_act() {
+        assert_eq!(leave("--yes"), Some(Leave::Act));
+        assert_eq!(leave("--yes=d1"), Some(Leave::Act));
+        assert_eq!(leave("--yes=d2"), None);
+        assert_eq!(leave("--yes="), None, "a digest that was never set");
+        let looks = Some(Leave::DryRun(DryRun::Client));
+        assert_eq!(leave("--dry-run"), looks);
     }
 }
