@@ -11,6 +11,9 @@ use crate::rule::{Rule, Weight};
 
 /// The Deployment and the webhook that put proxies into pods.
 const INJECTOR: &str = "proxy-injector";
+/// The Deployments that every control plane has: without one, proxies get no certificate, find no
+/// endpoints or never come to be.
+const PARTS: [&str; 3] = ["destination", "identity", INJECTOR];
 
 /// Judges a control plane as it stands.
 pub(crate) fn remarks(plane: &ControlPlane, at: &Standpoint<'_>) -> Vec<Remark> {
@@ -32,7 +35,8 @@ fn settled(plane: &ControlPlane, at: &Standpoint<'_>) -> Vec<Remark> {
         .iter()
         .filter(|it| !runs(it, &at.running, at).unwrap_or(true))
         .collect();
-    let faults: Vec<String> = plane.components.iter().filter_map(fault).collect();
+    let mut faults: Vec<String> = plane.components.iter().filter_map(fault).collect();
+    faults.extend(absent(plane).map(|part| format!("{part} is not there")));
     let settled = plane.state == State::Settled && faults.is_empty();
     let on_its_way = plane
         .components
@@ -89,6 +93,11 @@ fn fault(component: &Component) -> Option<String> {
     } else {
         None
     }
+}
+
+fn absent(plane: &ControlPlane) -> impl Iterator<Item = &'static str> {
+    let is_there = |part: &str| plane.components.iter().any(|it| it.name.contains(part));
+    PARTS.into_iter().filter(move |part| !is_there(part))
 }
 
 fn unhealthy(state: State, faults: &[String]) -> String {

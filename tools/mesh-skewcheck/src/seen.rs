@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use mesh_records::{
     DowntimeGrade, Pin, PodCounts, Roll, TrustAnchors, VersionSource, WorkloadKind,
 };
-use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer};
 
 #[derive(Debug, Deserialize)]
 pub(crate) struct Seen<'a> {
@@ -15,6 +15,9 @@ pub(crate) struct Seen<'a> {
     pub(crate) namespace: Cow<'a, str>,
     #[serde(borrow)]
     pub(crate) name: Cow<'a, str>,
+    /// Two kinds of one name may come from different API groups.
+    #[serde(default, borrow)]
+    pub(crate) uid: Cow<'a, str>,
     #[serde(borrow)]
     pub(crate) control_plane: Cow<'a, str>,
     pub(crate) pods: PodCounts,
@@ -25,9 +28,9 @@ pub(crate) struct Seen<'a> {
     pub(crate) pins: Vec<Pin>,
     pub(crate) roll: Roll,
     pub(crate) downtime: SeenDowntime,
-    /// A judgement that is there already; a second one would be a doubled field.
-    #[serde(default)]
-    pub(crate) skew: Option<IgnoredAny>,
+    /// Whether a judgement is there already; a second one would be a doubled field.
+    #[serde(default, rename = "skew", deserialize_with = "is_there")]
+    pub(crate) is_judged: bool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -44,6 +47,34 @@ pub(crate) struct SeenProxy<'a> {
 pub(crate) struct SeenDowntime {
     pub(crate) grade: DowntimeGrade,
 }
+
+// A `null` is there as well.
+fn is_there<'de, D: Deserializer<'de>>(value: D) -> Result<bool, D::Error> {
+    IgnoredAny::deserialize(value).map(|_| true)
+}
+
+// === impl Seen ===
+
+impl Seen<'_> {
+    /// What its numbers say against each other, if they do.
+    pub(crate) fn contradiction(&self) -> Option<&'static str> {
+        let PodCounts {
+            total,
+            ready,
+            meshed,
+        } = self.pods;
+        let listed: u64 = self.proxies.iter().map(|it| u64::from(it.pods)).sum();
+        if ready > total || meshed > total {
+            Some("more pods are ready or meshed than there are")
+        } else if listed > u64::from(meshed) {
+            Some("its proxies are on more pods than are meshed")
+        } else {
+            None
+        }
+    }
+}
+
+// === impl SeenProxy ===
 
 impl SeenProxy<'_> {
     /// What it is judged by: its version, else the tag, which an alias may explain; else nothing.

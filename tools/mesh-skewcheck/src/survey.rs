@@ -1,7 +1,9 @@
 //! One survey in the stream: its control planes, their workloads as they come by, and what is
 //! concluded at its end.
 
-use std::collections::BTreeMap;
+use std::collections::hash_map::DefaultHasher;
+use std::collections::{BTreeMap, HashSet};
+use std::hash::{Hash as _, Hasher as _};
 
 use anyhow::Result;
 use mesh_records::{
@@ -24,6 +26,8 @@ pub(crate) struct Survey<'q> {
     label: String,
     planes: BTreeMap<String, Plane<'q>>,
     early: BTreeMap<String, Vec<Early>>,
+    /// The workloads so far, by the hash of what names them: a number each instead of their names.
+    known: HashSet<u64>,
     extensions: Vec<Extension>,
     lacks_required: bool,
 }
@@ -56,6 +60,7 @@ impl<'q> Survey<'q> {
             label: label.unwrap_or_else(|| "?".to_owned()),
             planes: BTreeMap::new(),
             early: BTreeMap::new(),
+            known: HashSet::new(),
             extensions: Vec::new(),
             lacks_required: false,
         }
@@ -73,10 +78,17 @@ impl<'q> Survey<'q> {
     /// Judges a workload; none if it has to wait for its control plane.
     pub(crate) fn workload(&mut self, line: RawLine<'_>) -> Result<Option<Skew>> {
         let seen: Seen<'_> = line.parse()?;
-        if seen.skew.is_some() {
+        if seen.is_judged {
             return Err(StreamError::JudgedAlready { line: line.number }.into());
         }
+        if let Some(wrong) = seen.contradiction() {
+            return Err(refused(line.number, &seen, wrong).into());
+        }
         if let Some(plane) = self.planes.get_mut(&*seen.control_plane) {
+            // A copy would stand in the totals for a workload that was taken out.
+            if !self.known.insert(hash_of(&seen)) {
+                return Err(refused(line.number, &seen, "it stands there twice").into());
+            }
             return Ok(Some(plane.judge(&seen)));
         }
         let early = Early {
@@ -136,9 +148,10 @@ impl<'q> Survey<'q> {
             return Err(Explained::new(what, hint));
         }
         if let Some((namespace, waiting)) = self.early.first_key_value() {
+            let first = waiting.first().map_or(0, |early| early.number);
             let what = format!(
-                "{} workloads of cluster `{label}` belong to a control plane in `{namespace}`, \
-                 which is not in its survey",
+                "line {first}: a workload of cluster `{label}` ({} of them) belongs to a control \
+                 plane in `{namespace}`, which is not in its survey",
                 waiting.len()
             );
             let hint = "survey that control plane as well, or take what is left of it away";
@@ -186,6 +199,31 @@ impl<'q> Plane<'q> {
         self.tally.add(seen, &judged, &self.at);
         judged.skew
     }
+}
+
+fn hash_of(seen: &Seen<'_>) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    let Seen {
+        kind,
+        namespace,
+        name,
+        uid,
+        control_plane,
+        ..
+    } = seen;
+    (kind, namespace, name, uid, control_plane).hash(&mut hasher);
+    hasher.finish()
+}
+
+fn refused(line: u64, seen: &Seen<'_>, wrong: &str) -> Explained {
+    let Seen {
+        namespace,
+        kind,
+        name,
+        ..
+    } = seen;
+    let what = format!("line {line}: workload {namespace}/{kind}/{name}: {wrong}");
+    Explained::new(what, "give mesh-skewcheck the survey as it was written")
 }
 
 fn running(record: &ControlPlane) -> Result<Version, Explained> {

@@ -28,7 +28,21 @@ fn what_cannot_be_judged_is_refused_with_its_cause_and_a_way_out() {
     let nameless = world
         .clone()
         .with(|world| drop(world.plane.as_object_mut().unwrap().remove("version")));
-    let spliced = world.with(|world| world.workloads[0]["skew"] = json!({}));
+    let spliced = world
+        .clone()
+        .with(|world| world.workloads[0]["skew"] = json!(null));
+    let copied = world
+        .clone()
+        .with(|world| world.workloads[1] = world.workloads[0].clone());
+    let early = lines(
+        &copied.stream,
+        &[&copied.workloads[0], &copied.workloads[1], &copied.plane],
+        &copied.end,
+    );
+    let overfull = world
+        .clone()
+        .with(|world| world.workloads[0]["pods"]["meshed"] = json!(3));
+    let overlisted = world.with(|world| world.workloads[0]["proxies"][0]["pods"] = json!(3));
     let wrong = whole.replace(
         "\"trust_anchors\":\"current\"",
         "\"trust_anchors\":\"maybe\"",
@@ -67,6 +81,30 @@ fn what_cannot_be_judged_is_refused_with_its_cause_and_a_way_out() {
             &spliced.survey(),
             "judged already",
             "the survey itself",
+        ),
+        (
+            "a copy in place of another workload",
+            &copied.survey(),
+            "line 4: workload shop/Deployment/web: it stands there twice",
+            "as it was written",
+        ),
+        (
+            "the same before its control plane",
+            &early,
+            "stands there twice",
+            "as it was written",
+        ),
+        (
+            "more meshed than there are",
+            &overfull.survey(),
+            "more pods are ready or meshed",
+            "as it was written",
+        ),
+        (
+            "more proxies than meshed pods",
+            &overlisted.survey(),
+            "on more pods than are meshed",
+            "as it was written",
         ),
         (
             "twice",

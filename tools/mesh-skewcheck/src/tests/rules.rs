@@ -321,6 +321,14 @@ fn each_rule_is_as_severe_as_the_table_of_rules_says() {
             },
         ),
         (
+            "identity gone",
+            "control-plane-unhealthy",
+            ["E", "W", "E", "E"],
+            |world, _| {
+                world.plane["components"].as_array_mut().unwrap().remove(0);
+            },
+        ),
+        (
             "no components seen",
             "control-plane-unhealthy",
             ["E?", "W?", "E?", "E?"],

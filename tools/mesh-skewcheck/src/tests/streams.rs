@@ -24,7 +24,9 @@ fn many() -> Vec<Value> {
             one["namespace"] = json!(["shop", "bank", "blog"][index % 3]);
             one["trust_anchors"] = json!(["current", "stale", "unknown"][index % 3]);
             one["pods"]["ready"] = json!(index % 3);
-            one["pods"]["meshed"] = json!(if index % 7 == 0 { 1 } else { 2 });
+            let meshed = if index % 7 == 0 { 1 } else { 2 };
+            one["pods"]["meshed"] = json!(meshed);
+            one["proxies"][0]["pods"] = json!(meshed);
             one["kind"] = json!(["Deployment", "Job", "Pod", "StatefulSet"][index % 4]);
             one
         })

@@ -42,7 +42,8 @@ impl World {
             "version": version, "injects": version, "state": "settled", "installed_by": "helm",
             "ha": false, "kubernetes": "v1.27.3", "config_resource_version": "77",
             "facts": {"gateway_api_crds": []},
-            "components": [component("linkerd-identity"), component("linkerd-proxy-injector")],
+            "components": [component("linkerd-identity"), component("linkerd-proxy-injector"),
+                component("linkerd-destination")],
             "certificates": [
                 certificate("anchor", "2036-01-01T00:00:00Z"),
                 certificate("issuer", "2027-01-01T00:00:00Z"),
