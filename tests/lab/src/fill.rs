@@ -1,5 +1,6 @@
 //! What the API server adds to objects, and what it does not take.
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
 use crate::{
@@ -161,6 +162,12 @@ pub(crate) fn defaults(resource: &Resource, object: &mut Value) {
         for webhook in object["webhooks"].as_array_mut().into_iter().flatten() {
             default(webhook, "failurePolicy", "Fail".into());
             default(webhook, "timeoutSeconds", json!(10));
+        }
+    }
+    if let Some(Value::Object(texts)) = object.as_object_mut().and_then(|o| o.remove("stringData"))
+    {
+        for (key, text) in texts {
+            object["data"][key] = STANDARD.encode(text.as_str().unwrap_or_default()).into();
         }
     }
     for meta in ["/metadata", "/spec/template/metadata"] {

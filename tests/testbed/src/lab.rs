@@ -9,7 +9,7 @@ use kube::{
 };
 use mesh_lab::{Lab, Options};
 use serde::Deserialize as _;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     bed::Bed,
@@ -18,6 +18,8 @@ use crate::{
     journal::Journal,
     kubeconfig::{self, Credentials},
     kubelet::Kubelet,
+    linkerd::home,
+    manifest::{self, Chart},
     nodes,
     pki::{Authority, MeshIdentity},
     start::client_of,
@@ -77,6 +79,26 @@ impl Bed {
         bed.start_tasks();
         bed.await_service_account("default")?;
         Ok(bed)
+    }
+
+    /// Installs or upgrades a control plane as the `linkerd` CLI and kubectl would, and waits until
+    /// it is available and injects. `flags` are helm's flags of values.
+    pub(crate) fn apply_linkerd(&self, version: &str, flags: &[&str]) -> anyhow::Result<()> {
+        let tls = json!({ "crtPEM": self.identity.issuer.certificate, "keyPEM": self.identity.issuer.key });
+        let mut values = vec![json!({
+            "cliVersion": format!("linkerd/cli {version}"),
+            "identityTrustAnchorsPEM": self.identity.anchors,
+            "identity": { "issuer": { "tls": tls } },
+        })];
+        values.extend(manifest::values_of_flags(flags)?);
+        let mut manifests = vec![home()];
+        manifests.extend(Chart::crds(version, &values)?.render_crds());
+        manifests.extend(Chart::control_plane(version, &values)?.render_control_plane()?);
+        for manifest in &manifests {
+            self.apply_one(manifest)?;
+        }
+        self.await_linkerd(version)?;
+        self.injector().await_open()
     }
 
     /// Applies manifests without kubectl.

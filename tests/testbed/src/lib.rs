@@ -20,6 +20,7 @@ mod kubectl;
 mod kubelet;
 mod lab;
 mod linkerd;
+mod manifest;
 mod nodes;
 mod pki;
 mod place;

@@ -10,7 +10,7 @@ use std::{
 use anyhow::Context as _;
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::{Api, runtime::watcher};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     assets::{self, Assets},
@@ -33,22 +33,11 @@ impl Bed {
 
     /// Like [`Bed::install_linkerd`], with more arguments for the control plane's `helm install`.
     pub fn install_linkerd_with(&self, version: &str, args: &[&str]) -> anyhow::Result<()> {
+        if self.as_lab().is_some() {
+            return self.apply_linkerd(version, args);
+        }
         let charts = self.charts(version)?;
-        let namespace = json!({
-            "apiVersion": "v1",
-            "kind": "Namespace",
-            "metadata": {
-                "name": NAMESPACE,
-                "annotations": { "linkerd.io/inject": "disabled" },
-                "labels": {
-                    "linkerd.io/is-control-plane": "true",
-                    "linkerd.io/control-plane-ns": NAMESPACE,
-                    "config.linkerd.io/admission-webhooks": "disabled",
-                    "pod-security.kubernetes.io/enforce": "privileged",
-                },
-            },
-        });
-        self.apply(&namespace.to_string())?;
+        self.apply(&home().to_string())?;
         let crds = charts.crds.display().to_string();
         self.run_helm(["install", CRDS, &crds, "-n", NAMESPACE])?;
         let (chart, values) = (
@@ -103,6 +92,9 @@ impl Bed {
 
     /// Installs a control plane as the CLI does, and waits until it is available and injects.
     pub fn install_linkerd_by_cli(&self, version: &str) -> anyhow::Result<()> {
+        if self.as_lab().is_some() {
+            return self.apply_linkerd(version, &[]);
+        }
         let (cli, values) = (self.linkerd_cli(version)?, self.charts(version)?.values);
         let rendered = |args: &[&str]| {
             run(
@@ -122,6 +114,9 @@ impl Bed {
 
     /// Upgrades CRDs and control plane with helm 3 and waits until all components are at `version`.
     pub fn upgrade_linkerd(&self, version: &str) -> anyhow::Result<()> {
+        if self.as_lab().is_some() {
+            return self.apply_linkerd(version, &[]);
+        }
         let charts = self.charts(version)?;
         self.run_helm([
             "upgrade",
@@ -167,6 +162,24 @@ impl Bed {
         ))?;
         Ok(())
     }
+}
+
+/// The control plane's namespace.
+pub(crate) fn home() -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {
+            "name": NAMESPACE,
+            "annotations": { "linkerd.io/inject": "disabled" },
+            "labels": {
+                "linkerd.io/is-control-plane": "true",
+                "linkerd.io/control-plane-ns": NAMESPACE,
+                "config.linkerd.io/admission-webhooks": "disabled",
+                "pod-security.kubernetes.io/enforce": "privileged",
+            },
+        },
+    })
 }
 
 fn has_version(deployment: &Deployment, version: &str) -> bool {

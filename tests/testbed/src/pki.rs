@@ -98,6 +98,18 @@ impl MeshIdentity {
 // === impl Pair ===
 
 impl Pair {
+    /// A certificate for one name that vouches for itself.
+    pub(crate) fn self_signed(name: &str) -> anyhow::Result<Self> {
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+        let mut params = CertificateParams::new([name.to_owned()])?;
+        params.distinguished_name.push(DnType::CommonName, name);
+        let certificate = params.self_signed(&key)?.pem();
+        Ok(Self {
+            certificate,
+            key: key.serialize_pem(),
+        })
+    }
+
     pub(crate) fn write(&self, dir: &Path, name: &str) -> anyhow::Result<()> {
         fs::write(dir.join(format!("{name}.crt")), &self.certificate)
             .with_context(|| format!("writing {name}.crt"))?;

@@ -1,0 +1,450 @@
+//! What the two charts render, without helm: for the lab, which has none.
+//!
+//! It is checked to be equal to what helm makes of the charts, but for the random certificates.
+
+mod component;
+mod definition;
+
+use std::fs;
+
+use anyhow::{Context as _, bail};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use serde_json::{Map, Value, json};
+use sha2::{Digest as _, Sha256};
+
+use crate::{injector::NAMESPACE, pki::Pair, release::Release};
+
+const DEFAULTS: &str = include_str!("../charts/linkerd-control-plane/values.yaml");
+const DEFAULTS_OF_CRDS: &str = include_str!("../charts/linkerd-crds/values.yaml");
+
+/// A chart with the values that it is given.
+#[derive(Debug)]
+pub(crate) struct Chart {
+    release: Release,
+    values: Value,
+}
+
+// === impl Chart ===
+
+impl Chart {
+    /// The control plane's chart. Later values outweigh former ones.
+    pub(crate) fn control_plane(version: &str, values: &[Value]) -> anyhow::Result<Self> {
+        let mut chart = Self::new(version, DEFAULTS)?;
+        chart.values["linkerdVersion"] = version.into();
+        chart.values["proxy"]["nativeSidecar"] = (chart.release.minor >= 20).into();
+        Ok(chart.with(values))
+    }
+
+    /// The chart of the custom resource definitions.
+    pub(crate) fn crds(version: &str, values: &[Value]) -> anyhow::Result<Self> {
+        Ok(Self::new(version, DEFAULTS_OF_CRDS)?.with(values))
+    }
+
+    fn new(version: &str, defaults: &str) -> anyhow::Result<Self> {
+        let release = Release::parse(version);
+        let release = release.with_context(|| format!("{version} is no Linkerd version"))?;
+        let values = serde_norway::from_str(defaults).context("reading the chart's values")?;
+        Ok(Self { release, values })
+    }
+
+    fn with(mut self, values: &[Value]) -> Self {
+        for values in values {
+            overlay(&mut self.values, values);
+        }
+        self
+    }
+
+    /// The objects of the control plane's chart.
+    pub(crate) fn render_control_plane(&self) -> anyhow::Result<Vec<Value>> {
+        let mut objects = vec![self.config()?];
+        objects.extend(self.stored_values()?);
+        objects.extend(self.identity()?);
+        objects.extend(self.destination()?);
+        objects.extend(self.proxy_injector()?);
+        objects.extend(self.heartbeat());
+        Ok(objects)
+    }
+
+    fn text(&self, pointer: &str) -> &str {
+        let value = self.values.pointer(pointer).and_then(Value::as_str);
+        value.unwrap_or_default()
+    }
+
+    fn is_set(&self, pointer: &str) -> bool {
+        self.values.pointer(pointer) == Some(&Value::Bool(true))
+    }
+
+    fn required(&self, pointer: &str, message: &str) -> anyhow::Result<&str> {
+        match self.text(pointer) {
+            "" => bail!("{message}"),
+            text => Ok(text),
+        }
+    }
+
+    /// The first of two that is not empty.
+    fn either<'a>(&'a self, pointer: &str, otherwise: &'a str) -> &'a str {
+        match self.text(pointer) {
+            "" => otherwise,
+            text => text,
+        }
+    }
+
+    fn version(&self) -> &str {
+        self.text("/linkerdVersion")
+    }
+
+    fn proxy_version(&self) -> &str {
+        self.either("/proxy/image/version", self.version())
+    }
+
+    fn controller(&self) -> String {
+        let version = self.either("/controllerImageVersion", self.version());
+        format!("{}:{version}", self.text("/controllerImage"))
+    }
+
+    fn created_by(&self) -> Value {
+        let by = match self.text("/cliVersion") {
+            "" => format!("linkerd/helm {}", self.version()),
+            cli => cli.to_owned(),
+        };
+        json!({ "linkerd.io/created-by": by })
+    }
+
+    fn metadata(&self, component: &str, name: &str) -> Value {
+        json!({
+            "name": name,
+            "namespace": NAMESPACE,
+            "labels": labels(component),
+            "annotations": self.created_by(),
+        })
+    }
+
+    fn config(&self) -> anyhow::Result<Value> {
+        let mut values = self.values.clone();
+        remove(&mut values, &["sim", "global"]);
+        remove(&mut values["identity"]["issuer"], &["tls"]);
+        if self.release.minor >= 20 {
+            remove(&mut values["proxyInit"], &["image"]);
+        }
+        let data = json!({
+            "linkerd-crds-chart-version": "linkerd-crds-1.0.0-edge",
+            "values": serde_norway::to_string(&values)?,
+        });
+        let metadata = self.metadata("controller", "linkerd-config");
+        Ok(json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data }))
+    }
+
+    /// What a later upgrade by the CLI starts from.
+    fn stored_values(&self) -> anyhow::Result<Option<Value>> {
+        if self.text("/cliVersion").is_empty() {
+            return Ok(None);
+        }
+        let kept = [
+            "identityTrustAnchorsPEM",
+            "identity",
+            "controllerReplicas",
+            "highAvailability",
+            "sim",
+        ];
+        let kept: Map<String, Value> = kept
+            .into_iter()
+            .map(|field| (field.to_owned(), self.values[field].clone()))
+            .collect();
+        let data = json!({ "linkerd-config-overrides": serde_norway::to_string(&kept)? });
+        let metadata = self.metadata("controller", "linkerd-config-overrides");
+        Ok(Some(
+            json!({ "apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": data }),
+        ))
+    }
+
+    fn identity(&self) -> anyhow::Result<Vec<Value>> {
+        let anchors = self.required(
+            "/identityTrustAnchorsPEM",
+            "Please provide the identity trust anchors",
+        )?;
+        let roots = json!({
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": self.metadata("identity", "linkerd-identity-trust-roots"),
+            "data": { "ca-bundle.crt": anchors.trim() },
+        });
+        let mut objects = vec![roots];
+        if self.text("/identity/issuer/scheme") == "linkerd.io/tls" {
+            let certificate = "Please provide the identity issuer certificate";
+            let key = "Please provide the identity issuer private key";
+            let data = json!({
+                "crt.pem": encoded(self.required("/identity/issuer/tls/crtPEM", certificate)?.trim()),
+                "key.pem": encoded(self.required("/identity/issuer/tls/keyPEM", key)?.trim()),
+            });
+            let metadata = self.metadata("identity", "linkerd-identity-issuer");
+            objects.push(
+                json!({ "apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": data }),
+            );
+        }
+        objects.push(self.service("identity", "linkerd-identity", ("grpc", 8080, 8080)));
+        let containers = [("identity", self.controller())];
+        objects.extend(self.component("identity", "linkerd-identity", &containers, ""));
+        Ok(objects)
+    }
+
+    fn destination(&self) -> anyhow::Result<Vec<Value>> {
+        let profiles = self_signed("linkerd-sp-validator")?;
+        let policies = self_signed("linkerd-policy-validator")?;
+        let controller = self.controller();
+        let version = self.either("/policyController/image/version", self.version());
+        let policy = match self.release.minor {
+            19.. => controller.clone(),
+            _ => format!("{}:{version}", self.text("/policyController/image/name")),
+        };
+        let containers = [
+            ("destination", controller.clone()),
+            ("sp-validator", controller),
+            ("policy", policy),
+        ];
+        let certificates = [&*profiles.certificate, &policies.certificate].concat();
+        let mut objects = vec![
+            self.tls_secret("destination", "linkerd-sp-validator", &profiles),
+            self.tls_secret("destination", "linkerd-policy-validator", &policies),
+            self.service("destination", "linkerd-dst", ("grpc", 8086, 8086)),
+            self.service("destination", "linkerd-policy", ("grpc", 8090, 8090)),
+        ];
+        objects.extend(self.component("destination", "linkerd-dst", &containers, &certificates));
+        Ok(objects)
+    }
+
+    fn proxy_injector(&self) -> anyhow::Result<Vec<Value>> {
+        const NAME: &str = "linkerd-proxy-injector";
+        let pair = self_signed(NAME)?;
+        let external = self.is_set("/proxyInjector/externalSecret");
+        let mut objects = Vec::new();
+        if !external {
+            objects.push(self.tls_secret("proxy-injector", NAME, &pair));
+        }
+        let bundle = if external {
+            self.text("/proxyInjector/caBundle")
+        } else {
+            &pair.certificate
+        };
+        objects.push(self.webhook(bundle));
+        objects.push(self.service("proxy-injector", NAME, ("proxy-injector", 443, 8443)));
+        let containers = [("proxy-injector", self.controller())];
+        objects.extend(self.component("proxy-injector", NAME, &containers, &pair.certificate));
+        Ok(objects)
+    }
+
+    fn webhook(&self, bundle: &str) -> Value {
+        let mut metadata = self.metadata("proxy-injector", "linkerd-proxy-injector-webhook-config");
+        remove(&mut metadata, &["namespace"]);
+        let absent = |key: &str| json!({ "key": key, "operator": "DoesNotExist" });
+        let unwanted = [
+            absent("linkerd.io/control-plane-component"),
+            absent("linkerd.io/cni-resource"),
+        ];
+        let service =
+            json!({ "name": "linkerd-proxy-injector", "namespace": NAMESPACE, "path": "/" });
+        let rule = json!({
+            "operations": ["CREATE"],
+            "apiGroups": [""],
+            "apiVersions": ["v1"],
+            "resources": ["pods", "services"],
+        });
+        let webhook = json!({
+            "name": "linkerd-proxy-injector.linkerd.io",
+            "namespaceSelector": self.values["proxyInjector"]["namespaceSelector"],
+            "objectSelector": { "matchExpressions": unwanted },
+            "clientConfig": { "service": service, "caBundle": encoded(bundle) },
+            "failurePolicy": self.values["webhookFailurePolicy"],
+            "admissionReviewVersions": ["v1", "v1beta1"],
+            "rules": [rule],
+            "sideEffects": "None",
+            "timeoutSeconds": self.values["proxyInjector"]["timeoutSeconds"],
+        });
+        json!({
+            "apiVersion": "admissionregistration.k8s.io/v1",
+            "kind": "MutatingWebhookConfiguration",
+            "metadata": metadata,
+            "webhooks": [webhook],
+        })
+    }
+}
+
+fn labels(component: &str) -> Value {
+    json!({
+        "linkerd.io/control-plane-component": component,
+        "linkerd.io/control-plane-ns": NAMESPACE,
+    })
+}
+
+fn encoded(text: &str) -> String {
+    STANDARD.encode(text)
+}
+
+fn sha256(text: &str) -> String {
+    let digest = Sha256::digest(text);
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn self_signed(service: &str) -> anyhow::Result<Pair> {
+    Pair::self_signed(&format!("{service}.{NAMESPACE}.svc"))
+}
+
+fn remove(object: &mut Value, fields: &[&str]) {
+    if let Some(object) = object.as_object_mut() {
+        object.retain(|field, _| !fields.contains(&field.as_str()));
+    }
+}
+
+/// Lays values over others, map by map.
+fn overlay(under: &mut Value, over: &Value) {
+    match (under.as_object_mut(), over.as_object()) {
+        (Some(under), Some(over)) => {
+            for (field, value) in over {
+                overlay(under.entry(field.clone()).or_insert(Value::Null), value);
+            }
+        }
+        (_, _) => over.clone_into(under),
+    }
+}
+
+/// The values that helm's flags `-f FILE` and `--set KEY=VALUE` give.
+pub(crate) fn values_of_flags(flags: &[&str]) -> anyhow::Result<Vec<Value>> {
+    let mut values = Vec::new();
+    for flag in flags.chunks(2) {
+        match *flag {
+            ["-f", path] => {
+                let text = fs::read_to_string(path).with_context(|| format!("reading {path}"))?;
+                values.push(serde_norway::from_str(&text)?);
+            }
+            ["--set", pair] => {
+                let (key, value) = pair.split_once('=').context("--set takes KEY=VALUE")?;
+                let value = serde_json::from_str(value).unwrap_or_else(|_| value.into());
+                let nested = |inner: Value, key: &str| json!({ key: inner });
+                values.push(key.split('.').rev().fold(value, nested));
+            }
+            _ => bail!("{flag:?} is no flag of values"),
+        }
+    }
+    Ok(values)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, path::Path, process::Command};
+
+    use serde::Deserialize as _;
+
+    use super::*;
+    use crate::{
+        assets::{Assets, Requirement},
+        charts::Charts,
+        pki::MeshIdentity,
+    };
+
+    fn helm() -> Option<Assets> {
+        match (Requirement::from_env(), Assets::find()) {
+            (Requirement::Off, _) | (Requirement::Auto, Err(_)) => None,
+            (_, Ok(assets)) => Some(assets),
+            (Requirement::Require, Err(missing)) => panic!("{missing}"),
+        }
+    }
+
+    fn by_helm(assets: &Assets, chart: &Path, args: &[&str]) -> Vec<Value> {
+        let mut helm = Command::new(&assets.helm);
+        helm.args(["template", "x", "-n", NAMESPACE]).arg(chart);
+        let output = helm.args(args).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{said}");
+        let text = String::from_utf8(output.stdout).unwrap();
+        let documents = serde_norway::Deserializer::from_str(&text);
+        let documents = documents.map(|document| Value::deserialize(document).unwrap());
+        documents.filter(|document| !document.is_null()).collect()
+    }
+
+    /// Objects by kind and name, without what is random.
+    fn known(objects: Vec<Value>) -> BTreeMap<String, Value> {
+        let objects = objects.into_iter().map(|mut object| {
+            if object["type"] == "kubernetes.io/tls" {
+                object["data"] = "random".into();
+            }
+            for pointer in [
+                "/webhooks/0/clientConfig/caBundle",
+                "/spec/template/metadata/annotations/checksum~1config",
+            ] {
+                if let Some(value) = object.pointer_mut(pointer) {
+                    *value = "random".into();
+                }
+            }
+            for pointer in ["/data/values", "/stringData/linkerd-config-overrides"] {
+                if let Some(value) = object.pointer_mut(pointer) {
+                    *value = serde_norway::from_str(value.as_str().unwrap()).unwrap();
+                }
+            }
+            let name = object["metadata"]["name"].as_str().unwrap();
+            (
+                format!("{} {name}", object["kind"].as_str().unwrap()),
+                object,
+            )
+        });
+        objects.collect()
+    }
+
+    #[test]
+    fn the_charts_render_to_the_same_objects_without_helm() {
+        let Some(assets) = helm() else { return };
+        let dir = tempfile::tempdir().unwrap();
+        let identity = MeshIdentity::new().unwrap();
+        let versions = [
+            "stable-2.12.6",
+            "stable-2.13.7",
+            "stable-2.14.10",
+            "edge-24.2.4",
+            "edge-24.8.2",
+            "edge-24.11.8",
+            "edge-25.4.4",
+            "edge-25.10.7",
+            "edge-26.6.3",
+        ];
+        for (number, version) in versions.into_iter().enumerate() {
+            let charts =
+                Charts::write(&dir.path().join(version), version, Some(&identity)).unwrap();
+            let (given, ha) = (
+                charts.values.to_str().unwrap(),
+                charts.ha_values.to_str().unwrap(),
+            );
+            let more: [&[&str]; 4] = [
+                &[],
+                &["-f", ha, "--set", "sim.behaviour.destination=slow"],
+                &[
+                    "--set",
+                    "cliVersion=linkerd/cli x",
+                    "--set",
+                    "cniEnabled=true",
+                ],
+                &[
+                    "--set",
+                    "disableHeartBeat=true",
+                    "--set",
+                    "proxy.image.version=other",
+                ],
+            ];
+            // Each line of the charts at least once, with fewer runs of helm.
+            for more in &more[number % 2 * 2..][..2] {
+                let flags = [&["-f", given], *more].concat();
+                let values = values_of_flags(&flags).unwrap();
+                let chart = Chart::control_plane(version, &values).unwrap();
+                let mine = known(chart.render_control_plane().unwrap());
+                let theirs = known(by_helm(&assets, &charts.control_plane, &flags));
+                assert_eq!(mine, theirs, "{version} {more:?}");
+            }
+            for more in [
+                &[][..],
+                &["--set", "installGatewayAPI=true"],
+                &["--set", "enableHttpRoutes=false"],
+            ] {
+                let chart = Chart::crds(version, &values_of_flags(more).unwrap()).unwrap();
+                let theirs = known(by_helm(&assets, &charts.crds, more));
+                assert_eq!(known(chart.render_crds()), theirs, "{version} {more:?}");
+            }
+        }
+    }
+}
