@@ -38,7 +38,7 @@ pub use crate::{
     assets::{Assets, Missing, Requirement},
     bed::Bed,
     charts::Charts,
-    fault::{FaultProxy, Held, Match, On, Seen, Victim, When},
+    fault::{FaultProxy, Held, Match, On, Victim, When},
     injector::Injector,
     kubelet::{BEHAVIOUR, Hold, Kubelet, READY_DELAY, STOP_DELAY, WITH_PROXY},
     pki::{MeshIdentity, Pair},

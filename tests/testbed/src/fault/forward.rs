@@ -1,115 +1,60 @@
 //! The proxy's connections: requests in, requests out, bodies streamed both ways.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 
-use anyhow::{Context as _, anyhow, bail};
-use http::{HeaderValue, Request, Response, StatusCode, header};
-use http_body_util::{BodyExt as _, Full, StreamBody, combinators::UnsyncBoxBody};
+use anyhow::bail;
+use http::{Request, Response};
+use http_body_util::{BodyExt as _, Full};
 use hyper::{
-    body::{Bytes, Frame, Incoming},
-    client::conn::http1::{SendRequest, handshake},
+    body::{Bytes, Incoming},
     service::service_fn,
 };
 use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
-    sync::Mutex,
     task::JoinSet,
 };
-use tokio_rustls::{
-    TlsAcceptor, TlsConnector,
-    rustls::{
-        ClientConfig, RootCertStore, crypto,
-        pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _},
-    },
-};
+use tokio_rustls::TlsAcceptor;
 
 use super::{
     Shared,
-    rule::{Fault, When},
+    body::{self, Body},
+    harm::{Fault, Instead},
+    rule::When,
+    upstream::{Link, Upstream},
 };
-use crate::{journal::Journal, pki::Pair};
+use crate::journal::Journal;
 
-type Body = UnsyncBoxBody<Bytes, anyhow::Error>;
-
-/// The API server, as the administrator and as whoever a bearer token names.
+/// How clients come in.
 #[derive(Clone)]
-pub(super) struct Upstream {
-    address: SocketAddr,
-    /// None for the lab, which speaks plain HTTP.
-    tls: Option<Connectors>,
+pub(super) enum Door {
+    Tls(TlsAcceptor),
+    Plain,
 }
 
-#[derive(Clone)]
-struct Connectors {
-    admin: TlsConnector,
-    anonymous: TlsConnector,
+/// One request on its way.
+struct Errand<'a> {
+    request: Request<Full<Bytes>>,
+    number: usize,
+    is_watch: bool,
+    link: &'a Link,
+    shared: &'a Shared,
 }
 
-/// The connection to the server that belongs to one connection of a client.
-struct Link {
-    upstream: Upstream,
-    sender: Mutex<Option<SendRequest<Incoming>>>,
-}
-
-impl Upstream {
-    pub(super) fn new(address: SocketAddr, authority: &str, admin: &Pair) -> anyhow::Result<Self> {
-        let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_slice(authority.as_bytes())?)?;
-        let builder = || {
-            let builder =
-                ClientConfig::builder_with_provider(Arc::new(crypto::ring::default_provider()));
-            builder
-                .with_safe_default_protocol_versions()
-                .map(|builder| builder.with_root_certificates(roots.clone()))
-        };
-        let certificate = CertificateDer::from_pem_slice(admin.certificate.as_bytes())?;
-        let key = PrivateKeyDer::from_pem_slice(admin.key.as_bytes())?;
-        let as_admin = builder()?.with_client_auth_cert(vec![certificate], key)?;
-        let as_nobody = builder()?.with_no_client_auth();
-        let connector = |config| TlsConnector::from(Arc::new(config));
-        let tls = Connectors {
-            admin: connector(as_admin),
-            anonymous: connector(as_nobody),
-        };
-        Ok(Self {
-            address,
-            tls: Some(tls),
-        })
+impl Door {
+    pub(super) fn scheme(&self) -> &'static str {
+        match self {
+            Self::Tls(_) => "https",
+            Self::Plain => "http",
+        }
     }
-
-    pub(super) fn plain(address: SocketAddr) -> Self {
-        Self { address, tls: None }
-    }
-
-    async fn connect(&self, has_token: bool) -> anyhow::Result<SendRequest<Incoming>> {
-        let stream = TcpStream::connect(self.address)
-            .await
-            .context("connecting to the API server")?;
-        stream.set_nodelay(true)?;
-        let Some(Connectors { admin, anonymous }) = &self.tls else {
-            return start(stream).await;
-        };
-        // A client certificate would outweigh the token.
-        let connector = if has_token { anonymous } else { admin };
-        let name = ServerName::from(self.address.ip());
-        start(connector.connect(name, stream).await?).await
-    }
-}
-
-async fn start(
-    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-) -> anyhow::Result<SendRequest<Incoming>> {
-    let (sender, connection) = handshake(TokioIo::new(stream)).await?;
-    tokio::spawn(connection);
-    Ok(sender)
 }
 
 /// Takes connections until the proxy is dropped.
 pub(super) async fn run(
     listener: TcpListener,
-    acceptor: TlsAcceptor,
+    door: Door,
     upstream: Upstream,
     shared: Arc<Shared>,
     journal: Journal,
@@ -119,10 +64,10 @@ pub(super) async fn run(
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
-                    let link = Link { upstream: upstream.clone(), sender: Mutex::new(None) };
-                    let (acceptor, shared, journal) = (acceptor.clone(), Arc::clone(&shared), journal.clone());
+                    let link = Link::new(upstream.clone());
+                    let (door, shared, journal) = (door.clone(), Arc::clone(&shared), journal.clone());
                     connections.spawn(async move {
-                        if let Err(error) = serve(stream, &acceptor, &link, &shared).await {
+                        if let Err(error) = welcome(stream, &door, &link, &shared).await {
                             journal.note("proxy", format!("{error:#}"));
                         }
                     });
@@ -134,14 +79,24 @@ pub(super) async fn run(
     }
 }
 
-async fn serve(
+async fn welcome(
     stream: TcpStream,
-    acceptor: &TlsAcceptor,
+    door: &Door,
     link: &Link,
     shared: &Shared,
 ) -> anyhow::Result<()> {
     stream.set_nodelay(true)?;
-    let stream = acceptor.accept(stream).await?;
+    match door {
+        Door::Tls(acceptor) => serve(acceptor.accept(stream).await?, link, shared).await,
+        Door::Plain => serve(stream, link, shared).await,
+    }
+}
+
+async fn serve(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    link: &Link,
+    shared: &Shared,
+) -> anyhow::Result<()> {
     let service = service_fn(|request| pass(request, link, shared));
     hyper::server::conn::http1::Builder::new()
         .serve_connection(TokioIo::new(stream), service)
@@ -156,98 +111,83 @@ async fn pass(
     shared: &Shared,
 ) -> anyhow::Result<Response<Body>> {
     let (parts, body) = request.into_parts();
-    let (number, fault) = shared.arrive(&parts);
-    let request = Request::from_parts(parts, body);
-    let response = match fault {
-        None => link.forward(request).await?.map(whole),
-        Some(Fault::Answer(status, body)) => answer(status, body),
-        Some(Fault::Cut(bytes)) => link.forward(request).await?.map(|body| cut(body, bytes)),
-        Some(Fault::Hold(gate, When::BeforeForward)) => {
-            gate.pass().await;
-            link.forward(request).await?.map(whole)
-        }
-        Some(Fault::Hold(gate, When::AfterForward)) => {
-            let response = link.forward(request).await?;
-            gate.pass().await;
-            response.map(whole)
-        }
-        Some(Fault::Kill(victim, when)) => {
-            if when == When::AfterForward {
-                // The head of an answer to a write comes when the write is done.
-                link.forward(request).await?;
-            }
-            victim.kill().await?;
-            bail!("the client was killed at its request {number}");
-        }
+    let body = body.collect().await?.to_bytes();
+    let (number, fault) = shared.arrive(&parts, &body);
+    let query = parts.uri.query().unwrap_or_default();
+    let errand = Errand {
+        is_watch: query.contains("watch=true") || query.contains("watch=1"),
+        request: Request::from_parts(parts, Full::new(body)),
+        number,
+        link,
+        shared,
     };
-    shared.answered(number, response.status());
+    let response = shared.unless_silent(errand.run(fault)).await?;
+    shared.log.told(number, response.status());
     Ok(response)
 }
 
-impl Link {
-    async fn forward(&self, mut request: Request<Incoming>) -> anyhow::Result<Response<Incoming>> {
-        let mut sender = self.sender.lock().await;
-        let mut usable = sender.take().filter(|sender| !sender.is_closed());
-        if let Some(kept) = usable.as_mut()
-            && kept.ready().await.is_err()
-        {
-            usable = None;
-        }
-        let mut link = match usable {
-            Some(kept) => kept,
-            None => {
-                self.upstream
-                    .connect(request.headers().contains_key(header::AUTHORIZATION))
-                    .await?
+impl Errand<'_> {
+    async fn run(self, fault: Option<Fault>) -> anyhow::Result<Response<Body>> {
+        match fault {
+            None => self.through().await,
+            Some(Fault::Delay(duration)) => {
+                tokio::time::sleep(duration).await;
+                self.through().await
             }
-        };
-        let host = HeaderValue::from_str(&self.upstream.address.to_string())?;
-        request.headers_mut().insert(header::HOST, host);
-        let response = link
-            .send_request(request)
-            .await
-            .context("forwarding to the API server")?;
-        *sender = Some(link);
+            Some(Fault::Hold(gate, When::BeforeForward)) => {
+                gate.pass().await;
+                self.through().await
+            }
+            Some(Fault::Hold(gate, When::AfterForward)) => {
+                let response = self.through().await?;
+                gate.pass().await;
+                Ok(response)
+            }
+            Some(Fault::Spoil(spoil)) => {
+                let is_watch = self.is_watch;
+                body::spoil(self.forward().await?, spoil, is_watch).await
+            }
+            Some(Fault::Instead(when, instead)) => {
+                let (number, shared) = (self.number, self.shared);
+                if when == When::AfterForward {
+                    // The head of an answer to a write comes when the write is done.
+                    self.forward().await?;
+                }
+                replace(instead, number, shared).await
+            }
+        }
+    }
+
+    async fn through(self) -> anyhow::Result<Response<Body>> {
+        let silence = self.shared.silent.subscribe();
+        Ok(body::whole(self.forward().await?, silence))
+    }
+
+    async fn forward(self) -> anyhow::Result<Response<Incoming>> {
+        let log = &self.shared.log;
+        log.forwarded(self.number);
+        let response = self.link.forward(self.request).await?;
+        log.served(self.number, response.status());
         Ok(response)
     }
 }
 
-fn whole(body: Incoming) -> Body {
-    body.map_err(anyhow::Error::from).boxed_unsync()
-}
-
-fn answer(status: StatusCode, body: Bytes) -> Response<Body> {
-    let mut response = Response::new(
-        Full::new(body)
-            .map_err(|never| match never {})
-            .boxed_unsync(),
-    );
-    *response.status_mut() = status;
-    response.headers_mut().insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("application/json"),
-    );
-    response
-}
-
-/// The first `bytes` bytes, and then an error, which ends the connection.
-fn cut(body: Incoming, bytes: usize) -> Body {
-    let frames =
-        futures::stream::unfold((body, bytes, false), |(mut body, left, ended)| async move {
-            if ended {
-                return None;
-            }
-            if left == 0 {
-                return Some((Err(anyhow!("the answer was cut")), (body, 0, true)));
-            }
-            let frame = match body.frame().await? {
-                Ok(frame) => frame,
-                Err(error) => return Some((Err(error.into()), (body, 0, true))),
-            };
-            let mut data = frame.into_data().unwrap_or_default();
-            data.truncate(left);
-            let left = left - data.len();
-            Some((Ok(Frame::data(data)), (body, left, false)))
-        });
-    StreamBody::new(frames).boxed_unsync()
+async fn replace(
+    instead: Instead,
+    number: usize,
+    shared: &Shared,
+) -> anyhow::Result<Response<Body>> {
+    match instead {
+        Instead::Answer(answer) => Ok(answer.response()),
+        Instead::HangUp => bail!("the test hung up on request {number}"),
+        Instead::Silence => std::future::pending().await,
+        Instead::SilenceAll => {
+            shared.silent.send_replace(true);
+            std::future::pending().await
+        }
+        Instead::Kill(victim) => {
+            victim.kill().await?;
+            bail!("the client was killed at its request {number}");
+        }
+    }
 }

@@ -3,26 +3,38 @@
 //! A fault is addressed by the request that it is for, never by time or chance. What no fault is
 //! for goes through as it is, watches included.
 
+mod body;
 mod forward;
+mod gate;
+mod harm;
+mod log;
 mod rule;
+mod upstream;
 
 use std::{
     fs,
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use anyhow::Context as _;
-use http::{Method, StatusCode, request::Parts};
-use hyper::body::Bytes;
-use serde_json::json;
-use tokio::{net::TcpListener, task::JoinHandle};
+use http::{StatusCode, request::Parts};
+use mesh_lab::AuditEvent;
+use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
-pub use self::rule::{Held, Match, Victim, When};
 use self::{
-    forward::Upstream,
-    rule::{Fault, Gate, Rule},
+    forward::Door,
+    gate::Gate,
+    harm::{Answer, Fault, Instead, Spoil},
+    log::Log,
+    rule::Rule,
+    upstream::Upstream,
+};
+pub use self::{
+    gate::{Held, Victim},
+    rule::{Match, When},
 };
 use crate::{
     bed::Bed,
@@ -37,20 +49,10 @@ pub struct FaultProxy {
     shared: Arc<Shared>,
     kubeconfig: PathBuf,
     authority: String,
+    server: String,
     address: SocketAddr,
     runtime: tokio::runtime::Handle,
     task: JoinHandle<()>,
-}
-
-/// One request that came by.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Seen {
-    pub method: Method,
-    /// The path with its query.
-    pub path: String,
-    pub user_agent: String,
-    /// None while it is on its way, and for good when the client never got an answer.
-    pub status: Option<StatusCode>,
 }
 
 /// Where a fault is attached to its requests.
@@ -64,28 +66,37 @@ pub struct On<'a> {
 #[derive(Debug, Default)]
 struct Shared {
     rules: Mutex<Vec<Rule>>,
-    seen: Mutex<Vec<Seen>>,
+    log: Log,
+    /// Nothing comes through any more.
+    silent: watch::Sender<bool>,
+    struck: watch::Sender<usize>,
 }
 
 impl Bed {
     /// A proxy in front of the API server with a kubeconfig of its own.
     pub fn proxy(&self) -> anyhow::Result<FaultProxy> {
-        let acceptor = tls_acceptor(self.admin.certificate.as_bytes(), self.admin.key.as_bytes())?;
-        let server = self.ground.address();
-        let upstream = match &self.ground {
-            Ground::Real(_) => Upstream::new(server, self.authority.certificate(), &self.admin)?,
-            Ground::Lab { .. } => Upstream::plain(server),
+        let upstream = self.ground.address();
+        let (door, upstream) = match &self.ground {
+            Ground::Real(_) => {
+                let (certificate, key) = (&self.admin.certificate, &self.admin.key);
+                let acceptor = tls_acceptor(certificate.as_bytes(), key.as_bytes())?;
+                let authority = self.authority.certificate();
+                let upstream = Upstream::new(upstream, authority, &self.admin)?;
+                (Door::Tls(acceptor), upstream)
+            }
+            Ground::Lab { .. } => (Door::Plain, Upstream::plain(upstream)),
         };
         let shared = Arc::<Shared>::default();
         let listener = self
             .block_on(TcpListener::bind((self.ground.home(), 0)))
             .context("listening")?;
         let address = listener.local_addr()?;
-        let text = self.kubeconfig_text("testbed", &format!("https://{address}"));
+        let server = format!("{}://{address}", door.scheme());
+        let text = self.kubeconfig_text("testbed", &server);
         let kubeconfig = self.write_kubeconfig(&format!("proxy-{}", address.port()), &text)?;
         let task = self.spawn(forward::run(
             listener,
-            acceptor,
+            door,
             upstream,
             Arc::clone(&shared),
             self.journal.clone(),
@@ -94,6 +105,7 @@ impl Bed {
             shared,
             kubeconfig,
             authority: self.authority.certificate().to_owned(),
+            server,
             address,
             runtime: self.handle(),
             task,
@@ -111,11 +123,8 @@ impl FaultProxy {
 
     /// The kubeconfig of a bearer token, with the proxy as its server.
     pub fn kubeconfig_with_token(&self, name: &str, token: &str) -> anyhow::Result<PathBuf> {
-        let (server, credentials) = (
-            format!("https://{}", self.address),
-            Credentials::Token(token),
-        );
-        let text = kubeconfig::render("testbed", &server, &self.authority, credentials);
+        let credentials = Credentials::Token(token);
+        let text = kubeconfig::render("testbed", &self.server, &self.authority, credentials);
         let path = self
             .kubeconfig
             .with_file_name(format!("kubeconfig-proxy-{name}"));
@@ -123,7 +132,7 @@ impl FaultProxy {
         Ok(path)
     }
 
-    /// Where the proxy listens, with TLS by the bed's authority.
+    /// Where the proxy listens: with TLS by the bed's authority, or plainly before the lab.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -136,14 +145,26 @@ impl FaultProxy {
         }
     }
 
-    /// Every request so far, in the order of arrival.
-    pub fn log(&self) -> Vec<Seen> {
-        lock(&self.shared.seen).clone()
+    /// Every request so far, in the order of arrival, with the code that its client was told.
+    pub fn log(&self) -> Vec<AuditEvent> {
+        self.shared.log.clients()
     }
 
-    /// Takes all faults off; requests that are held stay held.
+    /// The requests so far that the server has seen, with the code that it gave. This is what the
+    /// server's own audit log says.
+    pub fn served(&self) -> Vec<AuditEvent> {
+        self.shared.log.servers()
+    }
+
+    /// How many requests a fault has struck.
+    pub fn struck(&self) -> usize {
+        *self.shared.struck.borrow()
+    }
+
+    /// Takes all faults off, silence too; requests that are held stay held.
     pub fn clear(&self) {
         lock(&self.shared.rules).clear();
+        self.shared.silent.send_replace(false);
     }
 }
 
@@ -164,32 +185,74 @@ impl On<'_> {
         Held { gate, runtime }
     }
 
-    /// Kills a process, so that it never hears the answer.
-    pub fn kill(self, victim: &Victim, when: When) {
-        self.set(Fault::Kill(victim.clone(), when));
+    /// Lets requests wait before they go on.
+    pub fn delay(self, duration: Duration) {
+        self.set(Fault::Delay(duration));
     }
 
-    /// Ends the answer after `bytes` bytes of its body, with the connection.
-    pub fn cut(self, bytes: usize) {
-        self.set(Fault::Cut(bytes));
+    /// Kills a process, so that it never hears the answer.
+    pub fn kill(self, victim: &Victim, when: When) {
+        self.set(Fault::Instead(when, Instead::Kill(victim.clone())));
+    }
+
+    /// Ends the connection without an answer.
+    pub fn hang_up(self, when: When) {
+        self.set(Fault::Instead(when, Instead::HangUp));
+    }
+
+    /// Keeps the connection and never answers.
+    pub fn silence(self, when: When) {
+        self.set(Fault::Instead(when, Instead::Silence));
+    }
+
+    /// From this request on nothing comes through any more, not even on the watches that are open.
+    pub fn silence_from_here(self) {
+        self.set(Fault::Instead(When::BeforeForward, Instead::SilenceAll));
     }
 
     /// Answers with an error in the server's place.
     pub fn answer(self, status: StatusCode) {
-        let reason = reason(status);
-        let body = json!({
-            "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-            "message": format!("the test says {status}"), "reason": reason, "code": status.as_u16(),
-        });
-        self.answer_with(status, &body.to_string());
+        self.answer_once(status, When::BeforeForward);
+    }
+
+    /// Answers with an error, before the server has seen the request or though it has done it.
+    pub fn answer_once(self, status: StatusCode, when: When) {
+        let answer = Answer::error(status);
+        self.set(Fault::Instead(when, Instead::Answer(answer)));
+    }
+
+    /// Answers that there is too much to do, and when to come again.
+    pub fn busy(self, retry_after: Duration) {
+        let answer = Answer::error(StatusCode::TOO_MANY_REQUESTS).again_after(retry_after);
+        self.set(Fault::Instead(When::BeforeForward, Instead::Answer(answer)));
     }
 
     /// Answers with a JSON body in the server's place, such as a watch event.
     pub fn answer_with(self, status: StatusCode, body: &str) {
-        self.set(Fault::Answer(
-            status,
-            Bytes::copy_from_slice(body.as_bytes()),
-        ));
+        let answer = Answer::new(status, body);
+        self.set(Fault::Instead(When::BeforeForward, Instead::Answer(answer)));
+    }
+
+    /// Ends the answer after `bytes` bytes of its body, with the connection.
+    pub fn cut(self, bytes: usize) {
+        self.set(Fault::Spoil(Spoil::Cut(bytes)));
+    }
+
+    /// Ends the answer in the middle of its body, with the connection; a watch's within its first
+    /// event.
+    pub fn cut_in_the_middle(self) {
+        self.set(Fault::Spoil(Spoil::CutInTheMiddle));
+    }
+
+    /// Leaves the second half of the answer's body out, as if it were whole; of a watch only a half
+    /// event comes.
+    pub fn halve(self) {
+        self.set(Fault::Spoil(Spoil::Halve));
+    }
+
+    /// Puts something that is no JSON in the place of the answer's body.
+    pub fn garble(self) {
+        self.set(Fault::Spoil(Spoil::Garble));
     }
 
     fn set(self, fault: Fault) {
@@ -197,54 +260,28 @@ impl On<'_> {
     }
 }
 
-fn reason(status: StatusCode) -> &'static str {
-    match status.as_u16() {
-        401 => "Unauthorized",
-        403 => "Forbidden",
-        404 => "NotFound",
-        409 => "Conflict",
-        410 => "Expired",
-        422 => "Invalid",
-        429 => "TooManyRequests",
-        503 => "ServiceUnavailable",
-        504 => "Timeout",
-        _ => "InternalError",
-    }
-}
-
 // === impl Shared ===
 
 impl Shared {
     /// Writes a request down, and finds the fault that is for it.
-    fn arrive(&self, request: &Parts) -> (usize, Option<Fault>) {
-        let path = request
-            .uri
-            .path_and_query()
-            .map_or_else(String::new, ToString::to_string);
-        let user_agent = rule::user_agent(request).to_owned();
-        let number = {
-            let mut seen = lock(&self.seen);
-            seen.push(Seen {
-                method: request.method.clone(),
-                path,
-                user_agent,
-                status: None,
-            });
-            seen.len() - 1
-        };
+    fn arrive(&self, request: &Parts, body: &[u8]) -> (usize, Option<Fault>) {
+        let event = log::event(request, body);
         // Every rule counts, also those that a former one leaves nothing to do.
-        let mut rules = lock(&self.rules);
-        let struck: Vec<Fault> = rules
+        let struck: Vec<Fault> = lock(&self.rules)
             .iter_mut()
-            .filter_map(|rule| rule.strike(request))
+            .filter_map(|rule| rule.strike(request, &event))
             .collect();
-        (number, struck.into_iter().next())
+        let number = self.log.arrive(event);
+        let fault = struck.into_iter().next();
+        if fault.is_some() {
+            self.struck.send_modify(|struck| *struck += 1);
+        }
+        (number, fault)
     }
 
-    fn answered(&self, number: usize, status: StatusCode) {
-        if let Some(seen) = lock(&self.seen).get_mut(number) {
-            seen.status = Some(status);
-        }
+    /// Never comes to an end once nothing comes through any more.
+    async fn unless_silent<F: Future>(&self, future: F) -> F::Output {
+        body::unless_silent(&mut self.silent.subscribe(), future).await
     }
 }
 

@@ -1,15 +1,9 @@
-//! Which requests a fault is for, and what happens to them.
+//! Which requests a fault is for.
 
-use std::{sync::Arc, time::Duration};
+use http::{Method, request::Parts, uri::PathAndQuery};
+use mesh_lab::AuditEvent;
 
-use anyhow::Context as _;
-use http::{Method, StatusCode, request::Parts, uri::PathAndQuery};
-use hyper::body::Bytes;
-use rustix::process::{Pid, Signal, kill_process};
-use tokio::{runtime::Handle, sync::watch};
-
-/// How long a test waits for a request that it means to hold.
-const PATIENCE: Duration = Duration::from_secs(60);
+use super::harm::Fault;
 
 /// Requests, by what they are; without conditions every one.
 #[derive(Clone, Debug, Default)]
@@ -19,7 +13,17 @@ pub struct Match {
     with: Vec<String>,
     without: Vec<String>,
     agent: Option<String>,
+    like: Option<Likeness>,
     nth: Option<usize>,
+}
+
+/// What makes two requests the same but for the moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Likeness {
+    user_agent: String,
+    verb: String,
+    path: String,
+    dry_run: bool,
 }
 
 /// On which side of the server's work a fault strikes.
@@ -29,39 +33,6 @@ pub enum When {
     BeforeForward,
     /// The server has done it, and the client does not hear so.
     AfterForward,
-}
-
-/// A process to be killed, named as soon as it is known.
-#[derive(Clone, Debug, Default)]
-pub struct Victim {
-    pid: Arc<watch::Sender<Option<u32>>>,
-}
-
-/// Requests that wait at the proxy until they are released.
-#[must_use = "dropping it releases the requests"]
-#[derive(Debug)]
-pub struct Held {
-    pub(super) gate: Gate,
-    pub(super) runtime: Handle,
-}
-
-#[derive(Clone, Debug, Default)]
-pub(super) struct Gate(Arc<watch::Sender<GateState>>);
-
-#[derive(Clone, Copy, Debug, Default)]
-struct GateState {
-    arrived: usize,
-    open: bool,
-}
-
-/// What happens to a request.
-#[derive(Clone, Debug)]
-pub(super) enum Fault {
-    Hold(Gate, When),
-    Kill(Victim, When),
-    /// The answer's body ends after so many bytes, with the connection.
-    Cut(usize),
-    Answer(StatusCode, Bytes),
 }
 
 /// A fault with its address.
@@ -104,6 +75,14 @@ impl Match {
         Self::method(Method::GET).path(part).path("watch=")
     }
 
+    /// Requests like one that was seen: of the same user agent, verb and path, and dry runs or not.
+    pub fn like(event: &AuditEvent) -> Self {
+        Self {
+            like: Some(Likeness::of(event)),
+            ..Self::default()
+        }
+    }
+
     /// Only those whose path, with its query, contains `part`.
     #[must_use]
     pub fn path(mut self, part: &str) -> Self {
@@ -129,12 +108,13 @@ impl Match {
         }
     }
 
-    fn covers(&self, request: &Parts) -> bool {
+    fn covers(&self, request: &Parts, event: &AuditEvent) -> bool {
         let Self {
             methods,
             with,
             without,
             agent,
+            like,
             nth: _,
         } = self;
         let path = request
@@ -146,15 +126,23 @@ impl Match {
             && !without.iter().any(|part| path.contains(part.as_str()))
             && agent
                 .as_ref()
-                .is_none_or(|prefix| user_agent(request).starts_with(prefix.as_str()))
+                .is_none_or(|prefix| event.user_agent.starts_with(prefix.as_str()))
+            && like
+                .as_ref()
+                .is_none_or(|like| *like == Likeness::of(event))
     }
 }
 
-pub(super) fn user_agent(request: &Parts) -> &str {
-    let value = request.headers.get(http::header::USER_AGENT);
-    value
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default()
+impl Likeness {
+    fn of(event: &AuditEvent) -> Self {
+        let path = event.uri.split('?').next().unwrap_or_default();
+        Self {
+            user_agent: event.user_agent.clone(),
+            verb: event.verb.clone(),
+            path: path.to_owned(),
+            dry_run: event.dry_run,
+        }
+    }
 }
 
 // === impl Rule ===
@@ -169,8 +157,8 @@ impl Rule {
     }
 
     /// The fault, when it is for this request. Counts what it matches.
-    pub(super) fn strike(&mut self, request: &Parts) -> Option<Fault> {
-        if !self.matcher.covers(request) {
+    pub(super) fn strike(&mut self, request: &Parts, event: &AuditEvent) -> Option<Fault> {
+        if !self.matcher.covers(request, event) {
             return None;
         }
         self.seen += 1;
@@ -181,95 +169,28 @@ impl Rule {
     }
 }
 
-// === impl Victim ===
-
-impl Victim {
-    /// Names the process; requests that would kill it wait until then.
-    pub fn set(&self, pid: u32) {
-        self.pid.send_replace(Some(pid));
-    }
-
-    pub(super) async fn kill(&self) -> anyhow::Result<()> {
-        let pid = *self.pid.subscribe().wait_for(Option::is_some).await?;
-        let pid = pid
-            .and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?))
-            .context("a pid is positive")?;
-        kill_process(pid, Signal::KILL).context("killing the client")
-    }
-}
-
-// === impl Gate ===
-
-impl Gate {
-    pub(super) async fn pass(&self) {
-        self.0.send_modify(|state| state.arrived += 1);
-        // The gate itself keeps the sender alive.
-        drop(self.0.subscribe().wait_for(|state| state.open).await);
-    }
-
-    fn open(&self) {
-        self.0.send_modify(|state| state.open = true);
-    }
-}
-
-// === impl Held ===
-
-impl Held {
-    /// Waits until a request has arrived.
-    ///
-    /// # Panics
-    ///
-    /// When none does: the test waits for something that does not happen.
-    #[track_caller]
-    pub fn arrived(&self) {
-        let mut state = self.gate.0.subscribe();
-        let arrival = async {
-            tokio::time::timeout(PATIENCE, state.wait_for(|state| state.arrived > 0))
-                .await
-                .is_ok()
-        };
-        assert!(
-            self.runtime.block_on(arrival),
-            "no request arrived that is to be held"
-        );
-    }
-
-    /// Whether a request is held or has been.
-    pub fn has_arrived(&self) -> bool {
-        self.gate.0.borrow().arrived > 0
-    }
-
-    /// Lets the requests go on, and those that come later too.
-    pub fn release(self) {
-        drop(self);
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        self.gate.open();
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use http::Request;
 
     use super::*;
+    use crate::fault::{harm::Spoil, log};
+
+    fn parts(method: &str, path: &str) -> Parts {
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("user-agent", "mesh-roll/1");
+        request.body(()).unwrap().into_parts().0
+    }
 
     fn strikes(matcher: Match, requests: &[(&str, &str)]) -> Vec<bool> {
-        let mut rule = Rule::new(matcher, Fault::Cut(0));
-        let request = |(method, path): &(&str, &str)| {
-            let request = Request::builder()
-                .method(*method)
-                .uri(*path)
-                .header("user-agent", "mesh-roll/1");
-            request.body(()).unwrap().into_parts().0
+        let mut rule = Rule::new(matcher, Fault::Spoil(Spoil::Garble));
+        let mut strike = |(method, path): &(&str, &str)| {
+            let parts = parts(method, path);
+            rule.strike(&parts, &log::event(&parts, b"")).is_some()
         };
-        requests
-            .iter()
-            .map(|line| rule.strike(&request(line)).is_some())
-            .collect()
+        requests.iter().map(&mut strike).collect()
     }
 
     #[test]
@@ -284,6 +205,10 @@ mod tests {
             ),
             ("PATCH", "/apis/apps/v1/deployments/b"),
         ];
+        let first = |method, path| log::event(&parts(method, path), b"");
+        let list = first("GET", "/apis/apps/v1/deployments?limit=1");
+        let watch = first("GET", "/apis/apps/v1/deployments?watch=1");
+        let dry = first("PATCH", "/apis/apps/v1/deployments/a?dryRun=All");
         for (matcher, wanted) in [
             (Match::any(), [true, true, true, true, true]),
             (Match::writes(), [false, true, false, false, true]),
@@ -300,6 +225,9 @@ mod tests {
                 [false, false, true, false, false],
             ),
             (Match::any().agent("kubectl"), [false; 5]),
+            (Match::like(&list), [true, false, false, false, false]),
+            (Match::like(&watch), [false; 5]),
+            (Match::like(&dry), [false, false, true, false, false]),
         ] {
             assert_eq!(strikes(matcher.clone(), &requests), wanted, "{matcher:?}");
         }

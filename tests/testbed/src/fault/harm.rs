@@ -1,0 +1,111 @@
+//! What can happen to a request.
+
+use std::time::Duration;
+
+use http::{HeaderValue, Response, StatusCode, header};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Bytes;
+use serde_json::json;
+
+use super::{
+    body::Body,
+    gate::{Gate, Victim},
+    rule::When,
+};
+
+/// What happens to a request.
+#[derive(Clone, Debug)]
+pub(super) enum Fault {
+    Hold(Gate, When),
+    Delay(Duration),
+    /// The client does not get the server's answer, whether or not the server was asked.
+    Instead(When, Instead),
+    /// The client does not get the whole of it.
+    Spoil(Spoil),
+}
+
+/// What a client gets in the place of an answer.
+#[derive(Clone, Debug)]
+pub(super) enum Instead {
+    Kill(Victim),
+    HangUp,
+    Silence,
+    SilenceAll,
+    Answer(Answer),
+}
+
+/// What is done to an answer's body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Spoil {
+    Cut(usize),
+    CutInTheMiddle,
+    Halve,
+    Garble,
+}
+
+/// An answer in the server's place.
+#[derive(Clone, Debug)]
+pub(super) struct Answer {
+    status: StatusCode,
+    retry_after: Option<Duration>,
+    body: Bytes,
+}
+
+impl Answer {
+    pub(super) fn new(status: StatusCode, body: &str) -> Self {
+        Self {
+            status,
+            retry_after: None,
+            body: Bytes::copy_from_slice(body.as_bytes()),
+        }
+    }
+
+    /// An error as the API server would say it.
+    pub(super) fn error(status: StatusCode) -> Self {
+        let body = json!({
+            "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+            "message": format!("the test says {status}"), "reason": reason(status), "code": status.as_u16(),
+        });
+        Self::new(status, &body.to_string())
+    }
+
+    pub(super) fn again_after(self, duration: Duration) -> Self {
+        Self {
+            retry_after: Some(duration),
+            ..self
+        }
+    }
+
+    pub(super) fn response(self) -> Response<Body> {
+        let Self {
+            status,
+            retry_after,
+            body,
+        } = self;
+        let body = Full::new(body).map_err(|never| match never {});
+        let mut response = Response::new(body.boxed_unsync());
+        *response.status_mut() = status;
+        let json = HeaderValue::from_static("application/json");
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, json);
+        if let Some(after) = retry_after {
+            headers.insert(header::RETRY_AFTER, after.as_secs().into());
+        }
+        response
+    }
+}
+
+fn reason(status: StatusCode) -> &'static str {
+    match status.as_u16() {
+        401 => "Unauthorized",
+        403 => "Forbidden",
+        404 => "NotFound",
+        409 => "Conflict",
+        410 => "Expired",
+        422 => "Invalid",
+        429 => "TooManyRequests",
+        503 => "ServiceUnavailable",
+        504 => "Timeout",
+        _ => "InternalError",
+    }
+}
