@@ -120,10 +120,10 @@ impl ClusterArgs {
 
     async fn config(&self) -> Result<(Config, Option<String>), Explained> {
         let kubeconfig = match &self.kubeconfig {
-            Some(path) => Kubeconfig::read_from(path).explain(
-                format!("cannot use the kubeconfig `{}`", path.display()),
-                NO_CLUSTER,
-            )?,
+            Some(path) => Kubeconfig::read_from(path).map_err(|error| {
+                let what = format!("cannot use the kubeconfig `{}`", path.display());
+                Explained::new(format!("{what}: {}", first_line(&error)), NO_CLUSTER)
+            })?,
             None => match Kubeconfig::read() {
                 Ok(kubeconfig) => kubeconfig,
                 Err(_) if self.context.is_none() && Config::incluster_env().is_ok() => {
@@ -131,7 +131,7 @@ impl ClusterArgs {
                     return Ok((config.explain("cannot use the service account", "")?, None));
                 }
                 Err(error) => {
-                    let what = format!("there is no kubeconfig: {}", chain(&error));
+                    let what = format!("there is no kubeconfig: {}", first_line(&error));
                     return Err(Explained::new(what, NO_CLUSTER));
                 }
             },
@@ -152,6 +152,11 @@ impl ClusterArgs {
             .explain(format!("cannot use the context `{name}`"), NO_CLUSTER)?;
         Ok((config, context))
     }
+}
+
+// What follows the first line is an excerpt of the file, tokens and all.
+fn first_line(error: &dyn std::error::Error) -> String {
+    chain(error).lines().next().unwrap_or_default().to_owned()
 }
 
 // A credential plugin inherits standard input and could eat the records on it.
@@ -361,6 +366,26 @@ fn http_date(text: &str) -> Option<Timestamp> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn nothing_of_a_broken_kubeconfig_is_repeated() {
+        let path = std::env::temp_dir().join(format!("mesh-kubeconfig-{}", std::process::id()));
+        let broken = "users:\n- name: x\n  user:\n    token: hush\n   oops: [\n";
+        std::fs::write(&path, broken).unwrap();
+        let args = ClusterArgs {
+            kubeconfig: Some(path.clone()),
+            context: None,
+            as_user: None,
+            as_groups: Vec::new(),
+            request_timeout: Duration::from_secs(1),
+            cluster_name: None,
+        };
+        let error = args.config().await.map(|_| ()).unwrap_err();
+        std::fs::remove_file(&path).unwrap();
+        let text = chain(&error);
+        assert!(text.contains("cannot use the kubeconfig"), "{text}");
+        assert!(!text.contains("hush") && !text.contains('\n'), "{text}");
+    }
 
     #[test]
     fn a_servers_date_is_read() {
