@@ -14,6 +14,7 @@ pub struct Error {
     why: Why,
     retry_after: Option<Duration>,
     rule: Option<String>,
+    is_invalid: bool,
     #[source]
     cause: Explained,
 }
@@ -84,6 +85,12 @@ impl Error {
         self.retry_after
     }
 
+    /// Whether the object that was sent would not be valid (422).
+    #[must_use]
+    pub fn is_invalid(&self) -> bool {
+        self.is_invalid
+    }
+
     pub(crate) fn new(what: &str, why: Why, message: &str, hint: &str) -> Self {
         let cause = Explained::new(message, hint);
         Self {
@@ -91,6 +98,7 @@ impl Error {
             why,
             retry_after: None,
             rule: None,
+            is_invalid: false,
             cause,
         }
     }
@@ -153,6 +161,7 @@ impl Error {
             why,
             retry_after,
             rule,
+            is_invalid: status == StatusCode::UNPROCESSABLE_ENTITY,
             cause,
         }
     }

@@ -24,7 +24,7 @@ pub struct Kind {
     #[serde(rename = "kind")]
     name: String,
     #[serde(rename = "name")]
-    plural: String,
+    pub(crate) plural: String,
     namespaced: bool,
 }
 
@@ -53,7 +53,7 @@ struct ExistingMeta {
     resource_version: String,
 }
 
-const METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
+pub(crate) const METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
 
 impl Cluster {
     /// How `kind` of `api_version` is addressed; none if the API server does not serve it.
@@ -83,7 +83,7 @@ impl Cluster {
     }
 
     /// Has the API server check `object` with `dryRun=All`, as the update of what is there under
-    /// its name, or as a new object.
+    /// its name, or as a new object; `manager` is whose fields they would be.
     ///
     /// Nothing of an existing object but its metadata is read.
     ///
@@ -94,6 +94,7 @@ impl Cluster {
         kind: &Kind,
         object: &Value,
         default_namespace: &str,
+        manager: &str,
     ) -> Result<Opinion, Error> {
         let address = Address::of(kind, object, default_namespace);
         let one = address.one();
@@ -116,7 +117,7 @@ impl Cluster {
         };
         let body = address.body(object, version);
         let what = format!("rehearsing {}", address.said());
-        let path = format!("{path}?dryRun=All&fieldManager=helm");
+        let path = format!("{path}?dryRun=All&fieldManager={}", encode(manager));
         let rule = Some(address.rule(verb));
         match self
             .send::<IgnoredAny>(&what, rule, method, &path, JSON, Some(body))
@@ -128,8 +129,9 @@ impl Cluster {
     }
 }
 
-struct Address<'a> {
-    kind: &'a Kind,
+/// Where an object of any kind lives.
+pub(crate) struct Address<'a> {
+    pub(crate) kind: &'a Kind,
     root: String,
     group: &'a str,
     namespace: Option<&'a str>,
@@ -148,7 +150,7 @@ fn root(api_version: &str) -> String {
 // === impl Address ===
 
 impl<'a> Address<'a> {
-    fn of(kind: &'a Kind, object: &'a Value, default_namespace: &'a str) -> Self {
+    pub(crate) fn of(kind: &'a Kind, object: &'a Value, default_namespace: &'a str) -> Self {
         let text = |value: Option<&'a Value>| value.and_then(Value::as_str).unwrap_or_default();
         let api_version = text(object.get("apiVersion"));
         let metadata = |key| {
@@ -168,7 +170,7 @@ impl<'a> Address<'a> {
         }
     }
 
-    fn all(&self) -> String {
+    pub(crate) fn all(&self) -> String {
         let Self {
             kind,
             root,
@@ -181,11 +183,11 @@ impl<'a> Address<'a> {
         }
     }
 
-    fn one(&self) -> String {
+    pub(crate) fn one(&self) -> String {
         format!("{}/{}", self.all(), encode(self.name))
     }
 
-    fn said(&self) -> String {
+    pub(crate) fn said(&self) -> String {
         let Self {
             kind,
             namespace,
@@ -198,7 +200,7 @@ impl<'a> Address<'a> {
         }
     }
 
-    fn rule(&self, verb: &str) -> String {
+    pub(crate) fn rule(&self, verb: &str) -> String {
         let Self { kind, group, .. } = self;
         let place = self
             .namespace
@@ -211,7 +213,7 @@ impl<'a> Address<'a> {
         )
     }
 
-    fn body(&self, object: &Value, version: Option<String>) -> Vec<u8> {
+    pub(crate) fn body(&self, object: &Value, version: Option<String>) -> Vec<u8> {
         let mut object = object.clone();
         if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
             if let Some(namespace) = self.namespace {
@@ -225,7 +227,7 @@ impl<'a> Address<'a> {
     }
 
     // None where the server was not asked after all. What it says of a Secret may quote it.
-    fn opinion(&self, error: &Error) -> Option<Opinion> {
+    pub(crate) fn opinion(&self, error: &Error) -> Option<Opinion> {
         match error.why() {
             Why::Refused if self.kind.plural == "secrets" => {
                 Some(Opinion::Refused("it is not valid".to_owned()))

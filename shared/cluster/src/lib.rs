@@ -4,6 +4,7 @@
 //! follows a kind, [`object`] declares the few fields that are read.
 
 pub mod act;
+pub mod apply;
 pub mod connect;
 pub mod control_plane;
 pub mod error;

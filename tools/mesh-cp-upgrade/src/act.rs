@@ -1,51 +1,54 @@
-//! The writes: helm's two upgrades, one after the other.
+//! The writes: the definitions, then the control plane.
 
 use mesh_records::{Explained, StepName};
 
-use crate::drive::before_writing;
+use crate::apply::apply;
+use crate::drive::{Goal, before_writing};
 use crate::ending::{AGAIN, Ending, Outcome};
-use crate::helm::{Helm, quote};
-use crate::prepare::{Part, Plan};
+use crate::helm::{Helm, Upgrade, quote};
+use crate::prepare::{Part, Plan, Write};
 use crate::session::Session;
 
 /// Upgrades what needs it: the definitions first.
-pub(crate) async fn upgrade(session: &mut Session, helm: &Helm, plan: &Plan) -> Outcome<()> {
-    run(session, helm, StepName::Crds, &plan.crds).await?;
-    run(session, helm, StepName::ControlPlane, &plan.control_plane).await
+pub(crate) async fn upgrade(session: &mut Session, goal: &Goal, plan: &Plan) -> Outcome<()> {
+    run(session, goal, StepName::Crds, &plan.crds).await?;
+    run(session, goal, StepName::ControlPlane, &plan.control_plane).await
 }
 
-async fn run(session: &mut Session, helm: &Helm, step: StepName, part: &Part) -> Outcome<()> {
-    let Part {
-        upgrade,
-        rendered,
-        is_needed,
-        way_back,
-    } = part;
-    let name = &upgrade.release.name;
-    if !is_needed {
-        let message = format!("{name} is {}", rendered.chart);
-        return session.skip(step, &message, "it is at the target already");
+async fn run(session: &mut Session, goal: &Goal, step: StepName, part: &Part) -> Outcome<()> {
+    let Part { name, rendered, .. } = part;
+    let is = format!("{name} is {}", rendered.chart);
+    if !part.is_needed {
+        return session.skip(step, &is, "it is at the target already");
     }
     before_writing(session)?;
-    let message = format!("helm upgrades {name} to {}", rendered.chart);
-    session.begin_command(step, &message, helm.command(upgrade))?;
+    let message = format!("upgrading {name} to {}", rendered.chart);
+    session.begin_command(step, &message, part.command.clone())?;
     // The record may have been the one that nobody heard.
     before_writing(session)?;
+    match &part.write {
+        Write::Helm(helm, upgrade) => run_helm(session, part, helm, upgrade).await?,
+        Write::Apply => apply(session, &goal.namespace, part).await?,
+    }
+    session.done(&is)
+}
+
+async fn run_helm(
+    session: &mut Session,
+    part: &Part,
+    helm: &Helm,
+    upgrade: &Upgrade,
+) -> Outcome<()> {
     let mut writer = helm.upgrade(upgrade)?;
     let status = session.see_out(writer.finished()).await??;
     if status.success() {
-        return session.done(&format!("{name} is {}", rendered.chart));
+        return Ok(());
     }
     let what = format!(
-        "helm could not upgrade {name} ({status}): {}",
+        "helm could not upgrade {} ({status}): {}",
+        part.name,
         quote(&writer.said()?)
     );
-    let hint = match way_back {
-        Some(revision) => format!(
-            "mend what it says and {AGAIN}; or go back: {}",
-            helm.way_back(&upgrade.release, *revision)
-        ),
-        None => format!("mend what it says and {AGAIN}"),
-    };
+    let hint = part.or_back(&format!("mend what it says and {AGAIN}"));
     Err(Ending::No(Explained::new(what, hint)))
 }

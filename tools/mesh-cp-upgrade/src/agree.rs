@@ -8,7 +8,6 @@ use sha2::{Digest as _, Sha256};
 use crate::args::Args;
 use crate::drive::Goal;
 use crate::ending::Outcome;
-use crate::helm::{Helm, Values};
 use crate::prepare::{Part, Plan};
 use crate::session::Session;
 
@@ -17,13 +16,12 @@ pub(crate) async fn agree(
     session: &mut Session,
     args: &Args,
     goal: &Goal,
-    helm: &Helm,
     plan: &Plan,
 ) -> Outcome<bool> {
     if plan.is_done() {
         return Ok(true);
     }
-    let deeds = deeds(args, helm, plan)?;
+    let deeds = deeds(args, plan)?;
     let intent = Intent {
         cluster: session.cluster.label().to_owned(),
         time: session.now(),
@@ -54,7 +52,7 @@ pub(crate) async fn agree(
     }
 }
 
-fn deeds(args: &Args, helm: &Helm, plan: &Plan) -> anyhow::Result<Vec<Deed>> {
+fn deeds(args: &Args, plan: &Plan) -> anyhow::Result<Vec<Deed>> {
     let mut hash = Sha256::new();
     for path in &args.values {
         let bytes = std::fs::read(path);
@@ -70,22 +68,19 @@ fn deeds(args: &Args, helm: &Helm, plan: &Plan) -> anyhow::Result<Vec<Deed>> {
         .into_iter()
         .filter(|part| part.is_needed);
     let deed = |part: &Part| {
-        let release = &part.upgrade.release;
-        let values = match part.upgrade.values {
-            Values::Keep => String::new(),
-            Values::Reset(_) => format!(" with values {hash}"),
+        let values = match part.is_given_values {
+            true => format!(" with values {hash}"),
+            false => String::new(),
         };
         Deed {
-            verb: helm
-                .command(&part.upgrade)
-                .into_iter()
+            verb: part
+                .command
+                .iter()
                 .take(2)
+                .map(String::as_str)
                 .collect::<Vec<_>>()
                 .join(" "),
-            object: format!(
-                "{}/{} to {}{values}",
-                release.namespace, release.name, part.rendered.chart
-            ),
+            object: format!("{} to {}{values}", part.name, part.rendered.chart),
         }
     };
     Ok(parts.map(deed).collect())

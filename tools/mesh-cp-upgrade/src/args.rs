@@ -11,7 +11,7 @@ use mesh_versions::{Releases, Target};
 
 use crate::identity::Key;
 
-/// Upgrade the Linkerd control plane with helm, and watch it until it is proven
+/// Upgrade the Linkerd control plane, and watch it until it is proven
 ///
 /// Reads a passing verdict from standard input:
 ///
@@ -20,7 +20,8 @@ use crate::identity::Key;
 #[command(name = "mesh-cp-upgrade", version, after_help = EXIT_CODES, max_term_width = 100)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct Args {
-    /// The control plane chart's values (may be repeated); those of the release are not reused
+    /// The control plane's values (may be repeated); helm does not reuse those of its release, the
+    /// linkerd CLI has these over those that it keeps
     #[arg(short = 'f', long = "values", value_name = "FILE")]
     pub(crate) values: Vec<PathBuf>,
 
@@ -84,6 +85,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "PATH", env = "HELM", default_value = "helm")]
     pub(crate) helm: PathBuf,
 
+    /// The linkerd program, of the target's version, where the CLI installed the control plane
+    #[arg(long, value_name = "PATH", env = "LINKERD", default_value = "linkerd")]
+    pub(crate) linkerd: PathBuf,
+
     /// Append the records to this file as well
     #[arg(long, value_name = "FILE")]
     pub(crate) record: Option<PathBuf>,
@@ -117,6 +122,16 @@ fn target(text: &str) -> Result<Target, String> {
 }
 
 impl Args {
+    /// Whether any chart is named; only helm takes one.
+    pub(crate) fn names_charts(&self) -> bool {
+        let versions = [&self.chart_version, &self.crds_chart_version];
+        let charts = [&self.chart, &self.crds_chart];
+        charts
+            .into_iter()
+            .chain(versions)
+            .any(|named| named.is_some())
+    }
+
     /// What can be told to be wrong without a look at the cluster.
     pub(crate) fn check(&self) -> Result<(), Explained> {
         for path in &self.values {

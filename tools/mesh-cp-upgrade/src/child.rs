@@ -42,10 +42,15 @@ const UNWANTED: [&str; 9] = [
     "HELM_KUBETOKEN",
 ];
 
-/// Runs a program that only reads; dropping the future ends it.
-pub(crate) async fn ask(program: &Path, args: &[String]) -> Result<Answer, Explained> {
+/// Runs a program that only reads; dropping the future ends it. `way_out` is for one that is not
+/// there.
+pub(crate) async fn ask(
+    program: &Path,
+    args: &[String],
+    way_out: &str,
+) -> Result<Answer, Explained> {
     let output = command(program, args).kill_on_drop(true).output().await;
-    let output = output.explain(cannot_start(program), WAY_OUT)?;
+    let output = output.explain(cannot_start(program), way_out)?;
     Ok(Answer {
         status: output.status,
         stdout: output.stdout,
@@ -54,15 +59,13 @@ pub(crate) async fn ask(program: &Path, args: &[String]) -> Result<Answer, Expla
 }
 
 /// Starts a program that writes; it outlives us, however we end.
-pub(crate) fn start(program: &Path, args: &[String]) -> anyhow::Result<Writer> {
+pub(crate) fn start(program: &Path, args: &[String], way_out: &str) -> anyhow::Result<Writer> {
     let said = tempfile::tempfile().context("cannot keep what helm says")?;
     let (stdout, stderr) = (said.try_clone()?, said.try_clone()?);
     let child = command(program, args).stdout(stdout).stderr(stderr).spawn();
-    let child = child.explain(cannot_start(program), WAY_OUT)?;
+    let child = child.explain(cannot_start(program), way_out)?;
     Ok(Writer { child, said })
 }
-
-const WAY_OUT: &str = "install helm, or name it with --helm or $HELM";
 
 fn cannot_start(program: &Path) -> String {
     format!("cannot start `{}`", program.display())

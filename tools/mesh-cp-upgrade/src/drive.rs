@@ -11,10 +11,10 @@ use mesh_records::{
 
 use crate::agree::agree;
 use crate::args::{Args, PIPELINE};
-use crate::ending::{AGAIN, Ending, Outcome, refused, stopped};
+use crate::ending::{Ending, Outcome, refused, stopped};
 use crate::gate::{self, Question};
-use crate::helm::Helm;
-use crate::history::{History, Readiness, Standing, standing};
+use crate::history::{Standing, standing};
+use crate::installer::{self, Installer};
 use crate::live::{Live, look};
 use crate::session::{Session, whole_seconds};
 use crate::{act, monitor, prepare};
@@ -33,13 +33,10 @@ pub(crate) struct Goal {
 #[derive(Debug)]
 pub(crate) struct Scene {
     pub(crate) live: Live,
-    pub(crate) control_plane: History,
-    pub(crate) crds: History,
+    pub(crate) installer: Installer,
 }
 
 const AGENT: &str = concat!("mesh-cp-upgrade/", env!("CARGO_PKG_VERSION"));
-/// Only helm knows where it keeps its releases, so its state is asked for and not watched.
-const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// Runs the tool.
 pub(crate) async fn run(args: Args) -> anyhow::Result<Exit> {
@@ -124,34 +121,50 @@ fn claim(stream: &Stream) -> Claim {
 
 async fn steps(session: &mut Session, args: &Args) -> Outcome<Ending> {
     let goal = pass_gate(session, args).await?;
-    let helm = Helm::new(args.helm.clone(), &session.cluster, &args.cluster);
-    session.unless_stopped(helm.check()).await??;
-    let Some(scene) = under_lock(session, args, &goal, &helm).await? else {
+    let Some(scene) = under_lock(session, args, &goal).await? else {
         return Ok(Ending::Done {
             next: None,
             reason: Some("somebody else holds the lock".to_owned()),
         });
     };
-    let plan = prepare::prepare(session, args, &goal, &helm, &scene).await?;
-    if !agree(session, args, &goal, &helm, &plan).await? {
+    let plan = prepare::prepare(session, args, &goal, &scene).await?;
+    if !agree(session, args, &goal, &plan).await? {
         return Ok(Ending::Done {
             next: Some("the same without --dry-run".to_owned()),
             reason: Some("a dry run: nothing was written".to_owned()),
         });
     }
-    act::upgrade(session, &helm, &plan).await?;
-    monitor::settle(session, args, &goal, &helm, &plan).await?;
-    monitor::prove(session, args, &goal, &helm, &plan).await?;
+    act::upgrade(session, &goal, &plan).await?;
+    monitor::settle(session, args, &goal, &plan).await?;
+    monitor::prove(session, args, &goal, &plan).await?;
+    afterwards(session, &scene.installer).await?;
     let next = "mesh-survey | mesh-skewcheck --ask roll | mesh-roll";
-    session.skip(
-        StepName::Afterwards,
-        "next come the extensions, with their own charts, and then the data plane",
-        "it is not this tool's work",
-    )?;
     Ok(Ending::Done {
         next: Some(next.to_owned()),
         reason: None,
     })
+}
+
+async fn afterwards(session: &mut Session, installer: &Installer) -> Outcome<()> {
+    let next = "next come the extensions, with their own charts, and then the data plane";
+    let cli = match installer {
+        Installer::Helm(_) => {
+            let why = "it is not this tool's work";
+            return session.skip(StepName::Afterwards, next, why);
+        }
+        Installer::Cli(cli) => cli,
+    };
+    session.begin(StepName::Afterwards, "looking for what is left over")?;
+    let left = match session.unless_stopped(cli.orphans()).await? {
+        Ok(orphans) if orphans.is_empty() => "nothing is left over".to_owned(),
+        Ok(orphans) => format!(
+            "left over, for `linkerd prune` to show and for you to delete: {}",
+            orphans.join(", ")
+        ),
+        // The upgrade is proven; what it left behind harms nothing.
+        Err(error) => format!("what is left over could not be listed: {error:#}"),
+    };
+    session.done(&format!("{left}; {next}"))
 }
 
 async fn pass_gate(session: &mut Session, args: &Args) -> Outcome<Goal> {
@@ -206,12 +219,7 @@ async fn pass_gate(session: &mut Session, args: &Args) -> Outcome<Goal> {
 }
 
 // None where somebody else holds the lock and that is fine.
-async fn under_lock(
-    session: &mut Session,
-    args: &Args,
-    goal: &Goal,
-    helm: &Helm,
-) -> Outcome<Option<Scene>> {
+async fn under_lock(session: &mut Session, args: &Args, goal: &Goal) -> Outcome<Option<Scene>> {
     let Goal {
         namespace, target, ..
     } = goal;
@@ -221,7 +229,8 @@ async fn under_lock(
     )?;
     // A namespace that is not there is no control plane's, and has no lock.
     let cluster = Arc::clone(&session.cluster);
-    session.unless_stopped(look(&cluster, namespace)).await??;
+    let live = session.unless_stopped(look(&cluster, namespace)).await??;
+    installer::check(session, args, goal, &live).await?;
     let mut took_over = String::new();
     if args.consent.dry_run == DryRun::None {
         let claim = Claim {
@@ -247,7 +256,7 @@ async fn under_lock(
             }
         }
     }
-    let scene = quiet(session, args, namespace, helm).await?;
+    let scene = installer::quiet(session, args, goal).await?;
     // Locks and helms may have been waited for, for long.
     if let Some(verdict) = &goal.verdict {
         gate::fresh(verdict, session.now(), args.max_age)?;
@@ -255,7 +264,7 @@ async fn under_lock(
     let standing = standing(
         goal.from.as_ref(),
         scene.live.state(),
-        scene.control_plane.latest(),
+        scene.installer.began(),
         target,
     );
     let message = match standing {
@@ -279,69 +288,6 @@ fn changed(goal: &Goal, scene: &Scene) -> Ending {
         what,
         "survey and judge again: mesh-survey | mesh-skewcheck --to VERSION",
     )
-}
-
-// Reads the control plane once no helm is at work on its releases any more. One that outlived the
-// run that started it is waited for.
-async fn quiet(session: &mut Session, args: &Args, namespace: &str, helm: &Helm) -> Outcome<Scene> {
-    let cluster = Arc::clone(&session.cluster);
-    let mut before = None;
-    let mut still_since = tokio::time::Instant::now();
-    loop {
-        let reading = async {
-            let live = look(&cluster, namespace).await?;
-            let control_plane = helm.history(&live.release).await?;
-            let crds = helm.history(&live.crds).await?;
-            Ok::<_, Ending>(Scene {
-                live,
-                control_plane,
-                crds,
-            })
-        };
-        let scene = session.unless_stopped(reading).await??;
-        let releases = [
-            (&scene.live.release, &scene.control_plane),
-            (&scene.live.crds, &scene.crds),
-        ];
-        let busy = releases
-            .into_iter()
-            .find(|(_, history)| history.readiness() != Readiness::Ready);
-        let Some((release, history)) = busy else {
-            return Ok(scene);
-        };
-        let latest = history.latest();
-        if history.readiness() == Readiness::Gone {
-            let what = format!("the release {} cannot be upgraded: {latest}", release.name);
-            return Err(refused(what, "see what helm says: helm list -A --all"));
-        }
-        if before.as_ref() != Some(latest) {
-            session.progress_of_helm(&release.name, latest)?;
-            before = Some(latest.clone());
-            still_since = tokio::time::Instant::now();
-        }
-        if args.consent.dry_run != DryRun::None || still_since.elapsed() >= args.pending_timeout {
-            return Err(abandoned(helm, release, history));
-        }
-        session
-            .unless_stopped(tokio::time::sleep(LOOK_AGAIN))
-            .await?;
-    }
-}
-
-fn abandoned(helm: &Helm, release: &mesh_records::Release, history: &History) -> Ending {
-    let what = format!(
-        "the release {} is stuck: {}; no helm seems to be at work on it",
-        release.name,
-        history.latest()
-    );
-    let hint = match history.last_sound() {
-        Some(revision) => format!(
-            "if no helm runs any more, go back with `{}`; then {AGAIN}",
-            helm.way_back(release, revision)
-        ),
-        None => "no revision of it was ever whole: install the control plane anew".to_owned(),
-    };
-    refused(what, hint)
 }
 
 /// What an upgrade is told when it must not begin.

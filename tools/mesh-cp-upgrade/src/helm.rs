@@ -13,7 +13,7 @@ use crate::history::History;
 use crate::render::{self, Manifest, Rendered};
 
 /// helm, pointed at one cluster.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Helm {
     program: PathBuf,
     at: Vec<String>,
@@ -49,6 +49,8 @@ struct Found {
     app_version: String,
 }
 
+const WAY_OUT: &str = "install helm, or name it with --helm or $HELM";
+
 impl Helm {
     /// helm for the cluster that `cluster` is connected to.
     pub(crate) fn new(program: PathBuf, cluster: &Cluster, args: &ClusterArgs) -> Self {
@@ -72,7 +74,7 @@ impl Helm {
     /// Refuses a helm that is not there or not of a version that is known to do right.
     pub(crate) async fn check(&self) -> anyhow::Result<()> {
         let args = ["version", "--template", "{{.Version}}"].map(str::to_owned);
-        let answer = child::ask(&self.program, &args).await?;
+        let answer = child::ask(&self.program, &args, WAY_OUT).await?;
         let said = String::from_utf8_lossy(&answer.stdout).trim().to_owned();
         match major_minor(&said) {
             Some((3, 14..) | (4, _)) => Ok(()),
@@ -87,7 +89,7 @@ impl Helm {
                         "`{}` is neither helm 4 nor helm 3.14 or a later 3: {found}",
                         self.program.display()
                     ),
-                    "install helm, or name it with --helm or $HELM",
+                    WAY_OUT,
                 )
                 .into())
             }
@@ -156,7 +158,7 @@ impl Helm {
 
     /// Begins an upgrade.
     pub(crate) fn upgrade(&self, upgrade: &Upgrade) -> anyhow::Result<Writer> {
-        child::start(&self.program, &self.upgrade_args(upgrade))
+        child::start(&self.program, &self.upgrade_args(upgrade), WAY_OUT)
     }
 
     /// The command that an upgrade runs. It bears no secrets: values come from files.
@@ -208,7 +210,7 @@ impl Helm {
             status,
             stdout,
             stderr,
-        } = child::ask(&self.program, args).await?;
+        } = child::ask(&self.program, args, WAY_OUT).await?;
         anyhow::ensure!(status.success(), "{what}: {}", quote(&stderr));
         Ok(stdout)
     }
@@ -225,7 +227,7 @@ impl std::fmt::Display for Chart {
     }
 }
 
-/// What helm said, fit for a record: on one line, not too long, with nothing that may be a key.
+/// What a program said, fit for a record: on one line, not too long, with nothing that may be a key.
 pub(crate) fn quote(said: &str) -> String {
     let mut quoted = String::new();
     let mut within_pem = false;

@@ -66,11 +66,12 @@ pub(crate) struct Live<'a> {
     pub(crate) config_resource_version: &'a str,
 }
 
-/// How the control plane stands to the verdict's `from`; without a verdict, as it is.
+/// How the control plane stands to the verdict's `from`, where an upgrade to `began` was begun last;
+/// without a verdict, as it is.
 pub(crate) fn standing(
     from: Option<&From>,
     live: Live<'_>,
-    latest: &Revision,
+    began: Option<&str>,
     target: &str,
 ) -> Standing {
     let Some(from) = from else {
@@ -81,7 +82,7 @@ pub(crate) fn standing(
     if same_version && same_config {
         return Standing::AsSeen;
     }
-    if live.version == Some(target) || latest.app_version == target {
+    if live.version == Some(target) || began == Some(target) {
         return Standing::Begun;
     }
     Standing::Changed
@@ -245,7 +246,7 @@ mod tests {
                 config_resource_version: rv,
             };
             let history = latest(status, "cp-x", app);
-            let standing = standing(Some(&from), live, history.latest(), new);
+            let standing = standing(Some(&from), live, Some(&history.latest().app_version), new);
             assert_eq!(standing, expected, "row {number}");
         }
         let unseen = From {
@@ -257,11 +258,9 @@ mod tests {
             config_resource_version: "7",
         };
         let deployed = latest("deployed", "cp-1.12.7", old);
-        assert_eq!(
-            standing(Some(&unseen), live, deployed.latest(), new),
-            Changed
-        );
-        assert_eq!(standing(None, live, deployed.latest(), new), AsSeen);
+        let began = Some(deployed.latest().app_version.as_str());
+        assert_eq!(standing(Some(&unseen), live, began, new), Changed);
+        assert_eq!(standing(None, live, began, new), AsSeen);
     }
 
     #[test]

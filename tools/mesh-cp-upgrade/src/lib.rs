@@ -1,15 +1,18 @@
-//! Upgrades the Linkerd control plane through helm, and watches it until it is proven.
+//! Upgrades the Linkerd control plane through what installed it, and watches it until it is proven.
 //!
-//! [`gate`], [`history`], [`render`], [`identity`] and [`board`] decide and wait for nothing;
+//! [`gate`], [`history`], [`render`], [`identity`], [`contained`] and [`board`] decide and wait for nothing;
 //! [`drive`] is the order of the steps: [`prepare`] and [`preflight`] come before the first write,
-//! [`act`] writes, [`monitor`] watches. [`child`] alone starts processes, [`session`] alone speaks.
+//! [`act`] and [`apply`] write, [`monitor`] watches. [`child`] alone starts processes, [`session`] alone speaks.
 
 mod act;
 mod agree;
+mod apply;
 mod args;
 mod board;
 mod charts;
 mod child;
+mod cli;
+mod contained;
 mod drive;
 mod ending;
 mod followed;
@@ -17,10 +20,12 @@ mod gate;
 mod helm;
 mod history;
 mod identity;
+mod installer;
 mod live;
 mod monitor;
 mod preflight;
 mod prepare;
+mod releases;
 mod render;
 mod session;
 mod values;

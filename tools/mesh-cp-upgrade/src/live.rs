@@ -16,10 +16,21 @@ use crate::identity::{Identity, Issuer};
 /// The control plane as it is now.
 #[derive(Debug)]
 pub(crate) struct Live {
-    pub(crate) release: Release,
-    pub(crate) crds: Release,
+    pub(crate) installed: Installed,
     config: ConfigMap,
     version: Option<String>,
+}
+
+/// What installed it, and may upgrade it.
+#[derive(Debug)]
+pub(crate) enum Installed {
+    /// Two releases.
+    Helm {
+        control_plane: Release,
+        crds: Release,
+    },
+    /// The linkerd CLI.
+    Cli,
 }
 
 /// A definition that every Linkerd since stable-2.11 has.
@@ -28,7 +39,7 @@ const DEFINITION: &str = "serviceprofiles.linkerd.io";
 const FROM_OUTSIDE: &str = "kubernetes.io/tls";
 const OPERATED: &str = "/apis/linkerd.buoyant.io/v1alpha1/controlplanes";
 
-/// Reads it, and refuses what helm may not upgrade.
+/// Reads it, and refuses what this tool may not upgrade.
 pub(crate) async fn look(cluster: &Cluster, namespace: &str) -> Result<Live, Ending> {
     let config = config(cluster, namespace).await?;
     let selection = Selection {
@@ -42,8 +53,7 @@ pub(crate) async fn look(cluster: &Cluster, namespace: &str) -> Result<Live, End
     let crds = crds_release(cluster).await?;
     let version = version(&config);
     Ok(Live {
-        release,
-        crds,
+        installed: agreed(release, crds)?,
         config,
         version,
     })
@@ -79,7 +89,8 @@ async fn is_operated(cluster: &Cluster) -> Result<bool, Error> {
     }
 }
 
-fn allowed(origin: Origin) -> Result<Release, Ending> {
+// The release of the control plane; none where the linkerd CLI installed it.
+fn allowed(origin: Origin) -> Result<Option<Release>, Ending> {
     let Origin {
         installed_by,
         release,
@@ -87,17 +98,14 @@ fn allowed(origin: Origin) -> Result<Release, Ending> {
     } = origin;
     let refuse = |what: &str, hint: &str| Err(Explained::new(what, hint).into());
     match (installed_by, release) {
-        (InstalledBy::Helm, Some(release)) if conflicts.is_empty() => Ok(release),
-        (InstalledBy::Helm, _) => refuse(
+        (InstalledBy::Helm, Some(release)) if conflicts.is_empty() => Ok(Some(release)),
+        (InstalledBy::Cli, None) if conflicts.is_empty() => Ok(None),
+        (InstalledBy::Helm | InstalledBy::Cli, _) => refuse(
             &format!(
                 "it is not clear what installed the control plane: {}",
                 conflicts.join("; ")
             ),
             "upgrade it with what installed it",
-        ),
-        (InstalledBy::Cli, _) => refuse(
-            "the linkerd CLI installed this control plane, and helm cannot upgrade it",
-            "upgrade it with `linkerd upgrade` of the target's version",
         ),
         (InstalledBy::Gitops, _) => refuse(
             "Argo CD or Flux decides over this control plane and would undo the upgrade",
@@ -109,22 +117,42 @@ fn allowed(origin: Origin) -> Result<Release, Ending> {
         ),
         (InstalledBy::Unknown, _) => refuse(
             "nothing says what installed this control plane",
-            "only a release of helm can be upgraded: `helm list -A`",
+            "only what helm or the linkerd CLI installed can be upgraded: `helm list -A`",
         ),
     }
 }
 
-async fn crds_release(cluster: &Cluster) -> Result<Release, Ending> {
-    let target = Target::one(DEFINITIONS, None, DEFINITION);
-    let definition: Bare = cluster.get_as(&target).await?;
-    release(&definition.meta).ok_or_else(|| {
-        let what = format!("no release of helm owns the definition {DEFINITION}");
-        Explained::new(
-            what,
+// What owns the definitions must be what owns the control plane.
+fn agreed(release: Option<Release>, crds: Option<Release>) -> Result<Installed, Ending> {
+    let refuse = |what: String, hint: &str| Err(Explained::new(what, hint).into());
+    match (release, crds) {
+        (Some(control_plane), Some(crds)) => Ok(Installed::Helm {
+            control_plane,
+            crds,
+        }),
+        (None, None) => Ok(Installed::Cli),
+        (Some(_), None) => refuse(
+            format!("no release of helm owns the definition {DEFINITION}"),
             "bring the definitions under helm first, as the target's notes say",
-        )
-        .into()
-    })
+        ),
+        (None, Some(crds)) => refuse(
+            format!(
+                "the linkerd CLI installed the control plane, and the release {} of helm owns the \
+                 definitions",
+                crds.name
+            ),
+            "bring both under one of them first",
+        ),
+    }
+}
+
+async fn crds_release(cluster: &Cluster) -> Result<Option<Release>, Error> {
+    let target = Target::one(DEFINITIONS, None, DEFINITION);
+    match cluster.get_as::<Bare>(&target).await {
+        Ok(definition) => Ok(release(&definition.meta)),
+        Err(error) if error.why() == Why::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 fn version(config: &ConfigMap) -> Option<String> {

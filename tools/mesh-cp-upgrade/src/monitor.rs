@@ -13,7 +13,6 @@ use crate::args::Args;
 use crate::board::{Board, Component, Sight, State};
 use crate::drive::Goal;
 use crate::ending::{AGAIN, Ending, Outcome};
-use crate::helm::Helm;
 use crate::live::configured;
 use crate::prepare::Plan;
 use crate::session::Session;
@@ -27,7 +26,6 @@ pub(crate) async fn settle(
     session: &mut Session,
     args: &Args,
     goal: &Goal,
-    helm: &Helm,
     plan: &Plan,
 ) -> Outcome<()> {
     let count = plan.components.len();
@@ -54,7 +52,7 @@ pub(crate) async fn settle(
                     args.timeout,
                     unsettled(&board)
                 );
-                return Err(failed(helm, plan, &why));
+                return Err(failed(plan, &why));
             }
         }
         let Some(components) = board.components() else {
@@ -62,7 +60,7 @@ pub(crate) async fn settle(
         };
         tell(session, &goal.namespace, &components, &mut said)?;
         if let Some(why) = hopeless(&components) {
-            return Err(failed(helm, plan, &why));
+            return Err(failed(plan, &why));
         }
         let settled = components
             .iter()
@@ -77,7 +75,7 @@ pub(crate) async fn settle(
     if version.as_deref() != Some(goal.target.as_str()) {
         let is = version.as_deref().unwrap_or("not readable");
         let why = format!("the configuration names {is}, not {}", goal.target);
-        return Err(failed(helm, plan, &why));
+        return Err(failed(plan, &why));
     }
     session.done(&format!(
         "all {count} components run {}, ready",
@@ -157,15 +155,8 @@ fn unsettled(board: &Board) -> String {
 }
 
 // A failed upgrade leaves the old pods of what did not get ready at work.
-fn failed(helm: &Helm, plan: &Plan, why: &str) -> Ending {
-    let part = &plan.control_plane;
-    let hint = match part.way_back {
-        Some(revision) => format!(
-            "mend it and {AGAIN}; or go back: {}",
-            helm.way_back(&part.upgrade.release, revision)
-        ),
-        None => format!("mend it and {AGAIN}"),
-    };
+fn failed(plan: &Plan, why: &str) -> Ending {
+    let hint = plan.control_plane.or_back(&format!("mend it and {AGAIN}"));
     Ending::No(Explained::new(format!("the upgrade failed: {why}"), hint))
 }
 
@@ -174,7 +165,6 @@ pub(crate) async fn prove(
     session: &mut Session,
     args: &Args,
     goal: &Goal,
-    helm: &Helm,
     plan: &Plan,
 ) -> Outcome<()> {
     let namespace = &args.prove_in;
@@ -198,7 +188,7 @@ pub(crate) async fn prove(
         };
         if Instant::now() >= deadline {
             let why = format!("every component is at the target, but {why}");
-            return Err(failed(helm, plan, &why));
+            return Err(failed(plan, &why));
         }
         session
             .unless_stopped(tokio::time::sleep(ASK_AGAIN))

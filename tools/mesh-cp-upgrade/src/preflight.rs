@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use futures::{StreamExt as _, TryStreamExt as _};
-use mesh_cluster::{Kinds, Opinion};
+use mesh_cluster::kinds::Kind;
+use mesh_cluster::{Cluster, Error, Kinds, Opinion};
 use mesh_records::StepName;
 
+use crate::apply::MANAGER;
 use crate::drive::Goal;
 use crate::ending::{Ending, Outcome, refused};
-use crate::prepare::Plan;
+use crate::prepare::{Plan, Write};
 use crate::render::Manifest;
 use crate::session::Session;
 
@@ -25,6 +27,7 @@ pub(crate) async fn preflight(session: &mut Session, goal: &Goal, plan: &Plan) -
     let parts = [&plan.crds, &plan.control_plane]
         .into_iter()
         .filter(|part| part.is_needed);
+    let write = &plan.control_plane.write;
     let manifests: Vec<&Manifest> = parts.flat_map(|part| &part.rendered.manifests).collect();
     let to_come = plan.crds.rendered.new_kinds();
     let rehearsing = async {
@@ -45,10 +48,7 @@ pub(crate) async fn preflight(session: &mut Session, goal: &Goal, plan: &Plan) -
         let answers = futures::stream::iter(questions).map(|(kind, manifest)| {
             let cluster = &cluster;
             async move {
-                match cluster
-                    .rehearse(&kind, &manifest.body, &goal.namespace)
-                    .await?
-                {
+                match rehearse(cluster, &kind, manifest, &goal.namespace, write).await? {
                     Opinion::Accepted => Ok(()),
                     Opinion::Refused(reason) => Err(refused(
                         format!("the API server would refuse {manifest}: {reason}"),
@@ -71,6 +71,24 @@ pub(crate) async fn preflight(session: &mut Session, goal: &Goal, plan: &Plan) -
     session.done(&format!(
         "the API server would take all {asked} objects{rest}"
     ))
+}
+
+// In the way in which it will be written.
+async fn rehearse(
+    cluster: &Cluster,
+    kind: &Kind,
+    manifest: &Manifest,
+    namespace: &str,
+    write: &Write,
+) -> Result<Opinion, Error> {
+    let body = &manifest.body;
+    match write {
+        Write::Helm(..) => cluster.rehearse(kind, body, namespace, "helm").await,
+        Write::Apply => match cluster.rehearse(kind, body, namespace, MANAGER).await? {
+            Opinion::Accepted => cluster.rehearse_apply(kind, body, namespace, MANAGER).await,
+            refused @ Opinion::Refused(_) => Ok(refused),
+        },
+    }
 }
 
 fn unknown_kind(manifest: &Manifest) -> Ending {

@@ -4,21 +4,17 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use mesh_cli::DryRun;
-use mesh_cluster::Cluster;
 use mesh_cluster::control_plane::Config;
 use mesh_records::StepName;
 
 use crate::args::Args;
-use crate::charts::charts;
 use crate::drive::{Goal, Scene};
 use crate::ending::{Outcome, refused};
-use crate::helm::{Helm, Upgrade, Values};
+use crate::helm::{Helm, Upgrade};
 use crate::identity::{Change, Identity, Key, changes};
-use crate::live::is_kept;
 use crate::preflight::preflight;
-use crate::render::{Expected, Manifest, Rendered, crds};
+use crate::render::{Expected, Rendered};
 use crate::session::Session;
-use crate::values;
 
 /// What will be done.
 #[derive(Debug)]
@@ -31,14 +27,39 @@ pub(crate) struct Plan {
     pub(crate) changes: Vec<Change>,
 }
 
-/// One release's part of it.
+/// Both parts of it as they are rendered.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    pub(crate) crds: Part,
+    pub(crate) control_plane: Part,
+    /// What to do if another version than the target was rendered.
+    pub(crate) hint: &'static str,
+}
+
+/// The definitions, or the control plane.
 #[derive(Debug)]
 pub(crate) struct Part {
-    pub(crate) upgrade: Upgrade,
+    pub(crate) name: String,
+    /// The command that does it, or whose output is applied.
+    pub(crate) command: Vec<String>,
+    /// Whether the user's values go into it.
+    pub(crate) is_given_values: bool,
     pub(crate) rendered: Rendered,
     pub(crate) is_needed: bool,
-    /// The revision to go back to.
-    pub(crate) way_back: Option<u32>,
+    /// The command to go back with.
+    pub(crate) way_back: Option<String>,
+    /// What is kept of the state before.
+    pub(crate) backup: String,
+    pub(crate) write: Write,
+}
+
+/// Who writes it.
+#[derive(Debug)]
+pub(crate) enum Write {
+    /// helm, by itself.
+    Helm(Helm, Upgrade),
+    /// This tool, object by object.
+    Apply,
 }
 
 const AT_TARGET: &str = "it is at the target already";
@@ -48,17 +69,16 @@ pub(crate) async fn prepare(
     session: &mut Session,
     args: &Args,
     goal: &Goal,
-    helm: &Helm,
     scene: &Scene,
 ) -> Outcome<Plan> {
-    let mut plan = render(session, args, goal, helm, scene).await?;
+    let mut plan = render(session, args, goal, scene).await?;
     if plan.is_done() {
         for step in [StepName::Identity, StepName::Preflight, StepName::Backup] {
             session.skip(step, "nothing will be changed", AT_TARGET)?;
         }
         return Ok(plan);
     }
-    plan.changes = identity(session, args, helm, scene, &plan).await?;
+    plan.changes = identity(session, args, scene, &plan).await?;
     if args.consent.dry_run == DryRun::Client {
         session.skip(
             StepName::Preflight,
@@ -72,84 +92,47 @@ pub(crate) async fn prepare(
     Ok(plan)
 }
 
-async fn render(
-    session: &mut Session,
-    args: &Args,
-    goal: &Goal,
-    helm: &Helm,
-    scene: &Scene,
-) -> Outcome<Plan> {
+async fn render(session: &mut Session, args: &Args, goal: &Goal, scene: &Scene) -> Outcome<Plan> {
     session.begin(StepName::Render, "rendering both charts")?;
     let target = &goal.target;
-    let named = session.unless_stopped(charts(args, target, helm)).await??;
-    let control_plane = Upgrade {
-        release: scene.live.release.clone(),
-        chart: named.control_plane,
-        values: Values::Reset(args.values.clone()),
-    };
-    let crds = Upgrade {
-        release: scene.live.crds.clone(),
-        chart: named.crds,
-        values: Values::Keep,
-    };
-    let wanted = values::read(&args.values)?;
-    let release = &scene.live.release;
-    let all = futures::future::try_join3(
-        helm.render(&crds),
-        helm.render(&control_plane),
-        helm.values(release),
-    );
-    let rendered = session.unless_stopped(all).await?;
-    let rendered = rendered.map_err(|error| refused(format!("{error:#}"), named.hint));
-    let (crds_rendered, rendered, given) = rendered?;
-    let config = rendered.config()?;
-    is_of_target(&rendered, &config, target)?;
-    if crds_rendered.crds().is_empty() {
-        let what = format!("the chart {} renders no definition", crds_rendered.chart);
+    let Scene { live, installer } = scene;
+    let Parts {
+        crds,
+        control_plane,
+        hint,
+    } = installer.parts(session, args, goal, live).await?;
+    let config = control_plane.rendered.config()?;
+    is_of_target(&control_plane.rendered, &config, target, hint)?;
+    if crds.rendered.crds().is_empty() {
+        let what = format!("{} renders no definition", crds.rendered.chart);
         return Err(refused(
             what,
             "name the chart of the definitions: --crds-chart",
         ));
     }
-    let components = rendered.components()?;
-    let is_there = scene.live.state().version == Some(target.as_str());
-    let plan = Plan {
-        components,
+    let count = crds.rendered.manifests.len() + control_plane.rendered.manifests.len();
+    let mut by = vec![&crds.rendered.chart, &control_plane.rendered.chart];
+    by.dedup();
+    let by: Vec<&str> = by.into_iter().map(String::as_str).collect();
+    session.done(&format!(
+        "{} renders {count} objects of {target}",
+        by.join(" and ")
+    ))?;
+    Ok(Plan {
+        components: control_plane.rendered.components()?,
         injects: config.injects().unwrap_or(target).to_owned(),
         changes: Vec::new(),
-        crds: Part {
-            is_needed: !scene.crds.is_at(&crds_rendered.chart),
-            way_back: scene.crds.way_back(&crds_rendered.chart),
-            upgrade: crds,
-            rendered: crds_rendered,
-        },
-        control_plane: Part {
-            // What was mended in the values after a failed upgrade is to be applied.
-            is_needed: !(is_there
-                && scene.control_plane.is_at(&rendered.chart)
-                && values::same(&given, &wanted)),
-            way_back: scene.control_plane.way_back(&rendered.chart),
-            upgrade: control_plane,
-            rendered,
-        },
-    };
-    let count = plan.crds.rendered.manifests.len() + plan.control_plane.rendered.manifests.len();
-    session.done(&format!(
-        "{} and {} render {count} objects of {target}",
-        plan.crds.rendered.chart, plan.control_plane.rendered.chart
-    ))?;
-    Ok(plan)
+        crds,
+        control_plane,
+    })
 }
 
-fn is_of_target(rendered: &Rendered, config: &Config, target: &str) -> Outcome<()> {
+fn is_of_target(rendered: &Rendered, config: &Config, target: &str, hint: &str) -> Outcome<()> {
     let renders = config.version().unwrap_or("no version");
     if renders != target {
         return Err(refused(
-            format!(
-                "the chart {} renders {renders}, not {target}",
-                rendered.chart
-            ),
-            "name the chart whose appVersion is the target: --chart, --chart-version",
+            format!("{} renders {renders}, not {target}", rendered.chart),
+            hint,
         ));
     }
     for component in rendered.components()? {
@@ -169,7 +152,6 @@ fn is_of_target(rendered: &Rendered, config: &Config, target: &str) -> Outcome<(
 async fn identity(
     session: &mut Session,
     args: &Args,
-    helm: &Helm,
     scene: &Scene,
     plan: &Plan,
 ) -> Outcome<Vec<Change>> {
@@ -181,16 +163,8 @@ async fn identity(
     let comparing = async {
         let live = scene.live.identity(&cluster).await?;
         let mut all = changes(&live, &Identity::rendered(&plan.control_plane.rendered)?);
-        let installed = helm.installed(&scene.live.crds).await?;
-        let lost = lost_definitions(&cluster, &installed, &plan.crds.rendered).await?;
-        if !lost.is_empty() {
-            let (from, to) = ("there".to_owned(), format!("deleted ({})", lost.join(", ")));
-            all.push(Change {
-                key: Key::Crds,
-                from,
-                to,
-            });
-        }
+        let losses = scene.installer.losses(&cluster, &plan.crds.rendered);
+        all.extend(losses.await?);
         Ok::<_, anyhow::Error>(all)
     };
     let all = session.unless_stopped(comparing).await??;
@@ -237,32 +211,21 @@ fn files(values: &[PathBuf]) -> String {
     }
 }
 
-// Definitions that helm would delete, and with them every object of their kinds.
-async fn lost_definitions(
-    cluster: &Cluster,
-    installed: &[Manifest],
-    rendered: &Rendered,
-) -> anyhow::Result<Vec<String>> {
-    let new = rendered.crds();
-    let mut lost = Vec::new();
-    for name in crds(installed).difference(&new) {
-        if !is_kept(cluster, name).await? {
-            lost.push((*name).to_owned());
-        }
-    }
-    Ok(lost)
-}
-
 fn backup(session: &mut Session, plan: &Plan) -> Outcome<()> {
     session.begin(StepName::Backup, "looking for the way back")?;
-    let Part {
-        upgrade, way_back, ..
-    } = &plan.control_plane;
-    let message = match way_back {
-        Some(revision) => format!("helm keeps revision {revision} of {}", upgrade.release.name),
-        None => format!("helm keeps no earlier revision of {}", upgrade.release.name),
-    };
-    session.done(&message)
+    session.done(&plan.control_plane.backup)
+}
+
+// === impl Part ===
+
+impl Part {
+    /// A hint, with the way back behind it where there is one.
+    pub(crate) fn or_back(&self, hint: &str) -> String {
+        match &self.way_back {
+            Some(command) => format!("{hint}; or go back: {command}"),
+            None => hint.to_owned(),
+        }
+    }
 }
 
 // === impl Plan ===

@@ -9,10 +9,11 @@ use mesh_cluster::{label, proxy};
 use serde::Deserialize;
 use serde_json::Value;
 
-/// A chart as helm renders it for a release.
+/// What helm or the linkerd CLI renders.
 #[derive(Debug)]
 pub(crate) struct Rendered {
-    /// The chart's name and version, joined by a dash, as helm's history spells it.
+    /// What rendered it: a chart's name and version, joined by a dash, as helm's history spells it;
+    /// or the CLI and its version.
     pub(crate) chart: String,
     pub(crate) manifests: Vec<Manifest>,
 }

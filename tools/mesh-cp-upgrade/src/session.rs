@@ -152,17 +152,28 @@ impl Session {
 
     /// Says that a helm that somebody else started is waited for.
     pub(crate) fn progress_of_helm(&mut self, release: &str, latest: &Revision) -> Outcome<()> {
+        let message = format!("waiting for the helm at work on {release}: {latest}");
+        let reason = format!("{release} is {}", latest.status);
+        self.progress_of_no_pods(message, Some(reason))
+    }
+
+    /// Says what is about to be written.
+    pub(crate) fn announce(&mut self, message: &str) -> Outcome<()> {
+        self.progress_of_no_pods(message.to_owned(), None)
+    }
+
+    fn progress_of_no_pods(&mut self, message: String, reason: Option<String>) -> Outcome<()> {
         let progress = Progress {
             cluster: self.cluster.label().to_owned(),
             time: self.now(),
-            message: format!("waiting for the helm at work on {release}: {latest}"),
+            message,
             kind: None,
             namespace: None,
             name: None,
             uid: None,
             component: None,
             pods: ProgressPods::default(),
-            reason: Some(format!("{release} is {}", latest.status)),
+            reason,
         };
         self.emit(&Record::Progress(Box::new(progress)))
     }
@@ -182,10 +193,17 @@ impl Session {
         if self.output.reader_is_gone() {
             return Err(stopped("nobody reads the records any more"));
         }
-        match self.lock.as_ref().map(|lock| lock.grip().check()) {
-            Some(Err(lost)) => Err(stopped(&format!("the lock is lost: {lost}"))),
-            Some(Ok(())) | None => Ok(()),
+        match self.lost() {
+            Some(lost) => Err(stopped(&lost)),
+            None => Ok(()),
         }
+    }
+
+    /// That the lock is lost, if it is: nothing at all may be written then.
+    pub(crate) fn lost(&self) -> Option<String> {
+        let checked = self.lock.as_ref()?.grip().check();
+        let lost = checked.err()?;
+        Some(format!("the lock is lost: {lost}"))
     }
 
     /// Waits for something that may be left at any time.
