@@ -1,0 +1,201 @@
+//! The writes where the linkerd CLI renders: every object, one after the other.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use futures::{StreamExt as _, TryStreamExt as _};
+use mesh_cluster::{Cluster, Error, Kinds, Why, label};
+use mesh_records::Explained;
+use serde_json::{Value, json};
+
+use crate::contained::contained;
+use crate::ending::{AGAIN, Ending, Outcome, stopped};
+use crate::prepare::Part;
+use crate::render::{Manifest, Rendered};
+use crate::session::Session;
+
+/// Whose fields they are.
+pub(crate) const MANAGER: &str = "mesh-cp-upgrade";
+
+/// As many objects as are read at once.
+const AT_ONCE: usize = 8;
+/// A write may be repeated: the second time it changes nothing.
+const ATTEMPTS: u32 = 5;
+const PAUSE: Duration = Duration::from_secs(1);
+/// How long the API server may take to serve the kind of a new definition, in pauses.
+const PATIENCE: u32 = 30;
+
+/// Whether anything that was rendered is not there yet as it was rendered.
+///
+/// The webhooks' certificates are made anew by every render and not compared. They are written
+/// before the configuration and the components (see [`rank`]), so that a run that was cut off leaves
+/// a difference behind.
+pub(crate) async fn differs(
+    cluster: &Cluster,
+    rendered: &Rendered,
+    namespace: &str,
+) -> Result<bool, Error> {
+    let mut kinds = Kinds::default();
+    let mut known = Vec::new();
+    for manifest in &rendered.manifests {
+        if is_certificate(manifest) {
+            continue;
+        }
+        let (version, kind) = (&manifest.api_version, &manifest.kind);
+        match cluster.kind(&mut kinds, version, kind).await? {
+            Some(kind) => known.push((kind, as_stored(&manifest.body))),
+            None => return Ok(true),
+        }
+    }
+    let reading = futures::stream::iter(known).map(|(kind, body)| async move {
+        let live = cluster.counterpart(&kind, &body, namespace).await?;
+        Ok::<_, Error>(live.is_none_or(|live| !contained(&body, &live)))
+    });
+    let differing = reading.buffer_unordered(AT_ONCE);
+    differing.try_any(std::future::ready).await
+}
+
+fn is_certificate(manifest: &Manifest) -> bool {
+    let of = manifest.body.get("type").and_then(Value::as_str);
+    manifest.kind == "Secret" && of == Some("kubernetes.io/tls")
+}
+
+// A Secret's plain text is stored among its data.
+fn as_stored(body: &Value) -> Value {
+    let mut body = body.clone();
+    let Some(fields) = body.as_object_mut() else {
+        return body;
+    };
+    if let Some(Value::Object(texts)) = fields.remove("stringData") {
+        let data = fields.entry("data").or_insert_with(|| json!({}));
+        for (key, text) in texts {
+            data[key] = STANDARD.encode(text.as_str().unwrap_or_default()).into();
+        }
+    }
+    body
+}
+
+/// Writes a part's objects. A signal does not stop it in the middle: webhooks and their certificates
+/// belong together, and the rest takes seconds.
+pub(crate) async fn apply(session: &mut Session, namespace: &str, part: &Part) -> Outcome<()> {
+    let cluster = Arc::clone(&session.cluster);
+    let mut kinds = Kinds::default();
+    for manifest in in_order(&part.rendered.manifests) {
+        session.announce(&format!("writing {manifest}"))?;
+        let mut attempt = 1;
+        loop {
+            if let Some(lost) = session.lost() {
+                return Err(stopped(&lost));
+            }
+            let writing = write(&cluster, &mut kinds, manifest, namespace);
+            match session.see_out(writing).await? {
+                Ok(true) => break,
+                Ok(false) if attempt < PATIENCE => kinds = Kinds::default(),
+                Ok(false) => {
+                    let why = format!("the API server does not serve {}", manifest.kind);
+                    return Err(failed(part, manifest, &why));
+                }
+                Err(error) if is_passing(&error) && attempt < ATTEMPTS => {}
+                Err(error) => {
+                    let why = format!("{:#}", anyhow::Error::new(error));
+                    return Err(failed(part, manifest, &why));
+                }
+            }
+            attempt += 1;
+            session.see_out(tokio::time::sleep(PAUSE)).await?;
+        }
+    }
+    Ok(())
+}
+
+// False where the API server does not know the kind, or not yet.
+async fn write(
+    cluster: &Cluster,
+    kinds: &mut Kinds,
+    manifest: &Manifest,
+    namespace: &str,
+) -> Result<bool, Error> {
+    let (version, kind) = (&manifest.api_version, &manifest.kind);
+    let Some(kind) = cluster.kind(kinds, version, kind).await? else {
+        return Ok(false);
+    };
+    cluster
+        .apply(&kind, &manifest.body, namespace, MANAGER)
+        .await?;
+    Ok(true)
+}
+
+fn is_passing(error: &Error) -> bool {
+    match error.why() {
+        Why::Unreachable | Why::TimedOut | Why::Busy | Why::Conflict | Why::Broken => true,
+        Why::Unauthorized
+        | Why::Forbidden
+        | Why::NotFound
+        | Why::Gone
+        | Why::Refused
+        | Why::Malformed => false,
+    }
+}
+
+fn failed(part: &Part, manifest: &Manifest, why: &str) -> Ending {
+    let what = format!("{manifest} could not be written: {why}");
+    let hint = format!("mend what it says and {AGAIN}");
+    Ending::No(Explained::new(what, part.or_back(&hint)))
+}
+
+fn in_order(manifests: &[Manifest]) -> Vec<&Manifest> {
+    let mut all: Vec<&Manifest> = manifests.iter().collect();
+    all.sort_by_key(|manifest| rank(manifest));
+    all
+}
+
+// The namespace, then what pods read, the configuration after everything that it goes with, and the
+// components last.
+fn rank(manifest: &Manifest) -> u8 {
+    match manifest.kind.as_str() {
+        "Namespace" => 0,
+        "CustomResourceDefinition" => 1,
+        "Secret" => 2,
+        "ConfigMap" if manifest.name == label::CONFIG => 4,
+        "Deployment" => 5,
+        _ => 3,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::render::manifests;
+
+    #[test]
+    fn a_secrets_plain_text_is_compared_as_it_is_stored() {
+        let body = json!({ "kind": "Secret", "stringData": { "a": "x" }, "data": { "b": "eQ==" } });
+        let stored = json!({ "kind": "Secret", "data": { "a": "eA==", "b": "eQ==" } });
+        assert_eq!(as_stored(&body), stored);
+    }
+
+    #[test]
+    fn secrets_come_before_and_the_configuration_and_the_components_after_all_else() {
+        let yaml: String = [
+            ("Deployment", "a"),
+            ("ConfigMap", "linkerd-config"),
+            ("Role", "b"),
+            ("ConfigMap", "c"),
+            ("Secret", "d"),
+            ("CustomResourceDefinition", "e"),
+            ("Namespace", "f"),
+        ]
+        .map(|(kind, name)| {
+            format!("---\n{{apiVersion: v1, kind: {kind}, metadata: {{name: {name}}}}}\n")
+        })
+        .concat();
+        let manifests = manifests(&yaml).unwrap();
+        let names: Vec<&str> = in_order(&manifests)
+            .iter()
+            .map(|manifest| manifest.name.as_str())
+            .collect();
+        assert_eq!(names, ["f", "e", "d", "b", "c", "linkerd-config", "a"]);
+    }
+}

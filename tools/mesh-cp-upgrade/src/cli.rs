@@ -1,0 +1,163 @@
+//! The linkerd CLI's command line, and what it answers.
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use mesh_cluster::{Cluster, ClusterArgs};
+use mesh_records::Explained;
+
+use crate::child::{self, Answer};
+use crate::helm::quote;
+use crate::render::{self, Rendered};
+
+/// The linkerd CLI, pointed at one control plane.
+#[derive(Debug)]
+pub(crate) struct Cli {
+    program: PathBuf,
+    at: Vec<String>,
+}
+
+/// Which of its two manifests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Half {
+    Crds,
+    ControlPlane,
+}
+
+const WAY_OUT: &str = "install the linkerd CLI, or name it with --linkerd or $LINKERD";
+
+impl Cli {
+    /// The CLI for the control plane in `namespace` of the cluster that `cluster` is connected to.
+    pub(crate) fn new(
+        program: PathBuf,
+        cluster: &Cluster,
+        args: &ClusterArgs,
+        namespace: &str,
+    ) -> Self {
+        let mut at = Vec::new();
+        let mut flag = |name: &str, value: &str| at.extend([name.to_owned(), value.to_owned()]);
+        flag("--linkerd-namespace", namespace);
+        if let Some(path) = cluster.kubeconfig() {
+            flag("--kubeconfig", &path.display().to_string());
+        }
+        if let Some(context) = cluster.context() {
+            flag("--context", context);
+        }
+        if let Some(user) = &args.as_user {
+            flag("--as", user);
+        }
+        for group in &args.as_groups {
+            flag("--as-group", group);
+        }
+        Self { program, at }
+    }
+
+    /// Refuses a CLI that is not there or not the target's: it upgrades to its own version only.
+    pub(crate) async fn check(&self, target: &str) -> anyhow::Result<()> {
+        let args = ["version", "--client", "--short"].map(str::to_owned);
+        let answer = child::ask(&self.program, &args, WAY_OUT).await?;
+        let said = String::from_utf8_lossy(&answer.stdout).trim().to_owned();
+        if answer.status.success() && said == target {
+            return Ok(());
+        }
+        let found = if said.is_empty() {
+            quote(&answer.stderr)
+        } else {
+            quote(&said)
+        };
+        Err(Explained::new(
+            format!(
+                "`{}` is not the linkerd CLI of {target}: {found}",
+                self.program.display()
+            ),
+            "the CLI upgrades to its own version only: install the target's, and name it with \
+             --linkerd or $LINKERD",
+        )
+        .into())
+    }
+
+    /// What an upgrade would apply. The manifest bears keys and goes nowhere from here.
+    pub(crate) async fn render(
+        &self,
+        half: Half,
+        values: &[PathBuf],
+        target: &str,
+    ) -> anyhow::Result<Rendered> {
+        let args = self.upgrade_args(half, values);
+        let stdout = self.ask(&args, "`linkerd upgrade`").await?;
+        let text = String::from_utf8(stdout).context("a manifest that is no text")?;
+        let manifests = render::manifests(&text).context("what `linkerd upgrade` renders")?;
+        Ok(Rendered {
+            chart: format!("linkerd {target}"),
+            manifests,
+        })
+    }
+
+    /// What is left over of earlier versions, as it would have it deleted.
+    pub(crate) async fn orphans(&self) -> anyhow::Result<Vec<String>> {
+        let stdout = self.ask(&self.args(&["prune"]), "`linkerd prune`").await?;
+        let text = String::from_utf8(stdout).context("a manifest that is no text")?;
+        let orphans = render::manifests(&text).context("what `linkerd prune` lists")?;
+        Ok(orphans.iter().map(ToString::to_string).collect())
+    }
+
+    /// The command whose manifest is applied. It bears no secrets: values come from files.
+    pub(crate) fn command(&self, half: Half, values: &[PathBuf]) -> Vec<String> {
+        let mut command = vec!["linkerd".to_owned()];
+        command.extend(self.upgrade_args(half, values));
+        command
+    }
+
+    /// The command that goes back, with the CLI of the version before.
+    pub(crate) fn way_back(&self) -> String {
+        let args = self.args(&["upgrade"]).join(" ");
+        format!("linkerd {args} | kubectl apply -f -, with the linkerd CLI of the version before")
+    }
+
+    fn upgrade_args(&self, half: Half, values: &[PathBuf]) -> Vec<String> {
+        let mut args = match half {
+            Half::Crds => self.args(&["upgrade", "--crds"]),
+            Half::ControlPlane => self.args(&["upgrade"]),
+        };
+        for file in values {
+            args.extend(["-f".to_owned(), file.display().to_string()]);
+        }
+        args
+    }
+
+    fn args(&self, verb: &[&str]) -> Vec<String> {
+        let mut args: Vec<String> = verb.iter().map(ToString::to_string).collect();
+        args.extend(self.at.iter().cloned());
+        args
+    }
+
+    async fn ask(&self, args: &[String], what: &str) -> anyhow::Result<Vec<u8>> {
+        let Answer {
+            status,
+            stdout,
+            stderr,
+        } = child::ask(&self.program, args, WAY_OUT).await?;
+        anyhow::ensure!(status.success(), "{what}: {}", quote(&stderr));
+        Ok(stdout)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_halves_are_rendered_for_the_same_cluster_and_values() {
+        let at = ["--linkerd-namespace", "mesh", "--context", "eu"];
+        let cli = Cli {
+            program: "linkerd".into(),
+            at: at.map(str::to_owned).to_vec(),
+        };
+        let values = ["a.yaml".into()];
+        let rest = "--linkerd-namespace mesh --context eu -f a.yaml";
+        let crds = cli.command(Half::Crds, &values).join(" ");
+        assert_eq!(crds, format!("linkerd upgrade --crds {rest}"));
+        let control_plane = cli.command(Half::ControlPlane, &values).join(" ");
+        assert_eq!(control_plane, format!("linkerd upgrade {rest}"));
+    }
+}

@@ -1,0 +1,192 @@
+//! What installed the control plane: only that may upgrade it.
+
+use std::sync::Arc;
+
+use mesh_cli::DryRun;
+use mesh_cluster::{Cluster, Error};
+
+use crate::apply::differs;
+use crate::args::Args;
+use crate::cli::{Cli, Half};
+use crate::drive::{Goal, Scene};
+use crate::ending::{Outcome, refused};
+use crate::helm::Helm;
+use crate::history::Readiness;
+use crate::identity::Change;
+use crate::live::{Installed, Live, look};
+use crate::prepare::{Part, Parts, Write};
+use crate::releases::Releases;
+use crate::render::Rendered;
+use crate::session::Session;
+
+/// What installed the control plane, as it stands now.
+#[derive(Debug)]
+pub(crate) enum Installer {
+    Helm(Box<Releases>),
+    Cli(Cli),
+}
+
+/// Only helm knows where it keeps its releases, so its state is asked for and not watched.
+const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_secs(2);
+
+/// Refuses a control plane whose installer is not at hand.
+pub(crate) async fn check(
+    session: &mut Session,
+    args: &Args,
+    goal: &Goal,
+    live: &Live,
+) -> Outcome<()> {
+    match &live.installed {
+        Installed::Helm { .. } => {
+            let helm = helm(session, args);
+            session.unless_stopped(helm.check()).await??;
+        }
+        Installed::Cli if args.names_charts() => {
+            return Err(refused(
+                "the linkerd CLI installed this control plane, and takes no chart",
+                "leave --chart, --crds-chart and their versions out, and name the CLI with --linkerd",
+            ));
+        }
+        Installed::Cli => {
+            let cli = cli(session, args, goal);
+            session.unless_stopped(cli.check(&goal.target)).await??;
+        }
+    }
+    Ok(())
+}
+
+fn helm(session: &Session, args: &Args) -> Helm {
+    Helm::new(args.helm.clone(), &session.cluster, &args.cluster)
+}
+
+fn cli(session: &Session, args: &Args, goal: &Goal) -> Cli {
+    let program = args.linkerd.clone();
+    Cli::new(program, &session.cluster, &args.cluster, &goal.namespace)
+}
+
+/// Reads the control plane once no helm is at work on its releases any more. One that outlived the
+/// run that started it is waited for.
+pub(crate) async fn quiet(session: &mut Session, args: &Args, goal: &Goal) -> Outcome<Scene> {
+    let cluster = Arc::clone(&session.cluster);
+    let mut before = None;
+    let mut still_since = tokio::time::Instant::now();
+    loop {
+        let looking = look(&cluster, &goal.namespace);
+        let live = session.unless_stopped(looking).await??;
+        let releases = match &live.installed {
+            Installed::Cli => {
+                let installer = Installer::Cli(cli(session, args, goal));
+                return Ok(Scene { live, installer });
+            }
+            Installed::Helm {
+                control_plane,
+                crds,
+            } => {
+                let reading = Releases::read(helm(session, args), control_plane, crds);
+                session.unless_stopped(reading).await??
+            }
+        };
+        let Some(busy) = releases.busy() else {
+            let installer = Installer::Helm(Box::new(releases));
+            return Ok(Scene { live, installer });
+        };
+        let latest = busy.history.latest();
+        if busy.history.readiness() == Readiness::Gone {
+            return Err(busy.gone());
+        }
+        if before.as_ref() != Some(latest) {
+            session.progress_of_helm(busy.name(), latest)?;
+            before = Some(latest.clone());
+            still_since = tokio::time::Instant::now();
+        }
+        if args.consent.dry_run != DryRun::None || still_since.elapsed() >= args.pending_timeout {
+            return Err(busy.abandoned(&releases.helm));
+        }
+        session
+            .unless_stopped(tokio::time::sleep(LOOK_AGAIN))
+            .await?;
+    }
+}
+
+// === impl Installer ===
+
+impl Installer {
+    /// The version that it last began to install, as far as it keeps one.
+    pub(crate) fn began(&self) -> Option<&str> {
+        match self {
+            Self::Helm(releases) => {
+                let latest = releases.control_plane.history.latest();
+                Some(latest.app_version.as_str())
+            }
+            Self::Cli(_) => None,
+        }
+    }
+
+    /// Renders what it would apply, and compares that with what is there.
+    pub(crate) async fn parts(
+        &self,
+        session: &mut Session,
+        args: &Args,
+        goal: &Goal,
+        live: &Live,
+    ) -> Outcome<Parts> {
+        match self {
+            Self::Helm(releases) => releases.parts(session, args, goal, live).await,
+            Self::Cli(cli) => cli_parts(session, args, goal, cli).await,
+        }
+    }
+
+    /// What it would take away with the upgrade.
+    pub(crate) async fn losses(
+        &self,
+        cluster: &Cluster,
+        rendered: &Rendered,
+    ) -> anyhow::Result<Option<Change>> {
+        match self {
+            Self::Helm(releases) => releases.losses(cluster, rendered).await,
+            // Nothing that was applied is ever deleted.
+            Self::Cli(_) => Ok(None),
+        }
+    }
+}
+
+async fn cli_parts(session: &mut Session, args: &Args, goal: &Goal, cli: &Cli) -> Outcome<Parts> {
+    let Goal {
+        namespace, target, ..
+    } = goal;
+    let files = &args.values;
+    let rendering = async {
+        let crds = cli.render(Half::Crds, files, target).await?;
+        Ok::<_, anyhow::Error>((crds, cli.render(Half::ControlPlane, files, target).await?))
+    };
+    let rendered = session.unless_stopped(rendering).await?;
+    let hint = "see what the CLI says: linkerd check --pre, linkerd upgrade --help";
+    let (crds, control_plane) = rendered.map_err(|error| refused(format!("{error:#}"), hint))?;
+    let cluster = Arc::clone(&session.cluster);
+    let comparing = async {
+        let crds = differs(&cluster, &crds, namespace).await?;
+        Ok::<_, Error>((crds, differs(&cluster, &control_plane, namespace).await?))
+    };
+    let (crds_differ, differs) = session.unless_stopped(comparing).await??;
+    let part = |half, name: &str, rendered, is_needed| Part {
+        name: name.to_owned(),
+        command: cli.command(half, files),
+        is_given_values: !files.is_empty(),
+        rendered,
+        is_needed,
+        way_back: Some(cli.way_back()),
+        backup: format!("the way back: {}", cli.way_back()),
+        write: Write::Apply,
+    };
+    let name = "the set of definitions";
+    Ok(Parts {
+        crds: part(Half::Crds, name, crds, crds_differ),
+        control_plane: part(
+            Half::ControlPlane,
+            "the control plane",
+            control_plane,
+            differs,
+        ),
+        hint: "take the pinned version out of the values that the control plane was installed with",
+    })
+}

@@ -1,0 +1,188 @@
+//! The releases of a control plane that helm installed, and what of them is upgraded.
+
+use mesh_cluster::Cluster;
+use mesh_records::Release;
+
+use crate::args::Args;
+use crate::charts::charts;
+use crate::drive::Goal;
+use crate::ending::{AGAIN, Ending, Outcome, refused};
+use crate::helm::{Helm, Upgrade, Values};
+use crate::history::{History, Readiness};
+use crate::identity::{Change, Key};
+use crate::live::{Live, is_kept};
+use crate::prepare::{Part, Parts, Write};
+use crate::render::{Manifest, Rendered, crds};
+use crate::session::Session;
+use crate::values;
+
+/// Helm and the two releases.
+#[derive(Debug)]
+pub(crate) struct Releases {
+    pub(crate) helm: Helm,
+    pub(crate) control_plane: Owned,
+    pub(crate) crds: Owned,
+}
+
+/// A release and its past.
+#[derive(Debug)]
+pub(crate) struct Owned {
+    release: Release,
+    pub(crate) history: History,
+}
+
+impl Releases {
+    /// As they stand now.
+    pub(crate) async fn read(
+        helm: Helm,
+        control_plane: &Release,
+        crds: &Release,
+    ) -> anyhow::Result<Self> {
+        Ok(Self {
+            control_plane: Owned::read(&helm, control_plane).await?,
+            crds: Owned::read(&helm, crds).await?,
+            helm,
+        })
+    }
+
+    /// One that a helm is at work on, or that cannot be upgraded.
+    pub(crate) fn busy(&self) -> Option<&Owned> {
+        let mut both = [&self.control_plane, &self.crds].into_iter();
+        both.find(|owned| owned.history.readiness() != Readiness::Ready)
+    }
+
+    /// Renders both charts and compares them with what is deployed.
+    pub(crate) async fn parts(
+        &self,
+        session: &mut Session,
+        args: &Args,
+        goal: &Goal,
+        live: &Live,
+    ) -> Outcome<Parts> {
+        let (helm, target) = (&self.helm, goal.target.as_str());
+        let named = session.unless_stopped(charts(args, target, helm)).await??;
+        let control_plane = Upgrade {
+            release: self.control_plane.release.clone(),
+            chart: named.control_plane,
+            values: Values::Reset(args.values.clone()),
+        };
+        let crds = Upgrade {
+            release: self.crds.release.clone(),
+            chart: named.crds,
+            values: Values::Keep,
+        };
+        let wanted = values::read(&args.values)?;
+        let all = futures::future::try_join3(
+            helm.render(&crds),
+            helm.render(&control_plane),
+            helm.values(&self.control_plane.release),
+        );
+        let rendered = session.unless_stopped(all).await?;
+        let rendered = rendered.map_err(|error| refused(format!("{error:#}"), named.hint));
+        let (crds_rendered, rendered, given) = rendered?;
+        let is_there = live.state().version == Some(target);
+        let is_at = |owned: &Owned, rendered: &Rendered| owned.history.is_at(&rendered.chart);
+        // What was mended in the values after a failed upgrade is to be applied.
+        let is_done =
+            is_there && is_at(&self.control_plane, &rendered) && values::same(&given, &wanted);
+        let crds_are_there = is_at(&self.crds, &crds_rendered);
+        Ok(Parts {
+            crds: self.part(&self.crds, crds, crds_rendered, !crds_are_there),
+            control_plane: self.part(&self.control_plane, control_plane, rendered, !is_done),
+            hint: "name the chart whose appVersion is the target: --chart, --chart-version",
+        })
+    }
+
+    fn part(&self, owned: &Owned, upgrade: Upgrade, rendered: Rendered, is_needed: bool) -> Part {
+        let release = &owned.release;
+        let back = owned.history.way_back(&rendered.chart);
+        let backup = match back {
+            Some(revision) => format!("helm keeps revision {revision} of {}", release.name),
+            None => format!("helm keeps no earlier revision of {}", release.name),
+        };
+        Part {
+            name: format!("{}/{}", release.namespace, release.name),
+            is_given_values: matches!(upgrade.values, Values::Reset(_)),
+            command: self.helm.command(&upgrade),
+            is_needed,
+            way_back: back.map(|revision| self.helm.way_back(release, revision)),
+            backup,
+            rendered,
+            write: Write::Helm(self.helm.clone(), upgrade),
+        }
+    }
+
+    /// The change that helm makes to definitions that its chart no longer has: it deletes them, and
+    /// with them every object of their kinds.
+    pub(crate) async fn losses(
+        &self,
+        cluster: &Cluster,
+        rendered: &Rendered,
+    ) -> anyhow::Result<Option<Change>> {
+        let installed = self.helm.installed(&self.crds.release).await?;
+        let lost = lost_definitions(cluster, &installed, rendered).await?;
+        Ok((!lost.is_empty()).then(|| Change {
+            key: Key::Crds,
+            from: "there".to_owned(),
+            to: format!("deleted ({})", lost.join(", ")),
+        }))
+    }
+}
+
+async fn lost_definitions(
+    cluster: &Cluster,
+    installed: &[Manifest],
+    rendered: &Rendered,
+) -> anyhow::Result<Vec<String>> {
+    let new = rendered.crds();
+    let mut lost = Vec::new();
+    for name in crds(installed).difference(&new) {
+        if !is_kept(cluster, name).await? {
+            lost.push((*name).to_owned());
+        }
+    }
+    Ok(lost)
+}
+
+// === impl Owned ===
+
+impl Owned {
+    async fn read(helm: &Helm, release: &Release) -> anyhow::Result<Self> {
+        Ok(Self {
+            history: helm.history(release).await?,
+            release: release.clone(),
+        })
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.release.name
+    }
+
+    /// It will never be ready to be upgraded.
+    pub(crate) fn gone(&self) -> Ending {
+        let what = format!(
+            "the release {} cannot be upgraded: {}",
+            self.release.name,
+            self.history.latest()
+        );
+        refused(what, "see what helm says: helm list -A --all")
+    }
+
+    /// A helm died in the middle of it.
+    pub(crate) fn abandoned(&self, helm: &Helm) -> Ending {
+        let Self { release, history } = self;
+        let what = format!(
+            "the release {} is stuck: {}; no helm seems to be at work on it",
+            release.name,
+            history.latest()
+        );
+        let hint = match history.last_sound() {
+            Some(revision) => format!(
+                "if no helm runs any more, go back with `{}`; then {AGAIN}",
+                helm.way_back(release, revision)
+            ),
+            None => "no revision of it was ever whole: install the control plane anew".to_owned(),
+        };
+        refused(what, hint)
+    }
+}
