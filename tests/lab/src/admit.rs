@@ -4,7 +4,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use http::{Request, header};
+use http::{HeaderValue, Request, StatusCode, header};
 use http_body_util::{BodyExt as _, Full};
 use hyper::{body::Bytes, client::conn::http1};
 use hyper_util::rt::TokioIo;
@@ -142,36 +142,83 @@ async fn ask(core: &Core, hook: &Value, review: &Value) -> Result<Value, Broken>
 }
 
 async fn send(core: &Core, hook: &Value, review: &Value) -> Result<Bytes, Broken> {
-    let service = |field: &str| text(&hook["clientConfig"]["service"], field).to_owned();
-    let (name, namespace, path) = (service("/name"), service("/namespace"), service("/path"));
-    let route = core.route(&namespace, &name);
-    let address: SocketAddr = route.ok_or("connection refused: nothing listens for the service")?;
-    let host = format!("{name}.{namespace}.svc");
-    let bundle = STANDARD.decode(text(hook, "/clientConfig/caBundle"))?;
-    let stream = TcpStream::connect(address).await?;
-    let stream = connector(&bundle)?
-        .connect(ServerName::try_from(host.clone())?, stream)
-        .await?;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    let driver = tokio::spawn(connection);
-    let path = if path.is_empty() {
-        "/".to_owned()
-    } else {
-        path
+    let service = |field: &str| text(&hook["clientConfig"]["service"], field);
+    let path = match service("/path") {
+        "" => "/",
+        path => path,
     };
     let request = Request::post(path)
-        .header(header::HOST, host)
         .header(header::CONTENT_TYPE, "application/json")
         .body(Full::new(Bytes::from(review.to_string())))?;
-    let response = sender.send_request(request).await?;
-    let status = response.status();
-    let body = response.into_body().collect().await?.to_bytes();
-    driver.abort();
+    let bundle = text(hook, "/clientConfig/caBundle");
+    let (namespace, name) = (service("/namespace"), service("/name"));
+    let (status, body) = exchange(core, namespace, name, bundle, request).await?;
     if status.is_success() {
         Ok(body)
     } else {
         Err(format!("the webhook answered {status}").into())
     }
+}
+
+/// Asks a Service through its `proxy` subresource, trusting whom its webhook trusts.
+pub(crate) async fn relay(
+    core: &Core,
+    namespace: &str,
+    name: &str,
+) -> Result<(u16, Vec<u8>), Refusal> {
+    let unknown = || Refusal::unsupported(format!("the proxy of {namespace}/{name}"));
+    let service = name
+        .strip_prefix("https:")
+        .and_then(|name| name.strip_suffix(":443"));
+    let service = service.ok_or_else(unknown)?;
+    let bundle = bundle(&core.store(), namespace, service).ok_or_else(unknown)?;
+    let request = Request::get("/")
+        .body(Full::default())
+        .expect("a plain request is one");
+    match exchange(core, namespace, service, &bundle, request).await {
+        Ok((status, body)) => Ok((status.as_u16(), body.to_vec())),
+        Err(error) => {
+            let message = format!("error trying to reach service: {error}");
+            Err(Refusal::new(503, "ServiceUnavailable", message))
+        }
+    }
+}
+
+fn bundle(store: &Store, namespace: &str, service: &str) -> Option<String> {
+    let configurations = store.all(&MUTATING_WEBHOOKS, "").map(|(_, one)| one);
+    let mut hooks = configurations.flat_map(|one| items(one, "/webhooks"));
+    let hook = hooks.find(|hook| {
+        let of = &hook["clientConfig"]["service"];
+        of["namespace"] == namespace && of["name"] == service
+    });
+    hook.map(|hook| text(hook, "/clientConfig/caBundle").to_owned())
+}
+
+/// One request to a Service over TLS, to where it was said to be.
+async fn exchange(
+    core: &Core,
+    namespace: &str,
+    name: &str,
+    bundle: &str,
+    mut request: Request<Full<Bytes>>,
+) -> Result<(StatusCode, Bytes), Broken> {
+    let address: SocketAddr = core.route(namespace, name).ok_or("connection refused")?;
+    let host = format!("{name}.{namespace}.svc");
+    request
+        .headers_mut()
+        .insert(header::HOST, HeaderValue::from_str(&host)?);
+    let connector = connector(&STANDARD.decode(bundle)?)?;
+    let stream = TcpStream::connect(address).await?;
+    let stream = connector
+        .connect(ServerName::try_from(host)?, stream)
+        .await?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    let driver = tokio::spawn(connection);
+    let response = sender.send_request(request).await?;
+    let status = response.status();
+    let body = response.into_body().collect().await?.to_bytes();
+    driver.abort();
+    Ok((status, body))
 }
 
 fn connector(bundle: &[u8]) -> Result<TlsConnector, Broken> {

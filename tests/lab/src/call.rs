@@ -38,6 +38,7 @@ pub(crate) enum Subresource {
     None,
     Status,
     Eviction,
+    Proxy,
 }
 
 /// The parameters that the lab knows.
@@ -64,6 +65,43 @@ pub(crate) struct Place {
     pub(crate) namespace: String,
     pub(crate) name: String,
     pub(crate) subresource: String,
+}
+
+/// What the lab does not know; what no Kubernetes brings is there only with its definition.
+pub(crate) fn unknown(group: &str, parts: &Parts) -> Refusal {
+    if group.contains('.') && !group.ends_with(".k8s.io") {
+        return Refusal::no_such_path();
+    }
+    Refusal::unsupported(format!("{} {}", parts.method, parts.uri))
+}
+
+/// The group and the version of a path that names nothing else.
+pub(crate) fn group(path: &str) -> Option<(&str, &str)> {
+    let only = |version: &str| !version.contains('/');
+    match path.strip_prefix("/apis/") {
+        Some(rest) => rest.split_once('/').filter(|(_, version)| only(version)),
+        None => path
+            .strip_prefix("/api/")
+            .filter(|version| only(version))
+            .map(|version| ("", version)),
+    }
+}
+
+fn wants_metadata(parts: &Parts, verb: Verb) -> Result<bool, Refusal> {
+    let accept = parts
+        .headers
+        .get(header::ACCEPT)
+        .and_then(|accept| accept.to_str().ok());
+    match accept.filter(|accept| accept.contains("as=")) {
+        None => Ok(false),
+        Some(accept)
+            if accept.contains("as=PartialObjectMetadata")
+                && matches!(verb, Verb::Get | Verb::List) =>
+        {
+            Ok(true)
+        }
+        Some(accept) => Err(Refusal::unsupported(format!("answers as {accept}"))),
+    }
 }
 
 // === impl Place ===
@@ -103,57 +141,40 @@ impl Place {
 
 impl Call {
     pub(crate) fn parse(parts: &Parts) -> Result<Self, Refusal> {
-        let unknown = || Refusal::unsupported(format!("{} {}", parts.method, parts.uri));
-        let place = Place::parse(parts.uri.path()).ok_or_else(unknown)?;
-        let Some(resource) = Resource::find(&place.group, &place.version, &place.plural) else {
-            // What no Kubernetes brings is there only with its definition.
-            let foreign = place.group.contains('.') && !place.group.ends_with(".k8s.io");
-            return Err(if foreign {
-                Refusal::no_such_path()
-            } else {
-                unknown()
-            });
-        };
+        let place = Place::parse(parts.uri.path()).ok_or_else(|| unknown("", parts))?;
+        let Place {
+            group,
+            version,
+            plural,
+            ..
+        } = &place;
+        let resource = Resource::find(group, version, plural);
+        let resource = resource.ok_or_else(|| unknown(group, parts))?;
         let subresource = match (place.subresource.as_str(), parts.method == Method::POST) {
             ("", _) => Subresource::None,
             ("status", false) if resource.has_status() => Subresource::Status,
             ("eviction", true) if resource.plural == "pods" => Subresource::Eviction,
-            (_, _) => return Err(unknown()),
+            ("proxy", false) if resource.plural == "services" && parts.method == Method::GET => {
+                Subresource::Proxy
+            }
+            (_, _) => return Err(unknown("", parts)),
         };
         let query = Query::parse(resource, parts.uri.query().unwrap_or_default())?;
-        let accept = parts
-            .headers
-            .get(header::ACCEPT)
-            .and_then(|accept| accept.to_str().ok());
-        let metadata_only =
-            accept.is_some_and(|accept| accept.contains("as=PartialObjectMetadataList"));
-        if accept.is_some_and(|accept| accept.contains("as=")) && !metadata_only {
-            return Err(Refusal::unsupported(format!("answers as {accept:?}")));
-        }
-        let named = !place.name.is_empty();
-        let verb = match (&parts.method, named) {
-            (&Method::GET, true) if !query.watch => Verb::Get,
-            (&Method::GET, false) if query.watch => Verb::Watch,
-            (&Method::GET, false) => Verb::List,
-            (&Method::POST, false) => Verb::Create,
-            (&Method::POST, true) if subresource == Subresource::Eviction => Verb::Create,
-            (&Method::PUT, true) => Verb::Update,
-            (&Method::PATCH, true) => Verb::Patch,
-            (&Method::DELETE, true) => Verb::Delete,
-            _ => return Err(unknown()),
-        };
-        if verb == Verb::Watch && metadata_only {
-            return Err(unknown());
+        let verb = Verb::of(
+            &parts.method,
+            !place.name.is_empty(),
+            subresource,
+            query.watch,
+        );
+        let verb = verb.ok_or_else(|| unknown("", parts))?;
+        let metadata_only = wants_metadata(parts, verb)?;
+        let many = matches!(verb, Verb::List | Verb::Watch);
+        if resource.is_namespaced() && place.namespace.is_empty() && !many {
+            return Err(Refusal::no_such_path());
         }
         let Place {
             namespace, name, ..
         } = place;
-        if resource.is_namespaced()
-            && namespace.is_empty()
-            && !matches!(verb, Verb::List | Verb::Watch)
-        {
-            return Err(Refusal::no_such_path());
-        }
         Ok(Self {
             verb,
             resource,
@@ -209,6 +230,21 @@ impl Query {
 // === impl Verb ===
 
 impl Verb {
+    fn of(method: &Method, named: bool, subresource: Subresource, watch: bool) -> Option<Self> {
+        match (method, named) {
+            (&Method::GET, true) if !watch => Some(Self::Get),
+            (&Method::GET, false) if watch => Some(Self::Watch),
+            (&Method::GET, false) => Some(Self::List),
+            (&Method::POST, named) if named == (subresource == Subresource::Eviction) => {
+                Some(Self::Create)
+            }
+            (&Method::PUT, true) => Some(Self::Update),
+            (&Method::PATCH, true) => Some(Self::Patch),
+            (&Method::DELETE, true) => Some(Self::Delete),
+            (_, _) => None,
+        }
+    }
+
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Get => "get",

@@ -15,14 +15,15 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use crate::{
-    admit::Origin,
-    call::{Call, Subresource, Verb},
+    admit::{Origin, relay},
+    call::{self, Call, Subresource, Verb},
     core::Core,
     object,
     patch::Patch,
     read,
     record::Pending,
     refusal::Refusal,
+    resource::Resource,
     watch, write,
 };
 
@@ -134,6 +135,11 @@ fn user(parts: &Parts) -> Value {
 
 /// Answers what is no object; none where it is for one.
 fn plain(core: &Core, parts: &Parts, body: &[u8], user: &Value) -> Result<Option<Done>, Refusal> {
+    if parts.method == Method::GET
+        && let Some((group, version)) = call::group(parts.uri.path())
+    {
+        return kinds(parts, group, version).map(Some);
+    }
     let status = match (&parts.method, parts.uri.path()) {
         (&Method::GET, "/readyz") => return Ok(Some((200, b"ok".to_vec()))),
         (&Method::GET, "/version") => {
@@ -156,6 +162,23 @@ fn plain(core: &Core, parts: &Parts, body: &[u8], user: &Value) -> Result<Option
     Ok(Some((201, review.to_string().into_bytes())))
 }
 
+/// The kinds of a group.
+fn kinds(parts: &Parts, group: &str, version: &str) -> Result<Done, Refusal> {
+    let kinds: Vec<Value> = Resource::of_group(group, version)
+        .map(|one| json!({ "name": one.plural, "kind": one.kind, "namespaced": one.is_namespaced() }))
+        .collect();
+    if kinds.is_empty() {
+        return Err(call::unknown(group, parts));
+    }
+    let version = parts
+        .uri
+        .path()
+        .trim_start_matches("/apis/")
+        .trim_start_matches("/api/");
+    let list = json!({ "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": version, "resources": kinds });
+    Ok((200, list.to_string().into_bytes()))
+}
+
 async fn perform(
     core: &Core,
     pending: &Pending,
@@ -166,10 +189,17 @@ async fn perform(
 ) -> Result<Done, Refusal> {
     let query = &call.query;
     let (code, object) = match call.verb {
+        Verb::Get if call.subresource == Subresource::Proxy => {
+            return relay(core, &call.namespace, &call.name).await;
+        }
         Verb::Get => {
             let key = call.key();
             let object = core.store().get(&key).cloned();
-            (200, object.ok_or_else(|| Refusal::not_found(&key))?)
+            let object = object.ok_or_else(|| Refusal::not_found(&key))?;
+            if call.metadata_only {
+                return Ok((200, read::metadata(&object)));
+            }
+            (200, object)
         }
         Verb::List => return Ok((200, read::list(&mut core.store(), call)?)),
         Verb::Create if call.subresource == Subresource::Eviction => {

@@ -129,6 +129,11 @@ pub(crate) fn list(store: &mut Store, call: &Call) -> Result<Vec<u8>, Refusal> {
     Ok(serde_json::to_vec(&page).expect("JSON serializes"))
 }
 
+/// An object cut down to its metadata.
+pub(crate) fn metadata(object: &Value) -> Vec<u8> {
+    serde_json::to_vec(&Item::Metadata(object)).expect("JSON serializes")
+}
+
 fn begin(store: &Store, call: &Call) -> Rest {
     let all = store.all(call.resource, &call.namespace);
     let items = all.map(|(_, object)| Arc::clone(object)).collect();

@@ -125,6 +125,12 @@ impl Resource {
         ALL.iter().find(same).copied()
     }
 
+    pub(crate) fn of_group(group: &str, version: &str) -> impl Iterator<Item = &'static Self> {
+        ALL.iter()
+            .copied()
+            .filter(move |one| one.group == group && one.version == version)
+    }
+
     /// The kind of an owner reference.
     pub(crate) fn of_kind(api_version: &str, kind: &str) -> Option<&'static Self> {
         let same = |one: &&&Self| one.kind == kind && one.api_version() == api_version;

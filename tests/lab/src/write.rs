@@ -193,7 +193,7 @@ impl Call {
     fn part(&self) -> Part {
         match self.subresource {
             Subresource::Status => Part::Status,
-            Subresource::None | Subresource::Eviction => Part::Main,
+            Subresource::None | Subresource::Eviction | Subresource::Proxy => Part::Main,
         }
     }
 }

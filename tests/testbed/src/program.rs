@@ -1,6 +1,7 @@
 //! The `testbed` program: a standing bed for people and scripts.
 
 use std::{
+    collections::BTreeMap,
     fs,
     io::{Write as _, stdout},
     path::{Path, PathBuf},
@@ -38,6 +39,9 @@ enum Command {
         /// Fill the cluster with the demo workloads, on stable-2.13.7 unless told otherwise
         #[arg(long)]
         shop: bool,
+        /// Run the lab within this process instead of real servers
+        #[arg(long)]
+        lab: bool,
     },
     /// Write the charts of a Linkerd version into DIR, and values unless they are there
     ///
@@ -63,22 +67,29 @@ fn run(args: Args) -> anyhow::Result<()> {
             context,
             linkerd,
             shop,
+            lab,
         } => {
             let linkerd = linkerd.or_else(|| shop.then(|| SHOP_VERSION.to_owned()));
-            serve(&dir, &context, linkerd.as_deref(), shop)
+            serve(&dir, &context, linkerd.as_deref(), shop, lab)
         }
         Command::Charts { version, dir } => Charts::write(&dir, &version, None).map(drop),
     }
 }
 
-fn serve(dir: &Path, context: &str, linkerd: Option<&str>, shop: bool) -> anyhow::Result<()> {
+fn serve(
+    dir: &Path,
+    context: &str,
+    linkerd: Option<&str>,
+    shop: bool,
+    lab: bool,
+) -> anyhow::Result<()> {
     fs::create_dir_all(dir).with_context(|| format!("creating {}", dir.display()))?;
     let dir = dir.canonicalize()?;
-    let bed = Bed::start()?;
+    let bed = if lab { Bed::lab()? } else { Bed::start()? };
     let kubeconfig = dir.join("kubeconfig");
     fs::copy(bed.kubeconfig_named(context)?, &kubeconfig)?;
-    let pids = bed
-        .pids()
+    let servers = if lab { BTreeMap::new() } else { bed.pids() };
+    let pids = servers
         .into_iter()
         .map(|(name, pid)| format!("{pid} {name}\n"));
     fs::write(dir.join("pids"), pids.collect::<String>())?;

@@ -9,6 +9,7 @@ on_both!(
     a_list_knows_its_kind_and_its_items_do_not,
     what_is_missing_is_not_found,
     the_server_says_who_asks_and_what_it_is,
+    a_group_lists_its_kinds,
 );
 
 fn a_list_in_pages_is_one_snapshot_in_order(server: &Server<'_>) {
@@ -103,6 +104,13 @@ fn a_list_of_metadata_has_nothing_else(server: &Server<'_>) {
     let fields: Vec<_> = list["items"][0].as_object().unwrap().keys().collect();
     assert_eq!(fields, ["apiVersion", "kind", "metadata"]);
     assert_eq!(list["items"][0]["metadata"]["labels"]["only"], "me");
+    let form = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
+    let one = format!("{maps}/one");
+    let one = ok(server.send("GET", &one, form, &Value::Null), &one);
+    assert_eq!(
+        (text(&one, "/kind"), one.get("data")),
+        ("PartialObjectMetadata", None)
+    );
 }
 
 fn a_list_knows_its_kind_and_its_items_do_not(server: &Server<'_>) {
@@ -168,6 +176,29 @@ fn the_server_says_who_asks_and_what_it_is(server: &Server<'_>) {
         3,
         "{known}"
     );
+}
+
+fn a_group_lists_its_kinds(server: &Server<'_>) {
+    for (path, plural, kind, namespaced) in [
+        ("/api/v1", "namespaces", "Namespace", false),
+        ("/api/v1", "configmaps", "ConfigMap", true),
+        ("/apis/apps/v1", "deployments", "Deployment", true),
+        (
+            "/apis/policy/v1",
+            "poddisruptionbudgets",
+            "PodDisruptionBudget",
+            true,
+        ),
+    ] {
+        let list = server.get(path);
+        let mut kinds = list["resources"].as_array().unwrap().iter();
+        let found = kinds.find(|one| one["name"] == plural).unwrap();
+        assert_eq!(
+            (text(found, "/kind"), &found["namespaced"]),
+            (kind, &json!(namespaced))
+        );
+    }
+    assert_eq!(server.ask("/apis/example.com/v1").0, 404);
 }
 
 // A real server forgets what it is not told to forget only in minutes.

@@ -6,6 +6,7 @@
 mod admission;
 mod budgets;
 mod lists;
+mod mesh;
 mod rollouts;
 mod sets;
 mod watches;
@@ -33,6 +34,22 @@ fn on_real(property: fn(&Server<'_>)) {
         property(&Server { bed });
     }
 }
+
+/// Runs a property on a real bed of its own.
+fn on_real_alone(property: fn(&Server<'_>)) {
+    if let Some(bed) = Bed::for_test() {
+        property(&Server { bed: &bed });
+    }
+}
+
+/// Registers properties that change what the whole cluster has.
+macro_rules! on_both_alone {
+    ($($property:ident),* $(,)?) => {
+        mod lab { $(#[test] fn $property() { $crate::on_lab(super::$property); })* }
+        mod real { $(#[test] fn $property() { $crate::on_real_alone(super::$property); })* }
+    };
+}
+use on_both_alone;
 
 /// Registers each property for both beds.
 macro_rules! on_both {
