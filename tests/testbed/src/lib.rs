@@ -10,6 +10,7 @@ mod audit;
 mod bed;
 mod charts;
 mod children;
+mod cli;
 mod egress;
 mod fault;
 mod ground;
@@ -38,6 +39,7 @@ pub use crate::{
     assets::{Assets, Missing, Requirement},
     bed::Bed,
     charts::Charts,
+    cli::main as linkerd_cli,
     fault::{FaultProxy, Held, Match, On, Victim, When},
     injector::Injector,
     kubelet::{BEHAVIOUR, Hold, Kubelet, READY_DELAY, STOP_DELAY, WITH_PROXY},

@@ -1,0 +1,185 @@
+//! A stand-in for the `linkerd` CLI that needs neither helm nor kubectl: it renders what the charts
+//! of its version render, and starts an upgrade from what the installation has stored.
+
+use std::{
+    fs,
+    io::{Write as _, stdout},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use anyhow::{Context as _, bail};
+use clap::{Args, Parser, Subcommand};
+use k8s_openapi::{
+    api::core::v1::Secret,
+    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
+};
+use kube::{
+    Api, Client, Config,
+    config::{KubeConfigOptions, Kubeconfig},
+};
+use serde_json::{Value, json};
+
+use crate::{injector::NAMESPACE, linkerd::home, manifest::Chart};
+
+const OVERRIDES: &str = "linkerd-config-overrides";
+
+/// Render the control plane of one Linkerd version
+#[derive(Debug, Parser)]
+#[command(name = "linkerd")]
+struct Cli {
+    /// The version that this is
+    #[arg(
+        long,
+        env = "STANDIN_LINKERD_VERSION",
+        hide = true,
+        global = true,
+        default_value = ""
+    )]
+    standin_version: String,
+    #[arg(long, global = true)]
+    kubeconfig: Option<PathBuf>,
+    #[arg(long, global = true)]
+    context: Option<String>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Say which version this is
+    Version {
+        #[arg(long)]
+        client: bool,
+        #[arg(long)]
+        short: bool,
+    },
+    /// Render a new installation
+    Install(Render),
+    /// Render an upgrade of the installation in the cluster
+    Upgrade(Render),
+}
+
+#[derive(Debug, Args)]
+struct Render {
+    /// The custom resource definitions instead
+    #[arg(long)]
+    crds: bool,
+    #[arg(short = 'f', long)]
+    values: Vec<PathBuf>,
+    #[arg(long)]
+    set: Vec<String>,
+}
+
+/// Runs the stand-in.
+pub fn main() -> ExitCode {
+    match run(&Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "the program's one error printer")]
+fn complain(error: &anyhow::Error) {
+    eprintln!("{error:#}");
+}
+
+fn run(cli: &Cli) -> anyhow::Result<()> {
+    let version = cli.standin_version.as_str();
+    match &cli.command {
+        Command::Version {
+            client: true,
+            short,
+        } => {
+            let label = if *short { "" } else { "Client version: " };
+            writeln!(stdout(), "{label}{version}")?;
+            Ok(())
+        }
+        Command::Version { .. } => bail!("this stand-in only knows `version --client`"),
+        Command::Install(render) => print(&render.manifests(version, Vec::new())?),
+        Command::Upgrade(render) if render.crds => print(&render.manifests(version, Vec::new())?),
+        Command::Upgrade(render) => {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()?;
+            let stored = runtime.block_on(cli.stored_values())?;
+            print(&render.manifests(version, vec![stored])?)
+        }
+    }
+}
+
+fn print(manifests: &[Value]) -> anyhow::Result<()> {
+    let mut text = String::new();
+    for manifest in manifests {
+        text.push_str("---\n");
+        text.push_str(&serde_norway::to_string(manifest)?);
+    }
+    stdout()
+        .write_all(text.as_bytes())
+        .context("writing the manifests")
+}
+
+// === impl Render ===
+
+impl Render {
+    fn manifests(&self, version: &str, mut values: Vec<Value>) -> anyhow::Result<Vec<Value>> {
+        values.push(json!({ "cliVersion": format!("linkerd/cli {version}") }));
+        for path in &self.values {
+            let text = fs::read_to_string(path);
+            let text = text.with_context(|| format!("reading {}", path.display()))?;
+            values.push(serde_norway::from_str(&text)?);
+        }
+        let flags: Vec<&str> = self.set.iter().flat_map(|pair| ["--set", pair]).collect();
+        values.extend(crate::manifest::values_of_flags(&flags)?);
+        if self.crds {
+            return Ok(Chart::crds(version, &values)?.render_crds());
+        }
+        let mut manifests = vec![home()];
+        manifests.extend(Chart::control_plane(version, &values)?.render_control_plane()?);
+        Ok(manifests)
+    }
+}
+
+// === impl Cli ===
+
+impl Cli {
+    /// What the installation was given, as it stored it.
+    async fn stored_values(&self) -> anyhow::Result<Value> {
+        let client = self.client().await?;
+        let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
+        if definitions
+            .get_opt("serviceprofiles.linkerd.io")
+            .await?
+            .is_none()
+        {
+            bail!("Linkerd CRDs must be installed first. Run linkerd upgrade with the --crds flag");
+        }
+        let secrets: Api<Secret> = Api::namespaced(client, NAMESPACE);
+        let Some(secret) = secrets.get_opt(OVERRIDES).await? else {
+            bail!(
+                "Could not find the {OVERRIDES} secret. Please note this command is only intended for instances of Linkerd that were installed via the CLI"
+            );
+        };
+        let data = secret.data.unwrap_or_default();
+        let stored = data.get(OVERRIDES);
+        let stored =
+            stored.with_context(|| format!("secret {OVERRIDES} has no data {OVERRIDES}"))?;
+        serde_norway::from_slice(&stored.0).with_context(|| format!("reading {OVERRIDES}"))
+    }
+
+    async fn client(&self) -> anyhow::Result<Client> {
+        let kubeconfig = match &self.kubeconfig {
+            Some(path) => Kubeconfig::read_from(path)?,
+            None => Kubeconfig::read()?,
+        };
+        let options = KubeConfigOptions {
+            context: self.context.clone(),
+            ..KubeConfigOptions::default()
+        };
+        let config = Config::from_custom_kubeconfig(kubeconfig, &options).await?;
+        Ok(Client::try_from(config)?)
+    }
+}
