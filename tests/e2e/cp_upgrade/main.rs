@@ -1,7 +1,8 @@
-//! `mesh-cp-upgrade` against real servers, real controllers and the real helm 3.
+//! `mesh-cp-upgrade` against real servers, real controllers and the real helm.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod cli;
 mod killed;
 mod refused;
 mod stage;
@@ -86,7 +87,7 @@ fn the_whole_upgrade_ends_proven_and_running_it_again_changes_nothing() {
 }
 
 // No line of the issuer's key, as PEM or as a Secret has it, in anything that was said.
-fn assert_no_secret(stage: &Stage, stdout: &[u8], stderr: &str) {
+pub(crate) fn assert_no_secret(stage: &Stage, stdout: &[u8], stderr: &str) {
     let values = std::fs::read_to_string(&stage.charts.values).unwrap();
     let key = values.split("PRIVATE KEY-----").nth(1).unwrap();
     let line = key

@@ -303,14 +303,6 @@ fn what_somebody_else_is_in_charge_of_is_left_alone() {
     assert!(run.stderr.contains("Argo CD or Flux"), "{}", run.stderr);
     annotate("argocd.argoproj.io/tracking-id-");
     stage.assert_unchanged(true);
-
-    let Some(bed) = Bed::for_test() else { return };
-    bed.install_linkerd_by_cli(FROM).unwrap();
-    let mut command = stage.command(&["--without-gate", "--reason", "test", "--to", TO]);
-    command.env("KUBECONFIG", bed.kubeconfig());
-    let run = crate::stage::run(command, "");
-    assert_eq!(run.code, 2, "{}", run.stderr);
-    assert!(run.stderr.contains("linkerd CLI"), "{}", run.stderr);
 }
 
 #[test]

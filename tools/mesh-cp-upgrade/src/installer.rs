@@ -187,6 +187,7 @@ async fn cli_parts(session: &mut Session, args: &Args, goal: &Goal, cli: &Cli) -
             control_plane,
             differs,
         ),
-        hint: "take the pinned version out of the values that the control plane was installed with",
+        hint: "see what `linkerd upgrade` renders, and the values that it keeps: a version may be \
+               pinned there",
     })
 }

@@ -1,8 +1,8 @@
 //! Upgrades the Linkerd control plane through what installed it, and watches it until it is proven.
 //!
-//! [`gate`], [`history`], [`render`], [`identity`], [`contained`] and [`board`] decide and wait for nothing;
-//! [`drive`] is the order of the steps: [`prepare`] and [`preflight`] come before the first write,
-//! [`act`] and [`apply`] write, [`monitor`] watches. [`child`] alone starts processes, [`session`] alone speaks.
+//! `gate`, `history`, `render`, `identity`, `contained` and `board` decide and wait for nothing;
+//! `drive` is the order of the steps: `prepare` and `preflight` come before the first write,
+//! `act` and `apply` write, `monitor` watches. `child` alone starts processes, `session` alone speaks.
 
 mod act;
 mod agree;

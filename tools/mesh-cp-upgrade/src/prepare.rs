@@ -101,7 +101,8 @@ async fn render(session: &mut Session, args: &Args, goal: &Goal, scene: &Scene) 
         control_plane,
         hint,
     } = installer.parts(session, args, goal, live).await?;
-    let config = control_plane.rendered.config()?;
+    let config = control_plane.rendered.config();
+    let config = config.map_err(|error| refused(format!("{error:#}"), hint))?;
     is_of_target(&control_plane.rendered, &config, target, hint)?;
     if crds.rendered.crds().is_empty() {
         let what = format!("{} renders no definition", crds.rendered.chart);

@@ -95,7 +95,7 @@ impl Rendered {
     pub(crate) fn config_map(&self, name: &str) -> anyhow::Result<ConfigMap> {
         let manifest = self.find("ConfigMap", name);
         let manifest = manifest
-            .with_context(|| format!("the chart renders no ConfigMap {name}: is it Linkerd's?"))?;
+            .with_context(|| format!("no ConfigMap {name} is rendered: is it Linkerd's?"))?;
         serde_json::from_value(manifest.body.clone())
             .with_context(|| format!("the rendered {manifest}"))
     }
@@ -103,7 +103,7 @@ impl Rendered {
     /// The control plane's configuration.
     pub(crate) fn config(&self) -> anyhow::Result<Config> {
         let config = Config::of(&self.config_map(label::CONFIG)?);
-        config.context("the configuration that the chart renders cannot be read")
+        config.context("the configuration that is rendered cannot be read")
     }
 
     /// The names of the custom resource definitions.
@@ -133,7 +133,7 @@ impl Rendered {
             .collect::<Result<Vec<_>, _>>()?;
         ensure!(
             !components.is_empty(),
-            "the chart renders no component: is it Linkerd's?"
+            "no component is rendered: is it Linkerd's?"
         );
         components.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(components)
