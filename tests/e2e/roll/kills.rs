@@ -1,0 +1,119 @@
+//! Killed at each of its writes in turn, and run again.
+
+use std::process::{Command, Stdio};
+
+use http::Method;
+use mesh_testbed::{FaultProxy, Match, Victim, When};
+use serde_json::{Value, json};
+
+use crate::scene::{NEW, Run, Scene, proxy, said, slow, workload};
+
+const PODS: &str = "/namespaces/shop/pods?";
+const WORKLOADS: &str = "/apis/apps/v1/";
+const ARGS: [&str; 4] = ["--yes", "--if-locked", "wait=30s", "--allow-outage=shop"];
+
+/// One of each kind and behaviour.
+fn six() -> Vec<Value> {
+    vec![
+        workload("Deployment", "plain", |_| {}),
+        workload("Deployment", "slow", slow),
+        workload("Deployment", "recreated", |spec| {
+            spec["strategy"] = json!({ "type": "Recreate" });
+        }),
+        workload("Deployment", "surging", |spec| {
+            spec["strategy"] = json!({ "rollingUpdate": { "maxSurge": 2, "maxUnavailable": 0 } });
+        }),
+        workload("StatefulSet", "ordered", |_| {}),
+        workload("DaemonSet", "everywhere", |_| {}),
+    ]
+}
+
+#[test]
+fn killed_at_any_write_the_next_run_carries_on_and_restarts_nothing_twice() {
+    let Some(scene) = Scene::with(&six()) else {
+        return;
+    };
+    let proxy = scene.bed.proxy().unwrap();
+    let verdict = scene.verdict();
+    let both = [When::BeforeForward, When::AfterForward];
+    for when in both {
+        killed(&scene, &proxy, &verdict, "leases", when);
+    }
+    // The first takeover waits its time out.
+    killed(&scene, &proxy, &verdict, PODS, When::BeforeForward);
+    for when in [When::AfterForward]
+        .into_iter()
+        .chain([both; 6].concat())
+        .enumerate()
+    {
+        let (number, when) = when;
+        time_passes(&scene);
+        let place = if number == 0 { PODS } else { WORKLOADS };
+        killed(&scene, &proxy, &verdict, place, when);
+    }
+    time_passes(&scene);
+    let output = scene.roll(&verdict, &ARGS);
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    assert_eq!(
+        scene
+            .owners_of_pods(|pod| self::proxy(pod) == Some(NEW))
+            .len(),
+        6
+    );
+    assert!(
+        scene
+            .owners_of_pods(|pod| self::proxy(pod) != Some(NEW))
+            .is_empty()
+    );
+    let mut writes = scene.writes();
+    writes.retain(|write| write.ends_with(" 200"));
+    writes.sort();
+    let expected = [
+        "patch daemonsets shop/everywhere 200",
+        "patch deployments shop/plain 200",
+        "patch deployments shop/recreated 200",
+        "patch deployments shop/slow 200",
+        "patch deployments shop/surging 200",
+        "patch statefulsets shop/ordered 200",
+    ];
+    assert_eq!(writes, expected);
+}
+
+// The run dies at its first write to `place`.
+fn killed(scene: &Scene, proxy: &FaultProxy, verdict: &str, place: &str, when: When) {
+    let victim = Victim::default();
+    let write = if place == PODS {
+        Match::method(Method::POST)
+    } else {
+        Match::writes()
+    };
+    let write = write.path(place).agent("mesh-roll/").nth(1);
+    proxy.on(write).kill(&victim, when);
+    let mut command: Command = scene.tools.run("mesh-roll");
+    command.env("KUBECONFIG", proxy.kubeconfig()).args(ARGS);
+    command.stdout(Stdio::piped());
+    let run = Run::of(&mut command, verdict);
+    victim.set(run.child.id());
+    let (records, code) = run.finish();
+    assert_eq!(
+        code, None,
+        "{place} {when:?}: it was to be killed: {records:#?}"
+    );
+    proxy.clear();
+}
+
+// The dead holder's time is over.
+fn time_passes(scene: &Scene) {
+    let past = r#"{"spec": {"renewTime": "2020-01-01T00:00:00.000000Z"}}"#;
+    let args = [
+        "patch",
+        "lease",
+        "mesh-tools",
+        "-n",
+        "linkerd",
+        "--type=merge",
+        "-p",
+        past,
+    ];
+    scene.bed.kubectl(args).unwrap();
+}

@@ -1,0 +1,10 @@
+//! `mesh-roll` on real servers.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod exits;
+mod fleet;
+mod injector;
+mod kills;
+mod onlooker;
+mod scene;
