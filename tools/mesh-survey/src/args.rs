@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Parser;
+use clap::builder::NonEmptyStringValueParser;
 use jiff::Timestamp;
 use mesh_cli::{EXIT_CODES, OutputArgs};
 use mesh_cluster::ClusterArgs;
@@ -18,13 +19,15 @@ use mesh_records::Scope;
 #[command(name = "mesh-survey", version, after_help = EXIT_CODES)]
 pub(crate) struct Args {
     /// Look only at this namespace (may be repeated); a gate takes the result for a part
-    #[arg(short, long, value_name = "NAMESPACE", value_delimiter = ',')]
+    // An empty one comes of a variable that was not set, and would be no limit at all.
+    #[arg(short, long, value_name = "NAMESPACE", value_delimiter = ',',
+          value_parser = NonEmptyStringValueParser::new())]
     namespace: Vec<String>,
     /// Look at all namespaces, which is the default
     #[arg(short = 'A', long, conflicts_with = "namespace")]
     all_namespaces: bool,
     /// Look only at pods with these labels; a gate takes the result for a part
-    #[arg(short = 'l', long, value_name = "LABELS")]
+    #[arg(short = 'l', long, value_name = "LABELS", value_parser = NonEmptyStringValueParser::new())]
     selector: Option<String>,
     /// Look only at pods with the mesh's label: faster, but blind for pods that lack their proxy
     #[arg(long)]
@@ -33,7 +36,8 @@ pub(crate) struct Args {
     #[arg(long)]
     pods: bool,
     /// Look for a control plane here too, whatever the labels of namespaces and Deployments say
-    #[arg(short = 'L', long, value_name = "NAMESPACE", default_value = "linkerd")]
+    #[arg(short = 'L', long, value_name = "NAMESPACE", default_value = "linkerd",
+          value_parser = NonEmptyStringValueParser::new())]
     linkerd_namespace: String,
     #[command(flatten)]
     pub(crate) dump: DumpArgs,
@@ -84,6 +88,14 @@ pub(crate) fn scope(wish: &Wish) -> Scope {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_empty_limit_is_refused() {
+        for flags in [["-n", ""], ["-n", "shop,"], ["-l", ""], ["-L", ""]] {
+            let line = ["mesh-survey"].into_iter().chain(flags);
+            assert!(Args::try_parse_from(line).is_err(), "{flags:?}");
+        }
+    }
 
     #[test]
     fn only_a_survey_of_everything_has_an_empty_scope() {

@@ -41,6 +41,9 @@ pub enum DumpError {
     /// Not JSON, or an object that is not what its kind should be.
     #[error("not what `kubectl get … -o json` writes")]
     Json(#[from] serde_json::Error),
+    /// JSON that bears no Kubernetes object, such as a survey's records.
+    #[error("not a Kubernetes object: it has no metadata")]
+    NoObject,
     /// A page of a list that goes on elsewhere.
     #[error("one page of a longer list")]
     Page,
@@ -88,6 +91,9 @@ impl Dump {
             items,
         } = serde_json::from_str(raw.get())?;
         let Some(items) = items else {
+            if metadata.is_none() {
+                return Err(DumpError::NoObject);
+            }
             return self.object(&kind, raw);
         };
         let meta = metadata
@@ -368,10 +374,13 @@ mod tests {
     fn half_a_dump_is_none() {
         let page = PODS.replace("\"metadata\": {}", "\"metadata\": {\"continue\": \"more\"}");
         assert!(matches!(Dump::default().add(&page), Err(DumpError::Page)));
+        let record = r#"{"type": "workload", "kind": "Deployment", "name": "web"}"#;
+        let added = Dump::default().add(record);
+        assert!(matches!(added, Err(DumpError::NoObject)), "{added:?}");
         for text in [
             &CLUSTER[..CLUSTER.len() - 9],
             "NAME READY",
-            r#"{"kind": "Pod", "spec": 1}"#,
+            r#"{"kind": "Pod", "metadata": {}, "spec": 1}"#,
         ] {
             assert!(
                 matches!(Dump::default().add(text), Err(DumpError::Json(_))),
