@@ -159,6 +159,12 @@ impl<'a> RawLine<'a> {
         if error.is_eof() && matches!(self.text, "{" | "[") {
             return StreamError::Pretty { line };
         }
+        if self.text.starts_with('[') {
+            return StreamError::malformed(line, "a JSON array; unpack it with `jq -c '.[]'`");
+        }
+        if self.text.starts_with('"') {
+            return StreamError::malformed(line, "a JSON string; a record is an object");
+        }
         StreamError::malformed(line, &without_position(error))
     }
 }
@@ -263,7 +269,7 @@ mod tests {
 
     #[test]
     fn what_is_no_ndjson_is_told_apart() {
-        let kind = |text| RawLine { text, number: 1 }.kind().unwrap_err();
+        let kind = |text: &str| RawLine { text, number: 1 }.kind().unwrap_err();
         assert!(matches!(
             kind("NAMESPACE  KIND"),
             StreamError::NotJson { .. }
@@ -285,5 +291,8 @@ mod tests {
             kind(&"[".repeat(4096)),
             StreamError::Malformed { .. }
         ));
+        let told = |text: &str| kind(text).to_string();
+        assert!(told(r#"[{"type":"a"}]"#).contains("jq -c '.[]'"));
+        assert!(told(r#""type""#).contains("a record is an object"));
     }
 }
