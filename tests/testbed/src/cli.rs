@@ -15,7 +15,8 @@ use k8s_openapi::{
     apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
 };
 use kube::{
-    Api, Client, Config,
+    Api, Client, Config, ResourceExt as _,
+    api::{ApiResource, DynamicObject, GroupVersionKind, ListParams},
     config::{KubeConfigOptions, Kubeconfig},
 };
 use serde_json::{Value, json};
@@ -41,6 +42,13 @@ struct Cli {
     kubeconfig: Option<PathBuf>,
     #[arg(long, global = true)]
     context: Option<String>,
+    #[arg(long = "as", global = true)]
+    as_user: Option<String>,
+    #[arg(long = "as-group", global = true)]
+    as_groups: Vec<String>,
+    /// The stand-in knows one namespace
+    #[arg(short = 'L', long, global = true, default_value = NAMESPACE, value_parser = [NAMESPACE])]
+    linkerd_namespace: String,
     #[command(subcommand)]
     command: Command,
 }
@@ -58,9 +66,35 @@ enum Command {
     Install(Render),
     /// Render an upgrade of the installation in the cluster
     Upgrade(Render),
+    /// Render what is in the cluster and would not be rendered any more
+    Prune,
 }
 
-#[derive(Debug, Args)]
+/// What a prune looks for: group, version, kind.
+const PRUNABLE: [(&str, &str, &str); 12] = [
+    ("", "v1", "ConfigMap"),
+    ("", "v1", "Secret"),
+    ("", "v1", "Service"),
+    ("", "v1", "ServiceAccount"),
+    (
+        "admissionregistration.k8s.io",
+        "v1",
+        "MutatingWebhookConfiguration",
+    ),
+    (
+        "admissionregistration.k8s.io",
+        "v1",
+        "ValidatingWebhookConfiguration",
+    ),
+    ("apiextensions.k8s.io", "v1", "CustomResourceDefinition"),
+    ("apps", "v1", "Deployment"),
+    ("batch", "v1", "CronJob"),
+    ("policy", "v1", "PodDisruptionBudget"),
+    ("rbac.authorization.k8s.io", "v1", "ClusterRole"),
+    ("rbac.authorization.k8s.io", "v1", "ClusterRoleBinding"),
+];
+
+#[derive(Debug, Default, Args)]
 struct Render {
     /// The custom resource definitions instead
     #[arg(long)]
@@ -102,13 +136,22 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
         Command::Install(render) => print(&render.manifests(version, Vec::new())?),
         Command::Upgrade(render) if render.crds => print(&render.manifests(version, Vec::new())?),
         Command::Upgrade(render) => {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()?;
-            let stored = runtime.block_on(cli.stored_values())?;
+            let stored = run_to_end(cli.stored_values())?;
             print(&render.manifests(version, vec![stored])?)
         }
+        Command::Prune => {
+            let stored = run_to_end(cli.stored_values())?;
+            let mut wanted = Render::default().manifests(version, vec![stored])?;
+            wanted.extend(Chart::crds(version, &[])?.render_crds());
+            print(&run_to_end(cli.surplus(&wanted))?)
+        }
     }
+}
+
+fn run_to_end<T>(future: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_all().build()?;
+    runtime.block_on(future)
 }
 
 fn print(manifests: &[Value]) -> anyhow::Result<()> {
@@ -170,6 +213,29 @@ impl Cli {
         serde_norway::from_slice(&stored.0).with_context(|| format!("reading {OVERRIDES}"))
     }
 
+    /// What carries the control plane's label and is not wanted any more.
+    async fn surplus(&self, wanted: &[Value]) -> anyhow::Result<Vec<Value>> {
+        let client = self.client().await?;
+        let labelled = ListParams::default().labels("linkerd.io/control-plane-ns");
+        let mut surplus = Vec::new();
+        for (group, version, kind) in PRUNABLE {
+            let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
+            let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource);
+            for there in api.list(&labelled).await? {
+                let name = there.name_any();
+                let same = |one: &Value| one["kind"] == kind && one["metadata"]["name"] == *name;
+                if !wanted.iter().any(same) {
+                    let mut metadata = json!({ "name": name });
+                    if let Some(namespace) = there.namespace() {
+                        metadata["namespace"] = namespace.into();
+                    }
+                    surplus.push(json!({ "apiVersion": resource.api_version, "kind": kind, "metadata": metadata }));
+                }
+            }
+        }
+        Ok(surplus)
+    }
+
     async fn client(&self) -> anyhow::Result<Client> {
         let kubeconfig = match &self.kubeconfig {
             Some(path) => Kubeconfig::read_from(path)?,
@@ -179,7 +245,10 @@ impl Cli {
             context: self.context.clone(),
             ..KubeConfigOptions::default()
         };
-        let config = Config::from_custom_kubeconfig(kubeconfig, &options).await?;
+        let mut config = Config::from_custom_kubeconfig(kubeconfig, &options).await?;
+        config.auth_info.impersonate.clone_from(&self.as_user);
+        let groups = self.as_groups.clone();
+        config.auth_info.impersonate_groups = Some(groups).filter(|groups| !groups.is_empty());
         Ok(Client::try_from(config)?)
     }
 }

@@ -79,3 +79,27 @@ fn an_upgrade_needs_an_installation_by_the_cli() {
         "Please provide the identity trust anchors",
     );
 }
+
+#[test]
+fn what_is_left_over_is_listed() {
+    let bed = Bed::lab().unwrap();
+    bed.install_linkerd(OLD).unwrap();
+    assert_eq!(
+        rendered(linkerd(
+            &bed,
+            OLD,
+            &["prune", "--linkerd-namespace", "linkerd"]
+        )),
+        ""
+    );
+    let labels = serde_json::json!({ "linkerd.io/control-plane-ns": "linkerd" });
+    let metadata = serde_json::json!({ "name": "old", "namespace": "linkerd", "labels": labels });
+    let map = serde_json::json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata });
+    bed.apply(&map.to_string()).unwrap();
+    let left = rendered(linkerd(&bed, OLD, &["prune"]));
+    assert!(
+        left.contains("kind: ConfigMap") && left.contains("name: old"),
+        "{left}"
+    );
+    assert_eq!(left.matches("---").count(), 1, "{left}");
+}
