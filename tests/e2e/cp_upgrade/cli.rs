@@ -92,6 +92,10 @@ fn the_whole_upgrade_through_the_cli_ends_proven_and_running_it_again_changes_no
     let Some(by_cli) = ByCli::new() else { return };
     let stage = &by_cli.stage;
     let pipeline = format!("mesh-survey | mesh-skewcheck --to {TO} | mesh-cp-upgrade --yes");
+    let label = "{linkerd.io/control-plane-ns: linkerd}";
+    let meta = format!("{{name: of-old, namespace: linkerd, labels: {label}}}");
+    let of_old = format!("{{apiVersion: v1, kind: ConfigMap, metadata: {meta}}}");
+    stage.bed.apply(&of_old).unwrap();
     let mut shell = stage.env(stage.tools.shell(&pipeline));
     let output = shell.env("LINKERD", &by_cli.linkerd).output().unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -122,6 +126,10 @@ fn the_whole_upgrade_through_the_cli_ends_proven_and_running_it_again_changes_no
     assert_eq!(stage.holder(), None, "the lock is let go");
     let command = first.step("control_plane", "started").unwrap()["command"].to_string();
     assert!(command.starts_with("[\"linkerd\",\"upgrade\""), "{command}");
+
+    let afterwards = first.step("afterwards", "done").unwrap()["message"].to_string();
+    assert!(afterwards.contains("ConfigMap of-old;"), "{afterwards}");
+    by_cli.kubectl(&["get", "configmap", "-n", "linkerd", "of-old"]);
 
     let before = (by_cli.versions(), by_cli.written().len());
     let again = by_cli.run(&stage.judged(), &[]);

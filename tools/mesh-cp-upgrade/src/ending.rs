@@ -59,7 +59,9 @@ impl Session {
             Ending::Done { .. } => None,
             Ending::Failed(error) => return Err(error),
             Ending::No(error) | Ending::Stopped(error) => Some(error.into()),
-            Ending::Left(_) => Some(anyhow::anyhow!("left at once; helm may still be at work")),
+            Ending::Left(_) => Some(anyhow::anyhow!(
+                "left at once; a write may still be under way"
+            )),
         };
         if let Some(error) = error {
             mesh_cli::tell(Tool::MeshCpUpgrade.name(), &error);
@@ -122,7 +124,7 @@ impl Session {
                 )
             }
             Ending::Left(number) => {
-                let reason = "told to leave at once; helm may still be at work".to_owned();
+                let reason = "told to leave at once; a write may still be under way".to_owned();
                 (
                     EndOutcome::Stopped,
                     Exit::Signal(*number),
