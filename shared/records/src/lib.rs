@@ -8,6 +8,7 @@
 //! brackets, [`writer`] writes them.
 
 pub mod action;
+mod agreement;
 pub mod explain;
 pub mod judgement;
 pub mod line;

@@ -7,6 +7,7 @@ use std::io::{self, BufRead};
 
 use serde::Deserialize;
 
+use crate::agreement::Agreement;
 use crate::{End, EndOutcome, Lines, RawLine, RecordType, SCHEMA, Scope, Stream, Tool, Totals};
 
 /// Reads the lines of a stream in order, each with what it is.
@@ -189,6 +190,7 @@ struct Brackets {
     open: Vec<Open>,
     opened: bool,
     judged: bool,
+    agreement: Agreement,
     seen: BTreeSet<(String, String)>,
     last: u64,
 }
@@ -215,6 +217,7 @@ impl<R: BufRead> Reader<R> {
             open: Vec::new(),
             opened: false,
             judged: false,
+            agreement: Agreement::default(),
             seen: BTreeSet::new(),
             last: 0,
         };
@@ -269,6 +272,11 @@ impl Brackets {
                 self.once(line)?;
                 Ok(What::Record(kind))
             }
+            RecordType::Verdict => {
+                self.count(line, kind)?;
+                self.agreement.verdict(line)?;
+                Ok(What::Record(kind))
+            }
             RecordType::Extension
             | RecordType::Workload
             | RecordType::Proxy
@@ -276,7 +284,6 @@ impl Brackets {
             | RecordType::Unseen
             | RecordType::Finding
             | RecordType::Plan
-            | RecordType::Verdict
             | RecordType::Intent
             | RecordType::Step
             | RecordType::Progress
@@ -329,6 +336,9 @@ impl Brackets {
             return Err(StreamError::Watching { line: number });
         }
         self.opened = true;
+        if stream.tool == Tool::MeshSurvey {
+            self.agreement.survey(&stream);
+        }
         self.judged |= stream.tool == Tool::MeshSkewcheck;
         self.open.push(Open {
             stream: stream.clone(),
@@ -361,6 +371,9 @@ impl Brackets {
                 outcome: end.outcome.as_str(),
                 reason: end.reason,
             });
+        }
+        if stream.tool == Tool::MeshSkewcheck {
+            self.agreement.end(&end, number)?;
         }
         let thinned = compare(&counts, &end.totals).map_err(|(kind, count, total)| {
             let cause = format!(
@@ -591,6 +604,44 @@ mod tests {
         assert_eq!(read(&scoped, Expect::Surveys).unwrap(), [false]);
         let unknown = SURVEY.replace(",\"scope\":{}", "");
         assert_eq!(read(&unknown, Expect::Surveys).unwrap(), [false]);
+    }
+
+    #[test]
+    fn a_verdict_that_contradicts_itself_or_its_stream_is_refused() {
+        let verdict = |uid: &str, pass: bool, blocking: &str| {
+            let survey = SURVEY.replace("\"scope\"", "\"time\":\"2026-01-02T03:00:00Z\",\"scope\"");
+            let end = CLOSE.replace("{}", "{\"verdict\":1}");
+            format!(
+                "{OPEN}{survey}{{\"type\":\"verdict\",\"cluster_uid\":\"{uid}\",\"surveyed\":\
+                 \"2026-01-02T03:00:00Z\",\"pass\":{pass},\"blocking\":[{blocking}]}}\n{end}"
+            )
+        };
+        let no = verdict("u", false, "\"downgrade\"");
+        assert!(read(&verdict("u", true, ""), Expect::Judged).is_ok());
+        assert!(
+            read(
+                &no.replace(
+                    "complete\",\"exit\":0,\"totals\":{\"verdict",
+                    "complete\",\"exit\":1,\"totals\":{\"verdict"
+                ),
+                Expect::Judged
+            )
+            .is_ok()
+        );
+        for wrong in [
+            no,
+            verdict("u", true, "\"downgrade\""),
+            verdict("u", false, ""),
+            verdict("v", true, ""),
+            verdict("u", true, "")
+                .replace("\"surveyed\":\"2026-01-02", "\"surveyed\":\"2026-01-03"),
+        ] {
+            let error = read(&wrong, Expect::Judged).unwrap_err();
+            assert!(
+                matches!(error, StreamError::Malformed { .. }),
+                "{error}: {wrong}"
+            );
+        }
     }
 
     #[test]
