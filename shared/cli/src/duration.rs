@@ -16,6 +16,17 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     Duration::try_from(signed).map_err(|_| format!("a negative duration; {example}"))
 }
 
+/// Parses a duration that something is given to be done in: one that is not zero.
+///
+/// # Errors
+/// As [`parse_duration`], or there is no time at all.
+pub fn parse_timeout(text: &str) -> Result<Duration, String> {
+    match parse_duration(text)? {
+        Duration::ZERO => Err("no time at all; write it as 90s, 5m or 1h30m".to_owned()),
+        duration => Ok(duration),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -32,6 +43,9 @@ mod tests {
         }
         for text in ["", "5", "-5m", "5 parsecs"] {
             assert!(parse_duration(text).is_err(), "{text}");
+            assert!(parse_timeout(text).is_err(), "{text}");
         }
+        assert!(parse_timeout("0s").is_err());
+        assert_eq!(parse_timeout("5m"), Ok(Duration::from_secs(300)));
     }
 }

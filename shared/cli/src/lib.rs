@@ -13,7 +13,7 @@ mod sanitise;
 mod table;
 
 pub use consent::{ConsentArgs, DryRun, Leave, consent};
-pub use duration::parse_duration;
+pub use duration::{parse_duration, parse_timeout};
 pub use exit::{EXIT_CODES, Exit};
 pub use input::{argv, host, records_from_stdin, run_id};
 pub use output::{Closing, Format, Output, OutputArgs, Readers};

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{ArgAction, Parser};
-use mesh_cli::{ConsentArgs, EXIT_CODES, OutputArgs, parse_duration};
+use mesh_cli::{ConsentArgs, EXIT_CODES, OutputArgs, parse_duration, parse_timeout};
 use mesh_cluster::{ClusterArgs, IfLocked};
 use mesh_records::Explained;
 use mesh_versions::{Releases, Target};
@@ -62,11 +62,11 @@ pub(crate) struct Args {
     pub(crate) allow_change: Vec<Key>,
 
     /// How long the components may take to settle
-    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = parse_timeout)]
     pub(crate) timeout: Duration,
 
     /// How long a release may stay pending, without anything to see, before it counts as abandoned
-    #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = parse_timeout)]
     pub(crate) pending_timeout: Duration,
 
     /// The namespace of the pod that proves the injector; it is never created
