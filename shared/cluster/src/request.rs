@@ -36,14 +36,37 @@ const ADMISSION_PATIENCE: Duration = Duration::from_secs(10);
 
 // The API server's own answer, rather than one that it passes on.
 #[derive(Deserialize)]
-#[expect(dead_code, reason = "read only to see that it is there")]
 struct Answered {
     #[serde(rename = "apiVersion")]
-    api_version: String,
-    status: String,
+    _api_version: String,
+    #[serde(rename = "status")]
+    _status: String,
+    #[serde(default)]
+    message: String,
 }
 
+/// How the API server begins to say that it found nobody behind a Service.
+const UNREACHED: [&str; 3] = [
+    "error trying to reach service",
+    "no endpoints available for service",
+    "no service port",
+];
+
 pub(crate) const JSON: &str = "application/json";
+
+// === impl Answered ===
+
+impl Answered {
+    // Also a server that is overloaded says 503.
+    fn misses_the_service(&self, status: StatusCode) -> bool {
+        let unreached = || {
+            UNREACHED
+                .iter()
+                .any(|begin| self.message.starts_with(begin))
+        };
+        status == StatusCode::NOT_FOUND || status == StatusCode::SERVICE_UNAVAILABLE && unreached()
+    }
+}
 
 // === impl Cluster ===
 
@@ -165,37 +188,35 @@ impl Cluster {
     }
 
     /// Whether a Service answers the API server over HTTPS, asked through its `proxy` subresource:
-    /// a read, and the way that admission reviews take. Any answer of its own counts.
+    /// a read, and the way that admission reviews take. Any answer of its own counts; silence is
+    /// the Service's when it is met twice, since one may be the connection's own.
     ///
     /// # Errors
-    /// The API server cannot be asked or does not allow it.
+    /// The API server cannot be asked, does not allow it, or has troubles of its own.
     pub async fn answers(&self, namespace: &str, service: &str, port: u16) -> Result<bool, Error> {
         let what = format!("asking whether {namespace}/{service} answers");
         let path = format!("/api/v1/namespaces/{namespace}/services/https:{service}:{port}/proxy/");
-        let request = http::Request::get(path).body(Body::empty());
-        let request = request.map_err(|error| Error::malformed(&what, &error.to_string()))?;
         let patience = self.deadline.min(ADMISSION_PATIENCE);
-        let (status, retry_after, bytes) =
-            match tokio::time::timeout(patience, self.exchange(request)).await {
-                Ok(Ok(answer)) => answer,
-                Ok(Err(cause)) => return Err(Error::unreachable(&what, self.server(), &cause)),
-                Err(_) => return Ok(false),
+        for _ in 0..2 {
+            let request = http::Request::get(&path).body(Body::empty());
+            let request = request.map_err(|error| Error::malformed(&what, &error.to_string()))?;
+            let (status, retry_after, bytes) =
+                match tokio::time::timeout(patience, self.exchange(request)).await {
+                    Ok(Ok(answer)) => answer,
+                    Ok(Err(cause)) => return Err(Error::unreachable(&what, self.server(), &cause)),
+                    Err(_) => continue,
+                };
+            let said = serde_json::from_slice::<Answered>(&bytes).ok();
+            return match said {
+                None if status != StatusCode::TOO_MANY_REQUESTS => Ok(true),
+                Some(said) if said.misses_the_service(status) => Ok(false),
+                Some(_) | None => {
+                    let rule = Some(Self::rule(&SERVICE_PROXY, "get", Some(namespace)));
+                    Err(Error::answered(&what, rule, status, retry_after, &bytes))
+                }
             };
-        let by_api_server = serde_json::from_slice::<Answered>(&bytes).is_ok();
-        match status {
-            StatusCode::SERVICE_UNAVAILABLE | StatusCode::NOT_FOUND if by_api_server => Ok(false),
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if by_api_server => {
-                let rule = Self::rule(&SERVICE_PROXY, "get", Some(namespace));
-                Err(Error::answered(
-                    &what,
-                    Some(rule),
-                    status,
-                    retry_after,
-                    &bytes,
-                ))
-            }
-            _ => Ok(true),
         }
+        Ok(false)
     }
 
     async fn write<T: DeserializeOwned>(

@@ -280,6 +280,12 @@ async fn a_service_answers_unless_the_api_server_says_that_it_does_not() {
             .await;
         assert_eq!(answer.unwrap(), answers, "{code} {body}");
     }
+    let own = r#"{"kind":"Status","apiVersion":"v1","status":"Failure","message":"no time"}"#;
+    for (code, why) in [(503, Why::Busy), (429, Why::Busy), (500, Why::Broken)] {
+        let cluster = Script::of(&[(code, own)]).cluster();
+        let answer = cluster.answers("linkerd", "linkerd-proxy-injector", 443);
+        assert_eq!(answer.await.unwrap_err().why(), why, "{code}");
+    }
     let silent = Script::default().cluster();
     assert!(
         !silent

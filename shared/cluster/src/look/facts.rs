@@ -98,9 +98,7 @@ pub(super) async fn with_own(
             name: None,
             namespace,
         };
-        let answers = cluster
-            .answers(&plane.namespace, label::INJECTOR, HTTPS)
-            .await;
+        let answers = patient(|| cluster.answers(&plane.namespace, label::INJECTOR, HTTPS)).await;
         plane.answers = asked.optional(cluster, unseen, answers)?;
     }
     plane.issuer = issuer;
