@@ -1,0 +1,66 @@
+//! Whether a judged stream agrees with itself: a verdict that was edited, or spliced in from another
+//! stream, allows nothing.
+
+use jiff::Timestamp;
+use serde::Deserialize;
+
+use crate::{End, RawLine, Stream, StreamError};
+
+/// What a judged stream has said so far.
+#[derive(Debug, Default)]
+pub(crate) struct Agreement {
+    surveys: Vec<(Option<String>, Option<Timestamp>)>,
+    verdicts: usize,
+    passing: usize,
+}
+
+#[derive(Deserialize)]
+struct Head {
+    cluster_uid: Option<String>,
+    surveyed: Option<Timestamp>,
+    pass: bool,
+    blocking: Vec<String>,
+}
+
+impl Agreement {
+    pub(crate) fn survey(&mut self, stream: &Stream) {
+        self.surveys.push((stream.cluster_uid.clone(), stream.time));
+    }
+
+    pub(crate) fn verdict(&mut self, line: RawLine<'_>) -> Result<(), StreamError> {
+        let Head {
+            cluster_uid,
+            surveyed,
+            pass,
+            blocking,
+        } = line.parse()?;
+        if pass != blocking.is_empty() {
+            let cause = if pass {
+                "a verdict that passes and is blocked"
+            } else {
+                "a verdict that is neither passed nor blocked"
+            };
+            return Err(StreamError::malformed(line.number, cause));
+        }
+        if !self.surveys.contains(&(cluster_uid, surveyed)) {
+            let cause = "a verdict on a survey that is not in the stream";
+            return Err(StreamError::malformed(line.number, cause));
+        }
+        self.verdicts += 1;
+        self.passing += usize::from(pass);
+        Ok(())
+    }
+
+    // Verdicts may have been selected; those that are left cannot contradict the exit code.
+    pub(crate) fn end(&self, end: &End, number: u64) -> Result<(), StreamError> {
+        let contradicts = match end.exit {
+            0 => self.passing < self.verdicts,
+            _ => false,
+        };
+        if contradicts {
+            let cause = "an `end` that says yes after a verdict that says no";
+            return Err(StreamError::malformed(number, cause));
+        }
+        Ok(())
+    }
+}
