@@ -20,7 +20,7 @@ use tokio_rustls::{
 
 use crate::{
     core::Core,
-    fill,
+    defaults, fill,
     object::{self, count, fresh_uid, items, text},
     patch,
     refusal::Refusal,
@@ -75,7 +75,7 @@ pub(crate) async fn admit(
             patch::apply_json(&mut object, &operations)?;
         }
     }
-    fill::defaults(key.resource, &mut object);
+    defaults::fill(key.resource, &mut object);
     fill::check(key, &object, None)?;
     Ok(object)
 }

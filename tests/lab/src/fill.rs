@@ -1,20 +1,18 @@
-//! What the API server adds to objects, and what it does not take.
+//! What makes an object of what a client sends, and what is not taken.
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
 use crate::{
+    defaults,
     object::{self, fresh_uid, stamp, suffix, text},
     refusal::Refusal,
     resource::{
-        BUDGETS, DAEMON_SETS, DEPLOYMENTS, JOBS, Key, MUTATING_WEBHOOKS, NAMESPACES, PODS,
-        REPLICA_SETS, Resource, SERVICES, STATEFUL_SETS,
+        BUDGETS, DAEMON_SETS, DEPLOYMENTS, JOBS, Key, NAMESPACES, PODS, REPLICA_SETS, Resource,
+        STATEFUL_SETS,
     },
     selector::Selector,
     store::Part,
 };
-
-const NO_DEADLINE: i64 = 600;
 
 /// The part of an object whose changes count as generations.
 fn spec(object: &Value) -> &Value {
@@ -80,7 +78,7 @@ pub(crate) fn fresh(
     if resource.has_status() {
         object["status"] = first_status(resource);
     }
-    defaults(resource, &mut object);
+    defaults::fill(resource, &mut object);
     check(&key, &object, None)?;
     Ok((key, object))
 }
@@ -93,117 +91,6 @@ fn first_status(resource: &Resource) -> Value {
         return json!({ "phase": "Active" });
     }
     json!({})
-}
-
-/// The defaults that a client of the lab could miss.
-pub(crate) fn defaults(resource: &Resource, object: &mut Value) {
-    let (name, uid) = (
-        object::name(object).to_owned(),
-        object::uid(object).to_owned(),
-    );
-    let spec = &mut object["spec"];
-    if *resource == PODS {
-        default_pod(spec);
-    } else if *resource == DEPLOYMENTS {
-        default(spec, "replicas", json!(1));
-        default(spec, "progressDeadlineSeconds", NO_DEADLINE.into());
-        default(spec, "revisionHistoryLimit", json!(10));
-        default(spec, "strategy", json!({}));
-        default(&mut spec["strategy"], "type", "RollingUpdate".into());
-        if spec["strategy"]["type"] == "RollingUpdate" {
-            default(&mut spec["strategy"], "rollingUpdate", json!({}));
-            default(
-                &mut spec["strategy"]["rollingUpdate"],
-                "maxSurge",
-                "25%".into(),
-            );
-            default(
-                &mut spec["strategy"]["rollingUpdate"],
-                "maxUnavailable",
-                "25%".into(),
-            );
-        }
-    } else if *resource == REPLICA_SETS {
-        default(spec, "replicas", json!(1));
-    } else if *resource == STATEFUL_SETS {
-        default(spec, "replicas", json!(1));
-        default(spec, "podManagementPolicy", "OrderedReady".into());
-        default_update(spec, &json!({ "partition": 0 }));
-    } else if *resource == DAEMON_SETS {
-        default_update(spec, &json!({ "maxUnavailable": 1, "maxSurge": 0 }));
-    } else if *resource == JOBS {
-        for (field, value) in [("completions", 1), ("parallelism", 1), ("backoffLimit", 6)] {
-            default(spec, field, value.into());
-        }
-        let labels = json!({ "batch.kubernetes.io/controller-uid": uid, "controller-uid": uid,
-            "batch.kubernetes.io/job-name": name, "job-name": name });
-        default(
-            spec,
-            "selector",
-            json!({ "matchLabels": { "batch.kubernetes.io/controller-uid": uid } }),
-        );
-        json_patch::merge(
-            spec,
-            &json!({ "template": { "metadata": { "labels": labels } } }),
-        );
-    } else if *resource == SERVICES {
-        let number = uid.bytes().fold(0_u16, |sum, byte| {
-            sum.wrapping_mul(31).wrapping_add(byte.into())
-        });
-        let [a, b] = number.to_be_bytes();
-        default(spec, "clusterIP", format!("10.96.{a}.{b}").into());
-        default(spec, "type", "ClusterIP".into());
-    } else if *resource == NAMESPACES {
-        json_patch::merge(
-            object,
-            &json!({ "metadata": { "labels": { "kubernetes.io/metadata.name": name } } }),
-        );
-    } else if *resource == MUTATING_WEBHOOKS {
-        for webhook in object["webhooks"].as_array_mut().into_iter().flatten() {
-            default(webhook, "failurePolicy", "Fail".into());
-            default(webhook, "timeoutSeconds", json!(10));
-        }
-    }
-    if let Some(Value::Object(texts)) = object.as_object_mut().and_then(|o| o.remove("stringData"))
-    {
-        for (key, text) in texts {
-            object["data"][key] = STANDARD.encode(text.as_str().unwrap_or_default()).into();
-        }
-    }
-    for meta in ["/metadata", "/spec/template/metadata"] {
-        let meta = object.pointer_mut(meta).and_then(Value::as_object_mut);
-        // The API does not write empty maps, so they are no difference either.
-        if let Some(meta) = meta {
-            meta.retain(|_, value| value.as_object().is_none_or(|map| !map.is_empty()));
-        }
-    }
-    if let Some(template) = object.pointer_mut("/spec/template/spec") {
-        default_pod(template);
-    }
-}
-
-fn default_update(spec: &mut Value, rolling: &Value) {
-    default(spec, "updateStrategy", json!({}));
-    let strategy = &mut spec["updateStrategy"];
-    default(strategy, "type", "RollingUpdate".into());
-    if strategy["type"] == "RollingUpdate" {
-        default(strategy, "rollingUpdate", json!({}));
-        for (field, value) in rolling.as_object().into_iter().flatten() {
-            default(&mut strategy["rollingUpdate"], field, value.clone());
-        }
-    }
-}
-
-fn default_pod(spec: &mut Value) {
-    default(spec, "restartPolicy", "Always".into());
-    default(spec, "terminationGracePeriodSeconds", json!(30));
-    default(spec, "serviceAccountName", "default".into());
-}
-
-fn default(object: &mut Value, field: &str, value: Value) {
-    if object[field].is_null() {
-        object[field] = value;
-    }
 }
 
 /// Refuses what the lab would otherwise take and the API server would not.

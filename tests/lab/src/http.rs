@@ -24,6 +24,7 @@ use crate::{
     record::Pending,
     refusal::Refusal,
     resource::Resource,
+    store::Store,
     watch, write,
 };
 
@@ -187,59 +188,48 @@ async fn perform(
     body: &[u8],
     user: &Value,
 ) -> Result<Done, Refusal> {
-    let query = &call.query;
-    let (code, object) = match call.verb {
-        Verb::Get if call.subresource == Subresource::Proxy => {
+    let dry_run = call.query.dry_run;
+    let (code, answer) = match (call.verb, call.subresource) {
+        (Verb::Get, Subresource::Proxy) => {
             return relay(core, &call.namespace, &call.name).await;
         }
-        Verb::Get => {
-            let key = call.key();
-            let object = core.store().get(&key).cloned();
-            let object = object.ok_or_else(|| Refusal::not_found(&key))?;
-            if call.metadata_only {
-                return Ok((200, read::metadata(&object)));
-            }
-            (200, object)
+        (Verb::Get, _) => return get(&core.store(), call),
+        (Verb::List, _) => return Ok((200, read::list(&mut core.store(), call)?)),
+        (Verb::Create, Subresource::Eviction) => {
+            let evicted = write::evict(&mut core.store(), call, &read_json(body)?)?;
+            (201, Arc::new(evicted))
         }
-        Verb::List => return Ok((200, read::list(&mut core.store(), call)?)),
-        Verb::Create if call.subresource == Subresource::Eviction => {
-            let done = write::evict(&mut core.store(), call, &read_json(body)?)?;
-            return Ok((201, done.to_string().into_bytes()));
-        }
-        Verb::Create => {
-            let origin = Origin {
-                user,
-                dry_run: query.dry_run,
-            };
-            let object = write::create(
-                core,
-                call.resource,
-                &call.namespace,
-                read_json(body)?,
-                origin,
-            )
-            .await?;
+        (Verb::Create, _) => {
+            let (origin, object) = (Origin { user, dry_run }, read_json(body)?);
+            let object =
+                write::create(core, call.resource, &call.namespace, object, origin).await?;
             pending.is_named(object::name(&object));
             (201, object)
         }
-        Verb::Update => (
+        (Verb::Update, _) => (
             200,
             write::replace(&mut core.store(), call, read_json(body)?)?,
         ),
-        Verb::Patch => {
-            let content_type = parts.headers.get(header::CONTENT_TYPE);
-            let content_type = content_type
-                .and_then(|value| value.to_str().ok())
-                .unwrap_or_default();
-            write::patch(core, call, Patch::read(content_type, body)?, user).await?
+        (Verb::Patch, _) => {
+            let form = parts.headers.get(header::CONTENT_TYPE);
+            let form = form.and_then(|form| form.to_str().ok()).unwrap_or_default();
+            write::patch(core, call, Patch::read(form, body)?, user).await?
         }
-        Verb::Delete => {
-            let done = write::delete(&mut core.store(), call, body)?;
-            return Ok((200, done.to_string().into_bytes()));
-        }
-        Verb::Watch => return Err(Refusal::unsupported("a watch that is no stream")),
+        (Verb::Delete, _) => (200, Arc::new(write::delete(&mut core.store(), call, body)?)),
+        (Verb::Watch, _) => return Err(Refusal::unsupported("a watch that is no stream")),
     };
-    Ok((code, object.to_string().into_bytes()))
+    Ok((code, answer.to_string().into_bytes()))
+}
+
+fn get(store: &Store, call: &Call) -> Result<Done, Refusal> {
+    let key = call.key();
+    let object = store.get(&key).ok_or_else(|| Refusal::not_found(&key))?;
+    let shown = if call.metadata_only {
+        read::metadata(object)
+    } else {
+        object.to_string().into_bytes()
+    };
+    Ok((200, shown))
 }
 
 fn read_json(body: &[u8]) -> Result<Value, Refusal> {

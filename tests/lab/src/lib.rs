@@ -10,6 +10,7 @@ mod budget;
 mod call;
 mod controllers;
 mod core;
+mod defaults;
 mod fill;
 mod http;
 mod object;

@@ -60,86 +60,82 @@ impl Serialize for Item<'_> {
 }
 
 pub(crate) fn list(store: &mut Store, call: &Call) -> Result<Vec<u8>, Refusal> {
-    let rest = if call.query.token.is_empty() {
-        let version: u64 = call.query.version.parse().unwrap_or_default();
-        if version > store.version() {
-            return Err(Refusal::new(504, "Timeout", "Too large resource version"));
-        }
-        begin(store, call)
-    } else {
-        store.rest(&call.query.token)?
-    };
-    let limit = if call.query.limit == 0 {
-        usize::MAX
-    } else {
-        call.query.limit
-    };
-    let Query { labels, fields, .. } = &call.query;
-    let mut end = rest.from;
-    let mut shown = Vec::new();
-    while shown.len() < limit
-        && let Some(object) = rest.items.get(end)
-    {
-        end += 1;
-        if labels.matches(object) && fields.matches(object) {
-            shown.push(object);
-        }
-    }
-    // A page ends where it is full, even if nothing that comes after is chosen.
+    let rest = rest(store, call)?;
+    let (shown, end) = choose(&rest, &call.query);
     let left = rest.items.len() - end;
-    let token = if left > 0 {
-        let more = Rest {
+    let mut token = String::new();
+    if left > 0 {
+        token = store.keep_rest(Rest {
             from: end,
             ..rest.clone()
-        };
-        store.keep_rest(more)
-    } else {
-        String::new()
-    };
+        });
+    }
     let selects = !call.query.labels.is_empty();
     let metadata = PageMeta {
         resource_version: rest.version.to_string(),
         token,
         remaining_item_count: (left > 0 && !selects).then_some(left),
     };
-    let (kind, api_version) = if call.metadata_only {
-        (
-            "PartialObjectMetadataList".to_owned(),
-            "meta.k8s.io/v1".to_owned(),
-        )
-    } else {
-        (
-            format!("{}List", call.resource.kind),
-            call.resource.api_version(),
-        )
-    };
-    let items = shown.into_iter().map(|object| {
-        if call.metadata_only {
-            Item::Metadata(object)
-        } else {
-            Item::Whole(object)
+    let page = if call.metadata_only {
+        Page {
+            kind: "PartialObjectMetadataList".to_owned(),
+            api_version: "meta.k8s.io/v1".to_owned(),
+            metadata,
+            items: shown.into_iter().map(Item::Metadata).collect(),
         }
-    });
-    let page = Page {
-        kind,
-        api_version,
-        metadata,
-        items: items.collect(),
+    } else {
+        Page {
+            kind: format!("{}List", call.resource.kind),
+            api_version: call.resource.api_version(),
+            metadata,
+            items: shown.into_iter().map(Item::Whole).collect(),
+        }
     };
     Ok(serde_json::to_vec(&page).expect("JSON serializes"))
+}
+
+/// What is still to be listed: everything at first.
+fn rest(store: &Store, call: &Call) -> Result<Rest, Refusal> {
+    let Query { token, version, .. } = &call.query;
+    if !token.is_empty() {
+        return store.rest(token);
+    }
+    if version
+        .parse::<u64>()
+        .is_ok_and(|version| version > store.version())
+    {
+        return Err(Refusal::new(504, "Timeout", "Too large resource version"));
+    }
+    let all = store.all(call.resource, &call.namespace);
+    let items = all.map(|(_, object)| Arc::clone(object)).collect();
+    Ok(Rest {
+        version: store.version(),
+        items: Arc::new(items),
+        from: 0,
+    })
+}
+
+/// The objects of a page, and where it ends: where it is full, even if nothing that comes after
+/// would be chosen.
+fn choose<'a>(rest: &'a Rest, query: &Query) -> (Vec<&'a Value>, usize) {
+    let limit = if query.limit == 0 {
+        usize::MAX
+    } else {
+        query.limit
+    };
+    let (mut shown, mut end) = (Vec::new(), rest.from);
+    while shown.len() < limit
+        && let Some(object) = rest.items.get(end)
+    {
+        end += 1;
+        if query.labels.matches(object) && query.fields.matches(object) {
+            shown.push(&**object);
+        }
+    }
+    (shown, end)
 }
 
 /// An object cut down to its metadata.
 pub(crate) fn metadata(object: &Value) -> Vec<u8> {
     serde_json::to_vec(&Item::Metadata(object)).expect("JSON serializes")
-}
-
-fn begin(store: &Store, call: &Call) -> Rest {
-    let all = store.all(call.resource, &call.namespace);
-    let items = all.map(|(_, object)| Arc::clone(object)).collect();
-    Rest {
-        version: store.version(),
-        items: Arc::new(items),
-        from: 0,
-    }
 }

@@ -20,101 +20,43 @@ pub(crate) struct Key {
 const NAMESPACED: u8 = 1;
 const STATUS: u8 = 2;
 const GENERATION: u8 = 4;
-const SPEC_AND_STATUS: u8 = STATUS | GENERATION;
-const WORKLOAD: u8 = NAMESPACED | SPEC_AND_STATUS;
+const WORKLOAD: u8 = NAMESPACED | STATUS | GENERATION;
 
-pub(crate) static CONFIG_MAPS: Resource = core("configmaps", "ConfigMap", NAMESPACED);
-pub(crate) static NAMESPACES: Resource = core("namespaces", "Namespace", STATUS);
-pub(crate) static NODES: Resource = core("nodes", "Node", STATUS);
-pub(crate) static PODS: Resource = core("pods", "Pod", WORKLOAD);
-pub(crate) static SECRETS: Resource = core("secrets", "Secret", NAMESPACED);
-pub(crate) static SERVICES: Resource = core("services", "Service", NAMESPACED | STATUS);
-pub(crate) static SERVICE_ACCOUNTS: Resource = core("serviceaccounts", "ServiceAccount", 1);
-pub(crate) static CONTROLLER_REVISIONS: Resource =
-    of("apps", "controllerrevisions", "ControllerRevision", 1);
-pub(crate) static DAEMON_SETS: Resource = of("apps", "daemonsets", "DaemonSet", WORKLOAD);
-pub(crate) static DEPLOYMENTS: Resource = of("apps", "deployments", "Deployment", WORKLOAD);
-pub(crate) static REPLICA_SETS: Resource = of("apps", "replicasets", "ReplicaSet", WORKLOAD);
-pub(crate) static STATEFUL_SETS: Resource = of("apps", "statefulsets", "StatefulSet", WORKLOAD);
-pub(crate) static CRON_JOBS: Resource = of("batch", "cronjobs", "CronJob", WORKLOAD);
-pub(crate) static JOBS: Resource = of("batch", "jobs", "Job", WORKLOAD);
-pub(crate) static LEASES: Resource = of("coordination.k8s.io", "leases", "Lease", NAMESPACED);
-pub(crate) static ENDPOINT_SLICES: Resource =
-    of("discovery.k8s.io", "endpointslices", "EndpointSlice", 1);
-pub(crate) static BUDGETS: Resource = of(
-    "policy",
-    "poddisruptionbudgets",
-    "PodDisruptionBudget",
-    WORKLOAD,
-);
-pub(crate) static CLUSTER_ROLES: Resource = of(
-    "rbac.authorization.k8s.io",
-    "clusterroles",
-    "ClusterRole",
-    0,
-);
-pub(crate) static CLUSTER_ROLE_BINDINGS: Resource = of(
-    "rbac.authorization.k8s.io",
-    "clusterrolebindings",
-    "ClusterRoleBinding",
-    0,
-);
-pub(crate) static DEFINITIONS: Resource = of(
-    "apiextensions.k8s.io",
-    "customresourcedefinitions",
-    "CustomResourceDefinition",
-    SPEC_AND_STATUS,
-);
-pub(crate) static MUTATING_WEBHOOKS: Resource = of(
-    "admissionregistration.k8s.io",
-    "mutatingwebhookconfigurations",
-    "MutatingWebhookConfiguration",
-    GENERATION,
-);
-pub(crate) static VALIDATING_WEBHOOKS: Resource = of(
-    "admissionregistration.k8s.io",
-    "validatingwebhookconfigurations",
-    "ValidatingWebhookConfiguration",
-    GENERATION,
-);
-
-static ALL: [&Resource; 22] = [
-    &CONFIG_MAPS,
-    &NAMESPACES,
-    &NODES,
-    &PODS,
-    &SECRETS,
-    &SERVICES,
-    &SERVICE_ACCOUNTS,
-    &CONTROLLER_REVISIONS,
-    &DAEMON_SETS,
-    &DEPLOYMENTS,
-    &REPLICA_SETS,
-    &STATEFUL_SETS,
-    &CRON_JOBS,
-    &JOBS,
-    &LEASES,
-    &ENDPOINT_SLICES,
-    &BUDGETS,
-    &CLUSTER_ROLES,
-    &CLUSTER_ROLE_BINDINGS,
-    &DEFINITIONS,
-    &MUTATING_WEBHOOKS,
-    &VALIDATING_WEBHOOKS,
-];
-
-const fn core(plural: &'static str, kind: &'static str, traits: u8) -> Resource {
-    of("", plural, kind, traits)
+macro_rules! resources {
+    ($($name:ident: $group:literal $plural:literal $kind:literal $traits:expr;)*) => {
+        $(pub(crate) static $name: Resource = Resource {
+            group: $group, version: "v1", plural: $plural, kind: $kind, traits: $traits,
+        };)*
+        static ALL: &[&Resource] = &[$(&$name),*];
+    };
 }
 
-const fn of(group: &'static str, plural: &'static str, kind: &'static str, traits: u8) -> Resource {
-    Resource {
-        group,
-        version: "v1",
-        plural,
-        kind,
-        traits,
-    }
+resources! {
+    CONFIG_MAPS: "" "configmaps" "ConfigMap" NAMESPACED;
+    NAMESPACES: "" "namespaces" "Namespace" STATUS;
+    NODES: "" "nodes" "Node" STATUS;
+    PODS: "" "pods" "Pod" WORKLOAD;
+    SECRETS: "" "secrets" "Secret" NAMESPACED;
+    SERVICES: "" "services" "Service" NAMESPACED | STATUS;
+    SERVICE_ACCOUNTS: "" "serviceaccounts" "ServiceAccount" NAMESPACED;
+    MUTATING_WEBHOOKS: "admissionregistration.k8s.io" "mutatingwebhookconfigurations"
+        "MutatingWebhookConfiguration" GENERATION;
+    VALIDATING_WEBHOOKS: "admissionregistration.k8s.io" "validatingwebhookconfigurations"
+        "ValidatingWebhookConfiguration" GENERATION;
+    DEFINITIONS: "apiextensions.k8s.io" "customresourcedefinitions"
+        "CustomResourceDefinition" STATUS | GENERATION;
+    CONTROLLER_REVISIONS: "apps" "controllerrevisions" "ControllerRevision" NAMESPACED;
+    DAEMON_SETS: "apps" "daemonsets" "DaemonSet" WORKLOAD;
+    DEPLOYMENTS: "apps" "deployments" "Deployment" WORKLOAD;
+    REPLICA_SETS: "apps" "replicasets" "ReplicaSet" WORKLOAD;
+    STATEFUL_SETS: "apps" "statefulsets" "StatefulSet" WORKLOAD;
+    CRON_JOBS: "batch" "cronjobs" "CronJob" WORKLOAD;
+    JOBS: "batch" "jobs" "Job" WORKLOAD;
+    LEASES: "coordination.k8s.io" "leases" "Lease" NAMESPACED;
+    ENDPOINT_SLICES: "discovery.k8s.io" "endpointslices" "EndpointSlice" NAMESPACED;
+    BUDGETS: "policy" "poddisruptionbudgets" "PodDisruptionBudget" WORKLOAD;
+    CLUSTER_ROLES: "rbac.authorization.k8s.io" "clusterroles" "ClusterRole" 0;
+    CLUSTER_ROLE_BINDINGS: "rbac.authorization.k8s.io" "clusterrolebindings" "ClusterRoleBinding" 0;
 }
 
 // === impl Resource ===

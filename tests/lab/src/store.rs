@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::{
-    fill,
+    defaults, fill,
     object::{self, text},
     refusal::Refusal,
     resource::{Key, NAMESPACES, Resource},
@@ -162,7 +162,7 @@ impl Store {
             keep(&mut new, &old, "status");
         }
         keep_own(&mut new, &old);
-        fill::defaults(key.resource, &mut new);
+        defaults::fill(key.resource, &mut new);
         fill::check(key, &new, Some(&old))?;
         if fill::is_new_generation(key.resource, part, &new, &old) {
             let generation = object::count(&old, "/metadata/generation");

@@ -23,6 +23,13 @@ struct Seat {
     new: Option<Arc<Value>>,
 }
 
+struct Daemons<'a> {
+    set: &'a Value,
+    hash: String,
+    seats: Vec<Seat>,
+    now: Timestamp,
+}
+
 pub(super) fn plan(store: &Store, key: &Key, set: &Value, now: Timestamp) -> Plan {
     let revisions = Revisions::of(store, set);
     let hash = revisions
@@ -31,108 +38,122 @@ pub(super) fn plan(store: &Store, key: &Key, set: &Value, now: Timestamp) -> Pla
         .next()
         .unwrap_or_default()
         .to_owned();
-    let patience = count(set, "/spec/minReadySeconds");
     let pods = store.owned_of(uid(set), &PODS);
-    let seats: Vec<Seat> = seats(store, set, &pods, &hash);
-    let serves = |pod: &Option<Arc<Value>>| {
-        pod.as_ref()
-            .is_some_and(|pod| !is_going(pod) && is_available(pod, patience, now))
+    let seats = seats(store, set, &pods, &hash);
+    let daemons = Daemons {
+        set,
+        hash,
+        seats,
+        now,
     };
     let mut writes: Vec<Write> = revisions.keep(set).into_iter().collect();
-    for pod in pods.iter().filter(|pod| is_over(pod) && !is_going(pod)) {
-        writes.push(delete(pod));
-    }
-    let strategy = &set["spec"]["updateStrategy"];
-    let rolls = strategy["type"] == "RollingUpdate";
-    let total = number(&seats);
-    let surge = share(&strategy["rollingUpdate"]["maxSurge"], total, true);
-    let most = share(&strategy["rollingUpdate"]["maxUnavailable"], total, true);
-    let most = if surge == 0 { most.max(1) } else { most };
-    let away = number(
-        seats
-            .iter()
-            .filter(|seat| !serves(&seat.old) && !serves(&seat.new)),
-    );
-    let (mut room, mut extra) = (
-        most - away,
-        surge
-            - number(
-                seats
-                    .iter()
-                    .filter(|seat| seat.old.is_some() && seat.new.is_some()),
-            ),
-    );
-    for seat in &seats {
-        let create = || {
-            let mut pod = pod(set, &set["spec"]["template"], &[(LABEL, &hash)]);
-            pod["spec"]["nodeName"] = seat.node.as_str().into();
-            Write::Create(&PODS, pod)
-        };
-        match (&seat.old, &seat.new) {
-            (None, None) => writes.push(create()),
-            (Some(old), new) if rolls && !is_going(old) => {
-                let replaced = serves(new) || new.is_none() && !serves(&seat.old);
-                if replaced || surge == 0 && room > 0 {
-                    room -= i64::from(!replaced);
-                    writes.push(delete(old));
-                } else if new.is_none() && extra > 0 {
-                    extra -= 1;
-                    writes.push(create());
-                }
-            }
-            (_, _) => {}
-        }
-    }
-    let ready = |pod: &Option<Arc<Value>>| pod.as_ref().is_some_and(|pod| is_ready(pod));
-    let served = total - away;
-    let mut new = status(&[
-        ("observedGeneration", count(set, "/metadata/generation")),
-        (
-            "updatedNumberScheduled",
-            number(seats.iter().filter(|seat| seat.new.is_some())),
-        ),
-        ("numberAvailable", served),
-        ("numberUnavailable", away),
-    ]);
-    new["currentNumberScheduled"] = number(
-        seats
-            .iter()
-            .filter(|seat| seat.old.is_some() || seat.new.is_some()),
-    )
-    .into();
-    new["desiredNumberScheduled"] = total.into();
-    new["numberMisscheduled"] = 0.into();
-    new["numberReady"] = number(
-        seats
-            .iter()
-            .filter(|seat| ready(&seat.old) || ready(&seat.new)),
-    )
-    .into();
-    writes.push(Write::Status(key.clone(), new));
-    Plan {
-        writes,
-        again: soonest(&pods, patience, now),
-    }
+    let over = pods.iter().filter(|pod| is_over(pod) && !is_going(pod));
+    writes.extend(over.map(|pod| delete(pod)));
+    writes.extend(daemons.steps());
+    writes.push(Write::Status(key.clone(), daemons.status()));
+    let again = soonest(&pods, count(set, "/spec/minReadySeconds"), now);
+    Plan { writes, again }
 }
 
 fn seats(store: &Store, set: &Value, pods: &[Arc<Value>], hash: &str) -> Vec<Seat> {
     let nodes = store.all(&NODES, "").map(|(_, node)| node);
     let nodes = nodes.filter(|node| schedule::wants(&set["spec"]["template"]["spec"], node));
     let seat = |node: &Arc<Value>| {
-        let node = name(node).to_owned();
         let here = |new: bool| {
             let mine = |pod: &&Arc<Value>| {
-                text(pod, "/spec/nodeName") == node
-                    && (label(pod, LABEL) == hash) == new
-                    && !is_over(pod)
+                let bound = text(pod, "/spec/nodeName") == name(node);
+                bound && (label(pod, LABEL) == hash) == new && !is_over(pod)
             };
             pods.iter().find(mine).cloned()
         };
         Seat {
             old: here(false),
             new: here(true),
-            node,
+            node: name(node).to_owned(),
         }
     };
     nodes.map(seat).collect()
+}
+
+impl Daemons<'_> {
+    fn serves(&self, pod: Option<&Arc<Value>>) -> bool {
+        let patience = count(self.set, "/spec/minReadySeconds");
+        pod.is_some_and(|pod| !is_going(pod) && is_available(pod, patience, self.now))
+    }
+
+    fn count(&self, of: impl Fn(&Seat) -> bool) -> i64 {
+        number(self.seats.iter().filter(|seat| of(seat)))
+    }
+
+    fn away(&self) -> i64 {
+        self.count(|seat| !self.serves(seat.old.as_ref()) && !self.serves(seat.new.as_ref()))
+    }
+
+    fn create(&self, seat: &Seat) -> Write {
+        let mut pod = pod(
+            self.set,
+            &self.set["spec"]["template"],
+            &[(LABEL, &self.hash)],
+        );
+        pod["spec"]["nodeName"] = seat.node.as_str().into();
+        Write::Create(&PODS, pod)
+    }
+
+    /// New pods where there are none, and as many old ones replaced as may be.
+    fn steps(&self) -> Vec<Write> {
+        let strategy = &self.set["spec"]["updateStrategy"];
+        let bound =
+            |field: &str| share(&strategy["rollingUpdate"][field], number(&self.seats), true);
+        let rolls = strategy["type"] == "RollingUpdate";
+        let surge = bound("maxSurge");
+        let least = i64::from(surge == 0);
+        let mut room = bound("maxUnavailable").max(least) - self.away();
+        let mut extra = surge - self.count(|seat| seat.old.is_some() && seat.new.is_some());
+        let mut writes = Vec::new();
+        for seat in &self.seats {
+            let Some(old) = &seat.old else {
+                writes.extend(seat.new.is_none().then(|| self.create(seat)));
+                continue;
+            };
+            if !rolls || is_going(old) {
+                continue;
+            }
+            let idle = seat.new.is_none() && !self.serves(Some(old));
+            if idle || self.serves(seat.new.as_ref()) {
+                writes.push(delete(old));
+            } else if surge == 0 && room > 0 {
+                room -= 1;
+                writes.push(delete(old));
+            } else if seat.new.is_none() && extra > 0 {
+                extra -= 1;
+                writes.push(self.create(seat));
+            }
+        }
+        writes
+    }
+
+    fn status(&self) -> Value {
+        let ready = |pod: &Option<Arc<Value>>| pod.as_ref().is_some_and(|pod| is_ready(pod));
+        let (total, away) = (number(&self.seats), self.away());
+        let mut new = status(&[
+            (
+                "observedGeneration",
+                count(self.set, "/metadata/generation"),
+            ),
+            (
+                "updatedNumberScheduled",
+                self.count(|seat| seat.new.is_some()),
+            ),
+            ("numberAvailable", total - away),
+            ("numberUnavailable", away),
+        ]);
+        let scheduled = self.count(|seat| seat.old.is_some() || seat.new.is_some());
+        new["currentNumberScheduled"] = scheduled.into();
+        new["desiredNumberScheduled"] = total.into();
+        new["numberMisscheduled"] = 0.into();
+        new["numberReady"] = self
+            .count(|seat| ready(&seat.old) || ready(&seat.new))
+            .into();
+        new
+    }
 }

@@ -2,20 +2,22 @@
 
 use std::{sync::Arc, time::Duration};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{Plan, Write, reference, status};
+use super::{
+    Plan, Write,
+    progress::{Progress, stated},
+    reference, status,
+};
 use crate::{
-    object::{condition, count, hash, label, name, namespace, share, stamp, text, time, uid},
+    object::{condition, count, hash, label, name, namespace, share, uid},
     resource::{Key, PODS, REPLICA_SETS},
     store::Store,
 };
 
 const HASH: &str = "pod-template-hash";
 const REVISION: &str = "deployment.kubernetes.io/revision";
-/// A deadline that never passes, for which there is no condition either.
-const NO_DEADLINE: i64 = i32::MAX as i64;
 
 /// A Deployment's ReplicaSets.
 struct Fleet {
@@ -48,7 +50,7 @@ pub(super) fn plan(store: &Store, key: &Key, deployment: &Value, now: Timestamp)
     Plan { writes, again }
 }
 
-fn paused(deployment: &Value) -> bool {
+pub(super) fn paused(deployment: &Value) -> bool {
     deployment["spec"]["paused"] == true
 }
 
@@ -251,14 +253,14 @@ impl Fleet {
         } else {
             ("False", "MinimumReplicasUnavailable")
         };
-        let mut conditions = vec![self::condition_of(
+        let mut conditions = vec![stated(deployment, "Available", holds, reason, now)];
+        let step = Progress {
             deployment,
-            "Available",
-            holds,
-            reason,
+            new: &status,
+            want: self.want,
             now,
-        )];
-        let (progress, again) = self.progress(deployment, &status, created, now);
+        };
+        let (progress, again) = step.condition(created);
         conditions.extend(progress);
         let failure = self
             .new
@@ -268,85 +270,4 @@ impl Fleet {
         status["conditions"] = conditions.into();
         (status, again)
     }
-
-    /// The condition of a rollout, and when to look whether its deadline has passed.
-    fn progress(
-        &self,
-        deployment: &Value,
-        new: &Value,
-        created: bool,
-        now: Timestamp,
-    ) -> (Option<Value>, Option<Duration>) {
-        let deadline = count(deployment, "/spec/progressDeadlineSeconds");
-        if deadline == NO_DEADLINE {
-            return (None, None);
-        }
-        let known = condition(deployment, "Progressing");
-        let reason = known.map_or("", |known| text(known, "/reason"));
-        let set = |holds, reason| {
-            (
-                Some(condition_of(deployment, "Progressing", holds, reason, now)),
-                None,
-            )
-        };
-        if created {
-            return set("True", "NewReplicaSetCreated");
-        }
-        let now_count = |field: &str| count(new, &format!("/{field}"));
-        let was = |field: &str| count(deployment, &format!("/status/{field}"));
-        let settled = now_count("replicas") == now_count("updatedReplicas");
-        let whole = ["replicas", "updatedReplicas", "availableReplicas"];
-        if settled && reason == "NewReplicaSetAvailable" {
-            return (known.cloned(), None);
-        }
-        if whole.iter().all(|field| now_count(field) == self.want) {
-            return set("True", "NewReplicaSetAvailable");
-        }
-        let grew = ["updatedReplicas", "readyReplicas", "availableReplicas"];
-        let shrank = now_count("replicas") - now_count("updatedReplicas")
-            < was("replicas") - was("updatedReplicas");
-        if shrank || grew.iter().any(|field| now_count(field) > was(field)) {
-            let (condition, _) = set("True", "ReplicaSetUpdated");
-            return (
-                condition,
-                Some(Duration::from_secs(
-                    u64::try_from(deadline).unwrap_or_default() + 1,
-                )),
-            );
-        }
-        let since = known.and_then(|known| time(known, "/lastUpdateTime"));
-        let waiting = !paused(deployment)
-            && !matches!(
-                reason,
-                "" | "NewReplicaSetAvailable" | "ProgressDeadlineExceeded"
-            );
-        let Some(left) = since
-            .map(|since| since + SignedDuration::from_secs(deadline) - now)
-            .filter(|_| waiting)
-        else {
-            return (known.cloned(), None);
-        };
-        match Duration::try_from(left) {
-            Ok(left) if !left.is_zero() => (known.cloned(), Some(left + Duration::from_millis(50))),
-            Ok(_) | Err(_) => set("False", "ProgressDeadlineExceeded"),
-        }
-    }
-}
-
-/// A condition, whose time is that of its last change.
-fn condition_of(
-    deployment: &Value,
-    kind: &str,
-    holds: &str,
-    reason: &str,
-    now: Timestamp,
-) -> Value {
-    let known = condition(deployment, kind).filter(|known| known["status"] == holds);
-    let since = known.map_or_else(|| stamp(now), |known| known["lastTransitionTime"].clone());
-    let updated = match known.filter(|known| known["reason"] == reason && kind == "Available") {
-        Some(known) => known["lastUpdateTime"].clone(),
-        None => stamp(now),
-    };
-    let message = format!("Deployment {:?}: {reason}", name(deployment));
-    json!({ "type": kind, "status": holds, "reason": reason, "message": message, "lastTransitionTime": since, "lastUpdateTime": updated })
 }

@@ -4,6 +4,7 @@
 mod daemonset;
 mod deployment;
 mod job;
+mod progress;
 mod replicaset;
 mod revision;
 mod schedule;
