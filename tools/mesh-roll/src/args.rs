@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{ArgAction, Parser, ValueEnum};
-use mesh_cli::{ConsentArgs, EXIT_CODES, OutputArgs, parse_duration};
+use mesh_cli::{ConsentArgs, EXIT_CODES, OutputArgs, parse_duration, parse_timeout};
 use mesh_cluster::{ClusterArgs, IfLocked};
 use mesh_records::WorkloadKind;
 
@@ -23,7 +24,8 @@ use crate::select::{Choice, Selector, parse_kind};
 #[command(name = "mesh-roll", version, after_help = EXIT_CODES, max_term_width = 100)]
 pub(crate) struct Args {
     /// Only workloads of this namespace (may be repeated)
-    #[arg(short, long = "namespace", value_name = "NAMESPACE", action = ArgAction::Append)]
+    #[arg(short, long = "namespace", value_name = "NAMESPACE", action = ArgAction::Append,
+          value_parser = NonEmptyStringValueParser::new())]
     namespace: Vec<String>,
 
     /// Only workloads of this kind: Deployment, StatefulSet or DaemonSet (may be repeated)
@@ -47,11 +49,11 @@ pub(crate) struct Args {
     pub(crate) max_failures: u32,
 
     /// How long one workload may take
-    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = parse_timeout)]
     pub(crate) timeout: Duration,
 
     /// How long the run may start workloads, and wait for those that something outside holds up
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = parse_timeout)]
     pub(crate) deadline: Option<Duration>,
 
     /// How old the survey behind the verdict may be; nothing is started on an older one

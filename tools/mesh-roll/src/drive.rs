@@ -89,7 +89,7 @@ impl<'a> Shell<'a> {
         let (tell, told) = mpsc::channel(BACKLOG);
         let watches = watches::open(&cluster, &control_plane, &tell);
         Self {
-            core: Roll::new(settings, order.workloads, now),
+            core: Roll::new(settings, order.tasks, now),
             args,
             voice,
             signals,

@@ -5,26 +5,25 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use mesh_records::{
-    Ask, ControlPlane, Expect, Explained, Reader, RecordType, Source, StreamError, Tool, Verdict,
-    What, Workload, WorkloadRef,
+    Ask, ControlPlane, Expect, Explained, Reader, RecordType, Skew, SkewAction, Source,
+    StreamError, Tool, Verdict, What, Workload, WorkloadRef,
 };
 
-use crate::roll::Expected;
+use crate::roll::{Expected, Task};
 
 /// What the stream on standard input holds.
 #[derive(Debug, Default)]
 pub(crate) struct Judged {
     verdicts: Vec<Verdict>,
     control_planes: Vec<Of<ControlPlane>>,
-    workloads: Vec<Of<(String, WorkloadRef, String)>>,
+    workloads: Vec<Of<Workload>>,
 }
 
 /// What a roll may rest on.
 #[derive(Debug)]
 pub(crate) struct Order {
     pub(crate) expected: Expected,
-    /// Each with its uid.
-    pub(crate) workloads: Vec<(WorkloadRef, String)>,
+    pub(crate) tasks: Vec<Task>,
     /// When the verdict is too old.
     pub(crate) until: Timestamp,
 }
@@ -75,10 +74,9 @@ pub(crate) fn read(input: impl BufRead) -> Result<Judged, StreamError> {
                 record: item.line.parse()?,
             }),
             What::Record(RecordType::Workload) => {
-                let workload: Workload = item.line.parse()?;
                 judged.workloads.push(Of {
                     cluster_uid: cluster_uid(),
-                    record: identity(workload),
+                    record: item.line.parse()?,
                 });
             }
             What::Open(_) | What::Close(_) | What::Record(_) => {}
@@ -87,13 +85,17 @@ pub(crate) fn read(input: impl BufRead) -> Result<Judged, StreamError> {
     Ok(judged)
 }
 
-fn identity(workload: Workload) -> (String, WorkloadRef, String) {
-    let key = WorkloadRef {
-        namespace: workload.namespace,
-        kind: workload.kind,
-        name: workload.name,
-    };
-    (workload.control_plane, key, workload.uid)
+fn task(workload: Workload, surveyed: Option<Timestamp>) -> Task {
+    let to_be_rolled = |skew: &Skew| skew.action == SkewAction::Roll;
+    Task {
+        key: WorkloadRef {
+            namespace: workload.namespace,
+            kind: workload.kind,
+            name: workload.name,
+        },
+        uid: workload.uid,
+        stale_at: surveyed.filter(|_| workload.skew.as_ref().is_some_and(to_be_rolled)),
+    }
 }
 
 impl Judged {
@@ -118,13 +120,21 @@ impl Judged {
             mine(&plane.cluster_uid) && plane.record.namespace == verdict.control_plane
         });
         let plane = plane.map(|plane| plane.record);
-        let workloads = workloads.into_iter().filter_map(|workload| {
-            let (control_plane, key, uid) = workload.record;
-            let ours = mine(&workload.cluster_uid) && control_plane == verdict.control_plane;
-            ours.then_some((key, uid))
+        let surveyed = workloads.len();
+        let tasks = workloads.into_iter().filter_map(|workload| {
+            let ours = mine(&workload.cluster_uid)
+                && workload.record.control_plane == verdict.control_plane;
+            ours.then(|| task(workload.record, verdict.surveyed))
         });
+        let tasks: Vec<Task> = tasks.collect();
+        if surveyed > 0 && tasks.is_empty() {
+            return Err(Shut::Unsound(Explained::new(
+                format!("none of the {surveyed} workloads in the stream is the verdict's"),
+                AGAIN,
+            )));
+        }
         Ok(Order {
-            workloads: workloads.collect(),
+            tasks,
             expected: Expected {
                 injects: plane.as_ref().and_then(|plane| plane.injects.clone()),
                 anchors: plane.and_then(|plane| plane.trust_anchors_sha256),
@@ -175,9 +185,12 @@ fn sound(verdict: &Verdict, here: Here<'_>) -> Result<Timestamp, Explained> {
     }
     match &verdict.cluster_uid {
         Some(uid) if uid == cluster_uid => {}
-        Some(_) => {
+        Some(uid) => {
             let other = &verdict.cluster;
-            let what = format!("the verdict is about the cluster `{other}`, not about `{cluster}`");
+            let what = format!(
+                "the verdict is about another cluster, `{other}` ({uid}); this is `{cluster}` \
+                 ({cluster_uid})"
+            );
             return Err(Explained::new(what, "is it the right --context?"));
         }
         None => {
@@ -207,7 +220,7 @@ mod tests {
     use super::*;
 
     const STREAM: &str = r#"{"type":"stream","schema":"mesh/1","tool":"mesh-skewcheck","version":"0"}
-{"type":"stream","schema":"mesh/1","tool":"mesh-survey","version":"0","cluster":"eu","cluster_uid":"u1"}
+{"type":"stream","schema":"mesh/1","tool":"mesh-survey","version":"0","cluster":"eu","cluster_uid":"u1","time":"2026-01-02T03:00:00Z"}
 {"type":"control_plane","cluster":"eu","namespace":"linkerd","version":"stable-2.14.10","injects":"stable-2.14.10","components":[],"state":"settled","installed_by":"helm","ha":false}
 {"type":"workload","cluster":"eu","kind":"Deployment","namespace":"shop","name":"web","uid":"w1","control_plane":"linkerd","pods":{"total":1,"ready":1,"meshed":1},"proxies":[],"trust_anchors":"current","roll":{"by":"restart"},"downtime":{"grade":"none"}}
 {"type":"workload","cluster":"eu","kind":"Deployment","namespace":"lab","name":"web","uid":"w2","control_plane":"linkerd-canary","pods":{"total":1,"ready":1,"meshed":1},"proxies":[],"trust_anchors":"current","roll":{"by":"restart"},"downtime":{"grade":"none"}}
@@ -215,10 +228,23 @@ mod tests {
 VERDICT
 {"type":"end","tool":"mesh-skewcheck","outcome":"complete","exit":0,"totals":{"verdict":9}}
 "#;
+    // The judge's own exit code agrees with its verdict.
+    const EXIT: (&str, &str) = (
+        r#""exit":0,"totals":{"verdict""#,
+        r#""exit":1,"totals":{"verdict""#,
+    );
     const VERDICT: &str = r#"{"type":"verdict","cluster":"eu","cluster_uid":"u1","control_plane":"linkerd","ask":"roll","pass":true,"from":{"version":"stable-2.14.10","config_resource_version":"7"},"scope":"partial","source":"server","surveyed":"2026-01-02T03:00:00Z","blocking":[],"releases_sha256":"0","counts":{}}"#;
 
-    fn order(verdict: &str, now: &str) -> Result<Order, Shut> {
-        let stream = STREAM.replace("VERDICT", verdict);
+    // Changes of the stream, the time, and a part of the answer.
+    type Row<'a> = (&'a [(&'a str, &'a str)], &'a str, &'a str);
+
+    // The stream with one verdict, changed throughout.
+    fn order(changes: &[(&str, &str)], now: &str) -> Result<Order, Shut> {
+        let mut stream = STREAM.replace("VERDICT", VERDICT);
+        for (from, to) in changes {
+            assert!(stream.contains(from), "{from}");
+            stream = stream.replace(from, to);
+        }
         let here = Here {
             cluster: "eu",
             cluster_uid: "u1",
@@ -230,12 +256,8 @@ VERDICT
 
     #[test]
     fn a_passing_verdict_brings_its_own_control_planes_workloads_and_partial_ones_are_welcome() {
-        let order = order(VERDICT, "2026-01-02T03:59:59Z").unwrap();
-        let uids: Vec<&str> = order
-            .workloads
-            .iter()
-            .map(|(_, uid)| uid.as_str())
-            .collect();
+        let order = order(&[], "2026-01-02T03:59:59Z").unwrap();
+        let uids: Vec<&str> = order.tasks.iter().map(|task| task.uid.as_str()).collect();
         assert_eq!(uids, ["w1"]);
         assert_eq!(order.expected.injects.as_deref(), Some("stable-2.14.10"));
         assert_eq!(order.expected.config_resource_version.as_deref(), Some("7"));
@@ -246,37 +268,49 @@ VERDICT
     fn no_other_verdict_opens_the_gate() {
         let now = "2026-01-02T03:10:00Z";
         let two = format!("{VERDICT}\n{VERDICT}");
-        let change = |from: &str, to: &str| VERDICT.replace(from, to);
-        let table = [
-            (two, now, "2 verdicts"),
-            (String::new(), now, "no verdict"),
+        let no = (
+            r#""pass":true"#,
+            r#""pass":false"#,
+            r#""blocking":[]"#,
+            r#""blocking":["x"]"#,
+        );
+        let table: [Row<'_>; 11] = [
+            (&[(VERDICT, &two)], now, "2 verdicts"),
+            (&[(VERDICT, "")], now, "no verdict"),
+            (&[(r#""ask":"roll""#, r#""ask":"drift""#)], now, "`drift`"),
             (
-                change(r#""ask":"roll""#, r#""ask":"drift""#),
-                now,
-                "`drift`",
-            ),
-            (
-                change(r#""source":"server""#, r#""source":"dump""#),
+                &[(r#""source":"server""#, r#""source":"dump""#)],
                 now,
                 "dump",
             ),
-            (change(r#""cluster_uid":"u1","#, ""), now, "which cluster"),
-            (change("u1", "u2"), now, "cluster `eu`"),
+            (&[(r#""cluster_uid":"u1","#, "")], now, "which cluster"),
+            (&[("u1", "u2")], now, "another cluster"),
             (
-                change(r#""surveyed":"2026-01-02T03:00:00Z","#, ""),
+                &[
+                    (r#""surveyed":"2026-01-02T03:00:00Z","#, ""),
+                    (r#","time":"2026-01-02T03:00:00Z""#, ""),
+                ],
                 now,
                 "when the cluster was surveyed",
             ),
-            (VERDICT.to_owned(), "2026-01-02T04:00:00Z", "too old"),
-            (VERDICT.to_owned(), "2026-01-02T02:59:00Z", "future"),
             (
-                change(r#""pass":true"#, r#""pass":false"#),
+                &[(
+                    r#""control_plane":"linkerd","pods""#,
+                    r#""control_plane":"x","pods""#,
+                )],
+                now,
+                "none of the 2",
+            ),
+            (&[], "2026-01-02T04:00:00Z", "too old"),
+            (&[], "2026-01-02T02:59:00Z", "future"),
+            (
+                &[(no.0, no.1), (no.2, no.3), EXIT],
                 "2026-01-02T05:00:00Z",
                 "too old",
             ),
         ];
-        for (verdict, now, part) in table {
-            match order(&verdict, now) {
+        for (changes, now, part) in table {
+            match order(changes, now) {
                 Err(Shut::Unsound(why)) => {
                     assert!(why.to_string().contains(part), "{why}");
                     assert!(!why.hint().is_empty(), "{why}");
@@ -288,10 +322,12 @@ VERDICT
 
     #[test]
     fn a_sound_verdict_that_says_no_is_told_apart() {
-        let no = VERDICT
-            .replace(r#""pass":true"#, r#""pass":false"#)
-            .replace(r#""blocking":[]"#, r#""blocking":["injector-not-ready"]"#);
-        match order(&no, "2026-01-02T03:10:00Z") {
+        let changes = [
+            (r#""pass":true"#, r#""pass":false"#),
+            (r#""blocking":[]"#, r#""blocking":["injector-not-ready"]"#),
+            EXIT,
+        ];
+        match order(&changes, "2026-01-02T03:10:00Z") {
             Err(Shut::No(why)) => assert!(why.to_string().contains("injector-not-ready")),
             other => panic!("{other:?}"),
         }

@@ -30,7 +30,7 @@ use mesh_cluster::rollout::{Observed, PodSeen};
 use mesh_cluster::{Asked, Probe};
 use mesh_records::{EndOutcome, Intent, Outcome, Record, WorkloadRef};
 
-pub(crate) use decide::Wishes;
+pub(crate) use decide::{Task, Wishes};
 use end::Tally;
 use flight::Flight;
 pub(crate) use limits::Expected;
@@ -157,8 +157,7 @@ enum Phase {
 // A workload of the plan.
 #[derive(Debug)]
 struct Item {
-    key: WorkloadRef,
-    uid: String,
+    task: Task,
     rank: Rank,
     from: Vec<String>,
     stage: Stage,
@@ -181,15 +180,14 @@ enum Stage {
 // === impl Roll ===
 
 impl Roll {
-    /// A run that is to bring the surveyed `workloads`, each with its uid, up to date.
+    /// A run that is to bring the surveyed workloads up to date.
     pub(crate) fn new(
         settings: Settings,
-        workloads: impl IntoIterator<Item = (WorkloadRef, String)>,
+        tasks: impl IntoIterator<Item = Task>,
         now: Timestamp,
     ) -> Self {
-        let item = |(key, uid)| Item::new(key, uid);
-        let items: Vec<Item> = workloads.into_iter().map(item).collect();
-        let interest = items.iter().map(|item| item.key.clone()).collect();
+        let items: Vec<Item> = tasks.into_iter().map(Item::new).collect();
+        let interest = items.iter().map(|item| item.task.key.clone()).collect();
         Self {
             settings,
             world: World::new(interest),
@@ -220,8 +218,7 @@ impl Roll {
             Phase::Asking | Phase::Locking if self.stop.is_some() => self.finish(),
             Phase::Asking | Phase::Locking | Phase::Over => {}
             Phase::Rolling => {
-                self.fly();
-                self.start();
+                self.go_on();
                 self.finish_if_done();
             }
         }
@@ -231,6 +228,18 @@ impl Roll {
             self.out.push(Action::WakeAt(wake));
         }
         std::mem::take(&mut self.out)
+    }
+
+    // What was started may be over already: a rollout that is waited for need not have waited.
+    fn go_on(&mut self) {
+        loop {
+            self.fly();
+            let before = self.flying.len();
+            self.start();
+            if self.flying.len() == before {
+                return;
+            }
+        }
     }
 
     fn take(&mut self, event: Event) {
@@ -289,11 +298,10 @@ impl Roll {
 // === impl Item ===
 
 impl Item {
-    fn new(key: WorkloadRef, uid: String) -> Self {
-        let rank = Rank::of(&key, None);
+    fn new(task: Task) -> Self {
+        let rank = Rank::of(&task.key, None);
         Self {
-            key,
-            uid,
+            task,
             rank,
             from: Vec::new(),
             stage: Stage::Waiting,

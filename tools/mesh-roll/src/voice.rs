@@ -129,7 +129,9 @@ impl Voice {
 // The pipeline with this run's own arguments.
 fn next() -> String {
     let args = argv();
-    let own = args.iter().skip(1).map(|arg| quoted(arg));
+    // A digest is one plan's, and the next run's plan is another.
+    let own = args.iter().skip(1).filter(|arg| !arg.starts_with("--yes="));
+    let own = own.map(|arg| quoted(arg));
     let mut words = vec![PIPELINE.to_owned()];
     words.extend(own);
     words.join(" ")

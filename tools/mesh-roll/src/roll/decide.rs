@@ -28,14 +28,18 @@ pub(crate) struct Wishes {
     pub(crate) allow_outage: Vec<Selector>,
 }
 
-/// What is to be done with the workload that was surveyed as `key` and `uid`.
-pub(crate) fn decide(
-    key: &WorkloadRef,
-    uid: &str,
-    world: &World,
-    wishes: &Wishes,
-    now: Timestamp,
-) -> Decision {
+/// A workload as it was surveyed.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Task {
+    pub(crate) key: WorkloadRef,
+    pub(crate) uid: String,
+    /// When it was seen with pods that differ from new ones, if it was.
+    pub(crate) stale_at: Option<Timestamp>,
+}
+
+/// What is to be done with a workload now.
+pub(crate) fn decide(task: &Task, world: &World, wishes: &Wishes, now: Timestamp) -> Decision {
+    let Task { key, uid, stale_at } = task;
     if !wishes.choice.takes(key) {
         return Decision::Skip(Obstacle::NotSelected);
     }
@@ -43,7 +47,7 @@ pub(crate) fn decide(
         return Decision::Skip(obstacle);
     }
     let observed = world.workload(key);
-    let Some(observed) = observed.filter(|observed| observed.uid == uid && !observed.deleting)
+    let Some(observed) = observed.filter(|observed| observed.uid == *uid && !observed.deleting)
     else {
         return Decision::Skip(Obstacle::Gone);
     };
@@ -59,6 +63,10 @@ pub(crate) fn decide(
             }
         };
     }
+    if current && restarted_since(observed, *stale_at) {
+        // A run that was killed began it and nobody has proven it yet.
+        return Decision::Adopt;
+    }
     if current {
         return Decision::Skip(Obstacle::Current);
     }
@@ -66,6 +74,14 @@ pub(crate) fn decide(
         Some(obstacle) => Decision::Skip(obstacle),
         None => Decision::Restart,
     }
+}
+
+fn restarted_since(observed: &Observed, stale_at: Option<Timestamp>) -> bool {
+    let restarted_at = observed.restarted_at();
+    let restarted_at = restarted_at.and_then(|value| value.parse::<Timestamp>().ok());
+    restarted_at
+        .zip(stale_at)
+        .is_some_and(|(restarted_at, stale_at)| restarted_at >= stale_at)
 }
 
 fn hindrance(

@@ -103,6 +103,10 @@ impl Roll {
             if matches!(stop, Stop::Blind(_)) || nothing_done && stop.is_a_refusal() {
                 return Exit::Failed;
             }
+            // To run it again does not mend an injector.
+            if matches!(stop, Stop::Injector(_)) {
+                return Exit::No;
+            }
             let told = matches!(stop, Stop::Signal(_) | Stop::ReaderGone);
             if told || !nothing_left {
                 return Exit::Stopped;

@@ -22,20 +22,18 @@ impl Roll {
                 deadline: self.settings.deadline,
                 wake: self.wake,
             };
-            let Item {
-                key, uid, stage, ..
-            } = &mut self.items[place];
+            let Item { task, stage, .. } = &mut self.items[place];
             let Stage::Flying(flight) = stage else {
                 continue;
             };
-            let course = flight.assess(key, uid, &self.world, &mut clock);
+            let course = flight.assess(&task.key, &task.uid, &self.world, &mut clock);
             self.wake = clock.wake;
             self.follow(place, course);
         }
     }
 
     fn follow(&mut self, place: usize, course: Course) {
-        let key = self.items[place].key.clone();
+        let key = self.items[place].task.key.clone();
         match course {
             Course::Wait("") => {}
             Course::Wait(reason) => self.tell(place, reason),
@@ -142,7 +140,11 @@ impl Roll {
     }
 
     pub(super) fn check_all_pods(&mut self) {
-        let keys: Vec<WorkloadRef> = self.items.iter().map(|item| item.key.clone()).collect();
+        let keys: Vec<WorkloadRef> = self
+            .items
+            .iter()
+            .map(|item| item.task.key.clone())
+            .collect();
         for key in keys {
             self.check_fresh_pods(&key);
         }
@@ -168,15 +170,25 @@ impl Roll {
         let mesh = self.world.target();
         let rules = self.world.rules(&key.namespace);
         let injects = mesh.injects.as_deref()?;
-        // Nobody expects the default proxy there.
+        // Nobody expects the default proxy there, unless it is this run that takes it away.
         if observed.injection_obstacle(&rules, injects).is_some() {
-            return None;
+            return self.unmeshed_by_us(key);
         }
         // After the control plane has changed, another proxy is no fault of the injector's.
         let forgiven = self.has_changed().then_some(Trouble::StillOld);
         let pods = self.world.fresh_pods(key);
         let mut faults = pods.filter_map(|pod| fault(pod, mesh));
         faults.find(|trouble| Some(*trouble) != forgiven)
+    }
+
+    fn unmeshed_by_us(&self, key: &WorkloadRef) -> Option<Trouble> {
+        let Stage::Flying(flight) = &self.items[*self.places.get(key)?].stage else {
+            return None;
+        };
+        let ours = flight.restart.as_deref()?;
+        let mut pods = self.world.fresh_pods(key);
+        let bare = pods.any(|pod| pod.proxy.is_none() && pod.restarted_at.as_deref() == Some(ours));
+        bare.then_some(Trouble::NotInjected)
     }
 
     /// Ends a workload: its record, its place in the tally, and what follows from a failure.
@@ -205,7 +217,7 @@ impl Roll {
     }
 
     fn new_pods(&self, place: usize, flight: &Flight) -> u32 {
-        let key = &self.items[place].key;
+        let key = &self.items[place].task.key;
         let Some(observed) = self.world.workload(key) else {
             return 0;
         };
@@ -243,7 +255,7 @@ impl Roll {
     }
 
     pub(super) fn counts(&self, place: usize) -> ProgressPods {
-        let Some(observed) = self.world.workload(&self.items[place].key) else {
+        let Some(observed) = self.world.workload(&self.items[place].task.key) else {
             return ProgressPods::default();
         };
         match observed.standing {
@@ -264,7 +276,7 @@ impl Roll {
     /// Keeps the versions that it runs before it is touched.
     pub(super) fn note_versions(&mut self, place: usize) {
         let item = &self.items[place];
-        let pods = self.world.pods(&item.key);
+        let pods = self.world.pods(&item.task.key);
         let versions: BTreeSet<String> = pods
             .filter_map(|pod| {
                 let version = &pod.proxy.as_ref()?.version;

@@ -9,7 +9,7 @@ use super::decide::{Decision, decide};
 use super::limits::{Hold, may_write};
 use super::order::Rank;
 use super::say::{Saying, whole_seconds};
-use super::{Action, Phase, Roll, Stage, Stop};
+use super::{Action, Item, Phase, Roll, Stage, Stop};
 
 impl Roll {
     /// Says what will be done, once everything has been seen.
@@ -49,24 +49,22 @@ impl Roll {
 
     fn order(&mut self) {
         for item in &mut self.items {
-            item.rank = Rank::of(&item.key, self.world.workload(&item.key));
+            item.rank = Rank::of(&item.task.key, self.world.workload(&item.task.key));
         }
         self.items.sort_by(|one, other| one.rank.cmp(&other.rank));
         let places = self.items.iter().enumerate();
         self.places = places
-            .map(|(place, item)| (item.key.clone(), place))
+            .map(|(place, item)| (item.task.key.clone(), place))
             .collect();
     }
 
     fn decisions(&self) -> Vec<Decision> {
         let items = self.items.iter();
-        items
-            .map(|item| self.decide(&item.key, &item.uid))
-            .collect()
+        items.map(|item| self.decide(item)).collect()
     }
 
-    pub(super) fn decide(&self, key: &mesh_records::WorkloadRef, uid: &str) -> Decision {
-        decide(key, uid, &self.world, &self.settings.wishes, self.now)
+    pub(super) fn decide(&self, item: &Item) -> Decision {
+        decide(&item.task, &self.world, &self.settings.wishes, self.now)
     }
 
     fn deeds(&self, decisions: &[Decision]) -> Vec<Deed> {
@@ -79,7 +77,7 @@ impl Roll {
             };
             Some(Deed {
                 verb: verb.to_owned(),
-                object: item.key.to_string(),
+                object: item.task.key.to_string(),
             })
         });
         deeds.collect()
@@ -111,7 +109,7 @@ impl Roll {
         let mut grades: BTreeMap<DowntimeGrade, usize> = BTreeMap::new();
         for (item, decision) in self.items.iter().zip(decisions) {
             if *decision == Decision::Restart
-                && let Some(observed) = self.world.workload(&item.key)
+                && let Some(observed) = self.world.workload(&item.task.key)
             {
                 *grades.entry(observed.downtime.grade).or_default() += 1;
             }
@@ -175,8 +173,8 @@ impl Roll {
         Saying {
             cluster: &self.settings.cluster,
             now: self.now,
-            key: &item.key,
-            uid: &item.uid,
+            key: &item.task.key,
+            uid: &item.task.uid,
             from: &item.from,
         }
     }

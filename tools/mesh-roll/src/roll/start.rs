@@ -18,7 +18,8 @@ const PAUSE: SignedDuration = SignedDuration::from_secs(1);
 impl Roll {
     /// Starts what may start now, in order.
     pub(super) fn start(&mut self) {
-        if self.stop.is_some() || !self.has_waiting() || !self.may_write() {
+        let full = self.flying.len() >= self.settings.max_in_flight;
+        if full || self.stop.is_some() || !self.has_waiting() || !self.may_write() {
             return;
         }
         let Some(wave) = self.wave() else { return };
@@ -37,9 +38,9 @@ impl Roll {
 
     // False where it may start as soon as the injector is proven.
     fn begin(&mut self, place: usize) -> bool {
-        let Item { key, uid, rank, .. } = &self.items[place];
-        let decision = self.decide(key, uid);
-        let (wave, namespace) = (rank.wave, key.namespace.clone());
+        let Item { task, rank, .. } = &self.items[place];
+        let decision = self.decide(&self.items[place]);
+        let (wave, namespace) = (rank.wave, task.key.namespace.clone());
         match decision {
             Decision::Skip(obstacle) => self.skip(place, obstacle),
             Decision::Adopt | Decision::Restart if self.shares_a_budget(place) => {}
@@ -70,7 +71,7 @@ impl Roll {
         let record = self.saying(place).announcement(pods, again);
         self.items[place].value = Some(value.clone());
         self.fly_with(place, Flight::new(Some(value), self.now));
-        let key = self.items[place].key.clone();
+        let key = self.items[place].task.key.clone();
         self.out.push(Action::Announce(key, Box::new(record)));
     }
 
@@ -82,8 +83,7 @@ impl Roll {
         if let (Err(why), DryRun::None) = (lock, self.settings.dry_run) {
             self.stop(Stop::LockLost(why));
         }
-        let uid = &self.items[place].uid;
-        let decision = self.decide(key, uid);
+        let decision = self.decide(&self.items[place]);
         if self.stop.is_some() || !self.may_write() {
             match self.stop.as_ref().map(Stop::trouble) {
                 Some(trouble) => self.end_flight(place, interrupted(trouble)),
@@ -164,7 +164,7 @@ impl Roll {
             }
         };
         let happened = observed.restarted_at() == self.items[place].value.as_deref()
-            && observed.uid == self.items[place].uid;
+            && observed.uid == self.items[place].task.uid;
         if happened && let Stage::Flying(flight) = &mut self.items[place].stage {
             flight.written(&observed);
         }
@@ -252,10 +252,10 @@ impl Roll {
     }
 
     fn shares_a_budget(&self, place: usize) -> bool {
-        let Some(observed) = self.world.workload(&self.items[place].key) else {
+        let Some(observed) = self.world.workload(&self.items[place].task.key) else {
             return false;
         };
-        let others = self.flying.iter().map(|other| &self.items[*other].key);
+        let others = self.flying.iter().map(|other| &self.items[*other].task.key);
         let mut others = others.filter_map(|key| self.world.workload(key));
         others.any(|other| self.world.share_a_budget(observed, other))
     }
@@ -266,7 +266,7 @@ impl Roll {
         if let Some(value) = &item.value {
             return value.clone();
         }
-        let before = self.world.workload(&item.key);
+        let before = self.world.workload(&item.task.key);
         let before = before.and_then(|observed| observed.restarted_at());
         let before = before.and_then(|value| value.parse::<Timestamp>().ok());
         let second = |at: Timestamp| Timestamp::from_second(at.as_second()).unwrap_or(at);

@@ -12,7 +12,9 @@ use mesh_cluster::injection::Rules;
 use mesh_cluster::object::{Meta, Selector};
 use mesh_records::{WorkloadKind, WorkloadRef};
 
-use super::super::{Action, Budget, Event, Expected, Mesh, Roll, Settings, Sight, Watched, Wishes};
+use super::super::{
+    Action, Budget, Event, Expected, Mesh, Roll, Settings, Sight, Task, Watched, Wishes,
+};
 use super::dice::Dice;
 use super::model::{Changed, Fate, Injector, Model, TARGET};
 use super::watcher::Watcher;
@@ -34,6 +36,7 @@ pub(super) struct Bed {
     config: u64,
     /// Writes of a killed run that are still on their way.
     strays: Vec<Restart>,
+    surveyed: Vec<Task>,
     /// Writes to each workload that the server took, over all runs.
     writes: BTreeMap<WorkloadRef, u32>,
     /// What was seen to happen.
@@ -69,6 +72,7 @@ impl Bed {
             now: "2026-01-02T03:04:05Z".parse().expect("a time"),
             config: 7,
             strays: Vec::new(),
+            surveyed: Vec::new(),
             writes: BTreeMap::new(),
             census: BTreeSet::new(),
         }
@@ -182,12 +186,9 @@ impl Bed {
             fail_on_attention: false,
             stop_ok: false,
         };
-        let bodies = self.model.bodies.iter();
-        let workloads: Vec<(WorkloadRef, String)> = bodies
-            .map(|body| (body.key.clone(), body.uid.clone()))
-            .collect();
+        let tasks = self.survey();
         let mut run = Run {
-            core: Roll::new(settings, workloads, self.now),
+            core: Roll::new(settings, tasks, self.now),
             watcher: Watcher::new(self.seed, (most, failures), verdict_until, expected),
             watches: BTreeMap::new(),
             asked: Vec::new(),
@@ -200,6 +201,20 @@ impl Bed {
             self.list(&mut run, watched);
         }
         run
+    }
+
+    // A run may rest on the survey of the one before.
+    fn survey(&mut self) -> Vec<Task> {
+        if self.surveyed.is_empty() || self.dice.once_in(2) {
+            let bodies = self.model.bodies.iter();
+            let tasks = bodies.map(|body| Task {
+                key: body.key.clone(),
+                uid: body.uid.clone(),
+                stale_at: (!body.is_current()).then_some(self.now),
+            });
+            self.surveyed = tasks.collect();
+        }
+        self.surveyed.clone()
     }
 
     fn mesh(&self) -> Mesh {
