@@ -3,11 +3,12 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::path::Path;
 use std::process::Command;
 
 use mesh_testbed::Bed;
-use mesh_tests::toolbox;
+use mesh_tests::{Toolbox, toolbox};
 use serde_json::Value;
 
 /// The contract written down a second time: each record's required fields, and those that may be
@@ -160,20 +161,46 @@ fn helm_4_does_it_as_well() {
     the_whole_runbook(&bed, &helm);
 }
 
+#[test]
+fn the_lab_and_the_cli_do_it_as_well() {
+    let bed = Bed::lab().unwrap();
+    let tools = toolbox!();
+    tools.link("linkerd", Path::new(env!("CARGO_BIN_EXE_stand-in-linkerd")));
+    bed.install_linkerd("stable-2.13.7").unwrap();
+    bed.shop().unwrap();
+    let environment = [
+        ("KUBECONFIG", bed.kubeconfig().as_os_str()),
+        ("STANDIN_LINKERD_VERSION", OsStr::new("stable-2.14.10")),
+    ];
+    the_pipelines(&tools, &environment, "");
+    let unknown = bed.as_lab().unwrap().unknown();
+    assert_eq!(
+        unknown,
+        Vec::<String>::new(),
+        "requests that the lab does not know"
+    );
+}
+
 fn the_whole_runbook(bed: &Bed, helm: &Path) {
     let tools = toolbox!();
     bed.install_linkerd("stable-2.13.7").unwrap();
     bed.shop().unwrap();
     let charts = bed.charts("stable-2.14.10").unwrap();
+    let environment = [
+        ("KUBECONFIG", bed.kubeconfig().as_os_str()),
+        ("HELM", helm.as_os_str()),
+        ("CRDS", charts.crds.as_os_str()),
+        ("CHART", charts.control_plane.as_os_str()),
+        ("VALUES", charts.values.as_os_str()),
+    ];
+    let charts = "--crds-chart \"$CRDS\" --chart \"$CHART\" -f \"$VALUES\"";
+    the_pipelines(&tools, &environment, charts);
+}
+
+fn the_pipelines(tools: &Toolbox, environment: &[(&str, &OsStr)], charts: &str) {
     let run = |pipeline: &str, code: i32| -> String {
         let mut command: Command = tools.shell(pipeline);
-        command
-            .env("KUBECONFIG", bed.kubeconfig())
-            .env("HELM", helm)
-            .env("CRDS", &charts.crds)
-            .env("CHART", &charts.control_plane)
-            .env("VALUES", &charts.values);
-        let output = command.output().unwrap();
+        let output = command.envs(environment.iter().copied()).output().unwrap();
         let errors = String::from_utf8_lossy(&output.stderr);
         let text = String::from_utf8(output.stdout).unwrap();
         assert_eq!(
@@ -188,9 +215,10 @@ fn the_whole_runbook(bed: &Bed, helm: &Path) {
     run("mesh-survey | mesh-skewcheck", 0);
     run(done, 1);
     run("mesh-survey | mesh-skewcheck --to stable-2.14.10", 0);
-    let upgrade = "mesh-survey | mesh-skewcheck --to stable-2.14.10 | mesh-cp-upgrade \
-                   --crds-chart \"$CRDS\" --chart \"$CHART\" -f \"$VALUES\" --yes --record cp.ndjson";
-    let upgrade = format!("cd ~; {upgrade}");
+    let upgrade = format!(
+        "cd ~; mesh-survey | mesh-skewcheck --to stable-2.14.10 | \
+         mesh-cp-upgrade {charts} --yes --record cp.ndjson"
+    );
     assert!(run(&upgrade, 0).contains("\"step\":\"prove\",\"state\":\"done\""));
     run(done, 1);
     let roll = "cd ~; mesh-survey | mesh-skewcheck --ask roll | \
