@@ -36,7 +36,7 @@ impl Core {
     /// Creates what every cluster has.
     pub(crate) fn furnish(&self) {
         for name in NAMESPACES_AT_FIRST {
-            let made = fill::fresh(&NAMESPACES, "", json!({ "metadata": { "name": name } }));
+            let made = fill::fresh(&NAMESPACES, "", &json!({ "metadata": { "name": name } }));
             let made = made.and_then(|(key, object)| self.store().create(&key, object, false));
             made.expect("a namespace of the lab's own is one");
         }

@@ -31,8 +31,9 @@ pub(crate) fn is_new_generation(resource: &Resource, part: Part, new: &Value, ol
 pub(crate) fn fresh(
     resource: &'static Resource,
     namespace: &str,
-    mut object: Value,
+    object: &Value,
 ) -> Result<(Key, Value), Refusal> {
+    let mut object = without_nulls(object);
     if !object.is_object() || !object["metadata"].is_object() {
         return Err(Refusal::bad_request("the body is no object with metadata"));
     }
@@ -81,6 +82,13 @@ pub(crate) fn fresh(
     defaults::fill(resource, &mut object);
     check(&key, &object, None)?;
     Ok((key, object))
+}
+
+/// A field that is null is one that is not there.
+pub(crate) fn without_nulls(object: &Value) -> Value {
+    let mut clean = Value::Null;
+    json_patch::merge(&mut clean, object);
+    clean
 }
 
 fn first_status(resource: &Resource) -> Value {

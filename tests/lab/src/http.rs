@@ -202,13 +202,13 @@ async fn perform(
         (Verb::Create, _) => {
             let (origin, object) = (Origin { user, dry_run }, read_json(body)?);
             let object =
-                write::create(core, call.resource, &call.namespace, object, origin).await?;
+                write::create(core, call.resource, &call.namespace, &object, origin).await?;
             pending.is_named(object::name(&object));
             (201, object)
         }
         (Verb::Update, _) => (
             200,
-            write::replace(&mut core.store(), call, read_json(body)?)?,
+            write::replace(&mut core.store(), call, &read_json(body)?)?,
         ),
         (Verb::Patch, _) => {
             let form = parts.headers.get(header::CONTENT_TYPE);

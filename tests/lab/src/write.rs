@@ -32,7 +32,7 @@ pub(crate) async fn create(
     core: &Core,
     resource: &'static Resource,
     namespace: &str,
-    body: Value,
+    body: &Value,
     origin: Origin<'_>,
 ) -> Result<Arc<Value>, Refusal> {
     let (key, object) = fill::fresh(resource, namespace, body)?;
@@ -44,12 +44,12 @@ pub(crate) async fn create(
 }
 
 /// Replaces an object; a uid in what is sent is a condition.
-pub(crate) fn replace(store: &mut Store, call: &Call, body: Value) -> Result<Arc<Value>, Refusal> {
+pub(crate) fn replace(store: &mut Store, call: &Call, body: &Value) -> Result<Arc<Value>, Refusal> {
     let key = call.key();
-    let condition = Deletion::of(object::uid(&body));
+    let condition = Deletion::of(object::uid(body));
     store.update(&key, call.part(), call.query.dry_run, |object| {
         condition.check(&key, object)?;
-        *object = body;
+        *object = fill::without_nulls(body);
         Ok(())
     })
 }
@@ -67,7 +67,7 @@ pub(crate) async fn patch(
         Patch::Apply(mut body) if absent && call.subresource == Subresource::None => {
             body["metadata"]["name"] = call.name.as_str().into();
             let origin = Origin { user, dry_run };
-            let object = create(core, call.resource, &call.namespace, body, origin).await?;
+            let object = create(core, call.resource, &call.namespace, &body, origin).await?;
             Ok((201, object))
         }
         Patch::Merge(_) | Patch::Json(_) | Patch::Strategic(_) | Patch::Apply(_) => {

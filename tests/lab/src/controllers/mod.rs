@@ -120,7 +120,7 @@ async fn perform(core: &Core, write: Write) -> Result<(), Refusal> {
                 dry_run: false,
             };
             let home = namespace(&object).to_owned();
-            write::create(core, resource, &home, object, origin)
+            write::create(core, resource, &home, &object, origin)
                 .await
                 .map(drop)
         }

@@ -4,6 +4,7 @@ use crate::{Server, apps, core, count, map, ok, on_both, path, pod, text, versio
 
 on_both!(
     a_merge_patch_sets_and_removes,
+    what_is_null_is_not_there,
     a_patch_that_changes_nothing_makes_no_version,
     a_stale_version_is_a_conflict_however_it_is_written,
     a_uid_in_a_patch_is_a_condition,
@@ -37,6 +38,28 @@ fn a_merge_patch_sets_and_removes(server: &Server<'_>) {
     for field in ["uid", "creationTimestamp"] {
         assert_eq!(patched["metadata"][field], made["metadata"][field]);
         assert!(!text(&made["metadata"], &format!("/{field}")).is_empty());
+    }
+}
+
+fn what_is_null_is_not_there(server: &Server<'_>) {
+    server.home("nulls");
+    let nulls = json!({ "replicas": 0, "paused": null, "strategy": null });
+    let mut web = workload("web", &nulls);
+    web["metadata"]["creationTimestamp"] = Value::Null;
+    web["metadata"]["labels"] = Value::Null;
+    let one = apps("nulls", "deployments/web");
+    let made = server.create(&apps("nulls", "deployments"), &web);
+    let replaced = ok(server.send("PUT", &one, "application/json", &web), &one);
+    for object in [made, replaced] {
+        assert_eq!(
+            (
+                object["spec"].get("paused"),
+                object["metadata"].get("labels")
+            ),
+            (None, None)
+        );
+        assert_eq!(text(&object, "/spec/strategy/type"), "RollingUpdate");
+        assert!(!text(&object, "/metadata/creationTimestamp").is_empty());
     }
 }
 
