@@ -165,12 +165,50 @@ fn text(headers: &HeaderMap, name: &str) -> String {
     value.unwrap_or_default().to_owned()
 }
 
+/// The name of an object that is to be created, in either of the encodings that clients use.
 fn name_of(body: &[u8]) -> String {
+    if let Some(unknown) = body.strip_prefix(b"k8s\0") {
+        // runtime.Unknown's `raw`, the object's `metadata`, its `name`.
+        let name = field(unknown, 2).and_then(|raw| field(field(raw, 1)?, 1));
+        return String::from_utf8_lossy(name.unwrap_or_default()).into_owned();
+    }
     let object: Value = serde_json::from_slice(body).unwrap_or_default();
     object["metadata"]["name"]
         .as_str()
         .unwrap_or_default()
         .to_owned()
+}
+
+/// A field of a protobuf message that is of a length of its own.
+fn field(mut message: &[u8], number: u64) -> Option<&[u8]> {
+    loop {
+        let key = varint(&mut message)?;
+        match key & 7 {
+            0 => drop(varint(&mut message)?),
+            2 => {
+                let length = usize::try_from(varint(&mut message)?).ok()?;
+                let (value, rest) = message.split_at_checked(length)?;
+                if key >> 3 == number {
+                    return Some(value);
+                }
+                message = rest;
+            }
+            _ => return None,
+        }
+    }
+}
+
+fn varint(message: &mut &[u8]) -> Option<u64> {
+    let mut value = 0;
+    for shift in (0..64).step_by(7) {
+        let (byte, rest) = message.split_first()?;
+        *message = rest;
+        value |= u64::from(byte & 0x7f) << shift;
+        if byte & 0x80 == 0 {
+            return Some(value);
+        }
+    }
+    None
 }
 
 fn verb(method: &Method, place: &Place, query: &str) -> String {
