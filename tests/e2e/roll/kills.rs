@@ -6,7 +6,7 @@ use http::Method;
 use mesh_testbed::{FaultProxy, Match, Victim, When};
 use serde_json::{Value, json};
 
-use crate::scene::{NEW, Run, Scene, proxy, said, slow, workload};
+use crate::scene::{NEW, Run, Scene, of, proxy, records, said, slow, workload};
 
 const PODS: &str = "/namespaces/shop/pods?";
 const WORKLOADS: &str = "/apis/apps/v1/";
@@ -36,11 +36,18 @@ fn killed_at_any_write_the_next_run_carries_on_and_restarts_nothing_twice() {
     let proxy = scene.bed.proxy().unwrap();
     let verdict = scene.verdict();
     let both = [When::BeforeForward, When::AfterForward];
+    let mut proven = Vec::new();
     for when in both {
-        killed(&scene, &proxy, &verdict, "leases", when);
+        proven.append(&mut killed(&scene, &proxy, &verdict, "leases", when));
     }
     // The first takeover waits its time out.
-    killed(&scene, &proxy, &verdict, PODS, When::BeforeForward);
+    proven.append(&mut killed(
+        &scene,
+        &proxy,
+        &verdict,
+        PODS,
+        When::BeforeForward,
+    ));
     for when in [When::AfterForward]
         .into_iter()
         .chain([both; 6].concat())
@@ -49,7 +56,7 @@ fn killed_at_any_write_the_next_run_carries_on_and_restarts_nothing_twice() {
         let (number, when) = when;
         time_passes(&scene);
         let place = if number == 0 { PODS } else { WORKLOADS };
-        killed(&scene, &proxy, &verdict, place, when);
+        proven.append(&mut killed(&scene, &proxy, &verdict, place, when));
     }
     time_passes(&scene);
     let output = scene.roll(&verdict, &ARGS);
@@ -65,6 +72,18 @@ fn killed_at_any_write_the_next_run_carries_on_and_restarts_nothing_twice() {
             .owners_of_pods(|pod| self::proxy(pod) != Some(NEW))
             .is_empty()
     );
+    proven.append(&mut proven_in(&records(&output)));
+    proven.sort();
+    proven.dedup();
+    let names = [
+        "everywhere",
+        "ordered",
+        "plain",
+        "recreated",
+        "slow",
+        "surging",
+    ];
+    assert_eq!(proven, names);
     let mut writes = scene.writes();
     writes.retain(|write| write.ends_with(" 200"));
     writes.sort();
@@ -79,8 +98,14 @@ fn killed_at_any_write_the_next_run_carries_on_and_restarts_nothing_twice() {
     assert_eq!(writes, expected);
 }
 
-// The run dies at its first write to `place`.
-fn killed(scene: &Scene, proxy: &FaultProxy, verdict: &str, place: &str, when: When) {
+// The run dies at its first write to `place`; what it had proven before.
+fn killed(
+    scene: &Scene,
+    proxy: &FaultProxy,
+    verdict: &str,
+    place: &str,
+    when: When,
+) -> Vec<String> {
     let victim = Victim::default();
     let write = if place == PODS {
         Match::method(Method::POST)
@@ -100,6 +125,15 @@ fn killed(scene: &Scene, proxy: &FaultProxy, verdict: &str, place: &str, when: W
         "{place} {when:?}: it was to be killed: {records:#?}"
     );
     proxy.clear();
+    proven_in(&records)
+}
+
+fn proven_in(records: &[Value]) -> Vec<String> {
+    let rolled = of(records, "rolled").into_iter();
+    let proven = rolled.filter(|rolled| rolled["outcome"] == "proven");
+    proven
+        .map(|rolled| rolled["name"].as_str().unwrap().to_owned())
+        .collect()
 }
 
 // The dead holder's time is over.

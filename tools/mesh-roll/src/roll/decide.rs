@@ -134,3 +134,239 @@ fn kind_obstacle(kind: &WorkloadKind) -> Option<Obstacle> {
         | WorkloadKind::Other(_) => Some(Obstacle::ForeignOwner),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use mesh_cluster::injection::Rules;
+    use mesh_cluster::object::{DaemonSet, Deployment, Namespace, Pod, StatefulSet};
+
+    use super::super::sight::Sight;
+    use super::*;
+
+    const NOW: &str = "2026-01-02T03:04:05Z";
+    const OLD: &str = "stable-2.13.7";
+    const NEW: &str = "stable-2.14.10";
+    const WELL: &str = r#""observedGeneration": 1, "updatedReplicas": 2, "replicas": 2, "readyReplicas": 2, "availableReplicas": 2,
+        "currentRevision": "a", "updateRevision": "a""#;
+
+    fn now() -> Timestamp {
+        NOW.parse().unwrap()
+    }
+
+    // A workload, its namespace and its pods: each a proxy's tag, or none, and whether it is ready.
+    struct Scene {
+        kind: WorkloadKind,
+        namespace: &'static str,
+        spec: &'static str,
+        template: &'static str,
+        status: String,
+        pods: Vec<(Option<&'static str>, bool)>,
+        stale_at: Option<Timestamp>,
+    }
+
+    impl Default for Scene {
+        fn default() -> Self {
+            Self {
+                kind: WorkloadKind::Deployment,
+                namespace: r#""linkerd.io/inject": "enabled""#,
+                spec: "",
+                template: "",
+                status: WELL.to_owned(),
+                pods: vec![(Some(OLD), true), (Some(OLD), true)],
+                stale_at: None,
+            }
+        }
+    }
+
+    impl Scene {
+        fn decide(&self, wishes: &Wishes) -> Decision {
+            let key = WorkloadRef {
+                namespace: "shop".to_owned(),
+                kind: self.kind.clone(),
+                name: "web".to_owned(),
+            };
+            let mut world = World::new([key.clone()].into());
+            let observed = self.observed();
+            world.take(Sight::Workload(Box::new(observed)));
+            let namespace = format!(
+                r#"{{"metadata": {{"annotations": {{{}}}}}}}"#,
+                self.namespace
+            );
+            let namespace: Namespace = serde_json::from_str(&namespace).unwrap();
+            let rules = Rules::of(&namespace.meta);
+            world.take(Sight::Namespace("shop".to_owned(), rules));
+            let mesh = Mesh {
+                injects: Some(NEW.to_owned()),
+                ..Mesh::default()
+            };
+            world.take(Sight::Mesh(mesh));
+            for (number, (proxy, ready)) in self.pods.iter().enumerate() {
+                let pod = self.pod(number, *proxy, *ready);
+                world.take(Sight::Pod(Box::new(PodSeen::of(&pod))));
+            }
+            let task = Task {
+                key,
+                uid: "u".to_owned(),
+                stale_at: self.stale_at,
+            };
+            decide(&task, &world, wishes, now())
+        }
+
+        fn observed(&self) -> Observed {
+            let Self {
+                spec,
+                template,
+                status,
+                ..
+            } = self;
+            let json = format!(
+                r#"{{"metadata": {{"namespace": "shop", "name": "web", "uid": "u", "generation": 1}},
+                "spec": {{"replicas": 2, "template": {{"metadata": {{"annotations": {{{template}}}}}}} {spec}}}, "status": {{{status}}}}}"#
+            );
+            if self.kind == WorkloadKind::StatefulSet {
+                Observed::of(&serde_json::from_str::<StatefulSet>(&json).unwrap())
+            } else if self.kind == WorkloadKind::DaemonSet {
+                Observed::of(&serde_json::from_str::<DaemonSet>(&json).unwrap())
+            } else {
+                Observed::of(&serde_json::from_str::<Deployment>(&json).unwrap())
+            }
+        }
+
+        fn pod(&self, number: usize, proxy: Option<&str>, ready: bool) -> Pod {
+            let owner = if self.kind == WorkloadKind::Deployment {
+                r#""kind": "ReplicaSet", "name": "web-h""#.to_owned()
+            } else {
+                format!(r#""kind": "{}", "name": "web""#, self.kind)
+            };
+            let proxy =
+                proxy.map(|tag| format!(r#"{{"name": "linkerd-proxy", "image": "m/p:{tag}"}}"#));
+            let ready = if ready { "True" } else { "False" };
+            let json = format!(
+                r#"{{"metadata": {{"namespace": "shop", "name": "web-{number}", "labels": {{"pod-template-hash": "h"}},
+                "ownerReferences": [{{"apiVersion": "apps/v1", {owner}, "uid": "u", "controller": true}}]}},
+                "spec": {{"containers": [{}]}}, "status": {{"conditions": [{{"type": "Ready", "status": "{ready}"}}]}}}}"#,
+                proxy.unwrap_or_default()
+            );
+            serde_json::from_str(&json).unwrap()
+        }
+    }
+
+    fn scene(change: impl FnOnce(&mut Scene)) -> Scene {
+        let mut scene = Scene::default();
+        change(&mut scene);
+        scene
+    }
+
+    #[test]
+    fn each_workload_is_restarted_left_alone_or_waited_for_for_a_reason_of_its_own() {
+        use Decision::{Adopt, Restart, Skip};
+        let rolling = WELL.replace(r#""updatedReplicas": 2"#, r#""updatedReplicas": 1"#);
+        let sick = WELL.replace(r#""availableReplicas": 2"#, r#""availableReplicas": 1"#);
+        let restarted = r#""kubectl.kubernetes.io/restartedAt": "2026-01-02T03:00:00Z""#;
+        let before = "2026-01-02T02:00:00Z".parse().ok();
+        let after = "2026-01-02T03:01:00Z".parse().ok();
+        let new = vec![(Some(NEW), true), (Some(NEW), true)];
+        let table = [
+            (scene(|_| {}), Restart),
+            (scene(|s| s.pods[0].0 = Some(NEW)), Restart),
+            (scene(|s| s.pods[0].0 = None), Restart),
+            (scene(|s| s.pods.clone_from(&new)), Skip(Obstacle::Current)),
+            (
+                scene(|s| s.pods = vec![(None, true), (None, true)]),
+                Skip(Obstacle::Unmeshed),
+            ),
+            (scene(|s| s.pods[1].1 = false), Skip(Obstacle::Unhealthy)),
+            (scene(|s| s.status = sick), Skip(Obstacle::Unhealthy)),
+            (scene(|s| s.status.clone_from(&rolling)), Adopt),
+            (
+                scene(|s| {
+                    s.status.clone_from(&rolling);
+                    s.spec = r#", "paused": true"#;
+                }),
+                Skip(Obstacle::Paused),
+            ),
+            (
+                scene(|s| s.spec = r#", "paused": true"#),
+                Skip(Obstacle::Paused),
+            ),
+            (
+                scene(|s| s.spec = r#", "strategy": {"type": "Recreate"}"#),
+                Skip(Obstacle::Outage),
+            ),
+            (
+                scene(|s| s.template = r#""config.linkerd.io/proxy-version": "stable-2.13.7""#),
+                Skip(Obstacle::Pinned),
+            ),
+            (
+                scene(|s| s.template = r#""config.linkerd.io/proxy-version": "stable-2.14.10""#),
+                Restart,
+            ),
+            (
+                scene(|s| s.template = r#""linkerd.io/inject": "disabled""#),
+                Skip(Obstacle::WouldLoseProxy),
+            ),
+            (scene(|s| s.namespace = ""), Skip(Obstacle::WouldLoseProxy)),
+            (scene(|s| s.pods.clear()), Skip(Obstacle::Unhealthy)),
+            (
+                scene(|s| {
+                    s.kind = WorkloadKind::StatefulSet;
+                    s.spec = r#", "updateStrategy": {"rollingUpdate": {"partition": 1}}"#;
+                }),
+                Skip(Obstacle::Partition),
+            ),
+            (
+                scene(|s| {
+                    s.kind = WorkloadKind::StatefulSet;
+                    s.spec = r#", "updateStrategy": {"type": "OnDelete"}"#;
+                }),
+                Skip(Obstacle::OnDelete),
+            ),
+            (scene(|s| s.kind = WorkloadKind::Job), Skip(Obstacle::Job)),
+            (
+                scene(|s| s.kind = WorkloadKind::Pod),
+                Skip(Obstacle::BarePod),
+            ),
+            (
+                scene(|s| {
+                    s.pods.clone_from(&new);
+                    s.template = restarted;
+                    s.stale_at = before;
+                }),
+                Adopt,
+            ),
+            (
+                scene(|s| {
+                    s.pods.clone_from(&new);
+                    s.template = restarted;
+                    s.stale_at = after;
+                }),
+                Skip(Obstacle::Current),
+            ),
+        ];
+        for (number, (scene, expected)) in table.into_iter().enumerate() {
+            let decision = scene.decide(&Wishes::default());
+            assert_eq!(decision, expected, "row {number}");
+        }
+    }
+
+    #[test]
+    fn an_outage_is_taken_only_where_it_was_allowed_and_nothing_that_was_not_chosen() {
+        let recreated = scene(|s| s.spec = r#", "strategy": {"type": "Recreate"}"#);
+        let wishes = |allow: &str, exclude: &str| Wishes {
+            choice: Choice {
+                exclude: vec![exclude.parse().unwrap()],
+                ..Choice::default()
+            },
+            allow_outage: vec![allow.parse().unwrap()],
+        };
+        let table = [
+            ("shop/web", "x", Decision::Restart),
+            ("shop/db", "x", Decision::Skip(Obstacle::Outage)),
+            ("shop", "shop/w*", Decision::Skip(Obstacle::NotSelected)),
+        ];
+        for (allow, exclude, expected) in table {
+            let decision = recreated.decide(&wishes(allow, exclude));
+            assert_eq!(decision, expected, "{allow} {exclude}");
+        }
+    }
+}

@@ -271,7 +271,15 @@ impl Flight {
         if held.next().is_some() {
             return over(Outcome::Blocked, Some(Trouble::NodeNotReady));
         }
-        failed(Trouble::Timeout)
+        let mut new = world.pods(&observed.key);
+        let unready = new.any(|pod| {
+            self.is_new(pod, observed) && pod.proxy.as_ref().is_some_and(|proxy| !proxy.ready)
+        });
+        failed(if unready {
+            Trouble::ProxyNotReady
+        } else {
+            Trouble::Timeout
+        })
     }
 }
 

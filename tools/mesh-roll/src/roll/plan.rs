@@ -90,7 +90,7 @@ impl Roll {
         let most = self.settings.max_in_flight;
         let adopted = match adopted {
             0 => String::new(),
-            number => format!(", and wait for {number} that are on their way already"),
+            number => format!(", and see {number} through that were begun already"),
         };
         let message =
             format!("restart {restarts} workloads for {injects}, {most} at a time{adopted}");

@@ -59,7 +59,7 @@ impl Saying<'_> {
 
     pub(crate) fn adopted(&self, pods: ProgressPods) -> Record {
         let key = self.key;
-        let message = format!("waiting for the rollout of {key} that is under way");
+        let message = format!("seeing the rollout of {key} through that was begun already");
         self.progress(message, pods, None)
     }
 
