@@ -19,16 +19,7 @@ fn a_signal_sees_out_what_is_in_flight_and_the_next_run_goes_on() {
     };
     let mut run = scene.start(&scene.verdict(), &["--yes"]);
     run.until(|record| record["type"] == "progress");
-    let pid = run.child.id().to_string();
-    assert!(
-        scene
-            .tools
-            .command("kill")
-            .args(["-TERM", &pid])
-            .status()
-            .unwrap()
-            .success()
-    );
+    run.signal("TERM");
     let (records, code) = run.finish();
     assert_eq!(code, Some(3), "{records:#?}");
     let rolled = of(&records, "rolled");

@@ -8,3 +8,4 @@ mod injector;
 mod kills;
 mod onlooker;
 mod scene;
+mod stops;

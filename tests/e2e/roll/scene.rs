@@ -150,6 +150,14 @@ impl Run {
         panic!("it never came: {:#?}", self.records);
     }
 
+    pub(crate) fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        let status = Command::new("kill")
+            .args([&format!("-{name}"), &pid])
+            .status();
+        assert!(status.unwrap().success());
+    }
+
     /// Stops reading, and waits for the exit code.
     pub(crate) fn abandon(mut self) -> Option<i32> {
         drop(self.lines);

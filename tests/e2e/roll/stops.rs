@@ -1,0 +1,132 @@
+//! Stops under way, and rollouts and locks of somebody else's.
+
+use serde_json::Value;
+
+use crate::scene::{NEW, Scene, of, proxy, records, said, slow, workload};
+
+fn three() -> Vec<Value> {
+    ["a", "b", "c"]
+        .map(|name| workload("Deployment", name, slow))
+        .into()
+}
+
+fn is_start(record: &Value) -> bool {
+    let message = record["message"].as_str();
+    message.is_some_and(|message| message.starts_with("restarting"))
+}
+
+#[test]
+fn a_second_signal_leaves_at_once_and_says_what_it_leaves() {
+    let Some(scene) = Scene::with(&three()) else {
+        return;
+    };
+    let hold = scene.bed.kubelet().hold("shop", "");
+    let mut run = scene.start(&scene.verdict(), &["--yes", "--max-in-flight", "2"]);
+    run.until(|record| record["pods"]["updated"] == 1);
+    run.signal("TERM");
+    run.signal("INT");
+    let (records, code) = run.finish();
+    drop(hold);
+    // Which of two that come together is the second is not for anybody to say.
+    let code = code.unwrap();
+    assert!([130, 143].contains(&code), "{code}: {records:#?}");
+    let rolled = of(&records, "rolled");
+    assert!(!rolled.is_empty(), "{records:#?}");
+    for rolled in rolled {
+        assert_eq!(
+            (&rolled["outcome"], &rolled["reason"]),
+            (&"interrupted".into(), &"stopped".into())
+        );
+    }
+    let end = records.last().unwrap();
+    assert_eq!((&end["type"], &end["exit"]), (&"end".into(), &code.into()));
+
+    let args = ["--yes", "--if-locked", "wait=30s"];
+    let output = scene.roll(&scene.verdict(), &args);
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    assert_eq!(scene.writes().len(), 3, "nothing is restarted twice");
+    assert!(
+        scene
+            .owners_of_pods(|pod| proxy(pod) != Some(NEW))
+            .is_empty()
+    );
+}
+
+#[test]
+fn a_control_plane_that_changes_under_way_stops_the_run_and_what_is_in_flight_is_seen_out() {
+    let Some(scene) = Scene::with(&three()) else {
+        return;
+    };
+    let mut run = scene.start(&scene.verdict(), &["--yes"]);
+    run.until(is_start);
+    let args = [
+        "annotate",
+        "configmap",
+        "linkerd-config",
+        "-n",
+        "linkerd",
+        "touched=yes",
+    ];
+    scene.bed.kubectl(args).unwrap();
+    let (records, code) = run.finish();
+    assert_eq!(code, Some(3), "{records:#?}");
+    let rolled = of(&records, "rolled");
+    assert_eq!(rolled.len(), 1, "{records:#?}");
+    assert_eq!(rolled[0]["outcome"], "proven");
+    let reason = records.last().unwrap()["reason"].as_str().unwrap();
+    assert!(reason.contains("changed since the verdict"), "{reason}");
+    assert_eq!(scene.writes().len(), 1);
+}
+
+#[test]
+fn somebody_elses_rollout_is_waited_for_and_proven_and_somebody_elses_lock_is_respected() {
+    let Some(scene) = Scene::with(&three()) else {
+        return;
+    };
+    let verdict = scene.verdict();
+    let lease = r#"{"apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+        "metadata": {"name": "mesh-tools", "namespace": "linkerd"},
+        "spec": {"holderIdentity": "ann@desk/1", "leaseDurationSeconds": 15, "renewTime": "2999-01-01T00:00:00.000000Z"}}"#;
+    scene.bed.apply(lease).unwrap();
+    for (how, code) in [("fail", 3), ("skip", 0), ("wait=1s", 3)] {
+        let output = scene.roll(&verdict, &["--yes", "--if-locked", how]);
+        assert_eq!(output.status.code(), Some(code), "{how}: {}", said(&output));
+        assert!(
+            said(&output).contains("ann@desk"),
+            "{how}: {}",
+            said(&output)
+        );
+    }
+    let delete = ["delete", "lease", "mesh-tools", "-n", "linkerd"];
+    scene.bed.kubectl(delete).unwrap();
+
+    let hold = scene.bed.kubelet().hold("shop", "app=b");
+    scene
+        .bed
+        .kubectl(["rollout", "restart", "deployment/b", "-n", "shop"])
+        .unwrap();
+    let mut run = scene.start(&verdict, &["--yes", "--max-in-flight", "3"]);
+    run.until(|record| record["name"] == "b" && record["pods"]["updated"] == 1);
+    hold.release();
+    let (records, code) = run.finish();
+    assert_eq!(code, Some(0), "{records:#?}");
+    assert!(
+        of(&records, "rolled")
+            .iter()
+            .all(|rolled| rolled["outcome"] == "proven")
+    );
+    assert_eq!(of(&records, "rolled").len(), 3);
+    let mut writes = scene.writes();
+    writes.sort();
+    let expected = [
+        "patch deployments shop/a 200",
+        "patch deployments shop/c 200",
+    ];
+    assert_eq!(writes, expected);
+    let again = scene.roll(&scene.verdict(), &["--yes"]);
+    assert!(
+        of(&self::records(&again), "skipped")
+            .iter()
+            .all(|it| it["reason"] == "current")
+    );
+}
