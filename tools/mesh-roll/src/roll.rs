@@ -259,7 +259,8 @@ impl Roll {
             Event::Nodes(key, nodes) => self.nodes(&key, &nodes),
             Event::LockLost(why) => self.stop(Stop::LockLost(why)),
             Event::Blind(why) => {
-                self.stop(Stop::Blind(why));
+                let what = format!("the cluster cannot be watched any more: {why}");
+                self.stop(Stop::Blind(what));
                 self.interrupt();
             }
             Event::Asked(Asked::Once(number)) => self.stop(Stop::Signal(number)),

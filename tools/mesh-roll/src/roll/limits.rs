@@ -123,11 +123,10 @@ impl Stop {
             Self::Changed(how) => format!("the control plane changed since the verdict: {how}"),
             Self::Stale => "the verdict is too old to go on with".to_owned(),
             Self::Deadline => "the deadline has passed".to_owned(),
-            Self::Injector(what) => what.clone(),
+            Self::Injector(what) | Self::Blind(what) => what.clone(),
             Self::Failures => "a workload failed".to_owned(),
             Self::Broken(Trouble::NotInjected) => "a new pod came up without a proxy".to_owned(),
             Self::Broken(_) => "a new pod came up with another proxy than it should".to_owned(),
-            Self::Blind(why) => format!("the cluster cannot be watched any more: {why}"),
         }
     }
 

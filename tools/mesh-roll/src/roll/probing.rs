@@ -68,7 +68,11 @@ impl Roll {
                 format!("the injector gives no proxy to a new pod in {namespace}")
             }
             Ok(Probe::Refused(why)) => format!("a new pod in {namespace} is refused: {why}"),
-            Err(why) => format!("cannot try what the injector gives in {namespace}: {why}"),
+            // Nobody has answered, so this says nothing about the injector.
+            Err(why) => {
+                let what = format!("cannot try what the injector gives in {namespace}: {why}");
+                return self.stop(Stop::Blind(what));
+            }
         };
         self.stop(Stop::Injector(what));
     }
