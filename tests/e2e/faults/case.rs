@@ -1,0 +1,93 @@
+//! A request of a clean run, and what befalls it in another.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use mesh_testbed::{AuditEvent, FaultProxy, Match, Victim};
+
+use crate::harm::Harm;
+
+/// A request, by what it is and which it is among those like it.
+#[derive(Clone, Debug)]
+pub(crate) struct Address {
+    event: AuditEvent,
+    nth: usize,
+}
+
+/// One run.
+#[derive(Clone, Debug)]
+pub(crate) struct Case {
+    pub(crate) request: Address,
+    pub(crate) harm: Harm,
+}
+
+/// The requests of a clean run.
+pub(crate) fn addresses(log: Vec<AuditEvent>) -> Vec<Address> {
+    let mut seen: BTreeMap<String, usize> = BTreeMap::new();
+    log.into_iter()
+        .map(|event| {
+            let nth = seen.entry(likeness(&event)).or_default();
+            *nth += 1;
+            Address { nth: *nth, event }
+        })
+        .collect()
+}
+
+/// Every fault at every request.
+pub(crate) fn all_pairs(requests: &[Address]) -> Vec<Case> {
+    let pairs = requests.iter().flat_map(|request| {
+        Harm::ALL.map(|harm| Case {
+            request: request.clone(),
+            harm,
+        })
+    });
+    pairs.collect()
+}
+
+/// Every request and every fault at least once.
+pub(crate) fn diagonal(requests: &[Address]) -> Vec<Case> {
+    let longest = requests.len().max(Harm::ALL.len());
+    let pairs = requests.iter().cycle().zip(Harm::ALL.into_iter().cycle());
+    let pairs = pairs.take(longest).map(|(request, harm)| Case {
+        request: request.clone(),
+        harm,
+    });
+    pairs.collect()
+}
+
+fn likeness(event: &AuditEvent) -> String {
+    let path = event.uri.split('?').next().unwrap_or_default();
+    let dry = if event.dry_run { " (dry run)" } else { "" };
+    let agent = event.user_agent.split('/').next().unwrap_or_default();
+    format!("{agent} {} {path}{dry}", event.verb)
+}
+
+impl Address {
+    /// The same request in another namespace.
+    pub(crate) fn moved(&self, from: &str, to: &str) -> Self {
+        let mut moved = self.clone();
+        let (from, to) = (format!("/namespaces/{from}/"), format!("/namespaces/{to}/"));
+        moved.event.uri = moved.event.uri.replace(&from, &to);
+        moved
+    }
+}
+
+impl Case {
+    /// Sets the fault; `client` dies of it, if anybody does.
+    pub(crate) fn set(&self, proxy: &FaultProxy, client: &Victim) {
+        let request = Match::like(&self.request.event).nth(self.request.nth);
+        self.harm.befall(proxy.on(request), client);
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} #{}", likeness(&self.event), self.nth)
+    }
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} at {}", self.harm, self.request)
+    }
+}

@@ -1,0 +1,76 @@
+//! The table of faults.
+
+use std::time::Duration;
+
+use When::{AfterForward, BeforeForward};
+use http::StatusCode;
+use mesh_testbed::{On, Victim, When};
+
+/// What befalls one request of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Harm {
+    HungUp(When),
+    HeadAlone,
+    CutAtTen,
+    CutInTheMiddle,
+    Halved,
+    Garbled,
+    Delayed,
+    Silent(When),
+    /// Nothing comes through from then on.
+    SilentForGood,
+    Error(StatusCode, When),
+    Busy,
+    Killed(When),
+}
+
+impl Harm {
+    pub(crate) const ALL: [Self; 20] = [
+        Self::HungUp(BeforeForward),
+        Self::HungUp(AfterForward),
+        Self::HeadAlone,
+        Self::CutAtTen,
+        Self::CutInTheMiddle,
+        Self::Halved,
+        Self::Garbled,
+        Self::Delayed,
+        Self::Silent(BeforeForward),
+        Self::Silent(AfterForward),
+        Self::SilentForGood,
+        Self::Error(StatusCode::CONFLICT, BeforeForward),
+        Self::Error(StatusCode::GONE, BeforeForward),
+        Self::Busy,
+        Self::Error(StatusCode::INTERNAL_SERVER_ERROR, BeforeForward),
+        Self::Error(StatusCode::INTERNAL_SERVER_ERROR, AfterForward),
+        Self::Error(StatusCode::SERVICE_UNAVAILABLE, BeforeForward),
+        Self::Error(StatusCode::GATEWAY_TIMEOUT, AfterForward),
+        Self::Killed(BeforeForward),
+        Self::Killed(AfterForward),
+    ];
+
+    /// Does it to a request; `client` is who dies of it, if anybody.
+    pub(crate) fn befall(self, request: On<'_>, client: &Victim) {
+        match self {
+            Self::HungUp(when) => request.hang_up(when),
+            Self::HeadAlone => request.cut(0),
+            Self::CutAtTen => request.cut(10),
+            Self::CutInTheMiddle => request.cut_in_the_middle(),
+            Self::Halved => request.halve(),
+            Self::Garbled => request.garble(),
+            Self::Delayed => request.delay(Duration::from_millis(300)),
+            Self::Silent(when) => request.silence(when),
+            Self::SilentForGood => request.silence_from_here(),
+            Self::Error(status, when) => request.answer_once(status, when),
+            Self::Busy => request.busy(Duration::from_secs(1)),
+            Self::Killed(when) => request.kill(client, when),
+        }
+    }
+
+    pub(crate) fn kills(self) -> bool {
+        matches!(self, Self::Killed(_))
+    }
+
+    pub(crate) fn silences(self) -> bool {
+        matches!(self, Self::Silent(_) | Self::SilentForGood)
+    }
+}

@@ -1,0 +1,105 @@
+//! `mesh-survey`, and `mesh-skewcheck` on what it wrote.
+
+use std::path::Path;
+use std::process::Command;
+
+use mesh_testbed::{Bed, Victim};
+use mesh_tests::{Toolbox, toolbox};
+use serde_json::Value;
+
+use crate::case::{Address, Case, addresses, all_pairs, diagonal};
+use crate::fleet::{NEW, OLD, PEOPLE, people};
+use crate::run::{Ran, run};
+use crate::tally::{Outcome, Tally, tally};
+
+/// Questions to which the answer is yes, here.
+const QUESTIONS: [&[&str]; 2] = [&[], &["--to", NEW]];
+const LANES: usize = 8;
+
+struct Scene {
+    bed: Bed,
+    tools: Toolbox,
+    clean: Ran,
+    requests: Vec<Address>,
+}
+
+#[test]
+fn a_survey_is_whole_and_right_or_it_is_none_real() {
+    let Some(bed) = Bed::for_test() else { return };
+    let scene = Scene::new(bed);
+    let tally = scene.strike(diagonal(&scene.requests));
+    println!("mesh-survey, {} requests: {tally}", scene.requests.len());
+    tally.judge();
+}
+
+#[test]
+fn a_survey_is_whole_and_right_or_it_is_none_lab() {
+    let scene = Scene::new(Bed::lab().unwrap());
+    let tally = scene.strike(all_pairs(&scene.requests));
+    println!("mesh-survey, {} requests: {tally}", scene.requests.len());
+    tally.judge();
+}
+
+impl Scene {
+    fn new(bed: Bed) -> Self {
+        bed.install_linkerd(OLD).unwrap();
+        people(&bed, &[PEOPLE]);
+        let (tools, proxy) = (toolbox!(), bed.proxy().unwrap());
+        let clean = run(survey(&tools, proxy.kubeconfig()), "", &Victim::default());
+        assert_eq!(clean.code, Some(0), "{}", clean.summary());
+        let scene = Self {
+            requests: addresses(proxy.log()),
+            bed,
+            tools,
+            clean,
+        };
+        for question in QUESTIONS {
+            let judged = scene.judge(&scene.clean, question);
+            assert_eq!(judged.code, Some(0), "{}", judged.stdout);
+        }
+        scene
+    }
+
+    fn judge(&self, survey: &Ran, question: &[&str]) -> Ran {
+        let mut command = self.tools.run("mesh-skewcheck");
+        command.args(question);
+        run(command, &survey.stdout, &Victim::default())
+    }
+
+    fn strike(&self, cases: Vec<Case>) -> Tally {
+        tally(vec![(); LANES], cases, |(), case| {
+            let (proxy, client) = (self.bed.proxy().unwrap(), Victim::default());
+            case.set(&proxy, &client);
+            let ran = run(survey(&self.tools, proxy.kubeconfig()), "", &client);
+            Outcome::of(&ran, proxy.struck(), self.complaint(case, &ran))
+        })
+    }
+
+    fn complaint(&self, case: &Case, ran: &Ran) -> Option<String> {
+        if let Some(wrong) = ran.misconduct(&[0, 2], case.harm.kills()) {
+            return Some(wrong);
+        }
+        if ran.code == Some(0) {
+            let (facts, truth) = (facts(ran), facts(&self.clean));
+            let differs = facts.iter().zip(&truth).find(|(is, was)| is != was);
+            return (facts != truth).then(|| format!("a wrong survey is complete: {differs:?}"));
+        }
+        let mut judged = QUESTIONS.iter().map(|question| self.judge(ran, question));
+        let fooled = judged.find(|judged| judged.code == Some(0));
+        fooled.map(|judged| format!("a verdict on a cut survey: {}", judged.stdout))
+    }
+}
+
+fn survey(tools: &Toolbox, kubeconfig: &Path) -> Command {
+    let mut command = tools.run("mesh-survey");
+    command.env("KUBECONFIG", kubeconfig);
+    command.args(["--pods", "--request-timeout", "2s"]);
+    command
+}
+
+/// All that a survey says of its cluster.
+fn facts(survey: &Ran) -> Vec<Value> {
+    let mut records = survey.records();
+    records.retain(|record| record["type"] != "stream");
+    records
+}

@@ -1,0 +1,107 @@
+//! Many runs, in a few lanes side by side, and what came of them.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Mutex;
+
+use crate::case::Case;
+use crate::run::Ran;
+
+/// What came of many runs.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    runs: usize,
+    /// Runs without the request that was meant; the fault befell nobody.
+    missed: Vec<String>,
+    exits: BTreeMap<String, usize>,
+    complaints: Vec<String>,
+}
+
+/// What came of one.
+pub(crate) struct Outcome {
+    pub(crate) exit: Option<i32>,
+    pub(crate) struck: bool,
+    pub(crate) complaint: Option<String>,
+}
+
+impl Outcome {
+    pub(crate) fn of(ran: &Ran, struck: usize, complaint: Option<String>) -> Self {
+        let complaint = complaint.map(|complaint| format!("{complaint}; {}", ran.summary()));
+        Self {
+            exit: ran.code,
+            struck: struck > 0,
+            complaint,
+        }
+    }
+}
+
+/// Runs every case in one of the lanes.
+pub(crate) fn tally<L: Send>(
+    lanes: Vec<L>,
+    cases: Vec<Case>,
+    run: impl Fn(&mut L, &Case) -> Outcome + Sync,
+) -> Tally {
+    let (queue, tally) = (Mutex::new(cases.into_iter()), Mutex::new(Tally::default()));
+    std::thread::scope(|scope| {
+        for mut lane in lanes {
+            let (queue, tally, run) = (&queue, &tally, &run);
+            scope.spawn(move || {
+                let next = || queue.lock().unwrap().next();
+                while let Some(case) = next() {
+                    let outcome = run(&mut lane, &case);
+                    tally.lock().unwrap().add(&case, outcome);
+                }
+            });
+        }
+    });
+    tally.into_inner().unwrap()
+}
+
+impl Tally {
+    fn add(&mut self, case: &Case, outcome: Outcome) {
+        let Outcome {
+            exit,
+            struck,
+            complaint,
+        } = outcome;
+        self.runs += 1;
+        let exit = exit.map_or_else(|| "killed".to_owned(), |code| code.to_string());
+        *self.exits.entry(exit).or_default() += 1;
+        if !struck {
+            self.missed.push(case.to_string());
+        }
+        let complaint = complaint.map(|complaint| format!("{case}: {complaint}"));
+        self.complaints.extend(complaint);
+    }
+
+    /// Fails when a run did wrong, or when hardly any fault befell anybody.
+    #[track_caller]
+    pub(crate) fn judge(&self) {
+        assert!(
+            self.complaints.is_empty(),
+            "{self}\n{}",
+            self.complaints.join("\n")
+        );
+        assert!(
+            self.missed.len() * 10 <= self.runs,
+            "{self}\n{}",
+            self.missed.join("\n")
+        );
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            runs,
+            missed,
+            exits,
+            complaints,
+        } = self;
+        let (missed, complaints) = (missed.len(), complaints.len());
+        write!(
+            f,
+            "{runs} runs by exit code {exits:?}; {missed} missed their request, {complaints} did wrong"
+        )
+    }
+}
