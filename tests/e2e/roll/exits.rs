@@ -1,8 +1,15 @@
 //! The ways out.
 
+use mesh_testbed::Bed;
 use serde_json::{Value, json};
 
 use crate::scene::{NEW, Scene, of, proxy, records, said, slow, workload};
+
+on_both_beds! {
+    a_signal_sees_out_what_is_in_flight_and_the_next_run_goes_on
+    what_cannot_be_done_is_said_and_nothing_is_written
+    a_program_that_fails_with_the_new_proxy_stops_the_run_long_before_its_time_is_over
+}
 
 fn end(records: &[Value]) -> &Value {
     let last = records.last().unwrap();
@@ -10,13 +17,10 @@ fn end(records: &[Value]) -> &Value {
     last
 }
 
-#[test]
-fn a_signal_sees_out_what_is_in_flight_and_the_next_run_goes_on() {
+fn a_signal_sees_out_what_is_in_flight_and_the_next_run_goes_on(bed: Bed) {
     let names = ["a", "b", "c"];
     let workloads = names.map(|name| workload("Deployment", name, slow));
-    let Some(scene) = Scene::with(&workloads) else {
-        return;
-    };
+    let scene = Scene::with(bed, &workloads);
     let mut run = scene.start(&scene.verdict(), &["--yes"]);
     run.until(|record| record["type"] == "progress");
     run.signal("TERM");
@@ -57,15 +61,12 @@ fn a_signal_sees_out_what_is_in_flight_and_the_next_run_goes_on() {
     assert_eq!(scene.writes().len(), 3);
 }
 
-#[test]
-fn what_cannot_be_done_is_said_and_nothing_is_written() {
+fn what_cannot_be_done_is_said_and_nothing_is_written(bed: Bed) {
     let outage = workload("Deployment", "lonely", |spec| {
         spec["replicas"] = 1.into();
         spec["strategy"] = json!({ "type": "Recreate" });
     });
-    let Some(scene) = Scene::with(&[workload("Deployment", "web", |_| {}), outage]) else {
-        return;
-    };
+    let scene = Scene::with(bed, &[workload("Deployment", "web", |_| {}), outage]);
     let verdict = scene.verdict();
     let drift = verdict.replace("\"ask\":\"roll\"", "\"ask\":\"drift\"");
     let dump = verdict.replace("\"source\":\"server\"", "\"source\":\"dump\"");
@@ -110,15 +111,7 @@ fn what_cannot_be_done_is_said_and_nothing_is_written() {
 }
 
 fn a_control_plane_that_changed_is_another(scene: &Scene, verdict: &str) {
-    let args = [
-        "annotate",
-        "configmap",
-        "linkerd-config",
-        "-n",
-        "linkerd",
-        "touched=yes",
-    ];
-    scene.bed.kubectl(args).unwrap();
+    scene.touch_the_control_plane();
     let output = scene.roll(verdict, &["--yes"]);
     assert_eq!(output.status.code(), Some(2), "{}", said(&output));
     assert!(
@@ -137,8 +130,7 @@ fn digest(output: &std::process::Output) -> String {
         .to_owned()
 }
 
-#[test]
-fn a_program_that_fails_with_the_new_proxy_stops_the_run_long_before_its_time_is_over() {
+fn a_program_that_fails_with_the_new_proxy_stops_the_run_long_before_its_time_is_over(bed: Bed) {
     let crashing = workload("Deployment", "b", |spec| {
         let annotations = &mut spec["template"]["metadata"]["annotations"];
         annotations[mesh_testbed::WITH_PROXY] = format!("{NEW}=crash-loop").into();
@@ -148,9 +140,7 @@ fn a_program_that_fails_with_the_new_proxy_stops_the_run_long_before_its_time_is
         crashing,
         workload("Deployment", "c", |_| {}),
     ];
-    let Some(scene) = Scene::with(&workloads) else {
-        return;
-    };
+    let scene = Scene::with(bed, &workloads);
     let output = scene.roll(&scene.verdict(), &["--yes", "--timeout", "1h"]);
     assert_eq!(output.status.code(), Some(1), "{}", said(&output));
     let records = records(&output);

@@ -2,14 +2,17 @@
 
 use std::collections::BTreeMap;
 
+use mesh_testbed::Bed;
+
 use crate::onlooker::{Onlooker, most_at_once};
 use crate::scene::{NEW, Scene, of, proxy, records, said};
 
-#[test]
-fn thirty_workloads_are_each_written_to_once_and_never_more_than_three_are_under_way() {
-    let Some((scene, shop)) = Scene::with_shop() else {
-        return;
-    };
+on_both_beds! {
+    thirty_workloads_are_each_written_to_once_and_never_more_than_three_are_under_way
+}
+
+fn thirty_workloads_are_each_written_to_once_and_never_more_than_three_are_under_way(bed: Bed) {
+    let (scene, shop) = Scene::with_shop(bed);
     let onlooker = Onlooker::new(&scene);
     let args = ["--max-in-flight", "3", "--yes"];
     let output = scene.roll(&scene.verdict(), &args);
@@ -58,7 +61,7 @@ fn written(workload: &str) -> String {
 // All but the job and the bare pod, which no roll renews.
 fn every_pod_is_new(scene: &Scene, namespaces: &[String]) {
     for namespace in namespaces {
-        let pods = scene.kubectl_json(&["get", "pods", "-n", namespace]);
+        let pods = scene.get(&format!("/api/v1/namespaces/{namespace}/pods"));
         let pods = pods["items"].as_array().unwrap().iter();
         let rolled = pods.filter(|pod| {
             let owner = pod["metadata"]["ownerReferences"][0]["kind"].as_str();

@@ -1,19 +1,22 @@
 //! The injector goes away while its pods stay ready and its webhook lets pods through.
 
+use mesh_testbed::Bed;
 use serde_json::Value;
 
 use crate::scene::{NEW, Scene, of, proxy, records, said, slow, workload};
+
+on_both_beds! {
+    an_injector_that_is_away_before_the_first_start_stops_everything_before_it
+    an_injector_that_goes_away_under_way_costs_no_more_than_what_was_in_flight
+}
 
 fn six() -> Vec<Value> {
     let names = ["a", "b", "c", "d", "e", "f"];
     names.map(|name| workload("Deployment", name, slow)).into()
 }
 
-#[test]
-fn an_injector_that_is_away_before_the_first_start_stops_everything_before_it() {
-    let Some(scene) = Scene::with(&six()) else {
-        return;
-    };
+fn an_injector_that_is_away_before_the_first_start_stops_everything_before_it(bed: Bed) {
+    let scene = Scene::with(bed, &six());
     let verdict = scene.verdict();
     scene.bed.injector().close();
     let (judged, code) = scene.judge(&scene.survey());
@@ -30,11 +33,8 @@ fn an_injector_that_is_away_before_the_first_start_stops_everything_before_it() 
     assert_eq!(well.status.code(), Some(0), "{}", said(&well));
 }
 
-#[test]
-fn an_injector_that_goes_away_under_way_costs_no_more_than_what_was_in_flight() {
-    let Some(scene) = Scene::with(&six()) else {
-        return;
-    };
+fn an_injector_that_goes_away_under_way_costs_no_more_than_what_was_in_flight(bed: Bed) {
+    let scene = Scene::with(bed, &six());
     let mut run = scene.start(&scene.verdict(), &["--yes", "--max-in-flight", "2"]);
     run.until(|record| record["outcome"] == "proven");
     scene.bed.injector().close();

@@ -3,10 +3,14 @@
 use std::process::{Command, Stdio};
 
 use http::Method;
-use mesh_testbed::{FaultProxy, Match, Victim, When};
+use mesh_testbed::{Bed, FaultProxy, Match, Victim, When};
 use serde_json::{Value, json};
 
 use crate::scene::{NEW, Run, Scene, of, proxy, records, said, slow, workload};
+
+on_both_beds! {
+    killed_at_any_write_the_next_run_carries_on_and_restarts_nothing_twice
+}
 
 const PODS: &str = "/namespaces/shop/pods?";
 const WORKLOADS: &str = "/apis/apps/v1/";
@@ -28,11 +32,8 @@ fn six() -> Vec<Value> {
     ]
 }
 
-#[test]
-fn killed_at_any_write_the_next_run_carries_on_and_restarts_nothing_twice() {
-    let Some(scene) = Scene::with(&six()) else {
-        return;
-    };
+fn killed_at_any_write_the_next_run_carries_on_and_restarts_nothing_twice(bed: Bed) {
+    let scene = Scene::with(bed, &six());
     let proxy = scene.bed.proxy().unwrap();
     let verdict = scene.verdict();
     let both = [When::BeforeForward, When::AfterForward];
@@ -138,16 +139,9 @@ fn proven_in(records: &[Value]) -> Vec<String> {
 
 // The dead holder's time is over.
 fn time_passes(scene: &Scene) {
-    let past = r#"{"spec": {"renewTime": "2020-01-01T00:00:00.000000Z"}}"#;
-    let args = [
-        "patch",
-        "lease",
-        "mesh-tools",
-        "-n",
-        "linkerd",
-        "--type=merge",
-        "-p",
-        past,
-    ];
-    scene.bed.kubectl(args).unwrap();
+    let past = json!({ "spec": { "renewTime": "2020-01-01T00:00:00.000000Z" } });
+    scene.merge(
+        "/apis/coordination.k8s.io/v1/namespaces/linkerd/leases/mesh-tools",
+        &past,
+    );
 }

@@ -1,23 +1,24 @@
 //! Looks on with watches of its own, and keeps every version that it sees.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::process::{Child, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::collections::BTreeMap;
 
-use serde_json::{Deserializer, Value};
+use serde_json::{Value, json};
 
 use crate::scene::{Scene, is_ready, owner};
 
 const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
-const KINDS: [&str; 4] = ["Pod", "Deployment", "StatefulSet", "DaemonSet"];
+const KINDS: [&str; 4] = [
+    "/api/v1/pods",
+    "/apis/apps/v1/deployments",
+    "/apis/apps/v1/statefulsets",
+    "/apis/apps/v1/daemonsets",
+];
 const MARK: &str = "onlooker";
 
-/// Watches that are open, and what they showed.
+/// Looks on from the versions that each kind had at first.
 pub(crate) struct Onlooker<'a> {
     scene: &'a Scene,
-    watches: Vec<Child>,
-    told: Receiver<Value>,
-    objects: Vec<Value>,
+    from: [String; 4],
 }
 
 /// A workload's rollout, by the API server's versions: from the write that began it to the last of
@@ -30,41 +31,22 @@ pub(crate) struct Rollout {
 
 impl<'a> Onlooker<'a> {
     pub(crate) fn new(scene: &'a Scene) -> Self {
-        let (tell, told) = channel();
-        let watches = KINDS.map(|kind| {
-            let args = ["get", kind, "-A", "--watch", "-o", "json"];
-            let kubectl = &scene.bed.assets().kubectl;
-            let mut command = scene.bed.tool(kubectl);
-            let mut child = command.args(args).stdout(Stdio::piped()).spawn().unwrap();
-            let stdout = child.stdout.take().unwrap();
-            let tell = tell.clone();
-            std::thread::spawn(move || {
-                let objects = Deserializer::from_reader(stdout).into_iter::<Value>();
-                // The last one is torn when the watch is ended.
-                for object in objects.map_while(Result::ok) {
-                    if tell.send(object).is_err() {
-                        return;
-                    }
-                }
-            });
-            child
+        let from = KINDS.map(|path| {
+            let list = scene.get(path);
+            list["metadata"]["resourceVersion"]
+                .as_str()
+                .unwrap()
+                .to_owned()
         });
-        let mut onlooker = Self {
-            scene,
-            watches: watches.into(),
-            told,
-            objects: Vec::new(),
-        };
-        onlooker.catch_up("begins");
-        onlooker
+        Self { scene, from }
     }
 
-    /// What was seen up to now.
-    pub(crate) fn rollouts(mut self) -> BTreeMap<String, Rollout> {
-        self.catch_up("ends");
+    /// What has been seen up to now.
+    pub(crate) fn rollouts(self) -> BTreeMap<String, Rollout> {
+        let objects = self.objects();
         let mut pods = Vec::new();
         let mut began: BTreeMap<String, (u64, String)> = BTreeMap::new();
-        for object in &self.objects {
+        for object in &objects {
             let version = version(object);
             if object["kind"] == "Pod" {
                 pods.push((version, object.clone()));
@@ -91,42 +73,27 @@ impl<'a> Onlooker<'a> {
             .collect()
     }
 
-    // Marks an object of each kind, and looks on until every watch has shown its mark.
-    fn catch_up(&mut self, mark: &str) {
-        for kind in KINDS {
-            let all = self.scene.kubectl_json(&["get", kind, "-A"]);
-            let meta = &all["items"][0]["metadata"];
-            let text = |field: &str| meta[field].as_str().unwrap();
-            let mark = format!("{MARK}={mark}");
-            let args = [
-                "annotate",
-                kind,
-                text("name"),
-                "-n",
-                text("namespace"),
-                &mark,
-                "--overwrite",
-            ];
-            self.scene.bed.kubectl(args).unwrap();
+    // Every version of every object, up to a mark that is set now.
+    fn objects(&self) -> Vec<Value> {
+        let mut all = Vec::new();
+        for (path, from) in KINDS.iter().zip(&self.from) {
+            let meta = &self.scene.get(path)["items"][0]["metadata"];
+            let text = |field: &str| meta[field].as_str().unwrap().to_owned();
+            let (root, plural) = path.rsplit_once('/').unwrap();
+            let (namespace, name) = (text("namespace"), text("name"));
+            let one = format!("{root}/namespaces/{namespace}/{plural}/{name}");
+            let mark = json!({ "metadata": { "annotations": { MARK: "here" } } });
+            self.scene.merge(&one, &mark);
+            let watch = format!("{path}?watch=1&resourceVersion={from}");
+            let marked = |events: &[Value]| {
+                let mut objects = events.iter().map(|event| &event["object"]);
+                objects.any(|object| object["metadata"]["annotations"][MARK] == "here")
+            };
+            let events = self.scene.bed.events(&watch, marked).unwrap();
+            assert!(marked(&events), "{path}: the watch ended early");
+            all.extend(events.into_iter().map(|event| event["object"].clone()));
         }
-        let mut marked = BTreeSet::new();
-        while marked.len() < KINDS.len() {
-            let object = self.told.recv().unwrap();
-            if object["metadata"]["annotations"][MARK] == mark {
-                marked.insert(object["kind"].as_str().unwrap().to_owned());
-            }
-            self.objects.push(object);
-        }
-    }
-}
-
-impl Drop for Onlooker<'_> {
-    fn drop(&mut self) {
-        for child in &mut self.watches {
-            // One that has ended is what is wanted.
-            drop(child.kill());
-            drop(child.wait());
-        }
+        all
     }
 }
 

@@ -1,9 +1,10 @@
 //! A mesh whose control plane is one release ahead of its workloads.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Lines, Write as _};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 
-use mesh_testbed::{Bed, Shop};
+use mesh_testbed::{Ask, Bed, Shop};
 use mesh_tests::{Toolbox, toolbox};
 use serde_json::{Value, json};
 
@@ -24,29 +25,30 @@ pub(crate) struct Run {
 
 impl Scene {
     /// Workloads on the old release in one namespace, and the new release's control plane.
-    pub(crate) fn with(workloads: &[Value]) -> Option<Self> {
-        Self::of(|bed| {
+    pub(crate) fn with(bed: Bed, workloads: &[Value]) -> Self {
+        Self::of(bed, |bed| {
             let inject = [("linkerd.io/inject", "enabled")];
             bed.namespace("shop", &inject).unwrap();
             bed.apply(&list(workloads)).unwrap();
-            await_rollouts(bed);
+            for kind in ["Deployment", "StatefulSet", "DaemonSet"] {
+                let mine = workloads.iter().filter(|workload| workload["kind"] == kind);
+                await_rollouts(bed, kind, mine.count());
+            }
         })
+        .0
     }
 
     /// The whole shop on the old release, and the new release's control plane.
-    pub(crate) fn with_shop() -> Option<(Self, Shop)> {
-        let mut shop = None;
-        let scene = Self::of(|bed| shop = Some(bed.shop().unwrap()))?;
-        Some((scene, shop.unwrap()))
+    pub(crate) fn with_shop(bed: Bed) -> (Self, Shop) {
+        Self::of(bed, |bed| bed.shop().unwrap())
     }
 
-    fn of(fill: impl FnOnce(&Bed)) -> Option<Self> {
-        let bed = Bed::for_test()?;
+    fn of<T>(bed: Bed, fill: impl FnOnce(&Bed) -> T) -> (Self, T) {
         bed.install_linkerd(OLD).unwrap();
-        fill(&bed);
+        let filled = fill(&bed);
         bed.upgrade_linkerd(NEW).unwrap();
         let tools = toolbox!();
-        Some(Self { bed, tools })
+        (Self { bed, tools }, filled)
     }
 
     fn tool(&self, tool: &str) -> Command {
@@ -105,21 +107,61 @@ impl Scene {
             .collect()
     }
 
-    pub(crate) fn kubectl_json(&self, args: &[&str]) -> Value {
-        let args = args.iter().copied().chain(["-o", "json"]);
-        let text = self.bed.kubectl(args).unwrap();
-        serde_json::from_str(&text).unwrap()
+    pub(crate) fn get(&self, path: &str) -> Value {
+        self.ask("GET", path, "application/json", &Value::Null)
+    }
+
+    pub(crate) fn merge(&self, path: &str, patch: &Value) {
+        self.ask("PATCH", path, "application/merge-patch+json", patch);
+    }
+
+    pub(crate) fn delete(&self, path: &str) {
+        self.ask("DELETE", path, "application/json", &Value::Null);
+    }
+
+    fn ask(&self, method: &str, path: &str, form: &str, body: &Value) -> Value {
+        let ask = Ask {
+            method,
+            path,
+            form,
+            body,
+        };
+        let (code, answer) = self.bed.ask(ask).unwrap();
+        assert!((200..300).contains(&code), "{method} {path}: {answer}");
+        answer
+    }
+
+    /// Somebody writes to the control plane's configuration.
+    pub(crate) fn touch_the_control_plane(&self) {
+        let path = "/api/v1/namespaces/linkerd/configmaps/linkerd-config";
+        self.merge(
+            path,
+            &json!({ "metadata": { "annotations": { "touched": "yes" } } }),
+        );
     }
 
     /// `Kind/name` of the workloads of the namespace that have a pod as `is` says.
     pub(crate) fn owners_of_pods(&self, is: impl Fn(&Value) -> bool) -> Vec<String> {
-        let pods = self.kubectl_json(&["get", "pods", "-n", "shop"]);
+        let pods = self.get("/api/v1/namespaces/shop/pods");
         let pods = pods["items"].as_array().unwrap().iter();
         let pods = pods.filter(|pod| pod["metadata"]["deletionTimestamp"].is_null() && is(pod));
         let mut owners: Vec<String> = pods.filter_map(owner).collect();
         owners.sort();
         owners.dedup();
         owners
+    }
+}
+
+impl Drop for Scene {
+    fn drop(&mut self) {
+        if let (Some(lab), false) = (self.bed.as_lab(), std::thread::panicking()) {
+            let nothing: [String; 0] = [];
+            assert_eq!(
+                lab.unknown(),
+                nothing,
+                "requests that the lab does not know"
+            );
+        }
     }
 }
 
@@ -207,16 +249,32 @@ fn list(items: &[Value]) -> String {
     json!({ "apiVersion": "v1", "kind": "List", "items": items }).to_string()
 }
 
-fn await_rollouts(bed: &Bed) {
-    for kind in ["deployments", "statefulsets", "daemonsets"] {
-        let names = bed
-            .kubectl(["get", kind, "-n", "shop", "-o", "name"])
-            .unwrap();
-        for name in names.lines() {
-            bed.kubectl(["rollout", "status", name, "-n", "shop", "--timeout=60s"])
-                .unwrap();
-        }
+// Until every workload of a kind has all the pods that it wants.
+fn await_rollouts(bed: &Bed, kind: &str, number: usize) {
+    let path = format!(
+        "/apis/apps/v1/namespaces/shop/{}s?watch=1",
+        kind.to_lowercase()
+    );
+    let settled = |events: &[Value]| {
+        let objects = events.iter().map(|event| &event["object"]);
+        let newest: BTreeMap<&str, &Value> = objects
+            .map(|object| (object["metadata"]["name"].as_str().unwrap(), object))
+            .collect();
+        newest.len() == number && newest.values().all(|object| is_settled(object))
+    };
+    if number > 0 {
+        bed.events(&path, settled).unwrap();
     }
+}
+
+fn is_settled(object: &Value) -> bool {
+    let (spec, status) = (&object["spec"], &object["status"]);
+    let either = |one: &Value, other: &Value| one.as_u64().or(other.as_u64());
+    let wanted = either(&spec["replicas"], &status["desiredNumberScheduled"]);
+    let ready = either(&status["readyReplicas"], &status["numberReady"]);
+    status["observedGeneration"] == object["metadata"]["generation"]
+        && wanted > Some(0)
+        && wanted == ready
 }
 
 fn feed(command: &mut Command, input: &str) -> Output {

@@ -1,8 +1,15 @@
 //! Stops under way, and rollouts and locks of somebody else's.
 
-use serde_json::Value;
+use mesh_testbed::Bed;
+use serde_json::{Value, json};
 
 use crate::scene::{NEW, Scene, of, proxy, records, said, slow, workload};
+
+on_both_beds! {
+    a_second_signal_leaves_at_once_and_says_what_it_leaves
+    a_control_plane_that_changes_under_way_stops_the_run_and_what_is_in_flight_is_seen_out
+    somebody_elses_rollout_is_waited_for_and_proven_and_somebody_elses_lock_is_respected
+}
 
 fn three() -> Vec<Value> {
     ["a", "b", "c"]
@@ -15,11 +22,8 @@ fn is_start(record: &Value) -> bool {
     message.is_some_and(|message| message.starts_with("restarting"))
 }
 
-#[test]
-fn a_second_signal_leaves_at_once_and_says_what_it_leaves() {
-    let Some(scene) = Scene::with(&three()) else {
-        return;
-    };
+fn a_second_signal_leaves_at_once_and_says_what_it_leaves(bed: Bed) {
+    let scene = Scene::with(bed, &three());
     let hold = scene.bed.kubelet().hold("shop", "");
     let mut run = scene.start(&scene.verdict(), &["--yes", "--max-in-flight", "2"]);
     run.until(|record| record["pods"]["updated"] == 1);
@@ -52,22 +56,13 @@ fn a_second_signal_leaves_at_once_and_says_what_it_leaves() {
     );
 }
 
-#[test]
-fn a_control_plane_that_changes_under_way_stops_the_run_and_what_is_in_flight_is_seen_out() {
-    let Some(scene) = Scene::with(&three()) else {
-        return;
-    };
+fn a_control_plane_that_changes_under_way_stops_the_run_and_what_is_in_flight_is_seen_out(
+    bed: Bed,
+) {
+    let scene = Scene::with(bed, &three());
     let mut run = scene.start(&scene.verdict(), &["--yes"]);
     run.until(is_start);
-    let args = [
-        "annotate",
-        "configmap",
-        "linkerd-config",
-        "-n",
-        "linkerd",
-        "touched=yes",
-    ];
-    scene.bed.kubectl(args).unwrap();
+    scene.touch_the_control_plane();
     let (records, code) = run.finish();
     assert_eq!(code, Some(3), "{records:#?}");
     let rolled = of(&records, "rolled");
@@ -78,11 +73,8 @@ fn a_control_plane_that_changes_under_way_stops_the_run_and_what_is_in_flight_is
     assert_eq!(scene.writes().len(), 1);
 }
 
-#[test]
-fn somebody_elses_rollout_is_waited_for_and_proven_and_somebody_elses_lock_is_respected() {
-    let Some(scene) = Scene::with(&three()) else {
-        return;
-    };
+fn somebody_elses_rollout_is_waited_for_and_proven_and_somebody_elses_lock_is_respected(bed: Bed) {
+    let scene = Scene::with(bed, &three());
     let verdict = scene.verdict();
     let lease = r#"{"apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
         "metadata": {"name": "mesh-tools", "namespace": "linkerd"},
@@ -97,14 +89,12 @@ fn somebody_elses_rollout_is_waited_for_and_proven_and_somebody_elses_lock_is_re
             said(&output)
         );
     }
-    let delete = ["delete", "lease", "mesh-tools", "-n", "linkerd"];
-    scene.bed.kubectl(delete).unwrap();
+    scene.delete("/apis/coordination.k8s.io/v1/namespaces/linkerd/leases/mesh-tools");
 
     let hold = scene.bed.kubelet().hold("shop", "app=b");
-    scene
-        .bed
-        .kubectl(["rollout", "restart", "deployment/b", "-n", "shop"])
-        .unwrap();
+    let restart = json!({ "kubectl.kubernetes.io/restartedAt": "2026-01-01T00:00:00Z" });
+    let template = json!({ "spec": { "template": { "metadata": { "annotations": restart } } } });
+    scene.merge("/apis/apps/v1/namespaces/shop/deployments/b", &template);
     let mut run = scene.start(&verdict, &["--yes", "--max-in-flight", "3"]);
     run.until(|record| record["name"] == "b" && record["pods"]["updated"] == 1);
     hold.release();
