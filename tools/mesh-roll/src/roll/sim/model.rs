@@ -227,6 +227,18 @@ impl Model {
         vec![Changed::Pod(Box::new(seen)), self.touch(place)]
     }
 
+    /// A pod loses readiness for a while.
+    pub(super) fn falter(&mut self, place: usize, dice: &mut Dice) -> Vec<Changed> {
+        let body = &mut self.bodies[place];
+        if body.pods.is_empty() {
+            return Vec::new();
+        }
+        let number = dice.roll(body.pods.len());
+        body.pods[number].ready = false;
+        let seen = body.seen(&body.pods[number]);
+        vec![Changed::Pod(Box::new(seen)), self.touch(place)]
+    }
+
     /// Switches the injector.
     pub(super) fn meddle(&mut self, dice: &mut Dice) {
         let choices = [

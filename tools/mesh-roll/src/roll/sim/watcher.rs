@@ -31,6 +31,8 @@ pub(super) struct Watcher {
     listed_once: bool,
     rolling: bool,
     announced: BTreeSet<WorkloadRef>,
+    /// Writes on their way to the server.
+    pub(super) asked: BTreeSet<WorkloadRef>,
     pub(super) written: BTreeMap<WorkloadRef, String>,
     ended: BTreeMap<WorkloadRef, Outcome>,
     pub(super) finish: Option<Finish>,
@@ -149,7 +151,7 @@ impl Watcher {
             self.proven_namespaces.contains(&key.namespace),
             "seed {seed}: {key}: nobody tried the injector there"
         );
-        let open: Vec<&WorkloadRef> = self.open().filter(|other| *other != key).collect();
+        let open: BTreeSet<&WorkloadRef> = self.open().filter(|other| *other != key).collect();
         assert!(
             open.len() < self.most,
             "seed {seed}: {key} is one too many beside {open:?}"
@@ -160,6 +162,7 @@ impl Watcher {
             let shared = body.budget && other.budget && body.key.namespace == other.key.namespace;
             assert!(!shared, "seed {seed}: {key} shares a budget");
         }
+        self.asked.insert(key.clone());
     }
 
     fn record(&mut self, record: &Record, model: &Model) {
@@ -224,12 +227,16 @@ impl Watcher {
     // Written to, and nothing said of its end.
     fn open(&self) -> impl Iterator<Item = &WorkloadRef> {
         let written = self.written.keys();
-        written.filter(|key| !self.ended.contains_key(key))
+        let unended = written.filter(|key| !self.ended.contains_key(key));
+        unended.chain(&self.asked)
     }
 
     fn finish(&mut self, finish: &Finish) {
         let seed = self.seed;
-        let open: Vec<&WorkloadRef> = self.open().collect();
+        let written = self.written.keys();
+        let open: Vec<_> = written
+            .filter(|key| !self.ended.contains_key(key))
+            .collect();
         assert!(open.is_empty(), "seed {seed}: nothing is said of {open:?}");
         for key in &self.bare {
             let ended = self.ended.get(key);

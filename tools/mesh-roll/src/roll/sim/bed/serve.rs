@@ -57,6 +57,7 @@ impl Bed {
 
     fn patch(&mut self, run: &mut Run, restart: &Restart) -> Event {
         let key = restart.key.clone();
+        run.watcher.asked.remove(&key);
         if self.goes_wrong(30) {
             return Event::Patched(key, Answer::Lost("refused to connect".to_owned()));
         }

@@ -10,7 +10,7 @@ impl Bed {
     // Something goes wrong.
     pub(super) fn wrong(&mut self, run: &mut Run) {
         let place = self.dice.roll(self.model.bodies.len());
-        match self.dice.roll(16) {
+        match self.dice.roll(18) {
             0..=2 => {
                 let change = self.model.touch(place);
                 self.show(run, vec![change]);
@@ -18,6 +18,10 @@ impl Bed {
             3 => {
                 let change = self.model.redeploy(place);
                 self.show(run, vec![change]);
+            }
+            16 | 17 => {
+                let changes = self.model.falter(place, &mut self.dice);
+                self.show(run, changes);
             }
             4..=6 => self.model.meddle(&mut self.dice),
             7 => {
