@@ -20,7 +20,11 @@ fn a_verdict_that_does_not_fit_opens_nothing() {
     let rv = rv.split('"').next().unwrap();
     let no = judged
         .replace("\"pass\":true", "\"pass\":false")
-        .replace("\"blocking\":[]", "\"blocking\":[\"proxy-too-old\"]");
+        .replace("\"blocking\":[]", "\"blocking\":[\"proxy-too-old\"]")
+        .replace(
+            "\"mesh-skewcheck\",\"outcome\":\"complete\",\"exit\":0",
+            "\"mesh-skewcheck\",\"outcome\":\"complete\",\"exit\":1",
+        );
     let verdict = judged
         .lines()
         .find(|line| line.contains("\"verdict\""))
