@@ -2,6 +2,7 @@
 
 use std::{
     fs::{self, File, TryLockError},
+    io::ErrorKind,
     net::{IpAddr, Ipv4Addr, TcpListener},
     path::{Path, PathBuf},
 };
@@ -29,6 +30,8 @@ impl Place {
         // Port 443 of an address that nobody else has: a Service's.
         match TcpListener::bind((Ipv4Addr::new(127, *RANGES.end() + 1, 127, 254), 443)) {
             Ok(_) => Ok(()),
+            // Another bed asks the same at this moment.
+            Err(error) if error.kind() == ErrorKind::AddrInUse => Ok(()),
             Err(error) => Err(Missing::new(format!(
                 "listening at port 443 of a loopback address: {error} (run as root, or set net.ipv4.ip_unprivileged_port_start=443)"
             ))),
