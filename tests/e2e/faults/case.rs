@@ -55,6 +55,33 @@ pub(crate) fn diagonal(requests: &[Address]) -> Vec<Case> {
     pairs.collect()
 }
 
+/// Every `step`th of all pairs, so that each request and each fault still has its turns.
+pub(crate) fn thinned(pairs: Vec<Case>, step: usize) -> Vec<Case> {
+    let faults = Harm::ALL.len();
+    let pairs = pairs.into_iter().enumerate();
+    let kept = pairs.filter(|(number, _)| (number / faults + number % faults).is_multiple_of(step));
+    kept.map(|(_, case)| case).collect()
+}
+
+/// One request of each kind of object, way of asking and client.
+pub(crate) fn one_of_each_kind(requests: &[Address]) -> Vec<Address> {
+    let mut kinds: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+    for (number, request) in requests.iter().enumerate() {
+        kinds.entry(request.kind()).or_default().push(number);
+    }
+    let mut numbers: Vec<usize> = kinds.values().map(|all| all[all.len() / 2]).collect();
+    numbers.sort_unstable();
+    numbers
+        .into_iter()
+        .map(|number| requests[number].clone())
+        .collect()
+}
+
+/// Whether there is time for everything: MESH_TEST_FAULTS is `all`.
+pub(crate) fn every() -> bool {
+    std::env::var_os("MESH_TEST_FAULTS").is_some_and(|all| all == "all")
+}
+
 fn likeness(event: &AuditEvent) -> String {
     let path = event.uri.split('?').next().unwrap_or_default();
     let dry = if event.dry_run { " (dry run)" } else { "" };
@@ -63,6 +90,20 @@ fn likeness(event: &AuditEvent) -> String {
 }
 
 impl Address {
+    fn kind(&self) -> String {
+        let AuditEvent {
+            user_agent,
+            verb,
+            group,
+            resource,
+            uri,
+            dry_run,
+            ..
+        } = &self.event;
+        let what = if resource.is_empty() { uri } else { resource };
+        format!("{user_agent} {verb} {group} {what} {dry_run}")
+    }
+
     /// The same request in another namespace.
     pub(crate) fn moved(&self, from: &str, to: &str) -> Self {
         let mut moved = self.clone();

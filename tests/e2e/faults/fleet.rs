@@ -1,7 +1,9 @@
 //! Small workloads of each kind, in as many namespaces as there are runs.
 
+use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
+use kube::api::DeleteParams;
 use mesh_testbed::{Bed, READY_DELAY, STOP_DELAY};
 use serde_json::{Value, json};
 
@@ -85,4 +87,15 @@ pub(crate) fn is_ready(pod: &Pod) -> bool {
     conditions
         .into_iter()
         .any(|condition| condition.type_ == "Ready" && condition.status == "True")
+}
+
+/// Removes the lock of a run that was killed, to save the time until it expires.
+pub(crate) fn forget_lock(bed: &Bed) {
+    let leases: Api<Lease> = Api::namespaced(bed.client(), "linkerd");
+    let how = DeleteParams::default();
+    match bed.block_on(leases.delete("mesh-tools", &how)) {
+        Ok(_) => {}
+        Err(kube::Error::Api(status)) if status.code == 404 => {}
+        Err(error) => panic!("{error}"),
+    }
 }

@@ -7,7 +7,10 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod case;
+mod control_plane;
+mod cp_upgrade;
 mod fleet;
+mod hang;
 mod harm;
 mod record;
 mod roll;

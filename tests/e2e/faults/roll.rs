@@ -4,15 +4,14 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 
-use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{DeleteParams, ListParams};
+use kube::api::ListParams;
 use kube::{Api, ResourceExt as _};
 use mesh_testbed::{Bed, FaultProxy, Victim};
 use mesh_tests::{Toolbox, toolbox};
 
 use crate::case::{Address, Case, addresses, all_pairs, diagonal};
-use crate::fleet::{NEW, OLD, WORKLOADS, is_ready, people, proxy};
+use crate::fleet::{NEW, OLD, WORKLOADS, forget_lock, is_ready, people, proxy};
 use crate::harm::Harm;
 use crate::run::{Ran, run};
 use crate::tally::{Outcome, Tally, tally};
@@ -148,7 +147,7 @@ impl<'a> Lane<'a> {
             harm: case.harm,
         };
         moved.set(&struck, &client);
-        self.forget_lock();
+        forget_lock(self.bed());
         let first = self.roll(&namespace, struck.kubeconfig(), &client);
         let complaint = self.complaint(&namespace, case, &first);
         let complaint = if complaint.is_none() && restarts(&namespace, &[&struck]).is_empty() {
@@ -156,7 +155,7 @@ impl<'a> Lane<'a> {
             self.fresh.push(namespace);
             None
         } else {
-            self.forget_lock();
+            forget_lock(self.bed());
             let second = self.roll(&namespace, calm.kubeconfig(), &Victim::default());
             let complaint = complaint.or_else(|| self.unfinished(&namespace, &second));
             complaint.or_else(|| twice(&namespace, &[&struck, &calm]))
@@ -203,18 +202,6 @@ impl<'a> Lane<'a> {
         let mut pods = listed.unwrap().items;
         pods.retain(|pod| pod.metadata.deletion_timestamp.is_none());
         pods
-    }
-
-    /// Removes the lock of a run that was killed, to save the time until it expires.
-    fn forget_lock(&self) {
-        let leases: Api<Lease> = Api::namespaced(self.bed().client(), "linkerd");
-        let how = DeleteParams::default();
-        let delete = leases.delete("mesh-tools", &how);
-        match self.bed().block_on(delete) {
-            Ok(_) => {}
-            Err(kube::Error::Api(status)) if status.code == 404 => {}
-            Err(error) => panic!("{error}"),
-        }
     }
 }
 

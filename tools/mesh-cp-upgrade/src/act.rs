@@ -3,6 +3,7 @@
 use mesh_records::{Explained, StepName};
 
 use crate::apply::apply;
+use crate::args::Args;
 use crate::drive::{Goal, before_writing};
 use crate::ending::{AGAIN, Ending, Outcome};
 use crate::helm::{Helm, Upgrade, quote};
@@ -10,12 +11,30 @@ use crate::prepare::{Part, Plan, Write};
 use crate::session::Session;
 
 /// Upgrades what needs it: the definitions first.
-pub(crate) async fn upgrade(session: &mut Session, goal: &Goal, plan: &Plan) -> Outcome<()> {
-    run(session, goal, StepName::Crds, &plan.crds).await?;
-    run(session, goal, StepName::ControlPlane, &plan.control_plane).await
+pub(crate) async fn upgrade(
+    session: &mut Session,
+    args: &Args,
+    goal: &Goal,
+    plan: &Plan,
+) -> Outcome<()> {
+    run(session, args, goal, StepName::Crds, &plan.crds).await?;
+    run(
+        session,
+        args,
+        goal,
+        StepName::ControlPlane,
+        &plan.control_plane,
+    )
+    .await
 }
 
-async fn run(session: &mut Session, goal: &Goal, step: StepName, part: &Part) -> Outcome<()> {
+async fn run(
+    session: &mut Session,
+    args: &Args,
+    goal: &Goal,
+    step: StepName,
+    part: &Part,
+) -> Outcome<()> {
     let Part { name, rendered, .. } = part;
     let is = format!("{name} is {}", rendered.chart);
     if !part.is_needed {
@@ -27,7 +46,7 @@ async fn run(session: &mut Session, goal: &Goal, step: StepName, part: &Part) ->
     // The record may have been the one that nobody heard.
     before_writing(session)?;
     match &part.write {
-        Write::Helm(helm, upgrade) => run_helm(session, part, helm, upgrade).await?,
+        Write::Helm(helm, upgrade) => run_helm(session, args, part, helm, upgrade).await?,
         Write::Apply => apply(session, &goal.namespace, part).await?,
     }
     session.done(&is)
@@ -35,12 +54,19 @@ async fn run(session: &mut Session, goal: &Goal, step: StepName, part: &Part) ->
 
 async fn run_helm(
     session: &mut Session,
+    args: &Args,
     part: &Part,
     helm: &Helm,
     upgrade: &Upgrade,
 ) -> Outcome<()> {
     let mut writer = helm.upgrade(upgrade)?;
-    let status = session.see_out(writer.finished()).await??;
+    let finished = tokio::time::timeout(args.timeout, writer.finished());
+    let Ok(status) = session.see_out(finished).await? else {
+        let what = format!("helm is still at work after {:?}", args.timeout);
+        let hint = format!("it is left at work; {AGAIN}, and waits for it");
+        return Err(Ending::Stopped(Explained::new(what, hint)));
+    };
+    let status = status?;
     if status.success() {
         return Ok(());
     }

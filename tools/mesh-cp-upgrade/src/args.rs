@@ -61,7 +61,7 @@ pub(crate) struct Args {
     #[arg(long, value_enum, value_name = "KEY", value_delimiter = ',', action = ArgAction::Append)]
     pub(crate) allow_change: Vec<Key>,
 
-    /// How long the components may take to settle
+    /// How long helm may take, and then the components to settle
     #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = parse_timeout)]
     pub(crate) timeout: Duration,
 
@@ -81,11 +81,12 @@ pub(crate) struct Args {
     #[arg(long, value_name = "HOW", default_value = "fail")]
     pub(crate) if_locked: IfLocked,
 
-    /// The helm program, version 3 or 4
+    /// The helm program, version 3 or 4; what it only reads may take ten times --request-timeout
     #[arg(long, value_name = "PATH", env = "HELM", default_value = "helm")]
     pub(crate) helm: PathBuf,
 
-    /// The linkerd program, of the target's version, where the CLI installed the control plane
+    /// The linkerd program, of the target's version, where the CLI installed the control plane; it
+    /// may take ten times --request-timeout
     #[arg(long, value_name = "PATH", env = "LINKERD", default_value = "linkerd")]
     pub(crate) linkerd: PathBuf,
 

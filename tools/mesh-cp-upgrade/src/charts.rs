@@ -3,7 +3,7 @@
 use mesh_versions::{Charts as Known, Releases, Repository, Version};
 
 use crate::args::Args;
-use crate::ending::{Outcome, refused};
+use crate::ending::{Outcome, hinted, refused};
 use crate::helm::{Chart, Helm};
 
 /// The charts of an upgrade.
@@ -68,7 +68,7 @@ async fn of_repository(
         Some(version) => Some(version),
         None => {
             let found = helm.search(&chart, target.as_str()).await;
-            found.map_err(|error| refused(format!("{error:#}"), hint.clone()))?
+            found.map_err(|error| hinted(error, hint.clone()))?
         }
     };
     let Some(version) = version else {

@@ -6,6 +6,7 @@
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use mesh_records::{Explain as _, Explained};
@@ -42,14 +43,26 @@ const UNWANTED: [&str; 9] = [
     "HELM_KUBETOKEN",
 ];
 
-/// Runs a program that only reads; dropping the future ends it. `way_out` is for one that is not
-/// there.
+/// How many times as long as one request such a program may take: it makes a few of them, and may
+/// fetch a chart.
+const REQUESTS: u32 = 10;
+
+/// Runs a program that only reads, for ten times as long as one `request` may take at most; dropping
+/// the future ends it. `way_out` is for one that is not there.
 pub(crate) async fn ask(
     program: &Path,
     args: &[String],
     way_out: &str,
+    request: Duration,
 ) -> Result<Answer, Explained> {
-    let output = command(program, args).kill_on_drop(true).output().await;
+    let patience = request.saturating_mul(REQUESTS);
+    let output = command(program, args).kill_on_drop(true).output();
+    let Ok(output) = tokio::time::timeout(patience, output).await else {
+        let (program, verb) = (program.display(), args.first().map_or("", String::as_str));
+        let what = format!("no answer from `{program} {verb}` within {patience:?}");
+        let hint = "does the API server answer it? it gets ten times the --request-timeout";
+        return Err(Explained::new(what, hint));
+    };
     let output = output.explain(cannot_start(program), way_out)?;
     Ok(Answer {
         status: output.status,

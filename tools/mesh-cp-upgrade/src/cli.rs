@@ -1,6 +1,7 @@
 //! The linkerd CLI's command line, and what it answers.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use mesh_cluster::{Cluster, ClusterArgs};
@@ -15,6 +16,8 @@ use crate::render::{self, Rendered};
 pub(crate) struct Cli {
     program: PathBuf,
     at: Vec<String>,
+    /// How long one request may take.
+    request: Duration,
 }
 
 /// Which of its two manifests.
@@ -49,13 +52,17 @@ impl Cli {
         for group in &args.as_groups {
             flag("--as-group", group);
         }
-        Self { program, at }
+        Self {
+            program,
+            at,
+            request: cluster.deadline(),
+        }
     }
 
     /// Refuses a CLI that is not there or not the target's: it upgrades to its own version only.
     pub(crate) async fn check(&self, target: &str) -> anyhow::Result<()> {
         let args = ["version", "--client", "--short"].map(str::to_owned);
-        let answer = child::ask(&self.program, &args, WAY_OUT).await?;
+        let answer = child::ask(&self.program, &args, WAY_OUT, self.request).await?;
         let said = String::from_utf8_lossy(&answer.stdout).trim().to_owned();
         if answer.status.success() && said == target {
             return Ok(());
@@ -136,7 +143,7 @@ impl Cli {
             status,
             stdout,
             stderr,
-        } = child::ask(&self.program, args, WAY_OUT).await?;
+        } = child::ask(&self.program, args, WAY_OUT, self.request).await?;
         anyhow::ensure!(status.success(), "{what}: {}", quote(&stderr));
         Ok(stdout)
     }
@@ -152,6 +159,7 @@ mod tests {
         let cli = Cli {
             program: "linkerd".into(),
             at: at.map(str::to_owned).to_vec(),
+            request: Duration::from_secs(1),
         };
         let values = ["a.yaml".into()];
         let rest = "--linkerd-namespace mesh --context eu -f a.yaml";

@@ -134,7 +134,7 @@ async fn steps(session: &mut Session, args: &Args) -> Outcome<Ending> {
             reason: Some("a dry run: nothing was written".to_owned()),
         });
     }
-    act::upgrade(session, &goal, &plan).await?;
+    act::upgrade(session, args, &goal, &plan).await?;
     monitor::settle(session, args, &goal, &plan).await?;
     monitor::prove(session, args, &goal, &plan).await?;
     afterwards(session, &scene.installer).await?;

@@ -155,6 +155,14 @@ pub(crate) fn refused(what: impl Into<String>, hint: impl Into<String>) -> Endin
     Ending::Failed(Explained::new(what, hint).into())
 }
 
+/// It cannot be done, with this way out unless the error knows its own.
+pub(crate) fn hinted(error: anyhow::Error, hint: impl Into<String>) -> Ending {
+    if error.is::<Explained>() {
+        return Ending::Failed(error);
+    }
+    refused(format!("{error:#}"), hint)
+}
+
 impl From<Shut> for Ending {
     fn from(shut: Shut) -> Self {
         match shut {

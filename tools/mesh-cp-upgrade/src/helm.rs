@@ -1,6 +1,7 @@
 //! helm's command line, and what it answers.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use mesh_cluster::{Cluster, ClusterArgs};
@@ -17,6 +18,8 @@ use crate::render::{self, Manifest, Rendered};
 pub(crate) struct Helm {
     program: PathBuf,
     at: Vec<String>,
+    /// How long one request may take.
+    request: Duration,
 }
 
 /// A chart, as helm names it.
@@ -68,13 +71,17 @@ impl Helm {
         for group in &args.as_groups {
             flag("--kube-as-group", group);
         }
-        Self { program, at }
+        Self {
+            program,
+            at,
+            request: cluster.deadline(),
+        }
     }
 
     /// Refuses a helm that is not there or not of a version that is known to do right.
     pub(crate) async fn check(&self) -> anyhow::Result<()> {
         let args = ["version", "--template", "{{.Version}}"].map(str::to_owned);
-        let answer = child::ask(&self.program, &args, WAY_OUT).await?;
+        let answer = child::ask(&self.program, &args, WAY_OUT, self.request).await?;
         let said = String::from_utf8_lossy(&answer.stdout).trim().to_owned();
         match major_minor(&said) {
             Some((3, 14..) | (4, _)) => Ok(()),
@@ -210,7 +217,7 @@ impl Helm {
             status,
             stdout,
             stderr,
-        } = child::ask(&self.program, args, WAY_OUT).await?;
+        } = child::ask(&self.program, args, WAY_OUT, self.request).await?;
         anyhow::ensure!(status.success(), "{what}: {}", quote(&stderr));
         Ok(stdout)
     }
@@ -283,6 +290,7 @@ mod tests {
         Helm {
             program: "helm".into(),
             at: ["--kube-context", "eu"].map(str::to_owned).to_vec(),
+            request: Duration::from_secs(1),
         }
     }
 

@@ -9,7 +9,7 @@ use crate::apply::differs;
 use crate::args::Args;
 use crate::cli::{Cli, Half};
 use crate::drive::{Goal, Scene};
-use crate::ending::{Outcome, refused};
+use crate::ending::{Outcome, hinted, refused};
 use crate::helm::Helm;
 use crate::history::Readiness;
 use crate::identity::Change;
@@ -161,7 +161,7 @@ async fn cli_parts(session: &mut Session, args: &Args, goal: &Goal, cli: &Cli) -
     };
     let rendered = session.unless_stopped(rendering).await?;
     let hint = "see what the CLI says: linkerd check --pre, linkerd upgrade --help";
-    let (crds, control_plane) = rendered.map_err(|error| refused(format!("{error:#}"), hint))?;
+    let (crds, control_plane) = rendered.map_err(|error| hinted(error, hint))?;
     let cluster = Arc::clone(&session.cluster);
     let comparing = async {
         let crds = differs(&cluster, &crds, namespace).await?;

@@ -6,7 +6,7 @@ use mesh_records::Release;
 use crate::args::Args;
 use crate::charts::charts;
 use crate::drive::Goal;
-use crate::ending::{AGAIN, Ending, Outcome, refused};
+use crate::ending::{AGAIN, Ending, Outcome, hinted, refused};
 use crate::helm::{Helm, Upgrade, Values};
 use crate::history::{History, Readiness};
 use crate::identity::{Change, Key};
@@ -78,7 +78,7 @@ impl Releases {
             helm.values(&self.control_plane.release),
         );
         let rendered = session.unless_stopped(all).await?;
-        let rendered = rendered.map_err(|error| refused(format!("{error:#}"), named.hint));
+        let rendered = rendered.map_err(|error| hinted(error, named.hint));
         let (crds_rendered, rendered, given) = rendered?;
         let is_there = live.state().version == Some(target);
         let is_at = |owned: &Owned, rendered: &Rendered| owned.history.is_at(&rendered.chart);

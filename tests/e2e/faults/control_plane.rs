@@ -1,0 +1,86 @@
+//! The control plane of a bed, and the command that upgrades it.
+
+use std::path::Path;
+use std::process::Command;
+
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::Api;
+use mesh_testbed::{Bed, Victim};
+use mesh_tests::Toolbox;
+
+use crate::fleet::NEW;
+use crate::run::run;
+
+const COMPONENTS: usize = 3;
+
+/// A verdict that says yes, from the tools.
+pub(crate) fn judged(bed: &Bed, tools: &Toolbox) -> String {
+    let pipeline = format!("mesh-survey | mesh-skewcheck --to {NEW}");
+    let mut judge = tools.shell(&pipeline);
+    judge.env("KUBECONFIG", bed.kubeconfig());
+    let judged = run(judge, "", &Victim::default());
+    let said = judged.summary();
+    assert_eq!(judged.code, Some(0), "{said}{}", judged.stdout);
+    judged.stdout
+}
+
+/// The tool for the way that the bed's control plane was installed.
+pub(crate) fn upgrade(bed: &Bed, tools: &Toolbox, kubeconfig: &Path) -> Command {
+    let mut command = tools.run("mesh-cp-upgrade");
+    command.env("KUBECONFIG", kubeconfig);
+    if bed.as_lab().is_some() {
+        command.env("LINKERD", env!("CARGO_BIN_EXE_stand-in-linkerd"));
+        command.env("STANDIN_LINKERD_VERSION", NEW);
+    } else {
+        let charts = bed.charts(NEW).unwrap();
+        command.arg("--chart").arg(charts.control_plane);
+        command.arg("--crds-chart").arg(charts.crds);
+        command.arg("-f").arg(charts.values);
+    }
+    command
+}
+
+/// Whether it is all at the new release, settled.
+pub(crate) fn is_at_target(bed: &Bed) -> bool {
+    let maps: Api<ConfigMap> = Api::namespaced(bed.client(), "linkerd");
+    let config = bed.block_on(maps.get("linkerd-config")).unwrap();
+    let values = config.data.unwrap_or_default().remove("values").unwrap();
+    let line = format!("linkerdVersion: {NEW}");
+    let deployments: Api<Deployment> = Api::namespaced(bed.client(), "linkerd");
+    let components = bed.block_on(deployments.list(&Default::default())).unwrap();
+    let components: Vec<Deployment> = components.items;
+    values.lines().any(|it| it == line)
+        && components.iter().filter(|it| has_version(it)).count() == COMPONENTS
+        && components.iter().all(is_settled)
+}
+
+fn has_version(deployment: &Deployment) -> bool {
+    let labels = deployment.metadata.labels.iter().flatten();
+    labels
+        .into_iter()
+        .any(|(key, value)| key == "app.kubernetes.io/version" && value == NEW)
+}
+
+fn is_settled(deployment: &Deployment) -> bool {
+    let wanted = deployment.spec.as_ref().and_then(|spec| spec.replicas);
+    deployment.status.as_ref().is_some_and(|status| {
+        status.observed_generation >= deployment.metadata.generation
+            && [
+                status.replicas,
+                status.updated_replicas,
+                status.available_replicas,
+            ]
+            .iter()
+            .all(|count| *count == wanted)
+    })
+}
+
+/// Waits until the components have settled.
+pub(crate) fn await_components(bed: &Bed) {
+    let deployments: Api<Deployment> = Api::namespaced(bed.client(), "linkerd");
+    bed.until(deployments, "", "the components", |seen| {
+        seen.len() == COMPONENTS && seen.values().all(is_settled)
+    })
+    .unwrap();
+}

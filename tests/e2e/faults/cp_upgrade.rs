@@ -1,0 +1,206 @@
+//! `mesh-cp-upgrade`: a run with a fault, and more without until it is done.
+//!
+//! With helm on the real servers, with the CLI's stand-in on the lab.
+
+use std::path::Path;
+
+use mesh_testbed::{AuditEvent, Bed, FaultProxy, Victim};
+use mesh_tests::{Toolbox, toolbox};
+use serde_json::Value;
+
+use crate::case::{
+    Address, Case, addresses, all_pairs, diagonal, every, one_of_each_kind, thinned,
+};
+use crate::control_plane::{await_components, is_at_target, judged, upgrade};
+use crate::fleet::{OLD, forget_lock};
+use crate::harm::Harm;
+use crate::run::{Ran, run};
+use crate::tally::{Outcome, Tally, tally};
+
+const ARGS: [&str; 7] = [
+    "--yes",
+    "--request-timeout",
+    "2s",
+    "--timeout",
+    "30s",
+    "--pending-timeout",
+    "3s",
+];
+/// How often the same pipeline is run until it must be done.
+const TRIES: usize = 3;
+const LAB_LANES: usize = 6;
+
+/// Where the runs of one lane take place, one after the other.
+struct Lane<'a> {
+    tools: &'a Toolbox,
+    new_bed: fn() -> Bed,
+    /// A bed that nobody has upgraded, with the verdict on it.
+    fresh: Option<(Bed, String)>,
+}
+
+#[test]
+fn no_upgrade_is_done_that_is_not_and_the_same_pipeline_ends_it_real() {
+    let Some(bed) = Bed::for_test() else { return };
+    let tools = toolbox!();
+    tools.link("helm", bed.helm());
+    let lane = || Lane::new(&tools, || Bed::for_test().unwrap());
+    let mut first = lane();
+    first.settle(bed);
+    let requests = first.requests();
+    let struck = if every() {
+        requests.clone()
+    } else {
+        one_of_each_kind(&requests)
+    };
+    let tally = strike(vec![first, lane(), lane()], diagonal(&struck));
+    println!(
+        "mesh-cp-upgrade by helm, {} of {} requests: {tally}",
+        struck.len(),
+        requests.len()
+    );
+    tally.judge();
+}
+
+#[test]
+fn no_upgrade_is_done_that_is_not_and_the_same_pipeline_ends_it_lab() {
+    let tools = toolbox!();
+    let lane = || Lane::new(&tools, || Bed::lab().unwrap());
+    let mut first = lane();
+    let requests = first.requests();
+    let cases = if every() {
+        all_pairs(&requests)
+    } else {
+        thinned(all_pairs(&one_of_each_kind(&requests)), 4)
+    };
+    let mut lanes = vec![first];
+    lanes.resize_with(LAB_LANES, lane);
+    let tally = strike(lanes, cases);
+    println!(
+        "mesh-cp-upgrade by the CLI, {} requests: {tally}",
+        requests.len()
+    );
+    tally.judge();
+}
+
+fn strike(lanes: Vec<Lane<'_>>, mut cases: Vec<Case>) -> Tally {
+    // These wait for long, and cost nothing meanwhile.
+    cases.sort_by_key(|case| case.harm != Harm::SilentForGood);
+    tally(lanes, cases, Lane::strike)
+}
+
+impl<'a> Lane<'a> {
+    fn new(tools: &'a Toolbox, new_bed: fn() -> Bed) -> Self {
+        Self {
+            tools,
+            new_bed,
+            fresh: None,
+        }
+    }
+
+    fn settle(&mut self, bed: Bed) {
+        bed.install_linkerd(OLD).unwrap();
+        let judged = judged(&bed, self.tools);
+        self.fresh = Some((bed, judged));
+    }
+
+    fn take(&mut self) -> (Bed, String) {
+        if self.fresh.is_none() {
+            self.settle((self.new_bed)());
+        }
+        self.fresh.take().unwrap()
+    }
+
+    /// A bed that was upgraded is as new on the real servers; another lab is cheaper.
+    fn renew(&mut self, bed: Bed) {
+        if bed.as_lab().is_none() {
+            bed.upgrade_linkerd(OLD).unwrap();
+            let judged = judged(&bed, self.tools);
+            self.fresh = Some((bed, judged));
+        }
+    }
+
+    fn upgrade(&self, bed: &Bed, judged: &str, kubeconfig: &Path, client: &Victim) -> Ran {
+        let mut command = upgrade(bed, self.tools, kubeconfig);
+        command.args(ARGS);
+        run(command, judged, client)
+    }
+
+    fn requests(&mut self) -> Vec<Address> {
+        let (bed, judged) = self.take();
+        let proxy = bed.proxy().unwrap();
+        let ran = self.upgrade(&bed, &judged, proxy.kubeconfig(), &Victim::default());
+        assert_eq!(ran.code, Some(0), "{}", ran.summary());
+        assert!(is_at_target(&bed), "{}", ran.stdout);
+        let requests = addresses(proxy.log());
+        self.renew(bed);
+        requests
+    }
+
+    fn strike(&mut self, case: &Case) -> Outcome {
+        let (bed, judged) = self.take();
+        let (proxy, client) = (bed.proxy().unwrap(), Victim::default());
+        case.set(&proxy, &client);
+        forget_lock(&bed);
+        let first = self.upgrade(&bed, &judged, proxy.kubeconfig(), &client);
+        let complaint = complaint(&bed, case, &first);
+        if complaint.is_none() && first.code.is_some() && !has_written(&proxy) {
+            // It is as it was, and serves another run.
+            self.fresh = Some((bed, judged));
+            return Outcome::of(&first, proxy.struck(), None);
+        }
+        let unfinished = self.finish(&bed);
+        match unfinished {
+            None => self.renew(bed),
+            Some(_) => drop(bed),
+        }
+        Outcome::of(&first, proxy.struck(), complaint.or(unfinished))
+    }
+
+    /// Runs the same pipeline until it is done, and takes the way out that it names.
+    fn finish(&self, bed: &Bed) -> Option<String> {
+        let mut said = Vec::new();
+        for _ in 0..TRIES {
+            forget_lock(bed);
+            await_components(bed);
+            let judged = judged(bed, self.tools);
+            let ran = self.upgrade(bed, &judged, bed.kubeconfig(), &Victim::default());
+            if ran.code == Some(0) {
+                let truth = is_at_target(bed);
+                return (!truth).then(|| "the next run says that it is done".to_owned());
+            }
+            said.push(ran.summary());
+            let next = ran.end().map(|end| end["next"].clone());
+            if let Some(helm) = next.as_ref().and_then(way_back) {
+                bed.run_helm(helm.split(' ')).unwrap();
+            }
+        }
+        Some(format!("the next runs did not end it: {said:?}"))
+    }
+}
+
+/// The command of helm in a way out.
+fn way_back(next: &Value) -> Option<&str> {
+    let commands = next.as_str()?.split('`').skip(1).step_by(2);
+    commands
+        .filter_map(|command| command.strip_prefix("helm "))
+        .next()
+}
+
+fn complaint(bed: &Bed, case: &Case, ran: &Ran) -> Option<String> {
+    let codes: &[i32] = if case.harm.silences() {
+        &[0, 2, 3]
+    } else {
+        &[0, 1, 2, 3]
+    };
+    if let Some(wrong) = ran.misconduct(codes, case.harm.kills()) {
+        return Some(wrong);
+    }
+    (ran.code == Some(0) && !is_at_target(bed)).then(|| "done, it says".to_owned())
+}
+
+fn has_written(proxy: &FaultProxy) -> bool {
+    let write = |event: &AuditEvent| {
+        event.writes() && event.resource != "leases" && event.code.is_none_or(|code| code < 300)
+    };
+    proxy.served().iter().any(write)
+}
