@@ -62,7 +62,8 @@ fn has_version(deployment: &Deployment) -> bool {
         .any(|(key, value)| key == "app.kubernetes.io/version" && value == NEW)
 }
 
-fn is_settled(deployment: &Deployment) -> bool {
+/// Whether its controller is done with it.
+pub(crate) fn is_settled(deployment: &Deployment) -> bool {
     let wanted = deployment.spec.as_ref().and_then(|spec| spec.replicas);
     deployment.status.as_ref().is_some_and(|status| {
         status.observed_generation >= deployment.metadata.generation

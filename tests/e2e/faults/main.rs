@@ -12,6 +12,7 @@ mod cp_upgrade;
 mod fleet;
 mod hang;
 mod harm;
+mod lag;
 mod record;
 mod roll;
 mod run;

@@ -85,12 +85,12 @@ fn one_watch_a_kind(scene: &Scene) {
     }
     assert!(open.contains_key("pods "), "{open:?}");
     assert!(open.values().all(|watches| *watches == 1), "{open:?}");
-    // A write and a proof each, beside a dry-run pod a wave and namespace.
+    // A look, a write and a proof each, beside a dry-run pod a wave and namespace.
     let number = |verb: &str| {
         let own = events.iter().filter(|event| event.verb == verb);
         own.filter(|event| event.resource == "pods" && !event.namespace.is_empty())
             .count()
     };
-    assert_eq!(number("list"), 30);
+    assert_eq!(number("list"), 2 * 30);
     assert!(number("create") <= 18);
 }

@@ -4,6 +4,7 @@
 //! and never speaks to anybody. Each write passes one gate, [`start`], after the record that
 //! announces it was written. Every way out passes [`end`].
 
+mod check;
 mod decide;
 mod end;
 mod flight;
@@ -162,6 +163,8 @@ struct Item {
     from: Vec<String>,
     stage: Stage,
     attempts: u32,
+    // Lists of its pods that had no answer.
+    unlisted: u32,
     not_before: Option<Timestamp>,
     // What an unanswered write bore: whichever copy of it lands is recognised by it.
     value: Option<String>,
@@ -307,6 +310,7 @@ impl Item {
             from: Vec::new(),
             stage: Stage::Waiting,
             attempts: 0,
+            unlisted: 0,
             not_before: None,
             value: None,
             outcome: None,

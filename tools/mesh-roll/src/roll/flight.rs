@@ -14,6 +14,8 @@ pub(crate) struct Flight {
     pub(crate) stage: Stage,
     /// The restart that is written; none where somebody else's rollout is waited for.
     pub(crate) restart: Option<String>,
+    /// The version of the object that its pods were listed after: the precondition of the write.
+    pub(crate) version: String,
     pub(crate) since: Timestamp,
     pub(crate) told: Option<(ProgressPods, String)>,
     generation: i64,
@@ -27,6 +29,8 @@ pub(crate) struct Flight {
 /// What a flight waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
+    /// The list of its pods that shows that they are old indeed.
+    Checking,
     /// Its record to be written.
     Announced,
     /// The answer to its write.
@@ -86,15 +90,26 @@ const LONGEST_PAUSE: SignedDuration = SignedDuration::from_secs(30);
 // === impl Flight ===
 
 impl Flight {
-    /// Begins with the announcement of `restart`, or by waiting for somebody else's rollout.
-    pub(crate) fn new(restart: Option<String>, now: Timestamp) -> Self {
-        let stage = match restart {
-            Some(_) => Stage::Announced,
-            None => Stage::Rolling,
-        };
+    /// Begins with a list of the pods, taken after the object was seen in this `version`.
+    pub(crate) fn checking(version: String, now: Timestamp) -> Self {
+        Self::new(Stage::Checking, None, version, now)
+    }
+
+    /// Begins with the announcement of `restart`, on the object in this `version`.
+    pub(crate) fn restarting(restart: String, version: String, now: Timestamp) -> Self {
+        Self::new(Stage::Announced, Some(restart), version, now)
+    }
+
+    /// Begins by waiting for somebody else's rollout.
+    pub(crate) fn adopted(now: Timestamp) -> Self {
+        Self::new(Stage::Rolling, None, String::new(), now)
+    }
+
+    fn new(stage: Stage, restart: Option<String>, version: String, now: Timestamp) -> Self {
         Self {
             stage,
             restart,
+            version,
             since: now,
             told: None,
             generation: 0,
@@ -134,7 +149,8 @@ impl Flight {
         clock: &mut Clock,
     ) -> Course {
         match self.stage {
-            Stage::Announced
+            Stage::Checking
+            | Stage::Announced
             | Stage::Writing
             | Stage::Looking
             | Stage::Verifying

@@ -38,11 +38,8 @@ impl Roll {
             Course::Wait("") => {}
             Course::Wait(reason) => self.tell(place, reason),
             Course::Verify => {
-                let observed = self.world.workload(&key);
-                let selector = observed.map(|observed| observed.selector.query());
                 self.set_stage(place, flight::Stage::Verifying);
-                let verify = Action::Verify(key, selector.unwrap_or_default());
-                self.out.push(verify);
+                self.list_pods(key);
             }
             Course::AskNodes => {
                 self.set_stage(place, flight::Stage::Nodes);
@@ -55,6 +52,13 @@ impl Roll {
             Course::Over(ending) => self.end_flight(place, ending),
             Course::Again => self.again(place),
         }
+    }
+
+    pub(super) fn list_pods(&mut self, key: WorkloadRef) {
+        let observed = self.world.workload(&key);
+        let selector = observed.map(|observed| observed.selector.query());
+        let verify = Action::Verify(key, selector.unwrap_or_default());
+        self.out.push(verify);
     }
 
     // Somebody else's rollout is over and its pods are not as they should be.
@@ -89,12 +93,16 @@ impl Roll {
         let Stage::Flying(flight) = &mut self.items[place].stage else {
             return;
         };
+        let mine = |pod: &PodSeen| owner_of(pod).is_some_and(|owner| owner == *key);
+        let pods = pods.map(|pods| pods.into_iter().filter(mine).collect::<Vec<_>>());
+        if flight.stage == flight::Stage::Checking {
+            let version = std::mem::take(&mut flight.version);
+            return self.checked(place, version, pods);
+        }
         let Ok(pods) = pods else {
             flight.later(flight::Stage::Rolling, self.now);
             return;
         };
-        let mine = |pod: &PodSeen| owner_of(pod).is_some_and(|owner| owner == *key);
-        let pods: Vec<PodSeen> = pods.into_iter().filter(mine).collect();
         let course = flight.verified(&pods, self.world.target(), self.now);
         let Course::Over(Ending {
             reason: Some(trouble @ (Trouble::NotInjected | Trouble::StillOld)),

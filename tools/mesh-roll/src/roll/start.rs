@@ -13,7 +13,7 @@ use super::{Action, Answer, Item, Roll, Stage, Stop};
 
 /// How often one workload's write is tried after conflicts and lost answers.
 const ATTEMPTS: u32 = 10;
-const PAUSE: SignedDuration = SignedDuration::from_secs(1);
+pub(super) const PAUSE: SignedDuration = SignedDuration::from_secs(1);
 
 impl Roll {
     /// Starts what may start now, in order.
@@ -45,13 +45,13 @@ impl Roll {
             Decision::Skip(obstacle) => self.skip(place, obstacle),
             Decision::Adopt | Decision::Restart if self.shares_a_budget(place) => {}
             Decision::Adopt => self.adopt(place),
-            Decision::Restart if self.is_proven(wave, namespace) => self.announce(place),
+            Decision::Restart if self.is_proven(wave, namespace) => self.check(place),
             Decision::Restart => return false,
         }
         true
     }
 
-    fn adopt(&mut self, place: usize) {
+    pub(super) fn adopt(&mut self, place: usize) {
         self.note_versions(place);
         let pods = self.counts(place);
         let record = self.saying(place).adopted(pods);
@@ -60,17 +60,18 @@ impl Roll {
             self.items[place].stage = Stage::Over;
             return;
         }
-        self.fly_with(place, Flight::new(None, self.now));
+        self.fly_with(place, Flight::adopted(self.now));
     }
 
-    fn announce(&mut self, place: usize) {
+    pub(super) fn announce(&mut self, place: usize, version: String) {
         self.note_versions(place);
         let value = self.restart_value(place);
         let again = self.items[place].attempts > 0;
         let pods = self.counts(place);
         let record = self.saying(place).announcement(pods, again);
         self.items[place].value = Some(value.clone());
-        self.fly_with(place, Flight::new(Some(value), self.now));
+        let flight = Flight::restarting(value, version, self.now);
+        self.fly_with(place, flight);
         let key = self.items[place].task.key.clone();
         self.out.push(Action::Announce(key, Box::new(record)));
     }
@@ -91,14 +92,16 @@ impl Roll {
             }
             return;
         }
-        let observed = self.world.workload(key);
-        let (Decision::Restart, Some(observed)) = (decision, observed) else {
-            self.wait_again(place, None);
+        let Stage::Flying(flight) = &self.items[place].stage else {
             return;
         };
+        if decision != Decision::Restart {
+            self.wait_again(place, None);
+            return;
+        }
         let restart = Restart {
             key: key.clone(),
-            resource_version: observed.resource_version.clone(),
+            resource_version: flight.version.clone(),
             value: self.items[place].value.clone().unwrap_or_default(),
             dry_run: self.settings.dry_run == DryRun::Server,
         };
@@ -187,7 +190,7 @@ impl Roll {
         }
     }
 
-    fn wait_again(&mut self, place: usize, not_before: Option<Timestamp>) {
+    pub(super) fn wait_again(&mut self, place: usize, not_before: Option<Timestamp>) {
         self.land(place);
         let item = &mut self.items[place];
         item.stage = Stage::Waiting;

@@ -53,6 +53,8 @@ struct Run {
     wake: Option<Timestamp>,
     signals: u8,
     lock: bool,
+    /// A watch that lags far behind the others.
+    slow: Option<Watched>,
 }
 
 /// More events than any run needs.
@@ -196,11 +198,27 @@ impl Bed {
             wake: None,
             signals: 0,
             lock: false,
+            slow: None,
         };
-        for watched in Watched::ALL {
-            self.list(&mut run, watched);
-        }
+        self.look(&mut run);
         run
+    }
+
+    // The lists are of different moments, and the world goes on in between.
+    fn look(&mut self, run: &mut Run) {
+        let mut lists = Watched::ALL.to_vec();
+        while !lists.is_empty() {
+            let watched = lists.swap_remove(self.dice.roll(lists.len()));
+            self.list(run, watched);
+            if self.chaos == Chaos::All {
+                for _ in 0..self.dice.roll(20) {
+                    self.world(run);
+                }
+            }
+        }
+        if self.goes_wrong(3) {
+            run.slow = Some(*self.dice.pick(&Watched::ALL));
+        }
     }
 
     // A run may rest on the survey of the one before.
@@ -315,6 +333,9 @@ impl Bed {
             return self.pass_time(run);
         }
         let watched = *self.dice.pick(&ready);
+        if run.slow == Some(watched) && !self.dice.once_in(30) {
+            return;
+        }
         let queue = run.watches.get_mut(&watched);
         let Some(sight) = queue.and_then(VecDeque::pop_front) else {
             return;

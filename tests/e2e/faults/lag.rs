@@ -1,0 +1,111 @@
+//! A watch of pods that lags behind the watches of their owners.
+
+use std::fmt::Debug;
+
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{Patch, PatchParams};
+use kube::core::NamespaceResourceScope;
+use kube::{Api, Resource};
+use mesh_testbed::{AuditEvent, Bed, Match, Victim, When};
+use mesh_tests::toolbox;
+use serde::de::DeserializeOwned;
+use serde_json::json;
+
+use crate::control_plane::is_settled;
+use crate::fleet::{NEW, OLD, PEOPLE, WORKLOADS, is_ready, people, proxy};
+use crate::run::run;
+
+#[test]
+fn what_is_up_to_date_is_not_restarted_though_its_pods_seem_old_real() {
+    let Some(bed) = Bed::for_test() else { return };
+    nothing_is_restarted(&bed);
+}
+
+#[test]
+fn what_is_up_to_date_is_not_restarted_though_its_pods_seem_old_lab() {
+    nothing_is_restarted(&Bed::lab().unwrap());
+}
+
+/// The list of pods is of before somebody else's restart, and the lists of their owners are of
+/// after it; nothing of what came in between is told.
+#[track_caller]
+fn nothing_is_restarted(bed: &Bed) {
+    bed.install_linkerd(OLD).unwrap();
+    people(bed, &[PEOPLE]);
+    bed.upgrade_linkerd(NEW).unwrap();
+    let (tools, faults) = (toolbox!(), bed.proxy().unwrap());
+    let mut judge = tools.shell("mesh-survey | mesh-skewcheck --ask roll");
+    judge.env("KUBECONFIG", bed.kubeconfig());
+    let judged = run(judge, "", &Victim::default());
+    assert_eq!(judged.code, Some(0), "{}", judged.summary());
+
+    let silent = faults.on(Match::watches("/pods")).hold(When::BeforeForward);
+    let pods = faults.on(all("pods").nth(1)).hold(When::AfterForward);
+    let owners = ["deployments", "statefulsets", "daemonsets"];
+    let owners = owners.map(|kind| faults.on(all(kind)).hold(When::BeforeForward));
+    let mut roll = tools.run("mesh-roll");
+    roll.args(["--yes", "-n", PEOPLE]);
+    roll.env("KUBECONFIG", faults.kubeconfig());
+    let ran = std::thread::scope(|scope| {
+        let ran = scope.spawn(|| run(roll, &judged.stdout, &Victim::default()));
+        pods.arrived();
+        restart_all(bed);
+        pods.release();
+        drop(owners);
+        ran.join().unwrap()
+    });
+    assert_eq!(ran.code, Some(0), "{}", ran.summary());
+    assert!(silent.has_arrived(), "the watch of pods is to say nothing");
+    let ours =
+        |event: &AuditEvent| event.verb == "patch" && !event.dry_run && event.group == "apps";
+    let written: Vec<String> = faults
+        .served()
+        .into_iter()
+        .filter(ours)
+        .map(|it| it.uri)
+        .collect();
+    assert_eq!(written, Vec::<String>::new(), "{}", ran.stdout);
+    assert_eq!(ran.of("rolled").len(), WORKLOADS.len(), "{}", ran.stdout);
+}
+
+/// The list of all objects of a kind.
+fn all(kind: &str) -> Match {
+    Match::method(http::Method::GET).path(&format!("/{kind}?"))
+}
+
+/// As `kubectl rollout restart` does it, to the end of every rollout.
+fn restart_all(bed: &Bed) {
+    restart::<Deployment>(bed, "Deployment");
+    restart::<StatefulSet>(bed, "StatefulSet");
+    restart::<DaemonSet>(bed, "DaemonSet");
+    let wanted: usize = WORKLOADS.iter().map(|(_, _, pods)| pods).sum();
+    let pods = Api::<Pod>::namespaced(bed.client(), PEOPLE);
+    bed.until(pods, "", "new pods", |seen| {
+        let is_new = |pod: &Pod| is_ready(pod) && proxy(pod) == Some(NEW);
+        seen.len() == wanted && seen.values().all(is_new)
+    })
+    .unwrap();
+    let deployments = Api::namespaced(bed.client(), PEOPLE);
+    bed.until(deployments, "", "the Deployments", |seen| {
+        seen.values().all(is_settled)
+    })
+    .unwrap();
+}
+
+fn restart<K>(bed: &Bed, kind: &str)
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + Debug
+        + DeserializeOwned,
+{
+    let at = json!({ "kubectl.kubernetes.io/restartedAt": "2026-01-02T03:04:05Z" });
+    let patch =
+        Patch::Merge(json!({ "spec": { "template": { "metadata": { "annotations": at } } } }));
+    let how = PatchParams::default();
+    let api = Api::<K>::namespaced(bed.client(), PEOPLE);
+    for (name, ..) in WORKLOADS.iter().filter(|(_, of, _)| *of == kind) {
+        bed.block_on(api.patch(name, &how, &patch)).unwrap();
+    }
+}
