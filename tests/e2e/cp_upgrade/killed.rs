@@ -1,5 +1,6 @@
 //! Killed in each step, alone and together with its helm, and run again.
 
+use http::Method;
 use mesh_testbed::{FaultProxy, Held, Match, When};
 
 use crate::stage::{FROM, Running, Stage, TO, begin, signal};
@@ -13,17 +14,26 @@ const MIDDLE: [(&str, &str); 2] = [
     ("control_plane", "configmaps/linkerd-config"),
 ];
 
+fn write(path: &str) -> Match {
+    Match::writes().agent("Helm/").path(path)
+}
+
+// The first that helm writes: the Secret of a new revision.
+fn revision() -> Match {
+    Match::method(Method::POST)
+        .agent("Helm/")
+        .path("/namespaces/linkerd/secrets")
+}
+
 // A run whose helm is held in the middle of a step.
 fn held_in(
     stage: &Stage,
     proxy: &FaultProxy,
     judged: &str,
     step: &str,
-    path: &str,
+    request: Match,
 ) -> (Running, Held) {
-    let held = proxy
-        .on(Match::writes().agent("Helm/").path(path))
-        .hold(When::BeforeForward);
+    let held = proxy.on(request).hold(When::BeforeForward);
     let mut command = stage.command(&[]);
     command.env("KUBECONFIG", proxy.kubeconfig());
     let mut running = begin(command, judged);
@@ -68,7 +78,7 @@ fn a_helm_that_outlives_its_run_is_waited_for() {
     let judged = stage.judged();
     let proxy = stage.bed.proxy().unwrap();
     for (step, path) in MIDDLE {
-        let (running, held) = held_in(&stage, &proxy, &judged, step, path);
+        let (running, held) = held_in(&stage, &proxy, &judged, step, write(path));
         running.kill();
         let mut next = stage.begin(&judged, &["--if-locked", "wait=1m"]);
         next.until("it waits for helm", |record| {
@@ -91,12 +101,38 @@ fn a_helm_that_outlives_its_run_is_waited_for() {
 }
 
 #[test]
+fn what_a_helm_that_outlives_its_run_writes_first_is_taken_over() {
+    // One helm is through when the other comes, one may still be at work.
+    let revisions = [
+        ("crds", 1, "name=linkerd-crds,version=2,status=deployed"),
+        ("control_plane", 2, "name=linkerd-control-plane,version=2"),
+    ];
+    for (step, nth, labels) in revisions {
+        let Some(stage) = Stage::new() else { return };
+        let judged = stage.judged();
+        let (first, second) = (stage.bed.proxy().unwrap(), stage.bed.proxy().unwrap());
+        let (running, earlier) = held_in(&stage, &first, &judged, step, revision().nth(nth));
+        running.kill();
+        stage.forget_lock();
+        let (next, later) = held_in(&stage, &second, &judged, step, revision().nth(1));
+        earlier.release();
+        stage.await_secret(labels);
+        later.release();
+        let run = next.finish();
+        assert_eq!(run.code, 0, "{step}: {}", run.stderr);
+        assert_eq!(stage.configured(), TO, "{step}");
+        let (number, status) = stage.revision("linkerd-control-plane");
+        assert_eq!((number, status.as_str()), (2, "deployed"), "{step}");
+    }
+}
+
+#[test]
 fn killed_together_with_its_helm_it_is_refused_with_the_way_out_which_works() {
     for (step, path) in MIDDLE {
         let Some(stage) = Stage::new() else { return };
         let judged = stage.judged();
         let proxy = stage.bed.proxy().unwrap();
-        let (running, held) = held_in(&stage, &proxy, &judged, step, path);
+        let (running, held) = held_in(&stage, &proxy, &judged, step, write(path));
         for helm in running.children() {
             signal(helm, "KILL");
         }

@@ -4,6 +4,8 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
+use k8s_openapi::api::core::v1::Secret;
+use kube::Api;
 use mesh_testbed::{AuditEvent, Bed, Charts};
 use mesh_tests::Toolbox;
 use serde_json::Value;
@@ -140,6 +142,14 @@ impl Stage {
             last["revision"].as_u64().unwrap(),
             last["status"].as_str().unwrap().to_owned(),
         )
+    }
+
+    /// Waits for one of the Secrets in which helm keeps its revisions.
+    pub(crate) fn await_secret(&self, labels: &str) {
+        let secrets: Api<Secret> = Api::namespaced(self.bed.client(), "linkerd");
+        self.bed
+            .until(secrets, labels, labels, |seen| !seen.is_empty())
+            .unwrap();
     }
 
     /// Who holds the lock.

@@ -4,11 +4,18 @@ use mesh_records::{Explained, StepName};
 
 use crate::apply::apply;
 use crate::args::Args;
-use crate::drive::{Goal, before_writing};
+use crate::drive::{Goal, before_writing, quiet_scene};
 use crate::ending::{AGAIN, Ending, Outcome};
-use crate::helm::{Helm, Upgrade, quote};
-use crate::prepare::{Part, Plan, Write};
+use crate::helm::quote;
+use crate::prepare::{Helming, Part, Plan, Write};
 use crate::session::Session;
+
+/// What a helm of ours came to.
+enum Came {
+    Through,
+    /// Another helm wrote to the release before it.
+    TooLate(Ending),
+}
 
 /// Upgrades what needs it: the definitions first.
 pub(crate) async fn upgrade(
@@ -17,15 +24,9 @@ pub(crate) async fn upgrade(
     goal: &Goal,
     plan: &Plan,
 ) -> Outcome<()> {
+    let control_plane = &plan.control_plane;
     run(session, args, goal, StepName::Crds, &plan.crds).await?;
-    run(
-        session,
-        args,
-        goal,
-        StepName::ControlPlane,
-        &plan.control_plane,
-    )
-    .await
+    run(session, args, goal, StepName::ControlPlane, control_plane).await
 }
 
 async fn run(
@@ -46,19 +47,44 @@ async fn run(
     // The record may have been the one that nobody heard.
     before_writing(session)?;
     match &part.write {
-        Write::Helm(helm, upgrade) => run_helm(session, args, part, helm, upgrade).await?,
+        Write::Helm(helming) => run_helm(session, args, goal, part, helming).await?,
         Write::Apply => apply(session, &goal.namespace, part).await?,
     }
     session.done(&is)
 }
 
+// A helm that outlived a run that was killed may write for the first time after we have looked.
 async fn run_helm(
     session: &mut Session,
     args: &Args,
+    goal: &Goal,
     part: &Part,
-    helm: &Helm,
-    upgrade: &Upgrade,
+    helming: &Helming,
 ) -> Outcome<()> {
+    if let Came::Through = run_once(session, args, part, helming).await? {
+        return Ok(());
+    }
+    let (scene, _) = quiet_scene(session, args, goal).await?;
+    let parts = scene.installer.parts(session, args, goal, &scene.live);
+    let parts = parts.await?;
+    let mut now = [parts.crds, parts.control_plane].into_iter();
+    if now.any(|it| it.name == part.name && !it.is_needed) {
+        return Ok(());
+    }
+    before_writing(session)?;
+    match run_once(session, args, part, helming).await? {
+        Came::Through => Ok(()),
+        Came::TooLate(ending) => Err(ending),
+    }
+}
+
+async fn run_once(
+    session: &mut Session,
+    args: &Args,
+    part: &Part,
+    helming: &Helming,
+) -> Outcome<Came> {
+    let Helming { helm, upgrade, .. } = helming;
     let mut writer = helm.upgrade(upgrade)?;
     let finished = tokio::time::timeout(args.timeout, writer.finished());
     let Ok(status) = session.see_out(finished).await? else {
@@ -68,7 +94,7 @@ async fn run_helm(
     };
     let status = status?;
     if status.success() {
-        return Ok(());
+        return Ok(Came::Through);
     }
     let what = format!(
         "helm could not upgrade {} ({status}): {}",
@@ -76,5 +102,20 @@ async fn run_helm(
         quote(&writer.said()?)
     );
     let hint = part.or_back(&format!("mend what it says and {AGAIN}"));
-    Err(Ending::No(Explained::new(what, hint)))
+    let ending = Ending::No(Explained::new(what, hint));
+    match was_overtaken(session, helming).await? {
+        true => Ok(Came::TooLate(ending)),
+        false => Err(ending),
+    }
+}
+
+// What cannot be read shows nobody.
+async fn was_overtaken(session: &mut Session, helming: &Helming) -> Outcome<bool> {
+    let Helming {
+        helm,
+        upgrade,
+        over,
+    } = helming;
+    let history = session.see_out(helm.history(&upgrade.release)).await?;
+    Ok(history.is_ok_and(|history| history.overtook(*over)))
 }

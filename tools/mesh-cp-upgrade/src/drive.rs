@@ -256,6 +256,17 @@ async fn under_lock(session: &mut Session, args: &Args, goal: &Goal) -> Outcome<
             }
         }
     }
+    let (scene, message) = quiet_scene(session, args, goal).await?;
+    session.done(&format!("{message}{took_over}"))?;
+    Ok(Some(scene))
+}
+
+/// The control plane with no helm at work on it, if it is still the one that the verdict is about.
+pub(crate) async fn quiet_scene(
+    session: &mut Session,
+    args: &Args,
+    goal: &Goal,
+) -> Outcome<(Scene, &'static str)> {
     let scene = installer::quiet(session, args, goal).await?;
     // Locks and helms may have been waited for, for long.
     if let Some(verdict) = &goal.verdict {
@@ -265,15 +276,16 @@ async fn under_lock(session: &mut Session, args: &Args, goal: &Goal) -> Outcome<
         goal.from.as_ref(),
         scene.live.state(),
         scene.installer.began(),
-        target,
+        &goal.target,
     );
-    let message = match standing {
-        Standing::AsSeen => "the control plane is as it was seen",
-        Standing::Begun => "the control plane is at the target or on the way there: carrying on",
-        Standing::Changed => return Err(changed(goal, &scene)),
-    };
-    session.done(&format!("{message}{took_over}"))?;
-    Ok(Some(scene))
+    match standing {
+        Standing::AsSeen => Ok((scene, "the control plane is as it was seen")),
+        Standing::Begun => Ok((
+            scene,
+            "the control plane is at the target or on the way there: carrying on",
+        )),
+        Standing::Changed => Err(changed(goal, &scene)),
+    }
 }
 
 fn changed(goal: &Goal, scene: &Scene) -> Ending {

@@ -121,6 +121,13 @@ impl History {
         latest.status == Status::Deployed && latest.chart == chart
     }
 
+    /// Whether another helm got in behind `revision`. A failed revision is nobody else's: a helm
+    /// that finds another one before it leaves none.
+    pub(crate) fn overtook(&self, revision: u32) -> bool {
+        let latest = self.latest();
+        latest.revision > revision && latest.status != Status::Failed
+    }
+
     /// The newest revision that was once deployed whole and is not of `chart`: the way back.
     pub(crate) fn way_back(&self, chart: &str) -> Option<u32> {
         let sound = |revision: &&Revision| {
@@ -290,6 +297,21 @@ mod tests {
         assert!(latest("deployed", chart, "").is_at(chart));
         assert!(!latest("failed", chart, "").is_at(chart));
         assert!(!latest("deployed", "cp-1.16.10", "").is_at(chart));
+    }
+
+    #[test]
+    fn a_revision_behind_ours_that_did_not_fail_is_another_helms() {
+        let table = [
+            ("pending-upgrade", 1, true),
+            ("deployed", 1, true),
+            ("failed", 1, false),
+            ("pending-upgrade", 2, false),
+            ("deployed", 2, false),
+        ];
+        for (status, over, expected) in table {
+            let history = latest(status, "cp-1.16.11", "stable-2.14.10");
+            assert_eq!(history.overtook(over), expected, "{status} over {over}");
+        }
     }
 
     #[test]

@@ -57,9 +57,18 @@ pub(crate) struct Part {
 #[derive(Debug)]
 pub(crate) enum Write {
     /// helm, by itself.
-    Helm(Helm, Upgrade),
+    Helm(Helming),
     /// This tool, object by object.
     Apply,
+}
+
+/// What helm is told, and what it finds.
+#[derive(Debug)]
+pub(crate) struct Helming {
+    pub(crate) helm: Helm,
+    pub(crate) upgrade: Upgrade,
+    /// The revision that it goes over.
+    pub(crate) over: u32,
 }
 
 const AT_TARGET: &str = "it is at the target already";

@@ -11,7 +11,7 @@ use crate::helm::{Helm, Upgrade, Values};
 use crate::history::{History, Readiness};
 use crate::identity::{Change, Key};
 use crate::live::{Live, is_kept};
-use crate::prepare::{Part, Parts, Write};
+use crate::prepare::{Helming, Part, Parts, Write};
 use crate::render::{Manifest, Rendered, crds};
 use crate::session::Session;
 use crate::values;
@@ -108,7 +108,11 @@ impl Releases {
             way_back: back.map(|revision| self.helm.way_back(release, revision)),
             backup,
             rendered,
-            write: Write::Helm(self.helm.clone(), upgrade),
+            write: Write::Helm(Helming {
+                helm: self.helm.clone(),
+                upgrade,
+                over: owned.history.latest().revision,
+            }),
         }
     }
 
