@@ -52,7 +52,7 @@ fn a_component_that_only_waits_fails_the_upgrade_when_its_time_is_over() {
         .bed
         .kubelet()
         .hold("linkerd", "linkerd.io/control-plane-component=identity");
-    let run = stage.run(&stage.judged(), &["--timeout", "3s"]);
+    let run = stage.run(&stage.judged(), &["--timeout", "20s"]);
     assert_eq!(run.code, 1, "{}", run.stderr);
     assert!(run.stderr.contains("linkerd-identity"), "{}", run.stderr);
     assert!(run.stderr.contains("is not ready"), "{}", run.stderr);
