@@ -31,6 +31,7 @@ mod servers;
 mod shop;
 mod start;
 mod wait;
+mod warehouse;
 
 pub use mesh_lab::AuditEvent;
 

@@ -10,9 +10,10 @@ use std::{
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
+use kube::{Client, Config, config::Kubeconfig};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::{Bed, Charts};
+use crate::{Bed, Charts, warehouse};
 
 /// What the shop starts from: the last but one of the stable lines.
 const SHOP_VERSION: &str = "stable-2.13.7";
@@ -47,6 +48,9 @@ enum Command {
     ///
     /// `serve` leaves the values of its cluster in its DIR.
     Charts { version: String, dir: PathBuf },
+    /// Do for the demo workloads in DIR's cluster what only their owners can: take out a pin, release
+    /// a version that works
+    Mend { dir: PathBuf },
 }
 
 /// Runs the program.
@@ -73,7 +77,15 @@ fn run(args: Args) -> anyhow::Result<()> {
             serve(&dir, &context, linkerd.as_deref(), shop, lab)
         }
         Command::Charts { version, dir } => Charts::write(&dir, &version, None).map(drop),
+        Command::Mend { dir } => mend(&dir.join("kubeconfig")),
     }
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn mend(kubeconfig: &Path) -> anyhow::Result<()> {
+    let (kubeconfig, options) = (Kubeconfig::read_from(kubeconfig)?, Default::default());
+    let config = Config::from_custom_kubeconfig(kubeconfig, &options);
+    warehouse::mend(Client::try_from(config.await?)?).await
 }
 
 fn serve(
@@ -99,6 +111,7 @@ fn serve(
     }
     if shop {
         bed.shop()?;
+        bed.warehouse(linkerd.unwrap_or(SHOP_VERSION))?;
     }
     writeln!(stdout(), "export KUBECONFIG={}", kubeconfig.display())?;
     bed.block_on(interrupted())

@@ -42,8 +42,9 @@ const DEPARTMENTS: [(&str, [&str; 5]); 6] = [
 const NATIVE_DEPARTMENT: &str = "search";
 const REPLICAS: usize = 2;
 
+/// A kind of workload that can be restarted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+pub(crate) enum Kind {
     Deployment,
     StatefulSet,
     DaemonSet,
@@ -94,7 +95,7 @@ impl Bed {
     fn await_shop(&self, pods: usize) -> anyhow::Result<()> {
         let config = watcher::Config::default().labels(&format!("{PART_OF}={SHOP}"));
         let done = |seen: &BTreeMap<String, Pod>| {
-            seen.len() == pods && seen.values().all(is_ready_and_meshed)
+            seen.len() == pods && seen.values().all(|pod| is_ready(pod) && is_meshed(pod))
         };
         let all: Api<Pod> = Api::all(self.client());
         self.block_on(wait::until(all, config, "the shop's pods", done))
@@ -120,11 +121,11 @@ impl Kind {
     }
 }
 
-fn list(items: &[Value]) -> String {
+pub(crate) fn list(items: &[Value]) -> String {
     json!({ "apiVersion": "v1", "kind": "List", "items": items }).to_string()
 }
 
-fn namespace(name: &str) -> Value {
+pub(crate) fn namespace(name: &str) -> Value {
     let mut annotations = json!({ "linkerd.io/inject": "enabled" });
     if name == NATIVE_DEPARTMENT {
         annotations[NATIVE] = "true".into();
@@ -132,7 +133,7 @@ fn namespace(name: &str) -> Value {
     json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name, "annotations": annotations } })
 }
 
-fn workload(kind: Kind, namespace: &str, name: &str) -> Value {
+pub(crate) fn workload(kind: Kind, namespace: &str, name: &str) -> Value {
     let mut spec = json!({
         "selector": { "matchLabels": { "app": name } },
         "template": pod_template(name),
@@ -182,14 +183,15 @@ fn bare_pod() -> Value {
     pod
 }
 
-fn is_ready_and_meshed(pod: &Pod) -> bool {
+/// Whether a pod has a proxy.
+pub(crate) fn is_meshed(pod: &Pod) -> bool {
     let spec = pod.spec.iter();
     let mut containers = spec.flat_map(|spec| {
         spec.containers
             .iter()
             .chain(spec.init_containers.iter().flatten())
     });
-    is_ready(pod) && containers.any(|container| container.name == "linkerd-proxy")
+    containers.any(|container| container.name == "linkerd-proxy")
 }
 
 /// Whether a pod says that it is ready.

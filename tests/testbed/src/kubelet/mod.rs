@@ -28,6 +28,7 @@ use tokio::{
 };
 
 use self::hold::HoldRule;
+pub(crate) use self::status::faltered;
 pub use self::{
     behaviour::{BEHAVIOUR, READY_DELAY, STOP_DELAY, WITH_PROXY},
     hold::Hold,

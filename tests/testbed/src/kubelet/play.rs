@@ -170,7 +170,7 @@ impl Writer<'_> {
     }
 }
 
-fn now() -> Timestamp {
+pub(super) fn now() -> Timestamp {
     let now = Zoned::now().timestamp();
     // Kubernetes keeps whole seconds.
     Timestamp::from_second(now.as_second()).expect("a present time is in range")

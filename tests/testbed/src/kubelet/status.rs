@@ -61,6 +61,15 @@ pub(crate) fn patch(pod: &Pod, identity: Identity<'_>, stage: &Stage, now: Times
     json!({ "metadata": { "uid": pod.uid() }, "status": status })
 }
 
+/// The patch of a pod that has been running and is not ready any more.
+pub(crate) fn faltered(pod: &Pod) -> Value {
+    let (stage, now) = (Stage::Running { ready: false }, super::play::now());
+    let own = pod.spec.iter().flat_map(|spec| &spec.containers);
+    let containers: Vec<Value> = own.map(|it| container(it, &stage, now)).collect();
+    let status = json!({ "conditions": conditions(&stage, now), "containerStatuses": containers });
+    json!({ "metadata": { "uid": pod.uid() }, "status": status })
+}
+
 fn phase(stage: &Stage) -> &'static str {
     match stage {
         Stage::Creating | Stage::Waiting { .. } => "Pending",
