@@ -1,11 +1,35 @@
-//! The tools under test, under their real names on a `PATH` of their own.
+//! The tools under test, under their real names on a `PATH` of their own, and the beds that they
+//! are tested on.
+
+mod beds;
 
 use std::ffi::OsStr;
-use std::os::unix::fs::symlink;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use mesh_testbed::Bed;
+pub use rustix::process::Signal;
+use rustix::process::{Pid, kill_process};
 use tempfile::TempDir;
+
+pub use crate::beds::{Own, Shared};
+
+/// Writes a script that can be run.
+///
+/// # Panics
+/// Where a file cannot be written.
+pub fn write_program(path: &Path, script: &str) {
+    fs::write(path, script).expect("a file can be written");
+    fs::set_permissions(path, Permissions::from_mode(0o755)).expect("it is our own");
+}
+
+/// Sends a signal to a child that has not been waited for.
+pub fn signal(pid: u32, signal: Signal) {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    kill_process(pid.expect("a process id"), signal).expect("the child is there");
+}
 
 /// A folder with the four tools, and a home without a kubeconfig.
 #[derive(Debug)]
@@ -29,6 +53,7 @@ macro_rules! toolbox {
                 env!("CARGO_BIN_EXE_under-test-mesh-cp-upgrade"),
             ),
             ("mesh-roll", env!("CARGO_BIN_EXE_under-test-mesh-roll")),
+            ("stand-in-linkerd", env!("CARGO_BIN_EXE_stand-in-linkerd")),
         ])
     };
 }
@@ -48,6 +73,23 @@ impl Toolbox {
     /// Puts another program on the `PATH` under `name`.
     pub fn link(&self, name: &str, program: &Path) {
         symlink(program, self.folder.path().join(name)).expect("a link of a new name");
+    }
+
+    /// The `linkerd` CLI of a version, for use on a bed. A real one needs helm or the internet, so
+    /// on the lab it is the stand-in.
+    #[must_use]
+    pub fn linkerd(&self, bed: &Bed, version: &str) -> PathBuf {
+        if bed.as_lab().is_none() {
+            return bed.linkerd_cli(version).expect("the CLI is written");
+        }
+        let cli = self.folder.path().join(format!("linkerd-{version}"));
+        let program = self.tool("stand-in-linkerd");
+        let script = format!(
+            "#!/bin/sh\nSTANDIN_LINKERD_VERSION={version} exec {} \"$@\"\n",
+            program.display()
+        );
+        write_program(&cli, &script);
+        cli
     }
 
     /// Where a tool is.

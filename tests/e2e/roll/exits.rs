@@ -1,6 +1,7 @@
 //! The ways out.
 
 use mesh_testbed::Bed;
+use mesh_tests::{Signal, on_both_beds};
 use serde_json::{Value, json};
 
 use crate::scene::{NEW, Scene, of, proxy, records, said, slow, workload};
@@ -23,7 +24,7 @@ fn a_signal_sees_out_what_is_in_flight_and_the_next_run_goes_on(bed: Bed) {
     let scene = Scene::with(bed, &workloads);
     let mut run = scene.start(&scene.verdict(), &["--yes"]);
     run.until(|record| record["type"] == "progress");
-    run.signal("TERM");
+    run.signal(Signal::TERM);
     let (records, code) = run.finish();
     assert_eq!(code, Some(3), "{records:#?}");
     let rolled = of(&records, "rolled");

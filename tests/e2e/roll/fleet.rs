@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use mesh_testbed::Bed;
+use mesh_tests::on_both_beds;
 
 use crate::onlooker::{Onlooker, most_at_once};
 use crate::scene::{NEW, Scene, of, proxy, records, said};
@@ -61,7 +62,10 @@ fn written(workload: &str) -> String {
 // All but the job and the bare pod, which no roll renews.
 fn every_pod_is_new(scene: &Scene, namespaces: &[String]) {
     for namespace in namespaces {
-        let pods = scene.get(&format!("/api/v1/namespaces/{namespace}/pods"));
+        let pods = scene
+            .bed
+            .get(&format!("/api/v1/namespaces/{namespace}/pods"))
+            .unwrap();
         let pods = pods["items"].as_array().unwrap().iter();
         let rolled = pods.filter(|pod| {
             let owner = pod["metadata"]["ownerReferences"][0]["kind"].as_str();

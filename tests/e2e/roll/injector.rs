@@ -1,6 +1,7 @@
 //! The injector goes away while its pods stay ready and its webhook lets pods through.
 
 use mesh_testbed::Bed;
+use mesh_tests::on_both_beds;
 use serde_json::Value;
 
 use crate::scene::{NEW, Scene, of, proxy, records, said, slow, workload};

@@ -4,6 +4,7 @@ use std::process::{Command, Stdio};
 
 use http::Method;
 use mesh_testbed::{Bed, FaultProxy, Match, Victim, When};
+use mesh_tests::on_both_beds;
 use serde_json::{Value, json};
 
 use crate::scene::{NEW, Run, Scene, of, proxy, records, said, slow, workload};
@@ -140,8 +141,11 @@ fn proven_in(records: &[Value]) -> Vec<String> {
 // The dead holder's time is over.
 fn time_passes(scene: &Scene) {
     let past = json!({ "spec": { "renewTime": "2020-01-01T00:00:00.000000Z" } });
-    scene.merge(
-        "/apis/coordination.k8s.io/v1/namespaces/linkerd/leases/mesh-tools",
-        &past,
-    );
+    scene
+        .bed
+        .merge(
+            "/apis/coordination.k8s.io/v1/namespaces/linkerd/leases/mesh-tools",
+            &past,
+        )
+        .unwrap();
 }

@@ -32,7 +32,7 @@ pub(crate) struct Rollout {
 impl<'a> Onlooker<'a> {
     pub(crate) fn new(scene: &'a Scene) -> Self {
         let from = KINDS.map(|path| {
-            let list = scene.get(path);
+            let list = scene.bed.get(path).unwrap();
             list["metadata"]["resourceVersion"]
                 .as_str()
                 .unwrap()
@@ -77,13 +77,13 @@ impl<'a> Onlooker<'a> {
     fn objects(&self) -> Vec<Value> {
         let mut all = Vec::new();
         for (path, from) in KINDS.iter().zip(&self.from) {
-            let meta = &self.scene.get(path)["items"][0]["metadata"];
+            let meta = &self.scene.bed.get(path).unwrap()["items"][0]["metadata"];
             let text = |field: &str| meta[field].as_str().unwrap().to_owned();
             let (root, plural) = path.rsplit_once('/').unwrap();
             let (namespace, name) = (text("namespace"), text("name"));
             let one = format!("{root}/namespaces/{namespace}/{plural}/{name}");
             let mark = json!({ "metadata": { "annotations": { MARK: "here" } } });
-            self.scene.merge(&one, &mark);
+            self.scene.bed.merge(&one, &mark).unwrap();
             let watch = format!("{path}?watch=1&resourceVersion={from}");
             let marked = |events: &[Value]| {
                 let mut objects = events.iter().map(|event| &event["object"]);

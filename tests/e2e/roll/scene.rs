@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Lines, Write as _};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 
-use mesh_testbed::{Ask, Bed, Shop};
-use mesh_tests::{Toolbox, toolbox};
+use mesh_testbed::{Bed, Shop};
+use mesh_tests::{Signal, Toolbox, toolbox};
 use serde_json::{Value, json};
 
 pub(crate) const OLD: &str = "stable-2.13.7";
@@ -107,61 +107,22 @@ impl Scene {
             .collect()
     }
 
-    pub(crate) fn get(&self, path: &str) -> Value {
-        self.ask("GET", path, "application/json", &Value::Null)
-    }
-
-    pub(crate) fn merge(&self, path: &str, patch: &Value) {
-        self.ask("PATCH", path, "application/merge-patch+json", patch);
-    }
-
-    pub(crate) fn delete(&self, path: &str) {
-        self.ask("DELETE", path, "application/json", &Value::Null);
-    }
-
-    fn ask(&self, method: &str, path: &str, form: &str, body: &Value) -> Value {
-        let ask = Ask {
-            method,
-            path,
-            form,
-            body,
-        };
-        let (code, answer) = self.bed.ask(ask).unwrap();
-        assert!((200..300).contains(&code), "{method} {path}: {answer}");
-        answer
-    }
-
     /// Somebody writes to the control plane's configuration.
     pub(crate) fn touch_the_control_plane(&self) {
         let path = "/api/v1/namespaces/linkerd/configmaps/linkerd-config";
-        self.merge(
-            path,
-            &json!({ "metadata": { "annotations": { "touched": "yes" } } }),
-        );
+        let touched = json!({ "metadata": { "annotations": { "touched": "yes" } } });
+        self.bed.merge(path, &touched).unwrap();
     }
 
     /// `Kind/name` of the workloads of the namespace that have a pod as `is` says.
     pub(crate) fn owners_of_pods(&self, is: impl Fn(&Value) -> bool) -> Vec<String> {
-        let pods = self.get("/api/v1/namespaces/shop/pods");
+        let pods = self.bed.get("/api/v1/namespaces/shop/pods").unwrap();
         let pods = pods["items"].as_array().unwrap().iter();
         let pods = pods.filter(|pod| pod["metadata"]["deletionTimestamp"].is_null() && is(pod));
         let mut owners: Vec<String> = pods.filter_map(owner).collect();
         owners.sort();
         owners.dedup();
         owners
-    }
-}
-
-impl Drop for Scene {
-    fn drop(&mut self) {
-        if let (Some(lab), false) = (self.bed.as_lab(), std::thread::panicking()) {
-            let nothing: [String; 0] = [];
-            assert_eq!(
-                lab.unknown(),
-                nothing,
-                "requests that the lab does not know"
-            );
-        }
     }
 }
 
@@ -192,12 +153,8 @@ impl Run {
         panic!("it never came: {:#?}", self.records);
     }
 
-    pub(crate) fn signal(&self, name: &str) {
-        let pid = self.child.id().to_string();
-        let status = Command::new("kill")
-            .args([&format!("-{name}"), &pid])
-            .status();
-        assert!(status.unwrap().success());
+    pub(crate) fn signal(&self, signal: Signal) {
+        mesh_tests::signal(self.child.id(), signal);
     }
 
     /// Stops reading, and waits for the exit code.

@@ -1,6 +1,7 @@
 //! Stops under way, and rollouts and locks of somebody else's.
 
 use mesh_testbed::Bed;
+use mesh_tests::{Signal, on_both_beds};
 use serde_json::{Value, json};
 
 use crate::scene::{NEW, Scene, of, proxy, records, said, slow, workload};
@@ -27,8 +28,8 @@ fn a_second_signal_leaves_at_once_and_says_what_it_leaves(bed: Bed) {
     let hold = scene.bed.kubelet().hold("shop", "");
     let mut run = scene.start(&scene.verdict(), &["--yes", "--max-in-flight", "2"]);
     run.until(|record| record["pods"]["updated"] == 1);
-    run.signal("TERM");
-    run.signal("INT");
+    run.signal(Signal::TERM);
+    run.signal(Signal::INT);
     let (records, code) = run.finish();
     drop(hold);
     // Which of two that come together is the second is not for anybody to say.
@@ -89,12 +90,18 @@ fn somebody_elses_rollout_is_waited_for_and_proven_and_somebody_elses_lock_is_re
             said(&output)
         );
     }
-    scene.delete("/apis/coordination.k8s.io/v1/namespaces/linkerd/leases/mesh-tools");
+    scene
+        .bed
+        .delete("/apis/coordination.k8s.io/v1/namespaces/linkerd/leases/mesh-tools")
+        .unwrap();
 
     let hold = scene.bed.kubelet().hold("shop", "app=b");
     let restart = json!({ "kubectl.kubernetes.io/restartedAt": "2026-01-01T00:00:00Z" });
     let template = json!({ "spec": { "template": { "metadata": { "annotations": restart } } } });
-    scene.merge("/apis/apps/v1/namespaces/shop/deployments/b", &template);
+    scene
+        .bed
+        .merge("/apis/apps/v1/namespaces/shop/deployments/b", &template)
+        .unwrap();
     let mut run = scene.start(&verdict, &["--yes", "--max-in-flight", "3"]);
     run.until(|record| record["name"] == "b" && record["pods"]["updated"] == 1);
     hold.release();

@@ -1,5 +1,6 @@
 //! Raw requests, for tests of what a server itself does.
 
+use anyhow::{Context as _, ensure};
 use futures::StreamExt as _;
 use http::{Request, header};
 use http_body_util::BodyExt as _;
@@ -59,6 +60,55 @@ impl Bed {
                 serde_json::from_slice(&bytes).unwrap_or_else(|_| plain()),
             ))
         })
+    }
+
+    /// Reads an object or a list.
+    pub fn get(&self, path: &str) -> anyhow::Result<Value> {
+        self.done("GET", path, "application/json", &Value::Null)
+    }
+
+    /// Changes an object by a merge patch.
+    pub fn merge(&self, path: &str, patch: &Value) -> anyhow::Result<()> {
+        self.done("PATCH", path, "application/merge-patch+json", patch)
+            .map(drop)
+    }
+
+    /// Deletes an object; that it is gone already is a failure.
+    pub fn delete(&self, path: &str) -> anyhow::Result<()> {
+        self.done("DELETE", path, "application/json", &Value::Null)
+            .map(drop)
+    }
+
+    /// Waits until a field of an object has a value.
+    pub fn await_field(&self, path: &str, pointer: &str, value: &Value) -> anyhow::Result<()> {
+        let (list, name) = path.rsplit_once('/').context("the path of an object")?;
+        let watch = format!("{list}?watch=1&fieldSelector=metadata.name%3D{name}");
+        let is_there = |events: &[Value]| {
+            let newest = events
+                .last()
+                .and_then(|event| event["object"].pointer(pointer));
+            newest == Some(value)
+        };
+        let events = self.events(&watch, is_there)?;
+        ensure!(
+            is_there(&events),
+            "{path}: {pointer} did not become {value}"
+        );
+        Ok(())
+    }
+
+    fn done(&self, method: &str, path: &str, form: &str, body: &Value) -> anyhow::Result<Value> {
+        let (code, answer) = self.ask(Ask {
+            method,
+            path,
+            form,
+            body,
+        })?;
+        ensure!(
+            (200..300).contains(&code),
+            "{method} {path}: {code}: {answer}"
+        );
+        Ok(answer)
     }
 
     /// Reads the events of a watch until `done` says that it has seen enough, or the watch ends.

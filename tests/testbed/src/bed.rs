@@ -17,6 +17,7 @@ use tokio::runtime::{Handle, Runtime};
 
 use crate::{
     assets::Assets,
+    capability::Capability,
     ground::{Ground, Real},
     injector::Injector,
     journal::Journal,
@@ -121,7 +122,7 @@ impl Bed {
 
     /// The real programs in use.
     pub fn assets(&self) -> &Assets {
-        &self.real().assets
+        &self.real(Capability::Servers).assets
     }
 
     /// A folder of the bed's own, which the next bed in its place clears.
@@ -131,22 +132,26 @@ impl Bed {
 
     /// The servers' process ids by name.
     pub fn pids(&self) -> BTreeMap<String, u32> {
-        self.real().children.pids()
+        self.real(Capability::Servers).children.pids()
     }
 
     /// Stops a server where it stands, so that it answers nobody, until it is resumed.
     pub fn pause(&self, server: Server) -> anyhow::Result<()> {
-        self.real().children.signal(server.name(), Signal::STOP)
+        self.real(Capability::Servers)
+            .children
+            .signal(server.name(), Signal::STOP)
     }
 
     /// Lets a paused server go on.
     pub fn resume(&self, server: Server) -> anyhow::Result<()> {
-        self.real().children.signal(server.name(), Signal::CONT)
+        self.real(Capability::Servers)
+            .children
+            .signal(server.name(), Signal::CONT)
     }
 
     /// Kills a server and starts it again with the data that it had. Returns before it is ready.
     pub fn restart(&self, server: Server) -> anyhow::Result<()> {
-        self.real().children.end(server.name())?;
+        self.real(Capability::Servers).children.end(server.name())?;
         self.start_server(server)
     }
 
@@ -155,7 +160,7 @@ impl Bed {
             assets,
             children,
             place,
-        } = self.real();
+        } = self.real(Capability::Servers);
         start_server(children, assets, place, server)
     }
 

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 
-use crate::bed::Bed;
+use crate::{bed::Bed, capability::Capability};
 
 impl Bed {
     /// Runs kubectl as the administrator and returns what it wrote.
@@ -17,12 +17,12 @@ impl Bed {
         &self,
         args: impl IntoIterator<Item = S>,
     ) -> anyhow::Result<String> {
-        run(self.command(&self.assets().kubectl).args(args), "")
+        run(self.command(self.kubectl_program()).args(args), "")
     }
 
     /// Runs kubectl with something on its standard input.
     pub fn kubectl_with_input(&self, args: &[&str], input: &str) -> anyhow::Result<String> {
-        run(self.command(&self.assets().kubectl).args(args), input)
+        run(self.command(self.kubectl_program()).args(args), input)
     }
 
     /// Applies manifests, YAML or JSON.
@@ -30,7 +30,7 @@ impl Bed {
         if self.as_lab().is_some() {
             return self.apply_over_the_api(manifests);
         }
-        let mut command = self.command(&self.assets().kubectl);
+        let mut command = self.command(self.kubectl_program());
         run(
             command.args(["apply", "--server-side", "--force-conflicts", "-f", "-"]),
             manifests,
@@ -54,7 +54,16 @@ impl Bed {
 
     /// The helm 3 in use.
     pub fn helm(&self) -> &Path {
-        &self.assets().helm
+        &self.real(Capability::Helm).assets.helm
+    }
+
+    /// The helm 4 in use.
+    pub fn helm4(&self) -> &Path {
+        &self.real(Capability::Helm).assets.helm4
+    }
+
+    fn kubectl_program(&self) -> &Path {
+        &self.real(Capability::Kubectl).assets.kubectl
     }
 
     /// A command with `KUBECONFIG` and with caches and configuration of the bed's own: beds follow
@@ -68,7 +77,7 @@ impl Bed {
         &self,
         args: impl IntoIterator<Item = S>,
     ) -> anyhow::Result<String> {
-        run(self.command(&self.assets().helm).args(args), "")
+        run(self.command(self.helm()).args(args), "")
     }
 }
 

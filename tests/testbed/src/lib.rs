@@ -8,6 +8,7 @@ mod ask;
 mod assets;
 mod audit;
 mod bed;
+mod capability;
 mod charts;
 mod children;
 mod cli;
@@ -39,6 +40,7 @@ pub use crate::{
     ask::Ask,
     assets::{Assets, Missing, Requirement},
     bed::Bed,
+    capability::Capability,
     charts::Charts,
     cli::main as linkerd_cli,
     fault::{FaultProxy, Held, Match, On, Victim, When},

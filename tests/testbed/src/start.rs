@@ -15,6 +15,7 @@ use kube::{
 use crate::{
     assets::{Assets, Missing, Requirement},
     bed::Bed,
+    capability::Capability,
     children::Children,
     egress::{self, Egress},
     ground::{Ground, Real},
@@ -101,7 +102,10 @@ impl Bed {
 
     /// Waits until the API server says that it is ready.
     pub fn await_ready(&self) -> anyhow::Result<()> {
-        self.block_on(ready(&self.client, &self.real().children))
+        self.block_on(ready(
+            &self.client,
+            &self.real(Capability::Servers).children,
+        ))
     }
 
     pub(crate) fn start_tasks(&self) {

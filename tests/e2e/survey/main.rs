@@ -1,0 +1,87 @@
+//! What a survey sees, against what the server has.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot be set up has failed"
+)]
+
+mod cluster;
+mod whole;
+mod workloads;
+
+use std::collections::BTreeMap;
+use std::process::Output;
+
+use mesh_testbed::Bed;
+use mesh_tests::Toolbox;
+use serde_json::Value;
+
+/// Total, ready and meshed pods of a workload.
+type Counts = (u64, u64, u64);
+
+fn survey(tools: &Toolbox, bed: &Bed, args: &[&str]) -> Output {
+    tools
+        .run("mesh-survey")
+        .args(args)
+        .env("KUBECONFIG", bed.kubeconfig())
+        .output()
+        .unwrap()
+}
+
+#[track_caller]
+fn records(output: &Output) -> Vec<Value> {
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{errors}");
+    let text = std::str::from_utf8(&output.stdout).unwrap();
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+fn of_type<'a>(records: &'a [Value], kind: &str) -> Vec<&'a Value> {
+    records
+        .iter()
+        .filter(|record| record["type"] == kind)
+        .collect()
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+fn identity(record: &Value) -> String {
+    let Value::Object(_) = record else {
+        panic!("{record}")
+    };
+    format!(
+        "{}/{}/{}",
+        text(&record["namespace"]),
+        text(&record["kind"]),
+        text(&record["name"])
+    )
+}
+
+fn counts(records: &[Value]) -> BTreeMap<String, Counts> {
+    let number = |record: &Value, what: &str| record["pods"][what].as_u64().unwrap();
+    let workloads = of_type(records, "workload").into_iter();
+    workloads
+        .map(|it| {
+            (
+                identity(it),
+                (
+                    number(it, "total"),
+                    number(it, "ready"),
+                    number(it, "meshed"),
+                ),
+            )
+        })
+        .collect()
+}
+
+#[track_caller]
+fn workload<'a>(records: &'a [Value], name: &str) -> &'a Value {
+    let found = of_type(records, "workload")
+        .into_iter()
+        .find(|it| identity(it) == name);
+    found.unwrap_or_else(|| panic!("no workload {name}"))
+}

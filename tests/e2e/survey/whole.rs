@@ -1,0 +1,172 @@
+//! The control plane and the extensions, and the stream as a whole.
+
+use mesh_testbed::Bed;
+use mesh_tests::{on_both_beds, toolbox};
+use serde_json::Value;
+
+use crate::{counts, of_type, records, survey, text, workload};
+
+on_both_beds! {
+    sharing crate::cluster::CLUSTER;
+    a_control_plane_is_described_with_its_components_identity_and_origin
+    extensions_are_found_with_the_version_that_their_objects_state
+    a_part_of_a_cluster_is_said_to_be_one_and_keeps_its_control_plane
+    the_same_cluster_gives_the_same_records_in_a_fixed_order
+    [Kubectl]
+    a_dump_shows_the_same_workloads_as_its_server_but_is_never_a_server
+}
+
+fn a_control_plane_is_described_with_its_components_identity_and_origin(bed: &Bed) {
+    let records = records(&survey(&toolbox!(), bed, &[]));
+    let [plane] = of_type(&records, "control_plane")[..] else {
+        panic!("one control plane")
+    };
+    let names: Vec<&str> = plane["components"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| text(&it["name"]))
+        .collect();
+    assert_eq!(
+        names,
+        [
+            "linkerd-destination",
+            "linkerd-identity",
+            "linkerd-proxy-injector"
+        ]
+    );
+    for component in plane["components"].as_array().unwrap() {
+        assert_eq!(component["version"], "stable-2.13.7");
+        assert_eq!(component["proxies"][0]["pods"], 1, "{component}");
+    }
+    let facts = [
+        ("version", "stable-2.13.7"),
+        ("injects", "stable-2.13.7"),
+        ("state", "settled"),
+        (
+            "installed_by",
+            if bed.as_lab().is_some() {
+                "cli"
+            } else {
+                "helm"
+            },
+        ),
+    ];
+    for (field, expected) in facts {
+        assert_eq!(plane[field], expected, "{field}");
+    }
+    // The injector stamps the hash of its own bundle, so a fresh pod's is the proof of ours.
+    let pods = bed
+        .get("/api/v1/namespaces/shop/pods?labelSelector=app%3Ddb")
+        .unwrap();
+    let annotations = &pods["items"][0]["metadata"]["annotations"];
+    let stamped = &annotations["linkerd.io/trust-root-sha256"];
+    assert_eq!(&plane["trust_anchors_sha256"], stamped);
+    assert_eq!(
+        workload(&records, "shop/StatefulSet/db")["trust_anchors"],
+        "current"
+    );
+    assert_eq!(plane["webhooks"][0]["ready_endpoints"], 1);
+    assert!(
+        plane["certificates"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|it| it["readable"] == true)
+    );
+}
+
+fn extensions_are_found_with_the_version_that_their_objects_state(bed: &Bed) {
+    let records = records(&survey(&toolbox!(), bed, &[]));
+    let found: Vec<[&str; 3]> = of_type(&records, "extension")
+        .into_iter()
+        .map(|it| ["name", "namespace", "version"].map(|field| text(&it[field])))
+        .collect();
+    let expected = [
+        ["cni", "linkerd-cni", "stable-2.13.7"],
+        ["viz", "linkerd-viz", "stable-2.12.6"],
+    ];
+    assert_eq!(found, expected);
+}
+
+fn a_part_of_a_cluster_is_said_to_be_one_and_keeps_its_control_plane(bed: &Bed) {
+    let tools = toolbox!();
+    let whole = records(&survey(&tools, bed, &[]));
+    let part = records(&survey(&tools, bed, &["-n", "shop"]));
+    assert_eq!(part[0]["scope"]["namespaces"], serde_json::json!(["shop"]));
+    let mut expected = counts(&whole);
+    expected.retain(|name, _| name.starts_with("shop/"));
+    assert_eq!(counts(&part), expected);
+    let selected = records(&survey(&tools, bed, &["-l", "app=db"]));
+    assert_eq!(
+        counts(&selected).into_keys().collect::<Vec<_>>(),
+        ["shop/StatefulSet/db"]
+    );
+    for records in [&part, &selected] {
+        let plane = |records| of_type(records, "control_plane")[0]["components"].clone();
+        assert_eq!(plane(records), plane(&whole));
+    }
+}
+
+fn the_same_cluster_gives_the_same_records_in_a_fixed_order(bed: &Bed) {
+    let tools = toolbox!();
+    let lines = || {
+        let output = survey(&tools, bed, &["--pods"]);
+        let records = records(&output);
+        let order: Vec<String> = records
+            .iter()
+            .map(|it| text(&it["type"]).to_owned())
+            .collect();
+        (
+            String::from_utf8(output.stdout)
+                .unwrap()
+                .lines()
+                .skip(1)
+                .map(str::to_owned)
+                .collect::<Vec<_>>(),
+            order,
+        )
+    };
+    let (first, order) = lines();
+    assert_eq!(lines().0, first);
+    let rank = |kind: &String| {
+        [
+            "stream",
+            "control_plane",
+            "extension",
+            "workload",
+            "proxy",
+            "anomaly",
+            "unseen",
+            "end",
+        ]
+        .iter()
+        .position(|known| known == kind)
+    };
+    assert!(order.is_sorted_by_key(rank), "{order:?}");
+}
+
+fn a_dump_shows_the_same_workloads_as_its_server_but_is_never_a_server(bed: &Bed) {
+    let tools = toolbox!();
+    let dump = tools.folder().join("dump.json");
+    let kinds = "namespaces,pods,deployments,statefulsets,daemonsets,replicasets,jobs,configmaps";
+    let text = bed.kubectl(["get", kinds, "-A", "-o", "json"]).unwrap();
+    std::fs::write(&dump, text).unwrap();
+    let label = ["--cluster-name", "testbed"];
+    let taken = ["--taken-at", "2026-03-02T09:15:04Z"];
+    let read = ["--from", dump.to_str().unwrap()];
+    let dumped = tools
+        .run("mesh-survey")
+        .args([&label[..], &taken, &read].concat())
+        .output()
+        .unwrap();
+    let dumped = records(&dumped);
+    let served = records(&survey(&tools, bed, &label));
+    assert_eq!(of_type(&dumped, "workload"), of_type(&served, "workload"));
+    assert_eq!(dumped[0]["cluster_uid"], served[0]["cluster_uid"]);
+    assert_eq!(dumped[0]["time"], taken[1]);
+    assert_eq!(
+        (&dumped[0]["source"], &served[0]["source"]),
+        (&Value::from("dump"), &Value::from("server"))
+    );
+}
