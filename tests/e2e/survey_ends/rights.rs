@@ -1,0 +1,173 @@
+//! What a survey asks for, and what it says when it may not have it.
+
+use mesh_testbed::Bed;
+use mesh_tests::{on_both_beds, toolbox};
+use serde_json::{Value, json};
+
+use crate::{brackets, records, survey};
+
+on_both_beds! {
+    sharing crate::CLUSTER;
+    a_survey_writes_nothing_and_lists_no_secret
+    [Rbac]
+    the_shipped_permissions_are_enough
+    a_needed_permission_that_is_missing_ends_the_survey_and_is_named
+    an_optional_permission_that_is_missing_leaves_facts_out_and_says_so
+}
+
+const RBAC: &str = include_str!("../../../tools/mesh-survey/rbac.yaml");
+
+/// A kubeconfig with exactly the shipped permissions, but for the rules with this word in them.
+fn kubeconfig_without(bed: &Bed, account: &str, word: &str) -> std::path::PathBuf {
+    let rules = RBAC
+        .lines()
+        .filter(|line| !(line.starts_with("- {") && line.contains(word)));
+    let rules: Vec<&str> = rules.collect();
+    assert_eq!(
+        rules.len(),
+        RBAC.lines().count() - usize::from(word != "nothing"),
+        "{word}"
+    );
+    let text = rules
+        .join("\n")
+        .replace("name: mesh-survey", &format!("name: {account}"));
+    bed.apply(&text).unwrap();
+    let token = bed
+        .kubectl(["-n", "linkerd", "create", "token", account])
+        .unwrap();
+    bed.kubeconfig_with_token(account, token.trim()).unwrap()
+}
+
+fn a_survey_writes_nothing_and_lists_no_secret(bed: &Bed) {
+    brackets(&survey(&toolbox!(), bed.kubeconfig(), &[]), 0);
+    let asked = bed.audit_of("mesh-survey/").unwrap();
+    assert!(!asked.is_empty());
+    for request in &asked {
+        let name = format!("{} {}", request.verb, request.uri);
+        assert!(!request.writes(), "{name}");
+        assert!(matches!(request.verb.as_str(), "get" | "list"), "{name}");
+        assert!(
+            request.resource != "secrets" || request.verb == "get",
+            "{name}"
+        );
+        assert!(
+            request.verb != "list" || request.uri.contains("limit=500"),
+            "{name}"
+        );
+    }
+}
+
+fn the_shipped_permissions_are_enough(bed: &Bed) {
+    let kubeconfig = kubeconfig_without(bed, "enough", "nothing");
+    let (_, end, errors) = brackets(&survey(&toolbox!(), &kubeconfig, &[]), 0);
+    assert_eq!(
+        (&end["outcome"], &end["blind"]),
+        (&json!("complete"), &Value::Null),
+        "{end}"
+    );
+    assert_eq!(errors, "");
+}
+
+fn a_needed_permission_that_is_missing_ends_the_survey_and_is_named(bed: &Bed) {
+    let tools = toolbox!();
+    for (account, word, resource, rule) in [
+        (
+            "no-pods",
+            "[pods]",
+            "pods",
+            "resources: [\"pods\"], verbs: [list]",
+        ),
+        (
+            "no-owners",
+            "daemonsets]",
+            "deployments.apps",
+            "resources: [\"deployments\"], verbs: [list]",
+        ),
+        (
+            "no-config",
+            "configmaps",
+            "configmaps/linkerd-config",
+            "resources: [\"configmaps\"], verbs: [get]",
+        ),
+        (
+            "no-namespaces",
+            "[namespaces]",
+            "namespaces/kube-system",
+            "resources: [\"namespaces\"], verbs: [get]",
+        ),
+    ] {
+        let kubeconfig = kubeconfig_without(bed, account, word);
+        let output = survey(&tools, &kubeconfig, &[]);
+        let (_, end, errors) = brackets(&output, 2);
+        assert_eq!(end["outcome"], "failed", "{account}");
+        assert!(errors.contains(rule), "{account}: {errors}");
+        let records = records(&output.stdout);
+        let unseen: Vec<&Value> = records.iter().filter(|it| it["type"] == "unseen").collect();
+        let [unseen] = unseen[..] else {
+            panic!("{account}: {unseen:?}")
+        };
+        assert_eq!(
+            (&unseen["resource"], &unseen["needed"]),
+            (&json!(resource), &json!("required"))
+        );
+        assert!(
+            !records.iter().any(|it| it["type"] == "workload"),
+            "{account}"
+        );
+    }
+}
+
+fn an_optional_permission_that_is_missing_leaves_facts_out_and_says_so(bed: &Bed) {
+    let tools = toolbox!();
+    for (account, word, blind, field, left) in [
+        (
+            "no-secret",
+            "secrets",
+            json!(["get secrets/linkerd-identity-issuer"]),
+            "/certificates/1/readable",
+            json!(false),
+        ),
+        (
+            "no-slices",
+            "endpointslices",
+            json!(["list endpointslices.discovery.k8s.io"]),
+            "/webhooks/0/ready_endpoints",
+            Value::Null,
+        ),
+        (
+            "no-definitions",
+            "customresource",
+            json!(["list customresourcedefinitions.apiextensions.k8s.io"]),
+            "/crds",
+            Value::Null,
+        ),
+        (
+            "no-answer",
+            "services/proxy",
+            json!(["get services/proxy"]),
+            "/webhooks/0/answers",
+            Value::Null,
+        ),
+        (
+            "no-nodes",
+            "[nodes]",
+            json!(["list nodes"]),
+            "/facts/arm32_nodes",
+            Value::Null,
+        ),
+    ] {
+        let kubeconfig = kubeconfig_without(bed, account, word);
+        let output = survey(&tools, &kubeconfig, &[]);
+        let (_, end, _) = brackets(&output, 0);
+        assert_eq!(
+            (&end["outcome"], &end["blind"]),
+            (&json!("complete"), &blind),
+            "{account}"
+        );
+        let records = records(&output.stdout);
+        let find = |kind: &str| records.iter().find(|it| it["type"] == kind).unwrap();
+        assert_eq!(find("unseen")["needed"], "optional", "{account}");
+        let fact = find("control_plane").pointer(field).unwrap_or(&Value::Null);
+        assert_eq!(fact, &left, "{account}");
+    }
+}

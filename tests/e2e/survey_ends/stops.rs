@@ -1,0 +1,111 @@
+//! Signals, and a reader that goes away.
+
+use std::io::Read as _;
+use std::process::{Child, Stdio};
+
+use mesh_testbed::{Bed, FaultProxy, Match, When};
+use mesh_tests::{Signal, Toolbox, on_both_beds, signal, toolbox};
+use serde_json::{Value, json};
+
+use crate::{brackets, command, ghost, records};
+
+on_both_beds! {
+    sharing crate::CLUSTER;
+    a_first_signal_in_the_middle_of_a_list_ends_in_good_order
+    a_survey_that_is_killed_in_the_middle_of_a_list_is_cut_and_no_verdict_comes_of_it
+    a_second_signal_is_heard_while_the_reader_stalls
+    a_reader_that_went_away_is_exit_code_141_and_silence
+}
+
+fn start(tools: &Toolbox, proxy: &FaultProxy) -> Child {
+    let mut command = command(tools, proxy.kubeconfig(), &[]);
+    command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+fn a_first_signal_in_the_middle_of_a_list_ends_in_good_order(bed: &Bed) {
+    let tools = toolbox!();
+    for name in [Signal::INT, Signal::TERM, Signal::HUP] {
+        let proxy = bed.proxy().unwrap();
+        let held = proxy
+            .on(Match::any().path("/api/v1/pods"))
+            .hold(When::AfterForward);
+        let child = start(&tools, &proxy);
+        held.arrived();
+        signal(child.id(), name);
+        let (_, end, errors) = brackets(&child.wait_with_output().unwrap(), 3);
+        assert_eq!(
+            (end["outcome"].as_str(), errors.as_str()),
+            (Some("stopped"), ""),
+            "{name:?}"
+        );
+        held.release();
+    }
+}
+
+fn a_survey_that_is_killed_in_the_middle_of_a_list_is_cut_and_no_verdict_comes_of_it(bed: &Bed) {
+    let tools = toolbox!();
+    let proxy = bed.proxy().unwrap();
+    let held = proxy
+        .on(Match::any().path("/api/v1/pods"))
+        .hold(When::BeforeForward);
+    let child = start(&tools, &proxy);
+    held.arrived();
+    signal(child.id(), Signal::KILL);
+    let output = child.wait_with_output().unwrap();
+    let records = records(&output.stdout);
+    assert_eq!(records.len(), 1, "the stream and nothing else: {records:?}");
+    let mut judge = assert_cmd::Command::from_std(tools.run("mesh-skewcheck"));
+    let judged = judge
+        .write_stdin(output.stdout)
+        .assert()
+        .code(2)
+        .get_output()
+        .stdout
+        .clone();
+    assert!(
+        !String::from_utf8(judged)
+            .unwrap()
+            .contains("\"type\":\"verdict\"")
+    );
+    held.release();
+}
+
+fn a_second_signal_is_heard_while_the_reader_stalls(bed: &Bed) {
+    let tools = toolbox!();
+    // More than a pipe and a buffer hold, so that writing stalls.
+    let pods: Vec<Value> = (0..2000).map(ghost).collect();
+    let list = json!({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": pods});
+    let proxy = bed.proxy().unwrap();
+    proxy
+        .on(Match::any().path("/api/v1/pods"))
+        .answer_with(http::StatusCode::OK, &list.to_string());
+    let mut child = start(&tools, &proxy);
+    let mut some = [0; 1024];
+    let stdout = child.stdout.as_mut().unwrap();
+    stdout.read_exact(&mut some).unwrap();
+    while !String::from_utf8_lossy(&some).contains("workload") {
+        stdout.read_exact(&mut some).unwrap();
+    }
+    signal(child.id(), Signal::TERM);
+    signal(child.id(), Signal::INT);
+    let status = child.wait().unwrap();
+    assert!(matches!(status.code(), Some(130 | 143)), "{status:?}");
+}
+
+fn a_reader_that_went_away_is_exit_code_141_and_silence(bed: &Bed) {
+    let tools = toolbox!();
+    let mut survey = command(&tools, bed.kubeconfig(), &[]);
+    let mut child = survey
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    let heard = (output.status.code(), output.stderr.as_slice());
+    assert_eq!(heard, (Some(141), &b""[..]));
+}
