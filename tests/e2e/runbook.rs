@@ -3,13 +3,14 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::collections::BTreeSet;
-use std::ffi::OsStr;
 use std::path::Path;
-use std::process::Command;
 
 use mesh_testbed::Bed;
-use mesh_tests::{Toolbox, toolbox};
+use mesh_tests::{Toolbox, on_both_beds, toolbox};
 use serde_json::Value;
+
+const FROM: &str = "stable-2.13.7";
+const TO: &str = "stable-2.14.10";
 
 /// The contract written down a second time: each record's required fields, and those that may be
 /// absent. A field that is in neither is a change of the contract.
@@ -147,97 +148,100 @@ fn the_examples_of_the_contract_hold_it() {
     assert_eq!(examples.lines().count(), FIELDS.len());
 }
 
-#[test]
-fn a_mesh_goes_from_one_release_to_the_next_with_proof() {
-    let Some(bed) = Bed::for_test() else { return };
+on_both_beds! {
+    a_mesh_goes_from_one_release_to_the_next_through_the_cli_with_proof
+    [Helm]
+    a_mesh_goes_from_one_release_to_the_next_with_proof
+    helm_4_does_it_as_well
+}
+
+fn a_mesh_goes_from_one_release_to_the_next_through_the_cli_with_proof(bed: Bed) {
+    bed.install_linkerd_by_cli(FROM).unwrap();
+    let mesh = Mesh::on(bed);
+    let linkerd = mesh.tools.linkerd(&mesh.bed, TO);
+    mesh.goes(&[("LINKERD", &linkerd)], "");
+}
+
+fn a_mesh_goes_from_one_release_to_the_next_with_proof(bed: Bed) {
     let helm = bed.helm().to_owned();
-    the_whole_runbook(&bed, &helm);
+    goes_by_charts(bed, &helm);
 }
 
-#[test]
-fn helm_4_does_it_as_well() {
-    let Some(bed) = Bed::for_test() else { return };
-    let helm = bed.assets().helm4.clone();
-    the_whole_runbook(&bed, &helm);
+fn helm_4_does_it_as_well(bed: Bed) {
+    let helm = bed.helm4().to_owned();
+    goes_by_charts(bed, &helm);
 }
 
-#[test]
-fn the_lab_and_the_cli_do_it_as_well() {
-    let bed = Bed::lab().unwrap();
-    let tools = toolbox!();
-    tools.link("linkerd", Path::new(env!("CARGO_BIN_EXE_stand-in-linkerd")));
-    bed.install_linkerd("stable-2.13.7").unwrap();
-    bed.shop().unwrap();
+fn goes_by_charts(bed: Bed, helm: &Path) {
+    bed.install_linkerd(FROM).unwrap();
+    let charts = bed.charts(TO).unwrap();
     let environment = [
-        ("KUBECONFIG", bed.kubeconfig().as_os_str()),
-        ("STANDIN_LINKERD_VERSION", OsStr::new("stable-2.14.10")),
-    ];
-    the_pipelines(&tools, &environment, "");
-    let unknown = bed.as_lab().unwrap().unknown();
-    assert_eq!(
-        unknown,
-        Vec::<String>::new(),
-        "requests that the lab does not know"
-    );
-}
-
-fn the_whole_runbook(bed: &Bed, helm: &Path) {
-    let tools = toolbox!();
-    bed.install_linkerd("stable-2.13.7").unwrap();
-    bed.shop().unwrap();
-    let charts = bed.charts("stable-2.14.10").unwrap();
-    let environment = [
-        ("KUBECONFIG", bed.kubeconfig().as_os_str()),
-        ("HELM", helm.as_os_str()),
-        ("CRDS", charts.crds.as_os_str()),
-        ("CHART", charts.control_plane.as_os_str()),
-        ("VALUES", charts.values.as_os_str()),
+        ("HELM", helm),
+        ("CRDS", &charts.crds),
+        ("CHART", &charts.control_plane),
+        ("VALUES", &charts.values),
     ];
     let charts = "--crds-chart \"$CRDS\" --chart \"$CHART\" -f \"$VALUES\"";
-    the_pipelines(&tools, &environment, charts);
+    Mesh::on(bed).goes(&environment, charts);
 }
 
-fn the_pipelines(tools: &Toolbox, environment: &[(&str, &OsStr)], charts: &str) {
-    let run = |pipeline: &str, code: i32| -> String {
-        let mut command: Command = tools.shell(pipeline);
-        let output = command.envs(environment.iter().copied()).output().unwrap();
-        let errors = String::from_utf8_lossy(&output.stderr);
-        let text = String::from_utf8(output.stdout).unwrap();
-        assert_eq!(
-            output.status.code(),
-            Some(code),
-            "{pipeline}: {errors}\n{text}"
-        );
-        holds_the_contract(&text);
-        text
-    };
-    let done = "mesh-survey --pods | mesh-skewcheck --ask done --to stable-2.14.10";
-    run("mesh-survey | mesh-skewcheck", 0);
-    run(done, 1);
-    run("mesh-survey | mesh-skewcheck --to stable-2.14.10", 0);
-    let upgrade = format!(
-        "cd ~; mesh-survey | mesh-skewcheck --to stable-2.14.10 | \
+/// A shop in the mesh of the release that it leaves.
+struct Mesh {
+    bed: Bed,
+    tools: Toolbox,
+}
+
+impl Mesh {
+    fn on(bed: Bed) -> Self {
+        bed.shop().unwrap();
+        let tools = toolbox!();
+        Self { bed, tools }
+    }
+
+    /// Takes it to the release that it goes to.
+    fn goes(&self, environment: &[(&str, &Path)], charts: &str) {
+        let run = |pipeline: &str, code: i32| -> String {
+            let mut command = self.tools.shell(pipeline);
+            command.env("KUBECONFIG", self.bed.kubeconfig());
+            let output = command.envs(environment.iter().copied()).output().unwrap();
+            let errors = String::from_utf8_lossy(&output.stderr);
+            let text = String::from_utf8(output.stdout).unwrap();
+            assert_eq!(
+                output.status.code(),
+                Some(code),
+                "{pipeline}: {errors}\n{text}"
+            );
+            holds_the_contract(&text);
+            text
+        };
+        let done = "mesh-survey --pods | mesh-skewcheck --ask done --to stable-2.14.10";
+        run("mesh-survey | mesh-skewcheck", 0);
+        run(done, 1);
+        run("mesh-survey | mesh-skewcheck --to stable-2.14.10", 0);
+        let upgrade = format!(
+            "cd ~; mesh-survey | mesh-skewcheck --to stable-2.14.10 | \
          mesh-cp-upgrade {charts} --yes --record cp.ndjson"
-    );
-    assert!(run(&upgrade, 0).contains("\"step\":\"prove\",\"state\":\"done\""));
-    run(done, 1);
-    let roll = "cd ~; mesh-survey | mesh-skewcheck --ask roll | \
+        );
+        assert!(run(&upgrade, 0).contains("\"step\":\"prove\",\"state\":\"done\""));
+        run(done, 1);
+        let roll = "cd ~; mesh-survey | mesh-skewcheck --ask roll | \
                 mesh-roll --max-in-flight 3 --yes --record roll.ndjson";
-    let rolled = run(roll, 0);
-    let proven = rolled
-        .lines()
-        .filter(|line| line.contains("\"outcome\":\"proven\""))
-        .count();
-    assert!(proven > 0, "{rolled}");
-    run(done, 0);
-    let again = run(roll, 0);
-    assert!(
-        !again.contains("\"type\":\"rolled\""),
-        "a second roll has nothing to do: {again}"
-    );
-    for evidence in ["cp.ndjson", "roll.ndjson"] {
-        let evidence = std::fs::read_to_string(tools.folder().join(evidence)).unwrap();
-        let faults: Vec<String> = evidence.lines().flat_map(faults).collect();
-        assert_eq!(faults, Vec::<String>::new());
+        let rolled = run(roll, 0);
+        let proven = rolled
+            .lines()
+            .filter(|line| line.contains("\"outcome\":\"proven\""))
+            .count();
+        assert!(proven > 0, "{rolled}");
+        run(done, 0);
+        let again = run(roll, 0);
+        assert!(
+            !again.contains("\"type\":\"rolled\""),
+            "a second roll has nothing to do: {again}"
+        );
+        for evidence in ["cp.ndjson", "roll.ndjson"] {
+            let evidence = std::fs::read_to_string(self.tools.folder().join(evidence)).unwrap();
+            let faults: Vec<String> = evidence.lines().flat_map(faults).collect();
+            assert_eq!(faults, Vec::<String>::new());
+        }
     }
 }
