@@ -2,6 +2,7 @@
 //! are tested on.
 
 mod beds;
+mod shelf;
 
 use std::ffi::OsStr;
 use std::fs::{self, Permissions};
@@ -15,6 +16,7 @@ use rustix::process::{Pid, kill_process};
 use tempfile::TempDir;
 
 pub use crate::beds::{Own, Shared};
+pub use crate::shelf::serve;
 
 /// Writes a script that can be run.
 ///

@@ -3,14 +3,13 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::fs;
-use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use mesh_testbed::Bed;
-use mesh_tests::toolbox;
+use mesh_tests::{Toolbox, on_both_beds, serve, toolbox};
 
+const FROM: &str = "stable-2.13.7";
+const TO: &str = "stable-2.14.10";
 const README: &str = include_str!("../../README.md");
 
 /// The lines of the blocks that are marked as shell.
@@ -28,84 +27,81 @@ fn commands() -> Vec<&'static str> {
     commands
 }
 
-/// Serves the files of a folder over HTTP on loopback, and returns the address.
-fn serve(folder: PathBuf) -> String {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-    let address = format!("http://{}", listener.local_addr().unwrap());
-    std::thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            // A client that hangs up early is helm's own affair.
-            drop(answer(stream, &folder));
-        }
-    });
-    address
+on_both_beds! {
+    the_readmes_commands_upgrade_a_mesh_that_the_cli_installed
+    [Helm]
+    the_readmes_commands_upgrade_a_mesh
 }
 
-fn answer(mut stream: TcpStream, folder: &Path) -> std::io::Result<()> {
-    let mut request = [0; 4096];
-    let read = stream.read(&mut request)?;
-    let request = String::from_utf8_lossy(&request[..read]).into_owned();
-    let name = request
-        .split(' ')
-        .nth(1)
-        .unwrap_or_default()
-        .trim_start_matches('/');
-    let (status, body) = match fs::read(folder.join(name)) {
-        Ok(body) => ("200 OK", body),
-        Err(_) => ("404 Not Found", Vec::new()),
-    };
-    let length = body.len();
-    write!(
-        stream,
-        "HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
-    )?;
-    stream.write_all(&body)
+fn the_readmes_commands_upgrade_a_mesh_that_the_cli_installed(bed: Bed) {
+    bed.install_linkerd_by_cli(FROM).unwrap();
+    let user = User::of(bed);
+    let linkerd = user.tools.linkerd(&user.bed, TO);
+    user.tools.link("linkerd", &linkerd);
+    user.follows_the_readme();
 }
 
-#[test]
-fn the_readmes_commands_upgrade_a_mesh() {
-    let tools = toolbox!();
-    let Some(bed) = Bed::for_test() else { return };
-    bed.install_linkerd("stable-2.13.7").unwrap();
-    bed.shop().unwrap();
-    tools.link("helm", bed.helm());
-    let shell = |line: &str| -> Command {
-        let mut command = tools.shell(line);
-        command
-            .current_dir(tools.folder())
-            .env("KUBECONFIG", bed.kubeconfig());
-        command
-    };
-    let charts = bed.charts("stable-2.14.10").unwrap();
-    let repository = tools.folder().join("repository");
+fn the_readmes_commands_upgrade_a_mesh(bed: Bed) {
+    bed.install_linkerd(FROM).unwrap();
+    let user = User::of(bed);
+    user.tools.link("helm", user.bed.helm());
+    let charts = user.bed.charts(TO).unwrap();
+    let repository = user.tools.folder().join("repository");
     fs::create_dir(&repository).unwrap();
-    fs::copy(&charts.values, tools.folder().join("values.yaml")).unwrap();
-    let url = serve(repository);
     let prepare = "helm package -d repository \"$CRDS\" \"$CHART\" && helm repo index repository \
                    && helm repo add linkerd \"$URL\"";
-    let prepared = shell(prepare)
+    let mut prepare = user.shell(prepare);
+    prepare
         .env("CRDS", &charts.crds)
         .env("CHART", &charts.control_plane)
-        .env("URL", url)
-        .output()
-        .unwrap();
-    assert!(
-        prepared.status.success(),
-        "{}",
-        String::from_utf8_lossy(&prepared.stderr)
-    );
-    let commands = commands();
-    assert!(
-        commands.len() >= 6,
-        "the README has lost its pipeline: {commands:?}"
-    );
-    for line in commands {
-        let output = shell(line).output().unwrap();
-        let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(
-            output.status.success(),
-            "{line}\n{errors}\n{}",
-            String::from_utf8_lossy(&output.stdout)
-        );
+        .env("URL", serve(&repository));
+    succeed(&mut prepare);
+    user.follows_the_readme();
+}
+
+/// Somebody with a shop in the mesh, and its values at hand.
+struct User {
+    bed: Bed,
+    tools: Toolbox,
+}
+
+impl User {
+    fn of(bed: Bed) -> Self {
+        bed.shop().unwrap();
+        let tools = toolbox!();
+        let values = bed.charts(TO).unwrap().values;
+        fs::copy(values, tools.folder().join("values.yaml")).unwrap();
+        Self { bed, tools }
     }
+
+    fn shell(&self, line: &str) -> Command {
+        let mut command = self.tools.shell(line);
+        command
+            .current_dir(self.tools.folder())
+            .env("KUBECONFIG", self.bed.kubeconfig());
+        command
+    }
+
+    fn follows_the_readme(&self) {
+        let commands = commands();
+        assert!(
+            commands.len() >= 6,
+            "the README has lost its pipeline: {commands:?}"
+        );
+        for line in commands {
+            succeed(&mut self.shell(line));
+        }
+    }
+}
+
+#[track_caller]
+fn succeed(command: &mut Command) {
+    let output = command.output().unwrap();
+    let (out, errors) = (&output.stdout, &output.stderr);
+    assert!(
+        output.status.success(),
+        "{command:?}\n{}\n{}",
+        String::from_utf8_lossy(errors),
+        String::from_utf8_lossy(out)
+    );
 }

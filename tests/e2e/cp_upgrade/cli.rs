@@ -1,51 +1,30 @@
 //! Where the linkerd CLI installed the control plane, the CLI renders and the tool applies.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use mesh_testbed::{AuditEvent, Bed, Match, Victim, When};
-use serde_json::Value;
+use mesh_tests::{on_both_beds, write_program};
+use serde_json::{Value, json};
 
 use crate::assert_no_secret;
-use crate::stage::{FROM, Run, Stage, TO, records, run};
+use crate::stage::{AGENT, FROM, Run, Stage, TO, records};
 
-const AGENT: &str = "mesh-cp-upgrade/";
+const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/linkerd/deployments";
 
-struct ByCli {
-    stage: Stage,
-    linkerd: PathBuf,
+on_both_beds! {
+    the_whole_upgrade_through_the_cli_ends_proven_and_running_it_again_changes_nothing
+    every_write_is_announced_and_none_comes_before_the_rehearsal_is_over
+    a_cli_that_does_not_fit_changes_nothing
+    killed_at_any_write_the_same_pipeline_carries_on_and_ends_done
+    [Kubectl]
+    what_the_new_version_no_longer_has_is_gone_and_what_others_set_stays
 }
 
-impl ByCli {
-    fn new() -> Option<Self> {
-        let bed = Bed::for_test()?;
-        bed.install_linkerd_by_cli(FROM).unwrap();
-        let linkerd = bed.linkerd_cli(TO).unwrap();
-        let stage = Stage::on(bed);
-        Some(Self { stage, linkerd })
-    }
-
-    fn command(&self, more: &[&str]) -> Command {
-        let mut command = self.stage.env(self.stage.tools.run("mesh-cp-upgrade"));
-        command
-            .env("LINKERD", &self.linkerd)
-            .args(more)
-            .arg("--yes");
-        command
-    }
-
-    fn run(&self, judged: &str, more: &[&str]) -> Run {
-        run(self.command(more), judged)
-    }
-
-    fn kubectl(&self, args: &[&str]) -> String {
-        self.stage.bed.kubectl(args).unwrap()
-    }
-
+impl Stage {
     // What the tool has written so far, but for its lock.
     fn written(&self) -> Vec<String> {
-        let events = self.stage.bed.audit_of(AGENT).unwrap();
+        let events = self.bed.audit_of(AGENT).unwrap();
         let writes = events.iter().filter(|event| is_written(event));
         writes
             .map(|event| format!("{} {}", event.verb, event.uri))
@@ -54,24 +33,46 @@ impl ByCli {
 
     // Each object of the control plane and the definitions, with its generation or version.
     fn versions(&self) -> BTreeSet<String> {
-        let kinds = "deployments,configmaps,secrets,services,crds,mutatingwebhookconfigurations";
-        let row = "jsonpath={range .items[*]}{.kind}/{.metadata.name} {.metadata.generation} \
-                   {.data}{\"\\n\"}{end}";
-        let rows = self.kubectl(&[
-            "get",
-            kinds,
-            "-A",
-            "-l",
-            "linkerd.io/control-plane-ns=linkerd",
-            "-o",
-            row,
-        ]);
-        rows.lines().map(str::to_owned).collect()
+        let lists = [
+            "/apis/apps/v1/deployments",
+            "/api/v1/configmaps",
+            "/api/v1/secrets",
+            "/api/v1/services",
+            "/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
+            "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations",
+        ];
+        let label = "labelSelector=linkerd.io%2Fcontrol-plane-ns%3Dlinkerd";
+        let lists = lists.map(|list| self.bed.get(&format!("{list}?{label}")).unwrap());
+        let objects = lists
+            .iter()
+            .flat_map(|list| list["items"].as_array().unwrap());
+        let version = |object: &Value| {
+            let Value::Object(meta) = &object["metadata"] else {
+                panic!("{object}")
+            };
+            format!(
+                "{} {:?} {}",
+                meta["name"],
+                meta.get("generation"),
+                object["data"]
+            )
+        };
+        objects.map(version).collect()
+    }
+
+    fn deployment(&self, component: &str) -> Value {
+        let path = format!("{DEPLOYMENTS}/{component}");
+        self.bed.get(&path).unwrap()
     }
 
     fn containers(&self, component: &str) -> String {
-        let path = "jsonpath={.spec.template.spec.containers[*].name}";
-        self.kubectl(&["get", "deployment", "-n", "linkerd", component, "-o", path])
+        let deployment = self.deployment(component);
+        let containers = deployment["spec"]["template"]["spec"]["containers"].as_array();
+        let names = containers
+            .unwrap()
+            .iter()
+            .map(|one| one["name"].as_str().unwrap());
+        names.collect::<Vec<_>>().join(" ")
     }
 }
 
@@ -87,20 +88,17 @@ fn of<'a>(run: &'a Run, step: &str) -> Vec<&'a str> {
         .collect()
 }
 
-#[test]
-fn the_whole_upgrade_through_the_cli_ends_proven_and_running_it_again_changes_nothing() {
-    let Some(by_cli) = ByCli::new() else { return };
-    let stage = &by_cli.stage;
+fn the_whole_upgrade_through_the_cli_ends_proven_and_running_it_again_changes_nothing(bed: Bed) {
+    let stage = Stage::by_cli(bed);
     let pipeline = format!("mesh-survey | mesh-skewcheck --to {TO} | mesh-cp-upgrade --yes");
     let label = "{linkerd.io/control-plane-ns: linkerd}";
     let meta = format!("{{name: of-old, namespace: linkerd, labels: {label}}}");
     let of_old = format!("{{apiVersion: v1, kind: ConfigMap, metadata: {meta}}}");
     stage.bed.apply(&of_old).unwrap();
-    let mut shell = stage.env(stage.tools.shell(&pipeline));
-    let output = shell.env("LINKERD", &by_cli.linkerd).output().unwrap();
+    let output = stage.env(stage.tools.shell(&pipeline)).output().unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(0), "{stderr}");
-    assert_no_secret(stage, &output.stdout, &stderr);
+    assert_no_secret(&stage, &output.stdout, &stderr);
     let first = Run {
         code: 0,
         records: records(&output.stdout),
@@ -129,23 +127,23 @@ fn the_whole_upgrade_through_the_cli_ends_proven_and_running_it_again_changes_no
 
     let afterwards = first.step("afterwards", "done").unwrap()["message"].to_string();
     assert!(afterwards.contains("ConfigMap of-old;"), "{afterwards}");
-    by_cli.kubectl(&["get", "configmap", "-n", "linkerd", "of-old"]);
+    let of_old = "/api/v1/namespaces/linkerd/configmaps/of-old";
+    stage.bed.get(of_old).unwrap();
 
-    let before = (by_cli.versions(), by_cli.written().len());
-    let again = by_cli.run(&stage.judged(), &[]);
+    let before = (stage.versions(), stage.written().len());
+    let again = stage.run(&stage.judged(), &[]);
     assert_eq!(again.code, 0, "{}", again.stderr);
     for step in ["identity", "preflight", "crds", "control_plane"] {
         assert_eq!(of(&again, step), ["skipped"], "{step}");
     }
-    assert_eq!((by_cli.versions(), by_cli.written().len()), before);
+    assert_eq!((stage.versions(), stage.written().len()), before);
 }
 
-#[test]
-fn every_write_is_announced_and_none_comes_before_the_rehearsal_is_over() {
-    let Some(by_cli) = ByCli::new() else { return };
-    let run = by_cli.run(&by_cli.stage.judged(), &[]);
+fn every_write_is_announced_and_none_comes_before_the_rehearsal_is_over(bed: Bed) {
+    let stage = Stage::by_cli(bed);
+    let run = stage.run(&stage.judged(), &[]);
     assert_eq!(run.code, 0, "{}", run.stderr);
-    let events = by_cli.stage.bed.audit_of(AGENT).unwrap();
+    let events = stage.bed.audit_of(AGENT).unwrap();
     // The proof is a dry run too, of a pod, and comes last.
     let rehearsals = events
         .iter()
@@ -164,13 +162,13 @@ fn every_write_is_announced_and_none_comes_before_the_rehearsal_is_over() {
     assert_eq!(announced.count(), objects.len());
 }
 
-#[test]
-fn what_the_new_version_no_longer_has_is_gone_and_what_others_set_stays() {
-    for how in [&["--server-side", "--force-conflicts"][..], &[]] {
-        let Some(by_cli) = ByCli::new() else { return };
-        let (stage, name) = (&by_cli.stage, "linkerd-destination");
-        let get = ["get", "deployment", "-n", "linkerd", name, "-o", "json"];
-        let mut old: Value = serde_json::from_str(&by_cli.kubectl(&get)).unwrap();
+fn what_the_new_version_no_longer_has_is_gone_and_what_others_set_stays(bed: Bed) {
+    let ways = [&["--server-side", "--force-conflicts"][..], &[]];
+    let beds = [bed.another().unwrap(), bed];
+    for (bed, how) in beds.into_iter().zip(ways) {
+        let stage = Stage::by_cli(bed);
+        let name = "linkerd-destination";
+        let mut old = stage.deployment(name);
         let metadata = old["metadata"].as_object_mut().unwrap();
         metadata.retain(|key, _| {
             ["name", "namespace", "labels", "annotations"].contains(&key.as_str())
@@ -178,35 +176,31 @@ fn what_the_new_version_no_longer_has_is_gone_and_what_others_set_stays() {
         old.as_object_mut().unwrap().remove("status");
         let spec = &mut old["spec"]["template"]["spec"];
         let containers = spec["containers"].as_array_mut().unwrap();
-        containers[1]["env"] = serde_json::json!([{ "name": "DROPPED", "value": "1" }]);
-        containers.push(serde_json::json!({ "name": "dropped", "image": "example.test/x:1" }));
+        containers[1]["env"] = json!([{ "name": "DROPPED", "value": "1" }]);
+        containers.push(json!({ "name": "dropped", "image": "example.test/x:1" }));
         // As an installation of a version with more in it leaves it behind, in either way.
-        let delete = ["delete", "deployment", "-n", "linkerd", name];
-        by_cli.kubectl(&delete);
+        stage
+            .bed
+            .kubectl(["delete", "deployment", "-n", "linkerd", name])
+            .unwrap();
         let args = [&["apply"], how, &["-f", "-"]].concat();
         stage
             .bed
             .kubectl_with_input(&args, &old.to_string())
             .unwrap();
         stage.bed.await_linkerd(FROM).unwrap();
-        by_cli.kubectl(&[
-            "annotate",
-            "deployment",
-            "-n",
-            "linkerd",
-            name,
-            "example.test/by=me",
-        ]);
-        let patch = r#"{"spec":{"minReadySeconds":1}}"#;
-        by_cli.kubectl(&["patch", "deployment", "-n", "linkerd", name, "-p", patch]);
+        let mark = json!({ "example.test/by": "me" });
+        let patch =
+            json!({ "metadata": { "annotations": mark }, "spec": { "minReadySeconds": 1 } });
+        let path = format!("{DEPLOYMENTS}/{name}");
+        stage.bed.merge(&path, &patch).unwrap();
         stage.bed.await_linkerd(FROM).unwrap();
-        assert!(by_cli.containers(name).contains("dropped"));
+        assert!(stage.containers(name).contains("dropped"));
 
-        let run = by_cli.run(&stage.judged(), &[]);
+        let run = stage.run(&stage.judged(), &[]);
         assert_eq!(run.code, 0, "{how:?}: {}", run.stderr);
-        let new = by_cli.kubectl(&get);
-        let live: Value = serde_json::from_str(&new).unwrap();
-        assert!(!by_cli.containers(name).contains("dropped"), "{how:?}");
+        let live = stage.deployment(name);
+        assert!(!stage.containers(name).contains("dropped"), "{how:?}");
         let spec = &live["spec"];
         assert!(!spec.to_string().contains("DROPPED"), "{how:?}: {spec}");
         assert_eq!(spec["minReadySeconds"], 1, "{how:?}");
@@ -223,29 +217,23 @@ fn what_the_new_version_no_longer_has_is_gone_and_what_others_set_stays() {
     }
 }
 
-#[test]
-fn a_cli_that_does_not_fit_changes_nothing() {
-    let Some(by_cli) = ByCli::new() else { return };
-    let stage = &by_cli.stage;
+fn a_cli_that_does_not_fit_changes_nothing(bed: Bed) {
+    let stage = Stage::by_cli(bed);
     let judged = stage.judged();
-    let other = Bed::start().unwrap();
+    let other = stage.bed.another().unwrap();
     let foreign = other.charts(TO).unwrap().values;
-    let older = stage.bed.linkerd_cli("stable-2.14.9").unwrap();
+    let older = stage.tools.linkerd(&stage.bed, "stable-2.14.9");
     let broken = stage.tools.folder().join("broken");
     let script = format!(
         "#!/bin/sh\n[ \"$1\" = version ] && exec echo {TO}\necho 'half: [' ; echo no luck >&2; exit 1\n"
     );
-    std::fs::write(&broken, script).unwrap();
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-    std::fs::set_permissions(&broken, mode).unwrap();
+    write_program(&broken, &script);
     let cut = stage.tools.folder().join("cut");
     let script = format!(
         "#!/bin/sh\n[ \"$1\" = version ] && exec echo {TO}\n{} \"$@\" | head -c 9000\n",
-        by_cli.linkerd.display()
+        stage.tools.linkerd(&stage.bed, TO).display()
     );
-    std::fs::write(&cut, script).unwrap();
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-    std::fs::set_permissions(&cut, mode).unwrap();
+    write_program(&cut, &script);
     let show = |path: &std::path::Path| path.display().to_string();
     let charts = stage.charts_by_flag();
     let charts: Vec<&str> = charts.iter().map(String::as_str).collect();
@@ -288,34 +276,27 @@ fn a_cli_that_does_not_fit_changes_nothing() {
     ];
     for (name, more, part) in table {
         let more: Vec<&str> = more.iter().map(String::as_str).collect();
-        let run = by_cli.run(&judged, &more);
+        let run = stage.run(&judged, &more);
         assert_eq!(run.code, 2, "{name}: {}", run.stderr);
         assert!(run.stderr.contains(part), "{name}: {}", run.stderr);
         assert!(run.stderr.contains("hint: "), "{name}: {}", run.stderr);
     }
     // As on an installation by helm.
-    let overrides = [
-        "delete",
-        "secret",
-        "-n",
-        "linkerd",
-        "linkerd-config-overrides",
-    ];
-    by_cli.kubectl(&overrides);
-    let run = by_cli.run(&judged, &[]);
+    let overrides = "/api/v1/namespaces/linkerd/secrets/linkerd-config-overrides";
+    stage.bed.delete(overrides).unwrap();
+    let run = stage.run(&judged, &[]);
     assert_eq!(run.code, 2, "{}", run.stderr);
     assert!(
         run.stderr.contains("linkerd-config-overrides"),
         "{}",
         run.stderr
     );
-    assert_eq!(by_cli.written(), Vec::<String>::new());
+    assert_eq!(stage.written(), Vec::<String>::new());
     assert_eq!(stage.configured(), FROM);
     assert_eq!(stage.holder(), None);
 }
 
-#[test]
-fn killed_at_any_write_the_same_pipeline_carries_on_and_ends_done() {
+fn killed_at_any_write_the_same_pipeline_carries_on_and_ends_done(bed: Bed) {
     let places = [
         (
             Match::writes()
@@ -342,14 +323,13 @@ fn killed_at_any_write_the_same_pipeline_carries_on_and_ends_done() {
             When::AfterForward,
         ),
     ];
-    let Some(by_cli) = ByCli::new() else { return };
-    let stage = &by_cli.stage;
+    let stage = Stage::by_cli(bed);
     let judged = stage.judged();
     for (place, when) in places {
         let proxy = stage.bed.proxy().unwrap();
         let victim = Victim::default();
         proxy.on(place.clone().nth(1)).kill(&victim, when);
-        let mut command = by_cli.command(&["--if-locked", "wait=1m"]);
+        let mut command = stage.command(&["--if-locked", "wait=1m"]);
         command.env("KUBECONFIG", proxy.kubeconfig());
         command
             .stdin(Stdio::piped())
@@ -364,21 +344,12 @@ fn killed_at_any_write_the_same_pipeline_carries_on_and_ends_done() {
         assert_eq!(status.code(), None, "{place:?}: it was killed");
         stage.forget_lock();
     }
-    let run = by_cli.run(&judged, &["--if-locked", "wait=1m"]);
+    let run = stage.run(&judged, &["--if-locked", "wait=1m"]);
     assert_eq!(run.code, 0, "{}", run.stderr);
     assert!(run.step("prove", "done").is_some());
     assert_eq!(stage.configured(), TO);
-    let path = "jsonpath={.items[*].spec.template.spec.containers[*].image}";
-    let component = "linkerd.io/control-plane-component";
-    let images = by_cli.kubectl(&[
-        "get",
-        "deployments",
-        "-n",
-        "linkerd",
-        "-l",
-        component,
-        "-o",
-        path,
-    ]);
-    assert!(!images.contains(FROM), "{images}");
+    let components = format!("{DEPLOYMENTS}?labelSelector=linkerd.io%2Fcontrol-plane-component");
+    let images = stage.bed.get(&components).unwrap()["items"].to_string();
+    assert!(images.contains(&format!("/proxy:{TO}")), "{images}");
+    assert!(!images.contains(&format!(":{FROM}")), "{images}");
 }

@@ -1,9 +1,18 @@
 //! Killed in each step, alone and together with its helm, and run again.
 
 use http::Method;
-use mesh_testbed::{FaultProxy, Held, Match, When};
+use mesh_testbed::{Bed, FaultProxy, Held, Match, When};
+use mesh_tests::{Signal, on_both_beds, signal};
 
-use crate::stage::{FROM, Running, Stage, TO, begin, signal};
+use crate::stage::{FROM, Running, Stage, TO, begin};
+
+on_both_beds! {
+    killed_in_each_step_the_same_pipeline_ends_done
+    [Helm]
+    a_helm_that_outlives_its_run_is_waited_for
+    what_a_helm_that_outlives_its_run_writes_first_is_taken_over
+    killed_together_with_its_helm_it_is_refused_with_the_way_out_which_works
+}
 
 // What helm writes in the middle of each of its two upgrades.
 const MIDDLE: [(&str, &str); 2] = [
@@ -42,9 +51,8 @@ fn held_in(
     (running, held)
 }
 
-#[test]
-fn killed_in_each_step_the_same_pipeline_ends_done() {
-    let Some(stage) = Stage::new() else { return };
+fn killed_in_each_step_the_same_pipeline_ends_done(bed: Bed) {
+    let stage = Stage::new(bed);
     let judged = stage.judged();
     let steps = [
         "gate",
@@ -68,13 +76,13 @@ fn killed_in_each_step_the_same_pipeline_ends_done() {
     assert_eq!(run.code, 0, "{}", run.stderr);
     assert_eq!(stage.configured(), TO);
     assert!(run.step("prove", "done").is_some());
-    let (_, status) = stage.revision("linkerd-control-plane");
-    assert_eq!(status, "deployed");
+    if stage.is_by_helm() {
+        assert_eq!(stage.revision("linkerd-control-plane").1, "deployed");
+    }
 }
 
-#[test]
-fn a_helm_that_outlives_its_run_is_waited_for() {
-    let Some(stage) = Stage::new() else { return };
+fn a_helm_that_outlives_its_run_is_waited_for(bed: Bed) {
+    let stage = Stage::new(bed);
     let judged = stage.judged();
     let proxy = stage.bed.proxy().unwrap();
     for (step, path) in MIDDLE {
@@ -100,15 +108,15 @@ fn a_helm_that_outlives_its_run_is_waited_for() {
     assert_eq!(stage.configured(), TO);
 }
 
-#[test]
-fn what_a_helm_that_outlives_its_run_writes_first_is_taken_over() {
+fn what_a_helm_that_outlives_its_run_writes_first_is_taken_over(bed: Bed) {
     // One helm is through when the other comes, one may still be at work.
     let revisions = [
         ("crds", 1, "name=linkerd-crds,version=2,status=deployed"),
         ("control_plane", 2, "name=linkerd-control-plane,version=2"),
     ];
-    for (step, nth, labels) in revisions {
-        let Some(stage) = Stage::new() else { return };
+    let beds = [bed.another().unwrap(), bed];
+    for (bed, (step, nth, labels)) in beds.into_iter().zip(revisions) {
+        let stage = Stage::new(bed);
         let judged = stage.judged();
         let (first, second) = (stage.bed.proxy().unwrap(), stage.bed.proxy().unwrap());
         let (running, earlier) = held_in(&stage, &first, &judged, step, revision().nth(nth));
@@ -126,15 +134,15 @@ fn what_a_helm_that_outlives_its_run_writes_first_is_taken_over() {
     }
 }
 
-#[test]
-fn killed_together_with_its_helm_it_is_refused_with_the_way_out_which_works() {
-    for (step, path) in MIDDLE {
-        let Some(stage) = Stage::new() else { return };
+fn killed_together_with_its_helm_it_is_refused_with_the_way_out_which_works(bed: Bed) {
+    let beds = [bed.another().unwrap(), bed];
+    for (bed, (step, path)) in beds.into_iter().zip(MIDDLE) {
+        let stage = Stage::new(bed);
         let judged = stage.judged();
         let proxy = stage.bed.proxy().unwrap();
         let (running, held) = held_in(&stage, &proxy, &judged, step, write(path));
         for helm in running.children() {
-            signal(helm, "KILL");
+            signal(helm, Signal::KILL);
         }
         running.kill();
         held.release();

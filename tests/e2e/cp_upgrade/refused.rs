@@ -3,8 +3,21 @@
 use std::process::Command;
 
 use mesh_testbed::{Bed, Match};
+use mesh_tests::on_both_beds;
+use serde_json::{Value, json};
 
-use crate::stage::{FROM, Run, Stage, TO, run};
+use crate::stage::{FROM, Stage, run};
+
+on_both_beds! {
+    a_verdict_that_does_not_fit_opens_nothing
+    a_verdict_of_another_cluster_is_refused_even_under_the_same_context_name
+    nobodys_leave_is_no_leave_and_a_terminal_is_no_pipeline
+    what_somebody_else_is_in_charge_of_is_left_alone
+    an_api_server_that_fails_during_the_rehearsal_changes_nothing
+    a_dry_run_shows_the_plan_and_changes_nothing
+    [Rbac]
+    a_right_that_is_missing_is_named
+}
 
 fn cut_after(judged: &str, part: &str) -> String {
     let lines: Vec<&str> = judged.lines().collect();
@@ -12,12 +25,13 @@ fn cut_after(judged: &str, part: &str) -> String {
     lines[..=at].join("\n") + "\n"
 }
 
-#[test]
-fn a_verdict_that_does_not_fit_opens_nothing() {
-    let Some(stage) = Stage::new() else { return };
+fn a_verdict_that_does_not_fit_opens_nothing(bed: Bed) {
+    let stage = Stage::new(bed);
     let judged = stage.judged();
-    let rv = judged.split("config_resource_version\":\"").last().unwrap();
-    let rv = rv.split('"').next().unwrap();
+    let config = "\"config_resource_version\":\"";
+    let version = judged.split(config).last().unwrap();
+    let version = version.split('"').next().unwrap();
+    let changed = judged.replace(&format!("{config}{version}\""), &format!("{config}1\""));
     let no = judged
         .replace("\"pass\":true", "\"pass\":false")
         .replace("\"blocking\":[]", "\"blocking\":[\"proxy-too-old\"]")
@@ -108,7 +122,7 @@ fn a_verdict_that_does_not_fit_opens_nothing() {
         ),
         (
             "another configuration",
-            judged.replace(rv, "1"),
+            changed,
             &[],
             2,
             "was changed since",
@@ -133,110 +147,9 @@ fn a_verdict_that_does_not_fit_opens_nothing() {
     assert_eq!(stage.holder(), None);
 }
 
-#[test]
-fn charts_values_and_tools_that_do_not_fit_change_nothing() {
-    let Some(stage) = Stage::new() else { return };
-    let other = Bed::start().unwrap();
-    let judged = stage.judged();
-    let foreign = other.charts(TO).unwrap().values;
-    let foreign = foreign.to_str().unwrap();
-    let older = stage.bed.charts("stable-2.14.9").unwrap().control_plane;
-    let crds = stage.charts.crds.to_str().unwrap().to_owned();
-    let values = stage.charts.values.to_str().unwrap().to_owned();
-    let pinned = stage.tools.folder().join("pinned.yaml");
-    std::fs::write(&pinned, "proxy: {image: {version: stable-2.13.7}}\n").unwrap();
-    let domain = stage.tools.folder().join("domain.yaml");
-    std::fs::write(&domain, "clusterDomain: corp.local\n").unwrap();
-    let broken = stage.tools.folder().join("broken.yaml");
-    std::fs::write(&broken, "heartbeatSchedule: whenever\n").unwrap();
-    let table: Vec<(&str, Vec<&str>, &str)> = vec![
-        (
-            "values that are not there",
-            vec!["-f", "/no/such.yaml"],
-            "/no/such.yaml",
-        ),
-        ("values of another cluster", vec!["-f", foreign], foreign),
-        (
-            "another domain",
-            vec!["-f", domain.to_str().unwrap()],
-            "cluster's domain",
-        ),
-        (
-            "a pinned proxy",
-            vec!["-f", pinned.to_str().unwrap()],
-            "pinned version",
-        ),
-        (
-            "an object that is refused",
-            vec!["-f", broken.to_str().unwrap()],
-            "the API server would refuse",
-        ),
-        ("no helm", vec!["--helm", "/no/such/helm"], "/no/such/helm"),
-        (
-            "another program",
-            vec!["--helm", "/bin/true"],
-            "neither helm 4",
-        ),
-        ("another plan", vec!["--yes=0000000000000000"], "digest"),
-    ];
-    for (name, more, part) in table {
-        let run = stage.run(&judged, &more);
-        assert_eq!(run.code, 2, "{name}: {}", run.stderr);
-        assert!(run.stderr.contains(part), "{name}: {}", run.stderr);
-        assert!(run.stderr.contains("hint: "), "{name}: {}", run.stderr);
-    }
-    let with_charts = |chart: &str, crds: &str, values: &str| -> Run {
-        let mut command = stage.env(stage.tools.run("mesh-cp-upgrade"));
-        command.args(["--chart", chart, "--crds-chart", crds, "--yes"]);
-        if !values.is_empty() {
-            command.args(["-f", values]);
-        }
-        run(command, &judged)
-    };
-    let control_plane = stage.charts.control_plane.to_str().unwrap();
-    let rows = [
-        (
-            "a chart of another version",
-            with_charts(older.to_str().unwrap(), &crds, &values),
-            "stable-2.14.9",
-        ),
-        (
-            "no values",
-            with_charts(control_plane, &crds, ""),
-            "trust anchors",
-        ),
-        (
-            "no chart",
-            with_charts("/no/such/chart", &crds, &values),
-            "/no/such/chart",
-        ),
-        (
-            "a chart of something else",
-            with_charts(&crds, &crds, &values),
-            "cannot be imported",
-        ),
-    ];
-    for (name, run, part) in rows {
-        assert_eq!(run.code, 2, "{name}: {}", run.stderr);
-        assert!(run.stderr.contains(part), "{name}: {}", run.stderr);
-    }
-    let mut default = stage.env(stage.tools.run("mesh-cp-upgrade"));
-    default.args(["-f", &values, "--yes"]);
-    let run = run(default, &judged);
-    assert_eq!(run.code, 2, "{}", run.stderr);
-    assert!(
-        run.stderr.contains("helm repo add linkerd "),
-        "{}",
-        run.stderr
-    );
-    stage.assert_unchanged(true);
-    assert_eq!(stage.holder(), None);
-}
-
-#[test]
-fn a_verdict_of_another_cluster_is_refused_even_under_the_same_context_name() {
-    let Some(stage) = Stage::new() else { return };
-    let other = Bed::start().unwrap();
+fn a_verdict_of_another_cluster_is_refused_even_under_the_same_context_name(bed: Bed) {
+    let stage = Stage::new(bed);
+    let other = stage.bed.another().unwrap();
     let judged = stage.judged();
     let mut command = stage.command(&[]);
     command.env("KUBECONFIG", other.kubeconfig());
@@ -265,16 +178,15 @@ fn a_verdict_of_another_cluster_is_refused_even_under_the_same_context_name() {
     stage.assert_unchanged(true);
 }
 
-#[test]
-fn nobodys_leave_is_no_leave_and_a_terminal_is_no_pipeline() {
-    let Some(stage) = Stage::new() else { return };
+fn nobodys_leave_is_no_leave_and_a_terminal_is_no_pipeline(bed: Bed) {
+    let stage = Stage::new(bed);
     let judged = stage.judged();
     // Without a controlling terminal there is nobody to ask.
     let mut alone = stage.env(stage.tools.command("setsid"));
     alone
         .arg("-w")
         .arg(stage.tools.tool("mesh-cp-upgrade"))
-        .args(stage.charts_by_flag());
+        .args(stage.source());
     let run = run(alone, &judged);
     assert_eq!(run.code, 2, "{}", run.stderr);
     assert!(run.stderr.contains("nobody agreed"), "{}", run.stderr);
@@ -292,30 +204,29 @@ fn nobodys_leave_is_no_leave_and_a_terminal_is_no_pipeline() {
     stage.assert_unchanged(true);
 }
 
-#[test]
-fn what_somebody_else_is_in_charge_of_is_left_alone() {
-    let Some(stage) = Stage::new() else { return };
+fn what_somebody_else_is_in_charge_of_is_left_alone(bed: Bed) {
+    let stage = Stage::new(bed);
     let judged = stage.judged();
-    let config = ["configmap", "-n", "linkerd", "linkerd-config"];
-    let annotate = |change: &str| {
-        let args = [&["annotate", "--overwrite"], &config[..], &[change]].concat();
-        stage.bed.kubectl(args).unwrap();
+    let track = |by: Option<&str>| {
+        let annotations = json!({ "argocd.argoproj.io/tracking-id": by });
+        let patch = json!({ "metadata": { "annotations": annotations } });
+        let config = "/api/v1/namespaces/linkerd/configmaps/linkerd-config";
+        stage.bed.merge(config, &patch).unwrap();
     };
-    annotate("argocd.argoproj.io/tracking-id=linkerd:/ConfigMap:linkerd/linkerd-config");
+    track(Some("linkerd:/ConfigMap:linkerd/linkerd-config"));
     let run = stage.run(&judged, &[]);
     assert_eq!(run.code, 2, "{}", run.stderr);
     assert!(run.stderr.contains("Argo CD or Flux"), "{}", run.stderr);
-    annotate("argocd.argoproj.io/tracking-id-");
+    track(None);
     stage.assert_unchanged(true);
 }
 
-#[test]
-fn an_api_server_that_fails_during_the_rehearsal_changes_nothing() {
-    let Some(stage) = Stage::new() else { return };
+fn an_api_server_that_fails_during_the_rehearsal_changes_nothing(bed: Bed) {
+    let stage = Stage::new(bed);
     let judged = stage.judged();
     let proxy = stage.bed.proxy().unwrap();
     for (status, nth) in [(500, 1), (503, 5), (403, 9), (409, 20)] {
-        let rehearsals = Match::method(http::Method::PUT)
+        let rehearsals = Match::any()
             .agent("mesh-cp-upgrade/")
             .path("dryRun=All")
             .nth(nth);
@@ -336,9 +247,8 @@ fn an_api_server_that_fails_during_the_rehearsal_changes_nothing() {
     stage.assert_unchanged(true);
 }
 
-#[test]
-fn a_right_that_is_missing_is_named() {
-    let Some(stage) = Stage::new() else { return };
+fn a_right_that_is_missing_is_named(bed: Bed) {
+    let stage = Stage::new(bed);
     let judged = stage.judged();
     stage
         .bed
@@ -381,4 +291,33 @@ fn a_right_that_is_missing_is_named() {
     );
     assert!(run.stderr.contains("configmaps"), "{}", run.stderr);
     stage.assert_unchanged(true);
+}
+
+fn a_dry_run_shows_the_plan_and_changes_nothing(bed: Bed) {
+    let stage = Stage::new(bed);
+    let judged = stage.judged();
+    for how in ["--dry-run", "--dry-run=server"] {
+        let run = stage.run(&judged, &[how]);
+        assert_eq!(run.code, 0, "{}", run.stderr);
+        let intent = run
+            .records
+            .iter()
+            .find(|record| record["type"] == "intent")
+            .unwrap();
+        assert_eq!(intent["deeds"].as_array().unwrap().len(), 2);
+        let rehearsed = run.step("preflight", "done").is_some();
+        assert_eq!(rehearsed, how.ends_with("server"), "{how}");
+        let digest = intent["digest"].as_str().unwrap().to_owned();
+        let named = stage.run(&judged, &[how, &format!("--yes={digest}")]);
+        assert_eq!(named.code, 0, "{}", named.stderr);
+    }
+    stage.assert_unchanged(false);
+    let from = judged
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let from = from
+        .into_iter()
+        .find(|record| record["type"] == "verdict")
+        .unwrap();
+    assert_eq!(from["from"]["version"], FROM);
 }

@@ -1,23 +1,32 @@
 //! A bed with a control plane that is to be upgraded, and the tool that upgrades it.
 
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
-use mesh_testbed::{AuditEvent, Bed, Charts};
+use mesh_testbed::{Ask, AuditEvent, Bed, Charts};
 use mesh_tests::Toolbox;
 use serde_json::Value;
 
 pub(crate) const FROM: &str = "stable-2.13.7";
 pub(crate) const TO: &str = "stable-2.14.10";
+pub(crate) const AGENT: &str = "mesh-cp-upgrade/";
 
 pub(crate) struct Stage {
     pub(crate) bed: Bed,
     pub(crate) tools: Toolbox,
     pub(crate) charts: Charts,
+    installer: Installer,
     requests_before: usize,
+}
+
+/// What the control plane was installed by, and so is upgraded by.
+enum Installer {
+    Helm,
+    /// This linkerd CLI of the target.
+    Cli(PathBuf),
 }
 
 /// A run that has ended.
@@ -34,23 +43,53 @@ pub(crate) struct Running {
 }
 
 impl Stage {
-    pub(crate) fn new() -> Option<Self> {
-        let bed = Bed::for_test()?;
+    /// On a control plane as helm installs it, or the CLI on the lab, which has no helm.
+    pub(crate) fn new(bed: Bed) -> Self {
+        if bed.as_lab().is_some() {
+            return Self::by_cli(bed);
+        }
         bed.install_linkerd(FROM).unwrap();
-        Some(Self::on(bed))
+        Self::by_helm(bed)
     }
 
     /// On a bed that has a control plane already.
-    pub(crate) fn on(bed: Bed) -> Self {
+    pub(crate) fn by_helm(bed: Bed) -> Self {
+        let stage = Self::of(bed, |_, _| Installer::Helm);
+        stage.tools.link("helm", stage.bed.helm());
+        stage
+    }
+
+    pub(crate) fn by_cli(bed: Bed) -> Self {
+        bed.install_linkerd_by_cli(FROM).unwrap();
+        Self::of(bed, |bed, tools| Installer::Cli(tools.linkerd(bed, TO)))
+    }
+
+    fn of(bed: Bed, installer: impl FnOnce(&Bed, &Toolbox) -> Installer) -> Self {
         let tools = mesh_tests::toolbox!();
-        tools.link("helm", bed.helm());
         let charts = bed.charts(TO).unwrap();
         let requests_before = bed.audit().unwrap().len();
+        let installer = installer(&bed, &tools);
         Self {
             bed,
             tools,
             charts,
+            installer,
             requests_before,
+        }
+    }
+
+    /// What the API server sees of whoever writes the control plane.
+    pub(crate) fn writer(&self) -> &'static str {
+        match self.installer {
+            Installer::Helm => "Helm/",
+            Installer::Cli(_) => AGENT,
+        }
+    }
+
+    pub(crate) fn is_by_helm(&self) -> bool {
+        match self.installer {
+            Installer::Helm => true,
+            Installer::Cli(_) => false,
         }
     }
 
@@ -68,7 +107,19 @@ impl Stage {
 
     pub(crate) fn env(&self, mut command: Command) -> Command {
         command.env("KUBECONFIG", self.bed.kubeconfig());
+        if let Installer::Cli(linkerd) = &self.installer {
+            command.env("LINKERD", linkerd);
+        }
         command
+    }
+
+    /// The flags that name what is rendered.
+    pub(crate) fn source(&self) -> Vec<String> {
+        if self.is_by_helm() {
+            self.charts_by_flag()
+        } else {
+            Vec::new()
+        }
     }
 
     pub(crate) fn charts_by_flag(&self) -> Vec<String> {
@@ -89,10 +140,10 @@ impl Stage {
         ]
     }
 
-    /// The tool with this cluster's charts, and leave to act unless `more` says otherwise.
+    /// The tool with what it renders, and leave to act unless `more` says otherwise.
     pub(crate) fn command(&self, more: &[&str]) -> Command {
         let mut command = self.env(self.tools.run("mesh-cp-upgrade"));
-        command.args(self.charts_by_flag()).args(more);
+        command.args(self.source()).args(more);
         if !more
             .iter()
             .any(|arg| arg.starts_with("--yes") || arg.starts_with("--dry-run"))
@@ -112,18 +163,9 @@ impl Stage {
 
     /// The version that the configuration names.
     pub(crate) fn configured(&self) -> String {
-        let values = self
-            .bed
-            .kubectl([
-                "get",
-                "configmap",
-                "-n",
-                "linkerd",
-                "linkerd-config",
-                "-o",
-                "jsonpath={.data.values}",
-            ])
-            .unwrap();
+        let config = "/api/v1/namespaces/linkerd/configmaps/linkerd-config";
+        let config = self.bed.get(config).unwrap();
+        let values = config["data"]["values"].as_str().unwrap();
         let line = values
             .lines()
             .find_map(|line| line.strip_prefix("linkerdVersion: "));
@@ -154,24 +196,29 @@ impl Stage {
 
     /// Who holds the lock.
     pub(crate) fn holder(&self) -> Option<String> {
-        let path = "jsonpath={.spec.holderIdentity}";
-        let holder = self
-            .bed
-            .kubectl(["get", "lease", "-n", "linkerd", "mesh-tools", "-o", path]);
-        holder.ok().filter(|holder| !holder.is_empty())
+        let lease = self.lease("GET")?;
+        lease["spec"]["holderIdentity"].as_str().map(str::to_owned)
     }
 
     /// Removes the lock of a run that was killed, to save the time until it expires.
     pub(crate) fn forget_lock(&self) {
-        let args = [
-            "delete",
-            "lease",
-            "-n",
-            "linkerd",
-            "mesh-tools",
-            "--ignore-not-found",
-        ];
-        self.bed.kubectl(args).unwrap();
+        self.lease("DELETE");
+    }
+
+    fn lease(&self, method: &str) -> Option<Value> {
+        let path = "/apis/coordination.k8s.io/v1/namespaces/linkerd/leases/mesh-tools";
+        let (form, body) = ("application/json", &Value::Null);
+        let ask = Ask {
+            method,
+            path,
+            form,
+            body,
+        };
+        match self.bed.ask(ask).unwrap() {
+            (200, answer) => Some(answer),
+            (404, _) => None,
+            other => panic!("{other:?}"),
+        }
     }
 
     /// Nothing was written since the beginning but locks and dry runs.
@@ -198,7 +245,9 @@ impl Stage {
         assert!(written.is_empty(), "{written:#?}");
         assert_eq!(self.configured(), FROM);
         for release in ["linkerd-crds", "linkerd-control-plane"] {
-            assert_eq!(self.revision(release), (1, "deployed".to_owned()));
+            if self.is_by_helm() {
+                assert_eq!(self.revision(release), (1, "deployed".to_owned()));
+            }
         }
     }
 }
@@ -302,41 +351,4 @@ impl Running {
             stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
         }
     }
-}
-
-pub(crate) fn signal(pid: u32, name: &str) {
-    let status = Command::new("kill")
-        .args([format!("-{name}"), pid.to_string()])
-        .status()
-        .unwrap();
-    assert!(status.success());
-}
-
-/// Serves the files of a folder over HTTP until the test's process ends.
-pub(crate) fn serve(folder: &str) -> std::net::SocketAddr {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    let folder = std::path::PathBuf::from(folder);
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut stream = stream.unwrap();
-            let mut request = BufReader::new(stream.try_clone().unwrap()).lines();
-            let first = request.next().unwrap().unwrap();
-            // The rest of the head is read, or the client may see a reset.
-            while request.next().is_some_and(|line| !line.unwrap().is_empty()) {}
-            let name = first.split(' ').nth(1).unwrap().trim_start_matches('/');
-            let (status, body) = match std::fs::read(folder.join(name)) {
-                Ok(body) => ("200 OK", body),
-                Err(_) => ("404 Not Found", Vec::new()),
-            };
-            let length = body.len();
-            write!(
-                stream,
-                "HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
-            )
-            .unwrap();
-            stream.write_all(&body).unwrap();
-        }
-    });
-    address
 }

@@ -1,0 +1,258 @@
+//! Where helm installed the control plane, helm upgrades it.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use mesh_testbed::Bed;
+use mesh_tests::{on_both_beds, serve};
+use serde_json::Value;
+
+use crate::assert_no_secret;
+use crate::stage::{FROM, Run, Stage, TO, run};
+
+on_both_beds! {
+    [Helm]
+    the_whole_upgrade_ends_proven_and_running_it_again_changes_nothing
+    a_highly_available_control_plane_stays_so
+    the_charts_are_those_of_the_targets_repository_unless_they_are_named
+    charts_values_and_tools_that_do_not_fit_change_nothing
+}
+
+fn the_whole_upgrade_ends_proven_and_running_it_again_changes_nothing(bed: Bed) {
+    let stage = Stage::new(bed);
+    let evidence = stage.tools.folder().join("cp.ndjson");
+    let pipeline = format!(
+        "mesh-survey | mesh-skewcheck --to {TO} | mesh-cp-upgrade {} --yes --record {}",
+        stage.source().join(" "),
+        evidence.display()
+    );
+    let output = stage.env(stage.tools.shell(&pipeline)).output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{stderr}");
+    let records = crate::stage::records(&output.stdout);
+    let states = |step: &str| -> Vec<&str> {
+        let steps = records.iter().filter(|record| record["step"] == step);
+        steps
+            .map(|record| record["state"].as_str().unwrap())
+            .collect()
+    };
+    let steps = [
+        "gate",
+        "lock",
+        "render",
+        "identity",
+        "preflight",
+        "backup",
+        "crds",
+        "control_plane",
+        "watch",
+        "prove",
+    ];
+    for step in steps {
+        assert_eq!(states(step), ["started", "done"], "{step}");
+    }
+    assert_eq!(records.last().unwrap()["outcome"], "complete");
+    assert_eq!(stage.configured(), TO);
+    assert_eq!(
+        stage.revision("linkerd-control-plane"),
+        (2, "deployed".to_owned())
+    );
+
+    let written = std::fs::read(&evidence).unwrap();
+    assert_eq!(written, output.stdout, "the evidence is what was said");
+    let mode = std::fs::metadata(&evidence).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    assert_no_secret(&stage, &output.stdout, &stderr);
+
+    let again = stage.env(stage.tools.shell(&pipeline)).output().unwrap();
+    assert_eq!(
+        again.status.code(),
+        Some(0),
+        "{}",
+        String::from_utf8_lossy(&again.stderr)
+    );
+    assert_eq!(
+        stage.revision("linkerd-control-plane"),
+        (2, "deployed".to_owned())
+    );
+    assert_eq!(stage.revision("linkerd-crds"), (2, "deployed".to_owned()));
+    let records = crate::stage::records(&again.stdout);
+    for step in ["identity", "preflight", "crds", "control_plane"] {
+        let record = records
+            .iter()
+            .find(|record| record["step"] == step)
+            .unwrap();
+        assert_eq!(record["state"], "skipped", "{step}");
+        assert!(record["reason"].is_string(), "{step}");
+    }
+    assert_eq!(stage.holder(), None, "the lock is let go");
+}
+
+fn a_highly_available_control_plane_stays_so(bed: Bed) {
+    let ha = bed.charts(FROM).unwrap().ha_values;
+    bed.install_linkerd_with(FROM, &["-f", ha.to_str().unwrap()])
+        .unwrap();
+    let stage = Stage::by_helm(bed);
+    let judged = stage.judged();
+    let forgotten = stage.run(&judged, &[]);
+    assert_eq!(forgotten.code, 2, "{}", forgotten.stderr);
+    assert!(
+        forgotten.stderr.contains("high availability"),
+        "{}",
+        forgotten.stderr
+    );
+    stage.assert_unchanged(true);
+    let ha = stage.charts.ha_values.to_str().unwrap();
+    let run = stage.run(&judged, &["-f", ha]);
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    let last = run
+        .records
+        .iter()
+        .rev()
+        .find(|record| record["type"] == "progress")
+        .unwrap();
+    assert_eq!(last["pods"]["wanted"], 3);
+    assert_eq!(stage.configured(), TO);
+}
+
+fn the_charts_are_those_of_the_targets_repository_unless_they_are_named(bed: Bed) {
+    let stage = Stage::new(bed);
+    let shelf = stage.tools.folder().join("shelf");
+    let shelf = shelf.to_str().unwrap();
+    let helm = |args: &[&str]| {
+        let output = stage
+            .env(stage.tools.run("helm"))
+            .args(args)
+            .output()
+            .unwrap();
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    };
+    for chart in [&stage.charts.control_plane, &stage.charts.crds] {
+        helm(&["package", chart.to_str().unwrap(), "-d", shelf]);
+    }
+    helm(&["repo", "index", shelf]);
+    let address = serve(Path::new(shelf));
+    helm(&["repo", "add", "linkerd", &address]);
+    let mut command = stage.env(stage.tools.run("mesh-cp-upgrade"));
+    command.arg("-f").arg(&stage.charts.values).arg("--yes");
+    let run = run(command, &stage.judged());
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    let command = &run.step("control_plane", "started").unwrap()["command"];
+    let command: Vec<&str> = command
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(Value::as_str)
+        .collect();
+    assert!(
+        command.join(" ").contains("linkerd/linkerd-control-plane"),
+        "{command:?}"
+    );
+    assert!(
+        command.join(" ").contains("--version 1.16.11"),
+        "{command:?}"
+    );
+}
+
+fn charts_values_and_tools_that_do_not_fit_change_nothing(bed: Bed) {
+    let stage = Stage::new(bed);
+    let other = stage.bed.another().unwrap();
+    let judged = stage.judged();
+    let foreign = other.charts(TO).unwrap().values;
+    let foreign = foreign.to_str().unwrap();
+    let older = stage.bed.charts("stable-2.14.9").unwrap().control_plane;
+    let crds = stage.charts.crds.to_str().unwrap().to_owned();
+    let values = stage.charts.values.to_str().unwrap().to_owned();
+    let pinned = stage.tools.folder().join("pinned.yaml");
+    std::fs::write(&pinned, "proxy: {image: {version: stable-2.13.7}}\n").unwrap();
+    let domain = stage.tools.folder().join("domain.yaml");
+    std::fs::write(&domain, "clusterDomain: corp.local\n").unwrap();
+    let broken = stage.tools.folder().join("broken.yaml");
+    std::fs::write(&broken, "heartbeatSchedule: whenever\n").unwrap();
+    let table: Vec<(&str, Vec<&str>, &str)> = vec![
+        (
+            "values that are not there",
+            vec!["-f", "/no/such.yaml"],
+            "/no/such.yaml",
+        ),
+        ("values of another cluster", vec!["-f", foreign], foreign),
+        (
+            "another domain",
+            vec!["-f", domain.to_str().unwrap()],
+            "cluster's domain",
+        ),
+        (
+            "a pinned proxy",
+            vec!["-f", pinned.to_str().unwrap()],
+            "pinned version",
+        ),
+        (
+            "an object that is refused",
+            vec!["-f", broken.to_str().unwrap()],
+            "the API server would refuse",
+        ),
+        ("no helm", vec!["--helm", "/no/such/helm"], "/no/such/helm"),
+        (
+            "another program",
+            vec!["--helm", "/bin/true"],
+            "neither helm 4",
+        ),
+        ("another plan", vec!["--yes=0000000000000000"], "digest"),
+    ];
+    for (name, more, part) in table {
+        let run = stage.run(&judged, &more);
+        assert_eq!(run.code, 2, "{name}: {}", run.stderr);
+        assert!(run.stderr.contains(part), "{name}: {}", run.stderr);
+        assert!(run.stderr.contains("hint: "), "{name}: {}", run.stderr);
+    }
+    let with_charts = |chart: &str, crds: &str, values: &str| -> Run {
+        let mut command = stage.env(stage.tools.run("mesh-cp-upgrade"));
+        command.args(["--chart", chart, "--crds-chart", crds, "--yes"]);
+        if !values.is_empty() {
+            command.args(["-f", values]);
+        }
+        run(command, &judged)
+    };
+    let control_plane = stage.charts.control_plane.to_str().unwrap();
+    let rows = [
+        (
+            "a chart of another version",
+            with_charts(older.to_str().unwrap(), &crds, &values),
+            "stable-2.14.9",
+        ),
+        (
+            "no values",
+            with_charts(control_plane, &crds, ""),
+            "trust anchors",
+        ),
+        (
+            "no chart",
+            with_charts("/no/such/chart", &crds, &values),
+            "/no/such/chart",
+        ),
+        (
+            "a chart of something else",
+            with_charts(&crds, &crds, &values),
+            "cannot be imported",
+        ),
+    ];
+    for (name, run, part) in rows {
+        assert_eq!(run.code, 2, "{name}: {}", run.stderr);
+        assert!(run.stderr.contains(part), "{name}: {}", run.stderr);
+    }
+    let mut default = stage.env(stage.tools.run("mesh-cp-upgrade"));
+    default.args(["-f", &values, "--yes"]);
+    let run = run(default, &judged);
+    assert_eq!(run.code, 2, "{}", run.stderr);
+    assert!(
+        run.stderr.contains("helm repo add linkerd "),
+        "{}",
+        run.stderr
+    );
+    stage.assert_unchanged(true);
+    assert_eq!(stage.holder(), None);
+}

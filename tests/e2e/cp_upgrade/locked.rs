@@ -1,0 +1,145 @@
+//! The lock that all runs share.
+
+use mesh_testbed::{Bed, Match, When};
+use mesh_tests::on_both_beds;
+
+use crate::stage::{Stage, TO, begin};
+
+on_both_beds! {
+    a_lock_of_somebody_else_stops_the_run_until_it_expires
+    of_two_runs_at_once_one_upgrades_and_the_other_stops
+    [Helm]
+    a_lock_that_is_lost_stops_the_run_before_the_next_write
+}
+
+const HOLDER: &str = "somebody@elsewhere/run";
+
+fn lease(renewed: &str) -> String {
+    format!(
+        "apiVersion: coordination.k8s.io/v1\nkind: Lease\nmetadata:\n  name: mesh-tools\n  \
+         namespace: linkerd\n  labels: {{app.kubernetes.io/managed-by: mesh-tools}}\n  \
+         annotations: {{mesh-tools/target: roll}}\nspec:\n  holderIdentity: {HOLDER}\n  \
+         leaseDurationSeconds: 15\n  acquireTime: {renewed}\n  renewTime: {renewed}\n"
+    )
+}
+
+fn now_of(judged: &str) -> String {
+    let surveyed = judged.split("\"surveyed\":\"").nth(1).unwrap();
+    surveyed.split('Z').next().unwrap().to_owned()
+}
+
+fn a_lock_of_somebody_else_stops_the_run_until_it_expires(bed: Bed) {
+    let stage = Stage::new(bed);
+    let judged = stage.judged();
+    let forever = lease("2999-01-01T00:00:00.000000Z");
+    stage.bed.apply(&forever).unwrap();
+    let held = stage.run(&judged, &[]);
+    assert_eq!(held.code, 3, "{}", held.stderr);
+    assert!(
+        held.stderr.contains("somebody@elsewhere, for roll"),
+        "{}",
+        held.stderr
+    );
+    assert_eq!(held.end()["outcome"], "stopped");
+    assert_eq!(stage.run(&judged, &["--stop-ok"]).code, 0);
+    assert_eq!(stage.run(&judged, &["--if-locked", "skip"]).code, 0);
+    let waited = stage.run(&judged, &["--if-locked", "wait=1s"]);
+    assert_eq!(waited.code, 3, "{}", waited.stderr);
+    assert_eq!(
+        stage.holder().as_deref(),
+        Some(HOLDER),
+        "nobody else's lock is touched"
+    );
+    stage.assert_unchanged(true);
+
+    // A holder that was killed: its lock expires by itself, by the server's clock.
+    stage.forget_lock();
+    stage
+        .bed
+        .apply(&lease(&format!("{}.000000Z", now_of(&stage.judged()))))
+        .unwrap();
+    let run = stage.run(&judged, &["--if-locked", "wait=1m"]);
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    let taken = run.step("lock", "done").unwrap()["message"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    assert!(
+        taken.contains("left behind by somebody@elsewhere"),
+        "{taken}"
+    );
+    assert_eq!(stage.holder(), None);
+}
+
+fn a_lock_that_is_lost_stops_the_run_before_the_next_write(bed: Bed) {
+    let stage = Stage::new(bed);
+    let proxy = stage.bed.proxy().unwrap();
+    let crds = proxy.on(Match::writes()
+        .agent("Helm/")
+        .path("customresourcedefinitions"));
+    let held = crds.hold(When::BeforeForward);
+    let mut command = stage.command(&[]);
+    command.env("KUBECONFIG", proxy.kubeconfig());
+    let mut running = begin(command, &stage.judged());
+    running.until_step("crds");
+    held.arrived();
+    stage.forget_lock();
+    stage
+        .bed
+        .apply(&lease("2999-01-01T00:00:00.000000Z"))
+        .unwrap();
+    // The renewer finds out at its next turn.
+    let renewals = proxy.on(Match::writes()
+        .agent("mesh-cp-upgrade/")
+        .path("leases/mesh-tools"));
+    let renewal = renewals.hold(When::AfterForward);
+    renewal.arrived();
+    renewal.release();
+    let looked = proxy.on(Match::any()
+        .agent("mesh-cp-upgrade/")
+        .path("leases/mesh-tools"));
+    let looked = looked.hold(When::AfterForward);
+    looked.arrived();
+    looked.release();
+    held.release();
+    let run = running.finish();
+    assert_eq!(run.code, 3, "{}", run.stderr);
+    assert!(run.stderr.contains("the lock is lost"), "{}", run.stderr);
+    assert_eq!(
+        stage.revision("linkerd-crds").0,
+        2,
+        "what was begun is seen out"
+    );
+    assert_eq!(stage.revision("linkerd-control-plane").0, 1);
+    assert_eq!(stage.holder().as_deref(), Some(HOLDER));
+}
+
+fn of_two_runs_at_once_one_upgrades_and_the_other_stops(bed: Bed) {
+    let stage = Stage::new(bed);
+    let judged = stage.judged();
+    let proxy = stage.bed.proxy().unwrap();
+    let config = proxy.on(Match::writes()
+        .agent(stage.writer())
+        .path("configmaps/linkerd-config"));
+    let held = config.hold(When::BeforeForward);
+    let mut command = stage.command(&[]);
+    command.env("KUBECONFIG", proxy.kubeconfig());
+    let mut first = begin(command, &judged);
+    first.until_step("control_plane");
+    held.arrived();
+    let second = stage.run(&judged, &[]);
+    assert_eq!(second.code, 3, "{}", second.stderr);
+    assert!(
+        second.stderr.contains(&format!("for {TO}")),
+        "{}",
+        second.stderr
+    );
+    held.release();
+    let first = first.finish();
+    assert_eq!(first.code, 0, "{}", first.stderr);
+    assert_eq!(stage.configured(), TO);
+    if stage.is_by_helm() {
+        let once = (2, "deployed".to_owned());
+        assert_eq!(stage.revision("linkerd-control-plane"), once);
+    }
+}
