@@ -51,6 +51,8 @@ enum Command {
     /// Do for the demo workloads in DIR's cluster what only their owners can: take out a pin, release
     /// a version that works
     Mend { dir: PathBuf },
+    /// Fail with what real servers lack on this machine
+    Check,
 }
 
 /// Runs the program.
@@ -76,6 +78,7 @@ fn run(args: Args) -> anyhow::Result<()> {
             let linkerd = linkerd.or_else(|| shop.then(|| SHOP_VERSION.to_owned()));
             serve(&dir, &context, linkerd.as_deref(), shop, lab)
         }
+        Command::Check => Ok(Bed::check()?),
         Command::Charts { version, dir } => Charts::write(&dir, &version, None).map(drop),
         Command::Mend { dir } => mend(&dir.join("kubeconfig")),
     }

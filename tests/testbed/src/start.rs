@@ -51,6 +51,11 @@ impl Bed {
         }
     }
 
+    /// Whether real servers can run here.
+    pub fn check() -> Result<(), Missing> {
+        usable().map(drop)
+    }
+
     /// Starts servers, nodes, kubelet and injector.
     pub fn start() -> anyhow::Result<Self> {
         Self::start_with(usable()?)

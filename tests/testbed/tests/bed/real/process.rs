@@ -6,7 +6,7 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-use crate::shared;
+use crate::real::shared;
 
 const PARTS: [&str; 7] = [
     "etcd",

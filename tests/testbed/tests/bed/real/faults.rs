@@ -15,7 +15,7 @@ use kube::{
 };
 use mesh_testbed::{Bed, FaultProxy, Match, On, Victim, When};
 
-use crate::shared;
+use crate::real::shared;
 
 const SIGKILL: i32 = 9;
 const LATE: StatusCode = StatusCode::INTERNAL_SERVER_ERROR;

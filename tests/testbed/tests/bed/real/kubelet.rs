@@ -2,7 +2,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use mesh_testbed::{BEHAVIOUR, Server, WITH_PROXY};
 
-use crate::{await_pod, is_ready, phase, pod, shared, waits_for};
+use crate::real::{await_pod, is_ready, phase, pod, shared, waits_for};
 
 #[test]
 fn pods_behave_as_their_label_says() {

@@ -1,4 +1,4 @@
-use crate::{pod, shared};
+use crate::real::{pod, shared};
 
 #[test]
 fn the_audit_log_has_a_finished_client_whole() {

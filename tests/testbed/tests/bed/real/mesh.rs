@@ -2,7 +2,7 @@ use std::process::Command;
 
 use mesh_testbed::Bed;
 
-use crate::{await_pod, is_ready, pod, proxy};
+use crate::real::{await_pod, is_ready, pod, proxy};
 
 const OLD: &str = "stable-2.13.7";
 const NEW: &str = "stable-2.14.10";
@@ -126,7 +126,9 @@ fn the_shop_opens_meshed() {
 
 #[test]
 fn charts_refuse_to_render_without_an_identity() {
-    let Some(bed) = crate::shared() else { return };
+    let Some(bed) = crate::real::shared() else {
+        return;
+    };
     let charts = bed.charts(NEW).unwrap();
     let refused = bed
         .run_helm(["template", charts.control_plane.to_str().unwrap()])
