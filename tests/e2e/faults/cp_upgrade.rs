@@ -70,7 +70,7 @@ fn no_upgrade_is_done_that_is_not_and_the_same_pipeline_ends_it_lab() {
     let cases = if every() {
         all_pairs(&requests)
     } else {
-        thinned(all_pairs(&one_of_each_kind(&requests)), 4)
+        thinned(all_pairs(&one_of_each_kind(&requests)), 8)
     };
     let mut lanes = vec![first];
     lanes.resize_with(LAB_LANES, lane);
