@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal as _, Stdout, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use mesh_records::{
@@ -67,8 +67,15 @@ pub struct Output<W: Write = BufWriter<Stdout>> {
     writer: Writer<W>,
     readers: Readers,
     table: Option<Table>,
-    evidence: Option<File>,
+    evidence: Option<Evidence>,
     gone: bool,
+}
+
+/// The file that outlives the reader.
+#[derive(Debug)]
+struct Evidence {
+    file: File,
+    path: PathBuf,
 }
 
 // === impl OutputArgs ===
@@ -125,23 +132,25 @@ impl<W: Write> Output<W> {
             .mode(0o600)
             .open(path);
         let what = format!("cannot write the record file `{}`", path.display());
-        self.evidence = Some(file.explain(what, "name a file in a folder that you may write to")?);
+        let file = file.explain(what, "name a file in a folder that you may write to")?;
+        let path = path.to_owned();
+        self.evidence = Some(Evidence { file, path });
         Ok(())
     }
 
     /// Writes a record of this tool's own.
     ///
     /// # Errors
-    /// The output cannot be written; a reader that went away only where readers are needed.
+    /// The output cannot be written; a reader that went away only where readers are needed. Evidence
+    /// that cannot be kept is an error once; standard output still gets what comes after.
     pub fn emit(&mut self, record: &Record) -> io::Result<()> {
-        if let Some(file) = &mut self.evidence {
-            let mut line = serde_json::to_vec(record)?;
-            line.push(b'\n');
-            file.write_all(&line)?;
-            file.sync_data()?;
+        let kept = self.evidence.as_mut().map(|evidence| evidence.keep(record));
+        let kept = kept.unwrap_or(Ok(()));
+        if kept.is_err() {
+            self.evidence = None;
         }
         let written = self.show(record);
-        self.heard(written)
+        self.heard(written).and(kept)
     }
 
     /// Passes another tool's line on, byte for byte.
@@ -263,9 +272,28 @@ impl<W: Write> Output<W> {
                 self.gone = true;
                 Ok(())
             }
-            (written, Readers::Needed | Readers::Optional) => written,
+            (written, Readers::Needed | Readers::Optional) => {
+                written.map_err(|error| named(&error, "cannot write to standard output"))
+            }
         }
     }
+}
+
+// === impl Evidence ===
+
+impl Evidence {
+    fn keep(&mut self, record: &Record) -> io::Result<()> {
+        let mut line = serde_json::to_vec(record)?;
+        line.push(b'\n');
+        let written = self.file.write_all(&line);
+        let kept = written.and_then(|()| self.file.sync_data());
+        let what = || format!("cannot write the record file `{}`", self.path.display());
+        kept.map_err(|error| named(&error, &what()))
+    }
+}
+
+fn named(error: &io::Error, what: &str) -> io::Error {
+    io::Error::new(error.kind(), format!("{what}: {error}"))
 }
 
 // What an action says to people, line by line as it happens.

@@ -3,7 +3,8 @@
 use std::fmt;
 
 use mesh_records::{
-    ControlPlane, Finding, ProxyCount, Record, Severity, SkewAction, SkewState, Verdict, Workload,
+    ControlPlane, Finding, HopKind, ProxyCount, Record, Severity, SkewAction, SkewState, Verdict,
+    Workload,
 };
 
 use crate::Clean;
@@ -64,8 +65,11 @@ impl Table {
             Record::Finding(record) => self.remarks.push(finding(record)),
             Record::Plan(record) => self.verdicts.extend(record.hops.iter().map(|hop| {
                 format!(
-                    "path: {} -> {}: {:?} {}",
-                    hop.from, hop.to, hop.kind, hop.release
+                    "path: {} -> {}: {} {}",
+                    hop.from,
+                    hop.to,
+                    hop_kind(hop.kind),
+                    hop.release
                 )
             })),
             Record::Verdict(record) => self.verdicts.push(verdict(record)),
@@ -251,6 +255,16 @@ fn or_dash(text: Option<&String>) -> String {
 
 fn lower(value: impl fmt::Debug) -> String {
     format!("{value:?}").to_lowercase()
+}
+
+fn hop_kind(kind: HopKind) -> &'static str {
+    match kind {
+        HopKind::Kubernetes => "the cluster to Kubernetes",
+        HopKind::Crds => "the definitions to",
+        HopKind::ControlPlane => "the control plane to",
+        HopKind::Extensions => "the extensions to",
+        HopKind::Roll => "the workloads to",
+    }
 }
 
 fn state(state: SkewState) -> &'static str {

@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use clap::builder::NonEmptyStringValueParser;
 use jiff::{SignedDuration, Timestamp};
 use kube::Config;
 use kube::config::{ExecInteractiveMode, KubeConfigOptions, Kubeconfig};
@@ -40,7 +41,8 @@ pub struct ClusterArgs {
     pub request_timeout: Duration,
 
     /// The label that records bear instead of the context's name
-    #[arg(long, value_name = "LABEL", help_heading = "Cluster")]
+    #[arg(long, value_name = "LABEL", help_heading = "Cluster",
+          value_parser = NonEmptyStringValueParser::new())]
     pub cluster_name: Option<String>,
 }
 

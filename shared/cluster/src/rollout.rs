@@ -165,9 +165,9 @@ impl Observed {
     pub fn injection_obstacle(&self, rules: &Rules, injects: &str) -> Option<Obstacle> {
         let annotations = &self.template.meta.annotations;
         let own = annotations.get(label::PIN_VERSION).map(String::as_str);
-        let image = annotations.contains_key(label::PIN_IMAGE);
-        let pin = own.map(Some).or(image.then_some(None)).or(rules.pin());
-        let pinned = pin.is_some_and(|version| image || version != Some(injects));
+        // A pin of the image alone changes its name; its tag is still the version.
+        let pin = own.or(rules.pin().flatten());
+        let pinned = pin.is_some_and(|version| version != injects);
         if pinned || proxy::sidecar(&self.template.spec).is_some() {
             return Some(Obstacle::Pinned);
         }

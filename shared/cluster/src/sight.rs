@@ -73,8 +73,8 @@ impl Asked<'_> {
     /// There is none.
     pub fn required<T>(&self, cluster: &Cluster, answer: Result<T, Error>) -> Result<T, Blocked> {
         answer.map_err(|error| {
-            let refused = matches!(error.why(), Why::Forbidden | Why::Unauthorized);
-            let unseen = refused.then(|| Box::new(self.unseen(cluster, Need::Required, &error)));
+            let forbidden = error.why() == Why::Forbidden;
+            let unseen = forbidden.then(|| Box::new(self.unseen(cluster, Need::Required, &error)));
             Blocked {
                 error: Box::new(error),
                 unseen,

@@ -71,12 +71,25 @@ fn what_cannot_be_done_is_said_and_nothing_is_written(bed: Bed) {
     let verdict = scene.verdict();
     let drift = verdict.replace("\"ask\":\"roll\"", "\"ask\":\"drift\"");
     let dump = verdict.replace("\"source\":\"server\"", "\"source\":\"dump\"");
-    let table: [(&str, &[&str], i32, &str); 7] = [
+    let table: [(&str, &[&str], i32, &str); 10] = [
         ("", &["--yes"], 2, "no stream"),
         (&drift, &["--yes"], 2, "--ask roll"),
         (&dump, &["--yes"], 2, "dump"),
         (&verdict, &["--yes", "--max-age", "0s"], 2, "too old"),
         (&verdict, &["--yes=0123456789abcdef"], 2, "digest"),
+        (&verdict, &["--yes", "-n", "shpo"], 2, "namespace `shpo`"),
+        (
+            &verdict,
+            &["--yes", "--record", "/dev/full"],
+            2,
+            "record file `/dev/full`",
+        ),
+        (
+            &verdict,
+            &["--dry-run", "--exclude", "shop/wbe"],
+            0,
+            "--exclude shop/wbe: no workload",
+        ),
         (&verdict, &["--dry-run=server"], 0, "takes it"),
         (
             &verdict,

@@ -6,10 +6,12 @@ use anyhow::Context as _;
 use jiff::{SignedDuration, Timestamp};
 use mesh_cli::{host, records_from_stdin, run_id};
 use mesh_cluster::{Claim, Cluster};
+use mesh_records::{Explained, Tool};
 
 use crate::args::{Args, FailOn, PIPELINE};
 use crate::gate::{self, Here, Judged, Order, Shut};
 use crate::roll::{Settings, Wishes};
+use crate::select::Choice;
 use crate::voice::{AGENT, Ending, Voice};
 
 /// What a run needs before its loop.
@@ -45,6 +47,7 @@ pub(crate) async fn prepare(
         Err(Shut::No(why)) => return Ok(Err(Ending::no(why))),
         Err(Shut::Unsound(why)) => return Err(why.into()),
     };
+    known(args, &order)?;
     let claim = Claim {
         by: format!("{}@{}", user.username, host()),
         run,
@@ -56,6 +59,35 @@ pub(crate) async fn prepare(
         claim,
         now,
     }))
+}
+
+// A name that is mistyped must not look like a mesh that needs nothing.
+fn known(args: &Args, order: &Order) -> anyhow::Result<()> {
+    let Choice {
+        namespaces,
+        exclude,
+        kinds: _,
+    } = args.choice();
+    let is_strange = |namespace: &&String| {
+        order
+            .tasks
+            .iter()
+            .all(|task| task.key.namespace != **namespace)
+    };
+    if let Some(namespace) = namespaces.iter().find(is_strange) {
+        let what = format!("no workload in the stream is in the namespace `{namespace}`");
+        let hint = "is it mistyped? the survey shows what there is: mesh-survey -o table";
+        return Err(Explained::new(what, hint).into());
+    }
+    let outages = args.outages();
+    let outages = outages.iter().map(|it| ("--allow-outage", it));
+    for (flag, selector) in exclude.iter().map(|it| ("--exclude", it)).chain(outages) {
+        if !order.tasks.iter().any(|task| selector.selects(&task.key)) {
+            let what = format!("{flag} {selector}: no workload in the stream is meant");
+            mesh_cli::warn(Tool::MeshRoll.name(), &anyhow::anyhow!(what));
+        }
+    }
+    Ok(())
 }
 
 // Standard input may be slow: whatever is before the pipe may take its time.

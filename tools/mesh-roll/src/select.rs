@@ -1,5 +1,6 @@
 //! Which workloads a flag means.
 
+use std::fmt;
 use std::str::FromStr;
 
 use mesh_records::{WorkloadKind, WorkloadRef};
@@ -29,6 +30,20 @@ impl Selector {
         is_like(&self.namespace, &key.namespace)
             && self.kind.as_ref().is_none_or(|kind| *kind == key.kind)
             && is_like(&self.name, &key.name)
+    }
+}
+
+impl fmt::Display for Selector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            namespace,
+            kind,
+            name,
+        } = self;
+        match kind {
+            Some(kind) => write!(f, "{namespace}/{kind}/{name}"),
+            None => write!(f, "{namespace}/{name}"),
+        }
     }
 }
 
