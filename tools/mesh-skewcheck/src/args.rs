@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use clap::{Parser, ValueEnum};
 use jiff::Timestamp;
 use mesh_cli::{EXIT_CODES, OutputArgs, parse_duration};
-use mesh_records::{Ask, Explained};
+use mesh_records::{Ask, Explain as _, Explained};
 use mesh_versions::{Releases, Target};
 
 use crate::drive::Demands;
@@ -127,7 +127,8 @@ impl Args {
             return Ok(Releases::embedded());
         };
         let what = || format!("the releases file `{}`", path.display());
-        let bytes = std::fs::read(path).with_context(what)?;
+        let built_in = "leave --releases out to judge by those that are built in";
+        let bytes = std::fs::read(path).explain(what(), built_in)?;
         Releases::parse(&bytes).with_context(what)
     }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use mesh_cluster::look::dump::Dump;
-use mesh_records::{Explained, Scope, Source, Stream, Tool};
+use mesh_records::{Explain as _, Explained, Scope, Source, Stream, Tool};
 
 use crate::args::{Args, DumpArgs};
 use crate::report::Looked;
@@ -52,7 +52,7 @@ fn read(paths: &[PathBuf]) -> Result<Dump> {
         }
         for file in files {
             let what = || format!("the dump `{}`", file.display());
-            let text = text(&file).with_context(what)?;
+            let text = text(&file).explain(what(), DUMP)?;
             dump.add(&text).with_context(what)?;
         }
     }
@@ -79,9 +79,9 @@ fn within(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-fn text(path: &Path) -> Result<String> {
+fn text(path: &Path) -> std::io::Result<String> {
     if path.as_os_str() != "-" {
-        return Ok(std::fs::read_to_string(path)?);
+        return std::fs::read_to_string(path);
     }
     let mut text = String::new();
     std::io::stdin().read_to_string(&mut text)?;
