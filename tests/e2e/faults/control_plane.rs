@@ -27,17 +27,27 @@ pub(crate) fn judged(bed: &Bed, tools: &Toolbox) -> String {
 
 /// The tool for the way that the bed's control plane was installed.
 pub(crate) fn upgrade(bed: &Bed, tools: &Toolbox, kubeconfig: &Path) -> Command {
+    if bed.as_lab().is_some() {
+        return by_cli(bed, tools, kubeconfig);
+    }
+    let mut command = tool(tools, kubeconfig);
+    let charts = bed.charts(NEW).unwrap();
+    command.arg("--chart").arg(charts.control_plane);
+    command.arg("--crds-chart").arg(charts.crds);
+    command.arg("-f").arg(charts.values);
+    command
+}
+
+/// The tool for a control plane that the linkerd CLI installed.
+pub(crate) fn by_cli(bed: &Bed, tools: &Toolbox, kubeconfig: &Path) -> Command {
+    let mut command = tool(tools, kubeconfig);
+    command.env("LINKERD", tools.linkerd(bed, NEW));
+    command
+}
+
+fn tool(tools: &Toolbox, kubeconfig: &Path) -> Command {
     let mut command = tools.run("mesh-cp-upgrade");
     command.env("KUBECONFIG", kubeconfig);
-    if bed.as_lab().is_some() {
-        command.env("LINKERD", env!("CARGO_BIN_EXE_stand-in-linkerd"));
-        command.env("STANDIN_LINKERD_VERSION", NEW);
-    } else {
-        let charts = bed.charts(NEW).unwrap();
-        command.arg("--chart").arg(charts.control_plane);
-        command.arg("--crds-chart").arg(charts.crds);
-        command.arg("-f").arg(charts.values);
-    }
     command
 }
 

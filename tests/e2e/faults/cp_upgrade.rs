@@ -5,14 +5,14 @@
 use std::path::Path;
 
 use mesh_testbed::{AuditEvent, Bed, FaultProxy, Victim};
-use mesh_tests::{Toolbox, toolbox};
+use mesh_tests::{Toolbox, on_both_beds, toolbox};
 use serde_json::Value;
 
 use crate::case::{
     Address, Case, addresses, all_pairs, diagonal, every, one_of_each_kind, thinned,
 };
 use crate::control_plane::{await_components, is_at_target, judged, upgrade};
-use crate::fleet::{OLD, forget_lock};
+use crate::fleet::{OLD, another, another_lab, forget_lock};
 use crate::harm::Harm;
 use crate::run::{Ran, run};
 use crate::tally::{Outcome, Tally, tally};
@@ -29,6 +29,7 @@ const ARGS: [&str; 7] = [
 /// How often the same pipeline is run until it must be done.
 const TRIES: usize = 3;
 const LAB_LANES: usize = 10;
+const REAL_LANES: usize = 3;
 
 /// Where the runs of one lane take place, one after the other.
 struct Lane<'a> {
@@ -38,47 +39,37 @@ struct Lane<'a> {
     fresh: Option<(Bed, String)>,
 }
 
-#[test]
-fn no_upgrade_is_done_that_is_not_and_the_same_pipeline_ends_it_real() {
-    let Some(bed) = Bed::for_test() else { return };
+on_both_beds! {
+    no_upgrade_is_done_that_is_not_and_the_same_pipeline_ends_it
+}
+
+fn no_upgrade_is_done_that_is_not_and_the_same_pipeline_ends_it(bed: Bed) {
     let tools = toolbox!();
-    tools.link("helm", bed.helm());
-    let lane = || Lane::new(&tools, || Bed::for_test().unwrap());
+    let (new_bed, lanes) = match bed.as_lab() {
+        Some(_) => (another_lab as fn() -> Bed, LAB_LANES),
+        None => (another as fn() -> Bed, REAL_LANES),
+    };
+    let on_lab = bed.as_lab().is_some();
+    if !on_lab {
+        tools.link("helm", bed.helm());
+    }
+    let lane = || Lane::new(&tools, new_bed);
     let mut first = lane();
     first.settle(bed);
     let requests = first.requests();
-    let struck = if every() {
-        requests.clone()
-    } else {
-        one_of_each_kind(&requests)
+    let cases = match (on_lab, every()) {
+        (true, true) => all_pairs(&requests),
+        (true, false) => thinned(all_pairs(&one_of_each_kind(&requests)), 8),
+        (false, true) => diagonal(&requests),
+        (false, false) => {
+            let cases = diagonal(&one_of_each_kind(&requests)).into_iter();
+            cases.step_by(3).collect()
+        }
     };
-    let tally = strike(vec![first, lane(), lane()], diagonal(&struck));
-    println!(
-        "mesh-cp-upgrade by helm, {} of {} requests: {tally}",
-        struck.len(),
-        requests.len()
-    );
-    tally.judge();
-}
-
-#[test]
-fn no_upgrade_is_done_that_is_not_and_the_same_pipeline_ends_it_lab() {
-    let tools = toolbox!();
-    let lane = || Lane::new(&tools, || Bed::lab().unwrap());
-    let mut first = lane();
-    let requests = first.requests();
-    let cases = if every() {
-        all_pairs(&requests)
-    } else {
-        thinned(all_pairs(&one_of_each_kind(&requests)), 8)
-    };
-    let mut lanes = vec![first];
-    lanes.resize_with(LAB_LANES, lane);
-    let tally = strike(lanes, cases);
-    println!(
-        "mesh-cp-upgrade by the CLI, {} requests: {tally}",
-        requests.len()
-    );
+    let mut all = vec![first];
+    all.resize_with(lanes, lane);
+    let tally = strike(all, cases);
+    println!("mesh-cp-upgrade, {} requests: {tally}", requests.len());
     tally.judge();
 }
 

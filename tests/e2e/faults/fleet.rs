@@ -89,6 +89,16 @@ pub(crate) fn is_ready(pod: &Pod) -> bool {
         .any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
+/// Another lab.
+pub(crate) fn another_lab() -> Bed {
+    Bed::lab().unwrap()
+}
+
+/// More real servers, where there are some already.
+pub(crate) fn another() -> Bed {
+    Bed::for_test().unwrap()
+}
+
 /// Removes the lock of a run that was killed, to save the time until it expires.
 pub(crate) fn forget_lock(bed: &Bed) {
     let leases: Api<Lease> = Api::namespaced(bed.client(), "linkerd");

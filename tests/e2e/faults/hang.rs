@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use mesh_testbed::{Bed, Victim};
-use mesh_tests::toolbox;
+use mesh_tests::{Toolbox, on_both_beds, toolbox, write_program};
 
-use crate::control_plane::{is_at_target, judged, upgrade};
-use crate::fleet::OLD;
+use crate::control_plane::{by_cli, is_at_target, judged, upgrade};
+use crate::fleet::{NEW, OLD};
 use crate::run::run;
 
 /// What holds a program that hangs, until it is dropped.
@@ -19,14 +19,21 @@ struct Pipe {
     hanging: Cell<usize>,
 }
 
-/// What only reads ends after ten of these.
-const REQUEST: [&str; 2] = ["--request-timeout", "1s"];
+/// What only reads ends after ten of these requests.
+const READING: [&str; 3] = ["--dry-run=server", "--request-timeout", "1s"];
+const WRITING: [&str; 3] = ["--yes", "--timeout", "1s"];
 
-#[test]
-fn an_upgrade_ends_without_an_answer_from_helm() {
-    let Some(bed) = Bed::for_test() else { return };
+on_both_beds! {
+    an_upgrade_ends_without_an_answer_from_the_cli
+    [Helm]
+    an_upgrade_ends_without_an_answer_from_helm
+}
+
+fn an_upgrade_ends_without_an_answer_from_helm(bed: Bed) {
     bed.install_linkerd(OLD).unwrap();
-    let helm = ("--helm", bed.helm());
+    let tools = toolbox!();
+    let command = || upgrade(&bed, &tools, bed.kubeconfig());
+    let hangs = |arguments| (command(), "--helm", bed.helm(), arguments);
     let readers = [
         "version*",
         "history*",
@@ -34,53 +41,49 @@ fn an_upgrade_ends_without_an_answer_from_helm() {
         "*--dry-run=server*",
         "get?manifest*",
     ];
-    no_answer(&bed, helm, &readers, &["--dry-run=server"], 2);
+    no_answer(&bed, &tools, readers.map(hangs), &READING, 2);
     // Nobody stops a helm that writes, so that the upgrade may yet be done.
-    let writing = ["--yes", "--timeout", "1s"];
-    no_answer(&bed, helm, &["upgrade*-values"], &writing, 3);
+    let writer = ["upgrade*-values"].map(hangs);
+    no_answer(&bed, &tools, writer, &WRITING, 3);
 }
 
-#[test]
-fn an_upgrade_ends_without_an_answer_from_the_cli() {
-    let bed = Bed::lab().unwrap();
-    bed.install_linkerd(OLD).unwrap();
-    let cli = (
-        "--linkerd",
-        Path::new(env!("CARGO_BIN_EXE_stand-in-linkerd")),
-    );
-    let readers = ["version*", "upgrade?--crds*", "upgrade?--linkerd*"];
-    no_answer(&bed, cli, &readers, &["--dry-run=server"], 2);
-}
-
-/// Runs side by side, each with a program that hangs when its arguments are like one of these.
-#[track_caller]
-fn no_answer(bed: &Bed, (flag, real): (&str, &Path), hanging: &[&str], args: &[&str], code: i32) {
+fn an_upgrade_ends_without_an_answer_from_the_cli(bed: Bed) {
+    bed.install_linkerd_by_cli(OLD).unwrap();
     let tools = toolbox!();
-    let judged = judged(bed, &tools);
-    let pipe = Pipe::new(tools.folder());
-    let runs = hanging.iter().map(|arguments| {
-        let mut command = upgrade(bed, &tools, bed.kubeconfig());
-        command
-            .arg(flag)
-            .arg(pipe.hangs_at(arguments, real))
-            .args(REQUEST)
-            .args(args);
-        (arguments, command)
-    });
-    let runs: Vec<_> = runs.collect();
+    let cli = tools.linkerd(&bed, NEW);
+    let command = || by_cli(&bed, &tools, bed.kubeconfig());
+    let hangs = |arguments| (command(), "--linkerd", cli.as_path(), arguments);
+    let readers = ["version*", "upgrade?--crds*", "upgrade?--linkerd*"];
+    no_answer(&bed, &tools, readers.map(hangs), &READING, 2);
+}
+
+/// A command, its flag for another program, that program, and the arguments at which it hangs.
+type Hanging<'a> = (Command, &'a str, &'a Path, &'a str);
+
+/// Runs them side by side; each ends with `code` and says why.
+#[track_caller]
+fn no_answer<const N: usize>(
+    bed: &Bed,
+    tools: &Toolbox,
+    commands: [Hanging<'_>; N],
+    args: &[&str],
+    code: i32,
+) {
+    let judged = judged(bed, tools);
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = Pipe::new(folder.path());
     std::thread::scope(|scope| {
-        for (arguments, command) in runs {
+        for (mut command, flag, real, arguments) in commands {
+            let program = pipe.hangs_at(arguments, real);
+            command.arg(flag).arg(program).args(args);
             let judged = &judged;
             scope.spawn(move || {
                 let ran = run(command, judged, &Victim::default());
                 let wrong = ran.misconduct(&[code], false);
                 assert_eq!(wrong, None, "{arguments}: {}", ran.summary());
-                let reason = ["ten times the --request-timeout", "still at work after"];
-                assert!(
-                    reason.iter().any(|reason| ran.stderr.contains(reason)),
-                    "{arguments}: {}",
-                    ran.summary()
-                );
+                let reasons = ["ten times the --request-timeout", "still at work after"];
+                let says = reasons.iter().any(|reason| ran.stderr.contains(reason));
+                assert!(says, "{arguments}: {}", ran.summary());
             });
         }
     });
@@ -111,9 +114,7 @@ impl Pipe {
         let script = format!(
             "#!/bin/sh\ncase \"$*\" in {arguments}) exec cat {pipe} ;; esac\nexec {real} \"$@\"\n"
         );
-        std::fs::write(&program, script).unwrap();
-        let made = Command::new("chmod").arg("+x").arg(&program).status();
-        assert!(made.unwrap().success());
+        write_program(&program, &script);
         program
     }
 }

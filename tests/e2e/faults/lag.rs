@@ -8,7 +8,7 @@ use kube::api::{Patch, PatchParams};
 use kube::core::NamespaceResourceScope;
 use kube::{Api, Resource};
 use mesh_testbed::{AuditEvent, Bed, Match, Victim, When};
-use mesh_tests::toolbox;
+use mesh_tests::{on_both_beds, toolbox};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
@@ -16,21 +16,14 @@ use crate::control_plane::is_settled;
 use crate::fleet::{NEW, OLD, PEOPLE, WORKLOADS, is_ready, people, proxy};
 use crate::run::run;
 
-#[test]
-fn what_is_up_to_date_is_not_restarted_though_its_pods_seem_old_real() {
-    let Some(bed) = Bed::for_test() else { return };
-    nothing_is_restarted(&bed);
-}
-
-#[test]
-fn what_is_up_to_date_is_not_restarted_though_its_pods_seem_old_lab() {
-    nothing_is_restarted(&Bed::lab().unwrap());
+on_both_beds! {
+    what_is_up_to_date_is_not_restarted_though_its_pods_seem_old
 }
 
 /// The list of pods is of before somebody else's restart, and the lists of their owners are of
 /// after it; nothing of what came in between is told.
-#[track_caller]
-fn nothing_is_restarted(bed: &Bed) {
+fn what_is_up_to_date_is_not_restarted_though_its_pods_seem_old(bed: Bed) {
+    let bed = &bed;
     bed.install_linkerd(OLD).unwrap();
     people(bed, &[PEOPLE]);
     bed.upgrade_linkerd(NEW).unwrap();

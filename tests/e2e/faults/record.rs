@@ -1,7 +1,7 @@
 //! The proxy's log is what the server's own audit log says.
 
 use mesh_testbed::{AuditEvent, Bed, Victim};
-use mesh_tests::{Toolbox, toolbox};
+use mesh_tests::{Toolbox, on_both_beds, toolbox};
 
 use crate::fleet::{NEW, OLD, PEOPLE, people};
 use crate::run::run;
@@ -27,9 +27,12 @@ fn line(event: &AuditEvent) -> String {
     )
 }
 
-#[test]
-fn what_the_proxy_has_seen_is_what_the_server_has_seen() {
-    let Some(bed) = Bed::for_test() else { return };
+on_both_beds! {
+    [Helm]
+    what_the_proxy_has_seen_is_what_the_server_has_seen
+}
+
+fn what_the_proxy_has_seen_is_what_the_server_has_seen(bed: Bed) {
     let tools = toolbox!();
     tools.link("helm", bed.helm());
     bed.install_linkerd(OLD).unwrap();

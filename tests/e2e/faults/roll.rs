@@ -8,10 +8,12 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::ListParams;
 use kube::{Api, ResourceExt as _};
 use mesh_testbed::{Bed, FaultProxy, Victim};
-use mesh_tests::{Toolbox, toolbox};
+use mesh_tests::{Toolbox, on_both_beds, toolbox};
 
 use crate::case::{Address, Case, addresses, all_pairs, diagonal, every, thinned};
-use crate::fleet::{NEW, OLD, WORKLOADS, forget_lock, is_ready, people, proxy};
+use crate::fleet::{
+    NEW, OLD, WORKLOADS, another, another_lab, forget_lock, is_ready, people, proxy,
+};
 use crate::harm::Harm;
 use crate::run::{Ran, run};
 use crate::tally::{Outcome, Tally, tally};
@@ -20,6 +22,7 @@ use crate::tally::{Outcome, Tally, tally};
 const LAB_BATCH: usize = 10;
 const REAL_BATCH: usize = 20;
 const LAB_LANES: usize = 12;
+const REAL_LANES: usize = 2;
 const ARGS: [&str; 3] = ["--yes", "--request-timeout", "2s"];
 
 /// Where the runs of one lane take place, one after the other.
@@ -33,30 +36,29 @@ struct Lane<'a> {
     judged: String,
 }
 
-#[test]
-fn nothing_is_proven_that_is_not_and_nothing_restarted_twice_real() {
-    let Some(bed) = Bed::for_test() else { return };
+on_both_beds! {
+    nothing_is_proven_that_is_not_and_nothing_restarted_twice
+}
+
+fn nothing_is_proven_that_is_not_and_nothing_restarted_twice(bed: Bed) {
     let tools = toolbox!();
-    let lane = || Lane::new(&tools, || Bed::for_test().unwrap(), REAL_BATCH);
+    let (new_bed, batch, lanes) = match bed.as_lab() {
+        Some(_) => (another_lab as fn() -> Bed, LAB_BATCH, LAB_LANES),
+        None => (another as fn() -> Bed, REAL_BATCH, REAL_LANES),
+    };
+    let on_lab = bed.as_lab().is_some();
+    let lane = || Lane::new(&tools, new_bed, batch);
     let mut first = lane();
     first.fill(bed);
     let requests = first.requests();
-    let tally = strike(vec![first, lane()], diagonal(&requests));
-    println!("mesh-roll, {} requests: {tally}", requests.len());
-    tally.judge();
-}
-
-#[test]
-fn nothing_is_proven_that_is_not_and_nothing_restarted_twice_lab() {
-    let tools = toolbox!();
-    let lane = || Lane::new(&tools, || Bed::lab().unwrap(), LAB_BATCH);
-    let mut first = lane();
-    let requests = first.requests();
-    let mut lanes = vec![first];
-    lanes.resize_with(LAB_LANES, lane);
-    let pairs = all_pairs(&requests);
-    let cases = if every() { pairs } else { thinned(pairs, 3) };
-    let tally = strike(lanes, cases);
+    let cases = match (on_lab, every()) {
+        (true, true) => all_pairs(&requests),
+        (true, false) => thinned(all_pairs(&requests), 3),
+        (false, _) => diagonal(&requests),
+    };
+    let mut all = vec![first];
+    all.resize_with(lanes, lane);
+    let tally = strike(all, cases);
     println!("mesh-roll, {} requests: {tally}", requests.len());
     tally.judge();
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use mesh_testbed::{Bed, Victim};
-use mesh_tests::{Toolbox, toolbox};
+use mesh_tests::{Toolbox, on_both_beds, toolbox};
 use serde_json::Value;
 
 use crate::case::{Address, Case, addresses, all_pairs, diagonal};
@@ -23,20 +23,20 @@ struct Scene {
     requests: Vec<Address>,
 }
 
-#[test]
-fn a_survey_is_whole_and_right_or_it_is_none_real() {
-    let Some(bed) = Bed::for_test() else { return };
-    let scene = Scene::new(bed);
-    let tally = scene.strike(diagonal(&scene.requests));
-    println!("mesh-survey, {} requests: {tally}", scene.requests.len());
-    tally.judge();
+on_both_beds! {
+    a_survey_is_whole_and_right_or_it_is_none
 }
 
-#[test]
-fn a_survey_is_whole_and_right_or_it_is_none_lab() {
-    let scene = Scene::new(Bed::lab().unwrap());
-    let tally = scene.strike(all_pairs(&scene.requests));
-    println!("mesh-survey, {} requests: {tally}", scene.requests.len());
+fn a_survey_is_whole_and_right_or_it_is_none(bed: Bed) {
+    let scene = Scene::new(bed);
+    let requests = &scene.requests;
+    let cases = if scene.bed.as_lab().is_some() {
+        all_pairs(requests)
+    } else {
+        diagonal(requests)
+    };
+    let tally = scene.strike(cases);
+    println!("mesh-survey, {} requests: {tally}", requests.len());
     tally.judge();
 }
 
