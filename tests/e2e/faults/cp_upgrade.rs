@@ -20,7 +20,7 @@ use crate::tally::{Outcome, Tally, tally};
 const ARGS: [&str; 7] = [
     "--yes",
     "--request-timeout",
-    "2s",
+    "4s",
     "--timeout",
     "30s",
     "--pending-timeout",
