@@ -157,13 +157,12 @@ fn killed_together_with_its_helm_it_is_refused_with_the_way_out_which_works(bed:
             run.stderr
         );
         let end = run.end()["next"].as_str().unwrap().to_owned();
-        let command = end
-            .split('`')
-            .nth(1)
-            .unwrap()
-            .strip_prefix("helm ")
-            .unwrap();
-        stage.bed.run_helm(command.split(' ')).unwrap();
+        let (program, args) = end.split('`').nth(1).unwrap().split_once(' ').unwrap();
+        match program {
+            "helm" => stage.bed.run_helm(args.split(' ')),
+            _ => stage.bed.kubectl(args.split(' ')),
+        }
+        .unwrap();
 
         stage.bed.await_linkerd(FROM).unwrap();
         let run = stage.run(&stage.judged(), &again);

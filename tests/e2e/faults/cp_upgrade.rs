@@ -163,20 +163,27 @@ impl<'a> Lane<'a> {
             }
             said.push(ran.summary());
             let next = ran.end().map(|end| end["next"].clone());
-            if let Some(helm) = next.as_ref().and_then(way_back) {
-                bed.run_helm(helm.split(' ')).unwrap();
+            if let Some((program, args)) = next.as_ref().and_then(way_out) {
+                match program {
+                    "helm" => bed.run_helm(args.split(' ')),
+                    _ => bed.kubectl(args.split(' ')),
+                }
+                .unwrap();
             }
         }
         Some(format!("the next runs did not end it: {said:?}"))
     }
 }
 
-/// The command of helm in a way out.
-fn way_back(next: &Value) -> Option<&str> {
-    let commands = next.as_str()?.split('`').skip(1).step_by(2);
-    commands
-        .filter_map(|command| command.strip_prefix("helm "))
-        .next()
+/// The program and its arguments in a way out that names one.
+fn way_out(next: &Value) -> Option<(&str, &str)> {
+    let mut commands = next.as_str()?.split('`').skip(1).step_by(2);
+    let program = |command: &&str| {
+        ["helm ", "kubectl "]
+            .iter()
+            .any(|it| command.starts_with(it))
+    };
+    commands.find(program)?.split_once(' ')
 }
 
 fn complaint(bed: &Bed, case: &Case, ran: &Ran) -> Option<String> {

@@ -182,6 +182,24 @@ impl Helm {
         format!("helm {}", args.join(" "))
     }
 
+    /// The command that makes helm forget a revision that it never ended. Nothing that the release
+    /// is made of changes: the API server may not take older definitions back.
+    pub(crate) fn forget(&self, release: &Release, revision: u32) -> String {
+        let Release { name, namespace } = release;
+        let labels = format!("owner=helm,name={name},version={revision}");
+        let at = self.at.iter().map(|flag| match flag.as_str() {
+            "--kube-context" => "--context",
+            "--kube-as-user" => "--as",
+            "--kube-as-group" => "--as-group",
+            other => other,
+        });
+        let delete = [
+            "kubectl", "delete", "secret", "-n", namespace, "-l", &labels,
+        ];
+        let command: Vec<&str> = delete.into_iter().chain(at).collect();
+        command.join(" ")
+    }
+
     // Without --wait and --atomic: helm applies in seconds, the watch is ours.
     fn upgrade_args(&self, upgrade: &Upgrade) -> Vec<String> {
         let Upgrade {
@@ -318,6 +336,15 @@ mod tests {
             command.join(" "),
             "helm upgrade cp repo/cp -n linkerd --kube-context eu --version 1.16.11 --reset-values \
              -f a.yaml -f b.yaml"
+        );
+    }
+
+    #[test]
+    fn a_revision_is_forgotten_where_helm_keeps_it() {
+        let release = upgrade(Values::Keep).release;
+        assert_eq!(
+            helm().forget(&release, 2),
+            "kubectl delete secret -n linkerd -l owner=helm,name=cp,version=2 --context eu"
         );
     }
 

@@ -100,7 +100,7 @@ pub(crate) async fn quiet(session: &mut Session, args: &Args, goal: &Goal) -> Ou
             still_since = tokio::time::Instant::now();
         }
         if args.consent.dry_run != DryRun::None || still_since.elapsed() >= args.pending_timeout {
-            return Err(busy.abandoned(&releases.helm));
+            return Err(releases.abandoned(busy));
         }
         session
             .unless_stopped(tokio::time::sleep(LOOK_AGAIN))

@@ -51,6 +51,23 @@ impl Releases {
         both.find(|owned| owned.history.readiness() != Readiness::Ready)
     }
 
+    /// The end of a run that found a release that a helm died on.
+    pub(crate) fn abandoned(&self, busy: &Owned) -> Ending {
+        let Owned { release, history } = busy;
+        let Some(sound) = history.last_sound() else {
+            let hint = "no revision of it was ever whole: install the control plane anew";
+            return busy.stuck(hint.to_owned());
+        };
+        let way = if busy.name() == self.crds.name() {
+            // Definitions may only go forward.
+            let forget = self.helm.forget(release, history.latest().revision);
+            format!("have helm forget it with `{forget}`")
+        } else {
+            format!("go back with `{}`", self.helm.way_back(release, sound))
+        };
+        busy.stuck(format!("if no helm runs any more, {way}; then {AGAIN}"))
+    }
+
     /// Renders both charts and compares them with what is deployed.
     pub(crate) async fn parts(
         &self,
@@ -173,20 +190,13 @@ impl Owned {
     }
 
     /// A helm died in the middle of it.
-    pub(crate) fn abandoned(&self, helm: &Helm) -> Ending {
+    fn stuck(&self, hint: String) -> Ending {
         let Self { release, history } = self;
         let what = format!(
             "the release {} is stuck: {}; no helm seems to be at work on it",
             release.name,
             history.latest()
         );
-        let hint = match history.last_sound() {
-            Some(revision) => format!(
-                "if no helm runs any more, go back with `{}`; then {AGAIN}",
-                helm.way_back(release, revision)
-            ),
-            None => "no revision of it was ever whole: install the control plane anew".to_owned(),
-        };
         refused(what, hint)
     }
 }
