@@ -1,14 +1,14 @@
 //! Where the linkerd CLI installed the control plane, the CLI renders and the tool applies.
 
 use std::collections::BTreeSet;
-use std::process::Stdio;
 
-use mesh_testbed::{AuditEvent, Bed, Match, Victim, When};
+use mesh_testbed::{AuditEvent, Bed};
 use mesh_tests::{on_both_beds, write_program};
 use serde_json::{Value, json};
 
 use crate::assert_no_secret;
-use crate::stage::{AGENT, FROM, Run, Stage, TO, records};
+use crate::run::{Run, records};
+use crate::stage::{AGENT, FROM, Stage, TO};
 
 const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/linkerd/deployments";
 
@@ -16,7 +16,6 @@ on_both_beds! {
     the_whole_upgrade_through_the_cli_ends_proven_and_running_it_again_changes_nothing
     every_write_is_announced_and_none_comes_before_the_rehearsal_is_over
     a_cli_that_does_not_fit_changes_nothing
-    killed_at_any_write_the_same_pipeline_carries_on_and_ends_done
     [Kubectl]
     what_the_new_version_no_longer_has_is_gone_and_what_others_set_stays
 }
@@ -294,62 +293,4 @@ fn a_cli_that_does_not_fit_changes_nothing(bed: Bed) {
     assert_eq!(stage.written(), Vec::<String>::new());
     assert_eq!(stage.configured(), FROM);
     assert_eq!(stage.holder(), None);
-}
-
-fn killed_at_any_write_the_same_pipeline_carries_on_and_ends_done(bed: Bed) {
-    let places = [
-        (
-            Match::writes()
-                .agent(AGENT)
-                .path("customresourcedefinitions"),
-            When::AfterForward,
-        ),
-        (
-            Match::writes()
-                .agent(AGENT)
-                .path("mutatingwebhookconfigurations"),
-            When::BeforeForward,
-        ),
-        (
-            Match::writes()
-                .agent(AGENT)
-                .path("deployments/linkerd-identity"),
-            When::AfterForward,
-        ),
-        (
-            Match::writes()
-                .agent(AGENT)
-                .path("configmaps/linkerd-config"),
-            When::AfterForward,
-        ),
-    ];
-    let stage = Stage::by_cli(bed);
-    let judged = stage.judged();
-    for (place, when) in places {
-        let proxy = stage.bed.proxy().unwrap();
-        let victim = Victim::default();
-        proxy.on(place.clone().nth(1)).kill(&victim, when);
-        let mut command = stage.command(&["--if-locked", "wait=1m"]);
-        command.env("KUBECONFIG", proxy.kubeconfig());
-        command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        let mut child = command.spawn().unwrap();
-        victim.set(child.id());
-        let mut stdin = child.stdin.take().unwrap();
-        std::io::Write::write_all(&mut stdin, judged.as_bytes()).unwrap();
-        drop(stdin);
-        let status = child.wait().unwrap();
-        assert_eq!(status.code(), None, "{place:?}: it was killed");
-        stage.forget_lock();
-    }
-    let run = stage.run(&judged, &["--if-locked", "wait=1m"]);
-    assert_eq!(run.code, 0, "{}", run.stderr);
-    assert!(run.step("prove", "done").is_some());
-    assert_eq!(stage.configured(), TO);
-    let components = format!("{DEPLOYMENTS}?labelSelector=linkerd.io%2Fcontrol-plane-component");
-    let images = stage.bed.get(&components).unwrap()["items"].to_string();
-    assert!(images.contains(&format!("/proxy:{TO}")), "{images}");
-    assert!(!images.contains(&format!(":{FROM}")), "{images}");
 }

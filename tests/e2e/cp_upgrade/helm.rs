@@ -8,7 +8,8 @@ use mesh_tests::{on_both_beds, serve};
 use serde_json::Value;
 
 use crate::assert_no_secret;
-use crate::stage::{FROM, Run, Stage, TO, run};
+use crate::run::{Run, run};
+use crate::stage::{FROM, Stage, TO};
 
 on_both_beds! {
     [Helm]
@@ -29,7 +30,7 @@ fn the_whole_upgrade_ends_proven_and_running_it_again_changes_nothing(bed: Bed) 
     let output = stage.env(stage.tools.shell(&pipeline)).output().unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(0), "{stderr}");
-    let records = crate::stage::records(&output.stdout);
+    let records = crate::run::records(&output.stdout);
     let states = |step: &str| -> Vec<&str> {
         let steps = records.iter().filter(|record| record["step"] == step);
         steps
@@ -76,7 +77,7 @@ fn the_whole_upgrade_ends_proven_and_running_it_again_changes_nothing(bed: Bed) 
         (2, "deployed".to_owned())
     );
     assert_eq!(stage.revision("linkerd-crds"), (2, "deployed".to_owned()));
-    let records = crate::stage::records(&again.stdout);
+    let records = crate::run::records(&again.stdout);
     for step in ["identity", "preflight", "crds", "control_plane"] {
         let record = records
             .iter()

@@ -1,13 +1,17 @@
 //! Killed in each step, alone and together with its helm, and run again.
 
+use std::process::Stdio;
+
 use http::Method;
-use mesh_testbed::{Bed, FaultProxy, Held, Match, When};
+use mesh_testbed::{Bed, FaultProxy, Held, Match, Victim, When};
 use mesh_tests::{Signal, on_both_beds, signal};
 
-use crate::stage::{FROM, Running, Stage, TO, begin};
+use crate::run::{Running, begin};
+use crate::stage::{AGENT, FROM, Stage, TO};
 
 on_both_beds! {
     killed_in_each_step_the_same_pipeline_ends_done
+    killed_at_any_write_the_same_pipeline_carries_on_and_ends_done
     [Helm]
     a_helm_that_outlives_its_run_is_waited_for
     what_a_helm_that_outlives_its_run_writes_first_is_taken_over
@@ -169,4 +173,44 @@ fn killed_together_with_its_helm_it_is_refused_with_the_way_out_which_works(bed:
         assert_eq!(run.code, 0, "{step}: {}", run.stderr);
         assert_eq!(stage.configured(), TO, "{step}");
     }
+}
+
+fn killed_at_any_write_the_same_pipeline_carries_on_and_ends_done(bed: Bed) {
+    let write = |path: &str| Match::writes().agent(AGENT).path(path);
+    let places = [
+        (write("customresourcedefinitions"), When::AfterForward),
+        (write("mutatingwebhookconfigurations"), When::BeforeForward),
+        (write("deployments/linkerd-identity"), When::AfterForward),
+        (write("configmaps/linkerd-config"), When::AfterForward),
+    ];
+    let stage = Stage::by_cli(bed);
+    let judged = stage.judged();
+    for (place, when) in places {
+        let proxy = stage.bed.proxy().unwrap();
+        let victim = Victim::default();
+        proxy.on(place.clone().nth(1)).kill(&victim, when);
+        let mut command = stage.command(&["--if-locked", "wait=1m"]);
+        command.env("KUBECONFIG", proxy.kubeconfig());
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        victim.set(child.id());
+        let mut stdin = child.stdin.take().unwrap();
+        std::io::Write::write_all(&mut stdin, judged.as_bytes()).unwrap();
+        drop(stdin);
+        let status = child.wait().unwrap();
+        assert_eq!(status.code(), None, "{place:?}: it was killed");
+        stage.forget_lock();
+    }
+    let run = stage.run(&judged, &["--if-locked", "wait=1m"]);
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert!(run.step("prove", "done").is_some());
+    assert_eq!(stage.configured(), TO);
+    let deployments = "/apis/apps/v1/namespaces/linkerd/deployments";
+    let components = format!("{deployments}?labelSelector=linkerd.io%2Fcontrol-plane-component");
+    let images = stage.bed.get(&components).unwrap()["items"].to_string();
+    assert!(images.contains(&format!("/proxy:{TO}")), "{images}");
+    assert!(!images.contains(&format!(":{FROM}")), "{images}");
 }

@@ -3,7 +3,8 @@
 use mesh_testbed::{Bed, Match, When};
 use mesh_tests::on_both_beds;
 
-use crate::stage::{Stage, TO, begin};
+use crate::run::begin;
+use crate::stage::{Stage, TO};
 
 on_both_beds! {
     a_lock_of_somebody_else_stops_the_run_until_it_expires

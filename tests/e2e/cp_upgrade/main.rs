@@ -7,10 +7,48 @@ mod helm;
 mod killed;
 mod locked;
 mod refused;
+mod run;
 mod stage;
 mod watched;
 
-use crate::stage::Stage;
+use mesh_testbed::Bed;
+use mesh_tests::on_both_beds;
+use serde_json::Value;
+
+use crate::stage::{FROM, Stage};
+
+on_both_beds! {
+    a_dry_run_shows_the_plan_and_changes_nothing
+}
+
+fn a_dry_run_shows_the_plan_and_changes_nothing(bed: Bed) {
+    let stage = Stage::new(bed);
+    let judged = stage.judged();
+    for how in ["--dry-run", "--dry-run=server"] {
+        let run = stage.run(&judged, &[how]);
+        assert_eq!(run.code, 0, "{}", run.stderr);
+        let intent = run
+            .records
+            .iter()
+            .find(|record| record["type"] == "intent")
+            .unwrap();
+        assert_eq!(intent["deeds"].as_array().unwrap().len(), 2);
+        let rehearsed = run.step("preflight", "done").is_some();
+        assert_eq!(rehearsed, how.ends_with("server"), "{how}");
+        let digest = intent["digest"].as_str().unwrap().to_owned();
+        let named = stage.run(&judged, &[how, &format!("--yes={digest}")]);
+        assert_eq!(named.code, 0, "{}", named.stderr);
+    }
+    stage.assert_unchanged(false);
+    let from = judged
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let from = from
+        .into_iter()
+        .find(|record| record["type"] == "verdict")
+        .unwrap();
+    assert_eq!(from["from"]["version"], FROM);
+}
 
 // No line of the issuer's key, as PEM or as a Secret has it, in anything that was said.
 pub(crate) fn assert_no_secret(stage: &Stage, stdout: &[u8], stderr: &str) {

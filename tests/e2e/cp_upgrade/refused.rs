@@ -4,9 +4,10 @@ use std::process::Command;
 
 use mesh_testbed::{Bed, Match};
 use mesh_tests::on_both_beds;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::stage::{FROM, Stage, run};
+use crate::run::run;
+use crate::stage::{FROM, Stage};
 
 on_both_beds! {
     a_verdict_that_does_not_fit_opens_nothing
@@ -14,7 +15,6 @@ on_both_beds! {
     nobodys_leave_is_no_leave_and_a_terminal_is_no_pipeline
     what_somebody_else_is_in_charge_of_is_left_alone
     an_api_server_that_fails_during_the_rehearsal_changes_nothing
-    a_dry_run_shows_the_plan_and_changes_nothing
     [Rbac]
     a_right_that_is_missing_is_named
 }
@@ -291,33 +291,4 @@ fn a_right_that_is_missing_is_named(bed: Bed) {
     );
     assert!(run.stderr.contains("configmaps"), "{}", run.stderr);
     stage.assert_unchanged(true);
-}
-
-fn a_dry_run_shows_the_plan_and_changes_nothing(bed: Bed) {
-    let stage = Stage::new(bed);
-    let judged = stage.judged();
-    for how in ["--dry-run", "--dry-run=server"] {
-        let run = stage.run(&judged, &[how]);
-        assert_eq!(run.code, 0, "{}", run.stderr);
-        let intent = run
-            .records
-            .iter()
-            .find(|record| record["type"] == "intent")
-            .unwrap();
-        assert_eq!(intent["deeds"].as_array().unwrap().len(), 2);
-        let rehearsed = run.step("preflight", "done").is_some();
-        assert_eq!(rehearsed, how.ends_with("server"), "{how}");
-        let digest = intent["digest"].as_str().unwrap().to_owned();
-        let named = stage.run(&judged, &[how, &format!("--yes={digest}")]);
-        assert_eq!(named.code, 0, "{}", named.stderr);
-    }
-    stage.assert_unchanged(false);
-    let from = judged
-        .lines()
-        .filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let from = from
-        .into_iter()
-        .find(|record| record["type"] == "verdict")
-        .unwrap();
-    assert_eq!(from["from"]["version"], FROM);
 }

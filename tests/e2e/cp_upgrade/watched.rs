@@ -4,7 +4,8 @@ use mesh_testbed::{Bed, FaultProxy, Held, Match, When};
 use mesh_tests::{Signal, on_both_beds, signal};
 use serde_json::Value;
 
-use crate::stage::{Running, Stage, TO, begin};
+use crate::run::{Running, begin};
+use crate::stage::{Stage, TO};
 
 on_both_beds! {
     a_component_that_never_gets_ready_fails_the_upgrade_at_once_with_its_reason
@@ -139,7 +140,7 @@ fn a_reader_that_goes_away_stops_the_run_and_the_evidence_says_so(bed: Bed) {
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(stderr.lines().any(|line| line == "3"), "{stderr}");
     let evidence = std::fs::read(&evidence).unwrap();
-    let records = crate::stage::records(&evidence);
+    let records = crate::run::records(&evidence);
     let end: &Value = records.last().unwrap();
     assert_eq!(
         (&end["type"], &end["exit"]),
