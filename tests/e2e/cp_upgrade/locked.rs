@@ -1,10 +1,11 @@
 //! The lock that all runs share.
 
+use http::Method;
 use mesh_testbed::{Bed, Match, When};
 use mesh_tests::on_both_beds;
 
 use crate::run::begin;
-use crate::stage::{Stage, TO};
+use crate::stage::{AGENT, Stage, TO};
 
 on_both_beds! {
     a_lock_of_somebody_else_stops_the_run_until_it_expires
@@ -84,22 +85,16 @@ fn a_lock_that_is_lost_stops_the_run_before_the_next_write(bed: Bed) {
     let mut running = begin(command, &stage.judged());
     running.until_step("crds");
     held.arrived();
-    stage.forget_lock();
-    stage
-        .bed
-        .apply(&lease("2999-01-01T00:00:00.000000Z"))
-        .unwrap();
     // The renewer finds out at its next turn.
-    let renewals = proxy.on(Match::writes()
-        .agent("mesh-cp-upgrade/")
-        .path("leases/mesh-tools"));
-    let renewal = renewals.hold(When::AfterForward);
+    let own = |request: Match| request.agent(AGENT).path("leases/mesh-tools");
+    let renewal = proxy.on(own(Match::writes())).hold(When::BeforeForward);
     renewal.arrived();
-    renewal.release();
-    let looked = proxy.on(Match::any()
-        .agent("mesh-cp-upgrade/")
-        .path("leases/mesh-tools"));
+    stage.forget_lock();
+    let foreign = lease("2999-01-01T00:00:00.000000Z");
+    stage.bed.apply(&foreign).unwrap();
+    let looked = proxy.on(own(Match::method(Method::GET)));
     let looked = looked.hold(When::AfterForward);
+    renewal.release();
     looked.arrived();
     looked.release();
     held.release();
