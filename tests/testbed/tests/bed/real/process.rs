@@ -42,7 +42,7 @@ fn one_test(requirement: &str, cache: &Path) -> Output {
     command.env("MESH_TEST_REAL", requirement).args([
         "--nocapture",
         "--exact",
-        "record::a_dry_run_is_no_write",
+        "real::record::a_dry_run_is_no_write",
     ]);
     command.output().unwrap()
 }
