@@ -77,9 +77,22 @@ pub(crate) fn one_of_each_kind(requests: &[Address]) -> Vec<Address> {
         .collect()
 }
 
-/// Whether there is time for everything: MESH_TEST_FAULTS is `all`.
+/// Whether there is time for every pair.
 pub(crate) fn every() -> bool {
-    std::env::var_os("MESH_TEST_FAULTS").is_some_and(|all| all == "all")
+    extent().is_some()
+}
+
+/// Those that MESH_TEST_FAULTS asks for: `all`, or a text that a case's name contains.
+pub(crate) fn asked_for(cases: Vec<Case>) -> Vec<Case> {
+    let text = extent().filter(|text| text != "all").unwrap_or_default();
+    let asked = cases
+        .into_iter()
+        .filter(|case| case.to_string().contains(&text));
+    asked.collect()
+}
+
+fn extent() -> Option<String> {
+    std::env::var_os("MESH_TEST_FAULTS")?.into_string().ok()
 }
 
 fn likeness(event: &AuditEvent) -> String {

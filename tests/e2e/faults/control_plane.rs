@@ -10,19 +10,24 @@ use mesh_testbed::{Bed, Victim};
 use mesh_tests::Toolbox;
 
 use crate::fleet::NEW;
-use crate::run::run;
+use crate::run::{Ran, run};
 
 const COMPONENTS: usize = 3;
 
 /// A verdict that says yes, from the tools.
 pub(crate) fn judged(bed: &Bed, tools: &Toolbox) -> String {
-    let pipeline = format!("mesh-survey | mesh-skewcheck --to {NEW}");
-    let mut judge = tools.shell(&pipeline);
-    judge.env("KUBECONFIG", bed.kubeconfig());
-    let judged = run(judge, "", &Victim::default());
+    let judged = judge(bed, tools);
     let said = judged.summary();
     assert_eq!(judged.code, Some(0), "{said}{}", judged.stdout);
     judged.stdout
+}
+
+/// What the tools say to an upgrade.
+pub(crate) fn judge(bed: &Bed, tools: &Toolbox) -> Ran {
+    let pipeline = format!("mesh-survey | mesh-skewcheck --to {NEW}");
+    let mut judge = tools.shell(&pipeline);
+    judge.env("KUBECONFIG", bed.kubeconfig());
+    run(judge, "", &Victim::default())
 }
 
 /// The tool for the way that the bed's control plane was installed.

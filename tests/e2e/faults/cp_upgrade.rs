@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::case::{
     Address, Case, addresses, all_pairs, diagonal, every, one_of_each_kind, thinned,
 };
-use crate::control_plane::{await_components, is_at_target, judged, upgrade};
+use crate::control_plane::{await_components, is_at_target, judge, judged, upgrade};
 use crate::fleet::{OLD, another, another_lab, forget_lock};
 use crate::harm::Harm;
 use crate::run::{Ran, run};
@@ -155,7 +155,7 @@ impl<'a> Lane<'a> {
         for _ in 0..TRIES {
             forget_lock(bed);
             await_components(bed);
-            let judged = judged(bed, self.tools);
+            let judged = judge(bed, self.tools).stdout;
             let ran = self.upgrade(bed, &judged, bed.kubeconfig(), &Victim::default());
             if ran.code == Some(0) {
                 let truth = is_at_target(bed);

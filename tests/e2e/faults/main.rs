@@ -4,7 +4,7 @@
 //! against the cluster. On the real servers each request and each fault has its turn, on the lab
 //! each pair of them. That is with MESH_TEST_FAULTS=all; without it only every third of a roll's
 //! pairs is taken, and an upgrade's requests are stood for by one of each kind, and not at every
-//! fault.
+//! fault. MESH_TEST_FAULTS=TEXT takes those of all whose name contains TEXT.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![expect(clippy::print_stdout, reason = "the tallies are what came of it")]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Mutex;
 
-use crate::case::Case;
+use crate::case::{Case, asked_for};
 use crate::run::Ran;
 
 /// What came of many runs.
@@ -41,7 +41,8 @@ pub(crate) fn tally<L: Send>(
     cases: Vec<Case>,
     run: impl Fn(&mut L, &Case) -> Outcome + Sync,
 ) -> Tally {
-    let (queue, tally) = (Mutex::new(cases.into_iter()), Mutex::new(Tally::default()));
+    let queue = Mutex::new(asked_for(cases).into_iter());
+    let tally = Mutex::new(Tally::default());
     std::thread::scope(|scope| {
         for mut lane in lanes {
             let (queue, tally, run) = (&queue, &tally, &run);

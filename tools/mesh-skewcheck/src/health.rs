@@ -1,5 +1,7 @@
 //! The rules about the control plane itself: is it whole, on its way, reachable, in other hands?
 
+use std::cmp::Ordering;
+
 use mesh_records::{
     Component, ControlPlane, FailurePolicy, InstalledBy, ProxyCount, State, Webhook,
 };
@@ -115,14 +117,19 @@ fn unhealthy(state: State, faults: &[String]) -> String {
 
 fn in_progress(plane: &ControlPlane, mixed: &[&Component], at: &Standpoint<'_>) -> Remark {
     let running = &at.running;
-    let old: Vec<String> = mixed
+    let others: Vec<String> = mixed
         .iter()
         .filter_map(|it| Some(format!("{} runs {}", it.name, it.version.as_deref()?)))
         .collect();
-    let detail = if old.is_empty() {
+    let (towards, mut details) = match ahead(mixed, at) {
+        Some(ahead) => (ahead, vec![format!("the configuration is of {running}")]),
+        None => (running.clone(), Vec::new()),
+    };
+    details.extend(others);
+    let detail = if details.is_empty() {
         String::new()
     } else {
-        format!(": {}", old.join(", "))
+        format!(": {}", details.join(", "))
     };
     let state = match plane.state {
         State::Settled | State::Rolling => "is under way",
@@ -130,15 +137,27 @@ fn in_progress(plane: &ControlPlane, mixed: &[&Component], at: &Standpoint<'_>) 
     };
     let remark = Remark::new(
         Rule::UpgradeInProgress,
-        format!("an upgrade to {running} {state}{detail}"),
+        format!("an upgrade to {towards} {state}{detail}"),
     );
     match &at.target {
-        Some(target) if at.same_release(target, running) => remark
+        Some(target) if at.same_release(target, &towards) => remark
             .weighing(Weight::Soft)
             .hint("resume: the same upgrade carries on where it stopped"),
-        Some(_) => remark.hint(format!("finish it first: --to {running}")),
+        Some(_) => remark.hint(format!("finish it first: --to {towards}")),
         None => remark.hint("wait for it, or finish it with mesh-cp-upgrade"),
     }
+}
+
+// The one later release that components run already, where the write of the configuration was lost:
+// helm goes on to the other objects when one could not be written.
+fn ahead(mixed: &[&Component], at: &Standpoint<'_>) -> Option<Version> {
+    let mut versions = mixed.iter().map(|it| it.version.as_deref());
+    let first = Version::of_tag(versions.next()??);
+    let same = |version: Option<&str>| {
+        version.is_some_and(|it| at.same_release(&Version::of_tag(it), &first))
+    };
+    let later = at.running.order(&first) == Some(Ordering::Less);
+    (later && versions.all(same)).then_some(first)
 }
 
 fn not_at_target(plane: &ControlPlane, at: &Standpoint<'_>) -> Vec<Remark> {

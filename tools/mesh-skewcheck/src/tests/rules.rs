@@ -663,6 +663,20 @@ fn a_later_patch_of_the_same_2x_is_within_parameters_but_not_done() {
 }
 
 #[test]
+fn an_upgrade_whose_configuration_was_not_written_may_be_resumed_too() {
+    let half = World::at("stable-2.13.7").with(|world| {
+        world.plane["components"][0]["version"] = json!(TARGET);
+    });
+    let resume = judge(&["--to", TARGET], &half.survey());
+    assert_eq!(resume.grade("upgrade-in-progress"), "W", "{}", resume.text);
+    assert!(resume.exit == Ok(mesh_cli::Exit::Yes) && resume.text.contains("resume"));
+    let other = judge(&["--to", "stable-2.14.9"], &half.survey());
+    assert_eq!(other.grade("upgrade-in-progress"), "E");
+    let first = format!("finish it first: --to {TARGET}");
+    assert!(other.text.contains(&first), "{}", other.text);
+}
+
+#[test]
 fn an_upgrade_that_stopped_half_way_may_be_resumed_towards_its_own_target_only() {
     let half = World::at(TARGET).with(|world| {
         world.plane["components"][0]["version"] = json!("stable-2.13.7");
