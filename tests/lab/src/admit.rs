@@ -1,234 +1,146 @@
 //! Mutating admission webhooks: which are asked, over TLS where their Service is, and what comes
 //! of their answers.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::time::Duration;
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
-use http::{HeaderValue, Request, StatusCode, header};
-use http_body_util::{BodyExt as _, Full};
-use hyper::{body::Bytes, client::conn::http1};
-use hyper_util::rt::TokioIo;
-use serde_json::{Value, json};
-use tokio::net::TcpStream;
-use tokio_rustls::{
-    TlsConnector,
-    rustls::{
-        ClientConfig, RootCertStore, crypto,
-        pki_types::{CertificateDer, ServerName, pem::PemObject as _},
-    },
+use anyhow::{Context as _, ensure};
+use axum::{
+    body::Bytes,
+    response::{IntoResponse as _, Response},
 };
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use http::{Request, StatusCode};
+use http_body_util::BodyExt as _;
+use kube::{Client, Config, client::Body};
+use serde_json::{Value, json};
 
 use crate::{
-    core::Core,
-    defaults, fill,
-    object::{self, count, fresh_uid, items, text},
-    patch,
+    Lab,
+    kind::{Key, Kind},
+    lock,
+    object::{count, fresh_uid, items, selector, selects, text},
     refusal::Refusal,
-    resource::{Key, MUTATING_WEBHOOKS, NAMESPACES},
-    selector::Selector,
     store::Store,
+    write,
 };
-
-type Broken = Box<dyn std::error::Error + Send + Sync>;
-
-/// Who creates an object, and whether in earnest.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Origin<'a> {
-    pub(crate) user: &'a Value,
-    pub(crate) dry_run: bool,
-}
 
 /// Leads an object that is being created through the webhooks that ask for it.
 pub(crate) async fn admit(
-    core: &Core,
+    lab: &Lab,
     key: &Key,
     mut object: Value,
-    origin: Origin<'_>,
+    dry_run: bool,
 ) -> Result<Value, Refusal> {
-    let hooks = matching(&core.store(), key, &object);
+    let hooks = matching(&lab.store(), key, &object);
     for hook in hooks {
-        let review = review(key, &object, origin);
-        let response = match ask(core, &hook, &review).await {
+        let name = text(&hook, "/name");
+        let review = review(key, &object, dry_run);
+        let response = match ask(lab, &hook, &review).await {
             Ok(response) => response,
             Err(_) if hook["failurePolicy"] == "Ignore" => continue,
             Err(error) => {
-                let name = text(&hook, "/name");
-                let message = format!(
-                    "Internal error occurred: failed calling webhook {name:?}: failed to call webhook: {error}"
-                );
+                let message = format!("failed calling webhook {name:?}: {error:#}");
                 return Err(Refusal::new(500, "InternalError", message));
             }
         };
         if response["allowed"] != true {
             let why = text(&response, "/status/message");
-            let message = format!(
-                "admission webhook {:?} denied the request: {why}",
-                text(&hook, "/name")
-            );
-            return Err(Refusal::new(400, "BadRequest", message));
+            let message = format!("admission webhook {name:?} denied the request: {why}");
+            return Err(Refusal::bad_request(message));
         }
-        if let Some(operations) = response["patch"].as_str() {
-            let operations = STANDARD.decode(operations).ok();
-            let operations = operations.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-            let operations: Value =
-                operations.ok_or_else(|| Refusal::unsupported("such a patch of a webhook"))?;
-            patch::apply_json(&mut object, &operations)?;
+        if let Some(patch) = response["patch"].as_str() {
+            let patch = STANDARD.decode(patch).unwrap_or_default();
+            let patch = serde_json::from_slice(&patch).unwrap_or_default();
+            write::apply_json(&mut object, patch)?;
         }
     }
-    defaults::fill(key.resource, &mut object);
-    fill::check(key, &object, None)?;
     Ok(object)
 }
 
 fn matching(store: &Store, key: &Key, object: &Value) -> Vec<Value> {
-    let home = store.get(&Key::new(&NAMESPACES, "", key.namespace()));
-    let mut hooks = Vec::new();
-    for (_, configuration) in store.all(&MUTATING_WEBHOOKS, "") {
-        for hook in items(configuration, "/webhooks") {
-            let asks = items(hook, "/rules").iter().any(|rule| covers(rule, key));
-            let home =
-                home.is_none_or(|home| Selector::of(&hook["namespaceSelector"]).matches(home));
-            if asks && home && Selector::of(&hook["objectSelector"]).matches(object) {
-                hooks.push(hook.clone());
-            }
-        }
-    }
-    hooks
-}
-
-fn covers(rule: &Value, key: &Key) -> bool {
-    let resource = key.resource;
-    let has = |list: &str, wanted: &str| {
-        items(rule, list)
-            .iter()
-            .any(|value| value == wanted || value == "*")
+    let home = store.get(&Key::new(Kind::Namespace, "", &key.namespace));
+    let asks = |hook: &&Value| {
+        let covers = |rule: &Value| {
+            let lists = |list, wanted: &str| items(rule, list).iter().any(|one| one == wanted);
+            lists("/operations", "CREATE") && lists("/resources", key.kind.plural())
+        };
+        items(hook, "/rules").iter().any(covers)
+            && home
+                .as_ref()
+                .is_ok_and(|home| selects(&selector(&hook["namespaceSelector"]), home))
+            && selects(&selector(&hook["objectSelector"]), object)
     };
-    has("/operations", "CREATE")
-        && has("/apiGroups", resource.group)
-        && has("/apiVersions", resource.version)
-        && has("/resources", resource.plural)
+    hooks(store).filter(asks).cloned().collect()
 }
 
-fn review(key: &Key, object: &Value, origin: Origin<'_>) -> Value {
-    let resource = key.resource;
-    let kind =
-        json!({ "group": resource.group, "version": resource.version, "kind": resource.kind });
-    let place = json!({ "group": resource.group, "version": resource.version, "resource": resource.plural });
-    json!({ "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": {
-        "uid": fresh_uid(),
-        "kind": kind,
-        "requestKind": kind,
-        "resource": place,
-        "requestResource": place,
-        "name": object::name(object),
-        "namespace": key.namespace(),
-        "operation": "CREATE",
-        "userInfo": origin.user,
-        "object": object,
-        "oldObject": null,
-        "dryRun": origin.dry_run,
-    } })
+fn hooks(store: &Store) -> impl Iterator<Item = &Value> {
+    let configurations = store.all(Kind::MutatingWebhookConfiguration, "");
+    configurations.flat_map(|configuration| items(configuration, "/webhooks"))
 }
 
-async fn ask(core: &Core, hook: &Value, review: &Value) -> Result<Value, Broken> {
-    let limit = u64::try_from(count(hook, "/timeoutSeconds"))?;
-    let answer =
-        tokio::time::timeout(Duration::from_secs(limit), send(core, hook, review)).await??;
-    let answer: Value = serde_json::from_slice(&answer)?;
-    if answer["response"]["uid"] != review["request"]["uid"] {
-        return Err("the answer is to another review".into());
-    }
-    Ok(answer["response"].clone())
+fn review(key: &Key, object: &Value, dry_run: bool) -> Value {
+    let group = key.kind.group();
+    let kind = json!({ "group": group, "version": "v1", "kind": key.kind.name() });
+    let resource = json!({ "group": group, "version": "v1", "resource": key.kind.plural() });
+    let request = json!({
+        "uid": fresh_uid(), "kind": kind, "resource": resource, "operation": "CREATE",
+        "name": key.name, "namespace": key.namespace, "object": object, "dryRun": dry_run,
+    });
+    json!({ "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request })
 }
 
-async fn send(core: &Core, hook: &Value, review: &Value) -> Result<Bytes, Broken> {
-    let service = |field: &str| text(&hook["clientConfig"]["service"], field);
-    let path = match service("/path") {
-        "" => "/",
-        path => path,
-    };
-    let request = Request::post(path)
-        .header(header::CONTENT_TYPE, "application/json")
-        .body(Full::new(Bytes::from(review.to_string())))?;
-    let bundle = text(hook, "/clientConfig/caBundle");
-    let (namespace, name) = (service("/namespace"), service("/name"));
-    let (status, body) = exchange(core, namespace, name, bundle, request).await?;
-    if status.is_success() {
-        Ok(body)
-    } else {
-        Err(format!("the webhook answered {status}").into())
-    }
+async fn ask(lab: &Lab, hook: &Value, review: &Value) -> anyhow::Result<Value> {
+    let path = text(hook, "/clientConfig/service/path").trim_start_matches('/');
+    let request = Request::post(format!("/{path}"))
+        .header("content-type", "application/json")
+        .body(Body::from(review.to_string().into_bytes()))?;
+    let limit = Duration::from_secs(u64::try_from(count(hook, "/timeoutSeconds"))?);
+    let (status, body) = tokio::time::timeout(limit, exchange(lab, hook, request)).await??;
+    ensure!(status.is_success(), "the webhook answered {status}");
+    let mut answer: Value = serde_json::from_slice(&body)?;
+    Ok(answer["response"].take())
 }
 
 /// Asks a Service through its `proxy` subresource, trusting whom its webhook trusts.
-pub(crate) async fn relay(
-    core: &Core,
-    namespace: &str,
-    name: &str,
-) -> Result<(u16, Vec<u8>), Refusal> {
-    let unknown = || Refusal::unsupported(format!("the proxy of {namespace}/{name}"));
-    let service = name
-        .strip_prefix("https:")
-        .and_then(|name| name.strip_suffix(":443"));
-    let service = service.ok_or_else(unknown)?;
-    let bundle = bundle(&core.store(), namespace, service).ok_or_else(unknown)?;
-    let request = Request::get("/")
-        .body(Full::default())
-        .expect("a plain request is one");
-    match exchange(core, namespace, service, &bundle, request).await {
-        Ok((status, body)) => Ok((status.as_u16(), body.to_vec())),
-        Err(error) => {
-            let message = format!("error trying to reach service: {error}");
-            Err(Refusal::new(503, "ServiceUnavailable", message))
-        }
-    }
-}
-
-fn bundle(store: &Store, namespace: &str, service: &str) -> Option<String> {
-    let configurations = store.all(&MUTATING_WEBHOOKS, "").map(|(_, one)| one);
-    let mut hooks = configurations.flat_map(|one| items(one, "/webhooks"));
-    let hook = hooks.find(|hook| {
-        let of = &hook["clientConfig"]["service"];
-        of["namespace"] == namespace && of["name"] == service
+pub(crate) async fn relay(lab: &Lab, key: &Key) -> Result<Response, Refusal> {
+    let service = key
+        .name
+        .trim_start_matches("https:")
+        .trim_end_matches(":443");
+    let service = format!("{service}.{}.svc", key.namespace);
+    let hook = hooks(&lab.store())
+        .find(|hook| host(hook) == service)
+        .cloned();
+    let hook = hook.ok_or_else(|| Refusal::unsupported(format!("the proxy of {key}")))?;
+    let request = Request::get("/").body(Body::empty()).expect("it is plain");
+    let answer = exchange(lab, &hook, request).await.map_err(|error| {
+        let message = format!("error trying to reach service: {error:#}");
+        Refusal::new(503, "ServiceUnavailable", message)
     });
-    hook.map(|hook| text(hook, "/clientConfig/caBundle").to_owned())
+    Ok(answer?.into_response())
 }
 
-/// One request to a Service over TLS, to where it was said to be.
+/// The name that the Service of a webhook has within the cluster.
+fn host(hook: &Value) -> String {
+    let part = |field: &str| text(&hook["clientConfig"]["service"], field);
+    format!("{}.{}.svc", part("/name"), part("/namespace"))
+}
+
+/// One request over TLS to the Service of a webhook, to where it was said to be.
 async fn exchange(
-    core: &Core,
-    namespace: &str,
-    name: &str,
-    bundle: &str,
-    mut request: Request<Full<Bytes>>,
-) -> Result<(StatusCode, Bytes), Broken> {
-    let address: SocketAddr = core.route(namespace, name).ok_or("connection refused")?;
-    let host = format!("{name}.{namespace}.svc");
-    request
-        .headers_mut()
-        .insert(header::HOST, HeaderValue::from_str(&host)?);
-    let connector = connector(&STANDARD.decode(bundle)?)?;
-    let stream = TcpStream::connect(address).await?;
-    let stream = connector
-        .connect(ServerName::try_from(host)?, stream)
-        .await?;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    let driver = tokio::spawn(connection);
-    let response = sender.send_request(request).await?;
+    lab: &Lab,
+    hook: &Value,
+    request: Request<Body>,
+) -> anyhow::Result<(StatusCode, Bytes)> {
+    let host = host(hook);
+    let address = lock(&lab.routes).get(&host).copied();
+    let address = address.context("connection refused")?;
+    let bundle = STANDARD.decode(text(hook, "/clientConfig/caBundle"))?;
+    let mut config = Config::new(format!("https://{address}").parse()?);
+    config.root_cert = Some(vec![pem::parse(bundle)?.into_contents()]);
+    config.tls_server_name = Some(host);
+    config.default_retry = false;
+    let response = Client::try_from(config)?.send(request).await?;
     let status = response.status();
-    let body = response.into_body().collect().await?.to_bytes();
-    driver.abort();
-    Ok((status, body))
-}
-
-fn connector(bundle: &[u8]) -> Result<TlsConnector, Broken> {
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(bundle) {
-        roots.add(certificate?)?;
-    }
-    let config = ClientConfig::builder_with_provider(Arc::new(crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(TlsConnector::from(Arc::new(config)))
+    Ok((status, response.into_body().collect().await?.to_bytes()))
 }

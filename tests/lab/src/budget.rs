@@ -1,149 +1,79 @@
-//! Disruption budgets and evictions.
+//! Disruption budgets.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
 use crate::{
-    object::{self, count, is_going, is_over, is_ready, share},
+    kind::Kind,
+    object::{
+        controller, is_active, is_going, is_over, is_ready, name, namespace, selector, selects,
+        share, tally, text, uid,
+    },
     refusal::Refusal,
-    resource::{BUDGETS, Key, PODS, Resource},
-    selector::Selector,
     store::Store,
 };
 
-/// How much of what a budget protects may go.
-#[derive(Clone, Copy, Debug)]
-struct Room {
-    expected: i64,
-    desired: i64,
-    healthy: i64,
-}
-
-/// The status of a budget.
 pub(crate) fn status(store: &Store, budget: &Value) -> Value {
-    let room = room(store, budget);
-    let allowed = room.allowed();
+    let pods = store.all(Kind::Pod, namespace(budget)).map(|pod| &**pod);
+    let pods: Vec<&Value> = pods
+        .filter(|pod| !is_over(pod) && covers(budget, pod))
+        .collect();
+    let healthy = tally(&pods, |pod| is_ready(pod) && !is_going(pod));
+    let (expected, spec) = (scale(store, &pods), &budget["spec"]);
+    let bound = |field| share(&spec[field], expected, true);
+    let desired = match spec["maxUnavailable"].is_null() {
+        true => bound("minAvailable"),
+        false => (expected - bound("maxUnavailable")).max(0),
+    };
     json!({
-        "expectedPods": room.expected,
-        "desiredHealthy": room.desired,
-        "currentHealthy": room.healthy,
-        "disruptionsAllowed": allowed,
-        "observedGeneration": budget["metadata"]["generation"],
+        "expectedPods": expected, "desiredHealthy": desired, "currentHealthy": healthy,
+        "disruptionsAllowed": (healthy - desired).max(0).min(expected),
     })
 }
 
 /// Whether a pod may be evicted.
 pub(crate) fn allows(store: &Store, pod: &Value) -> Result<(), Refusal> {
-    if is_over(pod) || is_going(pod) || object::text(pod, "/status/phase") == "Pending" {
-        return Ok(());
-    }
-    let budgets = store
-        .all(&BUDGETS, object::namespace(pod))
-        .map(|(_, budget)| budget);
+    let budgets = store.all(Kind::PodDisruptionBudget, namespace(pod));
     let covering: Vec<_> = budgets.filter(|budget| covers(budget, pod)).collect();
-    let budget = match covering[..] {
-        [] => return Ok(()),
-        [one] => one,
-        [..] => {
-            let message = "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.";
-            return Err(Refusal::new(500, "InternalError", message));
-        }
-    };
-    let room = room(store, budget);
-    let always = budget["spec"]["unhealthyPodEvictionPolicy"] == "AlwaysAllow";
-    let spare = !is_ready(pod) && (always || room.healthy >= room.desired && room.desired > 0);
-    if spare || room.allowed() > 0 {
+    if covering.is_empty() || !is_active(pod) || text(pod, "/status/phase") == "Pending" {
         return Ok(());
     }
-    let name = object::name(budget);
-    let Room {
-        desired, healthy, ..
-    } = room;
-    let message = format!(
+    let [budget] = covering[..] else {
+        return Err(Refusal::unsupported("a pod under two budgets"));
+    };
+    let status = status(store, budget);
+    if status["disruptionsAllowed"] != 0 {
+        return Ok(());
+    }
+    let (name, desired) = (name(budget), &status["desiredHealthy"]);
+    let healthy = &status["currentHealthy"];
+    let why = format!(
         "The disruption budget {name} needs {desired} healthy pods and has {healthy} currently"
     );
-    Err(Refusal::no_disruption(name, &message))
+    let cause = json!({ "reason": "DisruptionBudget", "message": why });
+    let text = "Cannot evict pod as it would violate the pod's disruption budget.";
+    let mut refusal = Refusal::new(429, "TooManyRequests", text);
+    refusal.details = json!({ "name": name, "causes": [cause] });
+    Err(refusal)
 }
 
-/// Whether a budget is for a pod.
-pub(crate) fn covers(budget: &Value, pod: &Value) -> bool {
-    let selector = &budget["spec"]["selector"];
-    selector.is_object() && Selector::of(selector).matches(pod)
+fn covers(budget: &Value, pod: &Value) -> bool {
+    let of = &budget["spec"]["selector"];
+    of.is_object() && selects(&selector(of), pod)
 }
 
-impl Room {
-    fn allowed(self) -> i64 {
-        if self.expected == 0 {
-            0
-        } else {
-            (self.healthy - self.desired).max(0)
-        }
-    }
-}
-
-fn room(store: &Store, budget: &Value) -> Room {
-    let pods = store
-        .all(&PODS, object::namespace(budget))
-        .map(|(_, pod)| pod);
-    let pods: Vec<&Arc<Value>> = pods
-        .filter(|pod| !is_over(pod) && covers(budget, pod))
-        .collect();
-    let healthy = pods
-        .iter()
-        .filter(|pod| is_ready(pod) && !is_going(pod))
-        .count();
-    let present = i64::try_from(pods.len()).unwrap_or(i64::MAX);
-    let spec = &budget["spec"];
-    let (expected, desired) = if !spec["maxUnavailable"].is_null() {
-        let expected = scale(store, &pods);
-        (
-            expected,
-            expected - share(&spec["maxUnavailable"], expected, true),
-        )
-    } else if spec["minAvailable"].is_string() {
-        let expected = scale(store, &pods);
-        (expected, share(&spec["minAvailable"], expected, true))
-    } else {
-        (present, count(spec, "/minAvailable"))
-    };
-    Room {
-        expected,
-        desired: desired.max(0),
-        healthy: i64::try_from(healthy).unwrap_or(i64::MAX),
-    }
-}
-
-/// The replicas that the pods' owners are to have.
-fn scale(store: &Store, pods: &[&Arc<Value>]) -> i64 {
+/// The replicas that the pods' owners are to have; a pod without one is its own.
+fn scale(store: &Store, pods: &[&Value]) -> i64 {
     let mut owners = BTreeMap::new();
     for pod in pods {
-        let mut owner: Option<Arc<Value>> = None;
-        let mut of = Arc::clone(pod);
-        while let Some(next) = parent(store, &of) {
-            owner = Some(Arc::clone(&next));
-            of = next;
+        let mut owner = *pod;
+        while let Some((_, key)) = controller(owner)
+            && let Ok(next) = store.get(&key)
+        {
+            owner = next;
         }
-        if let Some(owner) = owner {
-            owners.insert(
-                object::uid(&owner).to_owned(),
-                count(&owner, "/spec/replicas"),
-            );
-        }
+        owners.insert(uid(owner), owner["spec"]["replicas"].as_i64().unwrap_or(1));
     }
     owners.values().sum()
-}
-
-fn parent(store: &Store, object: &Value) -> Option<Arc<Value>> {
-    let owner = object::controller(object)?;
-    let resource = Resource::of_kind(
-        object::text(owner, "/apiVersion"),
-        object::text(owner, "/kind"),
-    )?;
-    let key = Key::new(
-        resource,
-        object::namespace(object),
-        object::name(&json!({ "metadata": owner })),
-    );
-    store.get(&key).cloned()
 }

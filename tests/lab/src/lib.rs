@@ -7,120 +7,124 @@
 
 mod admit;
 mod budget;
-mod call;
 mod controllers;
-mod core;
-mod defaults;
-mod fill;
-mod http;
+mod fresh;
+mod kind;
+mod list;
 mod object;
-mod patch;
-mod read;
-mod record;
 mod refusal;
-mod resource;
-mod selector;
+mod request;
+mod server;
 mod store;
 mod watch;
 mod write;
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{
+    collections::HashMap,
+    fmt::Debug,
+    io,
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
-use tokio::{net::TcpListener, runtime::Runtime};
+use http::{StatusCode, request::Parts};
+use serde_json::json;
+use tokio::{net::TcpListener, sync::watch::Sender};
 
-use crate::core::Core;
-pub use crate::record::AuditEvent;
+use crate::{kind::Kind, refusal::Refusal, store::Store};
 
-/// What a lab is like.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// The Kubernetes version that it says it is.
-    pub kubernetes: String,
+/// Who keeps a record of what the lab is asked.
+pub trait Witness: Debug + Send + Sync {
+    /// A request has come; the number stands for it from then on.
+    fn arrived(&self, request: &Parts, body: &[u8]) -> usize;
+
+    /// Its answer goes out.
+    fn answered(&self, number: usize, status: StatusCode);
 }
 
-/// A lab, which ends when it is dropped.
+/// A lab, which ends with the runtime that it runs on.
+#[derive(Debug)]
 pub struct Lab {
-    core: Arc<Core>,
     address: SocketAddr,
-    runtime: Option<Runtime>,
+    witness: Arc<dyn Witness>,
+    store: Mutex<Store>,
+    /// The newest version.
+    changed: Sender<u64>,
+    /// Where the Services are, by the names that they have within the cluster.
+    routes: Mutex<HashMap<String, SocketAddr>>,
+    unknown: Mutex<Vec<String>>,
 }
 
-// === impl Options ===
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            kubernetes: "v1.34.5".to_owned(),
-        }
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 // === impl Lab ===
 
 impl Lab {
-    /// Starts a lab at a loopback port of its own.
-    pub fn start(options: Options) -> io::Result<Self> {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build()?;
-        let core = Arc::new(Core::new(options.kubernetes));
-        let listener = runtime.block_on(TcpListener::bind(("127.0.0.1", 0)))?;
-        let address = listener.local_addr()?;
-        let events = core.store().listen(None);
-        core.furnish();
-        runtime.spawn(controllers::run(Arc::clone(&core), events));
-        runtime.spawn(http::serve(Arc::clone(&core), listener));
-        Ok(Self {
-            core,
-            address,
-            runtime: Some(runtime),
-        })
+    /// Starts a lab at a loopback port of its own, which speaks plain HTTP.
+    pub async fn start(witness: Arc<dyn Witness>) -> io::Result<Arc<Self>> {
+        let mut store = Store::default();
+        for name in ["default", "kube-node-lease", "kube-public", "kube-system"] {
+            let made = fresh::object(
+                Kind::Namespace,
+                "",
+                &json!({ "metadata": { "name": name } }),
+            );
+            let made = made.and_then(|(key, object)| store.create(&key, object));
+            made.expect("a namespace of the lab's own is one");
+        }
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+        let lab = Arc::new(Self {
+            address: listener.local_addr()?,
+            witness,
+            store: Mutex::new(store),
+            changed: Sender::default(),
+            routes: Mutex::default(),
+            unknown: Mutex::default(),
+        });
+        tokio::spawn(controllers::run(Arc::clone(&lab)));
+        tokio::spawn(server::serve(Arc::clone(&lab), listener));
+        Ok(lab)
     }
 
-    /// Where it serves plain HTTP.
+    /// Where it serves.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Every request so far, in the order of arrival.
-    pub fn audit(&self) -> Vec<AuditEvent> {
-        self.core.record.events()
-    }
-
     /// What was asked of it that it does not know.
     pub fn unknown(&self) -> Vec<String> {
-        self.core.record.unknown()
+        lock(&self.unknown).clone()
     }
 
-    /// Forgets what has happened: a watch from an earlier version and the rest of a list are gone.
+    /// Forgets what has happened: watches from an earlier version and the rests of lists are gone.
     pub fn compact(&self) {
-        self.core.store().compact();
-    }
-
-    /// Forgets the lists that are half read.
-    pub fn expire_tokens(&self) {
-        self.core.store().expire_lists();
+        self.store().compact();
     }
 
     /// Says where the webhook of a Service listens.
     pub fn route_service(&self, namespace: &str, name: &str, address: SocketAddr) {
-        self.core.set_route(namespace, name, address);
+        let host = format!("{name}.{namespace}.svc");
+        lock(&self.routes).insert(host, address);
     }
-}
 
-impl Drop for Lab {
-    fn drop(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
+    fn store(&self) -> MutexGuard<'_, Store> {
+        lock(&self.store)
+    }
+
+    /// Changes the store, or for a dry run a copy that nobody sees.
+    fn write<T>(
+        &self,
+        dry_run: bool,
+        change: impl FnOnce(&mut Store) -> Result<T, Refusal>,
+    ) -> Result<T, Refusal> {
+        let mut store = self.store();
+        if dry_run {
+            return change(&mut store.clone());
         }
-    }
-}
-
-impl std::fmt::Debug for Lab {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Lab")
-            .field("address", &self.address)
-            .finish_non_exhaustive()
+        let done = change(&mut store);
+        self.changed.send_replace(store.version);
+        done
     }
 }

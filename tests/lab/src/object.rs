@@ -1,12 +1,16 @@
-//! What the lab reads of objects.
+//! What the lab reads of objects, and the names that it makes up.
 
-use std::{collections::hash_map::RandomState, hash::BuildHasher as _, time::Duration};
+use std::{
+    collections::hash_map::{DefaultHasher, RandomState},
+    hash::{BuildHasher as _, Hash as _, Hasher as _},
+};
 
-use jiff::{SignedDuration, Timestamp, Zoned};
-use serde_json::Value;
+use jiff::{Timestamp, Zoned};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use kube::core::{Selector, SelectorExt as _};
+use serde_json::{Value, json};
 
-/// The letters of generated names: no vowels, no words.
-const LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
+use crate::kind::{Key, Kind};
 
 pub(crate) fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
     let found = object.pointer(pointer).and_then(Value::as_str);
@@ -23,12 +27,6 @@ pub(crate) fn items<'a>(object: &'a Value, pointer: &str) -> &'a [Value] {
     found.map(Vec::as_slice).unwrap_or_default()
 }
 
-pub(crate) fn label<'a>(object: &'a Value, key: &str) -> &'a str {
-    object["metadata"]["labels"][key]
-        .as_str()
-        .unwrap_or_default()
-}
-
 pub(crate) fn name(object: &Value) -> &str {
     text(object, "/metadata/name")
 }
@@ -41,19 +39,18 @@ pub(crate) fn uid(object: &Value) -> &str {
     text(object, "/metadata/uid")
 }
 
-/// The reference to whoever controls an object.
-pub(crate) fn controller(object: &Value) -> Option<&Value> {
-    let references = items(object, "/metadata/ownerReferences").iter();
-    references
-        .into_iter()
-        .find(|owner| owner["controller"] == true)
+/// The uid of whoever controls an object, and where it should be.
+pub(crate) fn controller(object: &Value) -> Option<(&str, Key)> {
+    let mut references = items(object, "/metadata/ownerReferences").iter();
+    let owner = references.find(|owner| owner["controller"] == true)?;
+    let kind = Kind::all().find(|kind| owner["kind"] == kind.name())?;
+    let key = Key::new(kind, namespace(object), text(owner, "/name"));
+    Some((text(owner, "/uid"), key))
 }
 
 pub(crate) fn condition<'a>(object: &'a Value, kind: &str) -> Option<&'a Value> {
-    let conditions = items(object, "/status/conditions").iter();
-    conditions
-        .into_iter()
-        .find(|condition| condition["type"] == kind)
+    let mut conditions = items(object, "/status/conditions").iter();
+    conditions.find(|condition| condition["type"] == kind)
 }
 
 pub(crate) fn is_going(object: &Value) -> bool {
@@ -73,32 +70,42 @@ pub(crate) fn is_ready(pod: &Value) -> bool {
     condition(pod, "Ready").is_some_and(|ready| ready["status"] == "True")
 }
 
-/// How long until a pod has been ready for `seconds`; none for one that is not ready.
-pub(crate) fn available_in(pod: &Value, seconds: i64, now: Timestamp) -> Option<Duration> {
-    let ready = condition(pod, "Ready").filter(|ready| ready["status"] == "True")?;
-    if seconds == 0 {
-        return Some(Duration::ZERO);
-    }
-    let since = time(ready, "/lastTransitionTime")?;
-    let left = since + SignedDuration::from_secs(seconds) - now;
-    Some(Duration::try_from(left).unwrap_or(Duration::ZERO))
+/// How many of the objects are like that.
+pub(crate) fn tally(objects: &[&Value], is: impl Fn(&Value) -> bool) -> i64 {
+    let those = objects.iter().filter(|object| is(object));
+    i64::try_from(those.count()).unwrap_or(i64::MAX)
 }
 
-pub(crate) fn is_available(pod: &Value, seconds: i64, now: Timestamp) -> bool {
-    available_in(pod, seconds, now) == Some(Duration::ZERO)
+/// Reads a `LabelSelector`; one that is not there selects everything.
+pub(crate) fn selector(selector: &Value) -> Selector {
+    let selector = serde_json::from_value::<LabelSelector>(selector.clone());
+    Selector::try_from(selector.unwrap_or_default()).unwrap_or_default()
 }
 
-pub(crate) fn time(object: &Value, pointer: &str) -> Option<Timestamp> {
-    text(object, pointer).parse().ok()
+pub(crate) fn labelled(labels: &Value) -> Selector {
+    selector(&json!({ "matchLabels": labels }))
 }
 
-pub(crate) fn now() -> Timestamp {
-    Zoned::now().timestamp()
+pub(crate) fn selects(selector: &Selector, object: &Value) -> bool {
+    let labels = object["metadata"]["labels"]
+        .as_object()
+        .into_iter()
+        .flatten();
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    selector.matches(
+        &labels
+            .map(|(key, value)| (key.clone(), text(value)))
+            .collect(),
+    )
 }
 
 /// A time as the API writes it: in whole seconds.
 pub(crate) fn stamp(time: Timestamp) -> Value {
-    format!("{}", time.strftime("%Y-%m-%dT%H:%M:%SZ")).into()
+    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string().into()
+}
+
+pub(crate) fn now() -> Timestamp {
+    Zoned::now().timestamp()
 }
 
 /// A count or a percentage of `total`.
@@ -113,37 +120,25 @@ pub(crate) fn share(value: &Value, total: i64, round_up: bool) -> i64 {
     }
 }
 
-pub(crate) fn fresh_uid() -> String {
-    let (a, b) = (random(), random());
-    let (c, d) = (a >> 16 & 0xffff, a & 0xfff);
-    let (e, f) = (b >> 48 & 0x3fff | 0x8000, b & 0xffff_ffff_ffff);
-    format!("{:08x}-{c:04x}-4{d:03x}-{e:04x}-{f:012x}", a >> 32)
-}
-
-/// The end of a generated name.
-pub(crate) fn suffix() -> String {
-    letters(random(), 5)
-}
-
 /// The name of a pod template, the same for equal templates.
 pub(crate) fn hash(template: &Value) -> String {
-    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-    for byte in template.to_string().bytes() {
-        hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-    }
-    letters(hash, 10)
+    let mut hasher = DefaultHasher::new();
+    template.hash(&mut hasher);
+    format!("{:08x}", hasher.finish() >> 32)
+}
+
+pub(crate) fn fresh_uid() -> String {
+    format!(
+        "{:08x}-0000-4000-8000-{:012x}",
+        random() >> 32,
+        random() >> 16
+    )
+}
+
+pub(crate) fn suffix() -> String {
+    format!("{:05x}", random() >> 44)
 }
 
 fn random() -> u64 {
     RandomState::new().hash_one(0)
-}
-
-fn letters(mut number: u64, length: usize) -> String {
-    let mut letters = String::new();
-    for _ in 0..length {
-        let at = usize::try_from(number % LETTERS.len() as u64).expect("it is small");
-        letters.push(char::from(LETTERS[at]));
-        number /= LETTERS.len() as u64;
-    }
-    letters
 }

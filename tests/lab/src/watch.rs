@@ -1,123 +1,113 @@
 //! Watches: a stream of changes as their watcher sees them.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{collections::VecDeque, convert::Infallible, sync::Arc, time::Duration};
 
+use axum::body::Bytes;
 use futures::{Stream, stream};
-use hyper::body::Bytes;
 use serde_json::{Value, json};
 use tokio::{
-    sync::mpsc::UnboundedReceiver,
-    time::{Instant, sleep_until},
+    sync::watch::Receiver,
+    time::{Instant, Interval, interval_at, sleep_until},
 };
 
-use crate::{
-    call::Call,
-    record::Pending,
-    refusal::Refusal,
-    store::{Event, Store},
-};
+use crate::{Lab, refusal::Refusal, request::Request, store::Event};
 
-/// How long a watch stays open that does not say it.
 const LIFETIME: Duration = Duration::from_secs(1800);
 const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
-/// The last bookmark comes so long before the end.
-const LAST_BOOKMARK: Duration = Duration::from_secs(2);
+const LAST_BOOKMARK_BEFORE_END: Duration = Duration::from_secs(2);
 
 struct Watching {
-    call: Call,
+    lab: Arc<Lab>,
+    request: Request,
     /// The version up to which the watcher knows everything.
     version: u64,
     ready: VecDeque<Bytes>,
-    events: UnboundedReceiver<Arc<Event>>,
-    bookmark: Instant,
+    changes: Receiver<u64>,
+    bookmarks: Interval,
     end: Instant,
-    over: bool,
-    _pending: Pending,
 }
 
 /// Opens a watch; what it says is read from the stream.
 pub(crate) fn watch(
-    store: &mut Store,
-    call: Call,
-    pending: Pending,
-) -> impl Stream<Item = Bytes> + use<> {
-    let now = Instant::now();
-    let end = now + call.query.timeout.map_or(LIFETIME, Duration::from_secs);
+    lab: &Arc<Lab>,
+    request: Request,
+) -> Result<impl Stream<Item = Result<Bytes, Infallible>> + use<>, Refusal> {
+    let lifetime = request
+        .query
+        .timeout_seconds
+        .map_or(LIFETIME, Duration::from_secs);
+    let last = lifetime.saturating_sub(LAST_BOOKMARK_BEFORE_END);
+    let pause = last.clamp(Duration::from_secs(1), BOOKMARK_EVERY);
     let mut watching = Watching {
-        version: store.version(),
+        lab: Arc::clone(lab),
+        version: 0,
         ready: VecDeque::new(),
-        events: store.listen(Some(call.resource)),
-        bookmark: next_bookmark(now, end),
-        end,
-        over: false,
-        call,
-        _pending: pending,
+        changes: lab.changed.subscribe(),
+        bookmarks: interval_at(Instant::now() + pause, pause),
+        end: Instant::now() + lifetime,
+        request,
     };
-    watching.catch_up(store);
-    stream::unfold(watching, |mut watching| async move {
+    watching.begin()?;
+    Ok(stream::unfold(watching, |mut watching| async move {
         let line = watching.next().await?;
-        Some((line, watching))
-    })
-}
-
-fn next_bookmark(now: Instant, end: Instant) -> Instant {
-    let last = end - LAST_BOOKMARK;
-    let usual = now + BOOKMARK_EVERY;
-    if last > now { usual.min(last) } else { usual }
+        Some((Ok(line), watching))
+    }))
 }
 
 // === impl Watching ===
 
 impl Watching {
     /// Says what the watcher has missed: everything, where it knows no version.
-    fn catch_up(&mut self, store: &Store) {
-        let query = &self.call.query;
-        if matches!(query.version.as_str(), "" | "0") {
-            for (_, object) in store.all(self.call.resource, &self.call.namespace) {
-                if self.selects(object) {
-                    self.ready.push_back(line("ADDED", object));
-                }
-            }
-            return;
+    fn begin(&mut self) -> Result<(), Refusal> {
+        let from = &self.request.query.resource_version;
+        if !matches!(from.as_str(), "" | "0") {
+            let from = from.parse();
+            self.version = from.map_err(|_| Refusal::bad_request("invalid resource version"))?;
+            self.catch_up();
+            return Ok(());
         }
-        let missed = query
-            .version
-            .parse()
-            .map_err(|_| Refusal::bad_request("invalid resource version"));
-        match missed.and_then(|version| store.since(version)) {
+        let (store, key) = (self.lab.store(), &self.request.key);
+        let all = store.all(key.kind, &key.namespace);
+        let chosen = all.filter(|object| self.request.selects(object));
+        self.ready = chosen.map(|object| line("ADDED", object)).collect();
+        self.version = store.version;
+        Ok(())
+    }
+
+    fn catch_up(&mut self) {
+        let missed = self.lab.store().since(self.version);
+        match missed {
             Ok(events) => events.iter().for_each(|event| self.take(event)),
             Err(refusal) => {
                 self.ready.push_back(line("ERROR", &refusal.body()));
-                self.over = true;
+                self.end = Instant::now();
             }
         }
-    }
-
-    fn selects(&self, object: &Value) -> bool {
-        self.call.query.labels.matches(object) && self.call.query.fields.matches(object)
     }
 
     /// An object that comes to match is new to the watcher, and one that ceases to is gone.
     fn take(&mut self, event: &Event) {
-        let namespace = &self.call.namespace;
-        if event.key.resource != self.call.resource
-            || !namespace.is_empty() && event.key.namespace() != namespace
-        {
+        self.version = event.version;
+        let key = &self.request.key;
+        let elsewhere = !key.namespace.is_empty() && key.namespace != event.key.namespace;
+        if event.key.kind != key.kind || elsewhere {
             return;
         }
-        let seen =
-            |object: &Option<Arc<Value>>| object.clone().filter(|object| self.selects(object));
-        let said = match (seen(&event.before), seen(&event.after)) {
-            (None, None) => return,
-            (None, Some(object)) => line("ADDED", &object),
-            (Some(_), Some(object)) => line("MODIFIED", &object),
-            (Some(object), None) => {
-                let mut last = Value::clone(&object);
-                last["metadata"]["resourceVersion"] = event.version.to_string().into();
-                line("DELETED", &last)
-            }
+        let seen = |state: &Option<Arc<Value>>| {
+            let state = state.clone();
+            state.filter(|object| self.request.selects(object))
         };
-        self.ready.push_back(said);
+        self.ready
+            .extend(match (seen(&event.before), seen(&event.after)) {
+                (None, None) => None,
+                (None, Some(object)) => Some(line("ADDED", &object)),
+                (Some(_), Some(object)) => Some(line("MODIFIED", &object)),
+                (Some(object), None) => {
+                    let mut last = Value::clone(&object);
+                    last["metadata"]["resourceVersion"] = event.version.to_string().into();
+                    Some(line("DELETED", &last))
+                }
+            });
     }
 
     async fn next(&mut self) -> Option<Bytes> {
@@ -125,35 +115,26 @@ impl Watching {
             if let Some(line) = self.ready.pop_front() {
                 return Some(line);
             }
-            if self.over {
-                return None;
-            }
             tokio::select! {
-                // What happened before a bookmark is said before it.
+                // The end is final, and what happened before a bookmark is said before it.
                 biased;
-                event = self.events.recv() => {
-                    let event = event?;
-                    self.take(&event);
-                    self.version = event.version;
+                () = sleep_until(self.end) => return None,
+                changed = self.changes.changed() => {
+                    changed.ok()?;
+                    self.catch_up();
                 }
-                () = sleep_until(self.end) => self.over = true,
-                () = sleep_until(self.bookmark), if self.call.query.bookmarks => self.say_bookmark(),
+                _ = self.bookmarks.tick(), if self.request.query.allow_watch_bookmarks => {
+                    let kind = self.request.key.kind;
+                    let meta = json!({ "resourceVersion": self.version.to_string() });
+                    let (kind, version) = (kind.name(), kind.api_version());
+                    let object = json!({ "kind": kind, "apiVersion": version, "metadata": meta });
+                    return Some(line("BOOKMARK", &object));
+                }
             }
         }
-    }
-
-    fn say_bookmark(&mut self) {
-        let resource = self.call.resource;
-        let meta =
-            json!({ "resourceVersion": self.version.to_string(), "creationTimestamp": null });
-        let object = json!({ "kind": resource.kind, "apiVersion": resource.api_version(), "metadata": meta });
-        self.ready.push_back(line("BOOKMARK", &object));
-        self.bookmark = next_bookmark(Instant::now(), self.end);
     }
 }
 
 fn line(kind: &str, object: &Value) -> Bytes {
-    let mut line = json!({ "type": kind, "object": object }).to_string();
-    line.push('\n');
-    Bytes::from(line)
+    Bytes::from(format!("{}\n", json!({ "type": kind, "object": object })))
 }

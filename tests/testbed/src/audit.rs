@@ -13,19 +13,62 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
 
-use mesh_lab::AuditEvent;
-
-use crate::bed::Bed;
+use crate::{bed::Bed, ground::Ground};
 
 /// How often the log is read again while a request that came in has no end yet.
 const READS: u32 = 250;
 const PAUSE: Duration = Duration::from_millis(20);
 
+/// One request, from its arrival to its end.
+#[derive(Clone, Debug)]
+pub struct AuditEvent {
+    pub id: String,
+    pub user: String,
+    pub user_agent: String,
+    /// `get`, `list`, `watch`, `create`, `patch`, …
+    pub verb: String,
+    /// Empty for what is no resource, such as `/version`.
+    pub group: String,
+    pub resource: String,
+    pub subresource: String,
+    pub namespace: String,
+    pub name: String,
+    pub uri: String,
+    pub dry_run: bool,
+    pub received: Timestamp,
+    pub completed: Option<Timestamp>,
+    pub code: Option<u16>,
+    /// The body of a patch of a workload or of an eviction.
+    pub body: Option<Value>,
+}
+
+// === impl AuditEvent ===
+
+impl AuditEvent {
+    /// Whether the request could change something: not a dry run, and no question in the form of
+    /// a create.
+    pub fn writes(&self) -> bool {
+        let reads = matches!(self.verb.as_str(), "get" | "list" | "watch");
+        let asks = matches!(
+            self.group.as_str(),
+            "authorization.k8s.io" | "authentication.k8s.io"
+        );
+        !reads && !asks && !self.dry_run
+    }
+
+    /// Whether the request may go on for as long as its client does.
+    pub fn is_long_running(&self) -> bool {
+        self.verb == "watch" || self.uri.contains("watch=true") || self.uri.contains("watch=1")
+    }
+}
+
+// === impl Bed ===
+
 impl Bed {
     /// Every request so far, in the order of arrival. Those of a client that has ended are whole.
     pub fn audit(&self) -> anyhow::Result<Vec<AuditEvent>> {
-        if let Some(lab) = self.as_lab() {
-            return Ok(lab.audit());
+        if let Ground::Lab { log, .. } = &self.ground {
+            return Ok(log.servers());
         }
         let path = self.dir().join("audit.log");
         for _ in 0..READS {

@@ -5,11 +5,17 @@ use std::{net::IpAddr, net::Ipv4Addr, net::SocketAddr, path::Path, sync::Arc};
 use mesh_lab::Lab;
 use tempfile::TempDir;
 
-use crate::{assets::Assets, bed::Bed, capability::Capability, children::Children, place::Place};
+use crate::{
+    assets::Assets, bed::Bed, capability::Capability, children::Children, fault::Log, place::Place,
+};
 
 pub(crate) enum Ground {
     Real(Box<Real>),
-    Lab { lab: Arc<Lab>, dir: TempDir },
+    Lab {
+        lab: Arc<Lab>,
+        log: Arc<Log>,
+        dir: TempDir,
+    },
 }
 
 /// Real servers. The order of the last two is the order in which they end.
@@ -23,7 +29,7 @@ impl Ground {
     pub(crate) fn dir(&self) -> &Path {
         match self {
             Self::Real(real) => real.place.dir(),
-            Self::Lab { lab: _, dir } => dir.path(),
+            Self::Lab { dir, .. } => dir.path(),
         }
     }
 
@@ -31,14 +37,14 @@ impl Ground {
     pub(crate) fn address(&self) -> SocketAddr {
         match self {
             Self::Real(real) => SocketAddr::new(real.place.address(), real.place.api_port()),
-            Self::Lab { lab, dir: _ } => lab.address(),
+            Self::Lab { lab, .. } => lab.address(),
         }
     }
 
     pub(crate) fn server(&self) -> String {
         match self {
             Self::Real(real) => real.place.api_server(),
-            Self::Lab { lab, dir: _ } => format!("http://{}", lab.address()),
+            Self::Lab { lab, .. } => format!("http://{}", lab.address()),
         }
     }
 
@@ -54,7 +60,7 @@ impl Ground {
     pub(crate) fn name(&self) -> String {
         match self {
             Self::Real(real) => real.place.range().to_string(),
-            Self::Lab { lab, dir: _ } => format!("lab-{}", lab.address().port()),
+            Self::Lab { lab, .. } => format!("lab-{}", lab.address().port()),
         }
     }
 }
@@ -64,7 +70,7 @@ impl Bed {
     pub fn as_lab(&self) -> Option<&Arc<Lab>> {
         match &self.ground {
             Ground::Real(_) => None,
-            Ground::Lab { lab, dir: _ } => Some(lab),
+            Ground::Lab { lab, .. } => Some(lab),
         }
     }
 
@@ -90,7 +96,7 @@ impl std::fmt::Debug for Ground {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Real(real) => real.place.fmt(f),
-            Self::Lab { lab, dir: _ } => lab.fmt(f),
+            Self::Lab { lab, .. } => lab.fmt(f),
         }
     }
 }

@@ -7,12 +7,13 @@ use kube::{
     Api,
     api::{ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams},
 };
-use mesh_lab::{Lab, Options};
+use mesh_lab::Lab;
 use serde::Deserialize as _;
 use serde_json::{Value, json};
 
 use crate::{
     bed::Bed,
+    fault::Log,
     ground::Ground,
     injector::Injector,
     journal::Journal,
@@ -40,22 +41,25 @@ const MANAGER: &str = "testbed";
 impl Bed {
     /// A bed on the lab, with nodes, kubelet and injector.
     pub fn lab() -> anyhow::Result<Self> {
-        let lab = Arc::new(Lab::start(Options::default()).context("starting the lab")?);
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()?;
+        let log = Arc::<Log>::default();
+        let lab = runtime.block_on(Lab::start(Arc::clone(&log) as _));
+        let lab = lab.context("starting the lab")?;
         let dir = tempfile::Builder::new().prefix("mesh-lab-").tempdir()?;
         let journal = Journal::open(&dir.path().join("testbed.log"))?;
         let authority = Authority::new("testbed")?;
         let ground = Ground::Lab {
             lab: Arc::clone(&lab),
+            log,
             dir,
         };
         let admin = authority.admin("testbed-admin", &[ground.home()])?;
         let kubeconfig = ground.dir().join("kubeconfig");
         let text = kubeconfig::render("testbed", &ground.server(), "", Credentials::None);
         fs::write(&kubeconfig, text).context("writing the kubeconfig")?;
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build()?;
         let client = runtime.block_on(async {
             let client = client_of(&kubeconfig).await?;
             nodes::create(&client).await.context("creating nodes")?;
@@ -77,7 +81,6 @@ impl Bed {
             ground,
         };
         bed.start_tasks();
-        bed.await_service_account("default")?;
         Ok(bed)
     }
 

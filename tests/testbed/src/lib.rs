@@ -34,11 +34,10 @@ mod start;
 mod wait;
 mod warehouse;
 
-pub use mesh_lab::AuditEvent;
-
 pub use crate::{
     ask::Ask,
     assets::{Assets, Missing, Requirement},
+    audit::AuditEvent,
     bed::Bed,
     capability::Capability,
     charts::Charts,

@@ -150,10 +150,10 @@ impl Chart {
             .into_iter()
             .map(|field| (field.to_owned(), self.values[field].clone()))
             .collect();
-        let data = json!({ "linkerd-config-overrides": serde_norway::to_string(&kept)? });
+        let data = json!({ "linkerd-config-overrides": encoded(&serde_norway::to_string(&kept)?) });
         let metadata = self.metadata("controller", "linkerd-config-overrides");
         Ok(Some(
-            json!({ "apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": data }),
+            json!({ "apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": data }),
         ))
     }
 
@@ -374,10 +374,12 @@ mod tests {
                     *value = "random".into();
                 }
             }
-            for pointer in ["/data/values", "/stringData/linkerd-config-overrides"] {
-                if let Some(value) = object.pointer_mut(pointer) {
-                    *value = serde_norway::from_str(value.as_str().unwrap()).unwrap();
-                }
+            if let Some(value) = object.pointer_mut("/data/values") {
+                *value = serde_norway::from_str(value.as_str().unwrap()).unwrap();
+            }
+            if let Some(value) = object.pointer_mut("/data/linkerd-config-overrides") {
+                let text = STANDARD.decode(value.as_str().unwrap()).unwrap();
+                *value = serde_norway::from_slice(&text).unwrap();
             }
             let name = object["metadata"]["name"].as_str().unwrap();
             (

@@ -76,7 +76,7 @@ async fn sicken(client: Client) -> anyhow::Result<()> {
     let pods: Api<Pod> = Api::namespaced(client.clone(), WAREHOUSE);
     let its_own = ListParams::default().labels(&format!("app={UNHEALTHY}"));
     for pod in pods.list(&its_own).await? {
-        let patch = Patch::Strategic(faltered(&pod));
+        let patch = Patch::Merge(faltered(&pod));
         let params = PatchParams::default();
         pods.patch_status(&pod.name_any(), &params, &patch).await?;
     }

@@ -8,7 +8,6 @@ use crate::{
 
 on_both!(
     an_eviction_keeps_to_the_budget,
-    a_pod_under_two_budgets_is_not_evicted,
     a_budget_counts_what_may_go,
     an_eviction_insists_on_its_uid,
     a_deleted_pod_goes_in_its_own_time,
@@ -91,16 +90,6 @@ fn an_eviction_keeps_to_the_budget(server: &Server<'_>) {
     );
     assert_eq!(text(&body, "/details/causes/0/reason"), "DisruptionBudget");
     drop(hold);
-}
-
-fn a_pod_under_two_budgets_is_not_evicted(server: &Server<'_>) {
-    server.home("two-budgets");
-    server.create(&core("two-budgets", "pods"), &pod("web"));
-    ready(server, "two-budgets", 1);
-    for name in ["a", "b"] {
-        protect(server, "two-budgets", name, &json!({ "minAvailable": 0 }));
-    }
-    assert_eq!(evict(server, "two-budgets", "web", &Value::Null).0, 500);
 }
 
 fn a_budget_counts_what_may_go(server: &Server<'_>) {

@@ -9,13 +9,8 @@ use crate::{
 on_both!(
     a_rolling_update_keeps_between_its_bounds,
     recreating_leaves_no_two_templates_side_by_side,
-    a_paused_deployment_does_not_roll,
-    a_rollout_that_does_not_get_on_passes_its_deadline,
-    what_is_ready_is_not_yet_available,
     pods_belong_to_their_owners_and_go_with_them,
     a_deployment_scales_both_ways,
-    going_back_to_a_template_takes_its_replica_set_again,
-    a_pod_that_fits_no_node_waits_and_says_so,
     endpoints_are_the_ready_pods,
 );
 
@@ -69,11 +64,8 @@ fn a_rolling_update_keeps_between_its_bounds(server: &Server<'_>) {
         let mut wanted = BTreeMap::new();
         let sets = apps(&home, "replicasets");
         let last = |event: &Value| {
-            count(event, "/object/status/availableReplicas") == 4
-                && text(
-                    &event["object"]["metadata"]["annotations"],
-                    "/deployment.kubernetes.io~1revision",
-                ) == "2"
+            let restarted = &event["object"]["spec"]["template"]["metadata"]["annotations"]["at"];
+            restarted == "now" && count(event, "/object/status/availableReplicas") == 4
         };
         let mut steps = 0;
         for event in since(server, &sets, version(&patched), last) {
@@ -108,74 +100,6 @@ fn recreating_leaves_no_two_templates_side_by_side(server: &Server<'_>) {
             "a new pod while {gone} of 2 old ones were gone"
         );
     }
-}
-
-fn a_paused_deployment_does_not_roll(server: &Server<'_>) {
-    server.home("paused");
-    let (deployments, web) = (
-        apps("paused", "deployments"),
-        apps("paused", "deployments/web"),
-    );
-    server.create(&deployments, &workload("web", &json!({ "replicas": 1 })));
-    server.until(&deployments, settled(1));
-    server.patch(&web, &json!({ "spec": { "paused": true } }));
-    let patched = server.patch(&web, &restart());
-    let seen = since(server, &deployments, version(&patched), |event| {
-        count(event, "/object/status/observedGeneration") == 3
-    });
-    assert_eq!(
-        count(seen.last().unwrap(), "/object/status/updatedReplicas"),
-        0
-    );
-    assert_eq!(server.names(&apps("paused", "replicasets")).len(), 1);
-    server.patch(&web, &json!({ "spec": { "paused": false } }));
-    server.until(&deployments, settled(1));
-    assert_eq!(server.names(&apps("paused", "replicasets")).len(), 2);
-}
-
-fn a_rollout_that_does_not_get_on_passes_its_deadline(server: &Server<'_>) {
-    server.home("late");
-    let mut web = workload(
-        "web",
-        &json!({ "replicas": 1, "progressDeadlineSeconds": 2 }),
-    );
-    web["spec"]["template"]["metadata"]["labels"]["sim.test/behaviour"] = "never-ready".into();
-    server.create(&apps("late", "deployments"), &web);
-    let late = |event: &Value| {
-        let progress = condition(&event["object"], "Progressing");
-        progress["reason"] == "ProgressDeadlineExceeded" && progress["status"] == "False"
-    };
-    let events = server.until(&apps("late", "deployments"), late);
-    assert_eq!(
-        condition(&events.last().unwrap()["object"], "Available")["status"],
-        "False"
-    );
-    let endless = json!({ "replicas": 1, "progressDeadlineSeconds": i32::MAX });
-    server.create(&apps("late", "deployments"), &workload("endless", &endless));
-    let done = |event: &Value| {
-        text(event, "/object/metadata/name") == "endless"
-            && count(event, "/object/status/availableReplicas") == 1
-    };
-    let events = server.until(&apps("late", "deployments"), done);
-    let last = events.iter().find(|event| done(event)).unwrap();
-    assert_eq!(condition(&last["object"], "Progressing"), &Value::Null);
-}
-
-fn what_is_ready_is_not_yet_available(server: &Server<'_>) {
-    server.home("patient");
-    server.create(
-        &apps("patient", "deployments"),
-        &workload("web", &json!({ "replicas": 1, "minReadySeconds": 2 })),
-    );
-    let events = server.until(&apps("patient", "deployments"), settled(1));
-    let waiting = |event: &&Value| {
-        count(event, "/object/status/readyReplicas") == 1
-            && count(event, "/object/status/availableReplicas") == 0
-    };
-    assert!(
-        events.iter().any(|event| waiting(&event)),
-        "ready comes first"
-    );
 }
 
 fn pods_belong_to_their_owners_and_go_with_them(server: &Server<'_>) {
@@ -257,49 +181,6 @@ fn a_deployment_scales_both_ways(server: &Server<'_>) {
         1,
         "no template has changed"
     );
-}
-
-fn going_back_to_a_template_takes_its_replica_set_again(server: &Server<'_>) {
-    server.home("returned");
-    let (deployments, web) = (
-        apps("returned", "deployments"),
-        apps("returned", "deployments/web"),
-    );
-    server.create(&deployments, &workload("web", &json!({ "replicas": 1 })));
-    server.until(&deployments, settled(1));
-    let back = json!({ "spec": { "template": { "metadata": { "annotations": { "at": null } } } } });
-    for patch in [restart(), back] {
-        server.patch(&web, &patch);
-        server.until(&deployments, settled(1));
-    }
-    let sets = server.get(&apps("returned", "replicasets"));
-    let mut sets: Vec<_> = sets["items"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|set| {
-            let revision = text(
-                &set["metadata"]["annotations"],
-                "/deployment.kubernetes.io~1revision",
-            )
-            .to_owned();
-            (revision, count(set, "/spec/replicas"))
-        })
-        .collect();
-    sets.sort();
-    assert_eq!(sets, [("2".to_owned(), 0), ("3".to_owned(), 1)]);
-}
-
-fn a_pod_that_fits_no_node_waits_and_says_so(server: &Server<'_>) {
-    server.home("homeless");
-    let mut pod = crate::pod("picky");
-    pod["spec"]["nodeSelector"] = json!({ "moon": "yes" });
-    server.create(&core("homeless", "pods"), &pod);
-    let said = |event: &Value| {
-        let scheduled = condition(&event["object"], "PodScheduled");
-        scheduled["status"] == "False" && scheduled["reason"] == "Unschedulable"
-    };
-    server.until(&core("homeless", "pods"), said);
 }
 
 fn endpoints_are_the_ready_pods(server: &Server<'_>) {

@@ -4,14 +4,18 @@ use std::sync::Mutex;
 
 use http::{HeaderMap, Method, StatusCode, header, request::Parts};
 use jiff::{Timestamp, Zoned};
-use mesh_lab::AuditEvent;
+use mesh_lab::Witness;
 use serde_json::Value;
 
 use super::lock;
+use crate::audit::AuditEvent;
+
+/// Who asks the lab.
+const ADMIN: &str = "testbed-admin";
 
 /// Every request so far, in the order of arrival.
 #[derive(Debug, Default)]
-pub(super) struct Log {
+pub(crate) struct Log {
     seen: Mutex<Vec<Sighting>>,
 }
 
@@ -82,12 +86,29 @@ impl Log {
     }
 
     /// As the server knows it.
-    pub(super) fn servers(&self) -> Vec<AuditEvent> {
+    pub(crate) fn servers(&self) -> Vec<AuditEvent> {
         let seen = lock(&self.seen);
         let forwarded = seen.iter().filter(|sighting| sighting.forwarded);
         forwarded
             .map(|sighting| sighting.ended(sighting.served))
             .collect()
+    }
+}
+
+/// The log of the lab itself, where nothing stands between.
+impl Witness for Log {
+    fn arrived(&self, request: &Parts, body: &[u8]) -> usize {
+        let mut event = event(request, body);
+        if event.user.is_empty() {
+            ADMIN.clone_into(&mut event.user);
+        }
+        let number = self.arrive(event);
+        self.forwarded(number);
+        number
+    }
+
+    fn answered(&self, number: usize, status: StatusCode) {
+        self.served(number, status);
     }
 }
 

@@ -21,14 +21,13 @@ use std::{
 
 use anyhow::Context as _;
 use http::{StatusCode, request::Parts};
-use mesh_lab::AuditEvent;
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
+pub(crate) use self::log::Log;
 use self::{
     forward::Door,
     gate::Gate,
     harm::{Answer, Fault, Instead, Spoil},
-    log::Log,
     rule::Rule,
     upstream::Upstream,
 };
@@ -37,6 +36,7 @@ pub use self::{
     rule::{Match, When},
 };
 use crate::{
+    audit::AuditEvent,
     bed::Bed,
     ground::Ground,
     injector::tls_acceptor,

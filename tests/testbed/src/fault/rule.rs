@@ -1,9 +1,9 @@
 //! Which requests a fault is for.
 
 use http::{Method, request::Parts, uri::PathAndQuery};
-use mesh_lab::AuditEvent;
 
 use super::harm::Fault;
+use crate::audit::AuditEvent;
 
 /// Requests, by what they are; without conditions every one.
 #[derive(Clone, Debug, Default)]

@@ -161,7 +161,7 @@ struct Writer<'a> {
 impl Writer<'_> {
     async fn stage(&self, stage: Stage) -> anyhow::Result<()> {
         let permit = self.shared.writes.acquire().await?;
-        let patch = Patch::Strategic(status::patch(self.pod, self.identity, &stage, now()));
+        let patch = Patch::Merge(status::patch(self.pod, self.identity, &stage, now()));
         let pods = self.shared.pods_beside(self.pod);
         pods.patch_status(&self.pod.name_any(), &PatchParams::default(), &patch)
             .await?;

@@ -34,8 +34,8 @@ pub(crate) struct Identity<'a> {
     pub(crate) started: Timestamp,
 }
 
-/// A strategic merge patch of the pod's status, which leaves other writers' conditions alone. It
-/// names the pod's uid, so that a namesake is never written to.
+/// A merge patch of the pod's status, which keeps the conditions that others had written. It names
+/// the pod's uid, so that a namesake is never written to.
 pub(crate) fn patch(pod: &Pod, identity: Identity<'_>, stage: &Stage, now: Timestamp) -> Value {
     let spec = pod.spec.as_ref();
     let own = spec.map_or(&[][..], |spec| &spec.containers);
@@ -49,7 +49,7 @@ pub(crate) fn patch(pod: &Pod, identity: Identity<'_>, stage: &Stage, now: Times
         "startTime": identity.started,
         "hostIP": identity.host_ip,
         "hostIPs": [{ "ip": identity.host_ip }],
-        "conditions": conditions(stage, now),
+        "conditions": conditions(pod, stage, now),
         "containerStatuses": containers,
         "initContainerStatuses": inits,
         "qosClass": "BestEffort",
@@ -66,7 +66,7 @@ pub(crate) fn faltered(pod: &Pod) -> Value {
     let (stage, now) = (Stage::Running { ready: false }, super::play::now());
     let own = pod.spec.iter().flat_map(|spec| &spec.containers);
     let containers: Vec<Value> = own.map(|it| container(it, &stage, now)).collect();
-    let status = json!({ "conditions": conditions(&stage, now), "containerStatuses": containers });
+    let status = json!({ "conditions": conditions(pod, &stage, now), "containerStatuses": containers });
     json!({ "metadata": { "uid": pod.uid() }, "status": status })
 }
 
@@ -78,7 +78,7 @@ fn phase(stage: &Stage) -> &'static str {
     }
 }
 
-fn conditions(stage: &Stage, now: Timestamp) -> Value {
+fn conditions(pod: &Pod, stage: &Stage, now: Timestamp) -> Vec<Value> {
     let initialized = *stage != Stage::Creating;
     let ready = matches!(stage, Stage::Running { ready: true });
     let why = if *stage == Stage::Succeeded {
@@ -86,21 +86,30 @@ fn conditions(stage: &Stage, now: Timestamp) -> Value {
     } else {
         "ContainersNotReady"
     };
-    let condition = |kind: &str, holds: bool, reason: &str| {
-        let mut condition = json!({ "type": kind, "status": if holds { "True" } else { "False" }, "lastTransitionTime": now });
-        condition["reason"] = if holds { Value::Null } else { reason.into() };
-        condition
-    };
-    json!([
-        condition(
+    let own = [
+        (
             "PodReadyToStartContainers",
             initialized,
-            "PodSandboxNotReady"
+            "PodSandboxNotReady",
         ),
-        condition("Initialized", initialized, "ContainersNotInitialized"),
-        condition("ContainersReady", ready, why),
-        condition("Ready", ready, why),
-    ])
+        ("Initialized", initialized, "ContainersNotInitialized"),
+        ("ContainersReady", ready, why),
+        ("Ready", ready, why),
+    ];
+    let known = pod.status.as_ref();
+    let known = known.and_then(|status| status.conditions.as_ref());
+    let others = known.into_iter().flatten();
+    let others = others.filter(|known| !own.iter().any(|(kind, ..)| *kind == known.type_));
+    let mut conditions: Vec<Value> = others.map(|other| json!(other)).collect();
+    for (kind, holds, reason) in own {
+        let status = if holds { "True" } else { "False" };
+        let mut condition = json!({ "type": kind, "status": status, "lastTransitionTime": now });
+        if !holds {
+            condition["reason"] = reason.into();
+        }
+        conditions.push(condition);
+    }
+    conditions
 }
 
 fn container(container: &Container, stage: &Stage, now: Timestamp) -> Value {

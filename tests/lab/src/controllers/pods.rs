@@ -1,0 +1,224 @@
+//! The kinds that own pods themselves, the node that a pod gets, and the Services that lead to pods.
+
+use serde_json::{Value, json};
+
+use super::{Wish, create, delete, key, owned, status};
+use crate::{
+    kind::{Key, Kind},
+    object::{
+        condition, count, hash, is_active, is_going, is_over, is_ready, labelled, name, namespace,
+        selects, share, suffix, tally, text, uid,
+    },
+    store::Store,
+};
+
+/// The label of a pod that names its template.
+const REVISION: &str = "controller-revision-hash";
+
+pub(super) fn replica_set(store: &Store, set: &Value) -> Vec<Wish> {
+    let mut pods = owned(store, set, Kind::Pod);
+    pods.retain(|pod| is_active(pod));
+    // What is not ready goes first.
+    pods.sort_by_key(|pod| is_ready(pod));
+    let (all, ready, wanted) = (
+        tally(&pods, |_| true),
+        tally(&pods, is_ready),
+        count(set, "/spec/replicas"),
+    );
+    let surplus = usize::try_from(all - wanted).unwrap_or_default();
+    let mut wishes: Vec<Wish> = pods.iter().take(surplus).map(|pod| delete(pod)).collect();
+    wishes.extend((all..wanted).map(|_| pod(set, &some_name(set), "", None)));
+    let counts = json!({ "replicas": all, "readyReplicas": ready, "availableReplicas": ready });
+    wishes.push(status(set, counts));
+    wishes
+}
+
+pub(super) fn job(store: &Store, job: &Value) -> Vec<Wish> {
+    if condition(job, "Complete").is_some() {
+        return Vec::new();
+    }
+    let pods = owned(store, job, Kind::Pod);
+    let (active, ready) = (tally(&pods, is_active), tally(&pods, is_ready));
+    let succeeded = tally(&pods, |pod| text(pod, "/status/phase") == "Succeeded");
+    let wanted = count(job, "/spec/completions");
+    let open = (wanted - succeeded).min(count(job, "/spec/parallelism"));
+    let mut wishes: Vec<Wish> = (active..open)
+        .map(|_| pod(job, &some_name(job), "", None))
+        .collect();
+    let mut counts = json!({ "active": active, "ready": ready, "succeeded": succeeded });
+    if succeeded >= wanted {
+        counts["conditions"] = json!([{ "type": "Complete", "status": "True" }]);
+    }
+    wishes.push(status(job, counts));
+    wishes
+}
+
+/// Pods with names: they come in order, and are replaced one by one from the last.
+pub(super) fn stateful_set(store: &Store, set: &Value) -> Vec<Wish> {
+    let mut pods = owned(store, set, Kind::Pod);
+    pods.sort_by_key(|pod| number(pod));
+    let (all, wanted) = (tally(&pods, |_| true), count(set, "/spec/replicas"));
+    let update = format!("{}-{}", name(set), hash(&set["spec"]["template"]));
+    let here = |number: i64| pods.iter().find(|pod| self::number(pod) == number);
+    let gap = (0..wanted).find(|number| !here(*number).is_some_and(|pod| serves(pod)));
+    let is_wrong = |pod: &Value| number(pod) >= wanted || rolls(set) && revision(pod) != update;
+    let step = match gap.map(|number| (number, here(number))) {
+        Some((number, None)) => Some(pod(set, &format!("{}-{number}", name(set)), &update, None)),
+        Some((_, Some(pod))) => is_over(pod).then(|| delete(pod)),
+        None => pods
+            .iter()
+            .rfind(|pod| is_wrong(pod))
+            .map(|pod| delete(pod)),
+    };
+    let ready = tally(&pods, is_ready);
+    let at = |wanted: &str| tally(&pods, |pod| revision(pod) == wanted);
+    let known = text(set, "/status/currentRevision");
+    let current = match known.is_empty() || [all, ready, at(&update)] == [wanted; 3] {
+        true => &update,
+        false => known,
+    };
+    let counts = json!({
+        "replicas": all, "readyReplicas": ready, "availableReplicas": ready,
+        "currentReplicas": at(current), "updatedReplicas": at(&update),
+        "currentRevision": current, "updateRevision": update,
+    });
+    step.into_iter().chain([status(set, counts)]).collect()
+}
+
+/// A pod on each node; as many at once are replaced as may be away.
+pub(super) fn daemon_set(store: &Store, set: &Value) -> Vec<Wish> {
+    let (pods, spec) = (owned(store, set, Kind::Pod), &set["spec"]);
+    let update = hash(&spec["template"]);
+    let nodes = store.all(Kind::Node, "").map(|node| &**node);
+    let nodes: Vec<&Value> = nodes
+        .filter(|node| fits(&spec["template"]["spec"], node))
+        .collect();
+    let here = |node: &Value| {
+        pods.iter()
+            .find(|pod| text(pod, "/spec/nodeName") == name(node))
+    };
+    let (all, there) = (
+        tally(&nodes, |_| true),
+        tally(&nodes, |node| here(node).is_some()),
+    );
+    let available = tally(&nodes, |node| here(node).is_some_and(|pod| serves(pod)));
+    let most = share(
+        &spec["updateStrategy"]["rollingUpdate"]["maxUnavailable"],
+        all,
+        true,
+    );
+    let mut room = most.max(1) - (all - available);
+    let is_old = |pod: &Value| rolls(set) && !is_going(pod) && revision(pod) != update;
+    let mut wishes = Vec::new();
+    for node in nodes {
+        match here(node) {
+            None => wishes.push(pod(set, &some_name(set), &update, Some(name(node)))),
+            // One that is away already costs nothing.
+            Some(pod) if is_over(pod) || is_old(pod) && !is_ready(pod) => wishes.push(delete(pod)),
+            Some(pod) if is_old(pod) && room > 0 => {
+                room -= 1;
+                wishes.push(delete(pod));
+            }
+            Some(_) => {}
+        }
+    }
+    let counts = json!({
+        "desiredNumberScheduled": all, "currentNumberScheduled": there, "numberMisscheduled": 0,
+        "updatedNumberScheduled": tally(&pods, |pod| revision(pod) == update),
+        "numberReady": available, "numberAvailable": available,
+        "numberUnavailable": all - available,
+    });
+    wishes.push(status(set, counts));
+    wishes
+}
+
+fn some_name(owner: &Value) -> String {
+    format!("{}-{}", name(owner), suffix())
+}
+
+fn pod(owner: &Value, name: &str, revision: &str, node: Option<&str>) -> Wish {
+    let template = &owner["spec"]["template"];
+    let mut pod = json!({ "metadata": template["metadata"], "spec": template["spec"] });
+    if !revision.is_empty() {
+        pod["metadata"]["labels"][REVISION] = revision.into();
+    }
+    pod["spec"]["nodeName"] = node.into();
+    create(Kind::Pod, owner, name, pod)
+}
+
+fn serves(pod: &Value) -> bool {
+    is_ready(pod) && !is_going(pod)
+}
+
+/// The number of a pod whose name ends with one.
+fn number(pod: &Value) -> i64 {
+    let number = name(pod).rsplit('-').next();
+    number
+        .and_then(|number| number.parse().ok())
+        .unwrap_or_default()
+}
+
+fn revision(pod: &Value) -> &str {
+    let revision = pod["metadata"]["labels"][REVISION].as_str();
+    revision.unwrap_or_default()
+}
+
+fn rolls(owner: &Value) -> bool {
+    owner["spec"]["updateStrategy"]["type"] == "RollingUpdate"
+}
+
+/// Keeps the EndpointSlice of a Service.
+pub(super) fn endpoints(store: &Store, service: &Value) -> Vec<Wish> {
+    let selector = labelled(&service["spec"]["selector"]);
+    if selector.selects_all() {
+        return Vec::new();
+    }
+    let pods = store.all(Kind::Pod, namespace(service));
+    let reached = pods.filter(|pod| {
+        let has_address = !text(pod, "/status/podIP").is_empty();
+        has_address && !is_over(pod) && selects(&selector, pod)
+    });
+    let endpoints: Vec<Value> = reached.map(|pod| endpoint(pod)).collect();
+    let slice = Key::new(Kind::EndpointSlice, namespace(service), name(service));
+    if store.get(&slice).is_ok() {
+        return vec![Wish::Merge(slice, json!({ "endpoints": endpoints }))];
+    }
+    let labels = json!({ "kubernetes.io/service-name": name(service) });
+    let slice =
+        json!({ "metadata": { "labels": labels }, "addressType": "IPv4", "endpoints": endpoints });
+    vec![create(Kind::EndpointSlice, service, name(service), slice)]
+}
+
+fn endpoint(pod: &Value) -> Value {
+    let (ready, going) = (is_ready(pod), is_going(pod));
+    let target =
+        json!({ "kind": "Pod", "name": name(pod), "namespace": namespace(pod), "uid": uid(pod) });
+    json!({
+        "addresses": [text(pod, "/status/podIP")],
+        "conditions": { "ready": ready && !going, "serving": ready, "terminating": going },
+        "targetRef": target,
+    })
+}
+
+/// Takes a pod without a node to the one with the fewest pods of its namespace.
+pub(super) fn bind(store: &Store, pod: &Value) -> Vec<Wish> {
+    if !text(pod, "/spec/nodeName").is_empty() || is_over(pod) {
+        return Vec::new();
+    }
+    let nodes = store
+        .all(Kind::Node, "")
+        .filter(|node| fits(&pod["spec"], node));
+    let node = nodes.min_by_key(|node| {
+        let others = store.all(Kind::Pod, namespace(pod));
+        others
+            .filter(|other| text(other, "/spec/nodeName") == name(node))
+            .count()
+    });
+    let bind = |node| Wish::Merge(key(pod), json!({ "spec": { "nodeName": name(node) } }));
+    node.map(|node| bind(node)).into_iter().collect()
+}
+
+/// Whether a pod's own wishes allow a node.
+pub(super) fn fits(spec: &Value, node: &Value) -> bool {
+    selects(&labelled(&spec["nodeSelector"]), node)
+}

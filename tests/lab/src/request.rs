@@ -1,0 +1,121 @@
+//! What a request asks for, read from its line and its headers.
+
+use axum::extract::Query;
+use http::{header, request::Parts};
+use kube::core::{Expression, Selector};
+use serde::{Deserialize, de::IgnoredAny};
+use serde_json::Value;
+
+use crate::{
+    kind::{Key, Kind},
+    object::{selects, text},
+    refusal::Refusal,
+};
+
+#[derive(Debug)]
+pub(crate) struct Request {
+    /// Without a name where it is for many, and without a namespace where it is for all.
+    pub(crate) key: Key,
+    pub(crate) subresource: String,
+    pub(crate) query: Parameters,
+    pub(crate) labels: Selector,
+    /// Only the metadata of what is read.
+    pub(crate) metadata_only: bool,
+}
+
+/// The parameters that the lab knows.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(crate) struct Parameters {
+    label_selector: String,
+    field_selector: String,
+    pub(crate) limit: usize,
+    pub(crate) r#continue: String,
+    pub(crate) resource_version: String,
+    pub(crate) watch: String,
+    pub(crate) allow_watch_bookmarks: bool,
+    pub(crate) timeout_seconds: Option<u64>,
+    pub(crate) dry_run: String,
+    #[serde(rename = "fieldManager")]
+    _field_manager: IgnoredAny,
+    #[serde(rename = "force")]
+    _force: IgnoredAny,
+}
+
+/// What the lab does not know; what no Kubernetes brings is there only with its definition.
+pub(crate) fn unknown(parts: &Parts, group: &str) -> Refusal {
+    if group.contains('.') && !group.ends_with(".k8s.io") {
+        return Refusal::no_such_path();
+    }
+    Refusal::unsupported(format!("{} {}", parts.method, parts.uri))
+}
+
+pub(crate) fn header<'a>(parts: &'a Parts, name: &str) -> &'a str {
+    let value = parts
+        .headers
+        .get(name)
+        .and_then(|value| value.to_str().ok());
+    value.unwrap_or_default()
+}
+
+/// Reads as much of the syntax of label selectors as is used: `key` and `key=value`.
+fn labels(selector: &str) -> Result<Selector, Refusal> {
+    if selector.contains(['!', '(', ' ']) {
+        return Err(Refusal::unsupported(format!(
+            "the label selector {selector:?}"
+        )));
+    }
+    let needs = selector
+        .split_terminator(',')
+        .map(|need| match need.split_once('=') {
+            Some((key, value)) => Expression::Equal(key.to_owned(), value.replace('=', "")),
+            None => Expression::Exists(need.to_owned()),
+        });
+    Ok(needs.collect())
+}
+
+// === impl Request ===
+
+impl Request {
+    pub(crate) fn parse(parts: &Parts) -> Result<Self, Refusal> {
+        let path = parts.uri.path().trim_matches('/');
+        let segments: Vec<&str> = path.split('/').collect();
+        let (group, rest) = match &segments[..] {
+            ["api", "v1", rest @ ..] => ("", rest),
+            ["apis", group, "v1", rest @ ..] => (*group, rest),
+            ["apis", group, ..] => return Err(unknown(parts, group)),
+            _ => return Err(unknown(parts, "")),
+        };
+        let (namespace, rest) = match rest {
+            ["namespaces", namespace, rest @ ..] if !rest.is_empty() => (*namespace, rest),
+            _ => ("", rest),
+        };
+        let part = |at: usize| rest.get(at).copied().unwrap_or_default();
+        let kind = Kind::all().find(|kind| (kind.group(), kind.plural()) == (group, part(0)));
+        let kind = kind.ok_or_else(|| unknown(parts, group))?;
+        if kind.is_namespaced() && namespace.is_empty() && rest.len() > 1 {
+            return Err(Refusal::no_such_path());
+        }
+        let query = Query::<Parameters>::try_from_uri(&parts.uri);
+        let unknown = |error| Refusal::unsupported(format!("{}: {error}", parts.uri));
+        let query = query.map_err(unknown)?.0;
+        Ok(Self {
+            key: Key::new(kind, namespace, part(1)),
+            subresource: part(2).to_owned(),
+            labels: labels(&query.label_selector)?,
+            query,
+            metadata_only: header(parts, header::ACCEPT.as_str()).contains("as=PartialObject"),
+        })
+    }
+
+    /// Whether an object is one that a list or a watch asks for.
+    pub(crate) fn selects(&self, object: &Value) -> bool {
+        let mut fields = self.query.field_selector.split_terminator(',');
+        let holds = |field: &str| {
+            let (field, value) = field.split_once('=').unwrap_or((field, ""));
+            let pointer = field.trim_end_matches('!').replace('.', "/");
+            (text(object, &format!("/{pointer}")) == value) != field.ends_with('!')
+        };
+        selects(&self.labels, object) && fields.all(holds)
+    }
+}
