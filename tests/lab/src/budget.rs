@@ -22,9 +22,10 @@ pub(crate) fn status(store: &Store, budget: &Value) -> Value {
     let healthy = tally(&pods, |pod| is_ready(pod) && !is_going(pod));
     let (expected, spec) = (scale(store, &pods), &budget["spec"]);
     let bound = |field| share(&spec[field], expected, true);
-    let desired = match spec["maxUnavailable"].is_null() {
-        true => bound("minAvailable"),
-        false => (expected - bound("maxUnavailable")).max(0),
+    let desired = if spec["maxUnavailable"].is_null() {
+        bound("minAvailable")
+    } else {
+        (expected - bound("maxUnavailable")).max(0)
     };
     json!({
         "expectedPods": expected, "desiredHealthy": desired, "currentHealthy": healthy,

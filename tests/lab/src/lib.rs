@@ -124,7 +124,9 @@ impl Lab {
             return change(&mut store.clone());
         }
         let done = change(&mut store);
-        self.changed.send_replace(store.version);
+        let version = store.version;
+        self.changed
+            .send_if_modified(|newest| std::mem::replace(newest, version) != version);
         done
     }
 }

@@ -72,10 +72,8 @@ async fn respond(lab: &Arc<Lab>, parts: &Parts, body: &[u8]) -> Result<Response,
         ("POST", _, "eviction") if key.kind == Kind::Pod => {
             let options = &body["deleteOptions"];
             let dry = dry || !options["dryRun"].is_null();
-            (
-                201,
-                lab.write(dry, |store| write::evict(store, key, options))?,
-            )
+            let evict = lab.write(dry, |store| write::evict(store, key, options));
+            (201, evict?)
         }
         ("PUT", _, "") | ("PATCH", _, "" | "status") => {
             let form = request::header(parts, header::CONTENT_TYPE.as_str());

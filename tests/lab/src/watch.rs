@@ -32,10 +32,8 @@ pub(crate) fn watch(
     lab: &Arc<Lab>,
     request: Request,
 ) -> Result<impl Stream<Item = Result<Bytes, Infallible>> + use<>, Refusal> {
-    let lifetime = request
-        .query
-        .timeout_seconds
-        .map_or(LIFETIME, Duration::from_secs);
+    let lifetime = request.query.timeout_seconds;
+    let lifetime = lifetime.map_or(LIFETIME, Duration::from_secs);
     let last = lifetime.saturating_sub(LAST_BOOKMARK_BEFORE_END);
     let pause = last.clamp(Duration::from_secs(1), BOOKMARK_EVERY);
     let mut watching = Watching {

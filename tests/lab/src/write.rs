@@ -82,9 +82,8 @@ pub(crate) fn evict(store: &mut Store, key: &Key, options: &Value) -> Result<Arc
 pub(crate) fn delete(store: &mut Store, key: &Key, options: &Value) -> Result<Arc<Value>, Refusal> {
     let propagation = text(options, "/propagationPolicy");
     if key.kind == Kind::Namespace || !matches!(propagation, "" | "Background") {
-        return Err(Refusal::unsupported(format!(
-            "the {propagation} end of {key}"
-        )));
+        let what = format!("the {propagation} end of {key}");
+        return Err(Refusal::unsupported(what));
     }
     let object = Arc::clone(store.get(key)?);
     check(key, &object, &options["preconditions"])?;

@@ -98,10 +98,8 @@ fn key(object: &Value) -> Key {
 }
 
 fn delete(object: &Value) -> Wish {
-    Wish::Delete(
-        key(object),
-        json!({ "preconditions": { "uid": uid(object) } }),
-    )
+    let options = json!({ "preconditions": { "uid": uid(object) } });
+    Wish::Delete(key(object), options)
 }
 
 fn status(object: &Value, mut status: Value) -> Wish {

@@ -20,11 +20,8 @@ pub(super) fn replica_set(store: &Store, set: &Value) -> Vec<Wish> {
     pods.retain(|pod| is_active(pod));
     // What is not ready goes first.
     pods.sort_by_key(|pod| is_ready(pod));
-    let (all, ready, wanted) = (
-        tally(&pods, |_| true),
-        tally(&pods, is_ready),
-        count(set, "/spec/replicas"),
-    );
+    let (all, ready) = (tally(&pods, |_| true), tally(&pods, is_ready));
+    let wanted = count(set, "/spec/replicas");
     let surplus = usize::try_from(all - wanted).unwrap_or_default();
     let mut wishes: Vec<Wish> = pods.iter().take(surplus).map(|pod| delete(pod)).collect();
     wishes.extend((all..wanted).map(|_| pod(set, &some_name(set), "", None)));
@@ -73,10 +70,8 @@ pub(super) fn stateful_set(store: &Store, set: &Value) -> Vec<Wish> {
     let ready = tally(&pods, is_ready);
     let at = |wanted: &str| tally(&pods, |pod| revision(pod) == wanted);
     let known = text(set, "/status/currentRevision");
-    let current = match known.is_empty() || [all, ready, at(&update)] == [wanted; 3] {
-        true => &update,
-        false => known,
-    };
+    let whole = known.is_empty() || [all, ready, at(&update)] == [wanted; 3];
+    let current = if whole { &update } else { known };
     let counts = json!({
         "replicas": all, "readyReplicas": ready, "availableReplicas": ready,
         "currentReplicas": at(current), "updatedReplicas": at(&update),
@@ -97,17 +92,11 @@ pub(super) fn daemon_set(store: &Store, set: &Value) -> Vec<Wish> {
         pods.iter()
             .find(|pod| text(pod, "/spec/nodeName") == name(node))
     };
-    let (all, there) = (
-        tally(&nodes, |_| true),
-        tally(&nodes, |node| here(node).is_some()),
-    );
+    let all = tally(&nodes, |_| true);
+    let there = tally(&nodes, |node| here(node).is_some());
     let available = tally(&nodes, |node| here(node).is_some_and(|pod| serves(pod)));
-    let most = share(
-        &spec["updateStrategy"]["rollingUpdate"]["maxUnavailable"],
-        all,
-        true,
-    );
-    let mut room = most.max(1) - (all - available);
+    let most = &spec["updateStrategy"]["rollingUpdate"]["maxUnavailable"];
+    let mut room = share(most, all, true).max(1) - (all - available);
     let is_old = |pod: &Value| rolls(set) && !is_going(pod) && revision(pod) != update;
     let mut wishes = Vec::new();
     for node in nodes {
