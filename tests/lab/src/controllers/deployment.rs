@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Wish, create, key, owned, status};
+use super::{Wish, create, owned, set, status};
 use crate::{
     kind::Kind,
     object::{condition, count, hash, is_active, is_ready, name, share, tally},
@@ -39,22 +39,22 @@ pub(super) fn plan(store: &Store, deployment: &Value) -> Vec<Wish> {
     let recreates = spec["strategy"]["type"] == "Recreate";
     let now = new.map_or(0, |set| set.wanted);
     let room = (wanted - now).min(wanted + surge - all).max(0);
-    let target = if recreates {
-        wanted
+    let target = wanted.min(now + room);
+    let wishes: Vec<Wish> = if recreates && !old.iter().all(|set| set.is_empty) {
+        old.iter().filter_map(|set| set.scale(0)).collect()
     } else {
-        wanted.min(now + room)
+        let more = match new {
+            None => Some(replica_set(deployment, &hash, target)),
+            Some(new) => new.scale(target),
+        };
+        let may_go = all - now - least + new.map_or(0, |set| set.ready);
+        let fewer = scale_down(&old, may_go, ready - least);
+        more.into_iter().chain(fewer).collect()
     };
-    let mut wishes = match new {
-        _ if recreates && !old.iter().all(|set| set.is_empty) => {
-            old.iter().filter_map(|set| set.scale(0)).collect()
-        }
-        None => vec![replica_set(deployment, &hash, target)],
-        Some(new) if new.wanted != target => new.scale(target).into_iter().collect(),
-        Some(new) => {
-            let may_go = all - least - (new.wanted - new.ready);
-            scale_down(&old, may_go, ready - least)
-        }
-    };
+    // A template is said to be seen when the pods that it is to replace are on their way out.
+    if !wishes.is_empty() || sets.iter().any(|set| set.pods > set.wanted) {
+        return wishes;
+    }
 
     let (pods, updated) = (sum(|set| set.pods), new.map_or(0, |set| set.pods));
     // Once a rollout is complete it stays so, however its pods fare afterwards.
@@ -67,8 +67,7 @@ pub(super) fn plan(store: &Store, deployment: &Value) -> Vec<Wish> {
         "availableReplicas": ready, "unavailableReplicas": (all - ready).max(0),
         "conditions": [{ "type": "Progressing", "status": "True", "reason": reason }],
     });
-    wishes.push(status(deployment, counts));
-    wishes
+    status(deployment, counts).into_iter().collect()
 }
 
 /// Fewer old pods: those that serve nobody, and as many others as may be away.
@@ -113,7 +112,6 @@ impl<'a> Set<'a> {
 
     /// What brings the set to so many pods, unless it is there.
     fn scale(&self, replicas: i64) -> Option<Wish> {
-        let patch = json!({ "spec": { "replicas": replicas } });
-        (self.wanted != replicas).then(|| Wish::Merge(key(self.object), patch))
+        set(self.object, "spec", &json!({ "replicas": replicas }))
     }
 }

@@ -13,13 +13,10 @@ use crate::{
     Lab, budget,
     kind::{Key, Kind},
     object::{controller, is_going, name, namespace, uid},
-    refusal::Refusal,
     store::Store,
     write,
 };
 
-/// Changes that come within this time are looked at together.
-const BATCH: Duration = Duration::from_millis(10);
 /// How soon another look is taken though nothing changes: webhooks that were away come back.
 const TICK: Duration = Duration::from_millis(500);
 
@@ -35,26 +32,34 @@ pub(crate) async fn run(lab: Arc<Lab>) {
     let mut changes = lab.changed.subscribe();
     loop {
         changes.borrow_and_update();
-        let wishes = plan(&lab.store());
+        let fresh = lab.write(false, |store| Ok(settle(store)));
+        let fresh = fresh.unwrap_or_default();
         // What fails now is wished again at the next look.
-        join_all(wishes.into_iter().map(|wish| fulfil(&lab, wish))).await;
-        tokio::time::sleep(BATCH).await;
+        let creates = fresh
+            .iter()
+            .map(|(key, object)| write::create(&lab, key, object, false));
+        join_all(creates).await;
         // In vain or not, it is time to look.
         drop(tokio::time::timeout(TICK, changes.changed()).await);
     }
 }
 
-async fn fulfil(lab: &Lab, wish: Wish) -> Result<Arc<Value>, Refusal> {
-    match wish {
-        Wish::Create(key, object) => write::create(lab, &key, &object, false).await,
-        Wish::Merge(key, patch) => lab.write(false, |store| {
-            store.update(&key, |object| {
-                json_patch::merge(object, &patch);
-                Ok(())
-            })
-        }),
-        Wish::Delete(key, options) => {
-            lab.write(false, |store| write::delete(store, &key, &options))
+/// Does what needs no webhook until nothing is left of it, and returns what is to be created.
+fn settle(store: &mut Store) -> Vec<(Key, Value)> {
+    loop {
+        let (before, mut creates) = (store.version, Vec::new());
+        for wish in plan(store) {
+            match wish {
+                Wish::Create(key, object) => creates.push((key, object)),
+                Wish::Merge(key, patch) => drop(store.update(&key, |object| {
+                    json_patch::merge(object, &patch);
+                    Ok(())
+                })),
+                Wish::Delete(key, options) => drop(write::delete(store, &key, &options)),
+            }
+        }
+        if store.version == before {
+            return creates;
         }
     }
 }
@@ -76,7 +81,9 @@ fn plan(store: &Store) -> Vec<Wish> {
                 "jobs" => pods::job(store, object),
                 "services" => pods::endpoints(store, object),
                 "pods" => pods::bind(store, object),
-                "poddisruptionbudgets" => vec![status(object, budget::status(store, object))],
+                "poddisruptionbudgets" => status(object, budget::status(store, object))
+                    .into_iter()
+                    .collect(),
                 _ => Vec::new(),
             });
         }
@@ -102,9 +109,16 @@ fn delete(object: &Value) -> Wish {
     Wish::Delete(key(object), options)
 }
 
-fn status(object: &Value, mut status: Value) -> Wish {
+/// Makes fields of an object what they should be, if they are not.
+fn set(object: &Value, field: &str, wanted: &Value) -> Option<Wish> {
+    let (known, mut new) = (&object[field], object[field].clone());
+    json_patch::merge(&mut new, wanted);
+    (*known != new).then(|| Wish::Merge(key(object), json!({ field: wanted })))
+}
+
+fn status(object: &Value, mut status: Value) -> Option<Wish> {
     status["observedGeneration"] = object["metadata"]["generation"].clone();
-    Wish::Merge(key(object), json!({ "status": status }))
+    set(object, "status", &status)
 }
 
 /// Creates something that an object controls.

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Wish, create, delete, key, owned, status};
+use super::{Wish, create, delete, owned, status};
 use crate::{
     kind::{Key, Kind},
     object::{
@@ -26,7 +26,7 @@ pub(super) fn replica_set(store: &Store, set: &Value) -> Vec<Wish> {
     let mut wishes: Vec<Wish> = pods.iter().take(surplus).map(|pod| delete(pod)).collect();
     wishes.extend((all..wanted).map(|_| pod(set, &some_name(set), "", None)));
     let counts = json!({ "replicas": all, "readyReplicas": ready, "availableReplicas": ready });
-    wishes.push(status(set, counts));
+    wishes.extend(status(set, counts));
     wishes
 }
 
@@ -46,7 +46,7 @@ pub(super) fn job(store: &Store, job: &Value) -> Vec<Wish> {
     if succeeded >= wanted {
         counts["conditions"] = json!([{ "type": "Complete", "status": "True" }]);
     }
-    wishes.push(status(job, counts));
+    wishes.extend(status(job, counts));
     wishes
 }
 
@@ -77,7 +77,7 @@ pub(super) fn stateful_set(store: &Store, set: &Value) -> Vec<Wish> {
         "currentReplicas": at(current), "updatedReplicas": at(&update),
         "currentRevision": current, "updateRevision": update,
     });
-    step.into_iter().chain([status(set, counts)]).collect()
+    step.into_iter().chain(status(set, counts)).collect()
 }
 
 /// A pod on each node; as many at once are replaced as may be away.
@@ -117,7 +117,7 @@ pub(super) fn daemon_set(store: &Store, set: &Value) -> Vec<Wish> {
         "numberReady": available, "numberAvailable": available,
         "numberUnavailable": all - available,
     });
-    wishes.push(status(set, counts));
+    wishes.extend(status(set, counts));
     wishes
 }
 
@@ -169,8 +169,11 @@ pub(super) fn endpoints(store: &Store, service: &Value) -> Vec<Wish> {
     });
     let endpoints: Vec<Value> = reached.map(|pod| endpoint(pod)).collect();
     let slice = Key::new(Kind::EndpointSlice, namespace(service), name(service));
-    if store.get(&slice).is_ok() {
-        return vec![Wish::Merge(slice, json!({ "endpoints": endpoints }))];
+    if let Ok(slice) = store.get(&slice) {
+        let endpoints = endpoints.into();
+        return super::set(slice, "endpoints", &endpoints)
+            .into_iter()
+            .collect();
     }
     let labels = json!({ "kubernetes.io/service-name": name(service) });
     let slice =
@@ -203,8 +206,8 @@ pub(super) fn bind(store: &Store, pod: &Value) -> Vec<Wish> {
             .filter(|other| text(other, "/spec/nodeName") == name(node))
             .count()
     });
-    let bind = |node| Wish::Merge(key(pod), json!({ "spec": { "nodeName": name(node) } }));
-    node.map(|node| bind(node)).into_iter().collect()
+    let bind = |node| super::set(pod, "spec", &json!({ "nodeName": name(node) }));
+    node.and_then(|node| bind(node)).into_iter().collect()
 }
 
 /// Whether a pod's own wishes allow a node.

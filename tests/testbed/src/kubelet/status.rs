@@ -66,7 +66,8 @@ pub(crate) fn faltered(pod: &Pod) -> Value {
     let (stage, now) = (Stage::Running { ready: false }, super::play::now());
     let own = pod.spec.iter().flat_map(|spec| &spec.containers);
     let containers: Vec<Value> = own.map(|it| container(it, &stage, now)).collect();
-    let status = json!({ "conditions": conditions(pod, &stage, now), "containerStatuses": containers });
+    let status =
+        json!({ "conditions": conditions(pod, &stage, now), "containerStatuses": containers });
     json!({ "metadata": { "uid": pod.uid() }, "status": status })
 }
 
