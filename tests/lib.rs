@@ -6,6 +6,7 @@ mod shelf;
 
 use std::ffi::OsStr;
 use std::fs::{self, Permissions};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -13,6 +14,7 @@ use std::process::Command;
 use mesh_testbed::Bed;
 pub use rustix::process::Signal;
 use rustix::process::{Pid, kill_process};
+use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
 use tempfile::TempDir;
 
 pub use crate::beds::{Own, Shared};
@@ -31,6 +33,17 @@ pub fn write_program(path: &Path, script: &str) {
 pub fn signal(pid: u32, signal: Signal) {
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
     kill_process(pid.expect("a process id"), signal).expect("the child is there");
+}
+
+/// A terminal: the end where somebody would sit, which keeps it, and the end for a program.
+#[must_use]
+pub fn terminal() -> (OwnedFd, OwnedFd) {
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY;
+    let somebody = openpt(flags).expect("there are terminals");
+    grantpt(&somebody).expect("it is ours");
+    unlockpt(&somebody).expect("it is ours");
+    let program = ioctl_tiocgptpeer(&somebody, flags).expect("it is unlocked");
+    (somebody, program)
 }
 
 /// A folder with the four tools, and a home without a kubeconfig.

@@ -1,9 +1,7 @@
 //! What must not begin, and that nothing has changed then.
 
-use std::process::Command;
-
 use mesh_testbed::{Bed, Match};
-use mesh_tests::on_both_beds;
+use mesh_tests::{on_both_beds, terminal};
 use serde_json::json;
 
 use crate::run::run;
@@ -191,14 +189,11 @@ fn nobodys_leave_is_no_leave_and_a_terminal_is_no_pipeline(bed: Bed) {
     assert_eq!(run.code, 2, "{}", run.stderr);
     assert!(run.stderr.contains("nobody agreed"), "{}", run.stderr);
 
-    let typed = format!(
-        "{} -o ndjson",
-        stage.tools.tool("mesh-cp-upgrade").display()
-    );
-    let mut script: Command = stage.env(stage.tools.command("script"));
-    script.args(["-qec", &typed, "/dev/null"]);
-    let output = script.output().unwrap();
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let (_nobody, keyboard) = terminal();
+    let mut typed = stage.env(stage.tools.run("mesh-cp-upgrade"));
+    typed.args(["-o", "ndjson"]).stdin(keyboard);
+    let output = typed.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(2), "{said}");
     assert!(said.contains("mesh-survey | mesh-skewcheck"), "{said}");
     stage.assert_unchanged(true);
