@@ -19,9 +19,9 @@ use crate::run::{Ran, run};
 use crate::tally::{Outcome, Tally, tally};
 
 /// Namespaces of one bed. Every watch sees all of them, so more beds are cheaper than large ones.
-const LAB_BATCH: usize = 10;
+const LAB_BATCH: usize = 4;
 const REAL_BATCH: usize = 20;
-const LAB_LANES: usize = 12;
+const LAB_LANES: usize = 6;
 const REAL_LANES: usize = 2;
 const ARGS: [&str; 3] = ["--yes", "--request-timeout", "2s"];
 
