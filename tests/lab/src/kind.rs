@@ -2,29 +2,44 @@
 
 use std::fmt;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum Kind {
-    ClusterRole,
-    ClusterRoleBinding,
-    ConfigMap,
-    CronJob,
-    CustomResourceDefinition,
-    DaemonSet,
-    Deployment,
-    EndpointSlice,
-    Job,
-    Lease,
-    MutatingWebhookConfiguration,
-    Namespace,
-    Node,
-    Pod,
-    PodDisruptionBudget,
-    ReplicaSet,
-    Secret,
-    Service,
-    ServiceAccount,
-    StatefulSet,
-    ValidatingWebhookConfiguration,
+use serde::Deserialize;
+
+const HOOKS: &str = "admissionregistration.k8s.io";
+const CRDS: &str = "apiextensions.k8s.io";
+const RBAC: &str = "rbac.authorization.k8s.io";
+
+macro_rules! kinds {
+    ($($kind:ident $group:tt $plural:tt)*) => {
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+        pub(crate) enum Kind { $($kind),* }
+
+        /// With their groups and plurals; every version is `v1`.
+        static ALL: &[(Kind, &str, &str)] = &[$((Kind::$kind, $group, $plural)),*];
+    };
+}
+
+kinds! {
+    ClusterRole RBAC "clusterroles"
+    ClusterRoleBinding RBAC "clusterrolebindings"
+    ConfigMap "" "configmaps"
+    CronJob "batch" "cronjobs"
+    CustomResourceDefinition CRDS "customresourcedefinitions"
+    DaemonSet "apps" "daemonsets"
+    Deployment "apps" "deployments"
+    EndpointSlice "discovery.k8s.io" "endpointslices"
+    Job "batch" "jobs"
+    Lease "coordination.k8s.io" "leases"
+    MutatingWebhookConfiguration HOOKS "mutatingwebhookconfigurations"
+    Namespace "" "namespaces"
+    Node "" "nodes"
+    Pod "" "pods"
+    PodDisruptionBudget "policy" "poddisruptionbudgets"
+    ReplicaSet "apps" "replicasets"
+    Secret "" "secrets"
+    Service "" "services"
+    ServiceAccount "" "serviceaccounts"
+    StatefulSet "apps" "statefulsets"
+    ValidatingWebhookConfiguration HOOKS "validatingwebhookconfigurations"
 }
 
 /// Where an object is. The order is that of a list.
@@ -35,56 +50,15 @@ pub(crate) struct Key {
     pub(crate) name: String,
 }
 
-const HOOKS: &str = "admissionregistration.k8s.io";
-const CRDS: &str = "apiextensions.k8s.io";
-const RBAC: &str = "rbac.authorization.k8s.io";
-
-/// Kinds with their groups and plurals; every version is `v1`.
-const ALL: [(Kind, &str, &str); 21] = [
-    (Kind::ClusterRole, RBAC, "clusterroles"),
-    (Kind::ClusterRoleBinding, RBAC, "clusterrolebindings"),
-    (Kind::ConfigMap, "", "configmaps"),
-    (Kind::CronJob, "batch", "cronjobs"),
-    (
-        Kind::CustomResourceDefinition,
-        CRDS,
-        "customresourcedefinitions",
-    ),
-    (Kind::DaemonSet, "apps", "daemonsets"),
-    (Kind::Deployment, "apps", "deployments"),
-    (Kind::EndpointSlice, "discovery.k8s.io", "endpointslices"),
-    (Kind::Job, "batch", "jobs"),
-    (Kind::Lease, "coordination.k8s.io", "leases"),
-    (
-        Kind::MutatingWebhookConfiguration,
-        HOOKS,
-        "mutatingwebhookconfigurations",
-    ),
-    (Kind::Namespace, "", "namespaces"),
-    (Kind::Node, "", "nodes"),
-    (Kind::Pod, "", "pods"),
-    (Kind::PodDisruptionBudget, "policy", "poddisruptionbudgets"),
-    (Kind::ReplicaSet, "apps", "replicasets"),
-    (Kind::Secret, "", "secrets"),
-    (Kind::Service, "", "services"),
-    (Kind::ServiceAccount, "", "serviceaccounts"),
-    (Kind::StatefulSet, "apps", "statefulsets"),
-    (
-        Kind::ValidatingWebhookConfiguration,
-        HOOKS,
-        "validatingwebhookconfigurations",
-    ),
-];
-
 // === impl Kind ===
 
 impl Kind {
     pub(crate) fn all() -> impl Iterator<Item = Self> {
-        ALL.into_iter().map(|(kind, ..)| kind)
+        ALL.iter().map(|row| row.0)
     }
 
-    fn row(self) -> (Self, &'static str, &'static str) {
-        let mut rows = ALL.into_iter();
+    fn row(self) -> &'static (Self, &'static str, &'static str) {
+        let mut rows = ALL.iter();
         rows.find(|row| row.0 == self)
             .expect("every kind has its row")
     }

@@ -8,6 +8,7 @@ use std::{
 use jiff::{Timestamp, Zoned};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::core::{Selector, SelectorExt as _};
+use serde::Deserialize as _;
 use serde_json::{Value, json};
 
 use crate::kind::{Key, Kind};
@@ -43,7 +44,7 @@ pub(crate) fn uid(object: &Value) -> &str {
 pub(crate) fn controller(object: &Value) -> Option<(&str, Key)> {
     let mut references = items(object, "/metadata/ownerReferences").iter();
     let owner = references.find(|owner| owner["controller"] == true)?;
-    let kind = Kind::all().find(|kind| owner["kind"] == kind.name())?;
+    let kind = Kind::deserialize(&owner["kind"]).ok()?;
     let key = Key::new(kind, namespace(object), text(owner, "/name"));
     Some((text(owner, "/uid"), key))
 }

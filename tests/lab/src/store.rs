@@ -1,6 +1,9 @@
 //! The objects, their versions, and what happened to them.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use serde_json::Value;
 
@@ -8,6 +11,7 @@ use crate::{
     fresh,
     kind::{Key, Kind},
     list::Rest,
+    object::name,
     refusal::Refusal,
 };
 
@@ -18,6 +22,8 @@ pub(crate) struct Store {
     /// Every later version is in the history.
     oldest: u64,
     history: Vec<Arc<Event>>,
+    /// The namespaces that the controllers have yet to look at.
+    pub(crate) stirred: BTreeSet<String>,
     /// By their tokens, the rests of the lists that are half read.
     pub(crate) rests: BTreeMap<String, Rest>,
 }
@@ -91,6 +97,12 @@ impl Store {
 
     fn note(&mut self, key: &Key, before: Option<Arc<Value>>, after: Option<Arc<Value>>) {
         self.version += 1;
+        if key.kind.is_namespaced() {
+            self.stirred.insert(key.namespace.clone());
+        } else if key.kind == Kind::Node {
+            let all: Vec<_> = self.all(Kind::Namespace, "").cloned().collect();
+            self.stirred.extend(all.iter().map(|one| name(one).into()));
+        }
         self.history.push(Arc::new(Event {
             version: self.version,
             key: key.clone(),

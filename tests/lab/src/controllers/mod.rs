@@ -7,6 +7,7 @@ mod pods;
 use std::{sync::Arc, time::Duration};
 
 use futures::future::join_all;
+use serde::Deserialize as _;
 use serde_json::{Value, json};
 
 use crate::{
@@ -17,7 +18,7 @@ use crate::{
     write,
 };
 
-/// How soon another look is taken though nothing changes: webhooks that were away come back.
+/// How soon what has failed is wished again: webhooks that were away come back.
 const TICK: Duration = Duration::from_millis(500);
 
 enum Wish {
@@ -34,11 +35,13 @@ pub(crate) async fn run(lab: Arc<Lab>) {
         changes.borrow_and_update();
         let fresh = lab.write(false, |store| Ok(settle(store)));
         let fresh = fresh.unwrap_or_default();
-        // What fails now is wished again at the next look.
         let creates = fresh
             .iter()
             .map(|(key, object)| write::create(&lab, key, object, false));
         join_all(creates).await;
+        // What has failed is wished again.
+        let homes = fresh.into_iter().map(|(key, _)| key.namespace);
+        lab.store().stirred.extend(homes);
         // In vain or not, it is time to look.
         drop(tokio::time::timeout(TICK, changes.changed()).await);
     }
@@ -46,11 +49,12 @@ pub(crate) async fn run(lab: Arc<Lab>) {
 
 /// Does what needs no webhook until nothing is left of it, and returns what is to be created.
 fn settle(store: &mut Store) -> Vec<(Key, Value)> {
-    loop {
-        let (before, mut creates) = (store.version, Vec::new());
-        for wish in plan(store) {
+    let mut creates = Vec::new();
+    while let Some(namespace) = store.stirred.pop_first() {
+        let (before, mut wished) = (store.version, Vec::new());
+        for wish in plan(store, &namespace) {
             match wish {
-                Wish::Create(key, object) => creates.push((key, object)),
+                Wish::Create(key, object) => wished.push((key, object)),
                 Wish::Merge(key, patch) => drop(store.update(&key, |object| {
                     json_patch::merge(object, &patch);
                     Ok(())
@@ -58,16 +62,19 @@ fn settle(store: &mut Store) -> Vec<(Key, Value)> {
                 Wish::Delete(key, options) => drop(write::delete(store, &key, &options)),
             }
         }
+        // What a change was to be followed by is wished again when its namespace is looked at next.
         if store.version == before {
-            return creates;
+            creates.append(&mut wished);
         }
     }
+    creates
 }
 
-fn plan(store: &Store) -> Vec<Wish> {
+fn plan(store: &Store, namespace: &str) -> Vec<Wish> {
     let mut wishes = Vec::new();
-    for kind in Kind::all() {
-        for object in store.all(kind, "").filter(|object| !is_going(object)) {
+    for kind in Kind::all().filter(|kind| kind.is_namespaced()) {
+        let objects = store.all(kind, namespace);
+        for object in objects.filter(|object| !is_going(object)) {
             let owner = controller(object);
             let has_owner = |(uid, key): (&str, Key)| {
                 store.get(&key).is_ok_and(|owner| self::uid(owner) == uid)
@@ -99,8 +106,7 @@ fn owned<'a>(store: &'a Store, owner: &Value, kind: Kind) -> Vec<&'a Value> {
 }
 
 fn key(object: &Value) -> Key {
-    let kind = Kind::all().find(|kind| object["kind"] == kind.name());
-    let kind = kind.expect("what is stored is of a kind");
+    let kind = Kind::deserialize(&object["kind"]).expect("what is stored is of a kind");
     Key::new(kind, namespace(object), name(object))
 }
 
