@@ -26,6 +26,9 @@ pub const PIN_VERSION: &str = "config.linkerd.io/proxy-version";
 pub const PIN_IMAGE: &str = "config.linkerd.io/proxy-image";
 /// Label by which a Deployment tells its `ReplicaSet`s apart.
 pub const TEMPLATE_HASH: &str = "pod-template-hash";
+/// Annotation by which a Deployment and its `ReplicaSet`s count their templates; the newest
+/// `ReplicaSet` has the Deployment's own number.
+pub const REVISION: &str = "deployment.kubernetes.io/revision";
 /// Label of many charts: the version of what an object runs.
 pub const APP_VERSION: &str = "app.kubernetes.io/version";
 /// Annotation of what Helm installed.

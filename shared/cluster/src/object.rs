@@ -241,6 +241,15 @@ pub struct DeploymentStatus {
     pub conditions: Vec<Condition>,
 }
 
+/// A ReplicaSet.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+#[expect(missing_docs, reason = "a ReplicaSet's own fields")]
+pub struct ReplicaSet {
+    #[serde(rename = "metadata")]
+    pub meta: Meta,
+}
+
 /// A StatefulSet.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
@@ -312,7 +321,7 @@ pub struct DaemonSetStatus {
     pub number_available: i32,
 }
 
-/// A namespace, ConfigMap, ReplicaSet or any other object of which nothing but metadata is read.
+/// A namespace, ConfigMap, Job or any other object of which nothing but metadata is read.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 #[expect(missing_docs, reason = "the object's own fields")]
@@ -413,6 +422,7 @@ object!(Pod, "", "v1", "pods");
 object!(Namespace, "", "v1", "namespaces");
 object!(ConfigMap, "", "v1", "configmaps");
 object!(Deployment, "apps", "v1", "deployments");
+object!(ReplicaSet, "apps", "v1", "replicasets");
 object!(StatefulSet, "apps", "v1", "statefulsets");
 object!(DaemonSet, "apps", "v1", "daemonsets");
 object!(EndpointSlice, "discovery.k8s.io", "v1", "endpointslices");

@@ -50,8 +50,9 @@ pub(crate) fn changed(key: &Key, old: &Value, mut new: Value) -> Result<Value, R
     }
     let mut new = filled(key, &new)?;
     let differs = |pointer: &str| new.pointer(pointer) != old.pointer(pointer);
-    // The annotations of a Deployment are said to its controller, too.
+    // The annotations of a Deployment are said to its controller, too, if not by it.
     let noted = key.kind == Kind::Deployment && differs("/metadata/annotations");
+    let noted = noted && !differs("/status");
     if key.kind.has_generation() && (noted || differs("/spec") || differs("/webhooks")) {
         let generation = count(old, "/metadata/generation");
         new["metadata"]["generation"] = (generation + 1).into();
@@ -94,10 +95,8 @@ fn defaults(key: &Key, object: &Value) -> Value {
         "services" => json!({ "spec": { "clusterIP": "10.96.0.10", "type": "ClusterIP" } }),
         "replicasets" => json!({ "spec": { "replicas": 1, "template": template } }),
         "deployments" => {
-            let strategy = rolls(
-                "strategy",
-                json!({ "maxSurge": "25%", "maxUnavailable": "25%" }),
-            );
+            let how = json!({ "maxSurge": "25%", "maxUnavailable": "25%" });
+            let strategy = rolls("strategy", how);
             json!({ "spec": { "replicas": 1, "strategy": strategy, "template": template } })
         }
         "statefulsets" => {
@@ -105,10 +104,8 @@ fn defaults(key: &Key, object: &Value) -> Value {
             json!({ "spec": { "replicas": 1, "updateStrategy": strategy, "template": template } })
         }
         "daemonsets" => {
-            let strategy = rolls(
-                "updateStrategy",
-                json!({ "maxSurge": 0, "maxUnavailable": 1 }),
-            );
+            let how = json!({ "maxSurge": 0, "maxUnavailable": 1 });
+            let strategy = rolls("updateStrategy", how);
             json!({ "spec": { "updateStrategy": strategy, "template": template } })
         }
         "jobs" => json!({ "spec": { "completions": 1, "parallelism": 1, "template": template } }),

@@ -103,14 +103,7 @@ fn no_object(parts: &Parts, body: &Value) -> Result<Option<Response>, Refusal> {
             json!({ "userInfo": { "username": "testbed-admin" } })
         }
         // Everybody may do everything here.
-        [
-            "apis",
-            "authorization.k8s.io",
-            "v1",
-            "selfsubjectaccessreviews",
-        ] => {
-            json!({ "allowed": true })
-        }
+        ["apis", _, "v1", "selfsubjectaccessreviews"] => json!({ "allowed": true }),
         _ => return Ok(None),
     };
     let mut review = body.clone();

@@ -11,7 +11,6 @@ use crate::{
     fresh,
     kind::{Key, Kind},
     list::Rest,
-    object::name,
     refusal::Refusal,
 };
 
@@ -100,8 +99,8 @@ impl Store {
         if key.kind.is_namespaced() {
             self.stirred.insert(key.namespace.clone());
         } else if key.kind == Kind::Node {
-            let all: Vec<_> = self.all(Kind::Namespace, "").cloned().collect();
-            self.stirred.extend(all.iter().map(|one| name(one).into()));
+            let homes = self.objects.keys().map(|key| key.namespace.clone());
+            self.stirred.extend(homes.filter(|home| !home.is_empty()));
         }
         self.history.push(Arc::new(Event {
             version: self.version,

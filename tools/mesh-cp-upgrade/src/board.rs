@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use mesh_cluster::object::{Condition, Deployment, EndpointSlice, Meta, Pod};
+use mesh_cluster::object::{Condition, Deployment, EndpointSlice, Meta, Pod, ReplicaSet};
 use mesh_cluster::{Change, label, proxy};
 use mesh_records::ProgressPods;
 
@@ -15,6 +15,7 @@ pub(crate) struct Board {
     expected: Vec<Expected>,
     services: BTreeSet<String>,
     deployments: Followed<Deployment>,
+    replica_sets: Followed<ReplicaSet>,
     pods: Followed<Pod>,
     slices: Followed<EndpointSlice>,
 }
@@ -23,6 +24,7 @@ pub(crate) struct Board {
 #[derive(Debug)]
 pub(crate) enum Sight {
     Deployment(Box<Change<Deployment>>),
+    ReplicaSet(Change<ReplicaSet>),
     Pod(Change<Pod>),
     Slice(Change<EndpointSlice>),
 }
@@ -72,6 +74,7 @@ impl Board {
     pub(crate) fn see(&mut self, sight: Sight) {
         match sight {
             Sight::Deployment(change) => self.deployments.apply(*change),
+            Sight::ReplicaSet(change) => self.replica_sets.apply(change),
             Sight::Pod(change) => self.pods.apply(change),
             Sight::Slice(change) => self.slices.apply(change),
         }
@@ -79,7 +82,8 @@ impl Board {
 
     /// Each component; none before everything was listed once.
     pub(crate) fn components(&self) -> Option<Vec<Component>> {
-        let known = self.deployments.is_known() && self.pods.is_known() && self.slices.is_known();
+        let owners = self.deployments.is_known() && self.replica_sets.is_known();
+        let known = owners && self.pods.is_known() && self.slices.is_known();
         known.then(|| {
             self.expected
                 .iter()
@@ -128,7 +132,8 @@ impl Board {
         let count = |number: i32| u32::try_from(number).unwrap_or(0);
         let wanted = count(deployment.spec.replicas.unwrap_or(1));
         let ready = u32::try_from(ready).unwrap_or(u32::MAX);
-        let state = state(deployment, expected, &pods, wanted, ready);
+        let newest = self.newest(deployment);
+        let state = state(deployment, newest, expected, &pods, wanted, ready);
         let updated = count(status.updated_replicas);
         let pods = ProgressPods {
             wanted,
@@ -137,10 +142,23 @@ impl Board {
         };
         Component { name, pods, state }
     }
+
+    /// What has the pods of a Deployment's template, once the watches agree on that.
+    fn newest(&self, deployment: &Deployment) -> Option<&Meta> {
+        let revision = |meta: &Meta| meta.annotations.get(label::REVISION).cloned();
+        let number = revision(&deployment.meta)?;
+        let mut sets = self.replica_sets.iter().map(|set| &set.meta);
+        sets.find(|set| {
+            let owner = set.controller();
+            owner.is_some_and(|owner| owner.uid == deployment.meta.uid)
+                && revision(set).as_ref() == Some(&number)
+        })
+    }
 }
 
 fn state(
     deployment: &Deployment,
+    newest: Option<&Meta>,
     expected: &Expected,
     pods: &[&Pod],
     wanted: u32,
@@ -160,7 +178,11 @@ fn state(
     if spec.paused {
         return State::Failed("it is paused".to_owned());
     }
-    if let Some(reason) = pods.iter().find_map(|pod| hopeless(pod)) {
+    // Pods of a template that was given up may have the same images, and are on their way out.
+    let mut current = pods
+        .iter()
+        .filter(|pod| newest.is_some_and(|set| is_owned(&pod.meta, set)));
+    if let Some(reason) = current.find_map(|pod| hopeless(pod)) {
         return State::Failed(reason);
     }
     let counts = [
@@ -253,6 +275,10 @@ fn is_up(pod: &Pod, expected: &Expected) -> bool {
     pod.is_ready() && (!expected.has_proxy() || proxy::is_ready(pod))
 }
 
+fn is_owned(pod: &Meta, set: &Meta) -> bool {
+    pod.controller().is_some_and(|owner| owner.uid == set.uid)
+}
+
 fn is_of(pod: &Meta, deployment: &Deployment) -> bool {
     let wanted = &deployment.spec.selector.match_labels;
     !wanted.is_empty()
@@ -274,6 +300,7 @@ mod tests {
             "metadata": {
                 "name": "linkerd-identity", "uid": "d", "generation": 2,
                 "labels": { "app.kubernetes.io/version": "stable-2.14.10" },
+                "annotations": { "deployment.kubernetes.io/revision": "2" },
             },
             "spec": {
                 "replicas": 1,
@@ -287,9 +314,22 @@ mod tests {
         })
     }
 
+    fn replica_set(uid: &str, revision: &str) -> Value {
+        json!({
+            "metadata": {
+                "name": uid, "uid": uid,
+                "annotations": { "deployment.kubernetes.io/revision": revision },
+                "ownerReferences": [{ "kind": "Deployment", "uid": "d", "controller": true }],
+            },
+        })
+    }
+
     fn pod() -> Value {
         json!({
-            "metadata": { "name": "p", "uid": "p", "labels": { "c": "identity" } },
+            "metadata": {
+                "name": "p", "uid": "p", "labels": { "c": "identity" },
+                "ownerReferences": [{ "kind": "ReplicaSet", "uid": "second", "controller": true }],
+            },
             "spec": { "containers": [{ "name": "linkerd-proxy", "image": NEW }] },
             "status": {
                 "phase": "Running",
@@ -322,6 +362,9 @@ mod tests {
         list(deployments)
             .into_iter()
             .for_each(|change| board.see(Sight::Deployment(Box::new(change))));
+        list(&[replica_set("first", "1"), replica_set("second", "2")])
+            .into_iter()
+            .for_each(|change| board.see(Sight::ReplicaSet(change)));
         list(pods)
             .into_iter()
             .for_each(|change| board.see(Sight::Pod(change)));
@@ -492,6 +535,24 @@ mod tests {
         let stale = with(deployment(), "/status/conditions", stale);
         let stale = with(stale, "/metadata/generation", json!(3));
         assert!(matches!(answer(stale, &[pod()]), State::Moving(_)));
+    }
+
+    #[test]
+    fn a_pod_of_a_template_that_was_given_up_is_not_held_against_the_next_one() {
+        let crash = json!([{ "name": "linkerd-proxy", "state": { "waiting": { "reason": "ImagePullBackOff" } } }]);
+        let crash = with(pod(), "/status/containerStatuses", crash);
+        let of = |set: &str| {
+            let owner = json!([{ "kind": "ReplicaSet", "uid": set, "controller": true }]);
+            with(crash.clone(), "/metadata/ownerReferences", owner)
+        };
+        let going = with(deployment(), "/status/updatedReplicas", json!(0));
+        let state = |pod: Value| answer(going.clone(), &[pod]);
+        assert!(matches!(state(of("second")), State::Failed(_)));
+        assert!(matches!(state(of("first")), State::Moving(_)));
+        // Its ReplicaSet has not been seen yet.
+        let ahead = json!({ "deployment.kubernetes.io/revision": "3" });
+        let ahead = with(going.clone(), "/metadata/annotations", ahead);
+        assert!(matches!(answer(ahead, &[of("second")]), State::Moving(_)));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures::{StreamExt as _, TryStreamExt as _};
-use mesh_cluster::object::{Deployment, EndpointSlice, Pod};
+use mesh_cluster::object::{Deployment, EndpointSlice, Pod, ReplicaSet};
 use mesh_cluster::{Cluster, Error, Probe, Selection};
 use mesh_records::{Explained, StepName};
 use tokio::time::{Duration, Instant, timeout_at};
@@ -92,12 +92,14 @@ fn sights<'a>(
         labels: None,
     };
     let deployments = cluster.watch::<Deployment>(selection).into_stream();
+    let sets = cluster.watch::<ReplicaSet>(selection).into_stream();
     let pods = cluster.watch::<Pod>(selection).into_stream();
     let slices = cluster.watch::<EndpointSlice>(selection).into_stream();
     let all = [
         deployments
             .map_ok(|change| Sight::Deployment(Box::new(change)))
             .boxed_local(),
+        sets.map_ok(Sight::ReplicaSet).boxed_local(),
         pods.map_ok(Sight::Pod).boxed_local(),
         slices.map_ok(Sight::Slice).boxed_local(),
     ];

@@ -8,17 +8,13 @@ use super::{Look, list_of};
 use crate::control_plane::Objects;
 use crate::fold::{Fold, Folded, OPEN, OwnPods, Parents};
 use crate::label;
-use crate::object::{Bare, DaemonSet, Deployment, Object as _, Pod, Resource, StatefulSet};
+use crate::object::{
+    Bare, DaemonSet, Deployment, Object as _, Pod, ReplicaSet, Resource, StatefulSet,
+};
 use crate::owner::{Identity, Templated, keep};
 use crate::page::{Page, Selection};
 use crate::sight::{Asked, Blocked, each, if_any, patient};
 
-const REPLICA_SETS: Resource = Resource {
-    group: "apps",
-    version: "v1",
-    plural: "replicasets",
-    kind: "ReplicaSet",
-};
 const JOBS: Resource = Resource {
     group: "batch",
     version: "v1",
@@ -62,7 +58,7 @@ impl Look<'_> {
                 self.pods_of(selection, &mut fold, progress).await?;
             }
         }
-        for (kind, resource) in OPEN.iter().zip([&REPLICA_SETS, &JOBS]) {
+        for (kind, resource) in OPEN.iter().zip([&ReplicaSet::RESOURCE, &JOBS]) {
             let parents = self.parents(&fold.open(kind), resource).await?;
             fold.adopt(kind, &parents, &self.ground);
         }

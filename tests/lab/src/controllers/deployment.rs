@@ -10,6 +10,7 @@ use crate::{
 };
 
 const HASH: &str = "pod-template-hash";
+const REVISION: &str = "deployment.kubernetes.io/revision";
 const DONE: &str = "NewReplicaSetAvailable";
 
 /// A ReplicaSet with its pods.
@@ -36,6 +37,11 @@ pub(super) fn plan(store: &Store, deployment: &Value) -> Vec<Wish> {
     let sum = |of: fn(&Set<'_>) -> i64| sets.iter().map(of).sum::<i64>();
     let (all, ready) = (sum(|set| set.wanted), sum(|set| set.ready));
 
+    let before = old.iter().map(|set| revision(set.object)).max();
+    let revision = new.map_or(1, |set| revision(set.object));
+    let revision = revision.max(before.unwrap_or_default() + 1).to_string();
+    let mark = json!({ "annotations": { REVISION: revision } });
+
     let recreates = spec["strategy"]["type"] == "Recreate";
     let now = new.map_or(0, |set| set.wanted);
     let room = (wanted - now).min(wanted + surge - all).max(0);
@@ -44,15 +50,14 @@ pub(super) fn plan(store: &Store, deployment: &Value) -> Vec<Wish> {
         old.iter().filter_map(|set| set.scale(0)).collect()
     } else {
         let more = match new {
-            None => Some(replica_set(deployment, &hash, target)),
-            Some(new) => new.scale(target),
+            None => Some(replica_set(deployment, &hash, target, mark.clone())),
+            Some(new) => new.scale(target).or(set(new.object, "metadata", &mark)),
         };
         let may_go = all - now - least + new.map_or(0, |set| set.ready);
         let fewer = scale_down(&old, may_go, ready - least);
         more.into_iter().chain(fewer).collect()
     };
-    // A template is said to be seen when the pods that it is to replace are on their way out.
-    if !wishes.is_empty() || sets.iter().any(|set| set.pods > set.wanted) {
+    if !wishes.is_empty() {
         return wishes;
     }
 
@@ -67,7 +72,18 @@ pub(super) fn plan(store: &Store, deployment: &Value) -> Vec<Wish> {
         "availableReplicas": ready, "unavailableReplicas": (all - ready).max(0),
         "conditions": [{ "type": "Progressing", "status": "True", "reason": reason }],
     });
-    status(deployment, counts).into_iter().collect()
+    let mut wish = status(deployment, counts);
+    if let Some(Wish::Merge(_, patch)) = &mut wish {
+        patch["metadata"] = mark;
+    }
+    wish.into_iter().collect()
+}
+
+fn revision(object: &Value) -> i64 {
+    let revision = object["metadata"]["annotations"][REVISION].as_str();
+    revision
+        .and_then(|text| text.parse().ok())
+        .unwrap_or_default()
 }
 
 /// Fewer old pods: those that serve nobody, and as many others as may be away.
@@ -83,12 +99,12 @@ fn scale_down(old: &[&Set<'_>], mut may_go: i64, mut spare: i64) -> Vec<Wish> {
     wishes
 }
 
-fn replica_set(deployment: &Value, hash: &str, replicas: i64) -> Wish {
+fn replica_set(deployment: &Value, hash: &str, replicas: i64, mut metadata: Value) -> Wish {
     let spec = &deployment["spec"];
     let (mut template, mut selector) = (spec["template"].clone(), spec["selector"].clone());
     template["metadata"]["labels"][HASH] = hash.into();
     selector["matchLabels"][HASH] = hash.into();
-    let metadata = json!({ "labels": template["metadata"]["labels"] });
+    metadata["labels"] = template["metadata"]["labels"].clone();
     let spec = json!({ "replicas": replicas, "selector": selector, "template": template });
     let set = json!({ "metadata": metadata, "spec": spec });
     let name = format!("{}-{hash}", name(deployment));

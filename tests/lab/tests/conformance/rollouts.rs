@@ -10,6 +10,7 @@ on_both!(
     a_rolling_update_keeps_between_its_bounds,
     recreating_leaves_no_two_templates_side_by_side,
     pods_belong_to_their_owners_and_go_with_them,
+    a_deployment_and_its_newest_set_have_one_revision,
     a_deployment_scales_both_ways,
     endpoints_are_the_ready_pods,
 );
@@ -163,6 +164,37 @@ fn pods_belong_to_their_owners_and_go_with_them(server: &Server<'_>) {
     };
     assert!(gone(&server.bed.events(&watch, gone).unwrap()));
     assert!(server.names(&apps("owned", "replicasets")).is_empty());
+}
+
+fn a_deployment_and_its_newest_set_have_one_revision(server: &Server<'_>) {
+    server.home("revised");
+    let (deployments, sets) = (
+        apps("revised", "deployments"),
+        apps("revised", "replicasets"),
+    );
+    let web = format!("{deployments}/web");
+    server.create(&deployments, &workload("web", &json!({ "replicas": 1 })));
+    server.until(&deployments, settled(1));
+    let revision = "/metadata/annotations/deployment.kubernetes.io~1revision";
+    let at = "/spec/template/metadata/annotations/at";
+    // The last template has been there before, and so has its set.
+    for (number, (time, all)) in (2..).zip([("now", 2), ("then", 3), ("now", 3)]) {
+        let mut patch = restart();
+        *patch.pointer_mut(at).unwrap() = time.into();
+        server.patch(&web, &patch);
+        server.until(&deployments, settled(1));
+        let deployment = server.get(&web);
+        assert_eq!(text(&deployment, revision), number.to_string());
+        assert_eq!(count(&deployment, "/metadata/generation"), number);
+        let sets = server.get(&sets)["items"].take();
+        let sets = sets.as_array().unwrap();
+        assert_eq!(sets.len(), all);
+        let mut newest = sets
+            .iter()
+            .filter(|set| text(set, revision) == number.to_string());
+        assert_eq!(text(newest.next().unwrap(), at), time);
+        assert_eq!(newest.next(), None);
+    }
 }
 
 fn a_deployment_scales_both_ways(server: &Server<'_>) {
