@@ -6,6 +6,7 @@ mod shelf;
 
 use std::ffi::OsStr;
 use std::fs::{self, Permissions};
+use std::io::Write as _;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
@@ -15,18 +16,22 @@ use mesh_testbed::Bed;
 pub use rustix::process::Signal;
 use rustix::process::{Pid, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
-use tempfile::TempDir;
+use tempfile::{NamedTempFile, TempDir};
 
 pub use crate::beds::{Own, Shared};
 pub use crate::shelf::serve;
 
-/// Writes a script that can be run.
+/// Writes a script that can be run. One that is being run already stays as it is for its readers.
 ///
 /// # Panics
 /// Where a file cannot be written.
 pub fn write_program(path: &Path, script: &str) {
-    fs::write(path, script).expect("a file can be written");
-    fs::set_permissions(path, Permissions::from_mode(0o755)).expect("it is our own");
+    let folder = path.parent().expect("a program is in a folder");
+    let mut file = NamedTempFile::new_in(folder).expect("a file can be made");
+    file.write_all(script.as_bytes())
+        .expect("it can be written");
+    fs::set_permissions(file.path(), Permissions::from_mode(0o755)).expect("it is our own");
+    file.persist(path).expect("a file can be renamed");
 }
 
 /// Sends a signal to a child that has not been waited for.
@@ -98,6 +103,9 @@ impl Toolbox {
             return bed.linkerd_cli(version).expect("the CLI is written");
         }
         let cli = self.folder.path().join(format!("linkerd-{version}"));
+        if cli.exists() {
+            return cli;
+        }
         let program = self.tool("stand-in-linkerd");
         let script = format!(
             "#!/bin/sh\nSTANDIN_LINKERD_VERSION={version} exec {} \"$@\"\n",
