@@ -356,13 +356,7 @@ impl Brackets {
                 "an `end` without its `stream`",
             ));
         };
-        if stream.tool != end.tool {
-            let cause = format!(
-                "an `end` of {} closes the stream of {}",
-                end.tool, stream.tool
-            );
-            return Err(StreamError::malformed(number, &cause));
-        }
+        // A filter that fails leaves the stream open that it was reading.
         if end.outcome != EndOutcome::Complete {
             return Err(StreamError::NotComplete {
                 line: number,
@@ -371,6 +365,13 @@ impl Brackets {
                 outcome: end.outcome.as_str(),
                 reason: end.reason,
             });
+        }
+        if stream.tool != end.tool {
+            let cause = format!(
+                "an `end` of {} closes the stream of {}",
+                end.tool, stream.tool
+            );
+            return Err(StreamError::malformed(number, &cause));
         }
         if stream.tool == Tool::MeshSkewcheck {
             self.agreement.end(&end, number)?;
@@ -654,9 +655,11 @@ mod tests {
         let outside = format!("{SURVEY}{{\"type\":\"workload\"}}\n");
         let stray = format!("{OPEN}{{\"type\":\"workload\"}}\n{CLOSE}");
         let two = format!("{0}{0}", judged(SURVEY));
+        let survey = SURVEY.lines().next().unwrap();
+        let no_verdict = judged(&format!("{survey}\n")).replace("complete", "failed");
         assert!(read(&format!("{SURVEY}{other}"), Expect::Surveys).is_ok());
         type Row<'a> = (&'a str, Expect, fn(&StreamError) -> bool);
-        let table: [Row<'_>; 11] = [
+        let table: [Row<'_>; 12] = [
             (&twice, Expect::Surveys, |e| {
                 matches!(e, StreamError::SurveyedTwice { .. })
             }),
@@ -669,6 +672,11 @@ mod tests {
             (&judged(&failed), Expect::Judged, |e| {
                 matches!(e, StreamError::NotComplete { .. })
             }),
+            (
+                &no_verdict,
+                Expect::Judged,
+                |e| matches!(e, StreamError::NotComplete { tool, .. } if *tool == Tool::MeshSkewcheck),
+            ),
             (&watching, Expect::Surveys, |e| {
                 matches!(e, StreamError::Watching { .. })
             }),
