@@ -6,6 +6,7 @@ use mesh_records::{
     Component, ControlPlane, FailurePolicy, InstalledBy, ProxyCount, State, Webhook,
 };
 use mesh_versions::Version;
+use serde_json::Value;
 
 use crate::question::Standpoint;
 use crate::remark::Remark;
@@ -184,6 +185,9 @@ fn not_at_target(plane: &ControlPlane, at: &Standpoint<'_>) -> Vec<Remark> {
             compare(&format!("a proxy of {} is", component.name), version);
         }
     }
+    if is_unregistered(plane) {
+        wrong.push("new pods get no proxy".to_owned());
+    }
     if plane.state != State::Settled {
         wrong.push("it has not settled".to_owned());
     }
@@ -223,7 +227,7 @@ fn injector(plane: &ControlPlane, at: &Standpoint<'_>) -> Vec<Remark> {
     }
     match plane.webhooks.iter().find(|it| it.name.contains(INJECTOR)) {
         Some(webhook) => remarks.extend(webhook_remarks(webhook)),
-        None if plane.webhooks.is_empty() => {
+        None if plane.webhooks.is_empty() && !is_unregistered(plane) => {
             let message = "the injector's webhook was not seen";
             remarks.push(Remark::cannot_tell(rule, message));
             remarks.push(Remark::cannot_tell(Rule::InjectorFailsOpen, message));
@@ -231,6 +235,11 @@ fn injector(plane: &ControlPlane, at: &Standpoint<'_>) -> Vec<Remark> {
         None => remarks.push(Remark::new(rule, "the injector has no webhook")),
     }
     remarks
+}
+
+// The API server asks an injector that has no webhook configuration for nothing.
+fn is_unregistered(plane: &ControlPlane) -> bool {
+    plane.facts.get("injector_registered") == Some(&Value::Bool(false))
 }
 
 fn webhook_remarks(webhook: &Webhook) -> Vec<Remark> {

@@ -415,6 +415,15 @@ fn each_rule_is_as_severe_as_the_table_of_rules_says() {
             },
         ),
         (
+            "no webhook",
+            "injector-not-ready",
+            ["W", "W", "E", "W"],
+            |world, _| {
+                world.plane["webhooks"] = json!([]);
+                world.plane["facts"]["injector_registered"] = json!(false);
+            },
+        ),
+        (
             "injects unknown",
             "injector-not-ready",
             ["W?", "W?", "E?", "W?"],
@@ -487,6 +496,15 @@ fn each_rule_is_as_severe_as_the_table_of_rules_says() {
             ["-", "-", "-", "E"],
             |world, _| {
                 world.plane["state"] = json!("rolling");
+            },
+        ),
+        (
+            "injects nothing",
+            "control-plane-not-at-target",
+            ["-", "-", "-", "E"],
+            |world, _| {
+                world.plane["webhooks"] = json!([]);
+                world.plane["facts"]["injector_registered"] = json!(false);
             },
         ),
         (
