@@ -118,6 +118,7 @@ impl Store {
 
     fn put(&mut self, mut lease: Value) -> Value {
         self.version += 1;
+        lease["kind"] = "Lease".into();
         lease["metadata"]["resourceVersion"] = self.version.to_string().into();
         self.lease.insert(lease).clone()
     }

@@ -394,8 +394,8 @@ pub struct EndpointConditions {
     pub ready: Option<bool>,
 }
 
-// The API server writes an empty list of this one as `null`.
-fn or_none_at_all<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+// The API server writes some lists that are empty as `null`.
+pub(crate) fn or_none_at_all<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> Result<Vec<T>, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())

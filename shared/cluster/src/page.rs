@@ -1,13 +1,15 @@
 //! Lists, page by page.
 
+use std::fmt::Display;
+
 use http::Method;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::connect::Cluster;
 use crate::error::{Error, Why};
-use crate::object::Resource;
-use crate::request::JSON;
+use crate::object::{Resource, or_none_at_all};
+use crate::request::{JSON, check_kind};
 use crate::target::{Target, encode};
 
 /// What a list selects.
@@ -51,10 +53,12 @@ enum Paging {
 }
 
 #[derive(Deserialize)]
+#[serde(bound = "T: DeserializeOwned")]
 struct ListAnswer<T> {
+    kind: String,
     metadata: ListMeta,
-    // An empty list of metadata is `null`.
-    items: Option<Vec<T>>,
+    #[serde(deserialize_with = "or_none_at_all")]
+    items: Vec<T>,
 }
 
 #[derive(Default, Deserialize)]
@@ -70,6 +74,8 @@ const PAGE: u32 = 500;
 /// A list that expires this often will never be done.
 const RESTARTS: u32 = 3;
 const METADATA: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
+const PARTIAL: &str = "PartialObjectMetadata";
+
 // === impl Pages ===
 
 impl<'a, T: DeserializeOwned> Pages<'a, T> {
@@ -116,26 +122,20 @@ impl<'a, T: DeserializeOwned> Pages<'a, T> {
             Some(token) => format!("{}&continue={}", self.query, encode(token)),
             None => self.query.clone(),
         };
-        let form = if self.metadata { METADATA } else { JSON };
-        let page = self
-            .cluster
-            .call(Method::GET, &self.target, &query, form, None)
-            .await;
-        match page {
-            Ok(ListAnswer {
-                metadata:
-                    ListMeta {
-                        resource_version,
-                        token,
-                    },
+        match self.list(&query).await {
+            Ok((
+                ListMeta {
+                    resource_version,
+                    token,
+                },
                 items,
-            }) => {
+            )) => {
                 let token = token.filter(|token| !token.is_empty());
                 self.state = match token {
                     Some(_) => Paging::Next { token, restarts },
                     None => Paging::Done { resource_version },
                 };
-                Ok(Some(Page::Items(items.unwrap_or_default())))
+                Ok(Some(Page::Items(items)))
             }
             Err(error) if error.why() == Why::Gone && token.is_some() && restarts < RESTARTS => {
                 self.state = Paging::Next {
@@ -146,6 +146,29 @@ impl<'a, T: DeserializeOwned> Pages<'a, T> {
             }
             Err(error) => Err(error),
         }
+    }
+
+    async fn list(&self, query: &str) -> Result<(ListMeta, Vec<T>), Error> {
+        let form = if self.metadata { METADATA } else { JSON };
+        let get = Method::GET;
+        let bytes = self
+            .cluster
+            .fetch(get.clone(), &self.target, query, form, None)
+            .await?;
+        let malformed =
+            |cause: &dyn Display| Error::malformed(&self.target.say(&get), &cause.to_string());
+        let ListAnswer {
+            kind,
+            metadata,
+            items,
+        } = serde_json::from_slice(&bytes).map_err(|error| malformed(&error))?;
+        let wanted = if self.metadata {
+            PARTIAL
+        } else {
+            self.target.kind()
+        };
+        check_kind(&kind, &format!("{wanted}List")).map_err(|cause| malformed(&cause))?;
+        Ok((metadata, items))
     }
 
     /// Every item at once, for lists that are short by nature.

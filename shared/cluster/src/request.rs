@@ -1,11 +1,12 @@
 //! One request, one answer, one deadline.
 
+use std::fmt::Display;
 use std::time::Duration;
 
 use http::{Method, StatusCode, header};
 use http_body_util::BodyExt as _;
 use kube::client::Body;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 
 use crate::connect::Cluster;
@@ -39,8 +40,7 @@ const ADMISSION_PATIENCE: Duration = Duration::from_secs(10);
 struct Answered {
     #[serde(rename = "apiVersion")]
     _api_version: String,
-    #[serde(rename = "status")]
-    _status: String,
+    status: String,
     #[serde(default)]
     message: String,
 }
@@ -53,6 +53,21 @@ const UNREACHED: [&str; 3] = [
 ];
 
 pub(crate) const JSON: &str = "application/json";
+
+// What an answer says that it is.
+#[derive(Deserialize)]
+struct Kinded {
+    kind: String,
+}
+
+/// A failure that comes with a status of success would else read as an object without fields, or as
+/// a list without items.
+pub(crate) fn check_kind(kind: &str, wanted: &str) -> Result<(), String> {
+    if kind == wanted {
+        return Ok(());
+    }
+    Err(format!("the answer is a {kind} and no {wanted}"))
+}
 
 // === impl Answered ===
 
@@ -181,8 +196,11 @@ impl Cluster {
             "kind": "DeleteOptions",
             "preconditions": { "uid": uid, "resourceVersion": resource_version },
         });
-        let _: serde::de::IgnoredAny = self
-            .write(Method::DELETE, target, &body, JSON, Options::default())
+        let body = serde_json::to_vec(&body).expect("it has no keys but text");
+        let rule = Some(target.rule(&Method::DELETE));
+        let (what, path) = (target.say(&Method::DELETE), target.path());
+        // The answer is the object or a status.
+        self.send::<IgnoredAny>(&what, rule, Method::DELETE, &path, JSON, Some(body))
             .await?;
         Ok(())
     }
@@ -234,7 +252,8 @@ impl Cluster {
             .await
     }
 
-    pub(crate) async fn call<T: DeserializeOwned>(
+    /// Asks for an object, and takes nothing else for it.
+    async fn call<T: DeserializeOwned>(
         &self,
         method: Method,
         target: &Target,
@@ -243,12 +262,29 @@ impl Cluster {
         body: Option<Vec<u8>>,
     ) -> Result<T, Error> {
         let what = target.say(&method);
+        let bytes = self.fetch(method, target, query, form, body).await?;
+        let malformed = |cause: &dyn Display| Error::malformed(&what, &cause.to_string());
+        let Kinded { kind } = serde_json::from_slice(&bytes).map_err(|error| malformed(&error))?;
+        check_kind(&kind, target.kind()).map_err(|cause| malformed(&cause))?;
+        serde_json::from_slice(&bytes).map_err(|error| malformed(&error))
+    }
+
+    pub(crate) async fn fetch(
+        &self,
+        method: Method,
+        target: &Target,
+        query: &str,
+        form: &str,
+        body: Option<Vec<u8>>,
+    ) -> Result<Vec<u8>, Error> {
+        let what = target.say(&method);
         let rule = target.rule(&method);
         let path = format!("{}{query}", target.path());
-        self.send(&what, Some(rule), method, &path, form, body)
+        self.bytes(&what, Some(rule), method, &path, form, body)
             .await
     }
 
+    /// Asks for anything but a failure.
     pub(crate) async fn send<T: DeserializeOwned>(
         &self,
         what: &str,
@@ -258,6 +294,25 @@ impl Cluster {
         form: &str,
         body: Option<Vec<u8>>,
     ) -> Result<T, Error> {
+        let bytes = self.bytes(what, rule, method, path, form, body).await?;
+        match serde_json::from_slice(&bytes) {
+            Ok(Answered {
+                status, message, ..
+            }) if status == "Failure" => Err(Error::malformed(what, &message)),
+            Ok(_) | Err(_) => serde_json::from_slice(&bytes)
+                .map_err(|error| Error::malformed(what, &error.to_string())),
+        }
+    }
+
+    async fn bytes(
+        &self,
+        what: &str,
+        rule: Option<String>,
+        method: Method,
+        path: &str,
+        form: &str,
+        body: Option<Vec<u8>>,
+    ) -> Result<Vec<u8>, Error> {
         let request = http::Request::builder().method(method).uri(path);
         let request = match body {
             Some(body) => request
@@ -276,7 +331,7 @@ impl Cluster {
         if !status.is_success() {
             return Err(Error::answered(what, rule, status, retry_after, &bytes));
         }
-        serde_json::from_slice(&bytes).map_err(|error| Error::malformed(what, &error.to_string()))
+        Ok(bytes)
     }
 
     async fn exchange(

@@ -71,6 +71,10 @@ impl Target {
         }
     }
 
+    pub(crate) fn kind(&self) -> &'static str {
+        self.resource.kind
+    }
+
     pub(crate) fn path(&self) -> String {
         let mut path = self.resource.path(self.namespace.as_deref());
         for part in [self.name.as_deref(), self.subresource]

@@ -67,7 +67,7 @@ fn page(names: &[&str], token: &str) -> String {
         .collect();
     let (items, version) = (items.join(","), if token.is_empty() { "9" } else { "" });
     format!(
-        r#"{{"metadata":{{"resourceVersion":"{version}","continue":"{token}"}},"items":[{items}]}}"#
+        r#"{{"kind":"PodList","metadata":{{"resourceVersion":"{version}","continue":"{token}"}},"items":[{items}]}}"#
     )
 }
 
@@ -170,6 +170,10 @@ async fn an_answer_that_is_cut_or_of_another_shape_is_never_a_list() {
         "",
         "{",
         r#"{"items":[]}"#,
+        r#"{"metadata":{},"items":[]}"#,
+        r#"{"kind":"PodList","metadata":{}}"#,
+        r#"{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","code":500}"#,
+        r#"{"kind":"NodeList","metadata":{},"items":[]}"#,
         r#"{"metadata":{},"items":[{"metadata":{"#,
         "<html>",
     ] {
@@ -183,6 +187,23 @@ async fn an_answer_that_is_cut_or_of_another_shape_is_never_a_list() {
     }
 }
 
+#[tokio::test]
+async fn an_answer_of_another_kind_is_never_an_object() {
+    let failure =
+        r#"{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"etcd"}"#;
+    for body in ["{}", failure, r#"{"kind":"Secret","metadata":{}}"#] {
+        let cluster = Script::of(&[(200, body)]).cluster();
+        let error = cluster.get::<ConfigMap>(None, "x").await.unwrap_err();
+        assert_eq!(error.why(), Why::Malformed, "{body}");
+    }
+    let cluster = Script::of(&[(200, failure)]).cluster();
+    let error = cluster
+        .get_path::<serde_json::Value>("reading the version", "/version")
+        .await
+        .unwrap_err();
+    assert_eq!(error.reason(), "etcd");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_server_that_says_nothing_is_given_up() {
     let cluster = Script::default().cluster();
@@ -192,7 +213,7 @@ async fn a_server_that_says_nothing_is_given_up() {
 
 #[tokio::test]
 async fn a_dry_run_says_so_in_its_address() {
-    let script = Script::of(&[(200, "{}")]);
+    let script = Script::of(&[(200, r#"{"kind":"Pod"}"#)]);
     let options = Options {
         dry_run: true,
         field_manager: Some("mesh-roll"),
@@ -251,7 +272,7 @@ async fn a_watch_that_nobody_answers_any_more_is_an_error() {
 
 #[tokio::test]
 async fn the_clock_is_the_servers() {
-    let script = Script::of(&[(200, r#"{"metadata":{"uid":"u"}}"#)]);
+    let script = Script::of(&[(200, r#"{"kind":"Namespace","metadata":{"uid":"u"}}"#)]);
     let cluster = script.cluster();
     assert_eq!(cluster.now(), None);
     assert_eq!(cluster.uid().await.unwrap(), "u");

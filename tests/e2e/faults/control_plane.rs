@@ -1,13 +1,22 @@
 //! The control plane of a bed, and the command that upgrades it.
 
+use std::fmt::Debug;
 use std::path::Path;
 use std::process::Command;
 
+use k8s_openapi::api::admissionregistration::v1::{
+    MutatingWebhookConfiguration, ValidatingWebhookConfiguration,
+};
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::ConfigMap;
-use kube::Api;
+use k8s_openapi::api::batch::v1::CronJob;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service, ServiceAccount};
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::api::ListParams;
+use kube::{Api, Resource, ResourceExt as _};
 use mesh_testbed::{Bed, Victim};
 use mesh_tests::Toolbox;
+use serde::de::DeserializeOwned;
 
 use crate::fleet::NEW;
 use crate::run::{Ran, run};
@@ -56,8 +65,38 @@ fn tool(tools: &Toolbox, kubeconfig: &Path) -> Command {
     command
 }
 
-/// Whether it is all at the new release, settled.
+/// Whether it is all at the new release, settled: nothing of it is an older release's.
 pub(crate) fn is_at_target(bed: &Bed) -> bool {
+    is_of_target::<ClusterRole>(bed)
+        && is_of_target::<ClusterRoleBinding>(bed)
+        && is_of_target::<ConfigMap>(bed)
+        && is_of_target::<CronJob>(bed)
+        && is_of_target::<CustomResourceDefinition>(bed)
+        && is_of_target::<Deployment>(bed)
+        && is_of_target::<MutatingWebhookConfiguration>(bed)
+        && is_of_target::<Secret>(bed)
+        && is_of_target::<Service>(bed)
+        && is_of_target::<ServiceAccount>(bed)
+        && is_of_target::<ValidatingWebhookConfiguration>(bed)
+        && runs_target(bed)
+}
+
+/// Whether the control plane's objects of a kind were all written by the new release.
+fn is_of_target<K>(bed: &Bed) -> bool
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
+{
+    let objects = Api::<K>::all(bed.client());
+    let objects = bed.block_on(objects.list(&ListParams::default())).unwrap();
+    let of_linkerd = |object: &K| {
+        let writer = object.annotations().get("linkerd.io/created-by")?;
+        writer.starts_with("linkerd/").then(|| writer.clone())
+    };
+    let mut writers = objects.iter().filter_map(of_linkerd).peekable();
+    writers.peek().is_some() && writers.all(|writer| writer.ends_with(&format!(" {NEW}")))
+}
+
+fn runs_target(bed: &Bed) -> bool {
     let maps: Api<ConfigMap> = Api::namespaced(bed.client(), "linkerd");
     let config = bed.block_on(maps.get("linkerd-config")).unwrap();
     let values = config.data.unwrap_or_default().remove("values").unwrap();

@@ -15,6 +15,8 @@ pub(crate) enum Harm {
     CutInTheMiddle,
     Halved,
     Garbled,
+    /// A failure in the answer's place, as if it were one.
+    Misanswered,
     Delayed,
     Silent(When),
     /// Nothing comes through from then on.
@@ -24,8 +26,13 @@ pub(crate) enum Harm {
     Killed(When),
 }
 
+const FAILURE: &str = r#"{
+    "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "code": 500,
+    "reason": "InternalError", "message": "etcdserver: leader changed"
+}"#;
+
 impl Harm {
-    pub(crate) const ALL: [Self; 20] = [
+    pub(crate) const ALL: [Self; 21] = [
         Self::HungUp(BeforeForward),
         Self::HungUp(AfterForward),
         Self::HeadAlone,
@@ -33,6 +40,7 @@ impl Harm {
         Self::CutInTheMiddle,
         Self::Halved,
         Self::Garbled,
+        Self::Misanswered,
         Self::Delayed,
         Self::Silent(BeforeForward),
         Self::Silent(AfterForward),
@@ -57,6 +65,7 @@ impl Harm {
             Self::CutInTheMiddle => request.cut_in_the_middle(),
             Self::Halved => request.halve(),
             Self::Garbled => request.garble(),
+            Self::Misanswered => request.answer_with(StatusCode::OK, FAILURE),
             Self::Delayed => request.delay(Duration::from_millis(300)),
             Self::Silent(when) => request.silence(when),
             Self::SilentForGood => request.silence_from_here(),

@@ -13,6 +13,8 @@ pub(crate) struct Tally {
     runs: usize,
     /// Runs without the request that was meant; the fault befell nobody.
     missed: Vec<String>,
+    /// The requests and the faults of all runs, and whether there was a run that met them.
+    met: BTreeMap<String, bool>,
     exits: BTreeMap<String, usize>,
     complaints: Vec<String>,
 }
@@ -75,11 +77,14 @@ impl Tally {
         if !struck {
             self.missed.push(case.to_string());
         }
+        for part in [case.request.to_string(), format!("{:?}", case.harm)] {
+            *self.met.entry(part).or_default() |= struck;
+        }
         let complaint = complaint.map(|complaint| format!("{case}: {complaint}"));
         self.complaints.extend(complaint);
     }
 
-    /// Fails when a run did wrong, or when hardly any fault befell anybody.
+    /// Fails when a run did wrong, and when a request or a fault had no turn at all.
     #[track_caller]
     pub(crate) fn judge(&self) {
         assert!(
@@ -87,6 +92,9 @@ impl Tally {
             "{self}\n{}",
             self.complaints.join("\n")
         );
+        assert!(self.runs > 0, "no case was asked for");
+        let unmet: Vec<&String> = self.met.iter().filter(|it| !it.1).map(|it| it.0).collect();
+        assert!(unmet.is_empty(), "{self}\nnever met: {unmet:?}");
         assert!(
             self.missed.len() * 10 <= self.runs,
             "{self}\n{}",
@@ -100,6 +108,7 @@ impl fmt::Display for Tally {
         let Self {
             runs,
             missed,
+            met: _,
             exits,
             complaints,
         } = self;

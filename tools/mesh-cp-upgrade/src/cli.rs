@@ -15,6 +15,8 @@ use crate::render::{self, Rendered};
 #[derive(Debug)]
 pub(crate) struct Cli {
     program: PathBuf,
+    namespace: String,
+    /// The flags that name the cluster; kubectl has the same.
     at: Vec<String>,
     /// How long one request may take.
     request: Duration,
@@ -39,7 +41,6 @@ impl Cli {
     ) -> Self {
         let mut at = Vec::new();
         let mut flag = |name: &str, value: &str| at.extend([name.to_owned(), value.to_owned()]);
-        flag("--linkerd-namespace", namespace);
         if let Some(path) = cluster.kubeconfig() {
             flag("--kubeconfig", &path.display().to_string());
         }
@@ -54,6 +55,7 @@ impl Cli {
         }
         Self {
             program,
+            namespace: namespace.to_owned(),
             at,
             request: cluster.deadline(),
         }
@@ -117,8 +119,11 @@ impl Cli {
 
     /// The command that goes back, with the CLI of the version before.
     pub(crate) fn way_back(&self) -> String {
-        let args = self.args(&["upgrade"]).join(" ");
-        format!("linkerd {args} | kubectl apply -f -, with the linkerd CLI of the version before")
+        let upgrade = self.args(&["upgrade"]).join(" ");
+        let at: String = self.at.iter().map(|flag| format!(" {flag}")).collect();
+        format!(
+            "linkerd {upgrade} | kubectl apply{at} -f -, with the linkerd CLI of the version before"
+        )
     }
 
     fn upgrade_args(&self, half: Half, values: &[PathBuf]) -> Vec<String> {
@@ -134,6 +139,7 @@ impl Cli {
 
     fn args(&self, verb: &[&str]) -> Vec<String> {
         let mut args: Vec<String> = verb.iter().map(ToString::to_string).collect();
+        args.extend(["--linkerd-namespace".to_owned(), self.namespace.clone()]);
         args.extend(self.at.iter().cloned());
         args
     }
@@ -154,11 +160,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_halves_are_rendered_for_the_same_cluster_and_values() {
-        let at = ["--linkerd-namespace", "mesh", "--context", "eu"];
+    fn everything_is_for_the_same_cluster() {
         let cli = Cli {
             program: "linkerd".into(),
-            at: at.map(str::to_owned).to_vec(),
+            namespace: "mesh".to_owned(),
+            at: ["--context", "eu"].map(str::to_owned).to_vec(),
             request: Duration::from_secs(1),
         };
         let values = ["a.yaml".into()];
@@ -167,5 +173,7 @@ mod tests {
         assert_eq!(crds, format!("linkerd upgrade --crds {rest}"));
         let control_plane = cli.command(Half::ControlPlane, &values).join(" ");
         assert_eq!(control_plane, format!("linkerd upgrade {rest}"));
+        let back = "linkerd upgrade --linkerd-namespace mesh --context eu | kubectl apply --context eu -f -";
+        assert!(cli.way_back().starts_with(back), "{}", cli.way_back());
     }
 }
