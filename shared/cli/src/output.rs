@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use mesh_records::{
-    End, EndOutcome, Explain as _, Explained, RawLine, Record, RecordType, Tool, Writer,
+    Deed, End, EndOutcome, Explain as _, Explained, Intent, RawLine, Record, RecordType, Tool,
+    Writer,
 };
 use serde::Serialize;
 
@@ -257,6 +258,12 @@ impl<W: Write> Output<W> {
         match message(record) {
             Some(message) => {
                 writeln!(self.writer.out(), "{}", Clean(message))?;
+                if let Record::Intent(Intent { deeds, digest, .. }) = record {
+                    for Deed { verb, object } in deeds {
+                        writeln!(self.writer.out(), "  {} {}", Clean(verb), Clean(object))?;
+                    }
+                    writeln!(self.writer.out(), "  digest {digest}")?;
+                }
                 self.writer.flush()
             }
             None => {

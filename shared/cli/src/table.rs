@@ -4,7 +4,7 @@ use std::fmt;
 
 use mesh_records::{
     ControlPlane, Finding, HopKind, ProxyCount, Record, Severity, SkewAction, SkewState, Verdict,
-    Workload,
+    VerdictScope, Workload,
 };
 
 use crate::Clean;
@@ -200,7 +200,11 @@ fn finding(finding: &Finding) -> String {
 }
 
 fn verdict(verdict: &Verdict) -> String {
-    let answer = if verdict.pass { "yes" } else { "no" };
+    let answer = match (verdict.pass, verdict.scope) {
+        (false, _) => "no",
+        (true, VerdictScope::Full) => "yes",
+        (true, VerdictScope::Partial) => "yes, for the part that was surveyed",
+    };
     let target = verdict
         .target
         .as_ref()

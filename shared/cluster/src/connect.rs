@@ -1,6 +1,7 @@
 //! Which cluster, through which door, as whom, and what time it is there.
 
 use std::io::IsTerminal as _;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -149,11 +150,26 @@ impl ClusterArgs {
             ..KubeConfigOptions::default()
         };
         let name = context.clone().unwrap_or_else(|| "(none)".to_owned());
-        let config = Config::from_custom_kubeconfig(kubeconfig, &options)
+        let names_a_proxy = kubeconfig
+            .clusters
+            .iter()
+            .any(|it| it.cluster.as_ref().is_some_and(|it| it.proxy_url.is_some()));
+        let mut config = Config::from_custom_kubeconfig(kubeconfig, &options)
             .await
             .explain(format!("cannot use the context `{name}`"), NO_CLUSTER)?;
+        if !names_a_proxy && is_loopback(&config.cluster_url) {
+            config.proxy_url = None;
+        }
         Ok((config, context))
     }
+}
+
+/// What `HTTPS_PROXY` names is not asked for this machine itself, as with every Go program, kubectl
+/// among them.
+fn is_loopback(server: &http::Uri) -> bool {
+    let host = server.host().unwrap_or_default().trim_matches(['[', ']']);
+    let is_loopback = |address: IpAddr| address.is_loopback();
+    host == "localhost" || host.parse().is_ok_and(is_loopback)
 }
 
 // What follows the first line is an excerpt of the file, tokens and all.
@@ -387,6 +403,21 @@ mod tests {
         let text = chain(&error);
         assert!(text.contains("cannot use the kubeconfig"), "{text}");
         assert!(!text.contains("hush") && !text.contains('\n'), "{text}");
+    }
+
+    #[test]
+    fn only_this_machine_itself_is_asked_past_a_proxy() {
+        let table = [
+            ("http://127.0.0.1:8001", true),
+            ("https://127.8.0.1", true),
+            ("https://[::1]:6443", true),
+            ("https://localhost:6443", true),
+            ("https://10.0.0.1", false),
+            ("https://localhost.example.com", false),
+        ];
+        for (server, expected) in table {
+            assert_eq!(is_loopback(&server.parse().unwrap()), expected, "{server}");
+        }
     }
 
     #[test]

@@ -17,7 +17,8 @@ pub struct Intent {
     pub message: String,
     /// The deeds, in order.
     pub deeds: Vec<Deed>,
-    /// SHA-256 of the deeds: consent to exactly this (`--yes=DIGEST`).
+    /// Of SHA-256 of all of it but the time, and of which cluster it is about, the beginning:
+    /// consent to exactly this (`--yes=DIGEST`).
     pub digest: String,
 }
 
@@ -332,21 +333,31 @@ pub enum Obstacle {
 // === impl Intent ===
 
 impl Intent {
-    /// The digest of an ordered list of deeds.
+    /// The intent on the cluster of that uid, which people call `cluster`.
     #[must_use]
-    pub fn digest(deeds: &[Deed]) -> String {
+    pub fn new(
+        cluster: &str,
+        cluster_uid: &str,
+        time: Timestamp,
+        message: String,
+        deeds: Vec<Deed>,
+    ) -> Self {
+        let mut parts = vec![cluster_uid, &message];
+        parts.extend(deeds.iter().flat_map(|it| [&*it.verb, &*it.object]));
         let mut hash = Sha256::new();
-        for Deed { verb, object } in deeds {
-            hash.update(verb);
-            hash.update([0]);
-            hash.update(object);
+        for part in parts {
+            hash.update(part);
             hash.update([0]);
         }
-        hash.finalize()
-            .iter()
-            .take(8)
-            .map(|byte| format!("{byte:02x}"))
-            .collect()
+        let hash = hash.finalize();
+        let digest = hash.iter().take(8).map(|byte| format!("{byte:02x}"));
+        Self {
+            cluster: cluster.to_owned(),
+            time,
+            digest: digest.collect(),
+            message,
+            deeds,
+        }
     }
 }
 
@@ -422,6 +433,35 @@ impl Obstacle {
             Self::Partition => "keeps pods back by its partition",
             Self::ForeignOwner => "is owned by a kind that is not restarted here",
             Self::AlreadyRolling => "is being rolled by somebody else",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_digest_is_of_one_plan_for_one_cluster() {
+        let digest = |cluster: &str, uid: &str, time: i64, message: &str, verbs: &[&str]| {
+            let time = Timestamp::from_second(time).unwrap();
+            let deed = |verb: &&str| Deed {
+                verb: (*verb).to_owned(),
+                object: "shop/Deployment/web".to_owned(),
+            };
+            let deeds = verbs.iter().map(deed).collect();
+            Intent::new(cluster, uid, time, message.to_owned(), deeds).digest
+        };
+        let one = digest("eu", "u1", 0, "to 2.14", &["restart"]);
+        assert_eq!(one.len(), 16);
+        assert_eq!(digest("a label", "u1", 9, "to 2.14", &["restart"]), one);
+        for other in [
+            digest("eu", "u2", 0, "to 2.14", &["restart"]),
+            digest("eu", "u1", 0, "to 2.15", &["restart"]),
+            digest("eu", "u1", 0, "to 2.14", &["adopt"]),
+            digest("eu", "u1", 0, "to 2.14", &["restart", "restart"]),
+        ] {
+            assert_ne!(other, one);
         }
     }
 }

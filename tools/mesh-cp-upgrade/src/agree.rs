@@ -22,20 +22,15 @@ pub(crate) async fn agree(
         return Ok(true);
     }
     let deeds = deeds(args, plan)?;
-    let intent = Intent {
-        cluster: session.cluster.label().to_owned(),
-        time: session.now(),
-        message: format!(
-            "upgrade the control plane in {} from {} to {}",
-            goal.namespace,
-            goal.from
-                .as_ref()
-                .map_or("what it is", |from| from.version.as_str()),
-            goal.target
-        ),
-        digest: Intent::digest(&deeds),
-        deeds,
-    };
+    let from = goal.from.as_ref();
+    let message = format!(
+        "upgrade the control plane in {} from {} to {}",
+        goal.namespace,
+        from.map_or("what it is", |from| from.version.as_str()),
+        goal.target
+    );
+    let cluster = session.cluster.label();
+    let intent = Intent::new(cluster, &session.cluster_uid, session.now(), message, deeds);
     session.emit(&Record::Intent(intent.clone()))?;
     let summary = summary(session, args, goal, plan, &intent);
     let consent = args.consent.clone();

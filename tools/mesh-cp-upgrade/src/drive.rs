@@ -44,8 +44,9 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<Exit> {
     match open(&args, &mut output).await {
         Ok((cluster, stream, signals)) => {
             let (began, claim) = (stream.time.unwrap_or_default(), claim(&stream));
+            let uid = stream.cluster_uid.clone().unwrap_or_default();
             output.emit(&Record::Stream(Box::new(stream)))?;
-            let mut session = Session::new(Arc::new(cluster), output, signals, began, claim);
+            let mut session = Session::new(Arc::new(cluster), uid, output, signals, began, claim);
             let ending = match steps(&mut session, &args).await {
                 Ok(ending) | Err(ending) => ending,
             };

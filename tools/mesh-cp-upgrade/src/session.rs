@@ -16,6 +16,7 @@ use crate::history::Revision;
 #[derive(Debug)]
 pub(crate) struct Session {
     pub(crate) cluster: Arc<Cluster>,
+    pub(crate) cluster_uid: String,
     pub(crate) lock: Option<Lock>,
     pub(crate) output: Output,
     pub(crate) signals: Signals,
@@ -30,6 +31,7 @@ pub(crate) struct Session {
 impl Session {
     pub(crate) fn new(
         cluster: Arc<Cluster>,
+        cluster_uid: String,
         output: Output,
         signals: Signals,
         began: Timestamp,
@@ -37,6 +39,7 @@ impl Session {
     ) -> Self {
         Self {
             cluster,
+            cluster_uid,
             lock: None,
             output,
             signals,

@@ -78,13 +78,14 @@ const CLOCK_ERROR: SignedDuration = SignedDuration::from_secs(2);
 
 impl<'a> Shell<'a> {
     fn new(args: &'a Args, session: Session, voice: &'a mut Voice, signals: Signals) -> Self {
+        let settings = settings(args, &session);
         let Session {
             cluster,
+            cluster_uid: _,
             order,
             claim,
             now,
         } = session;
-        let settings = settings(args, &cluster, &order, now);
         let control_plane = order.expected.namespace;
         let (tell, told) = mpsc::channel(BACKLOG);
         let watches = watches::open(&cluster, &control_plane, &tell);

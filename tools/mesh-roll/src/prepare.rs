@@ -17,6 +17,7 @@ use crate::voice::{AGENT, Ending, Voice};
 /// What a run needs before its loop.
 pub(crate) struct Session {
     pub(crate) cluster: Arc<Cluster>,
+    pub(crate) cluster_uid: String,
     pub(crate) order: Order,
     pub(crate) claim: Claim,
     pub(crate) now: Timestamp,
@@ -55,6 +56,7 @@ pub(crate) async fn prepare(
     };
     Ok(Ok(Session {
         cluster,
+        cluster_uid: uid,
         order,
         claim,
         now,
@@ -74,6 +76,10 @@ fn known(args: &Args, order: &Order) -> anyhow::Result<()> {
             .iter()
             .all(|task| task.key.namespace != **namespace)
     };
+    if order.tasks.is_empty() {
+        let what = "no workload of this control plane is in the stream; there is nothing to do";
+        mesh_cli::warn(Tool::MeshRoll.name(), &anyhow::anyhow!(what));
+    }
     if let Some(namespace) = namespaces.iter().find(is_strange) {
         let what = format!("no workload in the stream is in the namespace `{namespace}`");
         let hint = "is it mistyped? the survey shows what there is: mesh-survey -o table";
@@ -100,10 +106,18 @@ async fn read() -> anyhow::Result<Judged> {
 }
 
 /// What was asked for.
-pub(crate) fn settings(args: &Args, cluster: &Cluster, order: &Order, now: Timestamp) -> Settings {
+pub(crate) fn settings(args: &Args, session: &Session) -> Settings {
+    let Session {
+        cluster,
+        cluster_uid,
+        order,
+        claim: _,
+        now,
+    } = session;
     let deadline = args.deadline.and_then(|after| now.checked_add(after).ok());
     Settings {
         cluster: cluster.label().to_owned(),
+        cluster_uid: cluster_uid.clone(),
         wishes: Wishes {
             choice: args.choice(),
             allow_outage: args.outages(),

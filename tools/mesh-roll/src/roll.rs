@@ -114,6 +114,7 @@ pub(crate) struct Finish {
 pub(crate) struct Settings {
     /// The cluster's label.
     pub(crate) cluster: String,
+    pub(crate) cluster_uid: String,
     pub(crate) wishes: Wishes,
     pub(crate) expected: Expected,
     pub(crate) max_in_flight: usize,

@@ -9,7 +9,7 @@ use super::decide::{Decision, decide};
 use super::limits::{Hold, may_write};
 use super::order::Rank;
 use super::say::{Saying, whole_seconds};
-use super::{Action, Item, Phase, Roll, Stage, Stop};
+use super::{Action, Item, Phase, Roll, Settings, Stage, Stop};
 
 impl Roll {
     /// Says what will be done, once everything has been seen.
@@ -31,7 +31,8 @@ impl Roll {
         self.order();
         let decisions = self.decisions();
         let deeds = self.deeds(&decisions);
-        let intent = self.intent(&deeds, &decisions);
+        let is_idle = deeds.is_empty();
+        let intent = self.intent(deeds, &decisions);
         let summary = self.summary(&intent, &decisions);
         self.emit(Record::Intent(intent.clone()));
         for (place, decision) in decisions.into_iter().enumerate() {
@@ -39,7 +40,7 @@ impl Roll {
                 self.skip(place, obstacle);
             }
         }
-        if deeds.is_empty() || self.settings.dry_run == DryRun::Client {
+        if is_idle || self.settings.dry_run == DryRun::Client {
             self.finish();
             return;
         }
@@ -83,7 +84,7 @@ impl Roll {
         deeds.collect()
     }
 
-    fn intent(&self, deeds: &[Deed], decisions: &[Decision]) -> Intent {
+    fn intent(&self, deeds: Vec<Deed>, decisions: &[Decision]) -> Intent {
         let restarts = count(decisions, |it| it == Decision::Restart);
         let adopted = count(decisions, |it| it == Decision::Adopt);
         let injects = self.world.target().injects.clone().unwrap_or_default();
@@ -94,13 +95,18 @@ impl Roll {
         };
         let message =
             format!("restart {restarts} workloads for {injects}, {most} at a time{adopted}");
-        Intent {
-            cluster: self.settings.cluster.clone(),
-            time: whole_seconds(self.now),
+        let Settings {
+            cluster,
+            cluster_uid,
+            ..
+        } = &self.settings;
+        Intent::new(
+            cluster,
+            cluster_uid,
+            whole_seconds(self.now),
             message,
-            deeds: deeds.to_vec(),
-            digest: Intent::digest(deeds),
-        }
+            deeds,
+        )
     }
 
     // For whoever is asked: counts, risks, and what is left alone.

@@ -168,6 +168,7 @@ impl Bed {
         let expected = mesh.clone();
         let settings = Settings {
             cluster: "model".to_owned(),
+            cluster_uid: "model".to_owned(),
             wishes: Wishes {
                 allow_outage: vec![OUTAGE.parse().expect("a selector")],
                 ..Wishes::default()
