@@ -35,6 +35,7 @@ pub use mesh::{
 pub use reader::{Closed, Expect, Item, Reader, StreamError, What};
 pub use record::{
     By, Consistency, End, EndOutcome, Record, RecordType, Scope, Source, Stream, Tool, Totals,
+    whole_seconds,
 };
 pub use writer::Writer;
 

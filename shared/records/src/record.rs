@@ -213,6 +213,12 @@ pub enum EndOutcome {
     Failed,
 }
 
+/// A time as records bear it: the date of the API server's answers is no finer (RFC 9110, 5.6.7).
+#[must_use]
+pub fn whole_seconds(time: Timestamp) -> Timestamp {
+    Timestamp::from_second(time.as_second()).unwrap_or(time)
+}
+
 // === impl Record ===
 
 impl Record {

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use mesh_cli::{Closing, DryRun, Exit, Output, Readers, argv, host, records_from_stdin, run_id};
 use mesh_cluster::{Claim, Cluster, Error, IfLocked, Signals, Taking, User, Why};
 use mesh_records::{
-    By, EndOutcome, Explained, From as Seen, Record, StepName, Stream, Tool, Verdict,
+    By, EndOutcome, Explained, From as Seen, Record, StepName, Stream, Tool, Verdict, whole_seconds,
 };
 
 use crate::agree::agree;
@@ -16,7 +16,7 @@ use crate::gate::{self, Question};
 use crate::history::{Standing, standing};
 use crate::installer::{self, Installer};
 use crate::live::{Live, look};
-use crate::session::{Session, whole_seconds};
+use crate::session::Session;
 use crate::{act, monitor, prepare};
 
 /// What is to be reached, and from where.

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use jiff::Timestamp;
 use mesh_cli::Output;
 use mesh_cluster::{Asked, Claim, Cluster, Lock, Signals};
-use mesh_records::{Progress, ProgressPods, Record, Step, StepName, StepState};
+use mesh_records::{Progress, ProgressPods, Record, Step, StepName, StepState, whole_seconds};
 
 use crate::ending::{Ending, Outcome, stopped};
 use crate::history::Revision;
@@ -243,9 +243,4 @@ impl Session {
             }
         }
     }
-}
-
-/// A time as records bear it.
-pub(crate) fn whole_seconds(time: Timestamp) -> Timestamp {
-    Timestamp::from_second(time.as_second()).unwrap_or(time)
 }

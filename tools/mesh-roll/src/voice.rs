@@ -3,7 +3,7 @@
 use anyhow::Context as _;
 use mesh_cli::{Closing, Exit, Output, OutputArgs, Readers, argv, host, warn};
 use mesh_cluster::{Cluster, User};
-use mesh_records::{By, EndOutcome, Explained, Record, Stream, Tool};
+use mesh_records::{By, EndOutcome, Explained, Record, Stream, Tool, whole_seconds};
 
 use crate::args::{Args, PIPELINE};
 
@@ -60,7 +60,7 @@ impl Voice {
         let stream = Stream {
             cluster: self.label.clone(),
             run: Some(run.to_owned()),
-            time: cluster.now(),
+            time: cluster.now().map(whole_seconds),
             cluster_uid: Some(uid.to_owned()),
             by: Some(By {
                 user: user.username.clone(),

@@ -4,13 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context as _, Result, anyhow};
-use jiff::Timestamp;
 use mesh_cli::{Exit, Output, Readers, run_id, warn};
 use mesh_cluster::look::{Survey, look};
 use mesh_cluster::object::{Namespace, Object as _};
 use mesh_cluster::sight::{Asked, Blocked, patient};
 use mesh_cluster::{Cluster, Signals, signals};
-use mesh_records::{Consistency, Source, Stream, Tool};
+use mesh_records::{Consistency, Source, Stream, Tool, whole_seconds};
 
 use crate::args::{Args, scope};
 use crate::dump;
@@ -96,18 +95,13 @@ fn opening(args: &Args, cluster: &Cluster, uid: String) -> Stream {
     Stream {
         cluster: Some(cluster.label().to_owned()),
         run: Some(run_id()),
-        time: cluster.now().and_then(whole_seconds),
+        time: cluster.now().map(whole_seconds),
         cluster_uid: Some(uid),
         source: Some(Source::Server),
         consistency: Some(Consistency::Current),
         scope: Some(scope(&args.wish())),
         ..Stream::of(Tool::MeshSurvey, env!("CARGO_PKG_VERSION"))
     }
-}
-
-// The server's date is no finer.
-fn whole_seconds(time: Timestamp) -> Option<Timestamp> {
-    Timestamp::from_second(time.as_second()).ok()
 }
 
 fn remark(cluster: &Cluster, survey: &Survey) {

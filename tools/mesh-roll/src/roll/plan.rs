@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use mesh_cli::DryRun;
-use mesh_records::{Deed, DowntimeGrade, Intent, Obstacle, Record, SkipClass};
+use mesh_records::{Deed, DowntimeGrade, Intent, Obstacle, Record, SkipClass, whole_seconds};
 
 use super::decide::{Decision, decide};
 use super::limits::{Hold, may_write};
 use super::order::Rank;
-use super::say::{Saying, whole_seconds};
+use super::say::Saying;
 use super::{Action, Item, Phase, Roll, Settings, Stage, Stop};
 
 impl Roll {

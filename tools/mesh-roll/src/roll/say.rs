@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use mesh_records::{
     Obstacle, Outcome, Progress, ProgressPods, Record, Rolled, RolledPods, Skipped, Strategy,
-    Trouble, WorkloadRef,
+    Trouble, WorkloadRef, whole_seconds,
 };
 
 use super::flight::Ending;
@@ -151,11 +151,6 @@ impl Saying<'_> {
             duration_ms: took.and_then(|took| took.try_into().ok()).unwrap_or(0),
         }))
     }
-}
-
-/// A time as records bear it.
-pub(crate) fn whole_seconds(time: Timestamp) -> Timestamp {
-    Timestamp::from_second(time.as_second()).unwrap_or(time)
 }
 
 fn sentence(outcome: Outcome, reason: Option<Trouble>, target: &str) -> String {
