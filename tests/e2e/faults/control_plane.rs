@@ -4,13 +4,10 @@ use std::fmt::Debug;
 use std::path::Path;
 use std::process::Command;
 
-use k8s_openapi::api::admissionregistration::v1::{
-    MutatingWebhookConfiguration, ValidatingWebhookConfiguration,
-};
+use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::batch::v1::CronJob;
-use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service, ServiceAccount};
-use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
+use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::ListParams;
 use kube::{Api, Resource, ResourceExt as _};
@@ -67,21 +64,18 @@ fn tool(tools: &Toolbox, kubeconfig: &Path) -> Command {
 
 /// Whether it is all at the new release, settled: nothing of it is an older release's.
 pub(crate) fn is_at_target(bed: &Bed) -> bool {
-    is_of_target::<ClusterRole>(bed)
-        && is_of_target::<ClusterRoleBinding>(bed)
-        && is_of_target::<ConfigMap>(bed)
+    is_of_target::<ConfigMap>(bed)
         && is_of_target::<CronJob>(bed)
         && is_of_target::<CustomResourceDefinition>(bed)
         && is_of_target::<Deployment>(bed)
         && is_of_target::<MutatingWebhookConfiguration>(bed)
         && is_of_target::<Secret>(bed)
         && is_of_target::<Service>(bed)
-        && is_of_target::<ServiceAccount>(bed)
-        && is_of_target::<ValidatingWebhookConfiguration>(bed)
         && runs_target(bed)
 }
 
-/// Whether the control plane's objects of a kind were all written by the new release.
+/// Whether the control plane's objects of a kind were all written by the new release. Those of RBAC
+/// do not say by which.
 fn is_of_target<K>(bed: &Bed) -> bool
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,

@@ -1,5 +1,7 @@
 //! Weighs what was found into findings and one answer.
 
+use std::cmp::Ordering;
+
 use mesh_records::{
     Ask, Closed, ControlPlane, Extension, Finding, From, Plan, Severity, Source, Verdict,
     VerdictScope,
@@ -237,7 +239,10 @@ fn next(at: &Standpoint<'_>, blocking: &[String], tally: &Tally) -> Option<Strin
             let first = path.first()?.release.as_ref()?;
             Some(format!("mesh-survey | mesh-skewcheck --to {first}"))
         }
-        (Ask::Done, false) if blocks(Rule::ControlPlaneNotAtTarget) => Some(upgrade(to?.as_str())),
+        // There is no way back through the gate.
+        (Ask::Done, false) if blocks(Rule::ControlPlaneNotAtTarget) => to
+            .filter(|to| at.running.order(to) != Some(Ordering::Greater))
+            .map(|to| upgrade(to.as_str())),
         (Ask::Upgrade | Ask::Done | Ask::Roll, false) if blocks(Rule::ControlPlaneUnhealthy) => {
             None
         }

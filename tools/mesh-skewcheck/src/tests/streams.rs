@@ -276,6 +276,11 @@ fn what_comes_next_is_named() {
             json!("mesh-survey | mesh-skewcheck --to stable-2.14.10 | mesh-cp-upgrade"),
         ),
         (
+            &["--ask", "done", "--to", "stable-2.13.7"],
+            behind("stable-2.14.10", "stable-2.14.10"),
+            Value::Null,
+        ),
+        (
             &["--to", "stable-2.14.10"],
             behind("stable-2.14.10", "stable-2.14.10"),
             json!("mesh-survey | mesh-skewcheck --ask done --to stable-2.14.10"),
