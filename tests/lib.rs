@@ -21,7 +21,7 @@ use tempfile::{NamedTempFile, TempDir};
 pub use crate::beds::{Own, Shared};
 pub use crate::shelf::serve;
 
-/// Writes a script that can be run. One that is being run already stays as it is for its readers.
+/// Writes a script that can be run. Whoever runs an earlier one of that name is not disturbed.
 ///
 /// # Panics
 /// Where a file cannot be written.
@@ -31,6 +31,8 @@ pub fn write_program(path: &Path, script: &str) {
     file.write_all(script.as_bytes())
         .expect("it can be written");
     fs::set_permissions(file.path(), Permissions::from_mode(0o755)).expect("it is our own");
+    // What is open for writing cannot be run.
+    let file = file.into_temp_path();
     file.persist(path).expect("a file can be renamed");
 }
 
