@@ -72,7 +72,12 @@ impl Table {
                     hop.release
                 )
             })),
-            Record::Verdict(record) => self.verdicts.push(verdict(record)),
+            Record::Verdict(record) => {
+                self.verdicts.push(verdict(record));
+                let next = record.next.as_ref();
+                self.verdicts
+                    .extend(next.map(|next| format!("next: {next}")));
+            }
             Record::Stream(_)
             | Record::Intent(_)
             | Record::Step(_)
@@ -215,11 +220,6 @@ fn verdict(verdict: &Verdict) -> String {
     } else {
         format!(", because of {}", verdict.blocking.join(", "))
     };
-    let next = verdict
-        .next
-        .as_ref()
-        .map(|next| format!("; next: {next}"))
-        .unwrap_or_default();
     let Verdict {
         cluster,
         control_plane,
@@ -228,7 +228,7 @@ fn verdict(verdict: &Verdict) -> String {
         ..
     } = verdict;
     format!(
-        "{cluster}/{control_plane}: {ask}{target} from {}: {answer}{because}{next}",
+        "{cluster}/{control_plane}: {ask}{target} from {}: {answer}{because}",
         from.version
     )
 }
