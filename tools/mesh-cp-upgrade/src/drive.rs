@@ -42,9 +42,8 @@ const AGENT: &str = concat!("mesh-cp-upgrade/", env!("CARGO_PKG_VERSION"));
 pub(crate) async fn run(args: Args) -> anyhow::Result<Exit> {
     let mut output = Output::stdout(&args.output, Readers::Optional);
     match open(&args, &mut output).await {
-        Ok((cluster, stream, signals)) => {
+        Ok((cluster, uid, stream, signals)) => {
             let (began, claim) = (stream.time.unwrap_or_default(), claim(&stream));
-            let uid = stream.cluster_uid.clone().unwrap_or_default();
             output.emit(&Record::Stream(Box::new(stream)))?;
             let mut session = Session::new(Arc::new(cluster), uid, output, signals, began, claim);
             let ending = match steps(&mut session, &args).await {
@@ -71,7 +70,10 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<Exit> {
     }
 }
 
-async fn open(args: &Args, output: &mut Output) -> anyhow::Result<(Cluster, Stream, Signals)> {
+async fn open(
+    args: &Args,
+    output: &mut Output,
+) -> anyhow::Result<(Cluster, String, Stream, Signals)> {
     let signals = Signals::listen().context("cannot listen for signals")?;
     if !args.without_gate {
         drop(records_from_stdin(PIPELINE)?);
@@ -90,7 +92,7 @@ async fn open(args: &Args, output: &mut Output) -> anyhow::Result<(Cluster, Stre
         cluster: Some(cluster.label().to_owned()),
         run: Some(run_id()),
         time: Some(whole_seconds(time)),
-        cluster_uid: Some(uid),
+        cluster_uid: Some(uid.clone()),
         by: user.map(|user| By {
             user: user.username,
             groups: user.groups,
@@ -99,7 +101,7 @@ async fn open(args: &Args, output: &mut Output) -> anyhow::Result<(Cluster, Stre
         argv: argv(),
         ..Stream::of(Tool::MeshCpUpgrade, env!("CARGO_PKG_VERSION"))
     };
-    Ok((cluster, stream, signals))
+    Ok((cluster, uid, stream, signals))
 }
 
 // API servers before 1.28 cannot say who asks.
