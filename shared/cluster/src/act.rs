@@ -3,12 +3,12 @@
 use mesh_records::{WorkloadKind, WorkloadRef};
 use serde_json::{Value, json};
 
-use crate::connect::Cluster;
-use crate::error::{Error, Why};
 use crate::object::{DaemonSet, Deployment, Object, StatefulSet};
-use crate::request::Patch;
-use crate::rollout::{Observed, RESTARTED_AT, Rolling};
-use crate::target::{Options, Target};
+use crate::wire::connect::Cluster;
+use crate::wire::error::{Error, Why};
+use crate::wire::request::Patch;
+use crate::wire::target::{Options, Target};
+use crate::workload::rollout::{Observed, RESTARTED_AT, Rolling};
 
 /// A restart: one annotation on a pod template, and nothing else.
 #[derive(Clone, Debug, PartialEq, Eq)]

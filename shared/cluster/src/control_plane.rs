@@ -14,10 +14,10 @@ use mesh_records::{
 use serde_json::Value as Fact;
 use sha2::{Digest as _, Sha256};
 
-use crate::label;
+use crate::object::label;
 use crate::object::{ConfigMap, Deployment, EndpointSlice, Meta};
-use crate::proxy::{image_tag, linkerd_version};
-use crate::rollout::{self, Rolling as _};
+use crate::workload::proxy::{image_tag, linkerd_version};
+use crate::workload::rollout::{self, Rolling as _};
 use certificate::{certificates, unreadable};
 use origin::{Origin, origin};
 use parts::{Definition, IssuerSecret, WebhookConfiguration};
@@ -109,7 +109,7 @@ pub fn component_version(deployment: &Deployment) -> Option<String> {
 /// The Linkerd version that an object's annotations or labels state.
 #[must_use]
 pub fn stated_version(meta: &Meta) -> Option<String> {
-    let created_by = crate::proxy::created_by(&meta.annotations);
+    let created_by = crate::workload::proxy::created_by(&meta.annotations);
     let stated = created_by.and_then(linkerd_version);
     let label = || meta.labels.get(label::APP_VERSION).map(String::as_str);
     stated

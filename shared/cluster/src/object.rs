@@ -2,6 +2,9 @@
 //!
 //! A meshed pod is 24 KB of JSON, half of it managedFields; what is not named here is never kept.
 
+pub mod label;
+mod selector;
+
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;

@@ -2,12 +2,12 @@
 
 use serde_json::{Value, json};
 
-use crate::connect::Cluster;
-use crate::error::{Error, Why};
-use crate::label;
+use crate::object::label;
 use crate::object::{Object as _, Pod};
-use crate::proxy::{self, ProxyVersion};
-use crate::target::{Options, Target};
+use crate::wire::connect::Cluster;
+use crate::wire::error::{Error, Why};
+use crate::wire::target::{Options, Target};
+use crate::workload::proxy::{self, ProxyVersion};
 
 /// What became of a pod that asked for a proxy.
 #[derive(Clone, Debug, PartialEq, Eq)]

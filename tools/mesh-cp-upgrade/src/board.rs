@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use mesh_cluster::object::{Condition, Deployment, EndpointSlice, Meta, Pod, ReplicaSet};
-use mesh_cluster::{Change, label, proxy};
+use mesh_cluster::workload::proxy;
+use mesh_cluster::{Change, label};
 use mesh_records::ProgressPods;
 
 use crate::followed::Followed;

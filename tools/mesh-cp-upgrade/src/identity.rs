@@ -8,8 +8,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use clap::ValueEnum;
 use mesh_cluster::control_plane::Config;
-use mesh_cluster::label;
 use mesh_cluster::object::ConfigMap;
+use mesh_cluster::object::label;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use futures::{StreamExt as _, TryStreamExt as _};
-use mesh_cluster::kinds::Kind;
+use mesh_cluster::wire::kinds::Kind;
 use mesh_cluster::{Cluster, Error, Kinds, Opinion};
 use mesh_records::StepName;
 

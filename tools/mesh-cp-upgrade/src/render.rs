@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, bail, ensure};
 use mesh_cluster::control_plane::Config;
+use mesh_cluster::label;
 use mesh_cluster::object::{self, ConfigMap, Deployment};
-use mesh_cluster::{label, proxy};
+use mesh_cluster::workload::proxy;
 use serde::Deserialize;
 use serde_json::Value;
 

@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 
 use mesh_cluster::control_plane::{Config, bundle_sha256};
-use mesh_cluster::label::{CONFIG, TRUST_ROOTS};
+use mesh_cluster::object::label::{CONFIG, TRUST_ROOTS};
 use mesh_cluster::object::{ConfigMap, EndpointSlice, Object};
-use mesh_cluster::watch::Change;
+use mesh_cluster::wire::watch::Change;
 
 use crate::roll::{Mesh, Sight, Watched};
 

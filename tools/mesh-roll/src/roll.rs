@@ -27,7 +27,7 @@ use std::collections::HashMap;
 use jiff::{SignedDuration, Timestamp};
 use mesh_cli::{DryRun, Exit};
 use mesh_cluster::act::Restart;
-use mesh_cluster::rollout::{Observed, PodSeen};
+use mesh_cluster::workload::rollout::{Observed, PodSeen};
 use mesh_cluster::{Asked, Probe};
 use mesh_records::{EndOutcome, Intent, Outcome, Record, WorkloadRef};
 

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use futures::StreamExt as _;
 use futures::future::LocalBoxFuture;
 use futures::stream::FuturesUnordered;
-use mesh_cluster::injection::Rules;
 use mesh_cluster::object::{
     ConfigMap, DaemonSet, Deployment, DisruptionBudget, EndpointSlice, Namespace, Object, Pod,
     StatefulSet,
 };
-use mesh_cluster::rollout::{Observed, PodSeen, Rolling};
-use mesh_cluster::watch::Change;
+use mesh_cluster::wire::watch::Change;
+use mesh_cluster::workload::injection::Rules;
+use mesh_cluster::workload::rollout::{Observed, PodSeen, Rolling};
 use mesh_cluster::{Cluster, Error, Selection};
 use tokio::sync::mpsc::Sender;
 

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::look::{Survey, look};
+use crate::sight::{Asked, Blocked, patient};
 use anyhow::{Context as _, Result, anyhow};
 use mesh_cli::{Exit, Output, Readers, run_id, warn};
-use mesh_cluster::look::{Survey, look};
 use mesh_cluster::object::{Namespace, Object as _};
-use mesh_cluster::sight::{Asked, Blocked, patient};
 use mesh_cluster::{Cluster, Signals, signals};
 use mesh_records::{Consistency, Source, Stream, Tool, whole_seconds};
 

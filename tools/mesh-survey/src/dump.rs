@@ -3,8 +3,8 @@
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
+use crate::look::dump::Dump;
 use anyhow::{Context as _, Result};
-use mesh_cluster::look::dump::Dump;
 use mesh_records::{Explain as _, Explained, Scope, Source, Stream, Tool};
 
 use crate::args::{Args, DumpArgs};

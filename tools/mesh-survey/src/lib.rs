@@ -12,7 +12,13 @@ use mesh_cli::{Exit, report as end};
 mod args;
 mod drive;
 mod dump;
+mod fold;
+mod group;
+mod look;
+mod oddity;
 mod report;
+mod sight;
+mod usage;
 
 use args::Args;
 

@@ -3,9 +3,9 @@
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::look::Survey;
 use anyhow::Result;
 use mesh_cli::{Closing, Exit, Output};
-use mesh_cluster::look::Survey;
 use mesh_records::{EndOutcome, Record, Stream, Tool, Unseen};
 
 /// What the look came to.

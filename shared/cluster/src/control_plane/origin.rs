@@ -2,9 +2,9 @@
 
 use mesh_records::{InstalledBy, Release};
 
-use crate::label;
 use crate::object::Meta;
-use crate::owner::gitops;
+use crate::object::label;
+use crate::workload::owner::gitops;
 
 /// What installed a control plane, and what contradicts that.
 #[derive(Clone, Debug, PartialEq, Eq)]

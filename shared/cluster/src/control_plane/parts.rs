@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::control_plane::origin::release;
-use crate::label;
+use crate::object::label;
 use crate::object::{EndpointSlice, Meta, Resource};
 
 /// A mutating or validating webhook configuration.

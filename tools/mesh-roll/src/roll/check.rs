@@ -4,7 +4,7 @@
 //! that is over. A list that is taken after the owner was seen at rest does not; the write bears the
 //! version that the owner was seen in, so that nothing has come in between.
 
-use mesh_cluster::rollout::PodSeen;
+use mesh_cluster::workload::rollout::PodSeen;
 
 use super::flight::Flight;
 use super::proof::is_current;

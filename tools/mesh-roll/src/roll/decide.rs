@@ -1,7 +1,7 @@
 //! What is to be done with a workload, on the facts of this moment.
 
 use jiff::Timestamp;
-use mesh_cluster::rollout::{Observed, PodSeen, State, with_pods};
+use mesh_cluster::workload::rollout::{Observed, PodSeen, State, with_pods};
 use mesh_records::{DowntimeGrade, Obstacle, WorkloadKind, WorkloadRef};
 
 use super::proof::is_current;
@@ -137,8 +137,8 @@ fn kind_obstacle(kind: &WorkloadKind) -> Option<Obstacle> {
 
 #[cfg(test)]
 mod tests {
-    use mesh_cluster::injection::Rules;
     use mesh_cluster::object::{DaemonSet, Deployment, Namespace, Pod, StatefulSet};
+    use mesh_cluster::workload::injection::Rules;
 
     use super::super::sight::Sight;
     use super::*;

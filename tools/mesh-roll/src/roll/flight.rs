@@ -1,7 +1,7 @@
 //! One workload in flight: what its object and pods make of it.
 
 use jiff::{SignedDuration, Timestamp};
-use mesh_cluster::rollout::{Goal, Observed, PodSeen, State, with_pods};
+use mesh_cluster::workload::rollout::{Goal, Observed, PodSeen, State, with_pods};
 use mesh_records::{Outcome, ProgressPods, Trouble, WorkloadRef};
 
 use super::proof::{Lack, Proof, judge};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use mesh_cluster::rollout::{PodSeen, State, Wait};
+use mesh_cluster::workload::rollout::{PodSeen, State, Wait};
 use mesh_records::{Outcome, ProgressPods, Trouble, WorkloadRef};
 
 use super::flight::{self, Clock, Course, Ending, Flight};

@@ -1,7 +1,7 @@
 //! In which order workloads are rolled.
 
-use mesh_cluster::label;
-use mesh_cluster::rollout::Observed;
+use mesh_cluster::object::label;
+use mesh_cluster::workload::rollout::Observed;
 use mesh_records::{WorkloadKind, WorkloadRef};
 
 /// A workload's place: by wave, and within it by name.

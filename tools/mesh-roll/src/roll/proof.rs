@@ -1,6 +1,6 @@
 //! When a pod is as new ones are, and when a whole workload is proven.
 
-use mesh_cluster::rollout::PodSeen;
+use mesh_cluster::workload::rollout::PodSeen;
 use mesh_records::Trouble;
 
 use super::sight::Mesh;
@@ -88,8 +88,8 @@ fn readiness(pod: &PodSeen) -> Option<Lack> {
 
 #[cfg(test)]
 mod tests {
-    use mesh_cluster::proxy::ProxyVersion;
-    use mesh_cluster::rollout::ProxySeen;
+    use mesh_cluster::workload::proxy::ProxyVersion;
+    use mesh_cluster::workload::rollout::ProxySeen;
     use mesh_records::VersionSource;
 
     use super::*;

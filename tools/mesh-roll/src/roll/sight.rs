@@ -1,8 +1,8 @@
 //! What watches show.
 
-use mesh_cluster::injection::Rules;
 use mesh_cluster::object::Selector;
-use mesh_cluster::rollout::{Observed, PodSeen};
+use mesh_cluster::workload::injection::Rules;
+use mesh_cluster::workload::rollout::{Observed, PodSeen};
 use mesh_records::{WorkloadKind, WorkloadRef};
 
 /// One thing that a watch shows.

@@ -151,7 +151,7 @@ impl Roll {
     pub(super) fn looked(
         &mut self,
         key: &WorkloadRef,
-        answer: Result<Option<Box<mesh_cluster::rollout::Observed>>, String>,
+        answer: Result<Option<Box<mesh_cluster::workload::rollout::Observed>>, String>,
     ) {
         let Some(place) = self.flying_at(key) else {
             return;

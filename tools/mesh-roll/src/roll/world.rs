@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use mesh_cluster::injection::Rules;
 use mesh_cluster::object::Selector;
-use mesh_cluster::rollout::{Observed, PodSeen};
+use mesh_cluster::workload::injection::Rules;
+use mesh_cluster::workload::rollout::{Observed, PodSeen};
 use mesh_records::WorkloadRef;
 
 use super::sight::{Mesh, Sight, Watched};

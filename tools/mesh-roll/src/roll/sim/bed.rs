@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use jiff::{SignedDuration, Timestamp};
 use mesh_cli::{DryRun, Exit};
 use mesh_cluster::act::Restart;
-use mesh_cluster::injection::Rules;
 use mesh_cluster::object::{Meta, Selector};
+use mesh_cluster::workload::injection::Rules;
 use mesh_records::{WorkloadKind, WorkloadRef};
 
 use super::super::{

@@ -7,7 +7,7 @@ use mesh_cluster::object::{
     DeploymentStatus, Meta, OwnerReference, Pod, PodSpec, PodStatus, Selector, StatefulSet,
     StatefulSetStatus, Template, Waiting,
 };
-use mesh_cluster::rollout::{Observed, PodSeen, RESTARTED_AT};
+use mesh_cluster::workload::rollout::{Observed, PodSeen, RESTARTED_AT};
 use mesh_records::{WorkloadKind, WorkloadRef};
 
 use super::dice::Dice;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use mesh_cluster::act::Restart;
-use mesh_cluster::rollout::PodSeen;
+use mesh_cluster::workload::rollout::PodSeen;
 use mesh_records::{Outcome, Record, WorkloadRef};
 
 use super::super::world::owner_of;

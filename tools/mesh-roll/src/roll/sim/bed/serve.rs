@@ -2,7 +2,7 @@
 
 use mesh_cluster::Probe;
 use mesh_cluster::act::Restart;
-use mesh_cluster::proxy::ProxyVersion;
+use mesh_cluster::workload::proxy::ProxyVersion;
 use mesh_records::VersionSource;
 
 use super::super::super::{Action, Answer, Event};

@@ -1,0 +1,301 @@
+//! Keeps a control plane's lock: renews it in the background, knows when it is lost, lets it go.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use crate::lock::lease::{Decision, Holder, Lease, RENEWAL, decide, renewal, surrender, term};
+use crate::lock::take::{no_date, options};
+use crate::wire::connect::Cluster;
+use crate::wire::error::{Error, Why};
+use crate::wire::request::Patch;
+use crate::wire::target::Target;
+
+/// A lock that is held, and renewed in the background, until it is released or lost.
+///
+/// Dropped without a release it expires by itself.
+#[derive(Debug)]
+pub struct Lock {
+    grip: Grip,
+    stop: Option<oneshot::Sender<()>>,
+    renewer: Option<JoinHandle<Result<(), Error>>>,
+}
+
+/// Tells whether a lock is still held; may be cloned and handed on.
+#[derive(Clone, Debug)]
+pub struct Grip {
+    standing: watch::Receiver<Standing>,
+}
+
+/// Why a lock was lost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Lost {
+    /// It could not be renewed in time; this is what the last attempt met with.
+    Expired(Option<String>),
+    /// Somebody else has it.
+    Taken(Holder),
+    /// Somebody deleted or cleared it.
+    Removed,
+}
+
+#[derive(Clone, Debug)]
+enum Standing {
+    Until(Moment),
+    Lost(Lost),
+}
+
+// A machine that sleeps stops the monotonic clock but not the time since boot.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Moment {
+    instant: Instant,
+    since_boot: Option<Duration>,
+}
+
+pub(crate) struct Keeper {
+    pub(crate) cluster: Arc<Cluster>,
+    pub(crate) target: Target,
+    pub(crate) me: String,
+    pub(crate) version: String,
+    pub(crate) until: Moment,
+}
+
+/// One attempt to renew may not take the time of the next.
+const ATTEMPT: Duration = Duration::from_secs(3);
+const PAUSE: Duration = Duration::from_millis(500);
+
+// === impl Lock ===
+
+impl Lock {
+    /// A view of the lock to hand on.
+    #[must_use]
+    pub fn grip(&self) -> Grip {
+        self.grip.clone()
+    }
+
+    /// Stops renewing and lets the lock go, if it is still ours.
+    ///
+    /// # Errors
+    /// The API server cannot be reached; the lock then expires by itself.
+    pub async fn release(mut self) -> Result<(), Error> {
+        drop(self.stop.take());
+        match self.renewer.take() {
+            Some(renewer) => renewer.await.unwrap_or(Ok(())),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        if let Some(renewer) = &self.renewer {
+            renewer.abort();
+        }
+    }
+}
+
+// === impl Grip ===
+
+impl Grip {
+    /// Whether the lock is held at this moment. To be asked right before every write.
+    ///
+    /// # Errors
+    /// Why it is not.
+    pub fn check(&self) -> Result<(), Lost> {
+        match &*self.standing.borrow() {
+            Standing::Until(moment) if moment.is_over() => Err(Lost::Expired(None)),
+            Standing::Until(_) => Ok(()),
+            Standing::Lost(lost) => Err(lost.clone()),
+        }
+    }
+
+    /// Waits until the lock is lost; for ever, if it is released first.
+    pub async fn lost(&mut self) -> Lost {
+        loop {
+            let standing = self.standing.borrow_and_update().clone();
+            let until = match standing {
+                Standing::Lost(lost) => return lost,
+                Standing::Until(moment) => moment.instant,
+            };
+            tokio::select! {
+                changed = self.standing.changed() => if changed.is_err() {
+                    return std::future::pending().await;
+                },
+                () = tokio::time::sleep_until(until) => return Lost::Expired(None),
+            }
+        }
+    }
+}
+
+// === impl Keeper ===
+
+impl Keeper {
+    pub(crate) fn keep(self) -> Lock {
+        let (tell, standing) = watch::channel(Standing::Until(self.until));
+        let (stop, stopped) = oneshot::channel();
+        let renewer = tokio::spawn(self.run(tell, stopped));
+        Lock {
+            grip: Grip { standing },
+            stop: Some(stop),
+            renewer: Some(renewer),
+        }
+    }
+
+    async fn run(
+        mut self,
+        tell: watch::Sender<Standing>,
+        mut stopped: oneshot::Receiver<()>,
+    ) -> Result<(), Error> {
+        let lost = tokio::select! {
+            _ = &mut stopped => None,
+            lost = self.renew(&tell) => Some(lost),
+        };
+        if let Some(lost) = lost {
+            tell.send_replace(Standing::Lost(lost));
+            // Either a release or the end of the program.
+            drop(stopped.await);
+        }
+        let cluster = Arc::clone(&self.cluster);
+        let slow = |_| Error::timed_out("letting the lock go", cluster.server(), ATTEMPT);
+        tokio::time::timeout(ATTEMPT, self.let_go())
+            .await
+            .map_err(slow)?
+    }
+
+    // Renews until that fails for good.
+    async fn renew(&mut self, tell: &watch::Sender<Standing>) -> Lost {
+        let mut cause = None;
+        loop {
+            let pause = if cause.is_none() { RENEWAL } else { PAUSE };
+            let wake = (Instant::now() + pause).min(self.until.instant);
+            tokio::time::sleep_until(wake).await;
+            if self.until.is_over() {
+                return Lost::Expired(cause);
+            }
+            let most = ATTEMPT.min(self.until.instant.duration_since(Instant::now()));
+            cause = match tokio::time::timeout(most, self.renew_once()).await {
+                Ok(Ok(None)) => None,
+                Ok(Ok(Some(lost))) => return lost,
+                Ok(Err(error)) => Some(error.to_string()),
+                Err(_) => Some("no answer in time".to_owned()),
+            };
+            tell.send_replace(Standing::Until(self.until));
+        }
+    }
+
+    async fn renew_once(&mut self) -> Result<Option<Lost>, Error> {
+        let sent = Moment::now();
+        let written = self.cluster.now().ok_or_else(no_date)?;
+        let body = renewal(&self.version, written);
+        let patched = self
+            .cluster
+            .patch(&self.target, Patch::Merge, &body, options());
+        let lease: Lease = match patched.await {
+            Ok(lease) => lease,
+            Err(error) if error.why() == Why::NotFound => return Ok(Some(Lost::Removed)),
+            Err(error) if error.why() == Why::Conflict => {
+                let lost = self.look().await?;
+                let again = || Error::malformed("renewing the lock", "an answer was lost");
+                return lost.map(Some).ok_or_else(again);
+            }
+            Err(error) => return Err(error),
+        };
+        self.version = lease.meta.resource_version;
+        self.until = sent.plus(term(written, self.cluster.now().ok_or_else(no_date)?));
+        Ok(None)
+    }
+
+    // A conflict may be our own write whose answer was lost: then its version is the one to go on
+    // from.
+    async fn look(&mut self) -> Result<Option<Lost>, Error> {
+        let lease: Lease = match self.cluster.get_as(&self.target).await {
+            Ok(lease) => lease,
+            Err(error) if error.why() == Why::NotFound => return Ok(Some(Lost::Removed)),
+            Err(error) => return Err(error),
+        };
+        match decide(
+            Some(&lease),
+            self.cluster.now().ok_or_else(no_date)?,
+            &self.me,
+        ) {
+            Decision::Mine => {
+                self.version = lease.meta.resource_version;
+                Ok(None)
+            }
+            Decision::Held(holder)
+            | Decision::Take {
+                expired: Some(holder),
+            } => Ok(Some(Lost::Taken(holder))),
+            Decision::Create | Decision::Take { expired: None } => Ok(Some(Lost::Removed)),
+        }
+    }
+
+    // Only ever at a version at which it was ours: somebody else's lock is not touched.
+    async fn let_go(mut self) -> Result<(), Error> {
+        loop {
+            let body = surrender(&self.version);
+            let patched = self
+                .cluster
+                .patch(&self.target, Patch::Merge, &body, options());
+            let patched: Result<Lease, Error> = patched.await;
+            match patched {
+                Ok(_) => return Ok(()),
+                Err(error) if error.why() == Why::NotFound => return Ok(()),
+                Err(error) if error.why() == Why::Conflict => {}
+                Err(error) => return Err(error),
+            }
+            if self.look().await?.is_some() {
+                return Ok(());
+            }
+        }
+    }
+}
+
+// === impl Moment ===
+
+impl Moment {
+    pub(crate) fn now() -> Self {
+        Self {
+            instant: Instant::now(),
+            since_boot: since_boot(),
+        }
+    }
+
+    pub(crate) fn plus(self, duration: Duration) -> Self {
+        Self {
+            instant: self.instant + duration,
+            since_boot: self.since_boot.map(|since_boot| since_boot + duration),
+        }
+    }
+
+    fn is_over(self) -> bool {
+        let slept_through = match (self.since_boot, since_boot()) {
+            (Some(end), Some(now)) => now >= end,
+            (Some(_), None) | (None, _) => false,
+        };
+        slept_through || Instant::now() >= self.instant
+    }
+}
+
+// Where it cannot be read, the monotonic clock alone decides.
+fn since_boot() -> Option<Duration> {
+    let uptime = std::fs::read_to_string("/proc/uptime").ok()?;
+    let seconds: f64 = uptime.split_whitespace().next()?.parse().ok()?;
+    Duration::try_from_secs_f64(seconds).ok()
+}
+
+impl fmt::Display for Lost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Expired(None) => f.write_str("it could not be renewed in time"),
+            Self::Expired(Some(cause)) => {
+                write!(f, "it could not be renewed in time: {cause}")
+            }
+            Self::Taken(holder) => write!(f, "{holder} has it"),
+            Self::Removed => f.write_str("somebody removed it"),
+        }
+    }
+}

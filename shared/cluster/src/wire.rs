@@ -1,0 +1,21 @@
+//! The wire: a cluster, its requests, lists and watches, and what can go wrong with them.
+
+pub mod apply;
+pub mod connect;
+pub mod error;
+pub mod kinds;
+pub mod page;
+pub mod request;
+pub mod target;
+pub mod watch;
+
+#[cfg(test)]
+mod tests;
+
+pub use connect::{Cluster, ClusterArgs, User};
+pub use error::{Error, Why};
+pub use kinds::{Kinds, Opinion};
+pub use page::{Page, Pages, Selection};
+pub use request::Patch;
+pub use target::{Options, Target};
+pub use watch::{Change, Watch};

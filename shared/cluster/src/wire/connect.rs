@@ -1,0 +1,439 @@
+//! Which cluster, through which door, as whom, and what time it is there.
+
+use std::io::IsTerminal as _;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use clap::builder::NonEmptyStringValueParser;
+use jiff::{SignedDuration, Timestamp};
+use kube::Config;
+use kube::config::{ExecInteractiveMode, KubeConfigOptions, Kubeconfig};
+use mesh_records::{Explain as _, Explained};
+use serde::Deserialize;
+
+use crate::object::{Namespace, Resource};
+use crate::wire::error::{Error, chain};
+use crate::wire::target::{Options, Target};
+
+/// kubectl's flags for choosing a cluster and a user.
+#[derive(Args, Clone, Debug)]
+pub struct ClusterArgs {
+    /// The kubeconfig file; otherwise $KUBECONFIG, ~/.kube/config, or the pod's service account
+    #[arg(long, value_name = "FILE", help_heading = "Cluster")]
+    pub kubeconfig: Option<PathBuf>,
+
+    /// The kubeconfig's context
+    #[arg(long, value_name = "NAME", help_heading = "Cluster")]
+    pub context: Option<String>,
+
+    /// Act as this user
+    #[arg(long = "as", value_name = "USER", help_heading = "Cluster")]
+    pub as_user: Option<String>,
+
+    /// Act as a member of this group (may be repeated)
+    #[arg(long = "as-group", value_name = "GROUP", help_heading = "Cluster")]
+    pub as_groups: Vec<String>,
+
+    /// How long one request may take
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = request_timeout, help_heading = "Cluster")]
+    pub request_timeout: Duration,
+
+    /// The label that records bear instead of the context's name
+    #[arg(long, value_name = "LABEL", help_heading = "Cluster",
+          value_parser = NonEmptyStringValueParser::new())]
+    pub cluster_name: Option<String>,
+}
+
+/// A cluster's API server.
+pub struct Cluster {
+    pub(crate) client: kube::Client,
+    pub(crate) deadline: Duration,
+    clock: Mutex<Option<Reading>>,
+    label: String,
+    server: String,
+    context: Option<String>,
+    kubeconfig: Option<PathBuf>,
+    namespace: String,
+}
+
+/// Who this is to the API server.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct User {
+    /// Its name.
+    pub username: String,
+    /// Its groups.
+    pub groups: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Reading {
+    server: Timestamp,
+    at: Instant,
+}
+
+const NO_CLUSTER: &str =
+    "name one with --kubeconfig or $KUBECONFIG; `kubectl config get-contexts` lists contexts";
+
+// === impl ClusterArgs ===
+
+impl ClusterArgs {
+    /// The label that records bear where the cluster cannot even be chosen.
+    #[must_use]
+    pub fn label(&self) -> Option<String> {
+        self.cluster_name.clone().or_else(|| self.context.clone())
+    }
+
+    /// Opens the door. Sends nothing yet.
+    ///
+    /// # Errors
+    /// There is no usable kubeconfig, context or service account.
+    pub async fn open(&self, agent: &str) -> Result<Cluster, Explained> {
+        let (mut config, context) = self.config().await?;
+        // Each of these tools decides itself what is tried again; a retry must never repeat a
+        // write, nor hold a request for minutes.
+        config.default_retry = false;
+        config.connect_timeout = Some(self.request_timeout);
+        config.auth_info.impersonate.clone_from(&self.as_user);
+        config.auth_info.impersonate_groups =
+            (!self.as_groups.is_empty()).then(|| self.as_groups.clone());
+        let agent = agent.parse().explain("the user agent is no header", "")?;
+        config.headers.push((http::header::USER_AGENT, agent));
+        let server = config.cluster_url.to_string();
+        let namespace = config.default_namespace.clone();
+        let client = kube::Client::try_from(config).explain(
+            format!("cannot use the credentials for {server}"),
+            NO_CLUSTER,
+        )?;
+        let label = self.cluster_name.clone().or_else(|| context.clone());
+        Ok(Cluster {
+            client,
+            deadline: self.request_timeout,
+            clock: Mutex::new(None),
+            label: label.unwrap_or_else(|| "in-cluster".to_owned()),
+            server,
+            context,
+            kubeconfig: self.kubeconfig.clone(),
+            namespace,
+        })
+    }
+
+    async fn config(&self) -> Result<(Config, Option<String>), Explained> {
+        let kubeconfig = match &self.kubeconfig {
+            Some(path) => Kubeconfig::read_from(path).map_err(|error| {
+                let what = format!("cannot use the kubeconfig `{}`", path.display());
+                Explained::new(format!("{what}: {}", first_line(&error)), NO_CLUSTER)
+            })?,
+            None => match Kubeconfig::read() {
+                Ok(kubeconfig) => kubeconfig,
+                Err(_) if self.context.is_none() && Config::incluster_env().is_ok() => {
+                    let config = Config::incluster_env();
+                    return Ok((config.explain("cannot use the service account", "")?, None));
+                }
+                Err(error) => {
+                    let what = format!("there is no kubeconfig: {}", first_line(&error));
+                    return Err(Explained::new(what, NO_CLUSTER));
+                }
+            },
+        };
+        let mut kubeconfig = kubeconfig;
+        keep_off_stdin(&mut kubeconfig);
+        let context = self
+            .context
+            .clone()
+            .or_else(|| kubeconfig.current_context.clone());
+        let options = KubeConfigOptions {
+            context: context.clone(),
+            ..KubeConfigOptions::default()
+        };
+        let name = context.clone().unwrap_or_else(|| "(none)".to_owned());
+        let names_a_proxy = kubeconfig
+            .clusters
+            .iter()
+            .any(|it| it.cluster.as_ref().is_some_and(|it| it.proxy_url.is_some()));
+        let mut config = Config::from_custom_kubeconfig(kubeconfig, &options)
+            .await
+            .explain(format!("cannot use the context `{name}`"), NO_CLUSTER)?;
+        if !names_a_proxy && is_loopback(&config.cluster_url) {
+            config.proxy_url = None;
+        }
+        Ok((config, context))
+    }
+}
+
+/// What `HTTPS_PROXY` names is not asked for this machine itself, as with every Go program, kubectl
+/// among them.
+fn is_loopback(server: &http::Uri) -> bool {
+    let host = server.host().unwrap_or_default().trim_matches(['[', ']']);
+    let is_loopback = |address: IpAddr| address.is_loopback();
+    host == "localhost" || host.parse().is_ok_and(is_loopback)
+}
+
+// What follows the first line is an excerpt of the file, tokens and all.
+fn first_line(error: &dyn std::error::Error) -> String {
+    chain(error).lines().next().unwrap_or_default().to_owned()
+}
+
+// A credential plugin inherits standard input and could eat the records on it.
+fn keep_off_stdin(kubeconfig: &mut Kubeconfig) {
+    if std::io::stdin().is_terminal() {
+        return;
+    }
+    let users = kubeconfig
+        .auth_infos
+        .iter_mut()
+        .filter_map(|user| user.auth_info.as_mut());
+    for plugin in users.filter_map(|user| user.exec.as_mut()) {
+        plugin.interactive_mode = Some(ExecInteractiveMode::Never);
+    }
+}
+
+fn request_timeout(text: &str) -> Result<Duration, String> {
+    let signed: SignedDuration = text
+        .parse()
+        .map_err(|_| "no duration; write it as 30s or 1m".to_owned())?;
+    match Duration::try_from(signed) {
+        Ok(duration) if !duration.is_zero() => Ok(duration),
+        Ok(_) | Err(_) => Err("a request needs some time; write it as 30s or 1m".to_owned()),
+    }
+}
+
+// === impl Cluster ===
+
+impl Cluster {
+    #[cfg(test)]
+    pub(crate) fn over(client: kube::Client, deadline: Duration) -> Self {
+        Self {
+            client,
+            deadline,
+            clock: Mutex::new(None),
+            label: "test".to_owned(),
+            server: "https://test".to_owned(),
+            context: None,
+            kubeconfig: None,
+            namespace: "default".to_owned(),
+        }
+    }
+
+    /// The cluster's identity: the uid of its `kube-system` namespace. Reads it, and with it the
+    /// server's date.
+    ///
+    /// # Errors
+    /// The API server cannot be reached or does not allow it.
+    pub async fn uid(&self) -> Result<String, Error> {
+        let namespace: Namespace = self.get(None, "kube-system").await?;
+        Ok(namespace.meta.uid)
+    }
+
+    /// Who this is to the API server.
+    ///
+    /// # Errors
+    /// The API server cannot be reached or does not allow it.
+    pub async fn whoami(&self) -> Result<User, Error> {
+        #[derive(Default, Deserialize)]
+        #[serde(default, rename_all = "camelCase")]
+        struct Status {
+            user_info: User,
+        }
+        #[derive(Default, Deserialize)]
+        #[serde(default)]
+        struct Review {
+            status: Status,
+        }
+        let review = Resource {
+            group: "authentication.k8s.io",
+            version: "v1",
+            plural: "selfsubjectreviews",
+            kind: "SelfSubjectReview",
+        };
+        let body = serde_json::json!({
+            "apiVersion": "authentication.k8s.io/v1",
+            "kind": "SelfSubjectReview",
+        });
+        let target = Target::all(review);
+        let answer: Review = self.create(&target, &body, Options::default()).await?;
+        Ok(answer.status.user_info)
+    }
+
+    /// The API server's gitVersion.
+    ///
+    /// # Errors
+    /// The API server cannot be reached or does not allow it.
+    pub async fn kubernetes(&self) -> Result<String, Error> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Version {
+            git_version: String,
+        }
+        let version: Version = self
+            .get_path("reading the Kubernetes version", "/version")
+            .await?;
+        Ok(version.git_version)
+    }
+
+    /// The API server's time: its last `Date`, carried on by a monotonic clock. It never goes
+    /// back, and runs behind the server's by at most a second and an answer's way.
+    ///
+    /// None before the first answer.
+    #[must_use]
+    pub fn now(&self) -> Option<Timestamp> {
+        let clock = self
+            .clock
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        clock.map(|reading| reading.at(Instant::now()))
+    }
+
+    pub(crate) fn read_clock(&self, headers: &http::HeaderMap) {
+        let date = headers
+            .get(http::header::DATE)
+            .and_then(|date| date.to_str().ok());
+        let Some(server) = date.and_then(http_date) else {
+            return;
+        };
+        let reading = Reading {
+            server,
+            at: Instant::now(),
+        };
+        let mut clock = self
+            .clock
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        // A date is cut to whole seconds: the reading that is furthest ahead is the closest.
+        if clock.is_none_or(|known| known.at(reading.at) < reading.server) {
+            *clock = Some(reading);
+        }
+    }
+
+    /// The label for people.
+    #[must_use]
+    pub fn label(&self) -> &str {
+        &self.label
+    }
+
+    /// The API server's address.
+    #[must_use]
+    pub fn server(&self) -> &str {
+        &self.server
+    }
+
+    /// The kubeconfig's context; none for a service account.
+    #[must_use]
+    pub fn context(&self) -> Option<&str> {
+        self.context.as_deref()
+    }
+
+    /// The kubeconfig file, if one was named by flag.
+    #[must_use]
+    pub fn kubeconfig(&self) -> Option<&std::path::Path> {
+        self.kubeconfig.as_deref()
+    }
+
+    /// The context's namespace.
+    #[must_use]
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// The most that one request may take.
+    #[must_use]
+    pub fn deadline(&self) -> Duration {
+        self.deadline
+    }
+
+    pub(crate) fn rule(resource: &Resource, verb: &str, namespace: Option<&str>) -> String {
+        let place = namespace
+            .map(|name| format!(" in namespace {name}"))
+            .unwrap_or_default();
+        format!("{}{place}", resource.rule(verb))
+    }
+}
+
+impl std::fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cluster")
+            .field("label", &self.label)
+            .field("server", &self.server)
+            .finish()
+    }
+}
+
+// === impl Reading ===
+
+impl Reading {
+    fn at(&self, instant: Instant) -> Timestamp {
+        let passed = instant.saturating_duration_since(self.at);
+        self.server.checked_add(passed).unwrap_or(self.server)
+    }
+}
+
+// RFC 9110's IMF-fixdate, which is what every server sends.
+fn http_date(text: &str) -> Option<Timestamp> {
+    let mut parts = text.strip_suffix(" GMT")?.split(' ').skip(1);
+    let (day, month, year, time) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    let months = [
+        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+    ];
+    let month = months.iter().position(|name| *name == month)? + 1;
+    format!("{year}-{month:02}-{day}T{time}Z").parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn nothing_of_a_broken_kubeconfig_is_repeated() {
+        let path = std::env::temp_dir().join(format!("mesh-kubeconfig-{}", std::process::id()));
+        let broken = "users:\n- name: x\n  user:\n    token: hush\n   oops: [\n";
+        std::fs::write(&path, broken).unwrap();
+        let args = ClusterArgs {
+            kubeconfig: Some(path.clone()),
+            context: None,
+            as_user: None,
+            as_groups: Vec::new(),
+            request_timeout: Duration::from_secs(1),
+            cluster_name: None,
+        };
+        let error = args.config().await.map(|_| ()).unwrap_err();
+        std::fs::remove_file(&path).unwrap();
+        let text = chain(&error);
+        assert!(text.contains("cannot use the kubeconfig"), "{text}");
+        assert!(!text.contains("hush") && !text.contains('\n'), "{text}");
+    }
+
+    #[test]
+    fn only_this_machine_itself_is_asked_past_a_proxy() {
+        let table = [
+            ("http://127.0.0.1:8001", true),
+            ("https://127.8.0.1", true),
+            ("https://[::1]:6443", true),
+            ("https://localhost:6443", true),
+            ("https://10.0.0.1", false),
+            ("https://localhost.example.com", false),
+        ];
+        for (server, expected) in table {
+            assert_eq!(is_loopback(&server.parse().unwrap()), expected, "{server}");
+        }
+    }
+
+    #[test]
+    fn a_servers_date_is_read() {
+        let read = |text| http_date(text).map(|time| time.to_string());
+        assert_eq!(
+            read("Sun, 06 Nov 1994 08:49:37 GMT").as_deref(),
+            Some("1994-11-06T08:49:37Z")
+        );
+        for wrong in [
+            "",
+            "yesterday",
+            "Sun, 06 Nov 1994 08:49:37 CET",
+            "Sun, 06 Foo 1994 08:49:37 GMT",
+        ] {
+            assert_eq!(read(wrong), None, "{wrong}");
+        }
+    }
+}

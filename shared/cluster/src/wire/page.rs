@@ -1,0 +1,197 @@
+//! Lists, page by page.
+
+use std::fmt::Display;
+
+use http::Method;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use crate::object::{Resource, or_none_at_all};
+use crate::wire::connect::Cluster;
+use crate::wire::error::{Error, Why};
+use crate::wire::request::{JSON, check_kind};
+use crate::wire::target::{Target, encode};
+
+/// What a list selects.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Selection<'a> {
+    /// One namespace; all of them otherwise.
+    pub namespace: Option<&'a str>,
+    /// A label selector.
+    pub labels: Option<&'a str>,
+}
+
+/// A list, page by page.
+#[derive(Debug)]
+pub struct Pages<'a, T> {
+    cluster: &'a Cluster,
+    target: Target,
+    query: String,
+    metadata: bool,
+    state: Paging,
+    item: std::marker::PhantomData<T>,
+}
+
+/// A step of a list.
+#[derive(Debug)]
+pub enum Page<T> {
+    /// Some of its items.
+    Items(Vec<T>),
+    /// The list has expired on the server and begins again: forget what came before.
+    Restarted,
+}
+
+#[derive(Debug)]
+enum Paging {
+    Next {
+        token: Option<String>,
+        restarts: u32,
+    },
+    Done {
+        resource_version: String,
+    },
+}
+
+#[derive(Deserialize)]
+#[serde(bound = "T: DeserializeOwned")]
+struct ListAnswer<T> {
+    kind: String,
+    metadata: ListMeta,
+    #[serde(deserialize_with = "or_none_at_all")]
+    items: Vec<T>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct ListMeta {
+    resource_version: String,
+    #[serde(rename = "continue")]
+    token: Option<String>,
+}
+
+/// kubectl's page size.
+const PAGE: u32 = 500;
+/// A list that expires this often will never be done.
+const RESTARTS: u32 = 3;
+const METADATA: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
+const PARTIAL: &str = "PartialObjectMetadata";
+
+// === impl Pages ===
+
+impl<'a, T: DeserializeOwned> Pages<'a, T> {
+    pub(crate) fn new(
+        cluster: &'a Cluster,
+        resource: Resource,
+        selection: Selection<'_>,
+        metadata: bool,
+    ) -> Self {
+        let Selection { namespace, labels } = selection;
+        let target = match namespace {
+            Some(namespace) => Target::within(resource, namespace),
+            None => Target::all(resource),
+        };
+        let mut query = format!("?limit={PAGE}");
+        if let Some(labels) = labels {
+            query.push_str("&labelSelector=");
+            query.push_str(&encode(labels));
+        }
+        let state = Paging::Next {
+            token: None,
+            restarts: 0,
+        };
+        Self {
+            cluster,
+            target,
+            query,
+            metadata,
+            state,
+            item: std::marker::PhantomData,
+        }
+    }
+
+    /// The next step; none when the list is whole.
+    ///
+    /// # Errors
+    /// [`Why`] tells them apart. What came before is then a part of the list at best.
+    pub async fn next_page(&mut self) -> Result<Option<Page<T>>, Error> {
+        let Paging::Next { token, restarts } = &self.state else {
+            return Ok(None);
+        };
+        let restarts = *restarts;
+        let query = match token {
+            Some(token) => format!("{}&continue={}", self.query, encode(token)),
+            None => self.query.clone(),
+        };
+        match self.list(&query).await {
+            Ok((
+                ListMeta {
+                    resource_version,
+                    token,
+                },
+                items,
+            )) => {
+                let token = token.filter(|token| !token.is_empty());
+                self.state = match token {
+                    Some(_) => Paging::Next { token, restarts },
+                    None => Paging::Done { resource_version },
+                };
+                Ok(Some(Page::Items(items)))
+            }
+            Err(error) if error.why() == Why::Gone && token.is_some() && restarts < RESTARTS => {
+                self.state = Paging::Next {
+                    token: None,
+                    restarts: restarts + 1,
+                };
+                Ok(Some(Page::Restarted))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn list(&self, query: &str) -> Result<(ListMeta, Vec<T>), Error> {
+        let form = if self.metadata { METADATA } else { JSON };
+        let get = Method::GET;
+        let bytes = self
+            .cluster
+            .fetch(get.clone(), &self.target, query, form, None)
+            .await?;
+        let malformed =
+            |cause: &dyn Display| Error::malformed(&self.target.say(&get), &cause.to_string());
+        let ListAnswer {
+            kind,
+            metadata,
+            items,
+        } = serde_json::from_slice(&bytes).map_err(|error| malformed(&error))?;
+        let wanted = if self.metadata {
+            PARTIAL
+        } else {
+            self.target.kind()
+        };
+        check_kind(&kind, &format!("{wanted}List")).map_err(|cause| malformed(&cause))?;
+        Ok((metadata, items))
+    }
+
+    /// Every item at once, for lists that are short by nature.
+    ///
+    /// # Errors
+    /// As [`Pages::next_page`].
+    pub async fn all(mut self) -> Result<Vec<T>, Error> {
+        let mut all = Vec::new();
+        while let Some(page) = self.next_page().await? {
+            match page {
+                Page::Items(items) => all.extend(items),
+                Page::Restarted => all.clear(),
+            }
+        }
+        Ok(all)
+    }
+
+    /// The version of the whole list; none before it is whole.
+    #[must_use]
+    pub fn resource_version(&self) -> Option<&str> {
+        match &self.state {
+            Paging::Next { .. } => None,
+            Paging::Done { resource_version } => Some(resource_version),
+        }
+    }
+}

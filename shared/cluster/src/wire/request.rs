@@ -1,0 +1,359 @@
+//! One request, one answer, one deadline.
+
+use std::fmt::Display;
+use std::time::Duration;
+
+use http::{Method, StatusCode, header};
+use http_body_util::BodyExt as _;
+use kube::client::Body;
+use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::{Deserialize, Serialize};
+
+use crate::object::{Object, Resource};
+use crate::wire::connect::Cluster;
+use crate::wire::error::{Error, chain};
+use crate::wire::page::{Pages, Selection};
+use crate::wire::target::{Options, Target};
+
+/// How a patch is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Patch {
+    /// RFC 7386.
+    Merge,
+    /// Server-side apply.
+    Apply,
+}
+
+/// What RBAC calls the way through a Service.
+pub const SERVICE_PROXY: Resource = Resource {
+    group: "",
+    version: "v1",
+    plural: "services/proxy",
+    kind: "ServiceProxyOptions",
+};
+
+/// How long the API server waits for an admission webhook by default.
+const ADMISSION_PATIENCE: Duration = Duration::from_secs(10);
+
+// The API server's own answer, rather than one that it passes on.
+#[derive(Deserialize)]
+struct Answered {
+    #[serde(rename = "apiVersion")]
+    _api_version: String,
+    status: String,
+    #[serde(default)]
+    message: String,
+}
+
+/// How the API server begins to say that it found nobody behind a Service.
+const UNREACHED: [&str; 3] = [
+    "error trying to reach service",
+    "no endpoints available for service",
+    "no service port",
+];
+
+pub(crate) const JSON: &str = "application/json";
+
+// What an answer says that it is.
+#[derive(Deserialize)]
+struct Kinded {
+    kind: String,
+}
+
+/// A failure that comes with a status of success would else read as an object without fields, or as
+/// a list without items.
+pub(crate) fn check_kind(kind: &str, wanted: &str) -> Result<(), String> {
+    if kind == wanted {
+        return Ok(());
+    }
+    Err(format!("the answer is a {kind} and no {wanted}"))
+}
+
+// === impl Answered ===
+
+impl Answered {
+    // Also a server that is overloaded says 503.
+    fn misses_the_service(&self, status: StatusCode) -> bool {
+        let unreached = || {
+            UNREACHED
+                .iter()
+                .any(|begin| self.message.starts_with(begin))
+        };
+        status == StatusCode::NOT_FOUND || status == StatusCode::SERVICE_UNAVAILABLE && unreached()
+    }
+}
+
+// === impl Cluster ===
+
+impl Cluster {
+    /// Reads one object.
+    ///
+    /// # Errors
+    /// [`Why`](crate::Why) tells them apart.
+    pub async fn get<K: Object>(&self, namespace: Option<&str>, name: &str) -> Result<K, Error> {
+        let target = Target::one(K::RESOURCE, namespace, name);
+        self.call(Method::GET, &target, "", JSON, None).await
+    }
+
+    /// Reads one object of a kind that has no slim type.
+    ///
+    /// # Errors
+    /// [`Why`](crate::Why) tells them apart.
+    pub async fn get_as<T: DeserializeOwned>(&self, target: &Target) -> Result<T, Error> {
+        self.call(Method::GET, target, "", JSON, None).await
+    }
+
+    /// Reads a path that is no object.
+    ///
+    /// # Errors
+    /// [`Why`](crate::Why) tells them apart.
+    pub async fn get_path<T: DeserializeOwned>(&self, what: &str, path: &str) -> Result<T, Error> {
+        self.send(what, None, Method::GET, path, JSON, None).await
+    }
+
+    /// Lists objects, page by page.
+    #[must_use]
+    pub fn pages<K: Object>(&self, selection: Selection<'_>) -> Pages<'_, K> {
+        Pages::new(self, K::RESOURCE, selection, false)
+    }
+
+    /// Lists nothing but the metadata of objects; `T` is what is read of it.
+    #[must_use]
+    pub fn metadata_pages<T: DeserializeOwned>(
+        &self,
+        resource: Resource,
+        selection: Selection<'_>,
+    ) -> Pages<'_, T> {
+        Pages::new(self, resource, selection, true)
+    }
+
+    /// Lists objects of a kind that has no slim type; `T` is what is read of them.
+    #[must_use]
+    pub fn pages_as<T: DeserializeOwned>(
+        &self,
+        resource: Resource,
+        selection: Selection<'_>,
+    ) -> Pages<'_, T> {
+        Pages::new(self, resource, selection, false)
+    }
+
+    /// Creates an object.
+    ///
+    /// # Errors
+    /// [`Why`](crate::Why) tells them apart.
+    pub async fn create<T: DeserializeOwned>(
+        &self,
+        target: &Target,
+        body: &impl Serialize,
+        options: Options,
+    ) -> Result<T, Error> {
+        self.write(Method::POST, target, body, JSON, options).await
+    }
+
+    /// Replaces an object; a resourceVersion in `body` is a precondition.
+    ///
+    /// # Errors
+    /// [`Why`](crate::Why) tells them apart.
+    pub async fn replace<T: DeserializeOwned>(
+        &self,
+        target: &Target,
+        body: &impl Serialize,
+        options: Options,
+    ) -> Result<T, Error> {
+        self.write(Method::PUT, target, body, JSON, options).await
+    }
+
+    /// Patches an object; a resourceVersion in `body` is a precondition.
+    ///
+    /// # Errors
+    /// [`Why`](crate::Why) tells them apart.
+    pub async fn patch<T: DeserializeOwned>(
+        &self,
+        target: &Target,
+        patch: Patch,
+        body: &impl Serialize,
+        options: Options,
+    ) -> Result<T, Error> {
+        let form = match patch {
+            Patch::Merge => "application/merge-patch+json",
+            Patch::Apply => "application/apply-patch+yaml",
+        };
+        self.write(Method::PATCH, target, body, form, options).await
+    }
+
+    /// Deletes an object, if it is still at this uid and resourceVersion.
+    ///
+    /// # Errors
+    /// [`Why`](crate::Why) tells them apart.
+    pub async fn delete(
+        &self,
+        target: &Target,
+        uid: &str,
+        resource_version: &str,
+    ) -> Result<(), Error> {
+        let body = serde_json::json!({
+            "apiVersion": "v1",
+            "kind": "DeleteOptions",
+            "preconditions": { "uid": uid, "resourceVersion": resource_version },
+        });
+        let body = serde_json::to_vec(&body).expect("it has no keys but text");
+        let rule = Some(target.rule(&Method::DELETE));
+        let (what, path) = (target.say(&Method::DELETE), target.path());
+        // The answer is the object or a status.
+        self.send::<IgnoredAny>(&what, rule, Method::DELETE, &path, JSON, Some(body))
+            .await?;
+        Ok(())
+    }
+
+    /// Whether a Service answers the API server over HTTPS, asked through its `proxy` subresource:
+    /// a read, and the way that admission reviews take. Any answer of its own counts; silence is
+    /// the Service's when it is met twice, since one may be the connection's own.
+    ///
+    /// # Errors
+    /// The API server cannot be asked, does not allow it, or has troubles of its own.
+    pub async fn answers(&self, namespace: &str, service: &str, port: u16) -> Result<bool, Error> {
+        let what = format!("asking whether {namespace}/{service} answers");
+        let path = format!("/api/v1/namespaces/{namespace}/services/https:{service}:{port}/proxy/");
+        let patience = self.deadline.min(ADMISSION_PATIENCE);
+        for _ in 0..2 {
+            let request = http::Request::get(&path).body(Body::empty());
+            let request = request.map_err(|error| Error::malformed(&what, &error.to_string()))?;
+            let (status, retry_after, bytes) =
+                match tokio::time::timeout(patience, self.exchange(request)).await {
+                    Ok(Ok(answer)) => answer,
+                    Ok(Err(cause)) => return Err(Error::unreachable(&what, self.server(), &cause)),
+                    Err(_) => continue,
+                };
+            let said = serde_json::from_slice::<Answered>(&bytes).ok();
+            return match said {
+                None if status != StatusCode::TOO_MANY_REQUESTS => Ok(true),
+                Some(said) if said.misses_the_service(status) => Ok(false),
+                Some(_) | None => {
+                    let rule = Some(Self::rule(&SERVICE_PROXY, "get", Some(namespace)));
+                    Err(Error::answered(&what, rule, status, retry_after, &bytes))
+                }
+            };
+        }
+        Ok(false)
+    }
+
+    async fn write<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        target: &Target,
+        body: &impl Serialize,
+        form: &str,
+        options: Options,
+    ) -> Result<T, Error> {
+        let what = target.say(&method);
+        let body = serde_json::to_vec(body)
+            .map_err(|error| Error::malformed(&what, &error.to_string()))?;
+        self.call(method, target, &options.query(), form, Some(body))
+            .await
+    }
+
+    /// Asks for an object, and takes nothing else for it.
+    async fn call<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        target: &Target,
+        query: &str,
+        form: &str,
+        body: Option<Vec<u8>>,
+    ) -> Result<T, Error> {
+        let what = target.say(&method);
+        let bytes = self.fetch(method, target, query, form, body).await?;
+        let malformed = |cause: &dyn Display| Error::malformed(&what, &cause.to_string());
+        let Kinded { kind } = serde_json::from_slice(&bytes).map_err(|error| malformed(&error))?;
+        check_kind(&kind, target.kind()).map_err(|cause| malformed(&cause))?;
+        serde_json::from_slice(&bytes).map_err(|error| malformed(&error))
+    }
+
+    pub(crate) async fn fetch(
+        &self,
+        method: Method,
+        target: &Target,
+        query: &str,
+        form: &str,
+        body: Option<Vec<u8>>,
+    ) -> Result<Vec<u8>, Error> {
+        let what = target.say(&method);
+        let rule = target.rule(&method);
+        let path = format!("{}{query}", target.path());
+        self.bytes(&what, Some(rule), method, &path, form, body)
+            .await
+    }
+
+    /// Asks for anything but a failure.
+    pub(crate) async fn send<T: DeserializeOwned>(
+        &self,
+        what: &str,
+        rule: Option<String>,
+        method: Method,
+        path: &str,
+        form: &str,
+        body: Option<Vec<u8>>,
+    ) -> Result<T, Error> {
+        let bytes = self.bytes(what, rule, method, path, form, body).await?;
+        match serde_json::from_slice(&bytes) {
+            Ok(Answered {
+                status, message, ..
+            }) if status == "Failure" => Err(Error::malformed(what, &message)),
+            Ok(_) | Err(_) => serde_json::from_slice(&bytes)
+                .map_err(|error| Error::malformed(what, &error.to_string())),
+        }
+    }
+
+    async fn bytes(
+        &self,
+        what: &str,
+        rule: Option<String>,
+        method: Method,
+        path: &str,
+        form: &str,
+        body: Option<Vec<u8>>,
+    ) -> Result<Vec<u8>, Error> {
+        let request = http::Request::builder().method(method).uri(path);
+        let request = match body {
+            Some(body) => request
+                .header(header::ACCEPT, JSON)
+                .header(header::CONTENT_TYPE, form)
+                .body(Body::from(body)),
+            None => request.header(header::ACCEPT, form).body(Body::empty()),
+        };
+        let request = request.map_err(|error| Error::malformed(what, &error.to_string()))?;
+        let answer = tokio::time::timeout(self.deadline, self.exchange(request)).await;
+        let (status, retry_after, bytes) = match answer {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(cause)) => return Err(Error::unreachable(what, self.server(), &cause)),
+            Err(_) => return Err(Error::timed_out(what, self.server(), self.deadline)),
+        };
+        if !status.is_success() {
+            return Err(Error::answered(what, rule, status, retry_after, &bytes));
+        }
+        Ok(bytes)
+    }
+
+    async fn exchange(
+        &self,
+        request: http::Request<Body>,
+    ) -> Result<(StatusCode, Option<Duration>, Vec<u8>), String> {
+        let answer = self
+            .client
+            .send(request)
+            .await
+            .map_err(|error| chain(&error))?;
+        self.read_clock(answer.headers());
+        let status = answer.status();
+        let retry_after = answer.headers().get(header::RETRY_AFTER);
+        let retry_after = retry_after.and_then(|value| value.to_str().ok()?.parse().ok());
+        // A page of pods is megabytes: frame by frame there is one copy of it, not three.
+        let mut bytes = Vec::new();
+        let mut body = answer.into_body();
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|error| chain(&error))?;
+            bytes.extend_from_slice(frame.data_ref().map_or(&[], |data| data.as_ref()));
+        }
+        Ok((status, retry_after.map(Duration::from_secs), bytes))
+    }
+}

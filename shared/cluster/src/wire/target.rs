@@ -1,0 +1,162 @@
+//! What a request is about, and how a write is done.
+
+use std::fmt::Write as _;
+
+use http::Method;
+
+use crate::object::Resource;
+use crate::wire::connect::Cluster;
+
+/// What a request is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    resource: Resource,
+    namespace: Option<String>,
+    name: Option<String>,
+    subresource: Option<&'static str>,
+}
+
+/// How a write is done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Checks it on the server and stores nothing (`dryRun=All`).
+    pub dry_run: bool,
+    /// Whose fields they are.
+    pub field_manager: Option<&'static str>,
+    /// Takes fields over from other managers (server-side apply).
+    pub force: bool,
+}
+
+// === impl Target ===
+
+impl Target {
+    /// All objects of a kind.
+    #[must_use]
+    pub fn all(resource: Resource) -> Self {
+        Self {
+            resource,
+            namespace: None,
+            name: None,
+            subresource: None,
+        }
+    }
+
+    /// The objects of a kind in a namespace: what a create is sent to.
+    #[must_use]
+    pub fn within(resource: Resource, namespace: &str) -> Self {
+        Self {
+            namespace: Some(namespace.to_owned()),
+            ..Self::all(resource)
+        }
+    }
+
+    /// One object.
+    #[must_use]
+    pub fn one(resource: Resource, namespace: Option<&str>, name: &str) -> Self {
+        let namespace = namespace.map(str::to_owned);
+        Self {
+            resource,
+            namespace,
+            name: Some(name.to_owned()),
+            subresource: None,
+        }
+    }
+
+    /// A subresource of it, such as `eviction`.
+    #[must_use]
+    pub fn subresource(self, subresource: &'static str) -> Self {
+        Self {
+            subresource: Some(subresource),
+            ..self
+        }
+    }
+
+    pub(crate) fn kind(&self) -> &'static str {
+        self.resource.kind
+    }
+
+    pub(crate) fn path(&self) -> String {
+        let mut path = self.resource.path(self.namespace.as_deref());
+        for part in [self.name.as_deref(), self.subresource]
+            .into_iter()
+            .flatten()
+        {
+            path.push('/');
+            path.push_str(&encode(part));
+        }
+        path
+    }
+
+    pub(crate) fn say(&self, method: &Method) -> String {
+        let verb = match *method {
+            Method::GET if self.name.is_none() => "listing",
+            Method::GET => "reading",
+            Method::POST => "creating",
+            Method::DELETE => "deleting",
+            _ => "writing",
+        };
+        let Self {
+            resource,
+            namespace,
+            name,
+            subresource,
+        } = self;
+        let place = [namespace.as_deref(), name.as_deref(), *subresource];
+        let place: Vec<&str> = place.into_iter().flatten().collect();
+        format!("{verb} {} {}", resource.plural, place.join("/"))
+            .trim_end()
+            .to_owned()
+    }
+
+    pub(crate) fn rule(&self, method: &Method) -> String {
+        let verb = match *method {
+            Method::GET if self.name.is_none() => "list",
+            Method::GET => "get",
+            Method::POST => "create",
+            Method::PUT => "update",
+            Method::DELETE => "delete",
+            _ => "patch",
+        };
+        Cluster::rule(&self.resource, verb, self.namespace.as_deref())
+    }
+}
+
+// === impl Options ===
+
+impl Options {
+    pub(crate) fn query(self) -> String {
+        let Self {
+            dry_run,
+            field_manager,
+            force,
+        } = self;
+        let mut parts = Vec::new();
+        if dry_run {
+            parts.push("dryRun=All".to_owned());
+        }
+        if let Some(manager) = field_manager {
+            parts.push(format!("fieldManager={}", encode(manager)));
+        }
+        if force {
+            parts.push("force=true".to_owned());
+        }
+        if parts.is_empty() {
+            String::new()
+        } else {
+            format!("?{}", parts.join("&"))
+        }
+    }
+}
+
+// Percent-encodes what has a meaning of its own in a query or a path.
+pub(crate) fn encode(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            write!(encoded, "%{byte:02X}").expect("a String takes everything");
+        }
+    }
+    encoded
+}

@@ -1,0 +1,326 @@
+//! What is asked of an API server, and what its answers come to, against canned answers.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use http::{Request, Response};
+use kube::client::Body;
+
+use crate::object::{ConfigMap, Object as _, Pod};
+use crate::wire::connect::Cluster;
+use crate::wire::request::Patch;
+use crate::{Change, Options, Page, Selection, Target, Why};
+
+/// Canned answers in order, and what was asked.
+#[derive(Clone, Default)]
+struct Script {
+    answers: Arc<Mutex<VecDeque<(u16, String)>>>,
+    asked: Arc<Mutex<Vec<String>>>,
+}
+
+impl Script {
+    fn of(answers: &[(u16, &str)]) -> Self {
+        let script = Self::default();
+        let answers = answers
+            .iter()
+            .map(|(code, body)| (*code, (*body).to_owned()));
+        script.answers.lock().unwrap().extend(answers);
+        script
+    }
+
+    fn cluster(&self) -> Cluster {
+        let script = self.clone();
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let script = script.clone();
+            let asked = format!("{} {}", request.method(), request.uri());
+            async move { script.answer(asked).await }
+        });
+        Cluster::over(
+            kube::Client::new(service, "default"),
+            Duration::from_secs(30),
+        )
+    }
+
+    async fn answer(&self, asked: String) -> Result<Response<Body>, std::io::Error> {
+        self.asked.lock().unwrap().push(asked);
+        let answer = self.answers.lock().unwrap().pop_front();
+        let Some((code, body)) = answer else {
+            return std::future::pending().await;
+        };
+        let answer = Response::builder()
+            .status(code)
+            .header("date", "Sun, 06 Nov 1994 08:49:37 GMT")
+            .body(Body::from(body.into_bytes()));
+        Ok(answer.unwrap())
+    }
+
+    fn asked(&self) -> Vec<String> {
+        self.asked.lock().unwrap().clone()
+    }
+}
+
+fn page(names: &[&str], token: &str) -> String {
+    let items: Vec<String> = names
+        .iter()
+        .map(|name| format!(r#"{{"metadata":{{"name":"{name}"}}}}"#))
+        .collect();
+    let (items, version) = (items.join(","), if token.is_empty() { "9" } else { "" });
+    format!(
+        r#"{{"kind":"PodList","metadata":{{"resourceVersion":"{version}","continue":"{token}"}},"items":[{items}]}}"#
+    )
+}
+
+#[tokio::test]
+async fn a_list_goes_page_by_page_to_its_end() {
+    let (one, two) = (page(&["a", "b"], "t/1"), page(&["c"], ""));
+    let script = Script::of(&[(200, &one), (200, &two)]);
+    let cluster = script.cluster();
+    let selection = Selection {
+        namespace: Some("shop"),
+        labels: Some("a=b"),
+    };
+    let pods = cluster.pages::<Pod>(selection).all().await.unwrap();
+    assert_eq!(
+        pods.iter()
+            .map(|pod| pod.meta.name.as_str())
+            .collect::<String>(),
+        "abc"
+    );
+    let first = "GET /api/v1/namespaces/shop/pods?limit=500&labelSelector=a%3Db";
+    assert_eq!(
+        script.asked(),
+        [first.to_owned(), format!("{first}&continue=t%2F1")]
+    );
+}
+
+#[tokio::test]
+async fn an_expired_list_begins_again_and_forgets() {
+    let (one, two) = (page(&["a"], "t"), page(&["b"], ""));
+    let script = Script::of(&[(200, &one), (410, "{}"), (200, &two)]);
+    let cluster = script.cluster();
+    let mut pages = cluster.pages::<Pod>(Selection::default());
+    assert!(matches!(
+        pages.next_page().await.unwrap(),
+        Some(Page::Items(_))
+    ));
+    assert!(matches!(
+        pages.next_page().await.unwrap(),
+        Some(Page::Restarted)
+    ));
+    assert_eq!(pages.resource_version(), None);
+    assert!(matches!(
+        pages.next_page().await.unwrap(),
+        Some(Page::Items(_))
+    ));
+    assert!(pages.next_page().await.unwrap().is_none());
+    assert_eq!(pages.resource_version(), Some("9"));
+}
+
+#[tokio::test]
+async fn a_list_that_expires_again_and_again_is_an_error() {
+    let one = page(&["a"], "t");
+    let answers: Vec<(u16, &str)> = [(200, one.as_str()), (410, "{}")]
+        .into_iter()
+        .cycle()
+        .take(20)
+        .collect();
+    let cluster = Script::of(&answers).cluster();
+    let error = cluster
+        .pages::<Pod>(Selection::default())
+        .all()
+        .await
+        .unwrap_err();
+    assert_eq!(error.why(), Why::Gone);
+}
+
+#[tokio::test]
+async fn each_refusal_is_told_apart_and_a_forbidden_one_names_its_rule() {
+    let table = [
+        (401, Why::Unauthorized),
+        (403, Why::Forbidden),
+        (404, Why::NotFound),
+        (409, Why::Conflict),
+        (410, Why::Gone),
+        (422, Why::Refused),
+        (429, Why::Busy),
+        (500, Why::Broken),
+        (503, Why::Busy),
+    ];
+    for (code, why) in table {
+        let cluster = Script::of(&[(code, r#"{"message":"because"}"#)]).cluster();
+        let error = cluster
+            .get::<ConfigMap>(Some("linkerd"), "linkerd-config")
+            .await
+            .unwrap_err();
+        assert_eq!(
+            (error.why(), error.reason().as_str()),
+            (why, "because"),
+            "{code}"
+        );
+        let rule =
+            "apiGroups: [\"\"], resources: [\"configmaps\"], verbs: [get] in namespace linkerd";
+        assert_eq!(error.rule(), (code == 403).then_some(rule), "{code}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_is_cut_or_of_another_shape_is_never_a_list() {
+    for body in [
+        "",
+        "{",
+        r#"{"items":[]}"#,
+        r#"{"metadata":{},"items":[]}"#,
+        r#"{"kind":"PodList","metadata":{}}"#,
+        r#"{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","code":500}"#,
+        r#"{"kind":"NodeList","metadata":{},"items":[]}"#,
+        r#"{"metadata":{},"items":[{"metadata":{"#,
+        "<html>",
+    ] {
+        let cluster = Script::of(&[(200, body)]).cluster();
+        let error = cluster
+            .pages::<Pod>(Selection::default())
+            .all()
+            .await
+            .unwrap_err();
+        assert_eq!(error.why(), Why::Malformed, "{body}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_of_another_kind_is_never_an_object() {
+    let failure =
+        r#"{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"etcd"}"#;
+    for body in ["{}", failure, r#"{"kind":"Secret","metadata":{}}"#] {
+        let cluster = Script::of(&[(200, body)]).cluster();
+        let error = cluster.get::<ConfigMap>(None, "x").await.unwrap_err();
+        assert_eq!(error.why(), Why::Malformed, "{body}");
+    }
+    let cluster = Script::of(&[(200, failure)]).cluster();
+    let error = cluster
+        .get_path::<serde_json::Value>("reading the version", "/version")
+        .await
+        .unwrap_err();
+    assert_eq!(error.reason(), "etcd");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_says_nothing_is_given_up() {
+    let cluster = Script::default().cluster();
+    let error = cluster.get::<ConfigMap>(None, "x").await.unwrap_err();
+    assert_eq!(error.why(), Why::TimedOut);
+}
+
+#[tokio::test]
+async fn a_dry_run_says_so_in_its_address() {
+    let script = Script::of(&[(200, r#"{"kind":"Pod"}"#)]);
+    let options = Options {
+        dry_run: true,
+        field_manager: Some("mesh-roll"),
+        force: false,
+    };
+    let target = Target::one(Pod::RESOURCE, Some("shop"), "web");
+    let body = serde_json::json!({});
+    let cluster = script.cluster();
+    cluster
+        .patch::<serde_json::Value>(&target, Patch::Merge, &body, options)
+        .await
+        .unwrap();
+    let expected = "PATCH /api/v1/namespaces/shop/pods/web?dryRun=All&fieldManager=mesh-roll";
+    assert_eq!(script.asked(), [expected]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_goes_on_where_it_ended_and_lists_again_when_it_expired() {
+    let event = r#"{"type":"MODIFIED","object":{"metadata":{"name":"a","resourceVersion":"12"}}}"#;
+    let expired = r#"{"type":"ERROR","object":{"kind":"Status","code":410,"message":"old"}}"#;
+    let list = page(&["a"], "");
+    let script = Script::of(&[(200, &list), (200, event), (200, expired), (200, &list)]);
+    let cluster = script.cluster();
+    let mut watch = cluster.watch::<Pod>(Selection::default());
+    let mut seen = Vec::new();
+    for _ in 0..7 {
+        seen.push(match watch.next_change().await.unwrap() {
+            Change::Began => "began".to_owned(),
+            Change::Seen(pod) => format!("seen {}", pod.meta.name),
+            Change::Listed { resource_version } => format!("listed {resource_version}"),
+            Change::Applied(pod) => format!("applied {}", pod.meta.resource_version),
+            Change::Deleted(pod) => format!("deleted {}", pod.meta.name),
+        });
+    }
+    let list = ["began", "seen a", "listed 9"];
+    assert_eq!(seen, [&list[..], &["applied 12"], &list[..]].concat());
+    let versions: Vec<bool> = script
+        .asked()
+        .iter()
+        .map(|uri| uri.contains("resourceVersion=12"))
+        .collect();
+    assert_eq!(versions, [false, false, true, false]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_nobody_answers_any_more_is_an_error() {
+    let list = page(&[], "");
+    let cluster = Script::of(&[(200, &list)]).cluster();
+    let mut watch = cluster.watch::<Pod>(Selection::default());
+    let mut last = Ok(Change::Began);
+    while last.is_ok() {
+        last = watch.next_change().await;
+    }
+    assert_eq!(last.unwrap_err().why(), Why::TimedOut);
+}
+
+#[tokio::test]
+async fn the_clock_is_the_servers() {
+    let script = Script::of(&[(200, r#"{"kind":"Namespace","metadata":{"uid":"u"}}"#)]);
+    let cluster = script.cluster();
+    assert_eq!(cluster.now(), None);
+    assert_eq!(cluster.uid().await.unwrap(), "u");
+    assert!(
+        cluster
+            .now()
+            .unwrap()
+            .to_string()
+            .starts_with("1994-11-06T08:49:37")
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_answers_unless_the_api_server_says_that_it_does_not() {
+    let gone = r#"{"kind":"Status","apiVersion":"v1","status":"Failure","message":"error trying to reach service: connection refused"}"#;
+    let table = [
+        (200, "", true),
+        (400, "no review", true),
+        (503, "mine", true),
+        (503, gone, false),
+    ];
+    for (code, body, answers) in table {
+        let cluster = Script::of(&[(code, body)]).cluster();
+        let answer = cluster
+            .answers("linkerd", "linkerd-proxy-injector", 443)
+            .await;
+        assert_eq!(answer.unwrap(), answers, "{code} {body}");
+    }
+    let own = r#"{"kind":"Status","apiVersion":"v1","status":"Failure","message":"no time"}"#;
+    for (code, why) in [(503, Why::Busy), (429, Why::Busy), (500, Why::Broken)] {
+        let cluster = Script::of(&[(code, own)]).cluster();
+        let answer = cluster.answers("linkerd", "linkerd-proxy-injector", 443);
+        assert_eq!(answer.await.unwrap_err().why(), why, "{code}");
+    }
+    let silent = Script::default().cluster();
+    assert!(
+        !silent
+            .answers("linkerd", "linkerd-proxy-injector", 443)
+            .await
+            .unwrap()
+    );
+    let forbidden = gone.replace("connection refused", "forbidden");
+    let cluster = Script::of(&[(403, &forbidden)]).cluster();
+    let error = cluster
+        .answers("linkerd", "linkerd-proxy-injector", 443)
+        .await
+        .unwrap_err();
+    let rule =
+        "apiGroups: [\"\"], resources: [\"services/proxy\"], verbs: [get] in namespace linkerd";
+    assert_eq!((error.why(), error.rule()), (Why::Forbidden, Some(rule)));
+}

@@ -1,0 +1,276 @@
+//! A list and the changes to it from then on: one watch a kind, no polling.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::time::Duration;
+
+use futures::stream::{Stream, StreamExt as _};
+use kube::core::WatchEvent;
+use tokio::time::Instant;
+
+use crate::object::Object;
+use crate::wire::connect::Cluster;
+use crate::wire::error::{Error, Why, chain};
+use crate::wire::page::{Page, Pages, Selection};
+use crate::wire::target::encode;
+
+/// A change of a watched kind.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Change<K> {
+    /// A list begins; it may be the first, or come after a gap.
+    Began,
+    /// An object of the list.
+    Seen(K),
+    /// The list is whole: what was not seen since it began is gone.
+    Listed {
+        /// The version of the whole list.
+        resource_version: String,
+    },
+    /// An object was created or changed.
+    Applied(K),
+    /// An object was deleted; this is its last state.
+    Deleted(K),
+}
+
+/// Follows all objects of a kind that a selection matches.
+///
+/// An expired version lists again; a broken connection is opened again where it ended, for as long
+/// as one request may take; a silent one is broken after [`SILENCE`]. The stream ends with the
+/// first error.
+#[derive(Debug)]
+pub struct Watch<'a, K> {
+    cluster: &'a Cluster,
+    namespace: Option<String>,
+    labels: Option<String>,
+    step: Step<'a, K>,
+    ready: VecDeque<Change<K>>,
+    broken_since: Option<Instant>,
+}
+
+/// The API server sends a bookmark about once a minute; a watch that is silent for longer is dead.
+pub const SILENCE: Duration = Duration::from_secs(90);
+
+/// How long the API server keeps one watch open, in seconds.
+const LIFETIME: u32 = 290;
+const PAUSE: Duration = Duration::from_millis(200);
+
+type Events<K> = Pin<Box<dyn Stream<Item = Result<WatchEvent<K>, kube::Error>> + Send>>;
+
+enum Step<'a, K> {
+    Start,
+    Listing(Pages<'a, K>),
+    Opening { version: String },
+    Watching { version: String, events: Events<K> },
+}
+
+impl<K> std::fmt::Debug for Step<'_, K> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Start => "Start",
+            Self::Listing(_) => "Listing",
+            Self::Opening { .. } => "Opening",
+            Self::Watching { .. } => "Watching",
+        })
+    }
+}
+
+impl Cluster {
+    /// Follows all objects of a kind that `selection` matches.
+    #[must_use]
+    pub fn watch<K: Object>(&self, selection: Selection<'_>) -> Watch<'_, K> {
+        Watch {
+            cluster: self,
+            namespace: selection.namespace.map(str::to_owned),
+            labels: selection.labels.map(str::to_owned),
+            step: Step::Start,
+            ready: VecDeque::new(),
+            broken_since: None,
+        }
+    }
+}
+
+impl<'a, K: Object> Watch<'a, K> {
+    /// The changes as a stream; it ends after the first error.
+    pub fn into_stream(self) -> impl Stream<Item = Result<Change<K>, Error>> + 'a {
+        futures::stream::try_unfold(self, |mut watch| async move {
+            let change = watch.next_change().await?;
+            Ok(Some((change, watch)))
+        })
+    }
+
+    /// The next change, however long it takes.
+    ///
+    /// Cancelling it loses a part of a list or an event; keep the future until it is ready, as
+    /// [`Watch::into_stream`] does.
+    ///
+    /// # Errors
+    /// The API server cannot be reached for as long as one request may take, or refuses.
+    pub async fn next_change(&mut self) -> Result<Change<K>, Error> {
+        loop {
+            if let Some(change) = self.ready.pop_front() {
+                return Ok(change);
+            }
+            self.step = match std::mem::replace(&mut self.step, Step::Start) {
+                Step::Start => self.begin(),
+                Step::Listing(pages) => self.list(pages).await?,
+                Step::Opening { version } => self.open(version).await?,
+                Step::Watching { version, events } => self.follow(version, events).await?,
+            };
+        }
+    }
+
+    fn begin(&mut self) -> Step<'a, K> {
+        self.ready.push_back(Change::Began);
+        let selection = Selection {
+            namespace: self.namespace.as_deref(),
+            labels: self.labels.as_deref(),
+        };
+        Step::Listing(self.cluster.pages(selection))
+    }
+
+    async fn list(&mut self, mut pages: Pages<'a, K>) -> Result<Step<'a, K>, Error> {
+        match pages.next_page().await {
+            Ok(Some(Page::Items(items))) => {
+                self.ready.extend(items.into_iter().map(Change::Seen));
+                Ok(Step::Listing(pages))
+            }
+            Ok(Some(Page::Restarted)) => {
+                self.ready.push_back(Change::Began);
+                Ok(Step::Listing(pages))
+            }
+            Ok(None) => {
+                self.broken_since = None;
+                let version = pages.resource_version().unwrap_or_default().to_owned();
+                self.ready.push_back(Change::Listed {
+                    resource_version: version.clone(),
+                });
+                Ok(Step::Opening { version })
+            }
+            Err(error) => {
+                self.wait_after(error).await?;
+                Ok(Step::Start)
+            }
+        }
+    }
+
+    async fn open(&mut self, version: String) -> Result<Step<'a, K>, Error> {
+        let deadline = self.cluster.deadline();
+        let opened = tokio::time::timeout(deadline, self.request(&version)).await;
+        let error = match opened {
+            Ok(Ok(events)) => return Ok(Step::Watching { version, events }),
+            Ok(Err(error)) => error,
+            Err(_) => Error::timed_out(&Self::what(), self.cluster.server(), deadline),
+        };
+        if error.why() == Why::Gone {
+            return Ok(Step::Start);
+        }
+        self.wait_after(error).await?;
+        Ok(Step::Opening { version })
+    }
+
+    async fn request(&self, version: &str) -> Result<Events<K>, Error> {
+        let path = K::RESOURCE.path(self.namespace.as_deref());
+        let version = encode(version);
+        let mut uri = format!(
+            "{path}?watch=true&allowWatchBookmarks=true&timeoutSeconds={LIFETIME}&resourceVersion={version}"
+        );
+        if let Some(labels) = &self.labels {
+            uri.push_str("&labelSelector=");
+            uri.push_str(&encode(labels));
+        }
+        let request = http::Request::get(uri).body(Vec::new());
+        let request =
+            request.map_err(|error| Error::malformed(&Self::what(), &error.to_string()))?;
+        let events = self.cluster.client.request_events::<K>(request).await;
+        let events = events.map_err(|error| self.explain(&error))?;
+        Ok(Box::pin(events))
+    }
+
+    async fn follow(
+        &mut self,
+        version: String,
+        mut events: Events<K>,
+    ) -> Result<Step<'a, K>, Error> {
+        let event = match tokio::time::timeout(SILENCE, events.next()).await {
+            // Silent or ended: nothing is lost, the next one goes on from the same version.
+            Err(_) | Ok(None) => {
+                return self.reopen(version).await;
+            }
+            Ok(Some(event)) => event,
+        };
+        match event {
+            Ok(WatchEvent::Added(object) | WatchEvent::Modified(object)) => {
+                Ok(self.advance(Change::Applied, object, events))
+            }
+            Ok(WatchEvent::Deleted(object)) => Ok(self.advance(Change::Deleted, object, events)),
+            Ok(WatchEvent::Bookmark(bookmark)) => {
+                self.broken_since = None;
+                Ok(Step::Watching {
+                    version: bookmark.metadata.resource_version,
+                    events,
+                })
+            }
+            Ok(WatchEvent::Error(status)) if status.code == 410 => Ok(Step::Start),
+            Ok(WatchEvent::Error(status)) => {
+                let error = self.explain(&kube::Error::Api(status));
+                self.wait_after(error).await?;
+                Ok(Step::Start)
+            }
+            Err(kube::Error::Api(status)) if status.code == 410 => Ok(Step::Start),
+            Err(error @ kube::Error::SerdeError(_)) => Err(self.explain(&error)),
+            Err(_) => self.reopen(version).await,
+        }
+    }
+
+    fn advance(&mut self, change: fn(K) -> Change<K>, object: K, events: Events<K>) -> Step<'a, K> {
+        self.broken_since = None;
+        let version = object.meta().resource_version.clone();
+        self.ready.push_back(change(object));
+        Step::Watching { version, events }
+    }
+
+    async fn reopen(&mut self, version: String) -> Result<Step<'a, K>, Error> {
+        let error = Error::unreachable(&Self::what(), self.cluster.server(), "the watch ended");
+        self.wait_after(error).await?;
+        Ok(Step::Opening { version })
+    }
+
+    // A short pause, or the error once it has been broken for longer than one request may take.
+    async fn wait_after(&mut self, error: Error) -> Result<(), Error> {
+        let lasting = matches!(
+            error.why(),
+            Why::Unauthorized | Why::Forbidden | Why::NotFound | Why::Refused | Why::Malformed
+        );
+        let since = *self.broken_since.get_or_insert_with(Instant::now);
+        if lasting || since.elapsed() >= self.cluster.deadline() {
+            return Err(error);
+        }
+        tokio::time::sleep(
+            error
+                .retry_after()
+                .unwrap_or(PAUSE)
+                .min(self.cluster.deadline()),
+        )
+        .await;
+        Ok(())
+    }
+
+    fn explain(&self, error: &kube::Error) -> Error {
+        let what = Self::what();
+        if let kube::Error::Api(status) = error {
+            let code = http::StatusCode::from_u16(status.code)
+                .unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
+            let rule = Cluster::rule(&K::RESOURCE, "watch", self.namespace.as_deref());
+            let body = serde_json::to_vec(status).unwrap_or_default();
+            return Error::answered(&what, Some(rule), code, None, &body);
+        }
+        if let kube::Error::SerdeError(error) = error {
+            return Error::malformed(&what, &error.to_string());
+        }
+        Error::unreachable(&what, self.cluster.server(), &chain(error))
+    }
+
+    fn what() -> String {
+        format!("watching {}", K::RESOURCE.plural)
+    }
+}

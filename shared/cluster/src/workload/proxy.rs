@@ -1,0 +1,282 @@
+//! A pod's proxy: where it is, which version it is and how that is known.
+
+use std::collections::BTreeMap;
+
+use mesh_records::VersionSource;
+use mesh_versions::Version;
+
+use crate::object::label;
+use crate::object::{Container, ContainerStatus, Meta, Pod, PodSpec};
+
+/// A proxy in a pod's or a template's spec.
+#[derive(Clone, Copy, Debug)]
+pub struct Sidecar<'a> {
+    /// Its container.
+    pub container: &'a Container,
+    /// It is an init container that keeps running (a native sidecar).
+    pub native: bool,
+}
+
+/// A proxy's version, from the best source there is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProxyVersion {
+    /// The Linkerd version, in the spelling that it was read in.
+    pub version: Option<String>,
+    /// The image's tag, where it is no Linkerd version.
+    pub tag: Option<String>,
+    /// Where the version comes from.
+    pub source: VersionSource,
+}
+
+/// Annotations of a pod or template.
+pub type Annotations = BTreeMap<String, String>;
+
+/// The proxy of a pod or template, wherever it is. The container's name is the only thing that
+/// every release and every private mirror keeps.
+#[must_use]
+pub fn sidecar(spec: &PodSpec) -> Option<Sidecar<'_>> {
+    let named = |containers: &'_ Vec<Container>| {
+        containers
+            .iter()
+            .position(|container| container.name == label::PROXY)
+    };
+    if let Some(place) = named(&spec.init_containers) {
+        return Some(Sidecar {
+            container: &spec.init_containers[place],
+            native: true,
+        });
+    }
+    let place = named(&spec.containers)?;
+    Some(Sidecar {
+        container: &spec.containers[place],
+        native: false,
+    })
+}
+
+/// Whether a pod's proxy container is ready, whichever list its status is in.
+#[must_use]
+pub fn is_ready(pod: &Pod) -> bool {
+    let ready = |statuses: &[ContainerStatus]| {
+        statuses
+            .iter()
+            .any(|status| status.name == label::PROXY && status.ready)
+    };
+    ready(&pod.status.container_statuses) || ready(&pod.status.init_container_statuses)
+}
+
+/// The version of a proxy: its image's tag if that is a Linkerd version, else what the injector
+/// says that it gave, else the injector's own version, else none.
+///
+/// The image goes first because it is what runs: other webhooks may rewrite it after the injector.
+#[must_use]
+pub fn version(image: &str, annotations: &Annotations) -> ProxyVersion {
+    let tag = image_tag(image);
+    let of = |text: Option<&str>, source| {
+        let version = linkerd_version(text?)?.to_owned();
+        Some((Some(version), source))
+    };
+    let annotation = annotations.get(label::PROXY_VERSION).map(String::as_str);
+    let found = of(tag, VersionSource::Image)
+        .or_else(|| of(annotation, VersionSource::Annotation))
+        .or_else(|| of(created_by(annotations), VersionSource::CreatedBy));
+    let (version, source) = found.unwrap_or((None, VersionSource::None));
+    let tag = tag
+        .filter(|_| source != VersionSource::Image)
+        .map(str::to_owned);
+    ProxyVersion {
+        version,
+        tag,
+        source,
+    }
+}
+
+/// The annotation's version where it contradicts the image's: somebody changed the image after the
+/// injector, or the annotation.
+#[must_use]
+pub fn contradiction<'a>(proxy: &ProxyVersion, annotations: &'a Annotations) -> Option<&'a str> {
+    let annotation = annotations.get(label::PROXY_VERSION)?.as_str();
+    let image = proxy
+        .version
+        .as_deref()
+        .filter(|_| proxy.source == VersionSource::Image)?;
+    (image != annotation).then_some(annotation)
+}
+
+/// The hash of the trust bundle that the injector gave a pod; since stable-2.12.0.
+#[must_use]
+pub fn trust_anchors(meta: &Meta) -> Option<&str> {
+    meta.annotations.get(label::TRUST_ROOT).map(String::as_str)
+}
+
+/// The version in `linkerd.io/created-by`, which reads `linkerd/proxy-injector stable-2.13.7`.
+#[must_use]
+pub fn created_by(annotations: &Annotations) -> Option<&str> {
+    let (_, version) = annotations.get(label::CREATED_BY)?.split_once(' ')?;
+    Some(version)
+}
+
+/// The tag of an image reference; a digest is none, nor is a registry's port.
+#[must_use]
+pub fn image_tag(image: &str) -> Option<&str> {
+    let (reference, _digest) = image.split_once('@').unwrap_or((image, ""));
+    let (_, name) = reference.rsplit_once('/').unwrap_or(("", reference));
+    let (_, tag) = name.split_once(':')?;
+    Some(tag).filter(|tag| !tag.is_empty())
+}
+
+/// The text, if it is a version of Linkerd's.
+#[must_use]
+pub fn linkerd_version(text: &str) -> Option<&str> {
+    (!Version::of_tag(text).is_opaque()).then_some(text)
+}
+
+// === impl ProxyVersion ===
+
+impl ProxyVersion {
+    /// Whether it is what `injects` names, by version or, where a mirror has tags of its own, by
+    /// the tag.
+    #[must_use]
+    pub fn is(&self, injects: &str) -> bool {
+        self.version.as_deref() == Some(injects) || self.tag.as_deref() == Some(injects)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tag_is_found_behind_ports_paths_and_digests() {
+        let table = [
+            (
+                "cr.l5d.io/linkerd/proxy:stable-2.13.7",
+                Some("stable-2.13.7"),
+            ),
+            ("proxy:edge-25.4.4", Some("edge-25.4.4")),
+            ("proxy", None),
+            ("registry:5000/linkerd/proxy", None),
+            ("registry:5000/linkerd/proxy:v1", Some("v1")),
+            ("registry/proxy@sha256:0123", None),
+            (
+                "registry/proxy:stable-2.14.10@sha256:0123",
+                Some("stable-2.14.10"),
+            ),
+            ("registry:5000/proxy:a@sha256:0123", Some("a")),
+            ("registry/proxy:", None),
+            ("", None),
+        ];
+        for (image, tag) in table {
+            assert_eq!(image_tag(image), tag, "{image}");
+        }
+    }
+
+    #[test]
+    fn a_version_comes_from_the_best_source_that_names_one() {
+        use VersionSource::{Annotation, CreatedBy, Image, None as Nothing};
+        let injector = "linkerd/proxy-injector stable-2.13.6";
+        // image, annotation, created-by, version, tag, source
+        let table = [
+            (
+                "p:stable-2.13.7",
+                "stable-2.13.6",
+                injector,
+                "stable-2.13.7",
+                "",
+                Image,
+            ),
+            (
+                "p:enterprise-2.17.0-1",
+                "",
+                "",
+                "enterprise-2.17.0-1",
+                "",
+                Image,
+            ),
+            ("p:preview-25.10.7", "", "", "preview-25.10.7", "", Image),
+            (
+                "p:stable-2.12.0-rc2",
+                "",
+                "",
+                "stable-2.12.0-rc2",
+                "",
+                Image,
+            ),
+            (
+                "p@sha256:01",
+                "stable-2.13.7",
+                injector,
+                "stable-2.13.7",
+                "",
+                Annotation,
+            ),
+            (
+                "mirror:5000/p",
+                "stable-2.13.7",
+                "",
+                "stable-2.13.7",
+                "",
+                Annotation,
+            ),
+            (
+                "mirror/p:v7-fips",
+                "stable-2.13.7",
+                "",
+                "stable-2.13.7",
+                "v7-fips",
+                Annotation,
+            ),
+            (
+                "mirror/p:v7",
+                "v7",
+                injector,
+                "stable-2.13.6",
+                "v7",
+                CreatedBy,
+            ),
+            (
+                "p:dev-undefined",
+                "dev-undefined",
+                "linkerd/cli dev-undefined",
+                "",
+                "dev-undefined",
+                Nothing,
+            ),
+            ("p@sha256:01", "", "", "", "", Nothing),
+            ("p@sha256:01", "", "linkerd", "", "", Nothing),
+        ];
+        for (image, annotation, by, wanted, tag, source) in table {
+            let pairs = [(label::PROXY_VERSION, annotation), (label::CREATED_BY, by)];
+            let pairs = pairs.into_iter().filter(|(_, value)| !value.is_empty());
+            let annotations = pairs
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .collect();
+            let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+            let expected = ProxyVersion {
+                version: some(wanted),
+                tag: some(tag),
+                source,
+            };
+            assert_eq!(
+                version(image, &annotations),
+                expected,
+                "{image} {annotation} {by}"
+            );
+        }
+    }
+
+    #[test]
+    fn only_an_image_that_names_a_version_can_contradict_the_annotation() {
+        let table = [
+            ("p:stable-2.13.7", "stable-2.13.6", Some("stable-2.13.6")),
+            ("p:stable-2.13.7", "stable-2.13.7", None),
+            ("p@sha256:01", "stable-2.13.6", None),
+            ("p:v7", "stable-2.13.6", None),
+        ];
+        for (image, annotation, expected) in table {
+            let pair = (label::PROXY_VERSION.to_owned(), annotation.to_owned());
+            let annotations = Annotations::from([pair]);
+            let proxy = version(image, &annotations);
+            assert_eq!(contradiction(&proxy, &annotations), expected, "{image}");
+        }
+    }
+}

@@ -1,0 +1,395 @@
+//! The three kinds that a restart annotation rolls, each by its own status.
+
+use mesh_records::{Downtime, ProgressPods, Roll, Trouble};
+
+use super::{Rolling, State, Wait};
+use crate::object::{Condition, DaemonSet, Deployment, Meta, Selector, StatefulSet, Template};
+use crate::workload::how::{Owner, how};
+
+const ON_DELETE: &str = "OnDelete";
+
+// === impl Deployment ===
+
+impl Rolling for Deployment {
+    fn template(&self) -> &Template {
+        &self.spec.template
+    }
+
+    fn selector(&self) -> &Selector {
+        &self.spec.selector
+    }
+
+    fn counts(&self) -> ProgressPods {
+        ProgressPods {
+            wanted: count(self.spec.replicas.unwrap_or(1)),
+            updated: observed(
+                &self.meta,
+                self.status.observed_generation,
+                self.status.updated_replicas,
+            ),
+            ready: count(self.status.ready_replicas),
+        }
+    }
+
+    fn how(&self) -> (Roll, Downtime) {
+        how(Owner::Deployment(self))
+    }
+
+    fn standing(&self) -> State {
+        let status = &self.status;
+        let wanted = self.spec.replicas.unwrap_or(1);
+        if status.observed_generation < self.meta.generation {
+            return State::Progressing(Wait::Unobserved);
+        }
+        let settled = status.updated_replicas >= wanted
+            && status.replicas <= status.updated_replicas
+            && status.available_replicas >= status.updated_replicas;
+        if settled {
+            return State::Settled;
+        }
+        if self.spec.paused {
+            return State::Blocked(Trouble::Paused);
+        }
+        let conditions = &status.conditions;
+        if find(conditions, "Progressing").is_some_and(|c| c.reason == "ProgressDeadlineExceeded") {
+            return State::Failed(Trouble::ProgressDeadline);
+        }
+        if find(conditions, "ReplicaFailure").is_some_and(|c| c.status == "True") {
+            return State::Ailing(Trouble::ReplicaFailure);
+        }
+        State::Progressing(if status.updated_replicas < wanted {
+            Wait::Creation
+        } else if status.replicas > status.updated_replicas {
+            Wait::OldPods
+        } else {
+            Wait::Availability
+        })
+    }
+
+    fn says_under_way(&self) -> bool {
+        let status = &self.status;
+        // Once a rollout is complete, this reason stays, however its pods fare afterwards.
+        let complete = find(&status.conditions, "Progressing")
+            .is_none_or(|c| matches!(c.reason.as_str(), "NewReplicaSetAvailable" | ""));
+        let mixed = status.updated_replicas < status.replicas;
+        mixed || !complete
+    }
+}
+
+// === impl StatefulSet ===
+
+impl Rolling for StatefulSet {
+    fn template(&self) -> &Template {
+        &self.spec.template
+    }
+
+    fn selector(&self) -> &Selector {
+        &self.spec.selector
+    }
+
+    fn counts(&self) -> ProgressPods {
+        ProgressPods {
+            wanted: count(self.spec.replicas.unwrap_or(1)),
+            updated: observed(
+                &self.meta,
+                self.status.observed_generation,
+                self.status.updated_replicas,
+            ),
+            ready: count(self.status.ready_replicas),
+        }
+    }
+
+    fn how(&self) -> (Roll, Downtime) {
+        how(Owner::StatefulSet(self))
+    }
+
+    fn standing(&self) -> State {
+        let status = &self.status;
+        let wanted = self.spec.replicas.unwrap_or(1);
+        let partition = self.spec.update_strategy.rolling_update.partition;
+        if status.observed_generation < self.meta.generation {
+            return State::Progressing(Wait::Unobserved);
+        }
+        let all_new = status.current_revision == status.update_revision;
+        if !all_new && self.spec.update_strategy.kind == ON_DELETE {
+            return State::Blocked(Trouble::Partition);
+        }
+        let mine = (wanted - partition.unwrap_or(0)).max(0);
+        if status.updated_replicas < mine {
+            return State::Progressing(Wait::Creation);
+        }
+        // A pod counts as available once it has been ready for minReadySeconds.
+        let up = status
+            .ready_replicas
+            .min(if self.spec.min_ready_seconds > 0 {
+                status.available_replicas
+            } else {
+                status.ready_replicas
+            });
+        if up < wanted {
+            return State::Progressing(Wait::Availability);
+        }
+        if all_new {
+            State::Settled
+        } else if partition.unwrap_or(0) > 0 {
+            State::Blocked(Trouble::Partition)
+        } else {
+            State::Progressing(Wait::Revision)
+        }
+    }
+
+    fn says_under_way(&self) -> bool {
+        let strategy = &self.spec.update_strategy;
+        let held = strategy.kind == ON_DELETE || strategy.rolling_update.partition.unwrap_or(0) > 0;
+        !held && self.status.current_revision != self.status.update_revision
+    }
+}
+
+// === impl DaemonSet ===
+
+impl Rolling for DaemonSet {
+    fn template(&self) -> &Template {
+        &self.spec.template
+    }
+
+    fn selector(&self) -> &Selector {
+        &self.spec.selector
+    }
+
+    fn counts(&self) -> ProgressPods {
+        ProgressPods {
+            wanted: count(self.status.desired_number_scheduled),
+            updated: observed(
+                &self.meta,
+                self.status.observed_generation,
+                self.status.updated_number_scheduled,
+            ),
+            ready: count(self.status.number_ready),
+        }
+    }
+
+    fn how(&self) -> (Roll, Downtime) {
+        how(Owner::DaemonSet(self))
+    }
+
+    fn standing(&self) -> State {
+        let status = &self.status;
+        let wanted = status.desired_number_scheduled;
+        if status.observed_generation < self.meta.generation {
+            return State::Progressing(Wait::Unobserved);
+        }
+        if status.updated_number_scheduled < wanted {
+            return if self.spec.update_strategy.kind == ON_DELETE {
+                State::Blocked(Trouble::Partition)
+            } else {
+                State::Progressing(Wait::Creation)
+            };
+        }
+        if status.number_available < wanted {
+            State::Progressing(Wait::Availability)
+        } else {
+            State::Settled
+        }
+    }
+
+    fn says_under_way(&self) -> bool {
+        self.spec.update_strategy.kind != ON_DELETE
+            && self.status.updated_number_scheduled < self.status.desired_number_scheduled
+    }
+}
+
+fn find<'a>(conditions: &'a [Condition], kind: &str) -> Option<&'a Condition> {
+    conditions.iter().find(|condition| condition.kind == kind)
+}
+
+// A status of an older generation counts pods of an older template.
+fn observed(meta: &Meta, generation: i64, updated: i32) -> u32 {
+    if generation < meta.generation {
+        0
+    } else {
+        count(updated)
+    }
+}
+
+fn count(number: i32) -> u32 {
+    u32::try_from(number).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Goal, Observed};
+    use super::*;
+    use State::{Ailing, Blocked, Failed, Progressing, Settled};
+
+    fn deployment(spec: &str, status: &str) -> Deployment {
+        let json = format!(
+            r#"{{"metadata": {{"generation": 2}}, "spec": {{"replicas": 3 {spec}}}, "status": {{{status}}}}}"#
+        );
+        serde_json::from_str(&json).unwrap()
+    }
+
+    #[test]
+    fn a_deployment_is_settled_only_when_every_pod_is_new_and_available() {
+        let counts = |updated, all, available| {
+            format!(
+                r#""observedGeneration": 2, "updatedReplicas": {updated}, "replicas": {all}, "availableReplicas": {available}"#
+            )
+        };
+        let condition = |kind: &str, status: &str, reason: &str| {
+            format!(
+                r#"{}, "conditions": [{{"type": "{kind}", "status": "{status}", "reason": "{reason}"}}]"#,
+                counts(1, 4, 3)
+            )
+        };
+        let late = condition("Progressing", "False", "ProgressDeadlineExceeded");
+        let stale = late.replace(r#""observedGeneration": 2"#, r#""observedGeneration": 1"#);
+        let table = [
+            ("", String::new(), Progressing(Wait::Unobserved)),
+            ("", counts(3, 3, 3), Settled),
+            ("", counts(1, 4, 3), Progressing(Wait::Creation)),
+            ("", counts(3, 4, 3), Progressing(Wait::OldPods)),
+            ("", counts(3, 3, 2), Progressing(Wait::Availability)),
+            (
+                r#", "paused": true"#,
+                counts(1, 4, 3),
+                Blocked(Trouble::Paused),
+            ),
+            (r#", "paused": true"#, counts(3, 3, 3), Settled),
+            ("", late, Failed(Trouble::ProgressDeadline)),
+            ("", stale, Progressing(Wait::Unobserved)),
+            (
+                "",
+                condition("ReplicaFailure", "True", "FailedCreate"),
+                Ailing(Trouble::ReplicaFailure),
+            ),
+            (
+                "",
+                condition("ReplicaFailure", "False", ""),
+                Progressing(Wait::Creation),
+            ),
+        ];
+        for (spec, status, expected) in table {
+            assert_eq!(
+                deployment(spec, &status).standing(),
+                expected,
+                "{spec} {status}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_stateful_set_is_settled_only_when_the_revision_is_the_current_one() {
+        // strategy, updated, ready, available, current revision, expected
+        let table = [
+            ("", 3, 3, 3, "b", Settled),
+            ("", 3, 3, 3, "a", Progressing(Wait::Revision)),
+            ("", 2, 3, 3, "a", Progressing(Wait::Creation)),
+            ("", 3, 2, 2, "a", Progressing(Wait::Availability)),
+            (
+                r#", "minReadySeconds": 5"#,
+                3,
+                3,
+                2,
+                "b",
+                Progressing(Wait::Availability),
+            ),
+            (
+                r#", "updateStrategy": {"rollingUpdate": {"partition": 3}}"#,
+                0,
+                3,
+                3,
+                "a",
+                Blocked(Trouble::Partition),
+            ),
+            (
+                r#", "updateStrategy": {"rollingUpdate": {"partition": 1}}"#,
+                1,
+                3,
+                3,
+                "a",
+                Progressing(Wait::Creation),
+            ),
+            (
+                r#", "updateStrategy": {"type": "OnDelete"}"#,
+                0,
+                3,
+                3,
+                "a",
+                Blocked(Trouble::Partition),
+            ),
+        ];
+        for (spec, updated, ready, available, current, expected) in table {
+            let json = format!(
+                r#"{{"metadata": {{"generation": 2}}, "spec": {{"replicas": 3 {spec}}}, "status": {{"observedGeneration": 2,
+                "updatedReplicas": {updated}, "readyReplicas": {ready}, "availableReplicas": {available},
+                "currentRevision": "{current}", "updateRevision": "b"}}}}"#
+            );
+            let set: StatefulSet = serde_json::from_str(&json).unwrap();
+            assert_eq!(set.standing(), expected, "{json}");
+        }
+    }
+
+    #[test]
+    fn a_daemon_set_is_settled_only_when_every_node_has_an_available_new_pod() {
+        let table = [
+            (2, 3, 3, Settled),
+            (2, 2, 3, Progressing(Wait::Creation)),
+            (2, 3, 2, Progressing(Wait::Availability)),
+            (1, 3, 3, Progressing(Wait::Unobserved)),
+        ];
+        for (observed, updated, available, expected) in table {
+            let json = format!(
+                r#"{{"metadata": {{"generation": 2}}, "status": {{"observedGeneration": {observed}, "desiredNumberScheduled": 3,
+                "updatedNumberScheduled": {updated}, "numberAvailable": {available}}}}}"#
+            );
+            let set: DaemonSet = serde_json::from_str(&json).unwrap();
+            assert_eq!(set.standing(), expected, "{json}");
+        }
+    }
+
+    #[test]
+    fn an_object_from_before_the_write_and_one_with_another_restart_are_told_apart() {
+        let status = r#""observedGeneration": 2, "updatedReplicas": 3, "replicas": 3, "availableReplicas": 3"#;
+        let restarted = r#", "template": {"metadata": {"annotations": {"kubectl.kubernetes.io/restartedAt": "T1"}}}"#;
+        let observed = Observed::of(&deployment(restarted, status));
+        let goal = |generation, restarted_at| Goal {
+            generation,
+            restarted_at,
+        };
+        let table = [
+            (goal(3, Some("T2")), Progressing(Wait::Unobserved)),
+            (goal(2, Some("T2")), State::Superseded),
+            (goal(2, Some("T1")), Settled),
+            (goal(1, None), Settled),
+        ];
+        for (goal, expected) in table {
+            assert_eq!(observed.state(goal), expected, "{goal:?}");
+        }
+    }
+
+    #[test]
+    fn a_sick_workload_is_not_taken_for_one_on_its_way() {
+        let now = "2026-01-02T04:00:00Z".parse().unwrap();
+        let status = |reason: &str| {
+            format!(
+                r#""observedGeneration": 2, "updatedReplicas": 3, "replicas": 3, "availableReplicas": 2,
+                "conditions": [{{"type": "Progressing", "status": "True", "reason": "{reason}"}}]"#
+            )
+        };
+        let at = |time: &str| {
+            format!(
+                r#", "template": {{"metadata": {{"annotations": {{"kubectl.kubernetes.io/restartedAt": "{time}"}}}}}}"#
+            )
+        };
+        let table = [
+            (String::new(), "NewReplicaSetAvailable", false),
+            (String::new(), "ReplicaSetUpdated", true),
+            (at("2026-01-02T03:55:00Z"), "NewReplicaSetAvailable", true),
+            (at("2026-01-02T03:00:00Z"), "NewReplicaSetAvailable", false),
+        ];
+        for (spec, reason, expected) in table {
+            let observed = Observed::of(&deployment(&spec, &status(reason)));
+            assert_eq!(observed.under_way(now), expected, "{spec} {reason}");
+        }
+    }
+}

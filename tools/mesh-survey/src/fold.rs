@@ -1,0 +1,298 @@
+//! Pods folded into their owners while pages arrive: memory grows with workloads, not with pods.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use mesh_records::{ProxyCount, WorkloadKind};
+
+use crate::group::{Group, add_count, count};
+use crate::usage::Use;
+use mesh_cluster::object::label;
+use mesh_cluster::object::{Meta, OwnerReference, Pod};
+use mesh_cluster::workload::injection::Rules;
+use mesh_cluster::workload::owner::{Identity, Owners, kind_of};
+use mesh_cluster::workload::proxy;
+
+/// What pods are read against.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Ground {
+    /// What each namespace says to the injector.
+    pub(crate) namespaces: HashMap<String, Rules>,
+    /// The owners that have a template.
+    pub(crate) owners: Owners,
+    /// The control planes by namespace, each with the hash of its trust bundle.
+    pub(crate) bundles: BTreeMap<String, Option<String>>,
+    /// The control plane of pods that name none.
+    pub(crate) fallback: String,
+    /// Whether each proxy is to be listed by itself; memory then grows with pods.
+    pub(crate) list_proxies: bool,
+    /// What becomes of the control planes' own pods.
+    pub(crate) own_pods: OwnPods,
+    /// Kinds that could not be looked at, as in a dump: what is not there is not gone.
+    pub(crate) lacking: BTreeSet<String>,
+}
+
+/// What becomes of a control plane's own pods.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum OwnPods {
+    /// They are counted with all others.
+    #[default]
+    Count,
+    /// They are counted in a list of their own, and this is another one.
+    Ignore,
+    /// They are all that counts.
+    Only,
+}
+
+/// The pods of a cluster, folded.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Fold {
+    groups: HashMap<Key, Group>,
+    components: HashMap<Component, Vec<ProxyCount>>,
+    pods: u64,
+}
+
+/// The fold when all is known: sorted, and without what nothing is to be said of.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Folded {
+    /// Owners of pods.
+    pub(crate) groups: Vec<(Identity, String, Group)>,
+    /// The proxies beside each component of a control plane.
+    pub(crate) components: BTreeMap<Component, Vec<ProxyCount>>,
+}
+
+/// A control plane's namespace and a Deployment of it.
+pub(crate) type Component = (String, String);
+
+/// Who owns the owners that were found open, by the uid of the owned; nobody, where none does.
+pub(crate) type Parents = HashMap<String, Option<OwnerReference>>;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Key {
+    identity: Identity,
+    uid: String,
+}
+
+/// Kinds whose own owner is not known from a pod.
+pub(crate) const OPEN: [WorkloadKind; 2] = [WorkloadKind::ReplicaSet, WorkloadKind::Job];
+
+static NO_RULES: std::sync::LazyLock<Rules> = std::sync::LazyLock::new(Rules::default);
+
+// === impl Ground ===
+
+impl Ground {
+    /// What a namespace says to the injector; one that is not known says nothing.
+    pub(crate) fn rules(&self, namespace: &str) -> &Rules {
+        self.namespaces.get(namespace).unwrap_or(&NO_RULES)
+    }
+
+    /// Whether owners of this kind could not be looked at.
+    pub(crate) fn lacks(&self, kind: &WorkloadKind) -> bool {
+        self.lacking.contains(kind.as_str())
+    }
+
+    /// Whether every control plane is known.
+    pub(crate) fn knows_control_planes(&self) -> bool {
+        !["ConfigMap", "Deployment"]
+            .iter()
+            .any(|kind| self.lacking.contains(*kind))
+    }
+}
+
+// === impl Fold ===
+
+impl Fold {
+    /// How many pods were seen.
+    pub(crate) fn pods(&self) -> u64 {
+        self.pods
+    }
+
+    /// Counts a pod. One that has ended, or is about to, counts for nothing.
+    pub(crate) fn add(&mut self, pod: &Pod, ground: &Ground) {
+        self.pods += 1;
+        if pod.is_over() {
+            return;
+        }
+        let own = pod.meta.labels.contains_key(label::COMPONENT)
+            && ground.bundles.contains_key(&pod.meta.namespace);
+        match (own, ground.own_pods) {
+            (true, OwnPods::Count | OwnPods::Only) => self.add_own(pod),
+            (false, OwnPods::Count | OwnPods::Ignore) => {
+                let group = self.groups.entry(key_of(&pod.meta, ground)).or_default();
+                group.add(pod, ground);
+            }
+            (true, OwnPods::Ignore) | (false, OwnPods::Only) => {}
+        }
+    }
+
+    // A component's ReplicaSet bears its Deployment's name.
+    fn add_own(&mut self, pod: &Pod) {
+        let Some(sidecar) = proxy::sidecar(&pod.spec) else {
+            return;
+        };
+        let name = pod
+            .meta
+            .controller()
+            .map_or(pod.meta.name.as_str(), |owner| {
+                deployment_name(&pod.meta, &owner.name).unwrap_or(&owner.name)
+            });
+        let component = (pod.meta.namespace.clone(), name.to_owned());
+        let version = proxy::version(&sidecar.container.image, &pod.meta.annotations);
+        let counts = self.components.entry(component).or_default();
+        add_count(counts, count(version, sidecar.native));
+    }
+
+    /// The namespaces where owners of this kind are whose own owner is not known yet.
+    pub(crate) fn open(&self, kind: &WorkloadKind) -> BTreeSet<String> {
+        let open = self
+            .groups
+            .iter()
+            .filter(|(key, group)| key.identity.kind == *kind && group.is_notable());
+        open.map(|(key, _)| key.identity.namespace.clone())
+            .collect()
+    }
+
+    /// Hands the pods of owners of a kind on to the owners' own owners.
+    pub(crate) fn adopt(&mut self, kind: &WorkloadKind, parents: &Parents, ground: &Ground) {
+        let keys: Vec<Key> = self
+            .groups
+            .keys()
+            .filter(|key| key.identity.kind == *kind)
+            .cloned()
+            .collect();
+        for key in keys {
+            match parents.get(&key.uid) {
+                Some(Some(parent)) => {
+                    let identity = Identity {
+                        namespace: key.identity.namespace.clone(),
+                        kind: kind_of(parent),
+                        name: parent.name.clone(),
+                    };
+                    let group = self.groups.remove(&key).unwrap_or_default();
+                    let uid = parent.uid.clone();
+                    self.groups
+                        .entry(Key { identity, uid })
+                        .or_default()
+                        .merge(group);
+                }
+                Some(None) => {}
+                None if ground.lacks(kind) => {}
+                None => {
+                    let group = self.groups.get_mut(&key).filter(|group| group.is_notable());
+                    group.into_iter().for_each(Group::orphan);
+                }
+            }
+        }
+    }
+
+    /// Owners with a template that pods name and no list showed.
+    pub(crate) fn strangers(&self, owners: &Owners) -> Vec<Identity> {
+        let strange = self
+            .groups
+            .iter()
+            .filter(|(key, group)| group.is_notable() && key.is_strange(owners));
+        strange.map(|(key, _)| key.identity.clone()).collect()
+    }
+
+    /// Ends the fold: what is still strange is gone.
+    pub(crate) fn finish(mut self, ground: &Ground) -> Folded {
+        for (key, group) in &mut self.groups {
+            let gone = key.is_strange(&ground.owners) && !ground.lacks(&key.identity.kind);
+            if gone && group.is_notable() {
+                group.orphan();
+            }
+            group.settle();
+        }
+        let notable = self
+            .groups
+            .into_iter()
+            .filter(|(_, group)| group.is_notable());
+        let mut groups: Vec<_> = notable
+            .map(|(key, group)| (key.identity, key.uid, group))
+            .collect();
+        groups.sort_by(|one, other| (&one.0, &one.1).cmp(&(&other.0, &other.1)));
+        let mut components: BTreeMap<_, _> = self.components.into_iter().collect();
+        components.values_mut().for_each(|counts| counts.sort());
+        Folded { groups, components }
+    }
+}
+
+// === impl Folded ===
+
+impl Folded {
+    /// What upgrade notes are about, with the workloads of a control plane that it concerns.
+    pub(crate) fn uses(
+        &self,
+        control_plane: &str,
+        ground: &Ground,
+    ) -> BTreeMap<Use, Vec<&Identity>> {
+        let mut uses: BTreeMap<Use, Vec<&Identity>> = BTreeMap::new();
+        for (identity, _, group) in &self.groups {
+            if group.control_plane(ground) == control_plane {
+                for one in group.uses() {
+                    uses.entry(*one).or_default().push(identity);
+                }
+            }
+        }
+        uses
+    }
+}
+
+// === impl Key ===
+
+impl Key {
+    fn is_strange(&self, owners: &Owners) -> bool {
+        let templated = match self.identity.kind {
+            WorkloadKind::Deployment | WorkloadKind::StatefulSet | WorkloadKind::DaemonSet => true,
+            WorkloadKind::ReplicaSet
+            | WorkloadKind::ReplicationController
+            | WorkloadKind::Job
+            | WorkloadKind::CronJob
+            | WorkloadKind::Rollout
+            | WorkloadKind::Pod
+            | WorkloadKind::Other(_) => false,
+        };
+        templated
+            && owners
+                .get(&self.identity)
+                .is_none_or(|kept| kept.uid != self.uid)
+    }
+}
+
+fn key_of(meta: &Meta, ground: &Ground) -> Key {
+    let identity = |kind, name: &str| Identity {
+        namespace: meta.namespace.clone(),
+        kind,
+        name: name.to_owned(),
+    };
+    let Some(owner) = meta.controller() else {
+        return Key {
+            identity: identity(WorkloadKind::Pod, &meta.name),
+            uid: meta.uid.clone(),
+        };
+    };
+    let kind = kind_of(owner);
+    if kind == WorkloadKind::ReplicaSet
+        && let Some(name) = deployment_name(meta, &owner.name)
+    {
+        let identity = identity(WorkloadKind::Deployment, name);
+        if let Some(kept) = ground.owners.get(&identity) {
+            return Key {
+                uid: kept.uid.clone(),
+                identity,
+            };
+        }
+    }
+    Key {
+        identity: identity(kind, &owner.name),
+        uid: owner.uid.clone(),
+    }
+}
+
+// A Deployment names its ReplicaSets after itself and the template's hash, which its pods bear too.
+fn deployment_name<'a>(pod: &Meta, replica_set: &'a str) -> Option<&'a str> {
+    let hash = pod.labels.get(label::TEMPLATE_HASH)?;
+    replica_set.strip_suffix(hash.as_str())?.strip_suffix('-')
+}
+
+#[cfg(test)]
+mod tests;

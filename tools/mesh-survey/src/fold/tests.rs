@@ -1,0 +1,659 @@
+use mesh_records::{
+    DowntimeGrade, PinPlace, PodCounts, RollBy, TrustAnchors, VersionSource, Workload,
+};
+use serde_json::{Value, json};
+
+use super::*;
+use mesh_cluster::object::{DaemonSet, Deployment, Namespace, StatefulSet};
+use mesh_cluster::workload::owner::keep;
+
+const BUNDLE: &str = "8dc603ab";
+const PROXY: &str = "cr.l5d.io/linkerd/proxy:stable-2.13.7";
+
+fn read<T: serde::de::DeserializeOwned>(value: Value) -> T {
+    serde_json::from_value(value).unwrap()
+}
+
+fn ground() -> Ground {
+    let namespaces = [
+        json!({"name": "shop", "annotations": {"linkerd.io/inject": "enabled"}}),
+        json!({"name": "pinned", "annotations": {"linkerd.io/inject": "enabled", "config.linkerd.io/proxy-version": "stable-2.13.5"}}),
+        json!({"name": "plain"}),
+        json!({"name": "kube-system", "annotations": {"linkerd.io/inject": "enabled"}}),
+    ];
+    let namespaces = namespaces.map(|meta| {
+        let namespace: Namespace = read(json!({"metadata": meta}));
+        (namespace.meta.name.clone(), Rules::of(&namespace.meta))
+    });
+    let web = json!({"metadata": {"name": "web", "namespace": "shop", "uid": "u-web"}, "spec": {"replicas": 2}});
+    let manual = json!({
+        "metadata": {"name": "manual", "namespace": "plain", "uid": "u-manual"},
+        "spec": {"template": {
+            "metadata": {"annotations": {"linkerd.io/created-by": "linkerd/cli stable-2.13.7"}},
+            "spec": {"containers": [{"name": "linkerd-proxy", "image": PROXY}]},
+        }},
+    });
+    let on_delete = json!({
+        "metadata": {"name": "db", "namespace": "shop", "uid": "u-db"},
+        "spec": {"replicas": 2, "updateStrategy": {"type": "OnDelete"}},
+    });
+    let agent = json!({"metadata": {"name": "agent", "namespace": "shop", "uid": "u-agent"}, "status": {"desiredNumberScheduled": 3}});
+    Ground {
+        namespaces: namespaces.into_iter().collect(),
+        owners: Owners::from([
+            keep(&read::<Deployment>(web)),
+            keep(&read::<Deployment>(manual)),
+            keep(&read::<StatefulSet>(on_delete)),
+            keep(&read::<DaemonSet>(agent)),
+        ]),
+        bundles: BTreeMap::from([("linkerd".to_owned(), Some(BUNDLE.to_owned()))]),
+        fallback: "linkerd".to_owned(),
+        list_proxies: false,
+        own_pods: OwnPods::Count,
+        lacking: BTreeSet::new(),
+    }
+}
+
+fn owner(kind: &str, name: &str) -> Value {
+    let version = match kind {
+        "Job" => "batch/v1",
+        "ReplicationController" | "Node" => "v1",
+        "Kafka" => "kafka.strimzi.io/v1beta2",
+        _ => "apps/v1",
+    };
+    json!([{"apiVersion": version, "kind": kind, "name": name, "uid": format!("u-{name}"), "controller": true}])
+}
+
+// A pod of stable-2.13.7, ready, as the injector leaves it; `changes` is a merge patch.
+fn pod(namespace: &str, name: &str, owners: &Value, changes: Value) -> Pod {
+    let mut pod = json!({
+        "metadata": {
+            "name": name, "namespace": namespace, "uid": format!("u-{name}"),
+            "labels": {"linkerd.io/control-plane-ns": "linkerd", "pod-template-hash": "6c5f7d9b8c"},
+            "annotations": {
+                "linkerd.io/created-by": "linkerd/proxy-injector stable-2.13.7",
+                "linkerd.io/proxy-version": "stable-2.13.7",
+                "linkerd.io/trust-root-sha256": BUNDLE,
+            },
+            "ownerReferences": owners,
+        },
+        "spec": {"containers": [{"name": "linkerd-proxy", "image": PROXY}, {"name": "web", "image": "web:1"}]},
+        "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]},
+    });
+    merge(&mut pod, changes);
+    read(pod)
+}
+
+fn merge(target: &mut Value, patch: Value) {
+    match (target, patch) {
+        (Value::Object(target), Value::Object(patch)) => {
+            for (key, value) in patch {
+                if value.is_null() {
+                    target.remove(&key);
+                } else {
+                    merge(target.entry(key).or_insert(Value::Null), value);
+                }
+            }
+        }
+        (target, patch) => *target = patch,
+    }
+}
+
+fn unmeshed() -> Value {
+    json!({
+        "metadata": {"labels": {"linkerd.io/control-plane-ns": null}, "annotations": null},
+        "spec": {"containers": [{"name": "web", "image": "web:1"}]},
+    })
+}
+
+fn folded(pods: &[Pod], ground: &Ground) -> Folded {
+    let mut fold = Fold::default();
+    for pod in pods {
+        fold.add(pod, ground);
+    }
+    fold.finish(ground)
+}
+
+fn workloads(folded: &Folded, ground: &Ground) -> Vec<Workload> {
+    let workloads = folded
+        .groups
+        .iter()
+        .filter(|(_, _, group)| group.is_workload());
+    workloads
+        .map(|(identity, uid, group)| group.workload("c", identity, uid, ground))
+        .collect()
+}
+
+fn anomalies(folded: &Folded) -> Vec<String> {
+    let anomalies = folded
+        .groups
+        .iter()
+        .flat_map(|(identity, _, group)| group.anomalies("c", identity));
+    anomalies
+        .map(|anomaly| format!("{} {}", anomaly.id, anomaly.name))
+        .collect()
+}
+
+fn alone(pod: Pod) -> (Vec<Workload>, Vec<String>) {
+    let ground = ground();
+    let folded = folded(&[pod], &ground);
+    (workloads(&folded, &ground), anomalies(&folded))
+}
+
+#[test]
+fn a_proxy_is_read_for_what_it_is_however_the_pod_is_made() {
+    use VersionSource::{Annotation, Image, None as Nothing};
+    let image =
+        |image: &str| json!({"spec": {"containers": [{"name": "linkerd-proxy", "image": image}]}});
+    let annotated = |image: &str, version: &str| {
+        json!({
+            "metadata": {"annotations": {"linkerd.io/proxy-version": version, "linkerd.io/created-by": null}},
+            "spec": {"containers": [{"name": "linkerd-proxy", "image": image}]},
+        })
+    };
+    let native = json!({"spec": {
+        "initContainers": [
+            {"name": "linkerd-init", "image": "cr.l5d.io/linkerd/proxy:edge-26.6.3"},
+            {"name": "linkerd-proxy", "image": "cr.l5d.io/linkerd/proxy:edge-26.6.3", "restartPolicy": "Always"},
+        ],
+        "containers": [{"name": "web", "image": "web:1"}],
+    }, "metadata": {"annotations": {"linkerd.io/proxy-version": "edge-26.6.3"}}});
+    // changes, version, tag, source, native, anomalies
+    let table = [
+        (json!({}), "stable-2.13.7", "", Image, false, ""),
+        (
+            image("p@sha256:0123"),
+            "stable-2.13.7",
+            "",
+            Annotation,
+            false,
+            "",
+        ),
+        (
+            image("p:stable-2.13.7@sha256:0123"),
+            "stable-2.13.7",
+            "",
+            Image,
+            false,
+            "",
+        ),
+        (
+            image("registry:5000/linkerd/proxy"),
+            "stable-2.13.7",
+            "",
+            Annotation,
+            false,
+            "",
+        ),
+        (
+            image("mirror.example/mesh/l5d:stable-2.13.7"),
+            "stable-2.13.7",
+            "",
+            Image,
+            false,
+            "",
+        ),
+        (
+            image("p:stable-2.12.6"),
+            "stable-2.12.6",
+            "",
+            Image,
+            false,
+            "image-contradicts-annotation",
+        ),
+        (native, "edge-26.6.3", "", Image, true, ""),
+        (
+            annotated("p:enterprise-2.17.0-1", "enterprise-2.17.0-1"),
+            "enterprise-2.17.0-1",
+            "",
+            Image,
+            false,
+            "",
+        ),
+        (
+            annotated("p:preview-25.10.7", "preview-25.10.7"),
+            "preview-25.10.7",
+            "",
+            Image,
+            false,
+            "",
+        ),
+        (
+            annotated("p:stable-2.12.0-rc2", "stable-2.12.0-rc2"),
+            "stable-2.12.0-rc2",
+            "",
+            Image,
+            false,
+            "",
+        ),
+        (
+            annotated("p:dev-undefined", "dev-undefined"),
+            "",
+            "dev-undefined",
+            Nothing,
+            false,
+            "",
+        ),
+    ];
+    for (changes, version, tag, source, native, odd) in table {
+        let name = changes.to_string();
+        let owners = owner("ReplicaSet", "web-6c5f7d9b8c");
+        let (workloads, anomalies) = alone(pod("shop", "web-6c5f7d9b8c-x", &owners, changes));
+        let [workload] = workloads.as_slice() else {
+            panic!("{name}: {workloads:?}")
+        };
+        let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+        let expected = ProxyCount {
+            version: some(version),
+            tag: some(tag),
+            source,
+            native,
+            pods: 1,
+        };
+        assert_eq!(workload.proxies, [expected], "{name}");
+        let odd: Vec<String> = some(odd)
+            .into_iter()
+            .map(|odd| format!("{odd} web"))
+            .collect();
+        assert_eq!(anomalies, odd, "{name}");
+    }
+}
+
+#[test]
+fn pods_that_are_no_part_of_the_mesh_make_no_workload() {
+    let with = |changes: Value| {
+        let mut all = unmeshed();
+        merge(&mut all, changes);
+        all
+    };
+    let table = [
+        ("plain", with(json!({})), "nobody asks for a proxy"),
+        (
+            "shop",
+            with(json!({"metadata": {"annotations": {"linkerd.io/inject": "disabled"}}})),
+            "declined",
+        ),
+        (
+            "shop",
+            with(json!({"spec": {"hostNetwork": true}})),
+            "the node's network",
+        ),
+        (
+            "shop",
+            with(json!({"spec": {"containers": [{"name": "istio-proxy"}]}})),
+            "another mesh",
+        ),
+        (
+            "shop",
+            with(json!({"status": {"phase": "Succeeded"}})),
+            "finished",
+        ),
+        (
+            "shop",
+            json!({"status": {"phase": "Succeeded"}}),
+            "a finished Job's pod keeps its old proxy",
+        ),
+        ("shop", json!({"status": {"phase": "Failed"}}), "evicted"),
+        (
+            "shop",
+            json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}}),
+            "terminating",
+        ),
+        ("kube-system", with(json!({})), "left out by the webhook"),
+    ];
+    for (namespace, changes, name) in table {
+        let (workloads, anomalies) = alone(pod(namespace, "p", &owner("Job", "p"), changes));
+        assert!(workloads.is_empty(), "{name}: {workloads:?}");
+        assert!(anomalies.is_empty(), "{name}: {anomalies:?}");
+    }
+}
+
+#[test]
+fn what_label_and_container_disagree_about_is_odd() {
+    let no_proxy = json!({"spec": {"containers": [{"name": "web", "image": "web:1"}]}});
+    let no_label = json!({"metadata": {"labels": {"linkerd.io/control-plane-ns": null}}});
+    let canary = json!({"metadata": {"labels": {"linkerd.io/control-plane-ns": "linkerd-canary"}}});
+    // changes, meshed, anomaly, control plane
+    let table = [
+        (no_proxy, 0, "label-without-proxy p", "linkerd"),
+        (no_label, 1, "proxy-without-label p", "linkerd"),
+        (canary, 1, "unknown-control-plane p", "linkerd-canary"),
+    ];
+    for (changes, meshed, odd, control_plane) in table {
+        let (workloads, anomalies) = alone(pod("shop", "p", &json!([]), changes));
+        let found: Vec<_> = workloads
+            .iter()
+            .map(|it| (it.pods.meshed, it.control_plane.as_str()))
+            .collect();
+        assert_eq!(found, [(meshed, control_plane)], "{odd}");
+        assert_eq!(anomalies, [odd]);
+    }
+}
+
+#[test]
+fn each_kind_of_owner_is_found_and_rolled_in_its_way() {
+    use RollBy::{Evict, Itself, None as NoWay, Restart};
+    let table = [
+        (
+            "shop",
+            owner("ReplicaSet", "web-6c5f7d9b8c"),
+            "Deployment/web",
+            Restart,
+        ),
+        ("shop", owner("StatefulSet", "db"), "StatefulSet/db", Evict),
+        (
+            "shop",
+            owner("DaemonSet", "agent"),
+            "DaemonSet/agent",
+            Restart,
+        ),
+        (
+            "shop",
+            owner("ReplicaSet", "bare"),
+            "ReplicaSet/bare",
+            Evict,
+        ),
+        (
+            "shop",
+            owner("ReplicationController", "old"),
+            "ReplicationController/old",
+            Evict,
+        ),
+        ("shop", owner("Job", "once"), "Job/once", Itself),
+        ("shop", owner("Kafka", "broker"), "Kafka/broker", NoWay),
+        ("shop", json!([]), "Pod/p", NoWay),
+        (
+            "shop",
+            owner("DaemonSet", "deleted"),
+            "DaemonSet/deleted",
+            NoWay,
+        ),
+    ];
+    for (namespace, owners, expected, by) in table {
+        let (workloads, _) = alone(pod(namespace, "p", &owners, json!({})));
+        let found: Vec<_> = workloads
+            .iter()
+            .map(|it| (format!("{}/{}", it.kind, it.name), it.roll.by))
+            .collect();
+        assert_eq!(found, [(expected.to_owned(), by)]);
+    }
+}
+
+#[test]
+fn owners_of_owners_gather_the_pods_of_what_they_own() {
+    let ground = ground();
+    let mut fold = Fold::default();
+    for (name, owners) in [
+        ("a", owner("ReplicaSet", "canary-1")),
+        ("b", owner("ReplicaSet", "canary-2")),
+        ("c", owner("ReplicaSet", "bare")),
+        ("d", owner("ReplicaSet", "vanished")),
+        ("e", owner("Job", "nightly-1")),
+    ] {
+        fold.add(&pod("shop", name, &owners, json!({})), &ground);
+    }
+    assert_eq!(
+        fold.open(&WorkloadKind::ReplicaSet),
+        BTreeSet::from(["shop".to_owned()])
+    );
+    let parent = |version: &str, kind: &str, name: &str| {
+        let value = json!({"apiVersion": version, "kind": kind, "name": name, "uid": format!("u-{name}"), "controller": true});
+        Some(read::<OwnerReference>(value))
+    };
+    let rollout = || parent("argoproj.io/v1alpha1", "Rollout", "canary");
+    let sets = [
+        ("u-canary-1", rollout()),
+        ("u-canary-2", rollout()),
+        ("u-bare", None),
+    ];
+    fold.adopt(
+        &WorkloadKind::ReplicaSet,
+        &sets.map(|(uid, parent)| (uid.to_owned(), parent)).into(),
+        &ground,
+    );
+    let jobs = Parents::from([(
+        "u-nightly-1".to_owned(),
+        parent("batch/v1", "CronJob", "nightly"),
+    )]);
+    fold.adopt(&WorkloadKind::Job, &jobs, &ground);
+    let folded = fold.finish(&ground);
+    let found: Vec<_> = workloads(&folded, &ground)
+        .iter()
+        .map(|it| {
+            (
+                format!("{}/{}", it.kind, it.name),
+                it.uid.clone(),
+                it.pods.meshed,
+            )
+        })
+        .collect();
+    let expected = [
+        ("ReplicaSet/bare", "u-bare", 1),
+        ("ReplicaSet/vanished", "u-vanished", 1),
+        ("CronJob/nightly", "u-nightly", 1),
+        ("Rollout/canary", "u-canary", 2),
+    ];
+    assert_eq!(
+        found,
+        expected.map(|(name, uid, pods)| (name.to_owned(), uid.to_owned(), pods))
+    );
+    assert_eq!(anomalies(&folded), ["owner-gone vanished"]);
+}
+
+#[test]
+fn the_order_of_pods_does_not_matter() {
+    let ground = Ground {
+        list_proxies: true,
+        ..ground()
+    };
+    let owners = owner("ReplicaSet", "web-6c5f7d9b8c");
+    let older = json!({
+        "metadata": {"annotations": {"linkerd.io/proxy-version": "stable-2.12.6", "linkerd.io/trust-root-sha256": "00"}},
+        "spec": {"containers": [{"name": "linkerd-proxy", "image": "p:stable-2.12.6"}]},
+    });
+    let mut pods = vec![
+        pod("shop", "web-1", &owners, json!({})),
+        pod("shop", "web-2", &owners, older),
+        pod("shop", "web-3", &owners, unmeshed()),
+        pod(
+            "shop",
+            "web-4",
+            &owners,
+            json!({"metadata": {"labels": {"linkerd.io/control-plane-ns": "other"}}}),
+        ),
+        pod(
+            "shop",
+            "web-5",
+            &owners,
+            json!({"spec": {"containers": [{"name": "web"}]}}),
+        ),
+        pod("plain", "bare", &json!([]), json!({})),
+    ];
+    let first = folded(&pods, &ground);
+    for _ in 0..pods.len() {
+        pods.rotate_left(1);
+        assert_eq!(folded(&pods, &ground), first);
+        pods.swap(0, 3);
+        assert_eq!(folded(&pods, &ground), first);
+    }
+    let [_, web] = &workloads(&first, &ground)[..] else {
+        panic!("a pod and a Deployment")
+    };
+    assert_eq!(
+        web.pods,
+        PodCounts {
+            total: 5,
+            ready: 5,
+            meshed: 3
+        }
+    );
+    assert_eq!(web.trust_anchors, TrustAnchors::Stale);
+    assert_eq!(web.downtime.grade, DowntimeGrade::None);
+}
+
+#[test]
+fn a_wholly_unmeshed_workload_is_seen_when_injection_is_on() {
+    let (workloads, anomalies) = alone(pod(
+        "shop",
+        "web-1",
+        &owner("ReplicaSet", "web-6c5f7d9b8c"),
+        unmeshed(),
+    ));
+    let [web] = workloads.as_slice() else {
+        panic!("{workloads:?}")
+    };
+    assert_eq!(
+        web.pods,
+        PodCounts {
+            total: 1,
+            ready: 1,
+            meshed: 0
+        }
+    );
+    assert_eq!(
+        (web.control_plane.as_str(), web.proxies.len()),
+        ("linkerd", 0)
+    );
+    assert!(anomalies.is_empty(), "{anomalies:?}");
+}
+
+#[test]
+fn pins_are_found_on_templates_namespaces_and_in_baked_in_proxies() {
+    let asked = |version: &str| json!({"metadata": {"annotations": {"config.linkerd.io/proxy-version": version}}});
+    let by_hand = json!({"metadata": {"annotations": {"linkerd.io/created-by": "linkerd/cli stable-2.13.7"}}});
+    let table = [
+        (
+            "shop",
+            owner("ReplicaSet", "web-6c5f7d9b8c"),
+            json!({}),
+            vec![],
+        ),
+        (
+            "shop",
+            owner("ReplicaSet", "bare"),
+            asked("stable-2.13.5"),
+            vec![PinPlace::Template],
+        ),
+        // An injected pod bears its namespace's annotations.
+        (
+            "pinned",
+            owner("ReplicaSet", "bare"),
+            asked("stable-2.13.5"),
+            vec![PinPlace::Namespace],
+        ),
+        (
+            "plain",
+            owner("ReplicaSet", "bare"),
+            by_hand,
+            vec![PinPlace::BakedIn],
+        ),
+        (
+            "plain",
+            owner("ReplicaSet", "manual-6c5f7d9b8c"),
+            json!({}),
+            vec![PinPlace::BakedIn],
+        ),
+    ];
+    for (namespace, owners, changes, places) in table {
+        let (workloads, _) = alone(pod(namespace, "p", &owners, changes));
+        let found: Vec<_> = workloads[0].pins.iter().map(|pin| pin.place).collect();
+        assert_eq!(found, places, "{namespace} {owners}");
+    }
+}
+
+#[test]
+fn a_control_planes_own_pods_are_counted_by_component_and_are_no_workloads() {
+    let ground = ground();
+    let own = json!({"metadata": {"labels": {"linkerd.io/control-plane-component": "identity"}}});
+    let stranger = pod(
+        "shop",
+        "x",
+        &owner("ReplicaSet", "x-6c5f7d9b8c"),
+        own.clone(),
+    );
+    let identity = pod(
+        "linkerd",
+        "i",
+        &owner("ReplicaSet", "linkerd-identity-6c5f7d9b8c"),
+        own,
+    );
+    let folded = folded(&[identity, stranger], &ground);
+    let components: Vec<_> = folded
+        .components
+        .keys()
+        .map(|(_, name)| name.as_str())
+        .collect();
+    assert_eq!(components, ["linkerd-identity"]);
+    let names: Vec<_> = workloads(&folded, &ground)
+        .into_iter()
+        .map(|it| it.namespace)
+        .collect();
+    assert_eq!(names, ["shop"], "the label alone makes no control plane");
+}
+
+#[test]
+fn what_ends_its_proxy_through_the_shutdown_endpoint_is_noted() {
+    let container = |words: Value| json!({"spec": {"containers": [{"name": "linkerd-proxy", "image": PROXY}, {"name": "job", "args": words}]}});
+    let table = [
+        (json!(["linkerd-await", "--shutdown", "--", "backup"]), true),
+        (json!(["/bin/sh", "-c", "linkerd-await -S -- backup"]), true),
+        (
+            json!([
+                "sh",
+                "-c",
+                "backup; curl -X POST http://localhost:4191/shutdown"
+            ]),
+            true,
+        ),
+        (json!(["linkerd-await", "--", "backup"]), false),
+        (json!(["backup", "--shutdown"]), false),
+    ];
+    for (words, expected) in table {
+        let ground = ground();
+        let folded = folded(
+            &[pod(
+                "shop",
+                "p",
+                &owner("Job", "p"),
+                container(words.clone()),
+            )],
+            &ground,
+        );
+        let found = folded
+            .uses("linkerd", &ground)
+            .contains_key(&Use::ShutdownEndpoint);
+        assert_eq!(found, expected, "{words}");
+    }
+}
+
+#[test]
+fn what_was_not_looked_at_is_neither_gone_nor_of_a_known_way_to_roll() {
+    let lacking = ["ConfigMap", "Deployment", "ReplicaSet", "StatefulSet"];
+    let ground = Ground {
+        owners: Owners::new(),
+        bundles: BTreeMap::new(),
+        lacking: lacking.map(str::to_owned).into(),
+        ..ground()
+    };
+    let mut fold = Fold::default();
+    for (name, owners) in [
+        ("a", owner("ReplicaSet", "web-6c5f7d9b8c")),
+        ("b", owner("StatefulSet", "db")),
+    ] {
+        fold.add(&pod("shop", name, &owners, json!({})), &ground);
+    }
+    fold.adopt(&WorkloadKind::ReplicaSet, &Parents::new(), &ground);
+    let folded = fold.finish(&ground);
+    assert!(anomalies(&folded).is_empty(), "{:?}", anomalies(&folded));
+    for workload in workloads(&folded, &ground) {
+        assert_eq!(
+            (workload.roll.by, workload.roll.reason),
+            (RollBy::None, None)
+        );
+        assert_eq!(
+            workload.downtime.grade,
+            DowntimeGrade::Outage,
+            "the cautious answer"
+        );
+    }
+}

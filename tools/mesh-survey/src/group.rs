@@ -1,0 +1,257 @@
+//! The pods of one owner, counted.
+
+mod record;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use mesh_records::{PodCounts, ProxyCount};
+
+use crate::fold::Ground;
+use crate::oddity::{Oddity, Oddly};
+use crate::usage::{Use, uses};
+use mesh_cluster::object::Pod;
+use mesh_cluster::object::label;
+use mesh_cluster::workload::injection::{Injection, injection};
+use mesh_cluster::workload::owner::asked_pin;
+use mesh_cluster::workload::proxy::{self, ProxyVersion, Sidecar};
+
+/// The pods of one owner.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Group {
+    pods: PodCounts,
+    /// Pods without a proxy that the injector would give one.
+    wanting: u32,
+    proxies: Vec<ProxyCount>,
+    control_planes: BTreeMap<String, u32>,
+    anchors: Anchors,
+    pins: BTreeSet<(Pinned, Option<String>)>,
+    oddities: BTreeMap<Oddity, Oddly>,
+    uses: BTreeSet<Use>,
+    listed: Vec<Listed>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Anchors {
+    stale: u32,
+    unknown: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Pinned {
+    Asked,
+    ByHand,
+}
+
+/// A proxy that is listed by itself.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Listed {
+    pod: String,
+    uid: String,
+    proxy: ProxyCount,
+    ready: bool,
+    node: Option<String>,
+}
+
+// === impl Group ===
+
+impl Group {
+    /// Whether it is a workload: it has meshed pods, or pods that should be.
+    pub(crate) fn is_workload(&self) -> bool {
+        self.pods.meshed > 0 || self.wanting > 0
+    }
+
+    /// Whether anything at all is to be said of it.
+    pub(crate) fn is_notable(&self) -> bool {
+        self.is_workload() || !self.oddities.is_empty()
+    }
+
+    /// What upgrade notes are about.
+    pub(crate) fn uses(&self) -> &BTreeSet<Use> {
+        &self.uses
+    }
+
+    pub(crate) fn add(&mut self, pod: &Pod, ground: &Ground) {
+        self.pods.total += 1;
+        self.pods.ready += u32::from(pod.is_ready());
+        let labelled = pod.meta.labels.get(label::CONTROL_PLANE_NS);
+        if let Some(control_plane) = labelled {
+            *self
+                .control_planes
+                .entry(control_plane.clone())
+                .or_default() += 1;
+            if !ground.bundles.contains_key(control_plane) && ground.knows_control_planes() {
+                self.odd(Oddity::UnknownControlPlane, &pod.meta.name);
+            }
+        }
+        match (proxy::sidecar(&pod.spec), labelled) {
+            (Some(sidecar), labelled) => {
+                if labelled.is_none() {
+                    self.odd(Oddity::ProxyWithoutLabel, &pod.meta.name);
+                }
+                let control_plane = labelled.unwrap_or(&ground.fallback);
+                self.add_meshed(pod, sidecar, control_plane, ground);
+            }
+            (None, labelled) => {
+                if labelled.is_some() {
+                    self.odd(Oddity::LabelWithoutProxy, &pod.meta.name);
+                }
+                let rules = ground.rules(&pod.meta.namespace);
+                let wanting = injection(rules, &pod.meta, &pod.spec) == Injection::On;
+                self.wanting += u32::from(wanting);
+            }
+        }
+    }
+
+    fn add_meshed(
+        &mut self,
+        pod: &Pod,
+        sidecar: Sidecar<'_>,
+        control_plane: &str,
+        ground: &Ground,
+    ) {
+        self.pods.meshed += 1;
+        let annotations = &pod.meta.annotations;
+        let version = proxy::version(&sidecar.container.image, annotations);
+        if proxy::contradiction(&version, annotations).is_some() {
+            self.odd(Oddity::ImageContradictsAnnotation, &pod.meta.name);
+        }
+        let bundle = ground.bundles.get(control_plane).and_then(Option::as_deref);
+        match (proxy::trust_anchors(&pod.meta), bundle) {
+            (Some(given), Some(current)) => self.anchors.stale += u32::from(given != current),
+            (None, _) | (_, None) => self.anchors.unknown += 1,
+        }
+        self.add_pins(pod, ground);
+        self.uses.extend(uses(pod));
+        let proxy = count(version, sidecar.native);
+        if ground.list_proxies {
+            self.listed.push(Listed {
+                pod: pod.meta.name.clone(),
+                uid: pod.meta.uid.clone(),
+                proxy: proxy.clone(),
+                ready: proxy::is_ready(pod),
+                node: pod.spec.node_name.clone(),
+            });
+        }
+        add_count(&mut self.proxies, proxy);
+    }
+
+    // Pins as a pod shows them, for owners whose template is not read. An injected pod bears its
+    // namespace's annotations as if they were its own.
+    fn add_pins(&mut self, pod: &Pod, ground: &Ground) {
+        let namespaces = ground.rules(&pod.meta.namespace).pin();
+        if let Some(pin) = asked_pin(&pod.meta)
+            && namespaces != Some(pin.version.as_deref())
+        {
+            self.pins.insert((Pinned::Asked, pin.version));
+        }
+        let by_hand = pod.meta.annotations.get(label::CREATED_BY);
+        if let Some((_, version)) = by_hand.and_then(|text| text.split_once("linkerd/cli ")) {
+            self.pins.insert((Pinned::ByHand, Some(version.to_owned())));
+        }
+    }
+
+    pub(crate) fn odd(&mut self, oddity: Oddity, pod: &str) {
+        let example = Oddly {
+            pods: 1,
+            example: pod.to_owned(),
+        };
+        match self.oddities.get_mut(&oddity) {
+            Some(known) => known.add(example),
+            None => {
+                self.oddities.insert(oddity, example);
+            }
+        }
+    }
+
+    /// Takes in pods that turned out to be the same owner's.
+    pub(crate) fn merge(&mut self, other: Self) {
+        let Self {
+            pods,
+            wanting,
+            proxies,
+            control_planes,
+            anchors,
+            pins,
+            oddities,
+            uses,
+            listed,
+        } = other;
+        self.pods.total += pods.total;
+        self.pods.ready += pods.ready;
+        self.pods.meshed += pods.meshed;
+        self.wanting += wanting;
+        for proxy in proxies {
+            add_count(&mut self.proxies, proxy);
+        }
+        for (control_plane, pods) in control_planes {
+            *self.control_planes.entry(control_plane).or_default() += pods;
+        }
+        self.anchors.stale += anchors.stale;
+        self.anchors.unknown += anchors.unknown;
+        self.pins.extend(pins);
+        for (oddity, oddly) in oddities {
+            self.oddities.entry(oddity).or_default().add(oddly);
+        }
+        self.uses.extend(uses);
+        self.listed.extend(listed);
+    }
+
+    /// Says that its owner could not be found any more.
+    pub(crate) fn orphan(&mut self) {
+        self.odd(Oddity::OwnerGone, "");
+    }
+
+    /// Brings what was collected into an order that does not depend on the pods'.
+    pub(crate) fn settle(&mut self) {
+        self.proxies.sort();
+        self.listed.sort();
+        if self.control_planes.len() > 1 {
+            let pods = self.control_planes.values().sum();
+            let oddly = Oddly {
+                pods,
+                example: String::new(),
+            };
+            self.oddities.insert(Oddity::SeveralControlPlanes, oddly);
+        }
+    }
+
+    /// The namespace of the control plane that most of its pods belong to.
+    pub(crate) fn control_plane<'a>(&'a self, ground: &'a Ground) -> &'a str {
+        let most = self
+            .control_planes
+            .iter()
+            .rev()
+            .max_by_key(|(_, pods)| **pods);
+        most.map_or(&ground.fallback, |(namespace, _)| namespace)
+    }
+}
+
+/// Adds pods of one version to the counts.
+pub(crate) fn add_count(proxies: &mut Vec<ProxyCount>, proxy: ProxyCount) {
+    let alike = proxies.iter_mut().find(|known| {
+        known.version == proxy.version
+            && known.tag == proxy.tag
+            && known.source == proxy.source
+            && known.native == proxy.native
+    });
+    match alike {
+        Some(known) => known.pods += proxy.pods,
+        None => proxies.push(proxy),
+    }
+}
+
+/// One proxy as a count of one.
+pub(crate) fn count(version: ProxyVersion, native: bool) -> ProxyCount {
+    let ProxyVersion {
+        version,
+        tag,
+        source,
+    } = version;
+    ProxyCount {
+        version,
+        tag,
+        source,
+        native,
+        pods: 1,
+    }
+}

@@ -1,0 +1,151 @@
+//! What the records say about the pods of one owner.
+
+use mesh_records::{
+    Anomaly, Downtime, DowntimeGrade, Pin, PinPlace, Proxy, Roll, RollBy, TrustAnchors, Workload,
+};
+
+use super::{Anchors, Group, Pinned};
+use crate::fold::Ground;
+use mesh_cluster::workload::how::{Owner, how};
+use mesh_cluster::workload::owner::{Identity, Kept};
+
+// === impl Group ===
+
+impl Group {
+    /// The workload's record.
+    pub(crate) fn workload(
+        &self,
+        cluster: &str,
+        identity: &Identity,
+        uid: &str,
+        ground: &Ground,
+    ) -> Workload {
+        let Identity {
+            namespace,
+            kind,
+            name,
+        } = identity;
+        let kept = ground.owners.get(identity).filter(|kept| kept.uid == uid);
+        let (roll, downtime) = match kept {
+            Some(kept) => (kept.roll.clone(), kept.downtime.clone()),
+            None if ground.lacks(kind) => not_known(),
+            None => how(Owner::Other {
+                kind,
+                pods: self.pods.total,
+            }),
+        };
+        Workload {
+            cluster: cluster.to_owned(),
+            kind: kind.clone(),
+            namespace: namespace.clone(),
+            name: name.clone(),
+            uid: uid.to_owned(),
+            control_plane: self.control_plane(ground).to_owned(),
+            pods: self.pods,
+            proxies: self.proxies.clone(),
+            trust_anchors: self.trust_anchors(),
+            pins: self.all_pins(kept, ground, namespace),
+            roll,
+            downtime,
+            managed_by: kept.and_then(|kept| kept.managed_by.clone()),
+            skew: None,
+        }
+    }
+
+    fn trust_anchors(&self) -> TrustAnchors {
+        let Anchors { stale, unknown } = self.anchors;
+        match (stale, unknown, self.pods.meshed) {
+            (1.., _, _) => TrustAnchors::Stale,
+            (0, 0, 1..) => TrustAnchors::Current,
+            (0, _, _) => TrustAnchors::Unknown,
+        }
+    }
+
+    fn all_pins(&self, kept: Option<&Kept>, ground: &Ground, namespace: &str) -> Vec<Pin> {
+        let mut pins = match kept {
+            Some(kept) => kept.pins.clone(),
+            None => self
+                .pins
+                .iter()
+                .map(|(pinned, version)| pinned.pin(version.as_ref()))
+                .collect(),
+        };
+        if let Some(version) = ground.rules(namespace).pin() {
+            let version = version.map(str::to_owned);
+            pins.push(Pin {
+                place: PinPlace::Namespace,
+                version,
+            });
+        }
+        pins
+    }
+
+    /// The records of its proxies, one each, where they were asked for.
+    pub(crate) fn proxies<'a>(
+        &'a self,
+        cluster: &'a str,
+        identity: &'a Identity,
+        uid: &'a str,
+    ) -> impl Iterator<Item = Proxy> + 'a {
+        self.listed.iter().map(move |listed| Proxy {
+            cluster: cluster.to_owned(),
+            kind: identity.kind.clone(),
+            namespace: identity.namespace.clone(),
+            name: identity.name.clone(),
+            uid: uid.to_owned(),
+            pod: listed.pod.clone(),
+            pod_uid: listed.uid.clone(),
+            version: listed.proxy.version.clone(),
+            source: listed.proxy.source,
+            native: listed.proxy.native,
+            ready: listed.ready,
+            node: listed.node.clone(),
+        })
+    }
+
+    /// The records of what is odd about it.
+    pub(crate) fn anomalies<'a>(
+        &'a self,
+        cluster: &'a str,
+        identity: &'a Identity,
+    ) -> impl Iterator<Item = Anomaly> + 'a {
+        self.oddities.iter().map(move |(oddity, oddly)| Anomaly {
+            cluster: cluster.to_owned(),
+            id: oddity.id().to_owned(),
+            kind: identity.kind.clone(),
+            namespace: identity.namespace.clone(),
+            name: identity.name.clone(),
+            message: oddity.message(identity, oddly),
+        })
+    }
+}
+
+fn not_known() -> (Roll, Downtime) {
+    let roll = Roll {
+        by: RollBy::None,
+        reason: None,
+    };
+    let why = "its owner was not looked at, so how it is rolled is not known".to_owned();
+    (
+        roll,
+        Downtime {
+            grade: DowntimeGrade::Outage,
+            why: vec![why],
+        },
+    )
+}
+
+// === impl Pinned ===
+
+impl Pinned {
+    fn pin(self, version: Option<&String>) -> Pin {
+        let place = match self {
+            Self::Asked => PinPlace::Template,
+            Self::ByHand => PinPlace::BakedIn,
+        };
+        Pin {
+            place,
+            version: version.cloned(),
+        }
+    }
+}

@@ -1,0 +1,391 @@
+//! A survey of a dump: what `kubectl get … -o json` once wrote. For looking, never for acting.
+
+use std::collections::BTreeSet;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+
+use super::finds::Finds;
+use super::survey::{Parts, Survey};
+use crate::fold::{Fold, Ground, OPEN, Parents};
+use mesh_cluster::control_plane::parts::{
+    Definition, WEBHOOKS, WebhookConfiguration, is_of_interest,
+};
+use mesh_cluster::control_plane::{Objects, bundle_sha256};
+use mesh_cluster::object::label;
+use mesh_cluster::object::{
+    Bare, ConfigMap, DaemonSet, Deployment, EndpointSlice, Namespace, Pod, StatefulSet,
+};
+use mesh_cluster::workload::injection::Rules;
+use mesh_cluster::workload::owner::{Templated, keep};
+
+/// The objects of a dump.
+#[derive(Debug, Default)]
+pub(crate) struct Dump {
+    kinds: BTreeSet<String>,
+    namespaces: Vec<Namespace>,
+    config_maps: Vec<ConfigMap>,
+    deployments: Vec<Deployment>,
+    stateful_sets: Vec<StatefulSet>,
+    daemon_sets: Vec<DaemonSet>,
+    replica_sets: Vec<Bare>,
+    jobs: Vec<Bare>,
+    pods: Vec<Pod>,
+    slices: Vec<EndpointSlice>,
+    webhooks: Vec<WebhookConfiguration>,
+    definitions: Vec<Definition>,
+}
+
+/// Why a dump cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DumpError {
+    /// Not JSON, or an object that is not what its kind should be.
+    #[error("not what `kubectl get … -o json` writes")]
+    Json(#[from] serde_json::Error),
+    /// JSON that bears no Kubernetes object, such as a survey's records.
+    #[error("not a Kubernetes object: it has no metadata")]
+    NoObject,
+    /// A page of a list that goes on elsewhere.
+    #[error("one page of a longer list")]
+    Page,
+}
+
+#[derive(Deserialize)]
+struct Document<'a> {
+    #[serde(default)]
+    kind: String,
+    #[serde(default, borrow)]
+    metadata: Option<&'a RawValue>,
+    #[serde(default, borrow)]
+    items: Option<Vec<&'a RawValue>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct ListMeta {
+    #[serde(rename = "continue")]
+    token: String,
+}
+
+/// Without these no survey is whole.
+const NEEDED: [&str; 4] = ["Namespace", "Pod", "Deployment", "ConfigMap"];
+
+// === impl Dump ===
+
+impl Dump {
+    /// Takes in a file: objects and lists of objects, one after another. Kinds that a survey does
+    /// not read are passed over, Secrets among them.
+    ///
+    /// # Errors
+    /// Some of it cannot be read; then none of it is to be trusted.
+    pub(crate) fn add(&mut self, text: &str) -> Result<(), DumpError> {
+        for document in serde_json::Deserializer::from_str(text).into_iter::<&RawValue>() {
+            self.document(document?)?;
+        }
+        Ok(())
+    }
+
+    fn document(&mut self, raw: &RawValue) -> Result<(), DumpError> {
+        let Document {
+            kind,
+            metadata,
+            items,
+        } = serde_json::from_str(raw.get())?;
+        let Some(items) = items else {
+            if metadata.is_none() {
+                return Err(DumpError::NoObject);
+            }
+            return self.object(&kind, raw);
+        };
+        let meta = metadata
+            .map(|meta| serde_json::from_str::<ListMeta>(meta.get()))
+            .transpose()?;
+        if meta.is_some_and(|meta| !meta.token.is_empty()) {
+            return Err(DumpError::Page);
+        }
+        // The items of a `PodList` do not say what they are; those of a `List` do.
+        let of_all = kind.strip_suffix("List").unwrap_or_default();
+        if !of_all.is_empty() {
+            self.kinds.insert(of_all.to_owned());
+        }
+        for item in items {
+            let own: Document<'_> = serde_json::from_str(item.get())?;
+            let kind = if own.kind.is_empty() {
+                of_all
+            } else {
+                &own.kind
+            };
+            self.object(kind, item)?;
+        }
+        Ok(())
+    }
+
+    fn object(&mut self, kind: &str, raw: &RawValue) -> Result<(), DumpError> {
+        match kind {
+            "Namespace" => push(&mut self.namespaces, raw)?,
+            "ConfigMap" => push(&mut self.config_maps, raw)?,
+            "Deployment" => push(&mut self.deployments, raw)?,
+            "StatefulSet" => push(&mut self.stateful_sets, raw)?,
+            "DaemonSet" => push(&mut self.daemon_sets, raw)?,
+            "ReplicaSet" => push(&mut self.replica_sets, raw)?,
+            "Job" => push(&mut self.jobs, raw)?,
+            "Pod" => push(&mut self.pods, raw)?,
+            "EndpointSlice" => push(&mut self.slices, raw)?,
+            "MutatingWebhookConfiguration" | "ValidatingWebhookConfiguration" => {
+                push(&mut self.webhooks, raw)?;
+            }
+            "CustomResourceDefinition" => push(&mut self.definitions, raw)?,
+            _ => {}
+        }
+        self.kinds.insert(kind.to_owned());
+        Ok(())
+    }
+
+    /// The uid of the cluster that it was taken from, if it has it.
+    pub(crate) fn cluster_uid(&self) -> Option<&str> {
+        let system = self
+            .namespaces
+            .iter()
+            .find(|it| it.meta.name == "kube-system");
+        system
+            .map(|namespace| namespace.meta.uid.as_str())
+            .filter(|uid| !uid.is_empty())
+    }
+
+    /// The survey, and the kinds that it lacks.
+    pub(crate) fn survey(
+        mut self,
+        cluster: &str,
+        fallback: &str,
+        list_proxies: bool,
+    ) -> (Survey, Vec<String>) {
+        let mut finds = Finds::default();
+        let mut ground = Ground {
+            fallback: fallback.to_owned(),
+            list_proxies,
+            lacking: self.lacking(),
+            ..Ground::default()
+        };
+        for namespace in &self.namespaces {
+            finds.namespace(&namespace.meta);
+            ground
+                .namespaces
+                .insert(namespace.meta.name.clone(), Rules::of(&namespace.meta));
+        }
+        owners(&self.deployments, &mut ground, &mut finds);
+        owners(&self.stateful_sets, &mut ground, &mut finds);
+        owners(&self.daemon_sets, &mut ground, &mut finds);
+        let planes = self.planes(&mut finds, &mut ground, fallback);
+        let mut fold = Fold::default();
+        for pod in std::mem::take(&mut self.pods) {
+            fold.add(&pod, &ground);
+        }
+        let mut missing: BTreeSet<&str> = NEEDED
+            .into_iter()
+            .filter(|kind| !self.kinds.contains(*kind))
+            .collect();
+        for (kind, owners) in OPEN.iter().zip([&self.replica_sets, &self.jobs]) {
+            if !fold.open(kind).is_empty() && !self.kinds.contains(kind.as_str()) {
+                missing.insert(kind.as_str());
+            }
+            let parents = owners
+                .iter()
+                .map(|it| (it.meta.uid.clone(), it.meta.controller().cloned()));
+            fold.adopt(kind, &parents.collect::<Parents>(), &ground);
+        }
+        let strange = fold.strangers(&ground.owners);
+        let strange = strange
+            .iter()
+            .filter(|it| !self.kinds.contains(it.kind.as_str()));
+        missing.extend(strange.map(|identity| identity.kind.as_str()));
+        let missing = missing.into_iter().map(str::to_owned).collect();
+        let folded = fold.finish(&ground);
+        let parts = Parts {
+            planes,
+            finds,
+            folded,
+            ground,
+            unseen: Vec::new(),
+            restarts: 0,
+        };
+        (parts.survey(cluster), missing)
+    }
+
+    fn lacking(&self) -> BTreeSet<String> {
+        const READ: [&str; 6] = [
+            "ConfigMap",
+            "Deployment",
+            "StatefulSet",
+            "DaemonSet",
+            "ReplicaSet",
+            "Job",
+        ];
+        let lacking = READ.into_iter().filter(|kind| !self.kinds.contains(*kind));
+        lacking.map(str::to_owned).collect()
+    }
+
+    fn planes(&mut self, finds: &mut Finds, ground: &mut Ground, fallback: &str) -> Vec<Objects> {
+        let mut places = finds.labelled.clone();
+        places.extend(finds.components.iter().map(|it| it.meta.namespace.clone()));
+        places.insert(fallback.to_owned());
+        let planes = places.into_iter().filter_map(|namespace| {
+            let config = self.config_map(&namespace, label::CONFIG);
+            let components = finds
+                .components
+                .iter()
+                .filter(|it| it.meta.namespace == namespace);
+            let components: Vec<Deployment> = components.cloned().collect();
+            if config.is_none() && components.is_empty() {
+                return None;
+            }
+            let trust_roots = self.config_map(&namespace, label::TRUST_ROOTS);
+            let bundle = trust_roots.as_ref().and_then(bundle_sha256);
+            ground.bundles.insert(namespace.clone(), bundle);
+            Some(Objects {
+                webhooks: self.webhooks(),
+                definitions: self.definitions(),
+                slices: self.slices(&namespace),
+                operator: finds.operator,
+                namespace,
+                config,
+                trust_roots,
+                components,
+                ..Objects::default()
+            })
+        });
+        let planes: Vec<Objects> = planes.collect();
+        if !planes.iter().any(|plane| plane.namespace == fallback)
+            && let Some(first) = planes.first()
+        {
+            ground.fallback.clone_from(&first.namespace);
+        }
+        planes
+    }
+
+    fn config_map(&self, namespace: &str, name: &str) -> Option<ConfigMap> {
+        let mut found = self.config_maps.iter();
+        found
+            .find(|it| it.meta.namespace == namespace && it.meta.name == name)
+            .cloned()
+    }
+
+    fn slices(&self, namespace: &str) -> Option<Vec<EndpointSlice>> {
+        let mut slices = self.all(&self.slices, "EndpointSlice")?;
+        slices.retain(|slice| slice.meta.namespace == namespace);
+        Some(slices)
+    }
+
+    fn webhooks(&self) -> Option<Vec<WebhookConfiguration>> {
+        let mut webhooks = self.all(&self.webhooks, "MutatingWebhookConfiguration")?;
+        webhooks.retain(|it| WEBHOOKS.iter().any(|(_, name)| it.meta.name == *name));
+        Some(webhooks)
+    }
+
+    fn definitions(&self) -> Option<Vec<Definition>> {
+        let mut definitions = self.all(&self.definitions, "CustomResourceDefinition")?;
+        definitions.retain(|definition| is_of_interest(&definition.meta.name));
+        Some(definitions)
+    }
+
+    fn all<T: Clone>(&self, objects: &[T], kind: &str) -> Option<Vec<T>> {
+        self.kinds.contains(kind).then(|| objects.to_vec())
+    }
+}
+
+fn push<T: DeserializeOwned>(objects: &mut Vec<T>, raw: &RawValue) -> Result<(), DumpError> {
+    objects.push(serde_json::from_str(raw.get())?);
+    Ok(())
+}
+
+fn owners<K: Templated>(owners: &[K], ground: &mut Ground, finds: &mut Finds) {
+    for owner in owners {
+        let (identity, kept) = keep(owner);
+        ground.owners.insert(identity, kept);
+        finds.owner(owner.owner());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CLUSTER: &str = r#"{"kind": "List", "metadata": {"resourceVersion": ""}, "items": [
+        {"kind": "Namespace", "metadata": {"name": "kube-system", "uid": "u-cluster"}},
+        {"kind": "Namespace", "metadata": {"name": "shop", "annotations": {"linkerd.io/inject": "enabled"}}},
+        {"kind": "ConfigMap", "metadata": {"name": "linkerd-config", "namespace": "linkerd"}, "data": {"values": "linkerdVersion: stable-2.13.7"}},
+        {"kind": "Deployment", "metadata": {"name": "web", "namespace": "shop", "uid": "u-web"}, "spec": {"replicas": 1}},
+        {"kind": "Secret", "metadata": {"name": "s"}, "data": {"key": "!"}}
+    ]}"#;
+    const PODS: &str = r#"{"kind": "PodList", "metadata": {}, "items": [
+        {"metadata": {"name": "web-a-1", "namespace": "shop", "uid": "p", "labels": {"pod-template-hash": "a"},
+          "ownerReferences": [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web-a", "uid": "rs", "controller": true}]},
+         "spec": {"containers": [{"name": "web"}]}, "status": {"phase": "Running"}}
+    ]}"#;
+
+    fn dump(texts: &[&str]) -> Dump {
+        let mut dump = Dump::default();
+        texts.iter().for_each(|text| dump.add(text).unwrap());
+        dump
+    }
+
+    #[test]
+    fn a_dump_is_surveyed_as_its_cluster_would_be() {
+        let dump = dump(&[CLUSTER, PODS]);
+        assert_eq!(dump.cluster_uid(), Some("u-cluster"));
+        let (survey, missing) = dump.survey("c", "linkerd", false);
+        assert!(missing.is_empty(), "{missing:?}");
+        assert_eq!(
+            survey.control_planes[0].version.as_deref(),
+            Some("stable-2.13.7")
+        );
+        let [(identity, uid, group)] = &survey.folded.groups[..] else {
+            panic!("{survey:?}")
+        };
+        assert_eq!((identity.name.as_str(), uid.as_str()), ("web", "u-web"));
+        assert!(group.is_workload(), "injection is on and it has no proxy");
+    }
+
+    #[test]
+    fn what_a_dump_lacks_is_said() {
+        let without = |kind: &str| CLUSTER.replace(&format!("\"{kind}\""), "\"Other\"");
+        let stateful = PODS.replace("\"ReplicaSet\"", "\"StatefulSet\"");
+        let table = [
+            (vec![CLUSTER.to_owned()], vec!["Pod"]),
+            (
+                vec![PODS.to_owned(), without("Deployment")],
+                vec!["Deployment", "ReplicaSet"],
+            ),
+            (
+                vec![PODS.to_owned(), without("Namespace")],
+                vec!["Namespace"],
+            ),
+            (vec![stateful, CLUSTER.to_owned()], vec!["StatefulSet"]),
+            (vec![], vec!["ConfigMap", "Deployment", "Namespace", "Pod"]),
+        ];
+        for (texts, expected) in table {
+            let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+            let (_, missing) = dump(&texts).survey("c", "linkerd", false);
+            assert_eq!(missing, expected);
+        }
+    }
+
+    #[test]
+    fn half_a_dump_is_none() {
+        let page = PODS.replace("\"metadata\": {}", "\"metadata\": {\"continue\": \"more\"}");
+        assert!(matches!(Dump::default().add(&page), Err(DumpError::Page)));
+        let record = r#"{"type": "workload", "kind": "Deployment", "name": "web"}"#;
+        let added = Dump::default().add(record);
+        assert!(matches!(added, Err(DumpError::NoObject)), "{added:?}");
+        for text in [
+            &CLUSTER[..CLUSTER.len() - 9],
+            "NAME READY",
+            r#"{"kind": "Pod", "metadata": {}, "spec": 1}"#,
+        ] {
+            assert!(
+                matches!(Dump::default().add(text), Err(DumpError::Json(_))),
+                "{text}"
+            );
+        }
+    }
+}

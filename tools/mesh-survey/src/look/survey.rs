@@ -1,0 +1,112 @@
+//! A survey put together from what was seen, wherever that came from.
+
+use mesh_records::{Anomaly, ControlPlane, Extension, Unseen, WorkloadKind};
+use serde_json::{Value, json};
+
+use super::finds::Finds;
+use crate::fold::{Folded, Ground};
+use crate::usage::Use;
+use mesh_cluster::control_plane::Objects;
+use mesh_cluster::object::label;
+use mesh_cluster::workload::owner::Identity;
+
+/// What was seen.
+#[derive(Debug)]
+pub(crate) struct Survey {
+    /// The control planes, by namespace.
+    pub(crate) control_planes: Vec<ControlPlane>,
+    /// The extensions, by name.
+    pub(crate) extensions: Vec<Extension>,
+    /// The workloads.
+    pub(crate) folded: Folded,
+    /// What the pods were read against.
+    pub(crate) ground: Ground,
+    /// What is odd about the control planes.
+    pub(crate) anomalies: Vec<Anomaly>,
+    /// What could not be looked at, though not needed.
+    pub(crate) unseen: Vec<Unseen>,
+    /// How often a list expired and began again.
+    pub(crate) restarts: u32,
+}
+
+/// What a survey is put together from.
+#[derive(Debug)]
+pub(super) struct Parts {
+    pub(super) planes: Vec<Objects>,
+    pub(super) finds: Finds,
+    pub(super) folded: Folded,
+    pub(super) ground: Ground,
+    pub(super) unseen: Vec<Unseen>,
+    pub(super) restarts: u32,
+}
+
+/// The most workloads that a fact names.
+const NAMED: usize = 20;
+
+// === impl Parts ===
+
+impl Parts {
+    pub(super) fn survey(self, cluster: &str) -> Survey {
+        let Self {
+            planes,
+            finds,
+            mut folded,
+            ground,
+            unseen,
+            restarts,
+        } = self;
+        let mut control_planes: Vec<ControlPlane> =
+            planes.iter().map(|plane| plane.record(cluster)).collect();
+        for plane in &mut control_planes {
+            for component in &mut plane.components {
+                let key = (plane.namespace.clone(), component.name.clone());
+                component.proxies = folded.components.remove(&key).unwrap_or_default();
+            }
+            for (what, concerned) in folded.uses(&plane.namespace, &ground) {
+                plane
+                    .facts
+                    .insert(fact_of(what).to_owned(), named(&concerned));
+            }
+        }
+        let unreadable = planes.iter().filter(|plane| plane.is_unreadable());
+        let anomalies = unreadable.map(|plane| unreadable_config(cluster, &plane.namespace));
+        Survey {
+            anomalies: anomalies.collect(),
+            extensions: finds.extensions(cluster),
+            control_planes,
+            folded,
+            ground,
+            unseen,
+            restarts,
+        }
+    }
+}
+
+fn unreadable_config(cluster: &str, namespace: &str) -> Anomaly {
+    Anomaly {
+        cluster: cluster.to_owned(),
+        id: "config-unreadable".to_owned(),
+        kind: WorkloadKind::Other("ConfigMap".to_owned()),
+        namespace: namespace.to_owned(),
+        name: label::CONFIG.to_owned(),
+        message: format!("{namespace}/{}: its values cannot be read", label::CONFIG),
+    }
+}
+
+fn fact_of(what: Use) -> &'static str {
+    match what {
+        Use::ShutdownEndpoint => "shutdown_endpoint_users",
+        Use::IngressMode => "ingress_mode",
+        Use::WaitBeforeExit => "wait_before_exit_annotations",
+        Use::NativeSidecarPreview => "native_sidecar_annotations",
+        Use::LeftOutNamespace => "meshed_in_left_out_namespaces",
+    }
+}
+
+fn named(concerned: &[&Identity]) -> Value {
+    let names = concerned.iter().take(NAMED);
+    let names: Vec<String> = names
+        .map(|it| format!("{}/{}/{}", it.namespace, it.kind, it.name))
+        .collect();
+    json!({ "count": concerned.len(), "workloads": names })
+}

@@ -1,0 +1,89 @@
+//! What is odd about pods, and how it is said.
+
+use mesh_records::WorkloadKind;
+
+use mesh_cluster::object::label;
+use mesh_cluster::workload::owner::Identity;
+
+/// What is odd about a pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Oddity {
+    ProxyWithoutLabel,
+    LabelWithoutProxy,
+    ImageContradictsAnnotation,
+    UnknownControlPlane,
+    SeveralControlPlanes,
+    OwnerGone,
+}
+
+/// The pods that show it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Oddly {
+    pub(crate) pods: u32,
+    /// The first by name, so that the order of pods does not matter.
+    pub(crate) example: String,
+}
+
+// === impl Oddly ===
+
+impl Oddly {
+    pub(crate) fn add(&mut self, other: Self) {
+        if self.pods == 0 || other.example < self.example {
+            self.example = other.example;
+        }
+        self.pods += other.pods;
+    }
+}
+
+// === impl Oddity ===
+
+impl Oddity {
+    pub(crate) fn id(self) -> &'static str {
+        match self {
+            Self::ProxyWithoutLabel => "proxy-without-label",
+            Self::LabelWithoutProxy => "label-without-proxy",
+            Self::ImageContradictsAnnotation => "image-contradicts-annotation",
+            Self::UnknownControlPlane => "unknown-control-plane",
+            Self::SeveralControlPlanes => "several-control-planes",
+            Self::OwnerGone => "owner-gone",
+        }
+    }
+
+    pub(crate) fn message(self, identity: &Identity, oddly: &Oddly) -> String {
+        let Identity {
+            namespace,
+            kind,
+            name,
+        } = identity;
+        let Oddly { pods, example } = oddly;
+        let pods = match (pods, kind) {
+            (_, WorkloadKind::Pod) => format!("pod {namespace}/{name}"),
+            (1, _) => format!("pod {example} of {namespace}/{kind}/{name}"),
+            (_, _) => format!("{pods} pods of {namespace}/{kind}/{name} (such as {example})"),
+        };
+        match self {
+            Self::ProxyWithoutLabel => {
+                format!("{pods}: a proxy, but no label {}", label::CONTROL_PLANE_NS)
+            }
+            Self::LabelWithoutProxy => {
+                format!(
+                    "{pods}: the label {}, but no proxy",
+                    label::CONTROL_PLANE_NS
+                )
+            }
+            Self::ImageContradictsAnnotation => format!(
+                "{pods}: the proxy's image is another version than the annotation {} says",
+                label::PROXY_VERSION
+            ),
+            Self::UnknownControlPlane => {
+                format!("{pods}: belongs to a control plane that is not in this cluster")
+            }
+            Self::SeveralControlPlanes => {
+                format!("{namespace}/{kind}/{name}: its pods belong to several control planes")
+            }
+            Self::OwnerGone => {
+                format!("{namespace}/{kind}/{name}: it has pods, but is gone itself")
+            }
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! What pods use that upgrade notes are about.
+
+use mesh_cluster::object::label;
+use mesh_cluster::object::{Container, Pod};
+
+/// Something of a pod that an upgrade note is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Use {
+    /// A container ends its proxy through the proxy's shutdown endpoint.
+    ShutdownEndpoint,
+    /// Injected in ingress mode.
+    IngressMode,
+    /// An annotation makes its proxy wait before it exits.
+    WaitBeforeExit,
+    /// An alpha or beta annotation asks for a native sidecar.
+    NativeSidecarPreview,
+    /// Meshed in a namespace that newer injectors leave out.
+    LeftOutNamespace,
+}
+
+/// What a meshed pod uses.
+pub(crate) fn uses(pod: &Pod) -> impl Iterator<Item = Use> + '_ {
+    let annotation = |key: &str| pod.meta.annotations.get(key).map(String::as_str);
+    let native = ["config.alpha.linkerd.io", "config.beta.linkerd.io"]
+        .iter()
+        .any(|group| annotation(&format!("{group}/proxy-enable-native-sidecar")).is_some());
+    let allowed = annotation("config.linkerd.io/proxy-admin-shutdown") == Some("enabled");
+    let waits = annotation("config.alpha.linkerd.io/proxy-wait-before-exit-seconds");
+    let left_out = matches!(pod.meta.namespace.as_str(), "kube-system" | "cert-manager");
+    let uses = [
+        (
+            Use::ShutdownEndpoint,
+            !allowed && pod.spec.containers.iter().any(shuts_down),
+        ),
+        (
+            Use::IngressMode,
+            annotation(label::INJECT) == Some("ingress"),
+        ),
+        (
+            Use::WaitBeforeExit,
+            waits.is_some_and(|seconds| seconds != "0"),
+        ),
+        (Use::NativeSidecarPreview, native),
+        (Use::LeftOutNamespace, left_out),
+    ];
+    uses.into_iter()
+        .filter_map(|(what, is_so)| is_so.then_some(what))
+}
+
+fn shuts_down(container: &Container) -> bool {
+    let words = || container.command.iter().chain(&container.args);
+    let awaits = words().any(|word| word.contains("linkerd-await"));
+    let flag = || {
+        words().any(|word| {
+            word.split_whitespace()
+                .any(|word| matches!(word, "-S" | "--shutdown"))
+        })
+    };
+    container.name != label::PROXY
+        && (words().any(|word| word.contains(":4191/shutdown")) || (awaits && flag()))
+}
