@@ -4,7 +4,6 @@
 //! outside this crate prints.
 
 mod consent;
-mod duration;
 mod exit;
 mod input;
 mod output;
@@ -13,7 +12,6 @@ mod sanitise;
 mod table;
 
 pub use consent::{ConsentArgs, DryRun, Leave, consent};
-pub use duration::{parse_duration, parse_timeout};
 pub use exit::{EXIT_CODES, Exit};
 pub use input::{argv, host, records_from_stdin, run_id};
 pub use output::{Closing, Format, Output, OutputArgs, Readers};

@@ -9,6 +9,7 @@
 
 pub mod action;
 mod agreement;
+mod duration;
 pub mod explain;
 pub mod judgement;
 pub mod line;
@@ -21,6 +22,7 @@ pub use action::{
     Deed, Intent, Obstacle, Outcome, Progress, ProgressPods, Rolled, RolledPods, SkipClass,
     Skipped, Step, StepName, StepState, Strategy, Trouble,
 };
+pub use duration::{parse_duration, parse_timeout};
 pub use explain::{Explain, Explained};
 pub use judgement::{
     Ask, Decided, Finding, From, Hop, HopKind, Plan, Severity, Verdict, VerdictScope, WorkloadRef,

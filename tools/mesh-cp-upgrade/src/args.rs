@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{ArgAction, Parser};
-use mesh_cli::{ConsentArgs, EXIT_CODES, OutputArgs, parse_duration, parse_timeout};
+use mesh_cli::{ConsentArgs, EXIT_CODES, OutputArgs};
 use mesh_cluster::{ClusterArgs, IfLocked};
-use mesh_records::Explained;
+use mesh_records::{Explained, parse_duration, parse_timeout};
 use mesh_versions::{Releases, Target};
 
 use crate::identity::Key;

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use clap::builder::NonEmptyStringValueParser;
 use clap::{ArgAction, Parser, ValueEnum};
-use mesh_cli::{ConsentArgs, EXIT_CODES, OutputArgs, parse_duration, parse_timeout};
+use mesh_cli::{ConsentArgs, EXIT_CODES, OutputArgs};
 use mesh_cluster::{ClusterArgs, IfLocked};
-use mesh_records::WorkloadKind;
+use mesh_records::{WorkloadKind, parse_duration, parse_timeout};
 
 use crate::select::{Choice, Selector, parse_kind};
 

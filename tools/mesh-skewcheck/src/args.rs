@@ -7,8 +7,8 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use clap::{Parser, ValueEnum};
 use jiff::Timestamp;
-use mesh_cli::{EXIT_CODES, OutputArgs, parse_duration};
-use mesh_records::{Ask, Explain as _, Explained};
+use mesh_cli::{EXIT_CODES, OutputArgs};
+use mesh_records::{Ask, Explain as _, Explained, parse_duration};
 use mesh_versions::{Releases, Target};
 
 use crate::drive::Demands;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures::{Stream, StreamExt as _};
 use jiff::{SignedDuration, Timestamp};
+use mesh_records::parse_duration;
 use tokio::time::Instant;
 
 use crate::lock::keep::{Keeper, Lock, Moment};
@@ -232,9 +233,7 @@ impl FromStr for IfLocked {
             None if text == "fail" => Ok(Self::Fail),
             None if text == "skip" => Ok(Self::Skip),
             Some(("wait", duration)) => {
-                let duration: SignedDuration = duration.parse().map_err(|_| usage())?;
-                let duration = Duration::try_from(duration).map_err(|_| usage())?;
-                Ok(Self::Wait(duration))
+                Ok(Self::Wait(parse_duration(duration).map_err(|_| usage())?))
             }
             None | Some(_) => Err(usage()),
         }
