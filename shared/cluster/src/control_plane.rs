@@ -6,7 +6,6 @@ pub mod origin;
 pub mod parts;
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
 use mesh_records::{
     Certificate, CertificateRole, Component, ControlPlane, FailurePolicy, State, Webhook,
@@ -63,7 +62,7 @@ pub fn injects(config: &ConfigMap) -> Option<String> {
 /// reads from the mounted `ConfigMap`.
 #[must_use]
 pub fn bundle_sha256(trust_roots: &ConfigMap) -> Option<String> {
-    Some(hex(&Sha256::digest(bundle(trust_roots)?)))
+    Some(format!("{:x}", Sha256::digest(bundle(trust_roots)?)))
 }
 
 /// How far a control plane's Deployments are. One without any is not settled.
@@ -270,15 +269,6 @@ fn component(deployment: &Deployment) -> Component {
 
 fn bundle(trust_roots: &ConfigMap) -> Option<&String> {
     trust_roots.data.get("ca-bundle.crt")
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes
-        .iter()
-        .fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-            write!(text, "{byte:02x}").expect("a String takes everything");
-            text
-        })
 }
 
 #[cfg(test)]

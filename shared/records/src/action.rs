@@ -349,12 +349,10 @@ impl Intent {
             hash.update(part);
             hash.update([0]);
         }
-        let hash = hash.finalize();
-        let digest = hash.iter().take(8).map(|byte| format!("{byte:02x}"));
         Self {
             cluster: cluster.to_owned(),
             time,
-            digest: digest.collect(),
+            digest: format!("{:.16x}", hash.finalize()),
             message,
             deeds,
         }

@@ -7,7 +7,6 @@
 //! `inferred`.
 
 use std::cmp::Ordering;
-use std::fmt::Write as _;
 
 use sha2::{Digest as _, Sha256};
 
@@ -111,12 +110,8 @@ impl Releases {
 
     /// Reads a releases file; an unknown field, a duplicate or a floor out of order is an error.
     pub fn parse(bytes: &[u8]) -> Result<Self, ReleasesError> {
-        let mut sha256 = String::with_capacity(64);
-        for byte in Sha256::digest(bytes) {
-            write!(sha256, "{byte:02x}").expect("a String takes every write");
-        }
         Ok(Self {
-            sha256,
+            sha256: format!("{:x}", Sha256::digest(bytes)),
             ..check::read(bytes)?
         })
     }

@@ -280,8 +280,7 @@ fn encoded(text: &str) -> String {
 }
 
 fn sha256(text: &str) -> String {
-    let digest = Sha256::digest(text);
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    format!("{:x}", Sha256::digest(text))
 }
 
 fn self_signed(service: &str) -> anyhow::Result<Pair> {

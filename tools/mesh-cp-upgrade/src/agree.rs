@@ -53,12 +53,7 @@ fn deeds(args: &Args, plan: &Plan) -> anyhow::Result<Vec<Deed>> {
         let bytes = std::fs::read(path);
         hash.update(bytes.with_context(|| format!("reading `{}`", path.display()))?);
     }
-    let hash: String = hash
-        .finalize()
-        .iter()
-        .take(8)
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let hash = format!("{:.16x}", hash.finalize());
     let parts = [&plan.crds, &plan.control_plane]
         .into_iter()
         .filter(|part| part.is_needed);

@@ -12,6 +12,7 @@ use mesh_cluster::object::ConfigMap;
 use mesh_cluster::object::label;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
+use x509_parser::pem::Pem;
 
 use crate::render::Rendered;
 
@@ -183,16 +184,14 @@ impl fmt::Display for Issuer {
 
 // The fingerprints that `openssl x509 -fingerprint -sha256` shows, of every certificate of a bundle.
 fn certificates(pem: &str) -> anyhow::Result<Certificates> {
+    // The parser passes over a block that is indented.
+    let lines: Vec<&str> = pem.lines().map(str::trim).collect();
     let mut found = Certificates::new();
-    for block in pem.split("-----BEGIN CERTIFICATE-----").skip(1) {
-        let body = block
-            .split("-----END CERTIFICATE-----")
-            .next()
-            .unwrap_or_default();
-        let body: String = body.split_whitespace().collect();
-        let der = STANDARD.decode(body).context("not PEM")?;
-        let hash = Sha256::digest(der);
-        found.insert(hash.iter().map(|byte| format!("{byte:02x}")).collect());
+    for block in Pem::iter_from_buffer(lines.join("\n").as_bytes()) {
+        let block = block.context("not PEM")?;
+        if block.label == "CERTIFICATE" {
+            found.insert(format!("{:x}", Sha256::digest(block.contents)));
+        }
     }
     ensure!(!found.is_empty(), "no certificate in it");
     Ok(found)

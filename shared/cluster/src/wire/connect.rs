@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
+use jiff::fmt::rfc2822;
 use kube::Config;
 use kube::config::{ExecInteractiveMode, KubeConfigOptions, Kubeconfig};
-use mesh_records::{Explain as _, Explained};
+use mesh_records::{Explain as _, Explained, parse_timeout};
 use serde::Deserialize;
 
 use crate::object::{Namespace, Resource};
@@ -38,7 +39,7 @@ pub struct ClusterArgs {
     pub as_groups: Vec<String>,
 
     /// How long one request may take
-    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = request_timeout, help_heading = "Cluster")]
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse_timeout, help_heading = "Cluster")]
     pub request_timeout: Duration,
 
     /// The label that records bear instead of the context's name
@@ -188,16 +189,6 @@ fn keep_off_stdin(kubeconfig: &mut Kubeconfig) {
         .filter_map(|user| user.auth_info.as_mut());
     for plugin in users.filter_map(|user| user.exec.as_mut()) {
         plugin.interactive_mode = Some(ExecInteractiveMode::Never);
-    }
-}
-
-fn request_timeout(text: &str) -> Result<Duration, String> {
-    let signed: SignedDuration = text
-        .parse()
-        .map_err(|_| "no duration; write it as 30s or 1m".to_owned())?;
-    match Duration::try_from(signed) {
-        Ok(duration) if !duration.is_zero() => Ok(duration),
-        Ok(_) | Err(_) => Err("a request needs some time; write it as 30s or 1m".to_owned()),
     }
 }
 
@@ -370,15 +361,10 @@ impl Reading {
     }
 }
 
-// RFC 9110's IMF-fixdate, which is what every server sends.
+// RFC 9110's IMF-fixdate, which every server sends, is an RFC 2822 date in GMT.
 fn http_date(text: &str) -> Option<Timestamp> {
-    let mut parts = text.strip_suffix(" GMT")?.split(' ').skip(1);
-    let (day, month, year, time) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-    let months = [
-        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-    ];
-    let month = months.iter().position(|name| *name == month)? + 1;
-    format!("{year}-{month:02}-{day}T{time}Z").parse().ok()
+    let date = rfc2822::parse(text).ok()?;
+    text.ends_with(" GMT").then(|| date.timestamp())
 }
 
 #[cfg(test)]

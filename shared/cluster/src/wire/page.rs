@@ -93,7 +93,7 @@ impl<'a, T: DeserializeOwned> Pages<'a, T> {
         let mut query = format!("?limit={PAGE}");
         if let Some(labels) = labels {
             query.push_str("&labelSelector=");
-            query.push_str(&encode(labels));
+            query.extend(encode(labels));
         }
         let state = Paging::Next {
             token: None,

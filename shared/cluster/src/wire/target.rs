@@ -1,8 +1,7 @@
 //! What a request is about, and how a write is done.
 
-use std::fmt::Write as _;
-
 use http::Method;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
 
 use crate::object::Resource;
 use crate::wire::connect::Cluster;
@@ -82,7 +81,7 @@ impl Target {
             .flatten()
         {
             path.push('/');
-            path.push_str(&encode(part));
+            path.extend(encode(part));
         }
         path
     }
@@ -148,15 +147,12 @@ impl Options {
     }
 }
 
-// Percent-encodes what has a meaning of its own in a query or a path.
-pub(crate) fn encode(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            encoded.push(char::from(byte));
-        } else {
-            write!(encoded, "%{byte:02X}").expect("a String takes everything");
-        }
-    }
-    encoded
+/// Percent-encodes a path segment or a query value: all but RFC 3986's unreserved characters.
+pub(crate) fn encode(text: &str) -> PercentEncode<'_> {
+    const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
+        .remove(b'-')
+        .remove(b'.')
+        .remove(b'_')
+        .remove(b'~');
+    utf8_percent_encode(text, RESERVED)
 }

@@ -176,7 +176,7 @@ impl<'a, K: Object> Watch<'a, K> {
         );
         if let Some(labels) = &self.labels {
             uri.push_str("&labelSelector=");
-            uri.push_str(&encode(labels));
+            uri.extend(encode(labels));
         }
         let request = http::Request::get(uri).body(Vec::new());
         let request =

@@ -182,8 +182,7 @@ fn with_annotations(
     let created_by = format!("linkerd/proxy-injector {}", mesh.values.version());
     annotations.insert("linkerd.io/created-by".into(), created_by.into());
     annotations.insert("linkerd.io/proxy-version".into(), tag.into());
-    let digest = Sha256::digest(mesh.trust_roots.as_bytes());
-    let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest = format!("{:x}", Sha256::digest(mesh.trust_roots.as_bytes()));
     annotations.insert("linkerd.io/trust-root-sha256".into(), digest.into());
     annotations
 }
