@@ -2,13 +2,14 @@
 
 use std::path::PathBuf;
 
-use crate::look::Wish;
 use clap::Parser;
 use clap::builder::NonEmptyStringValueParser;
 use jiff::Timestamp;
 use mesh_cli::{EXIT_CODES, OutputArgs};
 use mesh_cluster::ClusterArgs;
 use mesh_records::Scope;
+
+use crate::look::Wish;
 
 /// Survey which proxies and which control plane run in a cluster
 ///

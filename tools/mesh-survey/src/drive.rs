@@ -3,17 +3,16 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::look::{Survey, look};
-use crate::sight::{Asked, Blocked, patient};
 use anyhow::{Context as _, Result, anyhow};
 use mesh_cli::{Exit, Output, Readers, run_id, warn};
-use mesh_cluster::object::{Namespace, Object as _};
 use mesh_cluster::{Cluster, Signals, signals};
 use mesh_records::{Consistency, Source, Stream, Tool, whole_seconds};
 
 use crate::args::{Args, scope};
 use crate::dump;
+use crate::look::{Ask, Blocked, look};
 use crate::report::{Looked, Report};
+use crate::survey::Survey;
 
 type Out = std::io::BufWriter<std::io::Stdout>;
 
@@ -65,18 +64,13 @@ async fn survey(args: &Args, report: &mut Report<Out>) -> Result<Looked> {
         }
     };
     report.name(cluster.label());
-    let asked = Asked {
-        verb: "get",
-        resource: &Namespace::RESOURCE,
-        name: Some("kube-system"),
-        namespace: None,
-    };
-    let uid = match asked.required(&cluster, patient(|| cluster.uid()).await) {
+    let ask = Ask::new(&cluster);
+    let uid = match ask.uid().await {
         Ok(uid) => uid,
         Err(blocked) => return Ok(blind(&cluster, blocked)),
     };
     report.open(opening(args, &cluster, uid))?;
-    match look(&cluster, &args.wish(), |_| {}).await {
+    match look(ask, &args.wish()).await {
         Ok(survey) => {
             remark(&cluster, &survey);
             Ok(Looked::Whole(Box::new(survey)))

@@ -1,14 +1,16 @@
-//! A survey of files instead of a server.
+//! Reads files instead of a server: what `kubectl get … -o json` wrote. For looking, never for acting.
+
+mod objects;
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use crate::look::dump::Dump;
 use anyhow::{Context as _, Result};
 use mesh_records::{Explain as _, Explained, Scope, Source, Stream, Tool};
 
 use crate::args::{Args, DumpArgs};
 use crate::report::Looked;
+use objects::Dump;
 
 const DUMP: &str = "kubectl get namespaces,pods,deployments,statefulsets,daemonsets,replicasets,jobs,configmaps -A -o json > dump.json";
 

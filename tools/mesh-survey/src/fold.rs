@@ -1,41 +1,26 @@
 //! Pods folded into their owners while pages arrive: memory grows with workloads, not with pods.
 
+mod group;
+mod oddity;
+mod usage;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use mesh_records::{ProxyCount, WorkloadKind};
-
-use crate::group::{Group, add_count, count};
-use crate::usage::Use;
 use mesh_cluster::object::label;
 use mesh_cluster::object::{Meta, OwnerReference, Pod};
-use mesh_cluster::workload::injection::Rules;
-use mesh_cluster::workload::owner::{Identity, Owners, kind_of};
+use mesh_cluster::workload::owner::{Identity, kind_of};
 use mesh_cluster::workload::proxy;
+use mesh_records::{ProxyCount, WorkloadKind};
 
-/// What pods are read against.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Ground {
-    /// What each namespace says to the injector.
-    pub(crate) namespaces: HashMap<String, Rules>,
-    /// The owners that have a template.
-    pub(crate) owners: Owners,
-    /// The control planes by namespace, each with the hash of its trust bundle.
-    pub(crate) bundles: BTreeMap<String, Option<String>>,
-    /// The control plane of pods that name none.
-    pub(crate) fallback: String,
-    /// Whether each proxy is to be listed by itself; memory then grows with pods.
-    pub(crate) list_proxies: bool,
-    /// What becomes of the control planes' own pods.
-    pub(crate) own_pods: OwnPods,
-    /// Kinds that could not be looked at, as in a dump: what is not there is not gone.
-    pub(crate) lacking: BTreeSet<String>,
-}
+use crate::ground::{Ground, Owners};
+use group::{Group, add_count, count};
+
+pub(crate) use usage::Use;
 
 /// What becomes of a control plane's own pods.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub(crate) enum OwnPods {
     /// They are counted with all others.
-    #[default]
     Count,
     /// They are counted in a list of their own, and this is another one.
     Ignore,
@@ -48,7 +33,6 @@ pub(crate) enum OwnPods {
 pub(crate) struct Fold {
     groups: HashMap<Key, Group>,
     components: HashMap<Component, Vec<ProxyCount>>,
-    pods: u64,
 }
 
 /// The fold when all is known: sorted, and without what nothing is to be said of.
@@ -75,52 +59,34 @@ struct Key {
 /// Kinds whose own owner is not known from a pod.
 pub(crate) const OPEN: [WorkloadKind; 2] = [WorkloadKind::ReplicaSet, WorkloadKind::Job];
 
-static NO_RULES: std::sync::LazyLock<Rules> = std::sync::LazyLock::new(Rules::default);
-
-// === impl Ground ===
-
-impl Ground {
-    /// What a namespace says to the injector; one that is not known says nothing.
-    pub(crate) fn rules(&self, namespace: &str) -> &Rules {
-        self.namespaces.get(namespace).unwrap_or(&NO_RULES)
-    }
-
-    /// Whether owners of this kind could not be looked at.
-    pub(crate) fn lacks(&self, kind: &WorkloadKind) -> bool {
-        self.lacking.contains(kind.as_str())
-    }
-
-    /// Whether every control plane is known.
-    pub(crate) fn knows_control_planes(&self) -> bool {
-        !["ConfigMap", "Deployment"]
-            .iter()
-            .any(|kind| self.lacking.contains(*kind))
-    }
-}
-
 // === impl Fold ===
 
 impl Fold {
-    /// How many pods were seen.
-    pub(crate) fn pods(&self) -> u64 {
-        self.pods
-    }
-
     /// Counts a pod. One that has ended, or is about to, counts for nothing.
-    pub(crate) fn add(&mut self, pod: &Pod, ground: &Ground) {
-        self.pods += 1;
+    pub(crate) fn add(&mut self, pod: &Pod, own_pods: OwnPods, ground: &Ground) {
         if pod.is_over() {
             return;
         }
-        let own = pod.meta.labels.contains_key(label::COMPONENT)
+        let is_own = pod.meta.labels.contains_key(label::COMPONENT)
             && ground.bundles.contains_key(&pod.meta.namespace);
-        match (own, ground.own_pods) {
+        match (is_own, own_pods) {
             (true, OwnPods::Count | OwnPods::Only) => self.add_own(pod),
             (false, OwnPods::Count | OwnPods::Ignore) => {
                 let group = self.groups.entry(key_of(&pod.meta, ground)).or_default();
                 group.add(pod, ground);
             }
             (true, OwnPods::Ignore) | (false, OwnPods::Only) => {}
+        }
+    }
+
+    /// Adds the pods of another list.
+    pub(crate) fn merge(&mut self, other: Self) {
+        for (key, group) in other.groups {
+            self.groups.entry(key).or_default().merge(group);
+        }
+        for (component, counts) in other.components {
+            let known = self.components.entry(component).or_default();
+            counts.into_iter().for_each(|count| add_count(known, count));
         }
     }
 
@@ -251,10 +217,7 @@ impl Key {
             | WorkloadKind::Pod
             | WorkloadKind::Other(_) => false,
         };
-        templated
-            && owners
-                .get(&self.identity)
-                .is_none_or(|kept| kept.uid != self.uid)
+        templated && owners.same(&self.identity, &self.uid).is_none()
     }
 }
 

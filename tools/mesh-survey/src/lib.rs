@@ -1,7 +1,9 @@
-//! Surveys the data plane and the control plane of a Linkerd mesh.
+//! Surveys the data plane and the control planes of a Linkerd mesh.
 //!
-//! `args` reads the command line, `drive` waits, `dump` reads files, `report` writes. What is looked at and how it is
-//! folded is in mesh-cluster.
+//! - `args` reads the command line, `drive` chooses what is looked at, `report` writes the records.
+//! - `look` waits for the API server: it lists, and reads what the control planes are made of.
+//! - `dump` reads files instead of a server.
+//! - `ground`, `fold` and `survey` are pure: what pods are read against, pods counted by owner, the result.
 
 use std::process::ExitCode;
 
@@ -13,12 +15,10 @@ mod args;
 mod drive;
 mod dump;
 mod fold;
-mod group;
+mod ground;
 mod look;
-mod oddity;
 mod report;
-mod sight;
-mod usage;
+mod survey;
 
 use args::Args;
 

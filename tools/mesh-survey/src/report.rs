@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::look::Survey;
+use crate::survey::Survey;
 use anyhow::Result;
 use mesh_cli::{Closing, Exit, Output};
 use mesh_records::{EndOutcome, Record, Stream, Tool, Unseen};

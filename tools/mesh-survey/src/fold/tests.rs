@@ -4,8 +4,8 @@ use mesh_records::{
 use serde_json::{Value, json};
 
 use super::*;
+use crate::ground::Namespaces;
 use mesh_cluster::object::{DaemonSet, Deployment, Namespace, StatefulSet};
-use mesh_cluster::workload::owner::keep;
 
 const BUNDLE: &str = "8dc603ab";
 const PROXY: &str = "cr.l5d.io/linkerd/proxy:stable-2.13.7";
@@ -15,16 +15,17 @@ fn read<T: serde::de::DeserializeOwned>(value: Value) -> T {
 }
 
 fn ground() -> Ground {
-    let namespaces = [
+    let metas = [
         json!({"name": "shop", "annotations": {"linkerd.io/inject": "enabled"}}),
         json!({"name": "pinned", "annotations": {"linkerd.io/inject": "enabled", "config.linkerd.io/proxy-version": "stable-2.13.5"}}),
         json!({"name": "plain"}),
         json!({"name": "kube-system", "annotations": {"linkerd.io/inject": "enabled"}}),
     ];
-    let namespaces = namespaces.map(|meta| {
+    let mut namespaces = Namespaces::default();
+    for meta in metas {
         let namespace: Namespace = read(json!({"metadata": meta}));
-        (namespace.meta.name.clone(), Rules::of(&namespace.meta))
-    });
+        namespaces.add(&namespace.meta);
+    }
     let web = json!({"metadata": {"name": "web", "namespace": "shop", "uid": "u-web"}, "spec": {"replicas": 2}});
     let manual = json!({
         "metadata": {"name": "manual", "namespace": "plain", "uid": "u-manual"},
@@ -38,18 +39,17 @@ fn ground() -> Ground {
         "spec": {"replicas": 2, "updateStrategy": {"type": "OnDelete"}},
     });
     let agent = json!({"metadata": {"name": "agent", "namespace": "shop", "uid": "u-agent"}, "status": {"desiredNumberScheduled": 3}});
+    let mut owners = Owners::default();
+    owners.add(&read::<Deployment>(web));
+    owners.add(&read::<Deployment>(manual));
+    owners.add(&read::<StatefulSet>(on_delete));
+    owners.add(&read::<DaemonSet>(agent));
     Ground {
-        namespaces: namespaces.into_iter().collect(),
-        owners: Owners::from([
-            keep(&read::<Deployment>(web)),
-            keep(&read::<Deployment>(manual)),
-            keep(&read::<StatefulSet>(on_delete)),
-            keep(&read::<DaemonSet>(agent)),
-        ]),
+        namespaces,
+        owners,
         bundles: BTreeMap::from([("linkerd".to_owned(), Some(BUNDLE.to_owned()))]),
         fallback: "linkerd".to_owned(),
         list_proxies: false,
-        own_pods: OwnPods::Count,
         lacking: BTreeSet::new(),
     }
 }
@@ -109,7 +109,7 @@ fn unmeshed() -> Value {
 fn folded(pods: &[Pod], ground: &Ground) -> Folded {
     let mut fold = Fold::default();
     for pod in pods {
-        fold.add(pod, ground);
+        fold.add(pod, OwnPods::Count, ground);
     }
     fold.finish(ground)
 }
@@ -390,7 +390,8 @@ fn owners_of_owners_gather_the_pods_of_what_they_own() {
         ("d", owner("ReplicaSet", "vanished")),
         ("e", owner("Job", "nightly-1")),
     ] {
-        fold.add(&pod("shop", name, &owners, json!({})), &ground);
+        let pod = pod("shop", name, &owners, json!({}));
+        fold.add(&pod, OwnPods::Count, &ground);
     }
     assert_eq!(
         fold.open(&WorkloadKind::ReplicaSet),
@@ -630,7 +631,7 @@ fn what_ends_its_proxy_through_the_shutdown_endpoint_is_noted() {
 fn what_was_not_looked_at_is_neither_gone_nor_of_a_known_way_to_roll() {
     let lacking = ["ConfigMap", "Deployment", "ReplicaSet", "StatefulSet"];
     let ground = Ground {
-        owners: Owners::new(),
+        owners: Owners::default(),
         bundles: BTreeMap::new(),
         lacking: lacking.map(str::to_owned).into(),
         ..ground()
@@ -640,7 +641,8 @@ fn what_was_not_looked_at_is_neither_gone_nor_of_a_known_way_to_roll() {
         ("a", owner("ReplicaSet", "web-6c5f7d9b8c")),
         ("b", owner("StatefulSet", "db")),
     ] {
-        fold.add(&pod("shop", name, &owners, json!({})), &ground);
+        let pod = pod("shop", name, &owners, json!({}));
+        fold.add(&pod, OwnPods::Count, &ground);
     }
     fold.adopt(&WorkloadKind::ReplicaSet, &Parents::new(), &ground);
     let folded = fold.finish(&ground);

@@ -5,7 +5,7 @@ use mesh_records::{
 };
 
 use super::{Anchors, Group, Pinned};
-use crate::fold::Ground;
+use crate::ground::Ground;
 use mesh_cluster::workload::how::{Owner, how};
 use mesh_cluster::workload::owner::{Identity, Kept};
 
@@ -25,7 +25,7 @@ impl Group {
             kind,
             name,
         } = identity;
-        let kept = ground.owners.get(identity).filter(|kept| kept.uid == uid);
+        let kept = ground.owners.same(identity, uid);
         let (roll, downtime) = match kept {
             Some(kept) => (kept.roll.clone(), kept.downtime.clone()),
             None if ground.lacks(kind) => not_known(),

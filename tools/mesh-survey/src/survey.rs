@@ -3,9 +3,8 @@
 use mesh_records::{Anomaly, ControlPlane, Extension, Unseen, WorkloadKind};
 use serde_json::{Value, json};
 
-use super::finds::Finds;
-use crate::fold::{Folded, Ground};
-use crate::usage::Use;
+use crate::fold::{Folded, Use};
+use crate::ground::Ground;
 use mesh_cluster::control_plane::Objects;
 use mesh_cluster::object::label;
 use mesh_cluster::workload::owner::Identity;
@@ -31,13 +30,12 @@ pub(crate) struct Survey {
 
 /// What a survey is put together from.
 #[derive(Debug)]
-pub(super) struct Parts {
-    pub(super) planes: Vec<Objects>,
-    pub(super) finds: Finds,
-    pub(super) folded: Folded,
-    pub(super) ground: Ground,
-    pub(super) unseen: Vec<Unseen>,
-    pub(super) restarts: u32,
+pub(crate) struct Parts {
+    pub(crate) planes: Vec<Objects>,
+    pub(crate) folded: Folded,
+    pub(crate) ground: Ground,
+    pub(crate) unseen: Vec<Unseen>,
+    pub(crate) restarts: u32,
 }
 
 /// The most workloads that a fact names.
@@ -46,10 +44,9 @@ const NAMED: usize = 20;
 // === impl Parts ===
 
 impl Parts {
-    pub(super) fn survey(self, cluster: &str) -> Survey {
+    pub(crate) fn survey(self, cluster: &str) -> Survey {
         let Self {
             planes,
-            finds,
             mut folded,
             ground,
             unseen,
@@ -72,7 +69,7 @@ impl Parts {
         let anomalies = unreadable.map(|plane| unreadable_config(cluster, &plane.namespace));
         Survey {
             anomalies: anomalies.collect(),
-            extensions: finds.extensions(cluster),
+            extensions: ground.extensions(cluster),
             control_planes,
             folded,
             ground,

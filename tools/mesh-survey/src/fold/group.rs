@@ -6,9 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use mesh_records::{PodCounts, ProxyCount};
 
-use crate::fold::Ground;
-use crate::oddity::{Oddity, Oddly};
-use crate::usage::{Use, uses};
+use super::oddity::{Oddity, Oddly};
+use super::usage::{Use, uses};
+use crate::ground::Ground;
 use mesh_cluster::object::Pod;
 use mesh_cluster::object::label;
 use mesh_cluster::workload::injection::{Injection, injection};

@@ -1,14 +1,7 @@
-//! A survey of a dump: what `kubectl get … -o json` once wrote. For looking, never for acting.
+//! The objects of a dump, and the survey of them.
 
 use std::collections::BTreeSet;
 
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
-use serde_json::value::RawValue;
-
-use super::finds::Finds;
-use super::survey::{Parts, Survey};
-use crate::fold::{Fold, Ground, OPEN, Parents};
 use mesh_cluster::control_plane::parts::{
     Definition, WEBHOOKS, WebhookConfiguration, is_of_interest,
 };
@@ -17,8 +10,13 @@ use mesh_cluster::object::label;
 use mesh_cluster::object::{
     Bare, ConfigMap, DaemonSet, Deployment, EndpointSlice, Namespace, Pod, StatefulSet,
 };
-use mesh_cluster::workload::injection::Rules;
-use mesh_cluster::workload::owner::{Templated, keep};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+
+use crate::fold::{Fold, OPEN, OwnPods, Parents};
+use crate::ground::Ground;
+use crate::survey::{Parts, Survey};
 
 /// The objects of a dump.
 #[derive(Debug, Default)]
@@ -43,7 +41,7 @@ pub(crate) enum DumpError {
     /// Not JSON, or an object that is not what its kind should be.
     #[error("not what `kubectl get … -o json` writes")]
     Json(#[from] serde_json::Error),
-    /// JSON that bears no Kubernetes object, such as a survey's records.
+    /// JSON that is no Kubernetes object, such as a survey's records.
     #[error("not a Kubernetes object: it has no metadata")]
     NoObject,
     /// A page of a list that goes on elsewhere.
@@ -160,7 +158,6 @@ impl Dump {
         fallback: &str,
         list_proxies: bool,
     ) -> (Survey, Vec<String>) {
-        let mut finds = Finds::default();
         let mut ground = Ground {
             fallback: fallback.to_owned(),
             list_proxies,
@@ -168,18 +165,16 @@ impl Dump {
             ..Ground::default()
         };
         for namespace in &self.namespaces {
-            finds.namespace(&namespace.meta);
-            ground
-                .namespaces
-                .insert(namespace.meta.name.clone(), Rules::of(&namespace.meta));
+            ground.namespaces.add(&namespace.meta);
         }
-        owners(&self.deployments, &mut ground, &mut finds);
-        owners(&self.stateful_sets, &mut ground, &mut finds);
-        owners(&self.daemon_sets, &mut ground, &mut finds);
-        let planes = self.planes(&mut finds, &mut ground, fallback);
+        let owners = &mut ground.owners;
+        self.deployments.iter().for_each(|it| owners.add(it));
+        self.stateful_sets.iter().for_each(|it| owners.add(it));
+        self.daemon_sets.iter().for_each(|it| owners.add(it));
+        let planes = self.planes(&mut ground);
         let mut fold = Fold::default();
         for pod in std::mem::take(&mut self.pods) {
-            fold.add(&pod, &ground);
+            fold.add(&pod, OwnPods::Count, &ground);
         }
         let mut missing: BTreeSet<&str> = NEEDED
             .into_iter()
@@ -203,7 +198,6 @@ impl Dump {
         let folded = fold.finish(&ground);
         let parts = Parts {
             planes,
-            finds,
             folded,
             ground,
             unseen: Vec::new(),
@@ -225,17 +219,12 @@ impl Dump {
         lacking.map(str::to_owned).collect()
     }
 
-    fn planes(&mut self, finds: &mut Finds, ground: &mut Ground, fallback: &str) -> Vec<Objects> {
-        let mut places = finds.labelled.clone();
-        places.extend(finds.components.iter().map(|it| it.meta.namespace.clone()));
-        places.insert(fallback.to_owned());
+    fn planes(&self, ground: &mut Ground) -> Vec<Objects> {
+        let mut places = ground.control_plane_namespaces();
+        places.insert(ground.fallback.clone());
         let planes = places.into_iter().filter_map(|namespace| {
             let config = self.config_map(&namespace, label::CONFIG);
-            let components = finds
-                .components
-                .iter()
-                .filter(|it| it.meta.namespace == namespace);
-            let components: Vec<Deployment> = components.cloned().collect();
+            let components = ground.owners.components_of(&namespace);
             if config.is_none() && components.is_empty() {
                 return None;
             }
@@ -246,7 +235,6 @@ impl Dump {
                 webhooks: self.webhooks(),
                 definitions: self.definitions(),
                 slices: self.slices(&namespace),
-                operator: finds.operator,
                 namespace,
                 config,
                 trust_roots,
@@ -254,12 +242,8 @@ impl Dump {
                 ..Objects::default()
             })
         });
-        let planes: Vec<Objects> = planes.collect();
-        if !planes.iter().any(|plane| plane.namespace == fallback)
-            && let Some(first) = planes.first()
-        {
-            ground.fallback.clone_from(&first.namespace);
-        }
+        let mut planes: Vec<Objects> = planes.collect();
+        ground.settle(&mut planes);
         planes
     }
 
@@ -296,14 +280,6 @@ impl Dump {
 fn push<T: DeserializeOwned>(objects: &mut Vec<T>, raw: &RawValue) -> Result<(), DumpError> {
     objects.push(serde_json::from_str(raw.get())?);
     Ok(())
-}
-
-fn owners<K: Templated>(owners: &[K], ground: &mut Ground, finds: &mut Finds) {
-    for owner in owners {
-        let (identity, kept) = keep(owner);
-        ground.owners.insert(identity, kept);
-        finds.owner(owner.owner());
-    }
 }
 
 #[cfg(test)]

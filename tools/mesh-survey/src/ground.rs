@@ -1,0 +1,99 @@
+//! What pods are read against: namespaces, owners of pods, control planes.
+
+mod namespaces;
+mod owners;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use mesh_cluster::control_plane::Objects;
+use mesh_cluster::workload::injection::Rules;
+use mesh_records::{Extension, WorkloadKind};
+
+pub(crate) use namespaces::Namespaces;
+pub(crate) use owners::Owners;
+
+/// What pods are read against.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Ground {
+    pub(crate) namespaces: Namespaces,
+    pub(crate) owners: Owners,
+    /// The control planes by namespace, each with the hash of its trust bundle.
+    pub(crate) bundles: BTreeMap<String, Option<String>>,
+    /// The control plane of pods that name none.
+    pub(crate) fallback: String,
+    /// Whether each proxy is to be listed by itself; memory then grows with pods.
+    pub(crate) list_proxies: bool,
+    /// Kinds that a dump does not have: an object of them that is not there is not gone.
+    pub(crate) lacking: BTreeSet<String>,
+}
+
+static NO_RULES: std::sync::LazyLock<Rules> = std::sync::LazyLock::new(Rules::default);
+
+impl Ground {
+    /// What a namespace says to the injector; one that is not known says nothing.
+    pub(crate) fn rules(&self, namespace: &str) -> &Rules {
+        self.namespaces.rules(namespace).unwrap_or(&NO_RULES)
+    }
+
+    /// Whether owners of this kind could not be looked at.
+    pub(crate) fn lacks(&self, kind: &WorkloadKind) -> bool {
+        self.lacking.contains(kind.as_str())
+    }
+
+    /// Whether every control plane is known.
+    pub(crate) fn knows_control_planes(&self) -> bool {
+        !["ConfigMap", "Deployment"]
+            .iter()
+            .any(|kind| self.lacking.contains(*kind))
+    }
+
+    /// The namespaces where labels say that there is a control plane.
+    pub(crate) fn control_plane_namespaces(&self) -> BTreeSet<String> {
+        let components = self.owners.components.iter();
+        let mut namespaces = self.namespaces.labelled.clone();
+        namespaces.extend(components.map(|it| it.meta.namespace.clone()));
+        namespaces
+    }
+
+    /// Tells the control planes what the owners show, and chooses the one of pods that name none.
+    pub(crate) fn settle(&mut self, planes: &mut [Objects]) {
+        let plugins = &self.owners.plugins;
+        let rolling = plugins.iter().any(|plugin| !plugin.is_settled);
+        for plane in &mut *planes {
+            plane.operator |= self.owners.operator;
+            if !plugins.is_empty() {
+                plane.facts.insert("cni_rolling".to_owned(), rolling.into());
+            }
+        }
+        let is_told = planes.iter().any(|it| it.namespace == self.fallback);
+        if let (false, Some(first)) = (is_told, planes.first()) {
+            self.fallback.clone_from(&first.namespace);
+        }
+    }
+
+    /// The records of the extensions, by name and namespace.
+    pub(crate) fn extensions(&self, cluster: &str) -> Vec<Extension> {
+        let version = |namespace: &str| {
+            let mut stated = self.owners.stated.iter();
+            let stated = stated.find(|((place, _), _)| place == namespace);
+            stated.map(|(_, version)| version.clone())
+        };
+        let extension = |name: &str, namespace: &str, version| Extension {
+            cluster: cluster.to_owned(),
+            name: name.to_owned(),
+            namespace: namespace.to_owned(),
+            version,
+        };
+        let labelled = self.namespaces.extensions.iter();
+        let labelled = labelled.filter(|(_, name)| *name != "cni");
+        let labelled =
+            labelled.map(|(namespace, name)| extension(name, namespace, version(namespace)));
+        let plugins = self.owners.plugins.iter();
+        let plugins = plugins.map(|it| extension("cni", &it.namespace, it.version.clone()));
+        let mut extensions: Vec<Extension> = labelled.chain(plugins).collect();
+        extensions.sort_by(|one, other| {
+            (&one.name, &one.namespace).cmp(&(&other.name, &other.namespace))
+        });
+        extensions
+    }
+}

@@ -1,0 +1,46 @@
+//! What namespaces say to the injector, and what they show of Linkerd itself.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use mesh_cluster::object::Meta;
+use mesh_cluster::object::label;
+use mesh_cluster::workload::injection::Rules;
+
+/// The namespaces that were read.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Namespaces {
+    rules: HashMap<String, Rules>,
+    /// Those that the CLI labelled as a control plane's.
+    pub(super) labelled: BTreeSet<String>,
+    /// Extension by namespace.
+    pub(super) extensions: BTreeMap<String, String>,
+}
+
+impl Namespaces {
+    pub(crate) fn add(&mut self, meta: &Meta) {
+        self.add_rules(meta);
+        if meta
+            .labels
+            .get(label::IS_CONTROL_PLANE)
+            .is_some_and(|word| word == "true")
+        {
+            self.labelled.insert(meta.name.clone());
+        }
+        if let Some(extension) = meta.labels.get(label::EXTENSION) {
+            self.extensions.insert(meta.name.clone(), extension.clone());
+        }
+    }
+
+    /// Adds only what a namespace says to the injector: one that the survey is not about.
+    pub(crate) fn add_rules(&mut self, meta: &Meta) {
+        self.rules.insert(meta.name.clone(), Rules::of(meta));
+    }
+
+    pub(crate) fn contains(&self, namespace: &str) -> bool {
+        self.rules.contains_key(namespace)
+    }
+
+    pub(super) fn rules(&self, namespace: &str) -> Option<&Rules> {
+        self.rules.get(namespace)
+    }
+}

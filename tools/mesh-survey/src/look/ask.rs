@@ -1,0 +1,338 @@
+//! Asks the API server, and keeps account of what it refused.
+
+use std::time::Duration;
+
+use futures::stream::{StreamExt as _, TryStreamExt as _};
+use mesh_cluster::object::{Bare, Namespace, Object, Resource};
+use mesh_cluster::wire::connect::Cluster;
+use mesh_cluster::wire::error::{Error, Why};
+use mesh_cluster::wire::page::{Page, Pages, Selection};
+use mesh_cluster::wire::request::SERVICE_PROXY;
+use mesh_cluster::wire::target::Target;
+use mesh_records::{Need, Unseen};
+use serde::de::DeserializeOwned;
+
+/// Asks one API server. What is *required* ends the survey when it cannot be read; what is *optional*
+/// may be forbidden.
+pub(crate) struct Ask<'a> {
+    pub(super) cluster: &'a Cluster,
+    /// What the API server refused, of what is optional.
+    pub(super) unseen: Vec<Unseen>,
+    /// How often a list expired on the API server and was begun again.
+    pub(super) restarts: u32,
+}
+
+/// Why there is no survey: something that it requires could not be read.
+#[derive(Debug)]
+pub(crate) struct Blocked {
+    /// What went wrong.
+    pub(crate) error: Box<Error>,
+    /// What was forbidden, if that was it.
+    pub(crate) unseen: Option<Box<Unseen>>,
+}
+
+/// A request, as an RBAC rule would name it.
+#[derive(Clone, Copy)]
+struct Request<'a> {
+    verb: &'static str,
+    resource: &'a Resource,
+    name: Option<&'a str>,
+    namespace: Option<&'a str>,
+}
+
+/// How often a busy API server will still be asked again.
+struct Patience {
+    left: u32,
+}
+
+/// How often a busy API server is asked again for the same thing.
+const PATIENCE: u32 = 5;
+/// The most that one of these waits takes.
+const PAUSE: Duration = Duration::from_secs(10);
+/// How many objects are read at a time.
+const AT_A_TIME: usize = 4;
+/// The port of a webhook's Service.
+const HTTPS: u16 = 443;
+
+// === impl Ask ===
+
+impl<'a> Ask<'a> {
+    pub(crate) fn new(cluster: &'a Cluster) -> Self {
+        Self {
+            cluster,
+            unseen: Vec::new(),
+            restarts: 0,
+        }
+    }
+
+    /// Reads the cluster's identity.
+    pub(crate) async fn uid(&self) -> Result<String, Blocked> {
+        let request = Request::get(&Namespace::RESOURCE, None, Some("kube-system"));
+        self.required(request, patient(|| self.cluster.uid()).await)
+    }
+
+    /// Reads a required object; none if there is none.
+    pub(super) async fn object<K: Object>(
+        &self,
+        namespace: Option<&str>,
+        name: &str,
+    ) -> Result<Option<K>, Blocked> {
+        let request = Request::get(&K::RESOURCE, namespace, Some(name));
+        let read = patient(|| self.cluster.get::<K>(namespace, name));
+        self.required(request, if_any(read).await)
+    }
+
+    /// Reads a required object that has to be there.
+    pub(super) async fn existing<K: Object>(
+        &self,
+        namespace: Option<&str>,
+        name: &str,
+    ) -> Result<K, Blocked> {
+        let request = Request::get(&K::RESOURCE, namespace, Some(name));
+        let read = patient(|| self.cluster.get::<K>(namespace, name)).await;
+        self.required(request, read)
+    }
+
+    /// Folds a required list while its pages arrive.
+    pub(super) async fn list<K: Object, A: Default>(
+        &mut self,
+        selection: Selection<'_>,
+        add: impl FnMut(&mut A, K),
+    ) -> Result<A, Blocked> {
+        let folded = self.fold(self.cluster.pages(selection), add).await;
+        self.required(Request::list(&K::RESOURCE, selection), folded)
+    }
+
+    /// Folds a required list of nothing but metadata while its pages arrive.
+    pub(super) async fn metadata<A: Default>(
+        &mut self,
+        resource: &Resource,
+        selection: Selection<'_>,
+        add: impl FnMut(&mut A, Bare),
+    ) -> Result<A, Blocked> {
+        let pages = self.cluster.metadata_pages(*resource, selection);
+        let folded = self.fold(pages, add).await;
+        self.required(Request::list(resource, selection), folded)
+    }
+
+    /// Reads an optional object; the inner option is empty if there is none.
+    pub(super) async fn optional_object<T: DeserializeOwned>(
+        &mut self,
+        resource: &Resource,
+        namespace: Option<&str>,
+        name: &str,
+    ) -> Result<Option<Option<T>>, Blocked> {
+        let target = Target::one(*resource, namespace, name);
+        let read = if_any(patient(|| self.cluster.get_as(&target))).await;
+        let request = Request::get(resource, namespace, Some(name));
+        self.optional(request, read)
+    }
+
+    /// Reads optional objects of one cluster-wide kind; one that is gone is left out.
+    pub(super) async fn optional_objects<T: DeserializeOwned>(
+        &mut self,
+        resource: &Resource,
+        names: Vec<String>,
+    ) -> Result<Option<Vec<T>>, Blocked> {
+        let cluster = self.cluster;
+        let reads = names.into_iter().map(|name| async move {
+            let target = Target::one(*resource, None, &name);
+            if_any(patient(|| cluster.get_as(&target))).await
+        });
+        let reads = futures::stream::iter(reads).buffered(AT_A_TIME);
+        let read: Result<Vec<Option<T>>, Error> = reads.try_collect().await;
+        let read = self.optional(Request::get(resource, None, None), read)?;
+        Ok(read.map(|read| read.into_iter().flatten().collect()))
+    }
+
+    /// Reads an optional list.
+    pub(super) async fn optional_list<K: Object>(
+        &mut self,
+        selection: Selection<'_>,
+    ) -> Result<Option<Vec<K>>, Blocked> {
+        let listed = self.fold(self.cluster.pages(selection), Vec::push).await;
+        self.optional(Request::list(&K::RESOURCE, selection), listed)
+    }
+
+    /// Reads an optional list of nothing but metadata.
+    pub(super) async fn optional_metadata(
+        &mut self,
+        resource: &Resource,
+        selection: Selection<'_>,
+    ) -> Result<Option<Vec<Bare>>, Blocked> {
+        let pages = self.cluster.metadata_pages(*resource, selection);
+        let listed = self.fold(pages, Vec::push).await;
+        self.optional(Request::list(resource, selection), listed)
+    }
+
+    /// Asks the API server whether a webhook's Service answers it; none if that is forbidden.
+    pub(super) async fn answers(
+        &mut self,
+        namespace: &str,
+        service: &str,
+    ) -> Result<Option<bool>, Blocked> {
+        let answers = patient(|| self.cluster.answers(namespace, service, HTTPS)).await;
+        self.optional(Request::get(&SERVICE_PROXY, Some(namespace), None), answers)
+    }
+
+    /// Reads the API server's version; none if that is forbidden.
+    pub(super) async fn kubernetes(&mut self) -> Result<Option<String>, Blocked> {
+        match patient(|| self.cluster.kubernetes()).await {
+            Ok(version) => Ok(Some(version)),
+            Err(error) if error.why() == Why::Forbidden => {
+                self.unseen.push(Unseen {
+                    cluster: self.cluster.label().to_owned(),
+                    verb: "get".to_owned(),
+                    resource: "/version".to_owned(),
+                    namespace: None,
+                    needed: Need::Optional,
+                    reason: error.reason(),
+                    rule: "nonResourceURLs: [\"/version\"], verbs: [get]".to_owned(),
+                });
+                Ok(None)
+            }
+            Err(error) => Err(Blocked {
+                error: Box::new(error),
+                unseen: None,
+            }),
+        }
+    }
+
+    // A list that begins again on the server is folded anew: what came before counts for nothing.
+    async fn fold<T: DeserializeOwned, A: Default>(
+        &mut self,
+        mut pages: Pages<'_, T>,
+        mut add: impl FnMut(&mut A, T),
+    ) -> Result<A, Error> {
+        let mut folded = A::default();
+        let mut patience = Patience::default();
+        loop {
+            match pages.next_page().await {
+                Ok(Some(Page::Items(items))) => {
+                    patience = Patience::default();
+                    items.into_iter().for_each(|item| add(&mut folded, item));
+                }
+                Ok(Some(Page::Restarted)) => {
+                    self.restarts += 1;
+                    folded = A::default();
+                }
+                Ok(None) => return Ok(folded),
+                Err(error) => patience.with(error).await?,
+            }
+        }
+    }
+
+    fn required<T>(&self, request: Request<'_>, answer: Result<T, Error>) -> Result<T, Blocked> {
+        answer.map_err(|error| {
+            let forbidden = error.why() == Why::Forbidden;
+            let unseen = forbidden.then(|| request.unseen(self.cluster, Need::Required, &error));
+            Blocked {
+                error: Box::new(error),
+                unseen: unseen.map(Box::new),
+            }
+        })
+    }
+
+    fn optional<T>(
+        &mut self,
+        request: Request<'_>,
+        answer: Result<T, Error>,
+    ) -> Result<Option<T>, Blocked> {
+        match answer {
+            Ok(answer) => Ok(Some(answer)),
+            Err(error) if error.why() == Why::Forbidden => {
+                let unseen = request.unseen(self.cluster, Need::Optional, &error);
+                self.unseen.push(unseen);
+                Ok(None)
+            }
+            Err(error) => self.required(request, Err(error)).map(Some),
+        }
+    }
+}
+
+// === impl Request ===
+
+impl<'a> Request<'a> {
+    fn get(resource: &'a Resource, namespace: Option<&'a str>, name: Option<&'a str>) -> Self {
+        Self {
+            verb: "get",
+            resource,
+            name,
+            namespace,
+        }
+    }
+
+    fn list(resource: &'a Resource, selection: Selection<'a>) -> Self {
+        Self {
+            verb: "list",
+            resource,
+            name: None,
+            namespace: selection.namespace,
+        }
+    }
+
+    /// The record of having been refused.
+    fn unseen(self, cluster: &Cluster, needed: Need, error: &Error) -> Unseen {
+        let Self {
+            verb,
+            resource,
+            name,
+            namespace,
+        } = self;
+        let group = if resource.group.is_empty() { "" } else { "." };
+        let name = name.map(|name| format!("/{name}")).unwrap_or_default();
+        Unseen {
+            cluster: cluster.label().to_owned(),
+            verb: verb.to_owned(),
+            resource: format!("{}{group}{}{name}", resource.plural, resource.group),
+            namespace: namespace.map(str::to_owned),
+            needed,
+            reason: error.reason(),
+            rule: error
+                .rule()
+                .map_or_else(|| resource.rule(verb), str::to_owned),
+        }
+    }
+}
+
+async fn if_any<T>(read: impl Future<Output = Result<T, Error>>) -> Result<Option<T>, Error> {
+    match read.await {
+        Ok(object) => Ok(Some(object)),
+        Err(error) if error.why() == Why::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+// A busy API server is asked again, a few times.
+async fn patient<T, F: Future<Output = Result<T, Error>>>(
+    mut read: impl FnMut() -> F,
+) -> Result<T, Error> {
+    let mut patience = Patience::default();
+    loop {
+        match read().await {
+            Ok(answer) => return Ok(answer),
+            Err(error) => patience.with(error).await?,
+        }
+    }
+}
+
+// === impl Patience ===
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { left: PATIENCE }
+    }
+}
+
+impl Patience {
+    /// Waits while the server is busy; any other error is handed back.
+    async fn with(&mut self, error: Error) -> Result<(), Error> {
+        if error.why() != Why::Busy || self.left == 0 {
+            return Err(error);
+        }
+        self.left -= 1;
+        let pause = error.retry_after().unwrap_or(Duration::from_secs(1));
+        tokio::time::sleep(pause.min(PAUSE)).await;
+        Ok(())
+    }
+}
