@@ -8,6 +8,7 @@
 mod admit;
 mod budget;
 mod controllers;
+mod discovery;
 mod fresh;
 mod kind;
 mod list;

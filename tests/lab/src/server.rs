@@ -15,6 +15,7 @@ use tokio::net::TcpListener;
 use crate::{
     Lab,
     admit::relay,
+    discovery,
     kind::Kind,
     list, lock,
     refusal::Refusal,
@@ -97,8 +98,12 @@ fn no_object(parts: &Parts, body: &Value) -> Result<Option<Response>, Refusal> {
             let version = json!({ "major": "1", "minor": "34", "gitVersion": "v1.34.5" });
             return Ok(Some(Json(version).into_response()));
         }
-        ["api", version] => return kinds(parts, "", version).map(Some),
-        ["apis", group, version] => return kinds(parts, group, version).map(Some),
+        ["api"] => return Ok(Some(discovery::versions())),
+        ["apis"] => return Ok(Some(discovery::groups())),
+        ["api", version] => return discovery::kinds(parts, "", version).map(Some),
+        ["apis", group, version] => return discovery::kinds(parts, group, version).map(Some),
+        // Without schemas kubectl asks no further.
+        ["openapi", ..] => return Err(Refusal::no_such_path()),
         ["apis", "authentication.k8s.io", "v1", "selfsubjectreviews"] => {
             json!({ "userInfo": { "username": "testbed-admin" } })
         }
@@ -109,18 +114,4 @@ fn no_object(parts: &Parts, body: &Value) -> Result<Option<Response>, Refusal> {
     let mut review = body.clone();
     review["status"] = status;
     Ok(Some((StatusCode::CREATED, Json(review)).into_response()))
-}
-
-fn kinds(parts: &Parts, group: &str, version: &str) -> Result<Response, Refusal> {
-    let known = Kind::all().filter(|kind| kind.group() == group && version == "v1");
-    let kind = |kind: Kind| {
-        let (plural, namespaced) = (kind.plural(), kind.is_namespaced());
-        json!({ "name": plural, "kind": kind.name(), "namespaced": namespaced })
-    };
-    let kinds: Vec<Value> = known.map(kind).collect();
-    if kinds.is_empty() {
-        return Err(request::unknown(parts, group));
-    }
-    let list = json!({ "kind": "APIResourceList", "apiVersion": "v1", "resources": kinds });
-    Ok(Json(list).into_response())
 }

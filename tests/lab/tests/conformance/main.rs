@@ -5,6 +5,7 @@
 
 mod admission;
 mod budgets;
+mod kubectl;
 mod lists;
 mod mesh;
 mod rollouts;
