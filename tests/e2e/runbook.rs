@@ -157,6 +157,7 @@ on_both_beds! {
 
 fn a_mesh_goes_from_one_release_to_the_next_through_the_cli_with_proof(bed: Bed) {
     bed.install_linkerd_by_cli(FROM).unwrap();
+    bed.apply_definitions(TO).unwrap();
     let mesh = Mesh::on(bed);
     let linkerd = mesh.tools.linkerd(&mesh.bed, TO);
     mesh.goes(&[("LINKERD", &linkerd)], "");

@@ -13,6 +13,9 @@ use crate::run::{Run, Running, begin, run};
 
 pub(crate) const FROM: &str = "stable-2.13.7";
 pub(crate) const TO: &str = "stable-2.14.10";
+/// The CLI renders no control plane before its definitions are in the cluster. Those of an earlier
+/// patch satisfy it, and leave the tool something to write.
+const DEFINITIONS: &str = "stable-2.14.5";
 pub(crate) const AGENT: &str = "mesh-cp-upgrade/";
 
 pub(crate) struct Stage {
@@ -49,6 +52,7 @@ impl Stage {
 
     pub(crate) fn by_cli(bed: Bed) -> Self {
         bed.install_linkerd_by_cli(FROM).unwrap();
+        bed.apply_definitions(DEFINITIONS).unwrap();
         Self::of(bed, |bed, tools| Installer::Cli(tools.linkerd(bed, TO)))
     }
 

@@ -12,7 +12,7 @@ use crate::case::{
     Address, Case, addresses, all_pairs, diagonal, every, one_of_each_kind, thinned,
 };
 use crate::control_plane::{await_components, is_at_target, judge, judged, upgrade};
-use crate::fleet::{OLD, another, another_lab, forget_lock};
+use crate::fleet::{DEFINITIONS, OLD, another, another_lab, forget_lock};
 use crate::harm::Harm;
 use crate::run::{Ran, run};
 use crate::tally::{Outcome, Tally, tally};
@@ -90,6 +90,9 @@ impl<'a> Lane<'a> {
 
     fn settle(&mut self, bed: Bed) {
         bed.install_linkerd(OLD).unwrap();
+        if bed.as_lab().is_some() {
+            bed.apply_definitions(DEFINITIONS).unwrap();
+        }
         let judged = judged(&bed, self.tools);
         self.fresh = Some((bed, judged));
     }

@@ -9,6 +9,9 @@ use serde_json::{Value, json};
 
 pub(crate) const OLD: &str = "stable-2.13.7";
 pub(crate) const NEW: &str = "stable-2.14.10";
+/// The CLI renders no control plane before its definitions are in the cluster. Those of an earlier
+/// patch satisfy it, and leave the tool something to write.
+pub(crate) const DEFINITIONS: &str = "stable-2.14.5";
 pub(crate) const PEOPLE: &str = "people";
 
 /// Their names, kinds and pods; the DaemonSet's are one for each of the nodes.

@@ -49,6 +49,7 @@ fn an_upgrade_ends_without_an_answer_from_helm(bed: Bed) {
 
 fn an_upgrade_ends_without_an_answer_from_the_cli(bed: Bed) {
     bed.install_linkerd_by_cli(OLD).unwrap();
+    bed.apply_definitions(NEW).unwrap();
     let tools = toolbox!();
     let cli = tools.linkerd(&bed, NEW);
     let command = || by_cli(&bed, &tools, bed.kubeconfig());

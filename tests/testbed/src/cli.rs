@@ -133,9 +133,15 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
             Ok(())
         }
         Command::Version { .. } => bail!("this stand-in only knows `version --client`"),
-        Command::Install(render) => print(&render.manifests(version, Vec::new())?),
-        Command::Upgrade(render) if render.crds => print(&render.manifests(version, Vec::new())?),
+        Command::Install(render) | Command::Upgrade(render) if render.crds => {
+            print(&render.definitions(version)?)
+        }
+        Command::Install(render) => {
+            run_to_end(cli.require_definitions(&render.definitions(version)?, "install"))?;
+            print(&render.manifests(version, Vec::new())?)
+        }
         Command::Upgrade(render) => {
+            run_to_end(cli.require_definitions(&render.definitions(version)?, "upgrade"))?;
             let stored = run_to_end(cli.stored_values())?;
             print(&render.manifests(version, vec![stored])?)
         }
@@ -168,7 +174,19 @@ fn print(manifests: &[Value]) -> anyhow::Result<()> {
 // === impl Render ===
 
 impl Render {
-    fn manifests(&self, version: &str, mut values: Vec<Value>) -> anyhow::Result<Vec<Value>> {
+    fn definitions(&self, version: &str) -> anyhow::Result<Vec<Value>> {
+        let values = self.with_flags(version, Vec::new())?;
+        Ok(Chart::crds(version, &values)?.render_crds())
+    }
+
+    fn manifests(&self, version: &str, stored: Vec<Value>) -> anyhow::Result<Vec<Value>> {
+        let values = self.with_flags(version, stored)?;
+        let mut manifests = vec![home()];
+        manifests.extend(Chart::control_plane(version, &values)?.render_control_plane()?);
+        Ok(manifests)
+    }
+
+    fn with_flags(&self, version: &str, mut values: Vec<Value>) -> anyhow::Result<Vec<Value>> {
         values.push(json!({ "cliVersion": format!("linkerd/cli {version}") }));
         for path in &self.values {
             let text = fs::read_to_string(path);
@@ -177,29 +195,37 @@ impl Render {
         }
         let flags: Vec<&str> = self.set.iter().flat_map(|pair| ["--set", pair]).collect();
         values.extend(crate::manifest::values_of_flags(&flags)?);
-        if self.crds {
-            return Ok(Chart::crds(version, &values)?.render_crds());
-        }
-        let mut manifests = vec![home()];
-        manifests.extend(Chart::control_plane(version, &values)?.render_control_plane()?);
-        Ok(manifests)
+        Ok(values)
     }
 }
 
 // === impl Cli ===
 
 impl Cli {
+    /// Fails where the cluster lacks a definition that this version renders, or a version of one.
+    async fn require_definitions(&self, wanted: &[Value], command: &str) -> anyhow::Result<()> {
+        let definitions: Api<CustomResourceDefinition> = Api::all(self.client().await?);
+        let there = definitions.list(&ListParams::default()).await?;
+        let serves = |name: &Value, version: &Value| {
+            let definition = there.iter().find(|one| *name == one.name_any());
+            let mut versions = definition.iter().flat_map(|one| &one.spec.versions);
+            versions.any(|one| *version == one.name)
+        };
+        for definition in wanted {
+            let versions = definition["spec"]["versions"].as_array();
+            let mut versions = versions.into_iter().flatten();
+            if !versions.all(|version| serves(&definition["metadata"]["name"], &version["name"])) {
+                bail!(
+                    "Linkerd CRDs must be installed first. Run linkerd {command} with the --crds flag"
+                );
+            }
+        }
+        Ok(())
+    }
+
     /// What the installation was given, as it stored it.
     async fn stored_values(&self) -> anyhow::Result<Value> {
         let client = self.client().await?;
-        let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
-        if definitions
-            .get_opt("serviceprofiles.linkerd.io")
-            .await?
-            .is_none()
-        {
-            bail!("Linkerd CRDs must be installed first. Run linkerd upgrade with the --crds flag");
-        }
         let secrets: Api<Secret> = Api::namespaced(client, NAMESPACE);
         let Some(secret) = secrets.get_opt(OVERRIDES).await? else {
             bail!(

@@ -4,7 +4,7 @@ use std::{fs, sync::Arc};
 
 use anyhow::Context as _;
 use kube::{
-    Api,
+    Api, Client,
     api::{ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams},
 };
 use mesh_lab::Lab;
@@ -18,6 +18,7 @@ use crate::{
     injector::Injector,
     journal::Journal,
     kubeconfig::{self, Credentials},
+    kubectl::run,
     kubelet::Kubelet,
     linkerd::home,
     manifest::{self, Chart},
@@ -63,6 +64,9 @@ impl Bed {
         let client = runtime.block_on(async {
             let client = client_of(&kubeconfig).await?;
             nodes::create(&client).await.context("creating nodes")?;
+            nodes::publish_api_server(&client)
+                .await
+                .context("creating the endpoint of the API server")?;
             anyhow::Ok(client)
         })?;
         let kubelet = Kubelet::new(client.clone(), journal.clone());
@@ -104,38 +108,60 @@ impl Bed {
         self.injector().await_open()
     }
 
+    /// Applies the definitions of a version, as the CLI demands before it renders a control plane.
+    pub fn apply_definitions(&self, version: &str) -> anyhow::Result<()> {
+        if self.as_lab().is_none() {
+            let mut cli = self.tool(&self.linkerd_cli(version)?);
+            return self.apply(&run(cli.args(["upgrade", "--crds"]), "")?);
+        }
+        let values = json!({ "cliVersion": format!("linkerd/cli {version}") });
+        let definitions = Chart::crds(version, &[values])?.render_crds();
+        definitions.iter().try_for_each(|one| self.apply_one(one))
+    }
+
     /// Applies manifests without kubectl.
     pub(crate) fn apply_over_the_api(&self, manifests: &str) -> anyhow::Result<()> {
-        for document in serde_norway::Deserializer::from_str(manifests) {
-            let manifest = Value::deserialize(document).context("reading a manifest")?;
-            match manifest["items"].as_array() {
-                Some(items) if manifest["kind"] == "List" => {
-                    items.iter().try_for_each(|item| self.apply_one(item))?;
-                }
-                Some(_) | None if manifest.is_null() => {}
-                Some(_) | None => self.apply_one(&manifest)?,
-            }
-        }
-        Ok(())
+        self.block_on(apply(&self.client, manifests))
     }
 
     fn apply_one(&self, manifest: &Value) -> anyhow::Result<()> {
-        let text = |pointer: &str| manifest.pointer(pointer).and_then(Value::as_str);
-        let kind = text("/kind").context("a manifest without a kind")?;
-        let name = text("/metadata/name").context("a manifest without a name")?;
-        let version = text("/apiVersion").context("a manifest without an apiVersion")?;
-        let (group, version) = version.split_once('/').unwrap_or(("", version));
-        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
-        let api: Api<DynamicObject> = if CLUSTER_WIDE.contains(&kind) {
-            Api::all_with(self.client(), &resource)
-        } else {
-            let namespace = text("/metadata/namespace").unwrap_or("default");
-            Api::namespaced_with(self.client(), namespace, &resource)
-        };
-        let params = PatchParams::apply(MANAGER).force();
-        let applied = self.block_on(api.patch(name, &params, &Patch::Apply(manifest)));
-        applied
-            .map(drop)
-            .with_context(|| format!("applying the {kind} {name}"))
+        self.block_on(apply_one(&self.client, manifest))
     }
+}
+
+/// Applies manifests as kubectl does, YAML or JSON.
+pub(crate) async fn apply(client: &Client, manifests: &str) -> anyhow::Result<()> {
+    for document in serde_norway::Deserializer::from_str(manifests) {
+        let manifest = Value::deserialize(document).context("reading a manifest")?;
+        match manifest["items"].as_array() {
+            Some(items) if manifest["kind"] == "List" => {
+                for item in items {
+                    apply_one(client, item).await?;
+                }
+            }
+            Some(_) | None if manifest.is_null() => {}
+            Some(_) | None => apply_one(client, &manifest).await?,
+        }
+    }
+    Ok(())
+}
+
+async fn apply_one(client: &Client, manifest: &Value) -> anyhow::Result<()> {
+    let text = |pointer: &str| manifest.pointer(pointer).and_then(Value::as_str);
+    let kind = text("/kind").context("a manifest without a kind")?;
+    let name = text("/metadata/name").context("a manifest without a name")?;
+    let version = text("/apiVersion").context("a manifest without an apiVersion")?;
+    let (group, version) = version.split_once('/').unwrap_or(("", version));
+    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
+    let api: Api<DynamicObject> = if CLUSTER_WIDE.contains(&kind) {
+        Api::all_with(client.clone(), &resource)
+    } else {
+        let namespace = text("/metadata/namespace").unwrap_or("default");
+        Api::namespaced_with(client.clone(), namespace, &resource)
+    };
+    let params = PatchParams::apply(MANAGER).force();
+    let applied = api.patch(name, &params, &Patch::Apply(manifest)).await;
+    applied
+        .map(drop)
+        .with_context(|| format!("applying the {kind} {name}"))
 }

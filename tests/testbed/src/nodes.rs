@@ -1,7 +1,7 @@
-//! Fake nodes: objects that say they are ready and have room.
+//! Fake nodes, which say that they are ready and have room, and the API server's endpoint.
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::api::{core::v1::Node, discovery::v1::EndpointSlice};
 use kube::{
     Api, Client,
     api::{Patch, PatchParams, PostParams},
@@ -31,6 +31,20 @@ pub(crate) async fn create(client: &Client) -> anyhow::Result<()> {
             .patch_status(&name, &PatchParams::default(), &Patch::Merge(status(&name)))
             .await?;
     }
+    Ok(())
+}
+
+/// Makes the EndpointSlice of the Service `kubernetes`. The API server does not do it here, because
+/// an EndpointSlice cannot hold a loopback address; `linkerd install` refuses a cluster without any.
+pub(crate) async fn publish_api_server(client: &Client) -> anyhow::Result<()> {
+    let slices: Api<EndpointSlice> = Api::namespaced(client.clone(), "default");
+    let slice = serde_json::from_value(json!({
+        "metadata": { "name": "kubernetes", "labels": { "kubernetes.io/service-name": "kubernetes" } },
+        "addressType": "IPv4",
+        "endpoints": [{ "addresses": ["10.0.0.100"], "conditions": { "ready": true } }],
+        "ports": [{ "name": "https", "port": 6443, "protocol": "TCP" }],
+    }))?;
+    slices.create(&PostParams::default(), &slice).await?;
     Ok(())
 }
 

@@ -3,17 +3,16 @@
 use std::{
     collections::BTreeMap,
     fs,
-    io::{Write as _, stdout},
+    io::{self, Write as _, stdin, stdout},
     path::{Path, PathBuf},
     process::ExitCode,
 };
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
-use kube::{Client, Config, config::Kubeconfig};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::{Bed, Charts, warehouse};
+use crate::{Bed, Charts, lab, start::client_of, warehouse};
 
 /// What the shop starts from: the last but one of the stable lines.
 const SHOP_VERSION: &str = "stable-2.13.7";
@@ -48,6 +47,8 @@ enum Command {
     ///
     /// `serve` leaves the values of its cluster in its DIR.
     Charts { version: String, dir: PathBuf },
+    /// Apply the manifests of standard input to DIR's cluster, as `kubectl apply -f -` does
+    Apply { dir: PathBuf },
     /// Do for the demo workloads in DIR's cluster what only their owners can: take out a pin, release
     /// a version that works
     Mend { dir: PathBuf },
@@ -80,15 +81,19 @@ fn run(args: Args) -> anyhow::Result<()> {
         }
         Command::Check => Ok(Bed::check()?),
         Command::Charts { version, dir } => Charts::write(&dir, &version, None).map(drop),
+        Command::Apply { dir } => apply(&dir.join("kubeconfig"), &io::read_to_string(stdin())?),
         Command::Mend { dir } => mend(&dir.join("kubeconfig")),
     }
 }
 
 #[tokio::main(flavor = "current_thread")]
+async fn apply(kubeconfig: &Path, manifests: &str) -> anyhow::Result<()> {
+    lab::apply(&client_of(kubeconfig).await?, manifests).await
+}
+
+#[tokio::main(flavor = "current_thread")]
 async fn mend(kubeconfig: &Path) -> anyhow::Result<()> {
-    let (kubeconfig, options) = (Kubeconfig::read_from(kubeconfig)?, Default::default());
-    let config = Config::from_custom_kubeconfig(kubeconfig, &options);
-    warehouse::mend(Client::try_from(config.await?)?).await
+    warehouse::mend(client_of(kubeconfig).await?).await
 }
 
 fn serve(

@@ -78,6 +78,9 @@ impl Bed {
             let machinery = client_of(&place.path("kubeconfig-machinery")).await?;
             ready(&machinery, &children).await?;
             nodes::create(&machinery).await.context("creating nodes")?;
+            nodes::publish_api_server(&machinery)
+                .await
+                .context("creating the endpoint of the API server")?;
             anyhow::Ok((client_of(&kubeconfig).await?, machinery))
         })?;
         let kubelet = Kubelet::new(machinery.clone(), journal.clone());

@@ -81,6 +81,18 @@ fn an_upgrade_needs_an_installation_by_the_cli() {
 }
 
 #[test]
+fn upgrade_and_install_are_refused_while_a_definition_lacks_a_version() {
+    let bed = Bed::lab().unwrap();
+    bed.install_linkerd(OLD).unwrap();
+    for command in ["upgrade", "install"] {
+        let why = format!("Run linkerd {command} with the --crds flag");
+        refused(&linkerd(&bed, NEW, &[command]), &why);
+    }
+    bed.apply_definitions(NEW).unwrap();
+    rendered(linkerd(&bed, NEW, &["upgrade"]));
+}
+
+#[test]
 fn what_is_left_over_is_listed() {
     let bed = Bed::lab().unwrap();
     bed.install_linkerd(OLD).unwrap();

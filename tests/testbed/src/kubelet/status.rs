@@ -52,7 +52,6 @@ pub(crate) fn patch(pod: &Pod, identity: Identity<'_>, stage: &Stage, now: Times
         "conditions": conditions(pod, stage, now),
         "containerStatuses": containers,
         "initContainerStatuses": inits,
-        "qosClass": "BestEffort",
     });
     if *stage != Stage::Creating {
         status["podIP"] = identity.pod_ip.into();

@@ -38,6 +38,20 @@ fn pods_behave_as_their_label_says() {
 }
 
 #[test]
+fn a_pod_with_requests_becomes_ready() {
+    let Some(bed) = shared() else { return };
+    bed.namespace("burstable", &[]).unwrap();
+    let mut manifest: serde_json::Value =
+        serde_json::from_str(&pod("burstable", "app", &[], &[])).unwrap();
+    let resources = serde_json::json!({ "requests": { "cpu": "1m" } });
+    manifest["spec"]["containers"][0]["resources"] = resources;
+    bed.apply(&manifest.to_string()).unwrap();
+    let ready = await_pod(bed, "burstable", "app", is_ready);
+    let class = ready.status.and_then(|status| status.qos_class);
+    assert_eq!(class.as_deref(), Some("Burstable"));
+}
+
+#[test]
 fn what_a_pod_asks_wrongly_is_said_in_its_status() {
     let Some(bed) = shared() else { return };
     bed.namespace("wrong", &[]).unwrap();

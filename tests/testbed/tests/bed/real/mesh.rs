@@ -156,6 +156,12 @@ fn the_cli_installs_upgrades_and_prunes_what_is_rendered_no_more() {
         String::from_utf8(output.stdout).unwrap()
     };
     assert_eq!(linkerd(&["version", "--short"]), format!("{NEW}\n{OLD}\n"));
+    let early = bed.tool(&cli).arg("upgrade").output().unwrap();
+    let said = String::from_utf8_lossy(&early.stderr);
+    assert!(
+        said.contains("Linkerd CRDs must be installed first"),
+        "2.14 has definitions that 2.13 has not: {said}"
+    );
     bed.apply(&linkerd(&["upgrade", "--crds"])).unwrap();
     bed.apply(&linkerd(&["upgrade"])).unwrap();
     bed.await_linkerd(NEW).unwrap();
@@ -172,6 +178,7 @@ fn the_cli_installs_upgrades_and_prunes_what_is_rendered_no_more() {
 #[test]
 fn the_cli_refuses_to_upgrade_what_helm_installed() {
     let Some(bed) = meshed_bed() else { return };
+    bed.apply_definitions(NEW).unwrap();
     let output = bed
         .tool(&bed.linkerd_cli(NEW).unwrap())
         .arg("upgrade")
