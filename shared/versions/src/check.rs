@@ -1,5 +1,7 @@
 //! Checks a releases file: every reference holds, every list is in order, nothing is there twice.
 
+use sha2::{Digest as _, Sha256};
+
 use crate::channel::Channel;
 use crate::kubernetes::{Fit, KubernetesVersion, Support};
 use crate::minor::Minor;
@@ -10,8 +12,27 @@ use crate::schema::{
 };
 use crate::version::Version;
 
+/// The file that is built in.
+pub(crate) const EMBEDDED: &[u8] = include_bytes!("../data/releases.json");
+
+impl Releases {
+    /// The knowledge that is built in.
+    #[must_use]
+    pub fn embedded() -> Self {
+        Self::parse(EMBEDDED).expect("the embedded file is read by a test")
+    }
+
+    /// Reads a releases file; an unknown field, a duplicate or a floor out of order is an error.
+    pub fn parse(bytes: &[u8]) -> Result<Self, ReleasesError> {
+        Ok(Self {
+            sha256: format!("{:x}", Sha256::digest(bytes)),
+            ..read(bytes)?
+        })
+    }
+}
+
 /// Reads and checks everything but the digest.
-pub(crate) fn read(bytes: &[u8]) -> Result<Releases, ReleasesError> {
+fn read(bytes: &[u8]) -> Result<Releases, ReleasesError> {
     let File {
         schema,
         known_until,

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::version::number;
+use crate::number::number;
 
 /// A Kubernetes version; distributions append what they like, which is kept and ignored.
 ///

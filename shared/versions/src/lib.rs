@@ -14,6 +14,7 @@ mod check;
 mod hops;
 mod kubernetes;
 mod minor;
+mod number;
 mod releases;
 mod schema;
 mod skew;

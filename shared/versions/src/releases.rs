@@ -8,13 +8,10 @@
 
 use std::cmp::Ordering;
 
-use sha2::{Digest as _, Sha256};
-
 use crate::channel::Channel;
-use crate::check;
 use crate::kubernetes::Support;
 use crate::minor::{Confidence, Minor, MinorOf};
-use crate::schema::{FloorSource, ReleasesError};
+use crate::schema::FloorSource;
 use crate::version::Version;
 
 /// The knowledge of one releases file.
@@ -80,9 +77,6 @@ pub enum Known {
     Unknown(Option<Version>),
 }
 
-/// The file that is built in.
-const EMBEDDED: &[u8] = include_bytes!("../data/releases.json");
-
 // === impl Line ===
 
 impl Line {
@@ -102,20 +96,6 @@ impl Line {
 // === impl Releases ===
 
 impl Releases {
-    /// The knowledge that is built in.
-    #[must_use]
-    pub fn embedded() -> Self {
-        Self::parse(EMBEDDED).expect("the embedded file is read by a test")
-    }
-
-    /// Reads a releases file; an unknown field, a duplicate or a floor out of order is an error.
-    pub fn parse(bytes: &[u8]) -> Result<Self, ReleasesError> {
-        Ok(Self {
-            sha256: format!("{:x}", Sha256::digest(bytes)),
-            ..check::read(bytes)?
-        })
-    }
-
     /// The digest of the file's bytes, in hexadecimal.
     #[must_use]
     pub fn sha256(&self) -> &str {
@@ -274,6 +254,7 @@ impl Releases {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::check::EMBEDDED;
 
     fn releases() -> Releases {
         Releases::embedded()

@@ -7,8 +7,9 @@ use serde::{Serialize, Serializer};
 
 use crate::channel::Channel;
 use crate::minor::Minor;
+use crate::number::three_numbers;
 use crate::releases::Releases;
-use crate::version::{Version, three_numbers};
+use crate::version::Version;
 
 /// A target as it is typed: a release, or a 2.x whose recommended release is meant.
 #[derive(Clone, Debug, PartialEq, Eq)]

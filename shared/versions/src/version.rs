@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::channel::Channel;
 use crate::minor::Minor;
+use crate::number::{number, three_numbers};
 
 /// A Linkerd version, in the spelling that it was read in.
 ///
@@ -265,27 +266,6 @@ fn stage_of(tail: &str) -> (Stage, bool) {
         .filter(|hotpatch| *hotpatch > 0)
         .map_or(Stage::Release, Stage::Hotpatch);
     (stage, build)
-}
-
-pub(crate) fn three_numbers(text: &str) -> Option<[u32; 3]> {
-    let mut parts = text.split('.');
-    let numbers = [
-        number(parts.next()?)?,
-        number(parts.next()?)?,
-        number(parts.next()?)?,
-    ];
-    parts.next().is_none().then_some(numbers)
-}
-
-/// A number without sign or leading zero, as every version is written.
-pub(crate) fn number(text: &str) -> Option<u32> {
-    let plain = text.bytes().all(|byte| byte.is_ascii_digit());
-    let padded = text.len() > 1 && text.starts_with('0');
-    if plain && !padded {
-        text.parse().ok()
-    } else {
-        None
-    }
 }
 
 #[cfg(test)]
