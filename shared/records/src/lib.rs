@@ -10,6 +10,7 @@
 pub mod action;
 mod agreement;
 mod duration;
+pub mod error;
 pub mod explain;
 pub mod judgement;
 pub mod line;
@@ -23,6 +24,7 @@ pub use action::{
     Skipped, Step, StepName, StepState, Strategy, Trouble,
 };
 pub use duration::{parse_duration, parse_timeout};
+pub use error::StreamError;
 pub use explain::{Explain, Explained};
 pub use judgement::{
     Ask, Decided, Finding, From, Hop, HopKind, Plan, Severity, Verdict, VerdictScope, WorkloadRef,
@@ -34,7 +36,7 @@ pub use mesh::{
     Release, Roll, RollBy, Skew, SkewAction, SkewState, State, TrustAnchors, Unseen, VersionSource,
     Webhook, Workload, WorkloadKind,
 };
-pub use reader::{Closed, Expect, Item, Reader, StreamError, What};
+pub use reader::{Closed, Expect, Item, Reader, What};
 pub use record::{
     By, Consistency, End, EndOutcome, Record, RecordType, Scope, Source, Stream, Tool, Totals,
     whole_seconds,
