@@ -9,6 +9,7 @@ type Source = Box<dyn std::error::Error + Send + Sync>;
 pub struct Explained {
     what: String,
     hint: String,
+    next: Option<String>,
     source: Option<Source>,
 }
 
@@ -28,14 +29,28 @@ impl Explained {
         Self {
             what: what.into(),
             hint: hint.into(),
+            next: None,
             source: None,
         }
+    }
+
+    /// Adds the command to go on with, for [`End::next`](crate::End::next).
+    #[must_use]
+    pub fn with_next(self, command: impl Into<String>) -> Self {
+        let next = Some(command.into());
+        Self { next, ..self }
     }
 
     /// The way out.
     #[must_use]
     pub fn hint(&self) -> &str {
         &self.hint
+    }
+
+    /// The command to go on with.
+    #[must_use]
+    pub fn next(&self) -> Option<String> {
+        self.next.clone()
     }
 }
 
@@ -56,6 +71,7 @@ impl<T, E: Into<Source>> Explain<T> for Result<T, E> {
         self.map_err(|error| Explained {
             what: what.into(),
             hint: hint.into(),
+            next: None,
             source: Some(error.into()),
         })
     }

@@ -160,8 +160,8 @@ fn killed_together_with_its_helm_it_is_refused_with_the_way_out_which_works(bed:
             "{step}: {}",
             run.stderr
         );
-        let end = run.end()["next"].as_str().unwrap().to_owned();
-        let (program, args) = end.split('`').nth(1).unwrap().split_once(' ').unwrap();
+        let next = run.end()["next"].as_str().unwrap().to_owned();
+        let (program, args) = next.split_once(' ').unwrap();
         match program {
             "helm" => stage.bed.run_helm(args.split(' ')),
             _ => stage.bed.kubectl(args.split(' ')),

@@ -44,7 +44,9 @@ fn a_lock_of_somebody_else_stops_the_run_until_it_expires(bed: Bed) {
     );
     assert_eq!(held.end()["outcome"], "stopped");
     assert_eq!(stage.run(&judged, &["--stop-ok"]).code, 0);
-    assert_eq!(stage.run(&judged, &["--if-locked", "skip"]).code, 0);
+    let skipped = stage.run(&judged, &["--if-locked", "skip"]);
+    assert_eq!(skipped.code, 0, "{}", skipped.stderr);
+    assert_eq!(skipped.end()["outcome"], "stopped", "nothing was done");
     let waited = stage.run(&judged, &["--if-locked", "wait=1s"]);
     assert_eq!(waited.code, 3, "{}", waited.stderr);
     assert_eq!(
@@ -100,7 +102,7 @@ fn a_lock_that_is_lost_stops_the_run_before_the_next_write(bed: Bed) {
     held.release();
     let run = running.finish();
     assert_eq!(run.code, 3, "{}", run.stderr);
-    assert!(run.stderr.contains("the lock is lost"), "{}", run.stderr);
+    assert!(run.stderr.contains("the lock was lost"), "{}", run.stderr);
     assert_eq!(
         stage.revision("linkerd-crds").0,
         2,

@@ -178,15 +178,12 @@ impl<'a> Lane<'a> {
     }
 }
 
-/// The program and its arguments in a way out that names one.
+/// The program and its arguments where the next command is not the pipeline itself.
 fn way_out(next: &Value) -> Option<(&str, &str)> {
-    let mut commands = next.as_str()?.split('`').skip(1).step_by(2);
-    let program = |command: &&str| {
-        ["helm ", "kubectl "]
-            .iter()
-            .any(|it| command.starts_with(it))
-    };
-    commands.find(program)?.split_once(' ')
+    let (program, args) = next.as_str()?.split_once(' ')?;
+    ["helm", "kubectl"]
+        .contains(&program)
+        .then_some((program, args))
 }
 
 fn complaint(bed: &Bed, case: &Case, ran: &Ran) -> Option<String> {

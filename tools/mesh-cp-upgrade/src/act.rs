@@ -1,11 +1,11 @@
 //! The writes: the definitions, then the control plane.
 
+use mesh_actor::{AGAIN, Ending, Outcome};
 use mesh_records::{Explained, StepName};
 
 use crate::apply::apply;
 use crate::args::Args;
-use crate::drive::{Goal, before_writing, quiet_scene};
-use crate::ending::{AGAIN, Ending, Outcome};
+use crate::drive::{Goal, quiet_scene};
 use crate::helm::quote;
 use crate::prepare::{Helming, Part, Plan, Write};
 use crate::session::Session;
@@ -19,7 +19,7 @@ enum Came {
 
 /// Upgrades what needs it: the definitions first.
 pub(crate) async fn upgrade(
-    session: &mut Session,
+    session: &mut Session<'_>,
     args: &Args,
     goal: &Goal,
     plan: &Plan,
@@ -30,7 +30,7 @@ pub(crate) async fn upgrade(
 }
 
 async fn run(
-    session: &mut Session,
+    session: &mut Session<'_>,
     args: &Args,
     goal: &Goal,
     step: StepName,
@@ -41,11 +41,8 @@ async fn run(
     if !part.is_needed {
         return session.skip(step, &is, "it is at the target already");
     }
-    before_writing(session)?;
     let message = format!("upgrading {name} to {}", rendered.chart);
-    session.begin_command(step, &message, part.command.clone())?;
-    // The record may have been the one that nobody heard.
-    before_writing(session)?;
+    session.begin_write(step, &message, part.command.clone())?;
     match &part.write {
         Write::Helm(helming) => run_helm(session, args, goal, part, helming).await?,
         Write::Apply => apply(session, &goal.namespace, part).await?,
@@ -55,7 +52,7 @@ async fn run(
 
 // A helm that outlived a run that was killed may write for the first time after we have looked.
 async fn run_helm(
-    session: &mut Session,
+    session: &mut Session<'_>,
     args: &Args,
     goal: &Goal,
     part: &Part,
@@ -71,7 +68,7 @@ async fn run_helm(
     if now.any(|it| it.name == part.name && !it.is_needed) {
         return Ok(());
     }
-    before_writing(session)?;
+    session.run.may_write()?;
     match run_once(session, args, part, helming).await? {
         Came::Through => Ok(()),
         Came::TooLate(ending) => Err(ending),
@@ -79,7 +76,7 @@ async fn run_helm(
 }
 
 async fn run_once(
-    session: &mut Session,
+    session: &mut Session<'_>,
     args: &Args,
     part: &Part,
     helming: &Helming,
@@ -110,7 +107,7 @@ async fn run_once(
 }
 
 // What cannot be read shows nobody.
-async fn was_overtaken(session: &mut Session, helming: &Helming) -> Outcome<bool> {
+async fn was_overtaken(session: &mut Session<'_>, helming: &Helming) -> Outcome<bool> {
     let Helming {
         helm,
         upgrade,

@@ -1,19 +1,19 @@
 //! Says what will be done, and gets leave to do it.
 
 use anyhow::Context as _;
+use mesh_actor::Outcome;
 use mesh_cli::Leave;
 use mesh_records::{Deed, Intent, Record};
 use sha2::{Digest as _, Sha256};
 
 use crate::args::Args;
 use crate::drive::Goal;
-use crate::ending::Outcome;
 use crate::prepare::{Part, Plan};
 use crate::session::Session;
 
 /// Says what will be done and gets leave to do it; false if it is only shown.
 pub(crate) async fn agree(
-    session: &mut Session,
+    session: &mut Session<'_>,
     args: &Args,
     goal: &Goal,
     plan: &Plan,
@@ -30,18 +30,12 @@ pub(crate) async fn agree(
         goal.target
     );
     let cluster = session.cluster.label();
-    let intent = Intent::new(cluster, &session.cluster_uid, session.now(), message, deeds);
-    session.emit(&Record::Intent(intent.clone()))?;
-    let summary = summary(session, args, goal, plan, &intent);
-    let consent = args.consent.clone();
-    // Asked beside the runtime, which renews the lock meanwhile.
-    let asking =
-        tokio::task::spawn_blocking(move || mesh_cli::consent(&consent, &intent, &summary));
-    match session
-        .unless_stopped(asking)
-        .await?
-        .context("asking for consent")??
-    {
+    let (now, run) = (session.now(), &mut session.run);
+    let intent = Intent::new(cluster, &run.cluster_uid, now, message, deeds);
+    run.emit(&Record::Intent(intent.clone()))?;
+    let summary = summary(args, goal, plan, &intent);
+    let asking = run.consent(intent, &summary);
+    match session.unless_stopped(asking).await?? {
         Leave::Act => Ok(true),
         Leave::DryRun(_) => Ok(false),
     }
@@ -76,12 +70,8 @@ fn deeds(args: &Args, plan: &Plan) -> anyhow::Result<Vec<Deed>> {
     Ok(parts.map(deed).collect())
 }
 
-fn summary(session: &Session, args: &Args, goal: &Goal, plan: &Plan, intent: &Intent) -> String {
-    let cluster = &session.cluster;
-    let mut lines = vec![
-        format!("{} ({})", cluster.label(), cluster.server()),
-        intent.message.clone(),
-    ];
+fn summary(args: &Args, goal: &Goal, plan: &Plan, intent: &Intent) -> String {
+    let mut lines = vec![intent.message.clone()];
     lines.extend(
         intent
             .deeds

@@ -6,12 +6,12 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use futures::{StreamExt as _, TryStreamExt as _};
+use mesh_actor::{AGAIN, Ending, Outcome};
 use mesh_cluster::{Cluster, Error, Kinds, Why, label};
 use mesh_records::Explained;
 use serde_json::{Value, json};
 
 use crate::contained::contained;
-use crate::ending::{AGAIN, Ending, Outcome, stopped};
 use crate::prepare::Part;
 use crate::render::{Manifest, Rendered};
 use crate::session::Session;
@@ -79,16 +79,14 @@ fn as_stored(body: &Value) -> Value {
 
 /// Writes a part's objects. A signal does not stop it in the middle: webhooks and their certificates
 /// belong together, and the rest takes seconds.
-pub(crate) async fn apply(session: &mut Session, namespace: &str, part: &Part) -> Outcome<()> {
+pub(crate) async fn apply(session: &mut Session<'_>, namespace: &str, part: &Part) -> Outcome<()> {
     let cluster = Arc::clone(&session.cluster);
     let mut kinds = Kinds::default();
     for manifest in in_order(&part.rendered.manifests) {
-        session.announce(&format!("writing {manifest}"))?;
+        session.says_object(&format!("writing {manifest}"))?;
         let mut attempt = 1;
         loop {
-            if let Some(lost) = session.lost() {
-                return Err(stopped(&lost));
-            }
+            session.run.holds_lock()?;
             let writing = write(&cluster, &mut kinds, manifest, namespace);
             match session.see_out(writing).await? {
                 Ok(true) => break,

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{ArgAction, Parser};
-use mesh_cli::{ConsentArgs, EXIT_CODES, OutputArgs};
-use mesh_cluster::{ClusterArgs, IfLocked};
-use mesh_records::{Explained, parse_duration, parse_timeout};
+use mesh_actor::ActorArgs;
+use mesh_cli::EXIT_CODES;
+use mesh_records::{Explained, parse_timeout};
 use mesh_versions::{Releases, Target};
 
 use crate::identity::Key;
@@ -45,10 +45,6 @@ pub(crate) struct Args {
     #[arg(long, value_name = "VERSION", value_parser = target)]
     pub(crate) to: Option<Target>,
 
-    /// How old the survey behind the verdict may be
-    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = parse_duration)]
-    pub(crate) max_age: Duration,
-
     /// Upgrade without a verdict
     #[arg(long, requires = "reason", requires = "to")]
     pub(crate) without_gate: bool,
@@ -77,10 +73,6 @@ pub(crate) struct Args {
     #[arg(short = 'L', long, value_name = "NAMESPACE")]
     pub(crate) linkerd_namespace: Option<String>,
 
-    /// When somebody else holds the lock: `fail`, `skip` or `wait=5m`
-    #[arg(long, value_name = "HOW", default_value = "fail")]
-    pub(crate) if_locked: IfLocked,
-
     /// The helm program, version 3 or 4; what it only reads may take ten times --request-timeout
     #[arg(long, value_name = "PATH", env = "HELM", default_value = "helm")]
     pub(crate) helm: PathBuf,
@@ -90,22 +82,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "PATH", env = "LINKERD", default_value = "linkerd")]
     pub(crate) linkerd: PathBuf,
 
-    /// Append the records to this file as well
-    #[arg(long, value_name = "FILE")]
-    pub(crate) record: Option<PathBuf>,
-
-    /// Exit with 0 where it would be 3
-    #[arg(long)]
-    pub(crate) stop_ok: bool,
-
     #[command(flatten)]
-    pub(crate) consent: ConsentArgs,
-
-    #[command(flatten)]
-    pub(crate) output: OutputArgs,
-
-    #[command(flatten)]
-    pub(crate) cluster: ClusterArgs,
+    pub(crate) actor: ActorArgs,
 }
 
 /// The pipeline that is meant.
@@ -131,6 +109,13 @@ impl Args {
             .into_iter()
             .chain(versions)
             .any(|named| named.is_some())
+    }
+
+    /// The flags of `mesh-skewcheck` that ask for this run's verdict; none without a verdict.
+    pub(crate) fn question(&self) -> Option<String> {
+        let target = self.to.as_ref().map(ToString::to_string);
+        let target = target.unwrap_or_else(|| "VERSION".to_owned());
+        (!self.without_gate).then(|| format!("--to {target}"))
     }
 
     /// What can be told to be wrong without a look at the cluster.

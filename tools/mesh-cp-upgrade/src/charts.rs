@@ -1,9 +1,9 @@
 //! Which charts: those that were named, or those of the target's own repository.
 
+use mesh_actor::{Outcome, hinted, refused};
 use mesh_versions::{Charts as Known, Releases, Repository, Version};
 
 use crate::args::Args;
-use crate::ending::{Outcome, hinted, refused};
 use crate::helm::{Chart, Helm};
 
 /// The charts of an upgrade.

@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use mesh_cli::DryRun;
+use mesh_actor::{Outcome, hinted, refused};
 use mesh_cluster::{Cluster, Error};
 
 use crate::apply::differs;
 use crate::args::Args;
 use crate::cli::{Cli, Half};
 use crate::drive::{Goal, Scene};
-use crate::ending::{Outcome, hinted, refused};
 use crate::helm::Helm;
 use crate::history::Readiness;
 use crate::identity::Change;
@@ -31,7 +30,7 @@ const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// Refuses a control plane whose installer is not at hand.
 pub(crate) async fn check(
-    session: &mut Session,
+    session: &mut Session<'_>,
     args: &Args,
     goal: &Goal,
     live: &Live,
@@ -56,17 +55,22 @@ pub(crate) async fn check(
 }
 
 fn helm(session: &Session, args: &Args) -> Helm {
-    Helm::new(args.helm.clone(), &session.cluster, &args.cluster)
+    Helm::new(args.helm.clone(), &session.cluster, &args.actor.cluster)
 }
 
 fn cli(session: &Session, args: &Args, goal: &Goal) -> Cli {
     let program = args.linkerd.clone();
-    Cli::new(program, &session.cluster, &args.cluster, &goal.namespace)
+    Cli::new(
+        program,
+        &session.cluster,
+        &args.actor.cluster,
+        &goal.namespace,
+    )
 }
 
 /// Reads the control plane once no helm is at work on its releases any more. One that outlived the
 /// run that started it is waited for.
-pub(crate) async fn quiet(session: &mut Session, args: &Args, goal: &Goal) -> Outcome<Scene> {
+pub(crate) async fn quiet(session: &mut Session<'_>, args: &Args, goal: &Goal) -> Outcome<Scene> {
     let cluster = Arc::clone(&session.cluster);
     let mut before = None;
     let mut still_since = tokio::time::Instant::now();
@@ -99,7 +103,7 @@ pub(crate) async fn quiet(session: &mut Session, args: &Args, goal: &Goal) -> Ou
             before = Some(latest.clone());
             still_since = tokio::time::Instant::now();
         }
-        if args.consent.dry_run != DryRun::None || still_since.elapsed() >= args.pending_timeout {
+        if session.run.is_dry() || still_since.elapsed() >= args.pending_timeout {
             return Err(releases.abandoned(busy));
         }
         session
@@ -125,7 +129,7 @@ impl Installer {
     /// Renders what it would apply, and compares that with what is there.
     pub(crate) async fn parts(
         &self,
-        session: &mut Session,
+        session: &mut Session<'_>,
         args: &Args,
         goal: &Goal,
         live: &Live,
@@ -150,7 +154,12 @@ impl Installer {
     }
 }
 
-async fn cli_parts(session: &mut Session, args: &Args, goal: &Goal, cli: &Cli) -> Outcome<Parts> {
+async fn cli_parts(
+    session: &mut Session<'_>,
+    args: &Args,
+    goal: &Goal,
+    cli: &Cli,
+) -> Outcome<Parts> {
     let Goal {
         namespace, target, ..
     } = goal;

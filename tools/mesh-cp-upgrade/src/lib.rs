@@ -2,7 +2,8 @@
 //!
 //! `gate`, `history`, `render`, `identity`, `contained` and `board` decide and wait for nothing;
 //! `drive` is the order of the steps: `prepare` and `preflight` come before the first write,
-//! `act` and `apply` write, `monitor` watches. `child` alone starts processes, `session` alone speaks.
+//! `act` and `apply` write, `monitor` watches. `child` alone starts processes, `session` says the steps.
+//! What it shares with every tool that acts is `mesh-actor`.
 
 mod act;
 mod agree;
@@ -14,7 +15,6 @@ mod child;
 mod cli;
 mod contained;
 mod drive;
-mod ending;
 mod followed;
 mod gate;
 mod helm;
@@ -32,29 +32,12 @@ mod values;
 
 use std::process::ExitCode;
 
-use anyhow::Context as _;
 use clap::Parser as _;
-use mesh_cli::Exit;
 
 use crate::args::Args;
 
 /// Runs the tool on the process's own arguments.
 #[must_use]
 pub fn main() -> ExitCode {
-    let args = Args::parse();
-    mesh_cli::report("mesh-cp-upgrade", run(args))
-}
-
-fn run(args: Args) -> anyhow::Result<Exit> {
-    // The lock is renewed on a thread of its own: a reader that is slow to take a record must not
-    // cost the lock.
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build();
-    let runtime = runtime.context("cannot start")?;
-    let exit = runtime.block_on(drive::run(args));
-    // A question on the terminal or a read of standard input is not waited for.
-    runtime.shutdown_background();
-    exit
+    drive::run(&Args::parse())
 }

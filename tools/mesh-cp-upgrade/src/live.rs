@@ -1,5 +1,6 @@
 //! The control plane as it is now.
 
+use mesh_actor::Ending;
 use mesh_cluster::control_plane::Config;
 use mesh_cluster::control_plane::origin::{Origin, origin, release};
 use mesh_cluster::control_plane::parts::{DEFINITIONS, IssuerSecret, SECRETS};
@@ -9,7 +10,6 @@ use mesh_records::{Explained, InstalledBy, Release};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use crate::ending::Ending;
 use crate::history;
 use crate::identity::{Identity, Issuer};
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures::{StreamExt as _, TryStreamExt as _};
+use mesh_actor::{AGAIN, Ending, Outcome};
 use mesh_cluster::object::{Deployment, EndpointSlice, Pod, ReplicaSet};
 use mesh_cluster::{Cluster, Error, Probe, Selection};
 use mesh_records::{Explained, StepName};
@@ -12,7 +13,6 @@ use tokio::time::{Duration, Instant, timeout_at};
 use crate::args::Args;
 use crate::board::{Board, Component, Sight, State};
 use crate::drive::Goal;
-use crate::ending::{AGAIN, Ending, Outcome};
 use crate::live::configured;
 use crate::prepare::Plan;
 use crate::session::Session;
@@ -23,7 +23,7 @@ const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Watches until every component runs what was rendered, all of it ready.
 pub(crate) async fn settle(
-    session: &mut Session,
+    session: &mut Session<'_>,
     args: &Args,
     goal: &Goal,
     plan: &Plan,
@@ -108,7 +108,7 @@ fn sights<'a>(
 
 // Each component is spoken of when something about it has changed.
 fn tell(
-    session: &mut Session,
+    session: &mut Session<'_>,
     namespace: &str,
     components: &[Component],
     said: &mut BTreeMap<String, Component>,
@@ -164,7 +164,7 @@ fn failed(plan: &Plan, why: &str) -> Ending {
 
 /// Has the injector show what it gives a new pod.
 pub(crate) async fn prove(
-    session: &mut Session,
+    session: &mut Session<'_>,
     args: &Args,
     goal: &Goal,
     plan: &Plan,

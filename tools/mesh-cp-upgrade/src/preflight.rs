@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use futures::{StreamExt as _, TryStreamExt as _};
+use mesh_actor::{Ending, Outcome, refused};
 use mesh_cluster::wire::kinds::Kind;
 use mesh_cluster::{Cluster, Error, Kinds, Opinion};
 use mesh_records::StepName;
 
 use crate::apply::MANAGER;
 use crate::drive::Goal;
-use crate::ending::{Ending, Outcome, refused};
 use crate::prepare::{Plan, Write};
 use crate::render::Manifest;
 use crate::session::Session;
@@ -18,7 +18,7 @@ use crate::session::Session;
 const AT_ONCE: usize = 8;
 
 /// Asks about every object; the first refusal is the answer.
-pub(crate) async fn preflight(session: &mut Session, goal: &Goal, plan: &Plan) -> Outcome<()> {
+pub(crate) async fn preflight(session: &mut Session<'_>, goal: &Goal, plan: &Plan) -> Outcome<()> {
     session.begin(
         StepName::Preflight,
         "asking the API server about every object (dryRun=All)",

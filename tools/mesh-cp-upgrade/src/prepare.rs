@@ -3,13 +3,13 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use mesh_actor::{Outcome, refused};
 use mesh_cli::DryRun;
 use mesh_cluster::control_plane::Config;
 use mesh_records::StepName;
 
 use crate::args::Args;
 use crate::drive::{Goal, Scene};
-use crate::ending::{Outcome, refused};
 use crate::helm::{Helm, Upgrade};
 use crate::identity::{Change, Identity, Key, changes};
 use crate::preflight::preflight;
@@ -75,7 +75,7 @@ const AT_TARGET: &str = "it is at the target already";
 
 /// Renders, compares and rehearses.
 pub(crate) async fn prepare(
-    session: &mut Session,
+    session: &mut Session<'_>,
     args: &Args,
     goal: &Goal,
     scene: &Scene,
@@ -88,7 +88,7 @@ pub(crate) async fn prepare(
         return Ok(plan);
     }
     plan.changes = identity(session, args, scene, &plan).await?;
-    if args.consent.dry_run == DryRun::Client {
+    if args.actor.consent.dry_run == DryRun::Client {
         session.skip(
             StepName::Preflight,
             "the API server is not asked",
@@ -101,7 +101,12 @@ pub(crate) async fn prepare(
     Ok(plan)
 }
 
-async fn render(session: &mut Session, args: &Args, goal: &Goal, scene: &Scene) -> Outcome<Plan> {
+async fn render(
+    session: &mut Session<'_>,
+    args: &Args,
+    goal: &Goal,
+    scene: &Scene,
+) -> Outcome<Plan> {
     session.begin(StepName::Render, "rendering both charts")?;
     let target = &goal.target;
     let Scene { live, installer } = scene;
@@ -160,7 +165,7 @@ fn is_of_target(rendered: &Rendered, config: &Config, target: &str, hint: &str) 
 }
 
 async fn identity(
-    session: &mut Session,
+    session: &mut Session<'_>,
     args: &Args,
     scene: &Scene,
     plan: &Plan,
@@ -221,7 +226,7 @@ fn files(values: &[PathBuf]) -> String {
     }
 }
 
-fn backup(session: &mut Session, plan: &Plan) -> Outcome<()> {
+fn backup(session: &mut Session<'_>, plan: &Plan) -> Outcome<()> {
     session.begin(StepName::Backup, "looking for the way back")?;
     session.done(&plan.control_plane.backup)
 }

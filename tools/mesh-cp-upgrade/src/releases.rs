@@ -1,12 +1,12 @@
 //! The releases of a control plane that helm installed, and what of them is upgraded.
 
+use mesh_actor::{AGAIN, Ending, Outcome, hinted, refused};
 use mesh_cluster::Cluster;
-use mesh_records::Release;
+use mesh_records::{Explained, Release};
 
 use crate::args::Args;
 use crate::charts::charts;
 use crate::drive::Goal;
-use crate::ending::{AGAIN, Ending, Outcome, hinted, refused};
 use crate::helm::{Helm, Upgrade, Values};
 use crate::history::{History, Readiness};
 use crate::identity::{Change, Key};
@@ -56,22 +56,23 @@ impl Releases {
         let Owned { release, history } = busy;
         let Some(sound) = history.last_sound() else {
             let hint = "no revision of it was ever whole: install the control plane anew";
-            return busy.stuck(hint.to_owned());
+            return busy.stuck(hint.to_owned()).into();
         };
-        let way = if busy.name() == self.crds.name() {
+        let (way, command) = if busy.name() == self.crds.name() {
             // Definitions may only go forward.
             let forget = self.helm.forget(release, history.latest().revision);
-            format!("have helm forget it with `{forget}`")
+            ("have helm forget it with", forget)
         } else {
-            format!("go back with `{}`", self.helm.way_back(release, sound))
+            ("go back with", self.helm.way_back(release, sound))
         };
-        busy.stuck(format!("if no helm runs any more, {way}; then {AGAIN}"))
+        let hint = format!("if no helm runs any more, {way} `{command}`; then {AGAIN}");
+        Ending::Failed(busy.stuck(hint).with_next(command).into())
     }
 
     /// Renders both charts and compares them with what is deployed.
     pub(crate) async fn parts(
         &self,
-        session: &mut Session,
+        session: &mut Session<'_>,
         args: &Args,
         goal: &Goal,
         live: &Live,
@@ -113,16 +114,20 @@ impl Releases {
     fn part(&self, owned: &Owned, upgrade: Upgrade, rendered: Rendered, is_needed: bool) -> Part {
         let release = &owned.release;
         let back = owned.history.way_back(&rendered.chart);
-        let backup = match back {
-            Some(revision) => format!("helm keeps revision {revision} of {}", release.name),
-            None => format!("helm keeps no earlier revision of {}", release.name),
+        let way_back = back.map(|revision| self.helm.way_back(release, revision));
+        let backup = match (back, &way_back) {
+            (Some(revision), Some(command)) => {
+                let name = &release.name;
+                format!("helm keeps revision {revision} of {name}; to go back: {command}")
+            }
+            (None, _) | (_, None) => format!("helm keeps no earlier revision of {}", release.name),
         };
         Part {
             name: format!("{}/{}", release.namespace, release.name),
             is_given_values: matches!(upgrade.values, Values::Reset(_)),
             command: self.helm.command(&upgrade),
             is_needed,
-            way_back: back.map(|revision| self.helm.way_back(release, revision)),
+            way_back,
             backup,
             rendered,
             write: Write::Helm(Helming {
@@ -190,13 +195,13 @@ impl Owned {
     }
 
     /// A helm died in the middle of it.
-    fn stuck(&self, hint: String) -> Ending {
+    fn stuck(&self, hint: String) -> Explained {
         let Self { release, history } = self;
         let what = format!(
             "the release {} is stuck: {}; no helm seems to be at work on it",
             release.name,
             history.latest()
         );
-        refused(what, hint)
+        Explained::new(what, hint)
     }
 }

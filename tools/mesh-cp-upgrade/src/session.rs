@@ -1,81 +1,66 @@
-//! A run: what it says and what interrupts it.
+//! A run of this tool: what it says of its steps.
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use anyhow::Context as _;
 use jiff::Timestamp;
-use mesh_cli::Output;
-use mesh_cluster::{Asked, Claim, Cluster, Lock, Signals};
+use mesh_actor::{Ending, Outcome, Run};
+use mesh_cluster::Cluster;
 use mesh_records::{Progress, ProgressPods, Record, Step, StepName, StepState, whole_seconds};
 
-use crate::ending::{Ending, Outcome, stopped};
 use crate::history::Revision;
 
-/// A run that is under way.
+/// A run that is under way, with the step that it is at.
 #[derive(Debug)]
-pub(crate) struct Session {
+pub(crate) struct Session<'a> {
     pub(crate) cluster: Arc<Cluster>,
-    pub(crate) cluster_uid: String,
-    pub(crate) lock: Option<Lock>,
-    pub(crate) output: Output,
-    pub(crate) signals: Signals,
-    began: Timestamp,
-    pub(crate) claim: Claim,
-    pub(crate) step: Option<(StepName, Instant)>,
-    signalled: Option<u8>,
+    pub(crate) run: &'a mut Run,
+    step: Option<(StepName, Instant)>,
 }
 
 // === impl Session ===
 
-impl Session {
-    pub(crate) fn new(
-        cluster: Arc<Cluster>,
-        cluster_uid: String,
-        output: Output,
-        signals: Signals,
-        began: Timestamp,
-        claim: Claim,
-    ) -> Self {
+impl<'a> Session<'a> {
+    pub(crate) fn new(run: &'a mut Run) -> Self {
         Self {
-            cluster,
-            cluster_uid,
-            lock: None,
-            output,
-            signals,
-            began,
-            claim,
+            cluster: Arc::clone(&run.cluster),
+            run,
             step: None,
-            signalled: None,
         }
     }
 
-    /// The server's time, in whole seconds as its answers bear it.
+    /// The server's time, in whole seconds as its answers have it.
     pub(crate) fn now(&self) -> Timestamp {
-        whole_seconds(self.cluster.now().unwrap_or(self.began))
+        whole_seconds(self.run.now())
     }
 
     /// Says that a step begins, unless the run is to stop.
     pub(crate) fn begin(&mut self, step: StepName, message: &str) -> Outcome<()> {
-        self.may_go_on()?;
-        self.begin_command(step, message, Vec::new())
+        self.run.may_go_on()?;
+        self.step = Some((step, Instant::now()));
+        self.say(step, StepState::Started, message, None)
     }
 
-    /// Says that a step begins that runs a command; it is written before the command runs.
-    pub(crate) fn begin_command(
+    /// Says that a step begins that writes with `command`; only after an `Ok` may it write.
+    pub(crate) fn begin_write(
         &mut self,
         step: StepName,
         message: &str,
         command: Vec<String>,
     ) -> Outcome<()> {
+        self.run.may_write()?;
         self.step = Some((step, Instant::now()));
-        self.say(step, StepState::Started, message, None, command)
+        let record = Step {
+            command,
+            ..self.record(step, StepState::Started, message, None)
+        };
+        Ok(self.run.announce(&Record::Step(Box::new(record)))??)
     }
 
     /// Says that the step is done.
     pub(crate) fn done(&mut self, message: &str) -> Outcome<()> {
         match self.step {
-            Some((step, _)) => self.say(step, StepState::Done, message, None, Vec::new()),
+            Some((step, _)) => self.say(step, StepState::Done, message, None),
             None => Ok(()),
         }
     }
@@ -83,40 +68,58 @@ impl Session {
     /// Says that a step was not needed.
     pub(crate) fn skip(&mut self, step: StepName, message: &str, reason: &str) -> Outcome<()> {
         self.step = None;
-        self.say(
-            step,
-            StepState::Skipped,
-            message,
-            Some(reason.to_owned()),
-            Vec::new(),
-        )
+        self.say(step, StepState::Skipped, message, Some(reason.to_owned()))
     }
 
-    pub(crate) fn say(
+    /// Says of the step that the run ends in that it was not done.
+    pub(crate) fn fail_step(&mut self, ending: &Ending) -> Outcome<()> {
+        let (Some((step, _)), Some(reason)) = (self.step, ending.reason()) else {
+            return Ok(());
+        };
+        let state = match ending {
+            Ending::Skipped(_) => StepState::Skipped,
+            Ending::Done { .. } => return Ok(()),
+            Ending::No(_) | Ending::Failed(_) | Ending::Stopped(_) | Ending::Left { .. } => {
+                StepState::Failed
+            }
+        };
+        self.say(step, state, &reason.clone(), Some(reason))
+    }
+
+    fn say(
         &mut self,
         step: StepName,
         state: StepState,
         message: &str,
         reason: Option<String>,
-        command: Vec<String>,
     ) -> Outcome<()> {
+        let record = self.record(step, state, message, reason);
+        Ok(self.run.emit(&Record::Step(Box::new(record)))?)
+    }
+
+    fn record(
+        &mut self,
+        step: StepName,
+        state: StepState,
+        message: &str,
+        reason: Option<String>,
+    ) -> Step {
         let took = match state {
             StepState::Done | StepState::Failed => {
                 self.step.take().map(|(_, began)| began.elapsed())
             }
             StepState::Started | StepState::Skipped => None,
         };
-        let step = Step {
+        Step {
             cluster: self.cluster.label().to_owned(),
             time: self.now(),
             message: message.to_owned(),
             step,
             state,
             reason,
-            command,
+            command: Vec::new(),
             duration_ms: took.map(|took| u64::try_from(took.as_millis()).unwrap_or(u64::MAX)),
-        };
-        self.emit(&Record::Step(Box::new(step)))
+        }
     }
 
     /// Says how far a component is.
@@ -150,7 +153,7 @@ impl Session {
             pods,
             reason,
         };
-        self.emit(&Record::Progress(Box::new(progress)))
+        Ok(self.run.emit(&Record::Progress(Box::new(progress)))?)
     }
 
     /// Says that a helm that somebody else started is waited for.
@@ -160,8 +163,8 @@ impl Session {
         self.progress_of_no_pods(message, Some(reason))
     }
 
-    /// Says what is about to be written.
-    pub(crate) fn announce(&mut self, message: &str) -> Outcome<()> {
+    /// Says which object of a step is written now.
+    pub(crate) fn says_object(&mut self, message: &str) -> Outcome<()> {
         self.progress_of_no_pods(message.to_owned(), None)
     }
 
@@ -178,69 +181,16 @@ impl Session {
             pods: ProgressPods::default(),
             reason,
         };
-        self.emit(&Record::Progress(Box::new(progress)))
+        Ok(self.run.emit(&Record::Progress(Box::new(progress)))?)
     }
 
-    pub(crate) fn emit(&mut self, record: &Record) -> Outcome<()> {
-        self.output
-            .emit(record)
-            .context("cannot write the records")
-            .map_err(Ending::Failed)
-    }
-
-    /// Whether anything more may be begun.
-    pub(crate) fn may_go_on(&self) -> Outcome<()> {
-        if self.signalled.is_some() {
-            return Err(stopped("told to stop by a signal"));
-        }
-        if self.output.reader_is_gone() {
-            return Err(stopped("nobody reads the records any more"));
-        }
-        match self.lost() {
-            Some(lost) => Err(stopped(&lost)),
-            None => Ok(()),
-        }
-    }
-
-    /// That the lock is lost, if it is: nothing at all may be written then.
-    pub(crate) fn lost(&self) -> Option<String> {
-        let checked = self.lock.as_ref()?.grip().check();
-        let lost = checked.err()?;
-        Some(format!("the lock is lost: {lost}"))
-    }
-
-    /// Waits for something that may be left at any time.
+    /// As [`Run::unless_stopped`], with the ending that an interruption comes to.
     pub(crate) async fn unless_stopped<F: Future>(&mut self, future: F) -> Outcome<F::Output> {
-        self.may_go_on()?;
-        let mut grip = self.lock.as_ref().map(Lock::grip);
-        let lost = async {
-            match &mut grip {
-                Some(grip) => grip.lost().await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            output = future => Ok(output),
-            asked = self.signals.next() => {
-                let (Asked::Once(number) | Asked::Again(number)) = asked;
-                self.signalled = Some(number);
-                Err(stopped("told to stop by a signal"))
-            }
-            lost = lost => Err(stopped(&format!("the lock is lost: {lost}"))),
-        }
+        Ok(self.run.unless_stopped(future).await?)
     }
 
-    /// Sees something out that is not to be left in the middle; only a second signal leaves it.
+    /// As [`Run::see_out`], with the ending that a second signal comes to.
     pub(crate) async fn see_out<F: Future>(&mut self, future: F) -> Outcome<F::Output> {
-        let mut future = std::pin::pin!(future);
-        loop {
-            tokio::select! {
-                output = &mut future => return Ok(output),
-                asked = self.signals.next() => match asked {
-                    Asked::Once(number) => self.signalled = Some(number),
-                    Asked::Again(number) => return Err(Ending::Left(number)),
-                },
-            }
-        }
+        Ok(self.run.see_out(future).await?)
     }
 }

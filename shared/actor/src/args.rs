@@ -1,0 +1,41 @@
+//! The flags that both tools have.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use mesh_cli::{ConsentArgs, OutputArgs};
+use mesh_cluster::{ClusterArgs, IfLocked};
+use mesh_records::parse_duration;
+
+/// The flags of a tool that acts.
+#[derive(Args, Clone, Debug)]
+pub struct ActorArgs {
+    /// How old the survey behind the verdict may be; nothing is started on an older one
+    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = parse_duration)]
+    pub max_age: Duration,
+
+    /// When somebody else holds the lock: `fail`, `skip` or `wait=5m`
+    #[arg(long, value_name = "HOW", default_value = "fail")]
+    pub if_locked: IfLocked,
+
+    /// Append the records to this file as well
+    #[arg(long, value_name = "FILE")]
+    pub record: Option<PathBuf>,
+
+    /// Exit with 0 where it would be 3
+    #[arg(long)]
+    pub stop_ok: bool,
+
+    /// Consent.
+    #[command(flatten)]
+    pub consent: ConsentArgs,
+
+    /// Output.
+    #[command(flatten)]
+    pub output: OutputArgs,
+
+    /// The cluster.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+}

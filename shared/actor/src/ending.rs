@@ -1,0 +1,186 @@
+//! How a run ends: the outcome, the exit code, the reason and the next command, in one place.
+
+use std::io;
+
+use mesh_cli::Exit;
+use mesh_records::{EndOutcome, Explained};
+
+/// How a run ends.
+#[derive(Debug)]
+pub enum Ending {
+    /// All was done, or there was nothing to do.
+    Done {
+        /// The command to go on with.
+        next: Option<String>,
+        /// Why there was nothing to do.
+        reason: Option<String>,
+    },
+    /// What was asked for failed, or the verdict says no.
+    No(Explained),
+    /// It could not be done.
+    Failed(anyhow::Error),
+    /// The run stopped in good order before the end.
+    Stopped(Explained),
+    /// Somebody else holds the lock, and `--if-locked skip` allows for that.
+    Skipped(Explained),
+    /// The run left at once, at a second signal.
+    Left {
+        /// The number of the signal.
+        signal: u8,
+        /// What was left behind.
+        reason: String,
+    },
+}
+
+/// What a step is done with, or how the run ends instead.
+pub type Outcome<T> = Result<T, Ending>;
+
+/// What an `end` record and the process's exit code say of an ending.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Last {
+    pub(crate) outcome: EndOutcome,
+    pub(crate) exit: Exit,
+    pub(crate) reason: Option<String>,
+    pub(crate) next: Option<String>,
+}
+
+/// The way out of a run that was stopped.
+pub const AGAIN: &str = "run the pipeline again: it carries on where this run stopped";
+
+/// The run stops here and can be carried on.
+#[must_use]
+pub fn stopped(why: impl Into<String>) -> Ending {
+    Ending::Stopped(Explained::new(why, AGAIN))
+}
+
+/// It cannot be done; `hint` is the way out.
+#[must_use]
+pub fn refused(what: impl Into<String>, hint: impl Into<String>) -> Ending {
+    Ending::Failed(Explained::new(what, hint).into())
+}
+
+/// It cannot be done; `hint` is the way out unless the error knows its own.
+#[must_use]
+pub fn hinted(error: anyhow::Error, hint: impl Into<String>) -> Ending {
+    if error.is::<Explained>() {
+        return Ending::Failed(error);
+    }
+    refused(format!("{error:#}"), hint)
+}
+
+impl Ending {
+    /// Why the run ended, if there is more to say than that all was done.
+    #[must_use]
+    pub fn reason(&self) -> Option<String> {
+        match self {
+            Self::Done { reason, .. } => reason.clone(),
+            Self::No(error) | Self::Stopped(error) | Self::Skipped(error) => {
+                Some(error.to_string())
+            }
+            Self::Failed(error) => Some(format!("{error:#}")),
+            Self::Left { reason, .. } => Some(reason.clone()),
+        }
+    }
+
+    /// `again` is the command that runs the same pipeline once more.
+    pub(crate) fn last(&self, stop_ok: bool, again: String) -> Last {
+        let (outcome, exit, next) = match self {
+            Self::Done { next, .. } => (EndOutcome::Complete, Exit::Yes, next.clone()),
+            Self::No(error) => (EndOutcome::Complete, Exit::No, error.next().or(Some(again))),
+            Self::Failed(error) => (EndOutcome::Failed, Exit::Failed, next(error)),
+            Self::Stopped(error) => {
+                let exit = if stop_ok { Exit::Yes } else { Exit::Stopped };
+                (EndOutcome::Stopped, exit, error.next().or(Some(again)))
+            }
+            Self::Skipped(_) => (EndOutcome::Stopped, Exit::Yes, Some(again)),
+            Self::Left { signal, .. } => (EndOutcome::Stopped, Exit::Signal(*signal), Some(again)),
+        };
+        Last {
+            outcome,
+            exit,
+            reason: self.reason(),
+            next,
+        }
+    }
+
+    /// What standard error says of it.
+    pub(crate) fn into_error(self) -> Option<anyhow::Error> {
+        match self {
+            Self::Done { .. } => None,
+            Self::Failed(error) => Some(error),
+            Self::No(error) | Self::Stopped(error) | Self::Skipped(error) => Some(error.into()),
+            Self::Left { reason, .. } => Some(Explained::new(reason, AGAIN).into()),
+        }
+    }
+}
+
+// The innermost: it knows the cause best.
+fn next(error: &anyhow::Error) -> Option<String> {
+    let known = error.chain().filter_map(|cause| cause.downcast_ref());
+    known.filter_map(Explained::next).last()
+}
+
+macro_rules! fails_with {
+    ($($error:ty),*) => {
+        $(impl From<$error> for Ending {
+            fn from(error: $error) -> Self {
+                Self::Failed(error.into())
+            }
+        })*
+    };
+}
+
+fails_with!(
+    anyhow::Error,
+    Explained,
+    mesh_cluster::Error,
+    mesh_records::StreamError,
+    io::Error
+);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_ending_has_its_outcome_its_exit_code_and_its_next_command() {
+        use EndOutcome::{Complete, Failed, Stopped};
+        let why = || Explained::new("why", "hint");
+        let done = Ending::Done {
+            next: Some("on".to_owned()),
+            reason: None,
+        };
+        let left = Ending::Left {
+            signal: 15,
+            reason: "why".to_owned(),
+        };
+        let back = Ending::Failed(anyhow::Error::from(why().with_next("back")).context("doing"));
+        let again = Some("again");
+        // the ending, --stop-ok, the outcome, the exit code, the next command
+        let table = [
+            (done, false, Complete, 0, Some("on")),
+            (Ending::No(why()), false, Complete, 1, again),
+            (
+                Ending::No(why().with_next("back")),
+                true,
+                Complete,
+                1,
+                Some("back"),
+            ),
+            (Ending::Failed(why().into()), true, Failed, 2, None),
+            (back, false, Failed, 2, Some("back")),
+            (Ending::Stopped(why()), false, Stopped, 3, again),
+            (Ending::Stopped(why()), true, Stopped, 0, again),
+            (Ending::Skipped(why()), false, Stopped, 0, again),
+            (left, true, Stopped, 143, again),
+        ];
+        for (ending, stop_ok, outcome, code, next) in table {
+            let last = ending.last(stop_ok, "again".to_owned());
+            assert_eq!(last.outcome, outcome, "{ending:?}");
+            assert_eq!(last.exit.code(), code, "{ending:?}");
+            assert_eq!(last.next.as_deref(), next, "{ending:?}");
+            let done = matches!(ending, Ending::Done { .. });
+            assert_eq!(last.reason.is_none(), done, "{ending:?}");
+        }
+    }
+}

@@ -1,0 +1,443 @@
+//! The gate: which verdict lets a run begin.
+
+use std::io::BufRead;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use mesh_cli::records_from_stdin;
+use mesh_records::{
+    Ask, Expect, Explained, RawLine, Reader, RecordType, Source, StreamError, Tool, Verdict,
+    VerdictScope, What,
+};
+
+use crate::ending::{Ending, Outcome};
+use crate::run::Run;
+
+/// What a judged stream holds, as far as both tools need it.
+#[derive(Debug, Default)]
+pub struct Judged {
+    verdicts: Vec<Verdict>,
+    // A survey was narrowed, or records were taken out of it.
+    is_partial: bool,
+}
+
+/// A record that a tool reads beside the verdict.
+#[derive(Clone, Copy, Debug)]
+pub struct Surveyed<'a> {
+    /// What it is.
+    pub kind: RecordType,
+    /// Its line.
+    pub line: RawLine<'a>,
+    /// The uid of the cluster whose survey it is part of.
+    pub cluster_uid: Option<&'a str>,
+}
+
+/// What a tool asks of a verdict.
+#[derive(Clone, Copy, Debug)]
+pub struct Gate<'a> {
+    /// The question that it must answer.
+    pub ask: Ask,
+    /// The control plane that it must be about; any where none is named.
+    pub control_plane: Option<&'a str>,
+    /// Whether a verdict on a part of the cluster is enough.
+    pub takes_partial: bool,
+}
+
+/// What a verdict is held against.
+#[derive(Clone, Copy, Debug)]
+pub struct Here<'a> {
+    /// The cluster's label.
+    pub cluster: &'a str,
+    /// Its identity.
+    pub cluster_uid: &'a str,
+    /// Its server's time.
+    pub now: Timestamp,
+    /// How old the survey may be.
+    pub max_age: Duration,
+    /// The pipeline that brings another verdict.
+    pub pipeline: &'a str,
+}
+
+/// Why the gate stays shut.
+#[derive(Debug)]
+pub enum Shut {
+    /// The verdict is sound and says no.
+    No(Explained),
+    /// There is no verdict that a run could rest on.
+    Unsound(Explained),
+}
+
+/// A survey from the future means that a clock was set back; this much is between two servers.
+const CLOCKS_APART: SignedDuration = SignedDuration::from_secs(30);
+
+impl From<Shut> for Ending {
+    fn from(shut: Shut) -> Self {
+        match shut {
+            Shut::No(error) => Self::No(error),
+            Shut::Unsound(error) => Self::Failed(error.into()),
+        }
+    }
+}
+
+// === impl Run ===
+
+impl Run {
+    /// Reads the judged stream on standard input, on a thread of its own: the pipeline before this
+    /// tool may run for long.
+    ///
+    /// # Errors
+    /// The stream is no whole judged one, or the run was interrupted.
+    pub async fn read<T: Send + 'static>(
+        &mut self,
+        read: impl FnOnce(&mut dyn BufRead) -> Result<T, StreamError> + Send + 'static,
+    ) -> Outcome<T> {
+        let pipeline = self.voice.actor.pipeline;
+        let reading = tokio::task::spawn_blocking(move || {
+            let mut input = records_from_stdin(pipeline)?;
+            read(&mut input).map_err(|error| anyhow::Error::new(error).context("standard input"))
+        });
+        let read = self.unless_stopped(reading).await?;
+        let read = read.map_err(|error| anyhow::Error::new(error).context("standard input"))??;
+        // The stream may have taken long: the clock and the cluster are those of this moment.
+        let cluster = self.cluster.clone();
+        self.cluster_uid = self.unless_stopped(cluster.uid()).await??;
+        Ok(read)
+    }
+
+    /// What a verdict is held against at this moment.
+    #[must_use]
+    pub fn here(&self) -> Here<'_> {
+        Here {
+            cluster: self.cluster.label(),
+            cluster_uid: &self.cluster_uid,
+            now: self.now(),
+            max_age: self.args.max_age,
+            pipeline: self.voice.actor.pipeline,
+        }
+    }
+}
+
+// === impl Judged ===
+
+impl Judged {
+    /// Reads the stream to its end; `keep` gets every record of a survey.
+    ///
+    /// # Errors
+    /// The stream is no whole judged one.
+    pub fn read(
+        input: impl BufRead,
+        mut keep: impl FnMut(Surveyed<'_>) -> Result<(), StreamError>,
+    ) -> Result<Self, StreamError> {
+        let mut reader = Reader::new(input, Expect::Judged);
+        let mut judged = Self::default();
+        let mut survey_of = None;
+        while let Some(item) = reader.next_item()? {
+            match item.what {
+                What::Open(stream) if stream.tool == Tool::MeshSurvey => {
+                    survey_of = stream.cluster_uid;
+                }
+                What::Close(closed) if closed.stream.tool == Tool::MeshSurvey => {
+                    judged.is_partial |= !closed.is_full();
+                }
+                What::Record(RecordType::Verdict) => judged.verdicts.push(item.line.parse()?),
+                What::Record(kind) => keep(Surveyed {
+                    kind,
+                    line: item.line,
+                    cluster_uid: survey_of.as_deref(),
+                })?,
+                What::Open(_) | What::Close(_) => {}
+            }
+        }
+        Ok(judged)
+    }
+}
+
+// === impl Gate ===
+
+impl Gate<'_> {
+    /// The one verdict that lets the run begin. `further` holds the tool's own rules; it is asked
+    /// before the answer is looked at, so that a verdict on something else is never a no.
+    ///
+    /// # Errors
+    /// Why the gate stays shut.
+    pub fn pass(
+        &self,
+        judged: Judged,
+        here: Here<'_>,
+        further: impl FnOnce(&Verdict) -> Result<(), Explained>,
+    ) -> Result<Verdict, Shut> {
+        let partial = judged.is_partial;
+        let sound = only(judged.verdicts, here.pipeline).and_then(|verdict| {
+            is_of(&verdict, here)?;
+            self.answers(&verdict, here.pipeline)?;
+            fresh(&verdict, here)?;
+            if !self.takes_partial && (partial || verdict.scope == VerdictScope::Partial) {
+                return Err(Explained::new(
+                    "the verdict is about a part of the cluster only",
+                    "survey the whole cluster: without -n and -l, and with no filter that takes \
+                     records out",
+                ));
+            }
+            further(&verdict)?;
+            Ok(verdict)
+        });
+        let verdict = sound.map_err(Shut::Unsound)?;
+        if !verdict.pass {
+            return Err(Shut::No(no(&verdict)));
+        }
+        Ok(verdict)
+    }
+
+    fn answers(&self, verdict: &Verdict, pipeline: &str) -> Result<(), Explained> {
+        if let Some(namespace) = self.control_plane
+            && namespace != verdict.control_plane
+        {
+            let of = &verdict.control_plane;
+            return Err(Explained::new(
+                format!(
+                    "the verdict is about the control plane in `{of}`, not the one in `{namespace}`"
+                ),
+                "name the same control plane with -L, or leave -L out",
+            ));
+        }
+        if verdict.ask != self.ask {
+            let (is, wanted) = (verdict.ask, self.ask);
+            return Err(Explained::new(
+                format!("the verdict answers `{is}`, not `{wanted}`"),
+                format!("ask the question that this tool needs: {pipeline}"),
+            ));
+        }
+        Ok(())
+    }
+}
+
+fn only(verdicts: Vec<Verdict>, pipeline: &str) -> Result<Verdict, Explained> {
+    let count = verdicts.len();
+    let mut verdicts = verdicts.into_iter();
+    match (verdicts.next(), verdicts.next()) {
+        (Some(verdict), None) => Ok(verdict),
+        (None, _) => Err(Explained::new(
+            "there is no verdict in the stream",
+            format!(
+                "judge the survey first: {pipeline}; a filter must keep the verdict: \
+                 select(.type != \"workload\" or …)"
+            ),
+        )),
+        (Some(_), Some(_)) => Err(Explained::new(
+            format!("there are {count} verdicts in the stream; exactly one is needed"),
+            "survey one control plane of one cluster: mesh-survey --context NAME -L NAMESPACE",
+        )),
+    }
+}
+
+fn is_of(verdict: &Verdict, here: Here<'_>) -> Result<(), Explained> {
+    let Here {
+        cluster,
+        cluster_uid,
+        ..
+    } = here;
+    match verdict.cluster_uid.as_deref() {
+        None => Err(Explained::new(
+            "the verdict does not say which cluster it is about",
+            judge_again(here.pipeline),
+        )),
+        Some(uid) if uid != cluster_uid => Err(Explained::new(
+            format!(
+                "the verdict is about another cluster, `{}` ({uid}); this is `{cluster}` \
+                 ({cluster_uid})",
+                verdict.cluster
+            ),
+            "use one --kubeconfig and --context for the survey and for this tool",
+        )),
+        Some(_) => Ok(()),
+    }
+}
+
+/// Checks that the survey behind a verdict is young enough, and returns when it no longer is.
+///
+/// # Errors
+/// It is too old, from the future, from a dump, or does not say when it was taken.
+pub fn fresh(verdict: &Verdict, here: Here<'_>) -> Result<Timestamp, Explained> {
+    let Here {
+        now,
+        max_age,
+        pipeline,
+        ..
+    } = here;
+    if verdict.source != Source::Server {
+        return Err(Explained::new(
+            "the verdict rests on a dump, which is for looking only",
+            format!("survey the cluster itself: {pipeline}"),
+        ));
+    }
+    let Some(surveyed) = verdict.surveyed else {
+        return Err(Explained::new(
+            "the verdict does not say when the cluster was surveyed",
+            judge_again(pipeline),
+        ));
+    };
+    if surveyed.duration_since(now) > CLOCKS_APART {
+        return Err(Explained::new(
+            format!("the survey is from the future: taken at {surveyed}, and it is {now}"),
+            "set the clocks of the API servers right, and survey again",
+        ));
+    }
+    let until = surveyed.checked_add(max_age).unwrap_or(Timestamp::MAX);
+    if now >= until {
+        let age = now.duration_since(surveyed);
+        let max_age = SignedDuration::try_from(max_age).unwrap_or(SignedDuration::MAX);
+        return Err(Explained::new(
+            format!("the verdict is too old: the survey is {age:#} old, --max-age is {max_age:#}"),
+            judge_again(pipeline),
+        ));
+    }
+    Ok(until)
+}
+
+fn no(verdict: &Verdict) -> Explained {
+    let rules = verdict.blocking.join(", ");
+    let hint = "fix what the findings of mesh-skewcheck name, then survey and judge again";
+    let no = Explained::new(format!("the verdict says no: {rules}"), hint);
+    match &verdict.next {
+        Some(next) => no.with_next(next),
+        None => no,
+    }
+}
+
+fn judge_again(pipeline: &str) -> String {
+    format!("survey and judge again: {pipeline}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STREAM: &str = r#"{"type":"stream","schema":"mesh/1","tool":"mesh-skewcheck","version":"0"}
+{"type":"stream","schema":"mesh/1","tool":"mesh-survey","version":"0","cluster":"eu","cluster_uid":"u1","time":"2026-01-02T03:00:00Z","scope":{}}
+{"type":"end","tool":"mesh-survey","outcome":"complete","exit":0,"totals":{}}
+VERDICT
+{"type":"end","tool":"mesh-skewcheck","outcome":"complete","exit":0,"totals":{"verdict":9}}
+"#;
+    // The judge's own exit code agrees with its verdict.
+    const EXIT: (&str, &str) = (
+        r#""exit":0,"totals":{"verdict""#,
+        r#""exit":1,"totals":{"verdict""#,
+    );
+    const NO: [(&str, &str); 3] = [
+        (r#""pass":true"#, r#""pass":false"#),
+        (r#""blocking":[]"#, r#""blocking":["proxy-too-old"]"#),
+        EXIT,
+    ];
+    const VERDICT: &str = r#"{"type":"verdict","cluster":"eu","cluster_uid":"u1","control_plane":"linkerd","ask":"upgrade","pass":true,"from":{"version":"stable-2.13.7","config_resource_version":"7"},"target":"stable-2.14.10","scope":"full","source":"server","surveyed":"2026-01-02T03:00:00Z","blocking":[],"releases_sha256":"0","counts":{}}"#;
+    const PARTIAL: (&str, &str) = (r#""scope":"full""#, r#""scope":"partial""#);
+
+    const UPGRADE: Gate<'_> = Gate {
+        ask: Ask::Upgrade,
+        control_plane: None,
+        takes_partial: false,
+    };
+
+    // The exit code that it comes to, and the sentence.
+    fn answer(gate: Gate<'_>, changes: &[(&str, &str)], now: &str) -> (u8, String) {
+        let mut stream = STREAM.replace("VERDICT", VERDICT);
+        for (from, to) in changes {
+            assert!(stream.contains(from), "{from}");
+            stream = stream.replace(from, to);
+        }
+        let here = Here {
+            cluster: "eu",
+            cluster_uid: "u1",
+            now: now.parse().unwrap(),
+            max_age: Duration::from_secs(3600),
+            pipeline: "mesh-survey | mesh-skewcheck",
+        };
+        let judged = Judged::read(stream.as_bytes(), |_| Ok(())).unwrap();
+        let further = |verdict: &Verdict| match verdict.target {
+            Some(_) => Ok(()),
+            None => Err(Explained::new("the tool's own rule", "hint")),
+        };
+        match gate.pass(judged, here, further) {
+            Ok(_) => (0, String::new()),
+            Err(Shut::No(error)) => (1, error.to_string()),
+            Err(Shut::Unsound(error)) => {
+                assert!(!error.hint().is_empty(), "{error}");
+                (2, error.to_string())
+            }
+        }
+    }
+
+    type Row<'a> = (Gate<'a>, &'a [(&'a str, &'a str)], &'a str, u8, &'a str);
+
+    #[test]
+    fn each_verdict_opens_the_gate_or_says_why_not() {
+        let now = "2026-01-02T03:10:00Z";
+        let two = format!("{VERDICT}\n{VERDICT}");
+        let roll = Gate {
+            ask: Ask::Roll,
+            takes_partial: true,
+            ..UPGRADE
+        };
+        let asked = (r#""ask":"upgrade""#, r#""ask":"roll""#);
+        let there = Gate {
+            control_plane: Some("linkerd"),
+            ..UPGRADE
+        };
+        let elsewhere = Gate {
+            control_plane: Some("mesh"),
+            ..UPGRADE
+        };
+        let narrowed = (r#""scope":{}"#, r#""scope":{"namespaces":["a"]}"#);
+        let thinned = (
+            r#""exit":0,"totals":{}"#,
+            r#""exit":0,"totals":{"workload":1}"#,
+        );
+        let untold = [
+            (r#""surveyed":"2026-01-02T03:00:00Z","#, ""),
+            (r#","time":"2026-01-02T03:00:00Z""#, ""),
+        ];
+        let no_target = (r#""target":"stable-2.14.10","#, "");
+        let dump = (r#""source":"server""#, r#""source":"dump""#);
+        let old_no = [NO[0], NO[1], NO[2], ("u1", "u2")];
+        let table: [Row<'_>; 27] = [
+            (UPGRADE, &[], now, 0, ""),
+            (there, &[], now, 0, ""),
+            (roll, &[asked], now, 0, ""),
+            (roll, &[asked, PARTIAL], now, 0, ""),
+            (roll, &[asked, thinned], now, 0, ""),
+            (UPGRADE, &NO, now, 1, "proxy-too-old"),
+            (roll, &[asked, NO[0], NO[1], NO[2]], now, 1, "proxy-too-old"),
+            (UPGRADE, &[(VERDICT, "")], now, 2, "no verdict"),
+            (UPGRADE, &[(VERDICT, &two)], now, 2, "2 verdicts"),
+            (UPGRADE, &[PARTIAL], now, 2, "a part"),
+            (UPGRADE, &[narrowed], now, 2, "a part"),
+            (UPGRADE, &[thinned], now, 2, "a part"),
+            (UPGRADE, &[("u1", "u2")], now, 2, "another cluster"),
+            (
+                UPGRADE,
+                &[(r#""cluster_uid":"u1","#, "")],
+                now,
+                2,
+                "which cluster",
+            ),
+            (elsewhere, &[], now, 2, "not the one in `mesh`"),
+            (UPGRADE, &[asked], now, 2, "`roll`"),
+            (roll, &[(asked.0, r#""ask":"drift""#)], now, 2, "`drift`"),
+            (UPGRADE, &[dump], now, 2, "dump"),
+            (UPGRADE, &untold, now, 2, "when the cluster was surveyed"),
+            (UPGRADE, &[], "2026-01-02T03:59:59Z", 0, ""),
+            (UPGRADE, &[], "2026-01-02T04:00:00Z", 2, "too old"),
+            (UPGRADE, &[], "2026-01-02T02:59:58Z", 0, ""),
+            (UPGRADE, &[], "2026-01-02T02:59:29Z", 2, "future"),
+            (roll, &[asked], "2026-01-02T02:59:00Z", 2, "future"),
+            (UPGRADE, &[no_target], now, 2, "own rule"),
+            // A verdict that says no to something else, or is too old, is unsound and not a no.
+            (UPGRADE, &old_no, now, 2, "another cluster"),
+            (UPGRADE, &NO, "2026-01-02T05:00:00Z", 2, "too old"),
+        ];
+        for (number, (gate, changes, now, code, part)) in table.into_iter().enumerate() {
+            let (exit, text) = answer(gate, changes, now);
+            assert_eq!(exit, code, "row {number}: {text}");
+            assert!(text.contains(part), "row {number}: {text}");
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! Hears what interrupts a run, and checks before a write that nothing does.
+
+use std::mem::discriminant;
+
+use futures::FutureExt as _;
+use mesh_cluster::{Asked, Grip, Lock};
+use mesh_records::Record;
+
+use crate::interruption::{Heard, Interruption};
+use crate::run::Run;
+
+// === impl Run ===
+
+impl Run {
+    /// Whether anything more may be begun.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn may_go_on(&mut self) -> Result<(), Interruption> {
+        self.poll_signals();
+        let Heard { first, second, .. } = self.heard;
+        let signal = second.map(Interruption::SecondSignal);
+        let signal = signal.or(first.map(Interruption::Signal));
+        let gone = self.voice.reader_is_gone();
+        let reason = signal.or(gone.then_some(Interruption::ReaderGone));
+        reason.or(self.lost()).map_or(Ok(()), Err)
+    }
+
+    /// Whether a write may begin at this moment.
+    ///
+    /// # Errors
+    /// As [`Run::may_go_on`], or the lock is not held.
+    pub fn may_write(&mut self) -> Result<(), Interruption> {
+        self.may_go_on()?;
+        self.holds_lock()
+    }
+
+    /// Writes and flushes the record that announces a write, then checks whether the write may
+    /// begin: the record may have been the one that nobody read.
+    ///
+    /// # Errors
+    /// As [`Run::emit`]; the inner result is that of [`Run::may_write`].
+    pub fn announce(&mut self, record: &Record) -> anyhow::Result<Result<(), Interruption>> {
+        self.emit(record)?;
+        Ok(self.may_write())
+    }
+
+    /// Whether the lock is held at this moment; a dry run needs none.
+    ///
+    /// # Errors
+    /// [`Interruption::LockLost`].
+    pub fn holds_lock(&self) -> Result<(), Interruption> {
+        match &self.lock {
+            None if self.is_dry() => Ok(()),
+            None => Err(Interruption::LockLost("it is not held".to_owned())),
+            Some(_) => self.lost().map_or(Ok(()), Err),
+        }
+    }
+
+    /// Waits for the next interruption; each is told once. May be cancelled without losing one.
+    pub async fn interrupted(&mut self) -> Interruption {
+        loop {
+            if let Some(interruption) = self.untold() {
+                return interruption;
+            }
+            let mut grip = self.lock.as_ref().map(Lock::grip);
+            let is_told = self.heard.has_told(&Interruption::LockLost(String::new()));
+            grip = grip.filter(|_| !is_told);
+            tokio::select! {
+                asked = self.signals.next() => self.heard.hear(asked),
+                lost = lost(&mut grip) => {
+                    let lost = Interruption::LockLost(lost);
+                    self.heard.told.push(discriminant(&lost));
+                    return lost;
+                }
+            }
+        }
+    }
+
+    /// Waits for something that may be left at any time.
+    ///
+    /// # Errors
+    /// The interruption that came first.
+    pub async fn unless_stopped<F: Future>(
+        &mut self,
+        future: F,
+    ) -> Result<F::Output, Interruption> {
+        self.may_go_on()?;
+        tokio::select! {
+            output = future => Ok(output),
+            interruption = self.interrupted() => Err(interruption),
+        }
+    }
+
+    /// Waits for something that must not be left in the middle.
+    ///
+    /// # Errors
+    /// [`Interruption::SecondSignal`]: nothing else ends the wait.
+    pub async fn see_out<F: Future>(&mut self, future: F) -> Result<F::Output, Interruption> {
+        let mut future = std::pin::pin!(future);
+        loop {
+            tokio::select! {
+                output = &mut future => return Ok(output),
+                asked = self.signals.next() => {
+                    self.heard.hear(asked);
+                    if let Asked::Again(number) = asked {
+                        return Err(Interruption::SecondSignal(number));
+                    }
+                }
+            }
+        }
+    }
+
+    // A signal counts from the moment that it arrives, whatever the run waits for then.
+    fn poll_signals(&mut self) {
+        while let Some(asked) = self.signals.next().now_or_never() {
+            self.heard.hear(asked);
+        }
+    }
+
+    fn lost(&self) -> Option<Interruption> {
+        let lost = self.lock.as_ref()?.grip().check().err()?;
+        Some(Interruption::LockLost(lost.to_string()))
+    }
+
+    fn untold(&mut self) -> Option<Interruption> {
+        self.poll_signals();
+        let first = self.heard.first.map(Interruption::Signal);
+        let second = self.heard.second.map(Interruption::SecondSignal);
+        let gone = self.voice.reader_is_gone();
+        let gone = gone.then_some(Interruption::ReaderGone);
+        let all = [first, second, gone, self.lost()].into_iter().flatten();
+        let untold = all.into_iter().find(|it| !self.heard.has_told(it))?;
+        self.heard.told.push(discriminant(&untold));
+        Some(untold)
+    }
+}
+
+async fn lost(grip: &mut Option<Grip>) -> String {
+    match grip {
+        Some(grip) => grip.lost().await.to_string(),
+        None => std::future::pending().await,
+    }
+}

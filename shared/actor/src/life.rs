@@ -1,0 +1,282 @@
+//! A run from its beginning to its end: opens the bracket, runs what the tool does, and ends the
+//! run on every way out, a panic included.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use mesh_cli::{Exit, host, records_from_stdin};
+use mesh_cluster::{Cluster, Error, Signals, User, Why};
+use mesh_records::{By, Explained, Stream, whole_seconds};
+use tokio::runtime::{Builder, Runtime};
+
+use crate::actor::Actor;
+use crate::args::ActorArgs;
+use crate::ending::{Ending, Outcome};
+use crate::interruption::{Heard, Interruption};
+use crate::run::Run;
+use crate::voice::{VERSION, Voice};
+
+impl Actor {
+    /// Runs the tool to its end: `life` is what it does once the bracket is open.
+    #[must_use]
+    pub fn run(
+        self,
+        args: &ActorArgs,
+        life: impl AsyncFnOnce(&mut Run) -> Outcome<Ending>,
+    ) -> ExitCode {
+        let voice = Voice::new(self, args);
+        // The lock is renewed on a thread of its own: a reader that is slow to take a record must
+        // not cost the lock.
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build();
+        let exit = match runtime.context("cannot start") {
+            Ok(runtime) => {
+                let exit = live(&runtime, voice, args, life);
+                // A question on the terminal or a read of standard input is not waited for.
+                runtime.shutdown_background();
+                exit
+            }
+            Err(error) => voice.close(Ending::Failed(error), args),
+        };
+        ExitCode::from(exit.code())
+    }
+}
+
+fn live(
+    runtime: &Runtime,
+    mut voice: Voice,
+    args: &ActorArgs,
+    life: impl AsyncFnOnce(&mut Run) -> Outcome<Ending>,
+) -> Exit {
+    let opened = match guarded(runtime, open(&mut voice, args)) {
+        Ok(opened) => opened,
+        Err(ending) => return voice.close(ending, args),
+    };
+    let Opened {
+        cluster,
+        cluster_uid,
+        by,
+        signals,
+        stream,
+    } = opened;
+    let mut run = Run {
+        cluster,
+        cluster_uid,
+        args: args.clone(),
+        voice,
+        signals,
+        heard: Heard::default(),
+        lock: None,
+        by,
+        began: stream.time.unwrap_or_default(),
+    };
+    let living = async {
+        run.voice.open(stream)?;
+        life(&mut run).await
+    };
+    let ending = match guarded(runtime, living) {
+        Ok(ending) | Err(ending) => ending,
+    };
+    runtime.block_on(run.release(&ending));
+    run.voice.close(ending, args)
+}
+
+// A panic is a failure like any other: what holds the run together stands outside of it.
+fn guarded<T>(runtime: &Runtime, future: impl Future<Output = Outcome<T>>) -> Outcome<T> {
+    let caught = catch_unwind(AssertUnwindSafe(|| runtime.block_on(future)));
+    caught.unwrap_or_else(|panic| {
+        let what = format!("a bug in this program ended the run: {}", words(&*panic));
+        let hint = "report it; look at what was announced last, then run the pipeline again";
+        Err(Explained::new(what, hint).into())
+    })
+}
+
+fn words(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(ToString::to_string);
+    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+    text.unwrap_or_else(|| "it does not say why".to_owned())
+}
+
+struct Opened {
+    cluster: Arc<Cluster>,
+    cluster_uid: String,
+    by: String,
+    signals: Signals,
+    stream: Stream,
+}
+
+async fn open(voice: &mut Voice, args: &ActorArgs) -> Outcome<Opened> {
+    voice.record_to(args)?;
+    let mut signals = Signals::listen().context("cannot listen for signals")?;
+    if voice.actor.question.is_some() {
+        drop(records_from_stdin(voice.actor.pipeline)?);
+    }
+    let agent = format!("{}/{VERSION}", voice.actor.tool);
+    let (cluster, cluster_uid, user) = tokio::select! {
+        opened = connect(args, &agent) => opened?,
+        asked = signals.next() => return Err(Interruption::from(asked).into()),
+    };
+    voice.label = Some(cluster.label().to_owned());
+    let time = cluster.now();
+    let time = time.context("the API server's answers have no date")?;
+    let by = user.map(|user| By {
+        user: user.username,
+        groups: user.groups,
+        host: host(),
+    });
+    Ok(Opened {
+        by: by
+            .as_ref()
+            .map_or_else(host, |by| format!("{}@{}", by.user, by.host)),
+        stream: Stream {
+            time: Some(whole_seconds(time)),
+            cluster_uid: Some(cluster_uid.clone()),
+            by,
+            ..voice.stream()
+        },
+        cluster: Arc::new(cluster),
+        cluster_uid,
+        signals,
+    })
+}
+
+async fn connect(args: &ActorArgs, agent: &str) -> Outcome<(Cluster, String, Option<User>)> {
+    let cluster = args.cluster.open(agent).await?;
+    let uid = cluster.uid().await?;
+    let user = whoami(&cluster).await?;
+    Ok((cluster, uid, user))
+}
+
+// API servers before 1.28 cannot say who asks.
+async fn whoami(cluster: &Cluster) -> Result<Option<User>, Error> {
+    match cluster.whoami().await {
+        Ok(user) => Ok(Some(user)),
+        Err(error) if error.why() == Why::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+    use http::StatusCode;
+    use http::request::Parts;
+    use mesh_lab::{Lab, Witness};
+    use mesh_records::Tool;
+    use serde_json::Value;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: ActorArgs,
+    }
+
+    // Whether the lock was let go: the API server then has a lease without a holder.
+    #[derive(Debug, Default)]
+    struct Requests(std::sync::Mutex<Vec<String>>);
+
+    impl Witness for Requests {
+        fn arrived(&self, request: &Parts, body: &[u8]) -> usize {
+            let body = String::from_utf8_lossy(body);
+            let mut all = self.0.lock().unwrap();
+            all.push(format!("{} {} {body}", request.method, request.uri.path()));
+            0
+        }
+
+        fn answered(&self, _: usize, _: StatusCode) {}
+    }
+
+    struct Bed {
+        folder: tempfile::TempDir,
+        requests: Arc<Requests>,
+        _runtime: Runtime,
+    }
+
+    impl Bed {
+        fn new() -> Self {
+            let runtime = Runtime::new().unwrap();
+            let requests = Arc::new(Requests::default());
+            let witness = Arc::clone(&requests);
+            let lab = runtime.block_on(Lab::start(witness)).unwrap();
+            let folder = tempfile::tempdir().unwrap();
+            let server = format!("{{server: \"http://{}\"}}", lab.address());
+            let kubeconfig = format!(
+                "{{apiVersion: v1, kind: Config, current-context: eu, users: [{{name: u, user: {{}}}}], \
+                 clusters: [{{name: c, cluster: {server}}}], \
+                 contexts: [{{name: eu, context: {{cluster: c, user: u}}}}]}}"
+            );
+            std::fs::write(folder.path().join("kubeconfig"), kubeconfig).unwrap();
+            Self {
+                folder,
+                requests,
+                _runtime: runtime,
+            }
+        }
+
+        fn run(
+            &self,
+            kubeconfig: &str,
+            life: impl AsyncFnOnce(&mut Run) -> Outcome<Ending>,
+        ) -> (ExitCode, Vec<Value>) {
+            let path = |name: &str| self.folder.path().join(name).display().to_string();
+            let (kubeconfig, record) = (path(kubeconfig), path("records"));
+            let flags = ["t", "--kubeconfig", &kubeconfig, "--record", &record];
+            let Line { args } = Line::parse_from(flags);
+            let actor = Actor {
+                tool: Tool::MeshRoll,
+                pipeline: "mesh-survey | mesh-roll",
+                question: None,
+            };
+            let exit = actor.run(&args, life);
+            let records = std::fs::read_to_string(record).unwrap();
+            let records = records
+                .lines()
+                .map(|line| serde_json::from_str(line).unwrap());
+            (exit, records.collect())
+        }
+    }
+
+    #[test]
+    fn a_panic_ends_the_run_like_any_failure_and_lets_the_lock_go() {
+        let bed = Bed::new();
+        let (exit, records) = bed.run("kubeconfig", async |run| {
+            let taken = run.take_lock("default", "roll").await?;
+            run.hold(taken.lock);
+            run.may_write()?;
+            panic!("a planted bug");
+        });
+        assert_eq!(exit, ExitCode::from(2));
+        let [stream, end] = &records[..] else {
+            panic!("{records:?}");
+        };
+        assert_eq!(stream["cluster"], "eu");
+        assert!(stream["cluster_uid"].is_string(), "{stream}");
+        assert_eq!(end["outcome"], "failed");
+        assert_eq!(end["exit"], 2);
+        assert!(end["reason"].as_str().unwrap().contains("a planted bug"));
+        let requests = bed.requests.0.lock().unwrap();
+        let lease = |it: &&String| it.contains("/leases/mesh-tools");
+        let last = requests.iter().rfind(lease).unwrap();
+        assert!(last.starts_with("PATCH"), "{last}");
+        assert!(last.contains("\"holderIdentity\":null"), "{last}");
+    }
+
+    #[test]
+    fn a_run_that_finds_no_cluster_says_so_between_a_stream_and_an_end() {
+        let bed = Bed::new();
+        let (exit, records) = bed.run("nothing", async |_| panic!("it cannot begin"));
+        assert_eq!(exit, ExitCode::from(2));
+        let [stream, end] = &records[..] else {
+            panic!("{records:?}");
+        };
+        assert!(stream.get("cluster_uid").is_none(), "{stream}");
+        assert_eq!(end["outcome"], "failed");
+    }
+}

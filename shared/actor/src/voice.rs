@@ -1,0 +1,111 @@
+//! Writes the records of one run, from the `stream` to the `end`.
+
+use anyhow::Context as _;
+use mesh_cli::{Closing, Exit, Output, Readers, argv, run_id, tell};
+use mesh_records::{Record, Stream};
+
+use crate::actor::Actor;
+use crate::args::ActorArgs;
+use crate::ending::{Ending, Last};
+use crate::next::again;
+
+/// All that a run writes.
+#[derive(Debug)]
+pub(crate) struct Voice {
+    pub(crate) actor: Actor,
+    pub(crate) label: Option<String>,
+    pub(crate) run: String,
+    output: Output,
+    is_open: bool,
+    blind: Vec<String>,
+}
+
+/// The version of the workspace, which is that of every tool.
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+impl Voice {
+    pub(crate) fn new(actor: Actor, args: &ActorArgs) -> Self {
+        Self {
+            actor,
+            label: args.cluster.label(),
+            run: run_id(),
+            output: Output::stdout(&args.output, Readers::Optional),
+            is_open: false,
+            blind: Vec::new(),
+        }
+    }
+
+    pub(crate) fn record_to(&mut self, args: &ActorArgs) -> anyhow::Result<()> {
+        match &args.record {
+            Some(path) => Ok(self.output.record_to(path)?),
+            None => Ok(()),
+        }
+    }
+
+    /// A `stream` that knows nothing of a cluster yet.
+    pub(crate) fn stream(&self) -> Stream {
+        Stream {
+            cluster: self.label.clone(),
+            run: Some(self.run.clone()),
+            argv: argv(),
+            ..Stream::of(self.actor.tool, VERSION)
+        }
+    }
+
+    pub(crate) fn open(&mut self, stream: Stream) -> anyhow::Result<()> {
+        self.is_open = true;
+        self.emit(&Record::Stream(Box::new(stream)))
+    }
+
+    pub(crate) fn emit(&mut self, record: &Record) -> anyhow::Result<()> {
+        let emitted = self.output.emit(record);
+        emitted.context("cannot write the records")
+    }
+
+    pub(crate) fn reader_is_gone(&self) -> bool {
+        self.output.reader_is_gone()
+    }
+
+    pub(crate) fn blind(&mut self, what: &str) {
+        if !self.blind.iter().any(|known| known == what) {
+            self.blind.push(what.to_owned());
+        }
+    }
+
+    /// Writes the `end`, and says on standard error why the run did not do all that was asked.
+    pub(crate) fn close(mut self, ending: Ending, args: &ActorArgs) -> Exit {
+        let opened = match self.is_open {
+            true => Ok(()),
+            false => self.open(self.stream()),
+        };
+        let Last {
+            outcome,
+            exit,
+            reason,
+            next,
+        } = ending.last(args.stop_ok, again(&self.actor, &args.cluster, &argv()));
+        let ended = self.output.end(Closing {
+            tool: self.actor.tool,
+            cluster: self.label,
+            outcome,
+            exit,
+            blind: self.blind,
+            reason,
+            next,
+        });
+        let written = opened.and(ended.context("cannot write the records"));
+        let tool = self.actor.tool.name();
+        if let Some(error) = ending.into_error() {
+            tell(tool, &error);
+        }
+        match written {
+            Ok(()) => exit,
+            // That the records cannot be written may be what ended the run.
+            Err(_) if exit == Exit::Failed => exit,
+            Err(error) => {
+                tell(tool, &error);
+                Exit::Failed
+            }
+        }
+    }
+}
