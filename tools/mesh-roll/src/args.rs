@@ -1,13 +1,12 @@
 //! The command line.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::NonEmptyStringValueParser;
 use clap::{ArgAction, Parser, ValueEnum};
-use mesh_cli::{ConsentArgs, EXIT_CODES, OutputArgs};
-use mesh_cluster::{ClusterArgs, IfLocked};
-use mesh_records::{WorkloadKind, parse_duration, parse_timeout};
+use mesh_actor::ActorArgs;
+use mesh_cli::EXIT_CODES;
+use mesh_records::{WorkloadKind, parse_timeout};
 
 use crate::select::{Choice, Selector, parse_kind};
 
@@ -56,34 +55,12 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DURATION", value_parser = parse_timeout)]
     pub(crate) deadline: Option<Duration>,
 
-    /// How old the survey behind the verdict may be; nothing is started on an older one
-    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = parse_duration)]
-    pub(crate) max_age: Duration,
-
     /// What else makes the exit code 1: workloads that were skipped and need attention
     #[arg(long, value_enum, value_name = "WHAT")]
     pub(crate) fail_on: Option<FailOn>,
 
-    /// When somebody else holds the lock: `fail`, `skip` or `wait=5m`
-    #[arg(long, value_name = "HOW", default_value = "fail")]
-    pub(crate) if_locked: IfLocked,
-
-    /// Append the records to this file as well
-    #[arg(long, value_name = "FILE")]
-    pub(crate) record: Option<PathBuf>,
-
-    /// Exit with 0 where it would be 3
-    #[arg(long)]
-    pub(crate) stop_ok: bool,
-
     #[command(flatten)]
-    pub(crate) consent: ConsentArgs,
-
-    #[command(flatten)]
-    pub(crate) output: OutputArgs,
-
-    #[command(flatten)]
-    pub(crate) cluster: ClusterArgs,
+    pub(crate) actor: ActorArgs,
 }
 
 /// What else makes a run fail.

@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use anyhow::Context as _;
 use futures::future::LocalBoxFuture;
-use mesh_cli::{ConsentArgs, consent};
+use mesh_actor::{Ending, Outcome, Taken};
+use mesh_cli::Leave;
 use mesh_cluster::act::Restart;
 use mesh_cluster::object::label::CONFIG;
 use mesh_cluster::object::{Condition, ConfigMap, Pod, Resource};
 use mesh_cluster::workload::rollout::PodSeen;
-use mesh_cluster::{Claim, Cluster, Error, IfLocked, Lock, Selection, Taking, Why};
-use mesh_records::{Intent, WorkloadRef};
+use mesh_cluster::{Cluster, Error, Lock, Selection, Why};
+use mesh_records::WorkloadRef;
 use serde::Deserialize;
 
 use crate::roll::{Answer, Event};
@@ -21,12 +21,10 @@ pub(crate) enum Happened {
     Event(Event),
     /// The lock is held, and the control plane's configuration is of this version.
     Locked(Lock, String),
-    /// Somebody else holds the lock; this is who.
-    Held(String),
     /// The nodes that are not ready, or why that cannot be told.
     Nodes(WorkloadRef, Result<Vec<String>, Error>),
     /// The run cannot go on.
-    Broken(anyhow::Error),
+    Ended(Ending),
 }
 
 /// A request under way.
@@ -58,35 +56,30 @@ struct NodeStatus {
     conditions: Vec<Condition>,
 }
 
-/// Asks for leave, beside everything else: somebody may think about it for long.
-pub(crate) fn ask(args: ConsentArgs, intent: Intent, summary: String) -> Work {
+/// Waits for consent.
+pub(crate) fn ask(asking: impl Future<Output = anyhow::Result<Leave>> + 'static) -> Work {
     Box::pin(async move {
-        let asked = tokio::task::spawn_blocking(move || consent(&args, &intent, &summary));
-        match asked.await {
-            Ok(Ok(_)) => Happened::Event(Event::Agreed),
-            Ok(Err(no)) => Happened::Broken(no.into()),
-            Err(error) => Happened::Broken(error.into()),
+        match asking.await {
+            Ok(_) => Happened::Event(Event::Agreed),
+            Err(error) => Happened::Ended(error.into()),
         }
     })
 }
 
 /// Takes the lock, then looks at the configuration that nobody else changes from here on.
 pub(crate) fn lock(
+    taking: impl Future<Output = Outcome<Taken>> + 'static,
     cluster: Arc<Cluster>,
     namespace: String,
-    claim: Claim,
-    if_locked: IfLocked,
 ) -> Work {
     Box::pin(async move {
-        let taking = cluster.lock(&namespace, &claim, if_locked.patience()).await;
-        let lock = match taking.context("cannot take the lock") {
-            Ok(Taking::Taken { lock, .. }) => lock,
-            Ok(Taking::Held(holder)) => return Happened::Held(holder.to_string()),
-            Err(error) => return Happened::Broken(error),
+        let lock = match taking.await {
+            Ok(Taken { lock, .. }) => lock,
+            Err(ending) => return Happened::Ended(ending),
         };
         match cluster.get::<ConfigMap>(Some(&namespace), CONFIG).await {
             Ok(config) => Happened::Locked(lock, config.meta.resource_version),
-            Err(error) => Happened::Broken(error.into()),
+            Err(error) => Happened::Ended(error.into()),
         }
     })
 }

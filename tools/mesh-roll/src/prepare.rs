@@ -1,70 +1,33 @@
-//! Before the first look at a workload: the records, the cluster, the gate.
+//! Before the first look at a workload: the records, and the verdict among them.
 
-use std::sync::Arc;
-
-use anyhow::Context as _;
 use jiff::{SignedDuration, Timestamp};
-use mesh_cli::{host, records_from_stdin, run_id};
-use mesh_cluster::{Claim, Cluster};
+use mesh_actor::gate::fresh;
+use mesh_actor::{Judged, Outcome, Run};
 use mesh_records::{Explained, Tool};
 
-use crate::args::{Args, FailOn, PIPELINE};
-use crate::gate::{self, Here, Judged, Order, Shut};
+use crate::args::{Args, FailOn};
+use crate::gate::{GATE, Order, Survey};
 use crate::roll::{Settings, Wishes};
 use crate::select::Choice;
-use crate::voice::{AGENT, Ending, Voice};
 
-/// What a run needs before its loop.
-pub(crate) struct Session {
-    pub(crate) cluster: Arc<Cluster>,
-    pub(crate) cluster_uid: String,
-    pub(crate) order: Order,
-    pub(crate) claim: Claim,
-    pub(crate) now: Timestamp,
-}
-
-/// Reads the records, opens the cluster and the bracket, and holds the verdict against them.
-pub(crate) async fn prepare(
-    args: &Args,
-    voice: &mut Voice,
-) -> anyhow::Result<Result<Session, Ending>> {
-    let judged = read().await?;
-    let cluster = Arc::new(args.cluster.open(AGENT).await?);
-    let uid = cluster.uid().await?;
-    let user = cluster.whoami().await?;
-    let run = run_id();
-    voice.open(&cluster, &uid, &user, &run)?;
-    let now = cluster
-        .now()
-        .context("the API server's answers bear no date")?;
-    let here = Here {
-        cluster: cluster.label(),
-        cluster_uid: &uid,
-        now,
-        max_age: args.max_age,
-    };
-    let order = match judged.order(here) {
-        Ok(order) => order,
-        Err(Shut::No(why)) => return Ok(Err(Ending::no(why))),
-        Err(Shut::Unsound(why)) => return Err(why.into()),
-    };
+/// Reads the records and holds the verdict against the cluster; also returns when the verdict is
+/// too old.
+pub(crate) async fn prepare(args: &Args, run: &mut Run) -> Outcome<(Order, Timestamp)> {
+    let reading = run.read(|input| {
+        let mut survey = Survey::default();
+        let judged = Judged::read(input, |surveyed| survey.keep(surveyed))?;
+        Ok((judged, survey))
+    });
+    let (judged, survey) = reading.await?;
+    let verdict = GATE.pass(judged, run.here(), |_| Ok(()))?;
+    let until = fresh(&verdict, run.here())?;
+    let order = survey.order(verdict)?;
     known(args, &order)?;
-    let claim = Claim {
-        by: format!("{}@{}", user.username, host()),
-        run,
-        target: "roll".to_owned(),
-    };
-    Ok(Ok(Session {
-        cluster,
-        cluster_uid: uid,
-        order,
-        claim,
-        now,
-    }))
+    Ok((order, until))
 }
 
 // A name that is mistyped must not look like a mesh that needs nothing.
-fn known(args: &Args, order: &Order) -> anyhow::Result<()> {
+fn known(args: &Args, order: &Order) -> Result<(), Explained> {
     let Choice {
         namespaces,
         exclude,
@@ -83,7 +46,7 @@ fn known(args: &Args, order: &Order) -> anyhow::Result<()> {
     if let Some(namespace) = namespaces.iter().find(is_strange) {
         let what = format!("no workload in the stream is in the namespace `{namespace}`");
         let hint = "is it mistyped? the survey shows what there is: mesh-survey -o table";
-        return Err(Explained::new(what, hint).into());
+        return Err(Explained::new(what, hint));
     }
     let outages = args.outages();
     let outages = outages.iter().map(|it| ("--allow-outage", it));
@@ -96,28 +59,13 @@ fn known(args: &Args, order: &Order) -> anyhow::Result<()> {
     Ok(())
 }
 
-// Standard input may be slow: whatever is before the pipe may take its time.
-async fn read() -> anyhow::Result<Judged> {
-    let read = tokio::task::spawn_blocking(|| {
-        let input = records_from_stdin(PIPELINE)?;
-        gate::read(input).context("standard input")
-    });
-    read.await.context("cannot read standard input")?
-}
-
 /// What was asked for.
-pub(crate) fn settings(args: &Args, session: &Session) -> Settings {
-    let Session {
-        cluster,
-        cluster_uid,
-        order,
-        claim: _,
-        now,
-    } = session;
-    let deadline = args.deadline.and_then(|after| now.checked_add(after).ok());
+pub(crate) fn settings(args: &Args, run: &Run, order: &Order, until: Timestamp) -> Settings {
+    let deadline = args.deadline;
+    let deadline = deadline.and_then(|after| run.now().checked_add(after).ok());
     Settings {
-        cluster: cluster.label().to_owned(),
-        cluster_uid: cluster_uid.clone(),
+        cluster: run.cluster.label().to_owned(),
+        cluster_uid: run.cluster_uid.clone(),
         wishes: Wishes {
             choice: args.choice(),
             allow_outage: args.outages(),
@@ -127,9 +75,8 @@ pub(crate) fn settings(args: &Args, session: &Session) -> Settings {
         max_failures: args.max_failures,
         timeout: SignedDuration::try_from(args.timeout).unwrap_or(SignedDuration::MAX),
         deadline,
-        verdict_until: order.until,
-        dry_run: args.consent.dry_run,
+        verdict_until: until,
+        dry_run: args.actor.consent.dry_run,
         fail_on_attention: args.fail_on == Some(FailOn::Attention),
-        stop_ok: args.stop_ok,
     }
 }

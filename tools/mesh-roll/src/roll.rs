@@ -29,7 +29,7 @@ use mesh_cli::{DryRun, Exit};
 use mesh_cluster::act::Restart;
 use mesh_cluster::workload::rollout::{Observed, PodSeen};
 use mesh_cluster::{Asked, Probe};
-use mesh_records::{EndOutcome, Intent, Outcome, Record, WorkloadRef};
+use mesh_records::{Intent, Outcome, Record, WorkloadRef};
 
 pub(crate) use decide::{Task, Wishes};
 use end::Tally;
@@ -104,7 +104,6 @@ pub(crate) enum Action {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Finish {
     pub(crate) exit: Exit,
-    pub(crate) outcome: EndOutcome,
     pub(crate) reason: Option<String>,
     pub(crate) hint: &'static str,
 }
@@ -126,7 +125,6 @@ pub(crate) struct Settings {
     pub(crate) verdict_until: Timestamp,
     pub(crate) dry_run: DryRun,
     pub(crate) fail_on_attention: bool,
-    pub(crate) stop_ok: bool,
 }
 
 /// A run.

@@ -1,7 +1,7 @@
 //! How a run ends: the exit code in one place.
 
 use mesh_cli::{DryRun, Exit};
-use mesh_records::{EndOutcome, Obstacle, Outcome, SkipClass};
+use mesh_records::{Obstacle, Outcome, SkipClass};
 
 use super::{Action, Finish, Phase, Roll, Stage, Stop};
 
@@ -49,7 +49,6 @@ impl Roll {
         let reason = Some(self.reason("left at once by a second signal"));
         self.end(Finish {
             exit: Exit::Signal(number),
-            outcome: EndOutcome::Stopped,
             reason,
             hint: "",
         });
@@ -60,16 +59,6 @@ impl Roll {
             return;
         }
         let exit = self.exit();
-        let exit_shown = if exit == Exit::Stopped && self.settings.stop_ok {
-            Exit::Yes
-        } else {
-            exit
-        };
-        let outcome = match exit {
-            Exit::Yes | Exit::No => EndOutcome::Complete,
-            Exit::Failed | Exit::ReaderGone => EndOutcome::Failed,
-            Exit::Stopped | Exit::Signal(_) => EndOutcome::Stopped,
-        };
         let why = self.stop.as_ref().map(Stop::sentence);
         let why = why.or_else(|| match exit {
             Exit::Yes => None,
@@ -82,12 +71,7 @@ impl Roll {
         let hint = self.stop.as_ref().map_or("", Stop::hint);
         let reason = why.filter(|_| exit != Exit::Yes);
         let reason = reason.map(|why| self.reason(&why));
-        self.end(Finish {
-            exit: exit_shown,
-            outcome,
-            reason,
-            hint,
-        });
+        self.end(Finish { exit, reason, hint });
     }
 
     fn exit(&self) -> Exit {

@@ -187,7 +187,6 @@ impl Bed {
             verdict_until,
             dry_run: DryRun::None,
             fail_on_attention: false,
-            stop_ok: false,
         };
         let tasks = self.survey();
         let mut run = Run {
