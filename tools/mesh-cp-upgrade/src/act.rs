@@ -5,9 +5,10 @@ use mesh_records::{Explained, StepName};
 
 use crate::apply::apply;
 use crate::args::Args;
-use crate::drive::{Goal, quiet_scene};
-use crate::helm::quote;
-use crate::prepare::{Helming, Part, Plan, Write};
+use crate::child::quote;
+use crate::gate::Goal;
+use crate::plan::{Helming, Part, Plan, Write};
+use crate::scene::quiet_scene;
 use crate::session::Session;
 
 /// What a helm of ours came to.

@@ -7,8 +7,8 @@ use mesh_records::{Deed, Intent, Record};
 use sha2::{Digest as _, Sha256};
 
 use crate::args::Args;
-use crate::drive::Goal;
-use crate::prepare::{Part, Plan};
+use crate::gate::Goal;
+use crate::plan::{Part, Plan};
 use crate::session::Session;
 
 /// Says what will be done and gets leave to do it; false if it is only shown.

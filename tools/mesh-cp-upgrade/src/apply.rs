@@ -12,7 +12,7 @@ use mesh_records::Explained;
 use serde_json::{Value, json};
 
 use crate::contained::contained;
-use crate::prepare::Part;
+use crate::plan::Part;
 use crate::render::{Manifest, Rendered};
 use crate::session::Session;
 

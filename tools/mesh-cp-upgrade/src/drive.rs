@@ -3,36 +3,17 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::Context as _;
-use mesh_actor::gate::fresh;
-use mesh_actor::{Actor, Ending, Gate, Judged, Outcome, Taken, refused};
-use mesh_records::{Ask, From as Seen, StepName, Tool, Verdict};
+use mesh_actor::{Actor, Ending, Outcome, Taken};
+use mesh_records::{StepName, Tool};
 
 use crate::agree::agree;
 use crate::args::{Args, PIPELINE};
-use crate::gate::same_target;
-use crate::history::{Standing, standing};
+use crate::gate::{Goal, pass_gate};
 use crate::installer::{self, Installer};
-use crate::live::{Live, look};
+use crate::live::look;
+use crate::scene::{Scene, quiet_scene};
 use crate::session::Session;
 use crate::{act, monitor, prepare};
-
-/// What is to be reached, and from where.
-#[derive(Debug)]
-pub(crate) struct Goal {
-    pub(crate) namespace: String,
-    pub(crate) target: String,
-    /// What the verdict saw; none without a verdict.
-    pub(crate) from: Option<Seen>,
-    pub(crate) verdict: Option<Verdict>,
-}
-
-/// The control plane under the lock, with no helm at work on it.
-#[derive(Debug)]
-pub(crate) struct Scene {
-    pub(crate) live: Live,
-    pub(crate) installer: Installer,
-}
 
 /// Runs the tool.
 pub(crate) fn run(args: &Args) -> ExitCode {
@@ -98,53 +79,6 @@ async fn afterwards(session: &mut Session<'_>, installer: &Installer) -> Outcome
     session.done(&format!("{left}; {next}"))
 }
 
-async fn pass_gate(session: &mut Session<'_>, args: &Args) -> Outcome<Goal> {
-    if let (true, Some(reason), Some(to)) = (args.without_gate, &args.reason, &args.to) {
-        session.skip(
-            StepName::Gate,
-            &format!("going to {to} without a verdict"),
-            reason,
-        )?;
-        return Ok(Goal {
-            namespace: args
-                .linkerd_namespace
-                .clone()
-                .unwrap_or_else(|| "linkerd".to_owned()),
-            target: to.to_string(),
-            from: None,
-            verdict: None,
-        });
-    }
-    session.begin(StepName::Gate, "reading the verdict")?;
-    let reading = session
-        .run
-        .read(|input| Judged::read(input, |_| Ok(())))
-        .await;
-    let gate = Gate {
-        ask: Ask::Upgrade,
-        control_plane: args.linkerd_namespace.as_deref(),
-        takes_partial: false,
-    };
-    let verdict = gate.pass(reading?, session.run.here(), |verdict| {
-        same_target(verdict, args.to.as_ref())
-    })?;
-    let target = verdict
-        .target
-        .clone()
-        .context("a verdict without a target passed")?;
-    session.run.set_question(format!("--to {target}"));
-    session.done(&format!(
-        "the verdict on going from {} to {target} is yes",
-        verdict.from.version
-    ))?;
-    Ok(Goal {
-        namespace: verdict.control_plane.clone(),
-        target,
-        from: Some(verdict.from.clone()),
-        verdict: Some(verdict),
-    })
-}
-
 async fn under_lock(session: &mut Session<'_>, args: &Args, goal: &Goal) -> Outcome<Scene> {
     let Goal {
         namespace, target, ..
@@ -169,45 +103,4 @@ async fn under_lock(session: &mut Session<'_>, args: &Args, goal: &Goal) -> Outc
     let (scene, message) = quiet_scene(session, args, goal).await?;
     session.done(&format!("{message}{took_over}"))?;
     Ok(scene)
-}
-
-/// The control plane with no helm at work on it, if it is still the one that the verdict is about.
-pub(crate) async fn quiet_scene(
-    session: &mut Session<'_>,
-    args: &Args,
-    goal: &Goal,
-) -> Outcome<(Scene, &'static str)> {
-    let scene = installer::quiet(session, args, goal).await?;
-    // Locks and helms may have been waited for, for long.
-    if let Some(verdict) = &goal.verdict {
-        fresh(verdict, session.run.here())?;
-    }
-    let standing = standing(
-        goal.from.as_ref(),
-        scene.live.state(),
-        scene.installer.began(),
-        &goal.target,
-    );
-    match standing {
-        Standing::AsSeen => Ok((scene, "the control plane is as it was seen")),
-        Standing::Begun => Ok((
-            scene,
-            "the control plane is at the target or on the way there: carrying on",
-        )),
-        Standing::Changed => Err(changed(goal, &scene)),
-    }
-}
-
-fn changed(goal: &Goal, scene: &Scene) -> Ending {
-    let saw = goal.from.as_ref().map_or("?", |from| from.version.as_str());
-    let is = scene.live.state().version.unwrap_or("not readable");
-    let what = if saw == is {
-        format!("the configuration of the control plane was changed since the survey ({is})")
-    } else {
-        format!("the verdict saw the control plane at {saw}, and it is {is}")
-    };
-    refused(
-        what,
-        "survey and judge again: mesh-survey | mesh-skewcheck --to VERSION",
-    )
 }

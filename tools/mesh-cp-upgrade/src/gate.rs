@@ -1,12 +1,75 @@
-//! The gate's rule that only an upgrade has: the verdict is about the target that was named.
+//! The gate of an upgrade: the verdict is about the target that was named.
 
-use mesh_records::{Explained, Verdict};
+use anyhow::Context as _;
+use mesh_actor::{Gate, Judged, Outcome};
+use mesh_records::{Ask, Explained, From as Seen, StepName, Verdict};
 use mesh_versions::{Releases, Target, Version};
+
+use crate::args::Args;
+use crate::session::Session;
+
+/// What is to be reached, and from where.
+#[derive(Debug)]
+pub(crate) struct Goal {
+    pub(crate) namespace: String,
+    pub(crate) target: String,
+    /// What the verdict saw; none without a verdict.
+    pub(crate) from: Option<Seen>,
+    pub(crate) verdict: Option<Verdict>,
+}
 
 const AGAIN: &str = "judge that target: mesh-skewcheck --to VERSION";
 
-/// Checks that the verdict names a target, and the one that `--to` says.
-pub(crate) fn same_target(verdict: &Verdict, to: Option<&Target>) -> Result<(), Explained> {
+/// Reads the verdict and holds it to this upgrade.
+pub(crate) async fn pass_gate(session: &mut Session<'_>, args: &Args) -> Outcome<Goal> {
+    if let (true, Some(reason), Some(to)) = (args.without_gate, &args.reason, &args.to) {
+        session.skip(
+            StepName::Gate,
+            &format!("going to {to} without a verdict"),
+            reason,
+        )?;
+        return Ok(Goal {
+            namespace: args
+                .linkerd_namespace
+                .clone()
+                .unwrap_or_else(|| "linkerd".to_owned()),
+            target: to.to_string(),
+            from: None,
+            verdict: None,
+        });
+    }
+    session.begin(StepName::Gate, "reading the verdict")?;
+    let reading = session
+        .run
+        .read(|input| Judged::read(input, |_| Ok(())))
+        .await;
+    let gate = Gate {
+        ask: Ask::Upgrade,
+        control_plane: args.linkerd_namespace.as_deref(),
+        takes_partial: false,
+    };
+    let verdict = gate.pass(reading?, session.run.here(), |verdict| {
+        same_target(verdict, args.to.as_ref())
+    })?;
+    let target = verdict
+        .target
+        .clone()
+        .context("a verdict without a target passed")?;
+    session.run.set_question(format!("--to {target}"));
+    session.done(&format!(
+        "the verdict on going from {} to {target} is yes",
+        verdict.from.version
+    ))?;
+    Ok(Goal {
+        namespace: verdict.control_plane.clone(),
+        target,
+        from: Some(verdict.from.clone()),
+        verdict: Some(verdict),
+    })
+}
+
+// Checks that the verdict names a target, and the one that `--to` says.
+fn same_target(verdict: &Verdict, to: Option<&Target>) -> Result<(), Explained> {
     let Some(target) = verdict.target.as_deref() else {
         return Err(Explained::new("the verdict names no target", AGAIN));
     };

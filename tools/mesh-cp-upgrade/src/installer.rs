@@ -1,5 +1,11 @@
 //! What installed the control plane: only that may upgrade it.
 
+mod charts;
+mod cli;
+pub(crate) mod helm;
+mod history;
+mod releases;
+
 use std::sync::Arc;
 
 use mesh_actor::{Outcome, hinted, refused};
@@ -7,21 +13,21 @@ use mesh_cluster::{Cluster, Error};
 
 use crate::apply::differs;
 use crate::args::Args;
-use crate::cli::{Cli, Half};
-use crate::drive::{Goal, Scene};
-use crate::helm::Helm;
-use crate::history::Readiness;
+use crate::gate::Goal;
 use crate::identity::Change;
+use crate::installer::cli::{Cli, Half};
+use crate::installer::helm::Helm;
+use crate::installer::history::Readiness;
+use crate::installer::releases::HelmReleases;
 use crate::live::{Installed, Live, look};
-use crate::prepare::{Part, Parts, Write};
-use crate::releases::Releases;
+use crate::plan::{Part, Parts, Write};
 use crate::render::Rendered;
 use crate::session::Session;
 
 /// What installed the control plane, as it stands now.
 #[derive(Debug)]
 pub(crate) enum Installer {
-    Helm(Box<Releases>),
+    Helm(Box<HelmReleases>),
     Cli(Cli),
 }
 
@@ -47,7 +53,7 @@ pub(crate) async fn check(
             ));
         }
         Installed::Cli => {
-            let cli = cli(session, args, goal);
+            let cli = cli(session, args, &goal.namespace);
             session.unless_stopped(cli.check(&goal.target)).await??;
         }
     }
@@ -58,48 +64,49 @@ fn helm(session: &Session, args: &Args) -> Helm {
     Helm::new(args.helm.clone(), &session.cluster, &args.actor.cluster)
 }
 
-fn cli(session: &Session, args: &Args, goal: &Goal) -> Cli {
+fn cli(session: &Session<'_>, args: &Args, namespace: &str) -> Cli {
     let program = args.linkerd.clone();
-    Cli::new(
-        program,
-        &session.cluster,
-        &args.actor.cluster,
-        &goal.namespace,
-    )
+    Cli::new(program, &session.cluster, &args.actor.cluster, namespace)
 }
 
 /// Reads the control plane once no helm is at work on its releases any more. One that outlived the
 /// run that started it is waited for.
-pub(crate) async fn quiet(session: &mut Session<'_>, args: &Args, goal: &Goal) -> Outcome<Scene> {
+pub(crate) async fn quiet(
+    session: &mut Session<'_>,
+    args: &Args,
+    namespace: &str,
+) -> Outcome<(Live, Installer)> {
     let cluster = Arc::clone(&session.cluster);
     let mut before = None;
     let mut still_since = tokio::time::Instant::now();
     loop {
-        let looking = look(&cluster, &goal.namespace);
+        let looking = look(&cluster, namespace);
         let live = session.unless_stopped(looking).await??;
         let releases = match &live.installed {
             Installed::Cli => {
-                let installer = Installer::Cli(cli(session, args, goal));
-                return Ok(Scene { live, installer });
+                let installer = Installer::Cli(cli(session, args, namespace));
+                return Ok((live, installer));
             }
             Installed::Helm {
                 control_plane,
                 crds,
             } => {
-                let reading = Releases::read(helm(session, args), control_plane, crds);
+                let reading = HelmReleases::read(helm(session, args), control_plane, crds);
                 session.unless_stopped(reading).await??
             }
         };
         let Some(busy) = releases.busy() else {
             let installer = Installer::Helm(Box::new(releases));
-            return Ok(Scene { live, installer });
+            return Ok((live, installer));
         };
         let latest = busy.history.latest();
         if busy.history.readiness() == Readiness::Gone {
             return Err(busy.gone());
         }
         if before.as_ref() != Some(latest) {
-            session.progress_of_helm(busy.name(), latest)?;
+            let name = busy.name();
+            let message = format!("waiting for the helm at work on {name}: {latest}");
+            session.says_waiting(message, format!("{name} is {}", latest.status))?;
             before = Some(latest.clone());
             still_since = tokio::time::Instant::now();
         }

@@ -1,32 +1,30 @@
 //! Upgrades the Linkerd control plane through what installed it, and watches it until it is proven.
 //!
-//! `gate`, `history`, `render`, `identity`, `contained` and `board` decide and wait for nothing;
-//! `drive` is the order of the steps: `prepare` and `preflight` come before the first write,
-//! `act` and `apply` write, `monitor` watches. `child` alone starts processes, `session` says the steps.
-//! What it shares with every tool that acts is `mesh-actor`.
+//! `drive` is the order of the steps. `gate` reads the verdict, `scene` looks at the control plane
+//! under the lock, `prepare` and `preflight` compare before the first write, `agree` asks, `act`
+//! and `apply` write, `monitor` watches. `installer` is helm or the linkerd CLI, `plan` what will
+//! be done; `render`, `identity`, `contained` and `board` decide and wait for nothing. `child` alone
+//! starts processes. What this tool shares with every tool that acts is `mesh-actor`.
 
 mod act;
 mod agree;
 mod apply;
 mod args;
 mod board;
-mod charts;
 mod child;
-mod cli;
 mod contained;
 mod drive;
 mod followed;
 mod gate;
-mod helm;
-mod history;
 mod identity;
 mod installer;
 mod live;
 mod monitor;
+mod plan;
 mod preflight;
 mod prepare;
-mod releases;
 mod render;
+mod scene;
 mod session;
 mod values;
 

@@ -10,7 +10,6 @@ use mesh_records::{Explained, InstalledBy, Release};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use crate::history;
 use crate::identity::{Identity, Issuer};
 
 /// The control plane as it is now.
@@ -19,6 +18,14 @@ pub(crate) struct Live {
     pub(crate) installed: Installed,
     config: ConfigMap,
     version: Option<String>,
+}
+
+/// What a control plane's configuration says of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Configuration<'a> {
+    /// The version that it names.
+    pub(crate) version: Option<&'a str>,
+    pub(crate) resource_version: &'a str,
 }
 
 /// What installed it, and may upgrade it.
@@ -163,10 +170,10 @@ fn version(config: &ConfigMap) -> Option<String> {
 
 impl Live {
     /// Its configuration, in short.
-    pub(crate) fn state(&self) -> history::Live<'_> {
-        history::Live {
+    pub(crate) fn configuration(&self) -> Configuration<'_> {
+        Configuration {
             version: self.version.as_deref(),
-            config_resource_version: &self.config.meta.resource_version,
+            resource_version: &self.config.meta.resource_version,
         }
     }
 

@@ -12,9 +12,9 @@ use tokio::time::{Duration, Instant, timeout_at};
 
 use crate::args::Args;
 use crate::board::{Board, Component, Sight, State};
-use crate::drive::Goal;
+use crate::gate::Goal;
 use crate::live::configured;
-use crate::prepare::Plan;
+use crate::plan::Plan;
 use crate::session::Session;
 
 /// The API server may hold on to a connection to an injector that has gone for some seconds.

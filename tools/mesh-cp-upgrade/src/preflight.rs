@@ -9,8 +9,8 @@ use mesh_cluster::{Cluster, Error, Kinds, Opinion};
 use mesh_records::StepName;
 
 use crate::apply::MANAGER;
-use crate::drive::Goal;
-use crate::prepare::{Plan, Write};
+use crate::gate::Goal;
+use crate::plan::{Plan, Write};
 use crate::render::Manifest;
 use crate::session::Session;
 

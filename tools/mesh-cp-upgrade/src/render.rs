@@ -39,18 +39,18 @@ pub(crate) struct Expected {
 }
 
 #[derive(Deserialize)]
-struct DryRun {
-    chart: Chart,
+struct HelmAnswer {
+    chart: AnswerChart,
     manifest: String,
 }
 
 #[derive(Deserialize)]
-struct Chart {
-    metadata: ChartMetadata,
+struct AnswerChart {
+    metadata: AnswerMetadata,
 }
 
 #[derive(Deserialize)]
-struct ChartMetadata {
+struct AnswerMetadata {
     name: String,
     version: String,
 }
@@ -77,9 +77,9 @@ impl Rendered {
     /// What `helm upgrade --dry-run -o json` wrote. Everything but the chart's name and the
     /// manifest is left behind; the user's values are among it.
     pub(crate) fn parse(json: &[u8]) -> anyhow::Result<Self> {
-        let DryRun { chart, manifest } =
+        let HelmAnswer { chart, manifest } =
             serde_json::from_slice(json).map_err(|error| anyhow::anyhow!("{}", place(&error)))?;
-        let ChartMetadata { name, version } = chart.metadata;
+        let AnswerMetadata { name, version } = chart.metadata;
         Ok(Self {
             chart: format!("{name}-{version}"),
             manifests: manifests(&manifest)?,

@@ -8,8 +8,6 @@ use mesh_actor::{Ending, Outcome, Run};
 use mesh_cluster::Cluster;
 use mesh_records::{Progress, ProgressPods, Record, Step, StepName, StepState, whole_seconds};
 
-use crate::history::Revision;
-
 /// A run that is under way, with the step that it is at.
 #[derive(Debug)]
 pub(crate) struct Session<'a> {
@@ -156,10 +154,8 @@ impl<'a> Session<'a> {
         Ok(self.run.emit(&Record::Progress(Box::new(progress)))?)
     }
 
-    /// Says that a helm that somebody else started is waited for.
-    pub(crate) fn progress_of_helm(&mut self, release: &str, latest: &Revision) -> Outcome<()> {
-        let message = format!("waiting for the helm at work on {release}: {latest}");
-        let reason = format!("{release} is {}", latest.status);
+    /// Says what the run waits for before it can go on.
+    pub(crate) fn says_waiting(&mut self, message: String, reason: String) -> Outcome<()> {
         self.progress_of_no_pods(message, Some(reason))
     }
 

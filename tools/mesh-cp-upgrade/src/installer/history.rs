@@ -1,8 +1,7 @@
-//! A Helm release's history, and what it means for an upgrade that may have been begun before.
+//! A Helm release's history, and what it means for an upgrade.
 
 use std::fmt;
 
-use mesh_records::From;
 use serde::Deserialize;
 
 /// One revision of a release, as `helm history -o json` lists it.
@@ -46,46 +45,6 @@ pub(crate) enum Readiness {
     Pending,
     /// It is going away.
     Gone,
-}
-
-/// How the control plane stands to what the verdict saw.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Standing {
-    /// Exactly as it was seen.
-    AsSeen,
-    /// At the target, or on the way there: an earlier run is carried on with.
-    Begun,
-    /// Something else.
-    Changed,
-}
-
-/// The control plane's configuration as it is now.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Live<'a> {
-    pub(crate) version: Option<&'a str>,
-    pub(crate) config_resource_version: &'a str,
-}
-
-/// How the control plane stands to the verdict's `from`, where an upgrade to `began` was begun last;
-/// without a verdict, as it is.
-pub(crate) fn standing(
-    from: Option<&From>,
-    live: Live<'_>,
-    began: Option<&str>,
-    target: &str,
-) -> Standing {
-    let Some(from) = from else {
-        return Standing::AsSeen;
-    };
-    let same_version = live.version == Some(&from.version);
-    let same_config = from.config_resource_version.as_deref() == Some(live.config_resource_version);
-    if same_version && same_config {
-        return Standing::AsSeen;
-    }
-    if live.version == Some(target) || began == Some(target) {
-        return Standing::Begun;
-    }
-    Standing::Changed
 }
 
 // === impl History ===
@@ -213,61 +172,6 @@ mod tests {
             let history = latest(status, "cp-1.16.11", "stable-2.14.10");
             assert_eq!(history.readiness(), expected, "{status}");
         }
-    }
-
-    #[test]
-    fn what_was_begun_is_carried_on_with_and_what_changed_is_not() {
-        use Standing::{AsSeen, Begun, Changed};
-        let from = From {
-            version: "stable-2.13.7".into(),
-            config_resource_version: Some("7".into()),
-        };
-        let (old, new) = ("stable-2.13.7", "stable-2.14.10");
-        // live version, live resourceVersion, the newest revision's status and version
-        let table = [
-            (Some(old), "7", "deployed", old, AsSeen),
-            (Some(old), "7", "failed", new, AsSeen),
-            (Some(old), "8", "deployed", old, Changed),
-            (Some(old), "8", "failed", new, Begun),
-            (Some(new), "9", "deployed", new, Begun),
-            (Some(new), "9", "failed", new, Begun),
-            (
-                Some("stable-2.13.6"),
-                "9",
-                "deployed",
-                "stable-2.13.6",
-                Changed,
-            ),
-            (
-                Some("stable-2.14.9"),
-                "9",
-                "deployed",
-                "stable-2.14.9",
-                Changed,
-            ),
-            (None, "7", "deployed", old, Changed),
-        ];
-        for (number, (version, rv, status, app, expected)) in table.into_iter().enumerate() {
-            let live = Live {
-                version,
-                config_resource_version: rv,
-            };
-            let history = latest(status, "cp-x", app);
-            let standing = standing(Some(&from), live, Some(&history.latest().app_version), new);
-            assert_eq!(standing, expected, "row {number}");
-        }
-        let unseen = From {
-            config_resource_version: None,
-            ..from
-        };
-        let live = Live {
-            version: Some(old),
-            config_resource_version: "7",
-        };
-        let deployed = latest("deployed", "cp-1.12.7", old);
-        let began = Some(deployed.latest().app_version.as_str());
-        assert_eq!(standing(Some(&unseen), live, began, new), Changed);
-        assert_eq!(standing(None, live, began, new), AsSeen);
     }
 
     #[test]

@@ -7,8 +7,7 @@ use anyhow::Context as _;
 use mesh_cluster::{Cluster, ClusterArgs};
 use mesh_records::Explained;
 
-use crate::child::{self, Answer};
-use crate::helm::quote;
+use crate::child::{self, Answer, quote};
 use crate::render::{self, Rendered};
 
 /// The linkerd CLI, pointed at one control plane.

@@ -5,20 +5,20 @@ use mesh_cluster::Cluster;
 use mesh_records::{Explained, Release};
 
 use crate::args::Args;
-use crate::charts::charts;
-use crate::drive::Goal;
-use crate::helm::{Helm, Upgrade, Values};
-use crate::history::{History, Readiness};
+use crate::gate::Goal;
 use crate::identity::{Change, Key};
+use crate::installer::charts::charts;
+use crate::installer::helm::{Helm, Upgrade, Values};
+use crate::installer::history::{History, Readiness};
 use crate::live::{Live, is_kept};
-use crate::prepare::{Helming, Part, Parts, Write};
+use crate::plan::{Helming, Part, Parts, Write};
 use crate::render::{Manifest, Rendered, crds};
 use crate::session::Session;
 use crate::values;
 
 /// Helm and the two releases.
 #[derive(Debug)]
-pub(crate) struct Releases {
+pub(crate) struct HelmReleases {
     pub(crate) helm: Helm,
     pub(crate) control_plane: Owned,
     pub(crate) crds: Owned,
@@ -31,7 +31,7 @@ pub(crate) struct Owned {
     pub(crate) history: History,
 }
 
-impl Releases {
+impl HelmReleases {
     /// As they stand now.
     pub(crate) async fn read(
         helm: Helm,
@@ -98,7 +98,7 @@ impl Releases {
         let rendered = session.unless_stopped(all).await?;
         let rendered = rendered.map_err(|error| hinted(error, named.hint));
         let (crds_rendered, rendered, given) = rendered?;
-        let is_there = live.state().version == Some(target);
+        let is_there = live.configuration().version == Some(target);
         let is_at = |owned: &Owned, rendered: &Rendered| owned.history.is_at(&rendered.chart);
         // What was mended in the values after a failed upgrade is to be applied.
         let is_done =

@@ -9,8 +9,8 @@ use mesh_records::{Explained, Release};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::child::{self, Answer, Writer};
-use crate::history::History;
+use crate::child::{self, Answer, Writer, quote};
+use crate::installer::history::History;
 use crate::render::{self, Manifest, Rendered};
 
 /// helm, pointed at one cluster.
@@ -252,49 +252,6 @@ impl std::fmt::Display for Chart {
     }
 }
 
-/// What a program said, fit for a record: on one line, not too long, with nothing that may be a key.
-pub(crate) fn quote(said: &str) -> String {
-    let mut quoted = String::new();
-    let mut within_pem = false;
-    for line in said.lines() {
-        within_pem |= line.contains("-----BEGIN");
-        let ends = line.contains("-----END");
-        if !within_pem && !line.trim().is_empty() {
-            if !quoted.is_empty() {
-                quoted.push_str("; ");
-            }
-            quoted += &line
-                .trim()
-                .split(' ')
-                .map(word)
-                .collect::<Vec<_>>()
-                .join(" ");
-        }
-        within_pem &= !ends;
-    }
-    if quoted.chars().count() > LONGEST {
-        quoted = quoted.chars().take(LONGEST).chain("…".chars()).collect();
-    }
-    let quoted = quoted.strip_prefix("Error: ").unwrap_or(&quoted);
-    if quoted.is_empty() {
-        "it said nothing".to_owned()
-    } else {
-        quoted.to_owned()
-    }
-}
-
-const LONGEST: usize = 1000;
-
-// A long word of nothing but base64 letters is no word.
-fn word(word: &str) -> &str {
-    let code = |c: char| c.is_ascii_alphanumeric() || "+/=".contains(c);
-    if word.len() > 60 && word.chars().all(code) {
-        "<…>"
-    } else {
-        word
-    }
-}
-
 fn major_minor(version: &str) -> Option<(u64, u64)> {
     let mut parts = version.strip_prefix('v')?.split('.');
     Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
@@ -362,25 +319,6 @@ mod tests {
                 assert!(!command.contains(&format!(" {flag}")), "{command}");
             }
         }
-    }
-
-    #[test]
-    fn what_helm_says_is_quoted_on_one_line_without_keys() {
-        let key = "-----BEGIN EC PRIVATE KEY-----\nabcd\n-----END EC PRIVATE KEY-----";
-        let secret = "A".repeat(80);
-        let table = [
-            (
-                "Error: UPGRADE FAILED: x\n\n  y\n".to_owned(),
-                "UPGRADE FAILED: x; y".to_owned(),
-            ),
-            (format!("before\n{key}\nafter"), "before; after".to_owned()),
-            (format!("data: {secret} end"), "data: <…> end".to_owned()),
-            (String::new(), "it said nothing".to_owned()),
-        ];
-        for (said, expected) in table {
-            assert_eq!(quote(&said), expected);
-        }
-        assert!(quote(&"word ".repeat(9_999)).chars().count() <= LONGEST + 1);
     }
 
     #[test]

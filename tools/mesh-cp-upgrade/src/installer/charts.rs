@@ -4,7 +4,7 @@ use mesh_actor::{Outcome, hinted, refused};
 use mesh_versions::{Charts as Known, Releases, Repository, Version};
 
 use crate::args::Args;
-use crate::helm::{Chart, Helm};
+use crate::installer::helm::{Chart, Helm};
 
 /// The charts of an upgrade.
 #[derive(Debug)]
