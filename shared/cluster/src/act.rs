@@ -8,7 +8,7 @@ use crate::wire::connect::Cluster;
 use crate::wire::error::{Error, Why};
 use crate::wire::request::Patch;
 use crate::wire::target::{Options, Target};
-use crate::workload::rollout::{Observed, RESTARTED_AT, Rolling};
+use crate::workload::rollout::{Observed, RESTARTED_AT, Restartable};
 
 /// A restart: one annotation on a pod template, and nothing else.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,7 +69,7 @@ impl Cluster {
         }
     }
 
-    async fn restart_as<K: Rolling>(&self, restart: &Restart) -> Result<Observed, Error> {
+    async fn restart_as<K: Restartable>(&self, restart: &Restart) -> Result<Observed, Error> {
         let options = Options {
             dry_run: restart.dry_run,
             field_manager: Some(MANAGER),
@@ -82,7 +82,7 @@ impl Cluster {
         Ok(Observed::of(&object))
     }
 
-    async fn observe_as<K: Rolling>(&self, key: &WorkloadRef) -> Result<Observed, Error> {
+    async fn observe_as<K: Restartable>(&self, key: &WorkloadRef) -> Result<Observed, Error> {
         let object: K = self.get_as(&target::<K>(key)).await?;
         Ok(Observed::of(&object))
     }

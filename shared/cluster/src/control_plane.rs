@@ -8,7 +8,7 @@ pub mod parts;
 use std::collections::BTreeMap;
 
 use mesh_records::{
-    Certificate, CertificateRole, Component, ControlPlane, FailurePolicy, State, Webhook,
+    Certificate, CertificateRole, Component, ControlPlane, FailurePolicy, State, Trouble, Webhook,
 };
 use serde_json::Value as Fact;
 use sha2::{Digest as _, Sha256};
@@ -16,7 +16,7 @@ use sha2::{Digest as _, Sha256};
 use crate::object::label;
 use crate::object::{ConfigMap, Deployment, EndpointSlice, Meta};
 use crate::workload::proxy::{image_tag, linkerd_version};
-use crate::workload::rollout::{self, Rolling as _};
+use crate::workload::rollout::{self, Restartable as _};
 use certificate::{certificates, unreadable};
 use origin::{Origin, origin};
 use parts::{Definition, IssuerSecret, WebhookConfiguration};
@@ -77,9 +77,12 @@ pub fn state(components: &[Deployment]) -> State {
         match component.standing() {
             rollout::State::Settled => {}
             rollout::State::Failed(_) => return State::Failed,
+            // Nobody waits for this rollout any more.
+            rollout::State::HeldUp(problem) if problem.trouble == Trouble::ProgressDeadline => {
+                return State::Failed;
+            }
             rollout::State::Progressing(_)
-            | rollout::State::Ailing(_)
-            | rollout::State::Blocked(_)
+            | rollout::State::HeldUp(_)
             | rollout::State::Superseded => state = State::Rolling,
         }
     }

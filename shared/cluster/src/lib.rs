@@ -22,5 +22,5 @@ pub use probe::Probe;
 pub use signals::{Asked, Signals};
 pub use wire::{
     Change, Cluster, ClusterArgs, Error, Kinds, Opinion, Options, Page, Pages, Patch, Selection,
-    Target, User, Watch, Why,
+    Store, Stored, Target, User, Watch, Why,
 };

@@ -486,9 +486,35 @@ impl Resource {
     }
 }
 
+// === impl EndpointSlice ===
+
+impl EndpointSlice {
+    /// How many endpoints are ready. An endpoint that does not say is ready.
+    #[must_use]
+    pub fn ready(&self) -> usize {
+        let endpoints = self.endpoints.iter();
+        endpoints
+            .filter(|endpoint| endpoint.conditions.ready != Some(false))
+            .count()
+    }
+
+    /// Whether it belongs to a Service of its namespace.
+    #[must_use]
+    pub fn is_of(&self, service: &str) -> bool {
+        let named = self.meta.labels.get(label::SERVICE);
+        named.is_some_and(|name| name == service)
+    }
+}
+
 // === impl Pod ===
 
 impl Pod {
+    /// The statuses of its containers, those of init containers first.
+    pub fn container_statuses(&self) -> impl Iterator<Item = &ContainerStatus> {
+        let init = self.status.init_container_statuses.iter();
+        init.chain(&self.status.container_statuses)
+    }
+
     /// Whether its Ready condition is true.
     #[must_use]
     pub fn is_ready(&self) -> bool {

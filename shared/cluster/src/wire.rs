@@ -6,6 +6,7 @@ pub mod error;
 pub mod kinds;
 pub mod page;
 pub mod request;
+pub mod store;
 pub mod target;
 pub mod watch;
 
@@ -17,5 +18,6 @@ pub use error::{Error, Why};
 pub use kinds::{Kinds, Opinion};
 pub use page::{Page, Pages, Selection};
 pub use request::Patch;
+pub use store::{Store, Stored};
 pub use target::{Options, Target};
 pub use watch::{Change, Watch};

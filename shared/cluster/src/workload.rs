@@ -3,5 +3,6 @@
 pub mod how;
 pub mod injection;
 pub mod owner;
+pub mod pin;
 pub mod proxy;
 pub mod rollout;

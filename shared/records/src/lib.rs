@@ -34,7 +34,7 @@ pub use mesh::{
     Anomaly, Certificate, CertificateRole, Component, ControlPlane, Crd, Downtime, DowntimeGrade,
     Extension, FailurePolicy, InstalledBy, Need, Pin, PinPlace, PodCounts, Proxy, ProxyCount,
     Release, Roll, RollBy, Skew, SkewAction, SkewState, State, TrustAnchors, Unseen, VersionSource,
-    Webhook, Workload, WorkloadKind,
+    Webhook, Workload, WorkloadKind, hold_back,
 };
 pub use reader::{Closed, Expect, Item, Reader, What};
 pub use record::{

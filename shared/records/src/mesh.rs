@@ -319,6 +319,23 @@ pub struct Pin {
     pub version: Option<String>,
 }
 
+/// Whether `pins` keep new pods from the proxy version `injects`.
+///
+/// A pin of the template beats its namespace's. A pin without a version changes only the image's
+/// name; a pin that names what is injected anyway holds nothing back.
+#[must_use]
+pub fn hold_back(pins: &[Pin], injects: &str) -> bool {
+    if pins.iter().any(|pin| pin.place == PinPlace::BakedIn) {
+        return true;
+    }
+    let version = |place| {
+        let mut pins = pins.iter().filter(move |pin| pin.place == place);
+        pins.find_map(|pin| pin.version.as_deref())
+    };
+    let pinned = version(PinPlace::Template).or_else(|| version(PinPlace::Namespace));
+    pinned.is_some_and(|version| version != injects)
+}
+
 /// Where a pin is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use mesh_cluster::object::{Condition, Deployment, EndpointSlice, Meta, Pod, ReplicaSet};
+use jiff::Timestamp;
+use mesh_cluster::object::{Deployment, EndpointSlice, Meta, Pod, ReplicaSet};
+use mesh_cluster::workload::owner::{is_newest_set, owner_of};
 use mesh_cluster::workload::proxy;
-use mesh_cluster::{Change, label};
+use mesh_cluster::workload::rollout::{self, Observed, Passes, PodSeen, Problem, with_pods};
+use mesh_cluster::{Change, Store, label};
 use mesh_records::ProgressPods;
 
-use crate::followed::Followed;
 use crate::render::Expected;
 
 /// What the watches saw of a control plane that is being upgraded.
@@ -15,10 +17,10 @@ use crate::render::Expected;
 pub(crate) struct Board {
     expected: Vec<Expected>,
     services: BTreeSet<String>,
-    deployments: Followed<Deployment>,
-    replica_sets: Followed<ReplicaSet>,
-    pods: Followed<Pod>,
-    slices: Followed<EndpointSlice>,
+    deployments: Store<Deployment>,
+    replica_sets: Store<ReplicaSet>,
+    pods: Store<Pod>,
+    slices: Store<EndpointSlice>,
 }
 
 /// A change that a watch saw.
@@ -38,29 +40,19 @@ pub(crate) struct Component {
     pub(crate) state: State,
 }
 
-/// Whether a component is where it should be.
+/// Whether a component is where it should be: the state of its rollout, and whether that rollout is
+/// the one of this upgrade.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum State {
-    /// All of it runs what was rendered, ready.
+    /// Every pod runs what was rendered, and is ready.
     Settled,
     /// On its way; what it waits for.
     Moving(String),
-    /// It will not get there.
-    Failed(String),
+    /// Something is wrong that can pass by itself.
+    HeldUp(Problem),
+    /// Something is wrong that no time helps.
+    Failed(Problem),
 }
-
-/// Waiting reasons that do not go away by themselves soon enough to wait for.
-const HOPELESS: [&str; 6] = [
-    "ImagePullBackOff",
-    "InvalidImageName",
-    "ErrImageNeverPull",
-    "CreateContainerConfigError",
-    "CreateContainerError",
-    "RunContainerError",
-];
-/// A component may crash once or twice until the others are there.
-const CRASHES: i32 = 3;
-const SERVICE: &str = "kubernetes.io/service-name";
 
 impl Board {
     /// Nothing seen yet of these components, and of the Services behind the webhooks.
@@ -82,210 +74,121 @@ impl Board {
     }
 
     /// Each component; none before everything was listed once.
-    pub(crate) fn components(&self) -> Option<Vec<Component>> {
+    pub(crate) fn components(&self, now: Timestamp) -> Option<Vec<Component>> {
         let owners = self.deployments.is_known() && self.replica_sets.is_known();
         let known = owners && self.pods.is_known() && self.slices.is_known();
-        known.then(|| {
-            self.expected
-                .iter()
-                .map(|expected| self.component(expected))
-                .collect()
-        })
+        let components = self.expected.iter();
+        known.then(|| components.map(|it| self.component(it, now)).collect())
     }
 
     /// The Services behind webhooks that have no ready endpoint.
     pub(crate) fn silent_services(&self) -> Vec<&str> {
-        let ready = |service: &&String| {
+        let ready = |service: &str| {
             let mut slices = self.slices.iter();
-            slices.any(|slice| {
-                slice.meta.labels.get(SERVICE) == Some(*service)
-                    && slice
-                        .endpoints
-                        .iter()
-                        .any(|one| one.conditions.ready != Some(false))
-            })
+            slices.any(|slice| slice.is_of(service) && slice.ready() > 0)
         };
-        self.services
-            .iter()
-            .filter(|service| !ready(service))
-            .map(String::as_str)
-            .collect()
+        let services = self.services.iter().map(String::as_str);
+        services.filter(|service| !ready(service)).collect()
     }
 
-    fn component(&self, expected: &Expected) -> Component {
+    fn component(&self, expected: &Expected, now: Timestamp) -> Component {
         let name = expected.name.clone();
-        let Some(deployment) = self.deployments.named(&name) else {
-            let state = State::Moving("it does not exist".to_owned());
+        let mut deployments = self.deployments.iter();
+        let Some(deployment) = deployments.find(|it| it.meta.name == name) else {
+            let state = State::Moving("the Deployment does not exist".to_owned());
             return Component {
                 name,
                 pods: ProgressPods::default(),
                 state,
             };
         };
-        let pods: Vec<&Pod> = self
-            .pods
-            .iter()
-            .filter(|pod| !pod.is_over() && is_of(&pod.meta, deployment))
-            .filter(|pod| expected.runs(&pod.spec))
-            .collect();
-        let ready = pods.iter().filter(|pod| is_up(pod, expected)).count();
-        let status = &deployment.status;
-        let count = |number: i32| u32::try_from(number).unwrap_or(0);
-        let wanted = count(deployment.spec.replicas.unwrap_or(1));
-        let ready = u32::try_from(ready).unwrap_or(u32::MAX);
-        let newest = self.newest(deployment);
-        let state = state(deployment, newest, expected, &pods, wanted, ready);
-        let updated = count(status.updated_replicas);
+        let observed = Observed::of(deployment);
+        let pods = self.pods.iter();
+        let pods = pods.filter(|pod| owner_of(&pod.meta).as_ref() == Some(&observed.key));
+        let up = pods.clone().filter(|pod| is_up(pod, expected)).count();
         let pods = ProgressPods {
-            wanted,
-            updated,
-            ready,
+            ready: u32::try_from(up).unwrap_or(u32::MAX),
+            ..observed.pods
         };
+        let state = other_rollout(deployment, expected).map(State::Moving);
+        let state = state.unwrap_or_else(|| self.rollout(deployment, &observed, pods, now));
         Component { name, pods, state }
     }
 
-    /// What has the pods of a Deployment's template, once the watches agree on that.
-    fn newest(&self, deployment: &Deployment) -> Option<&Meta> {
-        let revision = |meta: &Meta| meta.annotations.get(label::REVISION).cloned();
-        let number = revision(&deployment.meta)?;
-        let mut sets = self.replica_sets.iter().map(|set| &set.meta);
-        sets.find(|set| {
-            let owner = set.controller();
-            owner.is_some_and(|owner| owner.uid == deployment.meta.uid)
-                && revision(set).as_ref() == Some(&number)
-        })
+    // How far the rollout of what was rendered has come.
+    fn rollout(
+        &self,
+        deployment: &Deployment,
+        observed: &Observed,
+        counts: ProgressPods,
+        now: Timestamp,
+    ) -> State {
+        let newest: Vec<PodSeen> = self.newest_pods(deployment).map(PodSeen::of).collect();
+        let lack = || newest.iter().find_map(PodSeen::lack);
+        let moving = |wait: &str| {
+            let lack = lack().map(|lack| lack.to_string());
+            State::Moving(lack.unwrap_or_else(|| format!("waits for {wait}")))
+        };
+        match with_pods(observed.standing.clone(), newest.iter(), now) {
+            rollout::State::Settled if counts.ready >= counts.wanted => State::Settled,
+            rollout::State::Settled => moving("its pods"),
+            rollout::State::Progressing(wait) => moving(wait.as_str()),
+            rollout::State::Superseded => moving("the newest rollout"),
+            rollout::State::HeldUp(problem) => State::HeldUp(problem),
+            rollout::State::Failed(problem) => State::Failed(problem),
+        }
+    }
+
+    // The pods of the newest template, once the watches agree on which that is. Pods of a template
+    // that was replaced may have the same images, and are on their way out.
+    fn newest_pods(&self, deployment: &Deployment) -> impl Iterator<Item = &Pod> {
+        let mut sets = self.replica_sets.iter();
+        let newest = sets.find(|set| is_newest_set(&set.meta, &deployment.meta));
+        let pods = self.pods.iter();
+        pods.filter(move |pod| newest.is_some_and(|set| is_owned(&pod.meta, &set.meta)))
     }
 }
 
-fn state(
-    deployment: &Deployment,
-    newest: Option<&Meta>,
-    expected: &Expected,
-    pods: &[&Pod],
-    wanted: u32,
-    ready: u32,
-) -> State {
-    let Deployment { meta, spec, status } = deployment;
-    let moving = |text: &str| State::Moving(text.to_owned());
-    if !expected.runs(&spec.template.spec) {
-        return moving("its template is not the rendered one");
+// === impl Component ===
+
+impl Component {
+    /// What it waits for, or what is wrong.
+    pub(crate) fn reason(&self) -> Option<String> {
+        match &self.state {
+            State::Settled => None,
+            State::Moving(reason) => Some(reason.clone()),
+            State::HeldUp(problem) | State::Failed(problem) => Some(problem.to_string()),
+        }
     }
-    if expected.version.as_ref() != meta.labels.get(label::APP_VERSION) {
-        return moving("its label says another version");
+
+    /// When its problem will not pass by itself any more, if nothing changes before.
+    pub(crate) fn fails_at(&self) -> Option<Timestamp> {
+        match &self.state {
+            State::HeldUp(Problem {
+                passes: Passes::Until(at),
+                ..
+            }) => Some(*at),
+            State::HeldUp(_) | State::Settled | State::Moving(_) | State::Failed(_) => None,
+        }
     }
-    if status.observed_generation < meta.generation {
-        return moving("its controller has not seen the change");
-    }
-    if spec.paused {
-        return State::Failed("it is paused".to_owned());
-    }
-    // Pods of a template that was given up may have the same images, and are on their way out.
-    let mut current = pods
-        .iter()
-        .filter(|pod| newest.is_some_and(|set| is_owned(&pod.meta, set)));
-    if let Some(reason) = current.find_map(|pod| hopeless(pod)) {
-        return State::Failed(reason);
-    }
-    let counts = [
-        status.updated_replicas,
-        status.replicas,
-        status.available_replicas,
-    ];
-    let all = i32::try_from(wanted).unwrap_or(i32::MAX);
-    if counts == [all; 3] && ready >= wanted {
-        return State::Settled;
-    }
-    if let Some(reason) = status.conditions.iter().find_map(given_up) {
-        return State::Failed(reason);
-    }
-    State::Moving(waiting(deployment, pods, wanted, ready))
 }
 
-// What a Deployment says of itself when it will not go on.
-fn given_up(condition: &Condition) -> Option<String> {
-    let Condition {
-        kind,
-        status,
-        reason,
-        message,
-    } = condition;
-    let over = matches!(
-        (kind.as_str(), status.as_str(), reason.as_str()),
-        ("Progressing", "False", "ProgressDeadlineExceeded") | ("ReplicaFailure", "True", _)
-    );
-    over.then(|| format!("{reason}: {message}"))
-}
-
-// Why a pod of the newest template will not get ready.
-fn hopeless(pod: &Pod) -> Option<String> {
-    if pod.status.phase == "Failed" {
-        return Some(format!("pod {}: {}", pod.meta.name, pod.status.reason));
+// Why the Deployment is not the one of this upgrade yet.
+fn other_rollout(deployment: &Deployment, expected: &Expected) -> Option<String> {
+    if !expected.runs(&deployment.spec.template.spec) {
+        return Some("its template is not the rendered one".to_owned());
     }
-    let statuses = pod
-        .status
-        .init_container_statuses
-        .iter()
-        .chain(&pod.status.container_statuses);
-    statuses.into_iter().find_map(|container| {
-        let waiting = container.state.waiting.as_ref()?;
-        let crashes = waiting.reason == "CrashLoopBackOff" && container.restart_count >= CRASHES;
-        let over = crashes || HOPELESS.contains(&waiting.reason.as_str());
-        over.then(|| {
-            let (name, pod) = (&container.name, &pod.meta.name);
-            let said = if waiting.message.is_empty() {
-                String::new()
-            } else {
-                format!(": {}", waiting.message)
-            };
-            format!("pod {pod}: container {name}: {}{said}", waiting.reason)
-        })
-    })
-}
-
-fn waiting(deployment: &Deployment, pods: &[&Pod], wanted: u32, ready: u32) -> String {
-    let unscheduled = pods.iter().find_map(|pod| {
-        let conditions = &pod.status.conditions;
-        let no = conditions
-            .iter()
-            .find(|c| c.kind == "PodScheduled" && c.status == "False")?;
-        Some(format!("pod {}: {}", pod.meta.name, no.message))
-    });
-    if let Some(text) = unscheduled {
-        return text;
-    }
-    if let Some(pod) = pods.iter().find(|pod| !pod.is_ready()) {
-        let statuses = pod.status.init_container_statuses.iter();
-        let mut statuses = statuses.chain(&pod.status.container_statuses);
-        let reason = statuses.find_map(|container| Some(&container.state.waiting.as_ref()?.reason));
-        let reason = reason
-            .map(|reason| format!(" ({reason})"))
-            .unwrap_or_default();
-        return format!("pod {} is not ready{reason}", pod.meta.name);
-    }
-    if ready < wanted {
-        return "it waits for its pods".to_owned();
-    }
-    let old = deployment.status.replicas - deployment.status.updated_replicas;
-    if old > 0 {
-        return format!("{old} old pods are still there");
-    }
-    "its pods are not available long enough".to_owned()
+    let version = deployment.meta.labels.get(label::APP_VERSION);
+    (expected.version.as_ref() != version).then(|| "its label says another version".to_owned())
 }
 
 fn is_up(pod: &Pod, expected: &Expected) -> bool {
-    pod.is_ready() && (!expected.has_proxy() || proxy::is_ready(pod))
+    let proxied = !expected.has_proxy() || proxy::is_ready(pod);
+    !pod.is_over() && expected.runs(&pod.spec) && pod.is_ready() && proxied
 }
 
 fn is_owned(pod: &Meta, set: &Meta) -> bool {
     pod.controller().is_some_and(|owner| owner.uid == set.uid)
-}
-
-fn is_of(pod: &Meta, deployment: &Deployment) -> bool {
-    let wanted = &deployment.spec.selector.match_labels;
-    !wanted.is_empty()
-        && wanted
-            .iter()
-            .all(|(key, value)| pod.labels.get(key) == Some(value))
 }
 
 #[cfg(test)]
@@ -295,6 +198,10 @@ mod tests {
     use super::*;
 
     const NEW: &str = "m/proxy:stable-2.14.10";
+
+    fn now() -> Timestamp {
+        "2026-01-02T03:04:35Z".parse().unwrap()
+    }
 
     fn deployment() -> Value {
         json!({
@@ -320,7 +227,7 @@ mod tests {
             "metadata": {
                 "name": uid, "uid": uid,
                 "annotations": { "deployment.kubernetes.io/revision": revision },
-                "ownerReferences": [{ "kind": "Deployment", "uid": "d", "controller": true }],
+                "ownerReferences": [{ "apiVersion": "apps/v1", "kind": "Deployment", "uid": "d", "controller": true }],
             },
         })
     }
@@ -328,8 +235,8 @@ mod tests {
     fn pod() -> Value {
         json!({
             "metadata": {
-                "name": "p", "uid": "p", "labels": { "c": "identity" },
-                "ownerReferences": [{ "kind": "ReplicaSet", "uid": "second", "controller": true }],
+                "name": "p", "uid": "p", "labels": { "pod-template-hash": "h" },
+                "ownerReferences": [{ "apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "linkerd-identity-h", "uid": "second", "controller": true }],
             },
             "spec": { "containers": [{ "name": "linkerd-proxy", "image": NEW }] },
             "status": {
@@ -377,7 +284,7 @@ mod tests {
 
     fn answer(deployment: Value, pods: &[Value]) -> State {
         board(&[deployment], pods)
-            .components()
+            .components(now())
             .unwrap()
             .remove(0)
             .state
@@ -455,70 +362,83 @@ mod tests {
     }
 
     #[test]
-    fn what_will_not_get_ready_fails_at_once_with_its_reason() {
+    fn what_can_pass_holds_a_component_up_and_what_cannot_fails_it_with_its_reason() {
         let waiting = |reason: &str, restarts: i32| {
             let status = json!([{
                 "name": "linkerd-proxy", "ready": false, "restartCount": restarts,
                 "state": { "waiting": { "reason": reason, "message": "said" } },
             }]);
-            with(pod(), "/status/containerStatuses", status)
+            let pod = with(pod(), "/status/containerStatuses", status);
+            let pod = with(pod, "/status/conditions", json!([]));
+            with(
+                pod,
+                "/metadata/creationTimestamp",
+                json!("2026-01-02T03:04:05Z"),
+            )
         };
+        let going = with(deployment(), "/status/availableReplicas", json!(0));
         let condition = |kind: &str, status: &str, reason: &str| {
             let condition =
                 json!([{ "type": kind, "status": status, "reason": reason, "message": "m" }]);
-            with(
-                with(deployment(), "/status/conditions", condition),
-                "/status/availableReplicas",
-                json!(0),
-            )
+            with(going.clone(), "/status/conditions", condition)
         };
-        let failed = [
+        let young = with(
+            waiting("CrashLoopBackOff", 3),
+            "/metadata/creationTimestamp",
+            json!("2026-01-02T03:04:06Z"),
+        );
+        let paused = with(going.clone(), "/spec/paused", json!(true));
+        let late = condition("Progressing", "False", "ProgressDeadlineExceeded");
+        let full = condition("ReplicaFailure", "True", "FailedCreate");
+        // The Deployment, its pod, what is said, and whether that is a failure.
+        let table = [
             (
-                deployment(),
+                &going,
                 waiting("ImagePullBackOff", 0),
                 "ImagePullBackOff",
+                false,
             ),
             (
-                deployment(),
+                &going,
                 waiting("CreateContainerConfigError", 0),
                 "CreateContainerConfigError",
+                false,
             ),
             (
-                deployment(),
+                &going,
+                waiting("CrashLoopBackOff", 1),
+                "CrashLoopBackOff",
+                false,
+            ),
+            (&going, young, "CrashLoopBackOff", false),
+            (&late, pod(), "ProgressDeadlineExceeded", false),
+            (&full, pod(), "FailedCreate", false),
+            (&paused, pod(), "paused", false),
+            (
+                &going,
                 waiting("CrashLoopBackOff", 3),
                 "CrashLoopBackOff",
+                true,
             ),
             (
-                condition("Progressing", "False", "ProgressDeadlineExceeded"),
-                pod(),
-                "ProgressDeadlineExceeded",
-            ),
-            (
-                condition("ReplicaFailure", "True", "FailedCreate"),
-                pod(),
-                "FailedCreate",
-            ),
-            (
-                with(deployment(), "/spec/paused", json!(true)),
-                pod(),
-                "paused",
+                &going,
+                waiting("InvalidImageName", 0),
+                "InvalidImageName",
+                true,
             ),
         ];
-        for (deployment, pod, reason) in failed {
-            match answer(deployment, &[pod]) {
-                State::Failed(text) => assert!(text.contains(reason), "{text}"),
-                State::Settled | State::Moving(_) => panic!("{reason}"),
-            }
+        for (deployment, pod, reason, is_failure) in table {
+            let (said, failed) = match answer(deployment.clone(), &[pod]) {
+                State::HeldUp(problem) => (problem.to_string(), false),
+                State::Failed(problem) => (problem.to_string(), true),
+                other @ (State::Settled | State::Moving(_)) => panic!("{reason}: {other:?}"),
+            };
+            assert!(said.contains(reason), "{said}");
+            assert_eq!(failed, is_failure, "{said}");
         }
-        let moving = [
-            waiting("CrashLoopBackOff", 1),
-            waiting("ErrImagePull", 0),
-            waiting("ContainerCreating", 0),
-        ];
-        for pod in moving {
-            let pod = with(pod, "/status/conditions", json!([]));
-            assert!(matches!(answer(deployment(), &[pod]), State::Moving(_)));
-        }
+        let moving = answer(going, &[waiting("ContainerCreating", 0)]);
+        let said = "pod p: container linkerd-proxy: not ready".to_owned();
+        assert_eq!(moving, State::Moving(said));
     }
 
     #[test]
@@ -528,7 +448,8 @@ mod tests {
             "/spec/containers",
             json!([{ "name": "linkerd-proxy", "image": "old" }]),
         );
-        let old = with(old, "/metadata/uid", json!("old"));
+        let old = with(old, "/metadata/name", json!("old"));
+        let old = with(old, "/status/conditions", json!([]));
         let crash = json!([{ "name": "linkerd-proxy", "restartCount": 9, "state": { "waiting": { "reason": "CrashLoopBackOff" } } }]);
         let old = with(old, "/status/containerStatuses", crash);
         assert_eq!(answer(deployment(), &[old, pod()]), State::Settled);
@@ -542,13 +463,14 @@ mod tests {
     fn a_pod_of_a_template_that_was_given_up_is_not_held_against_the_next_one() {
         let crash = json!([{ "name": "linkerd-proxy", "state": { "waiting": { "reason": "ImagePullBackOff" } } }]);
         let crash = with(pod(), "/status/containerStatuses", crash);
+        let crash = with(crash, "/status/conditions", json!([]));
         let of = |set: &str| {
-            let owner = json!([{ "kind": "ReplicaSet", "uid": set, "controller": true }]);
+            let owner = json!([{ "apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "linkerd-identity-h", "uid": set, "controller": true }]);
             with(crash.clone(), "/metadata/ownerReferences", owner)
         };
         let going = with(deployment(), "/status/updatedReplicas", json!(0));
         let state = |pod: Value| answer(going.clone(), &[pod]);
-        assert!(matches!(state(of("second")), State::Failed(_)));
+        assert!(matches!(state(of("second")), State::HeldUp(_)));
         assert!(matches!(state(of("first")), State::Moving(_)));
         // Its ReplicaSet has not been seen yet.
         let ahead = json!({ "deployment.kubernetes.io/revision": "3" });
@@ -559,26 +481,26 @@ mod tests {
     #[test]
     fn nothing_is_said_before_everything_was_listed_once() {
         let mut board = Board::new(vec![Expected::default()], BTreeSet::new());
-        assert_eq!(board.components(), None);
+        assert_eq!(board.components(now()), None);
         list(&[deployment()])
             .into_iter()
             .for_each(|c| board.see(Sight::Deployment(Box::new(c))));
         list(&[pod()])
             .into_iter()
             .for_each(|c| board.see(Sight::Pod(c)));
-        assert_eq!(board.components(), None);
+        assert_eq!(board.components(now()), None);
     }
 
     #[test]
     fn a_list_that_is_not_whole_replaces_nothing() {
         let mut board = board(&[deployment()], &[pod()]);
         board.see(Sight::Deployment(Box::new(Change::Began)));
-        assert_eq!(board.components().unwrap()[0].state, State::Settled);
+        assert_eq!(board.components(now()).unwrap()[0].state, State::Settled);
         board.see(Sight::Deployment(Box::new(Change::Listed {
             resource_version: "2".into(),
         })));
         assert!(matches!(
-            board.components().unwrap()[0].state,
+            board.components(now()).unwrap()[0].state,
             State::Moving(_)
         ));
     }
@@ -589,7 +511,7 @@ mod tests {
         assert_eq!(board.silent_services(), ["injector"]);
         let slice = |ready: bool| {
             let slice = json!({
-                "metadata": { "name": "s", "uid": "s", "labels": { SERVICE: "injector" } },
+                "metadata": { "name": "s", "uid": "s", "labels": { label::SERVICE: "injector" } },
                 "endpoints": [{ "conditions": { "ready": ready } }],
             });
             Sight::Slice(Change::Applied(serde_json::from_value(slice).unwrap()))

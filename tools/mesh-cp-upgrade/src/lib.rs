@@ -14,7 +14,6 @@ mod board;
 mod child;
 mod contained;
 mod drive;
-mod followed;
 mod gate;
 mod identity;
 mod installer;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures::{StreamExt as _, TryStreamExt as _};
+use jiff::Timestamp;
 use mesh_actor::{AGAIN, Ending, Outcome};
 use mesh_cluster::object::{Deployment, EndpointSlice, Pod, ReplicaSet};
 use mesh_cluster::{Cluster, Error, Probe, Selection};
@@ -38,30 +39,33 @@ pub(crate) async fn settle(
     let mut board = Board::new(plan.components.clone(), services);
     let mut sights = std::pin::pin!(sights(&cluster, &goal.namespace));
     let deadline = Instant::now() + args.timeout;
+    let mut wake = deadline;
     let mut said = BTreeMap::new();
     loop {
         let next = session
-            .unless_stopped(timeout_at(deadline, sights.next()))
+            .unless_stopped(timeout_at(wake.min(deadline), sights.next()))
             .await?;
         match next {
             Ok(Some(sight)) => board.see(sight?),
             Ok(None) => return Err(anyhow::anyhow!("a watch ended by itself").into()),
-            Err(_) => {
-                let why = format!(
-                    "not settled after {:?}: {}",
-                    args.timeout,
-                    unsettled(&board)
-                );
+            Err(_) if Instant::now() >= deadline => {
+                let unsettled = unsettled(&board, session.now());
+                let why = format!("not settled after {:?}: {unsettled}", args.timeout);
                 return Err(failed(plan, &why));
             }
+            Err(_) => {}
         }
-        let Some(components) = board.components() else {
+        let now = session.now();
+        let Some(components) = board.components(now) else {
             continue;
         };
         tell(session, &goal.namespace, &components, &mut said)?;
-        if let Some(why) = hopeless(&components) {
+        if let Some(why) = components.iter().find_map(failure) {
             return Err(failed(plan, &why));
         }
+        let fails_at = components.iter().filter_map(Component::fails_at).min();
+        let left = fails_at.map(|at| Duration::try_from(at.duration_since(now)));
+        wake = left.map_or(deadline, |left| Instant::now() + left.unwrap_or(ASK_AGAIN));
         let settled = components
             .iter()
             .all(|component| component.state == State::Settled);
@@ -117,35 +121,26 @@ fn tell(
         if said.get(&component.name) == Some(component) {
             continue;
         }
-        let reason = match &component.state {
-            State::Settled => None,
-            State::Moving(reason) | State::Failed(reason) => Some(reason.clone()),
-        };
+        let reason = component.reason();
         session.progress(namespace, &component.name, component.pods, reason)?;
         said.insert(component.name.clone(), component.clone());
     }
     Ok(())
 }
 
-fn hopeless(components: &[Component]) -> Option<String> {
-    components
-        .iter()
-        .find_map(|component| match &component.state {
-            State::Failed(reason) => Some(format!("{}: {reason}", component.name)),
-            State::Settled | State::Moving(_) => None,
-        })
+fn failure(component: &Component) -> Option<String> {
+    match &component.state {
+        State::Failed(problem) => Some(format!("{}: {problem}", component.name)),
+        State::Settled | State::Moving(_) | State::HeldUp(_) => None,
+    }
 }
 
-fn unsettled(board: &Board) -> String {
-    let components = board.components().unwrap_or_default();
-    let waiting = components
-        .iter()
-        .filter_map(|component| match &component.state {
-            State::Settled => None,
-            State::Moving(reason) | State::Failed(reason) => {
-                Some(format!("{}: {reason}", component.name))
-            }
-        });
+fn unsettled(board: &Board, now: Timestamp) -> String {
+    let components = board.components(now).unwrap_or_default();
+    let waiting = components.iter().filter_map(|component| {
+        let reason = component.reason()?;
+        Some(format!("{}: {reason}", component.name))
+    });
     let silent = board.silent_services().into_iter();
     let silent = silent.map(|service| format!("the Service {service} has no ready endpoint"));
     let all: Vec<String> = waiting.chain(silent).collect();

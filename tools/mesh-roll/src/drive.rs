@@ -17,7 +17,6 @@ use tokio::time::Instant;
 
 use crate::args::{Args, PIPELINE};
 use crate::gate::Order;
-use crate::mesh::Plane;
 use crate::perform::{self, Happened, Work, words};
 use crate::prepare::{prepare, settings};
 use crate::roll::{Action, Event, Finish, Roll};
@@ -41,7 +40,6 @@ struct Shell<'a> {
     run: &'a mut Run,
     control_plane: String,
     core: Roll,
-    plane: Plane,
     told: Receiver<Told>,
     watches: Watches,
     work: FuturesUnordered<Work>,
@@ -66,7 +64,6 @@ impl<'a> Shell<'a> {
             core: Roll::new(settings, order.tasks, now),
             run,
             control_plane,
-            plane: Plane::default(),
             told,
             watches,
             work: FuturesUnordered::new(),
@@ -121,16 +118,10 @@ impl<'a> Shell<'a> {
     }
 
     fn heard(&mut self, told: Told) {
-        let sights = match told {
-            Told::Sight(sight) => vec![sight],
-            Told::Config(change) => self.plane.take_config(change),
-            Told::Slice(change) => self.plane.take_slice(change),
-            Told::Blind(error) => {
-                self.queue.push_back(Event::Blind(words(&error)));
-                return;
-            }
-        };
-        self.queue.extend(sights.into_iter().map(Event::Sight));
+        self.queue.push_back(match told {
+            Ok(watched) => Event::Watched(watched),
+            Err(error) => Event::Blind(words(&error)),
+        });
     }
 
     fn happened(&mut self, happened: Happened) -> Outcome<()> {
@@ -185,7 +176,12 @@ impl<'a> Shell<'a> {
             }
             Action::Patch(restart) => perform::restart(cluster(), restart),
             Action::Look(key) => perform::look(cluster(), key),
-            Action::Verify(key, selector) => perform::verify(cluster(), key, selector),
+            Action::ListBefore(key, selector) => {
+                perform::list(cluster(), key, selector, Event::ListedBefore)
+            }
+            Action::ListProof(key, selector) => {
+                perform::list(cluster(), key, selector, Event::ListedProof)
+            }
             Action::Probe(namespace) => perform::probe(cluster(), namespace),
             Action::Nodes(key) => perform::nodes(cluster(), key),
         };

@@ -7,7 +7,6 @@
 mod args;
 mod drive;
 mod gate;
-mod mesh;
 mod perform;
 mod prepare;
 mod roll;

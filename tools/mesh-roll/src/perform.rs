@@ -117,16 +117,26 @@ pub(crate) fn look(cluster: Arc<Cluster>, key: WorkloadRef) -> Work {
     })
 }
 
-pub(crate) fn verify(cluster: Arc<Cluster>, key: WorkloadRef, selector: String) -> Work {
+/// Lists the pods of a workload, and answers with `answer`.
+pub(crate) fn list(
+    cluster: Arc<Cluster>,
+    key: WorkloadRef,
+    selector: String,
+    answer: fn(WorkloadRef, Result<Vec<PodSeen>, String>) -> Event,
+) -> Work {
     Box::pin(async move {
         let selection = Selection {
             namespace: Some(&key.namespace),
             labels: Some(&selector),
         };
         let pods = cluster.pages::<Pod>(selection).all().await;
-        let pods = pods.map(|pods| pods.iter().map(PodSeen::of).collect());
+        let pods = pods.map(|pods| {
+            let pods = pods.iter().map(PodSeen::of);
+            pods.filter(|pod| pod.owner.as_ref() == Some(&key))
+                .collect()
+        });
         let pods = pods.map_err(|error| words(&error));
-        Happened::Event(Event::Verified(key, pods))
+        Happened::Event(answer(key, pods))
     })
 }
 

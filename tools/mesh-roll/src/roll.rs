@@ -4,7 +4,6 @@
 //! and never speaks to anybody. Each write passes one gate, [`start`], after the record that
 //! announces it was written. Every way out passes [`end`].
 
-mod check;
 mod decide;
 mod end;
 mod flight;
@@ -15,14 +14,14 @@ mod plan;
 mod probing;
 mod proof;
 mod say;
-mod sight;
 mod start;
+mod watched;
 mod world;
 
 #[cfg(test)]
 mod sim;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use jiff::{SignedDuration, Timestamp};
 use mesh_cli::{DryRun, Exit};
@@ -38,14 +37,13 @@ pub(crate) use limits::Expected;
 use limits::{Stop, Times};
 use order::{Rank, Wave};
 use probing::Proven;
-pub(crate) use sight::{Budget, Mesh, Sight, Watched};
+pub(crate) use watched::{NamespaceRules, Watched};
 use world::World;
 
 /// Something that happened.
 #[derive(Clone, Debug)]
 pub(crate) enum Event {
-    /// A watch shows something.
-    Sight(Sight),
+    Watched(Watched),
     /// The plan was agreed to, or is only to be shown.
     Agreed,
     /// The lock is held; the version of the control plane's configuration since then.
@@ -55,8 +53,10 @@ pub(crate) enum Event {
     Patched(WorkloadRef, Answer),
     /// A fresh look at an object; none if there is none.
     Looked(WorkloadRef, Result<Option<Box<Observed>>, String>),
-    /// The pods of a workload, all of them, at this moment.
-    Verified(WorkloadRef, Result<Vec<PodSeen>, String>),
+    /// All pods of a workload before it is restarted.
+    ListedBefore(WorkloadRef, Result<Vec<PodSeen>, String>),
+    /// All pods of a workload after its controller was done.
+    ListedProof(WorkloadRef, Result<Vec<PodSeen>, String>),
     Probed(String, Result<Probe, String>),
     /// The nodes that are not ready.
     Nodes(WorkloadRef, Vec<String>),
@@ -92,8 +92,10 @@ pub(crate) enum Action {
     Announce(WorkloadRef, Box<Record>),
     Patch(Restart),
     Look(WorkloadRef),
-    /// List the pods of a workload in its namespace, by this label selector.
-    Verify(WorkloadRef, String),
+    /// List the pods of a workload by this label selector, to see whether a restart is needed.
+    ListBefore(WorkloadRef, String),
+    /// The same list, to see whether the restart did what it was for.
+    ListProof(WorkloadRef, String),
     Probe(String),
     Nodes(WorkloadRef),
     WakeAt(Timestamp),
@@ -127,14 +129,16 @@ pub(crate) struct Settings {
     pub(crate) fail_on_attention: bool,
 }
 
-/// A run.
+/// A run. Each workload of the plan is in one of three places: it waits, it is in flight, or it is
+/// over.
 #[derive(Debug)]
 pub(crate) struct Roll {
     settings: Settings,
     world: World,
-    items: Vec<Item>,
-    places: HashMap<WorkloadRef, usize>,
-    flying: Vec<usize>,
+    /// In the order in which they start.
+    waiting: BTreeMap<Rank, Item>,
+    flying: Vec<Flight>,
+    over: BTreeMap<WorkloadRef, Item>,
     phase: Phase,
     probes: HashMap<(Wave, String), Proven>,
     no_endpoint_since: Option<Timestamp>,
@@ -154,29 +158,22 @@ enum Phase {
     Over,
 }
 
-// A workload of the plan.
+/// A workload of the plan.
 #[derive(Debug)]
-struct Item {
-    task: Task,
+pub(crate) struct Item {
+    pub(crate) task: Task,
     rank: Rank,
+    /// The versions that it ran before it was touched.
     from: Vec<String>,
-    stage: Stage,
     attempts: u32,
-    // Lists of its pods that had no answer.
+    /// Lists of its pods that had no answer.
     unlisted: u32,
     not_before: Option<Timestamp>,
-    // What an unanswered write bore: whichever copy of it lands is recognised by it.
+    /// What an unanswered write bore: whichever copy of it lands is recognised by it.
     value: Option<String>,
     /// What was said of it last.
     outcome: Option<Outcome>,
     broken: bool,
-}
-
-#[derive(Debug)]
-enum Stage {
-    Waiting,
-    Flying(Box<Flight>),
-    Over,
 }
 
 // === impl Roll ===
@@ -188,14 +185,15 @@ impl Roll {
         tasks: impl IntoIterator<Item = Task>,
         now: Timestamp,
     ) -> Self {
-        let items: Vec<Item> = tasks.into_iter().map(Item::new).collect();
-        let interest = items.iter().map(|item| item.task.key.clone()).collect();
+        let items = tasks.into_iter().map(Item::new);
+        let waiting: BTreeMap<Rank, Item> = items.map(|it| (it.rank.clone(), it)).collect();
+        let interest = waiting.values().map(|item| item.task.key.clone()).collect();
         Self {
             settings,
             world: World::new(interest),
-            items,
-            places: HashMap::new(),
+            waiting,
             flying: Vec::new(),
+            over: BTreeMap::new(),
             phase: Phase::Gathering,
             probes: HashMap::new(),
             no_endpoint_since: None,
@@ -246,8 +244,8 @@ impl Roll {
 
     fn take(&mut self, event: Event) {
         match event {
-            Event::Sight(sight) => {
-                if let Some(key) = self.world.take(sight) {
+            Event::Watched(watched) => {
+                for key in self.world.take(watched) {
                     self.check_fresh_pods(&key);
                 }
             }
@@ -256,7 +254,8 @@ impl Roll {
             Event::Announced(key, lock) => self.announced(&key, lock),
             Event::Patched(key, answer) => self.patched(&key, answer),
             Event::Looked(key, answer) => self.looked(&key, answer),
-            Event::Verified(key, pods) => self.verified(&key, pods),
+            Event::ListedBefore(key, pods) => self.listed_before(&key, pods),
+            Event::ListedProof(key, pods) => self.listed_proof(&key, pods),
             Event::Probed(namespace, answer) => self.probed(&namespace, answer),
             Event::Nodes(key, nodes) => self.nodes(&key, &nodes),
             Event::LockLost(why) => self.stop(Stop::LockLost(why)),
@@ -307,7 +306,6 @@ impl Item {
             task,
             rank,
             from: Vec::new(),
-            stage: Stage::Waiting,
             attempts: 0,
             unlisted: 0,
             not_before: None,

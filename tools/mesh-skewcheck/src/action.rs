@@ -1,6 +1,6 @@
 //! What a roll should do with a workload.
 
-use mesh_records::{Obstacle, PinPlace, RollBy, SkewAction, TrustAnchors};
+use mesh_records::{Obstacle, RollBy, SkewAction, TrustAnchors, hold_back};
 use mesh_versions::{Skew, Version};
 
 use crate::question::Standpoint;
@@ -77,7 +77,7 @@ fn has_unknown(seen: &Seen<'_>) -> bool {
 /// What keeps a roll from giving every pod the proxy that the injector gives. Spelled as in the
 /// `skipped` record of the roll to come.
 fn hinders(seen: &Seen<'_>, injects: &str) -> Option<Obstacle> {
-    if is_pinned(seen, injects) {
+    if hold_back(&seen.pins, injects) {
         return Some(Obstacle::Pinned);
     }
     match (seen.roll.by, seen.roll.reason) {
@@ -86,18 +86,4 @@ fn hinders(seen: &Seen<'_>, injects: &str) -> Option<Obstacle> {
         (RollBy::Itself, None) => Some(Obstacle::Job),
         (RollBy::None, None) => Some(Obstacle::ForeignOwner),
     }
-}
-
-/// A pod's own pin beats its namespace's. One without a version changes the image's name alone; one
-/// that names what is injected anyway holds nothing back.
-fn is_pinned(seen: &Seen<'_>, injects: &str) -> bool {
-    if seen.pins.iter().any(|pin| pin.place == PinPlace::BakedIn) {
-        return true;
-    }
-    let version = |place| {
-        let mut pins = seen.pins.iter().filter(move |pin| pin.place == place);
-        pins.find_map(|pin| pin.version.as_deref())
-    };
-    let pinned = version(PinPlace::Template).or_else(|| version(PinPlace::Namespace));
-    pinned.is_some_and(|version| version != injects)
 }

@@ -8,9 +8,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use mesh_cluster::object::label;
 use mesh_cluster::object::{Meta, OwnerReference, Pod};
-use mesh_cluster::workload::owner::{Identity, kind_of};
+use mesh_cluster::workload::owner::{deployment_name, kind_of, owner_of};
 use mesh_cluster::workload::proxy;
-use mesh_records::{ProxyCount, WorkloadKind};
+use mesh_records::{ProxyCount, WorkloadKind, WorkloadRef};
 
 use crate::ground::{Ground, Owners};
 use group::{Group, add_count, count};
@@ -39,7 +39,7 @@ pub(crate) struct Fold {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Folded {
     /// Owners of pods.
-    pub(crate) groups: Vec<(Identity, String, Group)>,
+    pub(crate) groups: Vec<(WorkloadRef, String, Group)>,
     /// The proxies beside each component of a control plane.
     pub(crate) components: BTreeMap<Component, Vec<ProxyCount>>,
 }
@@ -52,7 +52,7 @@ pub(crate) type Parents = HashMap<String, Option<OwnerReference>>;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Key {
-    identity: Identity,
+    identity: WorkloadRef,
     uid: String,
 }
 
@@ -95,13 +95,8 @@ impl Fold {
         let Some(sidecar) = proxy::sidecar(&pod.spec) else {
             return;
         };
-        let name = pod
-            .meta
-            .controller()
-            .map_or(pod.meta.name.as_str(), |owner| {
-                deployment_name(&pod.meta, &owner.name).unwrap_or(&owner.name)
-            });
-        let component = (pod.meta.namespace.clone(), name.to_owned());
+        let name = owner_of(&pod.meta).map_or(pod.meta.name.clone(), |owner| owner.name);
+        let component = (pod.meta.namespace.clone(), name);
         let version = proxy::version(&sidecar.container.image, &pod.meta.annotations);
         let counts = self.components.entry(component).or_default();
         add_count(counts, count(version, sidecar.native));
@@ -128,7 +123,7 @@ impl Fold {
         for key in keys {
             match parents.get(&key.uid) {
                 Some(Some(parent)) => {
-                    let identity = Identity {
+                    let identity = WorkloadRef {
                         namespace: key.identity.namespace.clone(),
                         kind: kind_of(parent),
                         name: parent.name.clone(),
@@ -151,7 +146,7 @@ impl Fold {
     }
 
     /// Owners with a template that pods name and no list showed.
-    pub(crate) fn strangers(&self, owners: &Owners) -> Vec<Identity> {
+    pub(crate) fn strangers(&self, owners: &Owners) -> Vec<WorkloadRef> {
         let strange = self
             .groups
             .iter()
@@ -190,8 +185,8 @@ impl Folded {
         &self,
         control_plane: &str,
         ground: &Ground,
-    ) -> BTreeMap<Use, Vec<&Identity>> {
-        let mut uses: BTreeMap<Use, Vec<&Identity>> = BTreeMap::new();
+    ) -> BTreeMap<Use, Vec<&WorkloadRef>> {
+        let mut uses: BTreeMap<Use, Vec<&WorkloadRef>> = BTreeMap::new();
         for (identity, _, group) in &self.groups {
             if group.control_plane(ground) == control_plane {
                 for one in group.uses() {
@@ -222,7 +217,7 @@ impl Key {
 }
 
 fn key_of(meta: &Meta, ground: &Ground) -> Key {
-    let identity = |kind, name: &str| Identity {
+    let identity = |kind, name: &str| WorkloadRef {
         namespace: meta.namespace.clone(),
         kind,
         name: name.to_owned(),
@@ -234,9 +229,7 @@ fn key_of(meta: &Meta, ground: &Ground) -> Key {
         };
     };
     let kind = kind_of(owner);
-    if kind == WorkloadKind::ReplicaSet
-        && let Some(name) = deployment_name(meta, &owner.name)
-    {
+    if let Some(name) = deployment_name(meta) {
         let identity = identity(WorkloadKind::Deployment, name);
         if let Some(kept) = ground.owners.get(&identity) {
             return Key {
@@ -249,12 +242,6 @@ fn key_of(meta: &Meta, ground: &Ground) -> Key {
         identity: identity(kind, &owner.name),
         uid: owner.uid.clone(),
     }
-}
-
-// A Deployment names its ReplicaSets after itself and the template's hash, which its pods bear too.
-fn deployment_name<'a>(pod: &Meta, replica_set: &'a str) -> Option<&'a str> {
-    let hash = pod.labels.get(label::TEMPLATE_HASH)?;
-    replica_set.strip_suffix(hash.as_str())?.strip_suffix('-')
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use mesh_cluster::workload::injection::Rules;
 use mesh_records::{Extension, WorkloadKind};
 
 pub(crate) use namespaces::Namespaces;
-pub(crate) use owners::Owners;
+pub(crate) use owners::{Owners, Shown};
 
 /// What pods are read against.
 #[derive(Clone, Debug, Default)]

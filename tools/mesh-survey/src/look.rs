@@ -8,9 +8,8 @@ mod wish;
 
 use mesh_cluster::object::{DaemonSet, Deployment, Namespace, StatefulSet};
 use mesh_cluster::wire::page::Selection;
-use mesh_cluster::workload::owner::Templated;
 
-use crate::ground::{Ground, Namespaces, Owners};
+use crate::ground::{Ground, Namespaces, Owners, Shown};
 use crate::survey::{Parts, Survey};
 use planes::control_planes;
 use pods::pods;
@@ -58,7 +57,7 @@ async fn namespaces(ask: &mut Ask<'_>, wish: &Wish) -> Result<Namespaces, Blocke
     Ok(namespaces)
 }
 
-async fn owners<K: Templated>(
+async fn owners<K: Shown>(
     ask: &mut Ask<'_>,
     wish: &Wish,
     ground: &mut Ground,

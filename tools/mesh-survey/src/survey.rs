@@ -1,13 +1,12 @@
 //! A survey put together from what was seen, wherever that came from.
 
-use mesh_records::{Anomaly, ControlPlane, Extension, Unseen, WorkloadKind};
+use mesh_records::{Anomaly, ControlPlane, Extension, Unseen, WorkloadKind, WorkloadRef};
 use serde_json::{Value, json};
 
 use crate::fold::{Folded, Use};
 use crate::ground::Ground;
 use mesh_cluster::control_plane::Objects;
 use mesh_cluster::object::label;
-use mesh_cluster::workload::owner::Identity;
 
 /// What was seen.
 #[derive(Debug)]
@@ -100,7 +99,7 @@ fn fact_of(what: Use) -> &'static str {
     }
 }
 
-fn named(concerned: &[&Identity]) -> Value {
+fn named(concerned: &[&WorkloadRef]) -> Value {
     let names = concerned.iter().take(NAMED);
     let names: Vec<String> = names
         .map(|it| format!("{}/{}/{}", it.namespace, it.kind, it.name))

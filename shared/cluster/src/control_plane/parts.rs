@@ -159,21 +159,12 @@ pub fn is_of_interest(name: &str) -> bool {
     GROUPS.contains(&group) || group.ends_with(".linkerd.io")
 }
 
-/// How many endpoints of a Service are ready. One that does not say is.
+/// How many endpoints of a Service are ready.
 #[must_use]
 pub fn ready_endpoints(slices: &[EndpointSlice], service: &str) -> u32 {
-    let of_service = slices.iter().filter(|slice| {
-        slice
-            .meta
-            .labels
-            .get("kubernetes.io/service-name")
-            .map(String::as_str)
-            == Some(service)
-    });
-    let ready = of_service
-        .flat_map(|slice| &slice.endpoints)
-        .filter(|endpoint| endpoint.conditions.ready.unwrap_or(true));
-    u32::try_from(ready.count()).unwrap_or(u32::MAX)
+    let of_service = slices.iter().filter(|slice| slice.is_of(service));
+    let ready: usize = of_service.map(EndpointSlice::ready).sum();
+    u32::try_from(ready).unwrap_or(u32::MAX)
 }
 
 /// Who brought the Gateway API's definitions, and whether Helm would keep them.

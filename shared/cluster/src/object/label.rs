@@ -26,6 +26,8 @@ pub const PIN_VERSION: &str = "config.linkerd.io/proxy-version";
 pub const PIN_IMAGE: &str = "config.linkerd.io/proxy-image";
 /// Label by which a Deployment tells its `ReplicaSet`s apart.
 pub const TEMPLATE_HASH: &str = "pod-template-hash";
+/// Label by which a `StatefulSet` and a `DaemonSet` tell the pods of their templates apart.
+pub const REVISION_HASH: &str = "controller-revision-hash";
 /// Annotation by which a Deployment and its `ReplicaSet`s count their templates; the newest
 /// `ReplicaSet` has the Deployment's own number.
 pub const REVISION: &str = "deployment.kubernetes.io/revision";
@@ -35,6 +37,9 @@ pub const APP_VERSION: &str = "app.kubernetes.io/version";
 pub const HELM_RELEASE: &str = "meta.helm.sh/release-name";
 /// Annotation of what Helm installed.
 pub const HELM_NAMESPACE: &str = "meta.helm.sh/release-namespace";
+
+/// Label of an EndpointSlice: the Service that it belongs to.
+pub const SERVICE: &str = "kubernetes.io/service-name";
 
 /// The proxy's container, whether among the containers or the init containers.
 pub const PROXY: &str = "linkerd-proxy";

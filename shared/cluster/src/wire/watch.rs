@@ -74,6 +74,19 @@ impl<K> std::fmt::Debug for Step<'_, K> {
     }
 }
 
+impl<K> Change<K> {
+    /// The same change of what `read` makes of the object.
+    pub fn map<T>(self, read: impl FnOnce(K) -> T) -> Change<T> {
+        match self {
+            Self::Began => Change::Began,
+            Self::Seen(object) => Change::Seen(read(object)),
+            Self::Listed { resource_version } => Change::Listed { resource_version },
+            Self::Applied(object) => Change::Applied(read(object)),
+            Self::Deleted(object) => Change::Deleted(read(object)),
+        }
+    }
+}
+
 impl Cluster {
     /// Follows all objects of a kind that `selection` matches.
     #[must_use]

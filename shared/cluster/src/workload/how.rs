@@ -4,46 +4,11 @@ use mesh_records::{Downtime, DowntimeGrade, Obstacle, Roll, RollBy, WorkloadKind
 
 use crate::object::{DaemonSet, Deployment, IntOrPercent, Meta, StatefulSet, UpdateStrategy};
 
-/// An owner of pods, as far as rolling it is concerned.
-#[derive(Clone, Copy, Debug)]
-pub enum Owner<'a> {
-    /// A Deployment.
-    Deployment(&'a Deployment),
-    /// A `StatefulSet`.
-    StatefulSet(&'a StatefulSet),
-    /// A `DaemonSet`.
-    DaemonSet(&'a DaemonSet),
-    /// Any other kind.
-    Other {
-        /// Its kind.
-        kind: &'a WorkloadKind,
-        /// How many pods it has.
-        pods: u32,
-    },
-}
-
-/// How an owner gets new pods, and what that costs.
+/// How a Deployment gets new pods, and what that costs.
 ///
-/// An obstacle says what stands in the way of a better way: a restart that a paused Deployment
-/// would not act on, an eviction because nothing else would replace every pod.
-#[must_use]
-pub fn how(owner: Owner<'_>) -> (Roll, Downtime) {
-    match owner {
-        Owner::Deployment(deployment) => deployment_how(deployment),
-        Owner::StatefulSet(set) => stateful_set_how(set),
-        Owner::DaemonSet(set) => daemon_set_how(set),
-        Owner::Other { kind, pods } => other_how(kind, pods),
-    }
-}
-
-/// Whether another object than a GitOps tool decides over this one: it would put back what a patch
-/// changes.
-#[must_use]
-pub fn is_owned(meta: &Meta) -> bool {
-    meta.controller().is_some()
-}
-
-fn deployment_how(deployment: &Deployment) -> (Roll, Downtime) {
+/// An obstacle says what prevents a better way: a restart that a paused Deployment would not act
+/// on, an eviction because nothing else would replace every pod.
+pub(super) fn deployment_how(deployment: &Deployment) -> (Roll, Downtime) {
     let replicas = wanted(deployment.spec.replicas);
     let downtime = if is_kind(&deployment.spec.strategy, "Recreate") && replicas > 0 {
         outage("strategy Recreate: all pods go before new ones come")
@@ -57,7 +22,8 @@ fn deployment_how(deployment: &Deployment) -> (Roll, Downtime) {
     scalable(&deployment.meta, replicas, downtime)
 }
 
-fn stateful_set_how(set: &StatefulSet) -> (Roll, Downtime) {
+/// How a `StatefulSet` gets new pods, and what that costs.
+pub(super) fn stateful_set_how(set: &StatefulSet) -> (Roll, Downtime) {
     let replicas = wanted(set.spec.replicas);
     let strategy = &set.spec.update_strategy;
     if replicas > 0 && is_kind(strategy, "OnDelete") {
@@ -76,7 +42,8 @@ fn stateful_set_how(set: &StatefulSet) -> (Roll, Downtime) {
     scalable(&set.meta, replicas, graded(replicas, 0, unavailable.max(1)))
 }
 
-fn daemon_set_how(set: &DaemonSet) -> (Roll, Downtime) {
+/// How a `DaemonSet` gets new pods, and what that costs.
+pub(super) fn daemon_set_how(set: &DaemonSet) -> (Roll, Downtime) {
     let nodes = u32::try_from(set.status.desired_number_scheduled).unwrap_or(0);
     let strategy = &set.spec.update_strategy;
     if nodes > 0 && is_kind(strategy, "OnDelete") {
@@ -95,7 +62,9 @@ fn daemon_set_how(set: &DaemonSet) -> (Roll, Downtime) {
     scalable(&set.meta, nodes, graded(nodes, surge, unavailable))
 }
 
-fn other_how(kind: &WorkloadKind, pods: u32) -> (Roll, Downtime) {
+/// How an owner of any other kind, or one that was not read, gets new pods, and what that costs.
+#[must_use]
+pub fn other_how(kind: &WorkloadKind, pods: u32) -> (Roll, Downtime) {
     let itself = |reason| {
         (
             Roll {
@@ -138,7 +107,8 @@ fn scalable(meta: &Meta, replicas: u32, downtime: Downtime) -> (Roll, Downtime) 
     if replicas == 0 {
         return (restart(Some(Obstacle::ScaledToZero)), no_downtime());
     }
-    if is_owned(meta) {
+    // The controller of this object would put back what a patch changes.
+    if meta.controller().is_some() {
         return (evict(Some(Obstacle::ForeignOwner)), one_by_one(replicas));
     }
     (restart(None), downtime)
@@ -268,13 +238,12 @@ mod tests {
     const REDUCED: DowntimeGrade = DowntimeGrade::Reduced;
     const OUTAGE: DowntimeGrade = DowntimeGrade::Outage;
 
-    fn answer(owner: Owner<'_>) -> (RollBy, Option<Obstacle>, DowntimeGrade) {
-        let (roll, downtime) = how(owner);
+    fn answer((roll, downtime): (Roll, Downtime)) -> (RollBy, Option<Obstacle>, DowntimeGrade) {
         let reasons = usize::from(downtime.grade != NONE);
         assert_eq!(
             downtime.why.len(),
             reasons,
-            "{owner:?}: a grade has its reason"
+            "{roll:?}: a grade has its reason"
         );
         (roll.by, roll.reason, downtime.grade)
     }
@@ -341,7 +310,7 @@ mod tests {
         ];
         for (spec, expected, name) in table {
             let deployment: Deployment = read(&format!(r#"{{"spec": {spec}}}"#));
-            assert_eq!(answer(Owner::Deployment(&deployment)), expected, "{name}");
+            assert_eq!(answer(deployment_how(&deployment)), expected, "{name}");
         }
     }
 
@@ -387,7 +356,7 @@ mod tests {
         ];
         for (spec, expected, name) in table {
             let set: StatefulSet = read(&format!(r#"{{"spec": {spec}}}"#));
-            assert_eq!(answer(Owner::StatefulSet(&set)), expected, "{name}");
+            assert_eq!(answer(stateful_set_how(&set)), expected, "{name}");
         }
     }
 
@@ -437,7 +406,7 @@ mod tests {
                 r#"{{"spec": {{"updateStrategy": {strategy}}}, "status": {{"desiredNumberScheduled": {nodes}}}}}"#
             );
             let set: DaemonSet = read(&json);
-            assert_eq!(answer(Owner::DaemonSet(&set)), expected, "{name}");
+            assert_eq!(answer(daemon_set_how(&set)), expected, "{name}");
         }
     }
 
@@ -446,7 +415,7 @@ mod tests {
         let json = r#"{"metadata": {"ownerReferences": [{"kind": "Shop", "controller": true}]}, "spec": {"replicas": 2}}"#;
         let deployment: Deployment = read(json);
         let expected = (RollBy::Evict, Some(Obstacle::ForeignOwner), REDUCED);
-        assert_eq!(answer(Owner::Deployment(&deployment)), expected);
+        assert_eq!(answer(deployment_how(&deployment)), expected);
     }
 
     #[test]
@@ -475,11 +444,7 @@ mod tests {
         ];
         for (kind, pods, expected) in table {
             let kind = WorkloadKind::from(kind.to_owned());
-            assert_eq!(
-                answer(Owner::Other { kind: &kind, pods }),
-                expected,
-                "{kind}"
-            );
+            assert_eq!(answer(other_how(&kind, pods)), expected, "{kind}");
         }
     }
 }

@@ -1,15 +1,17 @@
 //! Whether the injector would give a pod a proxy: its own truth table, on slim objects.
 
+use mesh_records::{Pin, PinPlace};
+
 use crate::object::label;
 use crate::object::{Meta, PodSpec};
+use crate::workload::pin::asked_pin;
 
 /// What a namespace says to the injector.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rules {
     inject: Word,
     hidden: bool,
-    pins_version: Option<String>,
-    pins_image: bool,
+    pin: Option<Pin>,
 }
 
 /// Whether a new pod gets a proxy.
@@ -54,6 +56,12 @@ const LEFT_OUT: [&str; 2] = ["kube-system", "cert-manager"];
 /// Containers whose presence makes the injector stand back.
 const SIDECARS: [&str; 4] = [label::PROXY, "linkerd-init", "istio-proxy", "istio-init"];
 
+/// Whether the injector's webhook leaves out a namespace by its name.
+#[must_use]
+pub fn is_left_out(namespace: &str) -> bool {
+    LEFT_OUT.contains(&namespace)
+}
+
 /// Whether the injector would give a pod with this metadata and spec a proxy.
 #[must_use]
 pub fn injection(rules: &Rules, pod: &Meta, spec: &PodSpec) -> Injection {
@@ -93,24 +101,21 @@ impl Rules {
     /// What a namespace's labels and annotations say.
     #[must_use]
     pub fn of(namespace: &Meta) -> Self {
-        let value = |key| namespace.annotations.get(key);
         let disabled = namespace
             .labels
             .get(label::ADMISSION)
             .is_some_and(|word| word == "disabled");
         Self {
             inject: Word::of(namespace),
-            hidden: disabled || LEFT_OUT.contains(&namespace.name.as_str()),
-            pins_version: value(label::PIN_VERSION).cloned(),
-            pins_image: value(label::PIN_IMAGE).is_some(),
+            hidden: disabled || is_left_out(&namespace.name),
+            pin: asked_pin(namespace, PinPlace::Namespace),
         }
     }
 
-    /// Whether the namespace pins its proxies, and to which version, if it names one.
+    /// The pin that the namespace puts on its proxies.
     #[must_use]
-    pub fn pin(&self) -> Option<Option<&str>> {
-        let version = self.pins_version.as_deref();
-        (version.is_some() || self.pins_image).then_some(version)
+    pub fn pin(&self) -> Option<&Pin> {
+        self.pin.as_ref()
     }
 }
 

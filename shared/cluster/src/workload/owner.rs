@@ -1,24 +1,11 @@
 //! What is kept of an owner of pods: who it is, how it is rolled, what holds its proxies.
 
-use std::collections::HashMap;
+use mesh_records::{Downtime, Pin, Roll, WorkloadKind, WorkloadRef};
 
-use mesh_records::{Downtime, Pin, PinPlace, Roll, WorkloadKind};
-
-use crate::object::label;
-use crate::object::{DaemonSet, Deployment, Meta, Object, OwnerReference, StatefulSet, Template};
-use crate::workload::how::{Owner, how};
-use crate::workload::proxy::sidecar;
-
-/// An owner's identity but for its uid. The order is that of the records.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Identity {
-    /// Its namespace.
-    pub namespace: String,
-    /// Its kind.
-    pub kind: WorkloadKind,
-    /// Its name.
-    pub name: String,
-}
+use crate::object::label::{REVISION, TEMPLATE_HASH};
+use crate::object::{Meta, OwnerReference};
+use crate::workload::pin::template_pins;
+use crate::workload::rollout::Restartable;
 
 /// An owner that was read, cut down to what a workload's record needs.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,69 +22,15 @@ pub struct Kept {
     pub managed_by: Option<String>,
 }
 
-/// Owners that were read.
-pub type Owners = HashMap<Identity, Kept>;
-
-/// An owner kind that has a pod template of its own.
-pub trait Templated: Object {
-    /// Its kind.
-    const KIND: WorkloadKind;
-    /// Itself, as far as rolling it is concerned.
-    fn owner(&self) -> Owner<'_>;
-    /// Its pod template.
-    fn template(&self) -> &Template;
-}
-
-impl Templated for Deployment {
-    const KIND: WorkloadKind = WorkloadKind::Deployment;
-
-    fn owner(&self) -> Owner<'_> {
-        Owner::Deployment(self)
-    }
-
-    fn template(&self) -> &Template {
-        &self.spec.template
-    }
-}
-
-impl Templated for StatefulSet {
-    const KIND: WorkloadKind = WorkloadKind::StatefulSet;
-
-    fn owner(&self) -> Owner<'_> {
-        Owner::StatefulSet(self)
-    }
-
-    fn template(&self) -> &Template {
-        &self.spec.template
-    }
-}
-
-impl Templated for DaemonSet {
-    const KIND: WorkloadKind = WorkloadKind::DaemonSet;
-
-    fn owner(&self) -> Owner<'_> {
-        Owner::DaemonSet(self)
-    }
-
-    fn template(&self) -> &Template {
-        &self.spec.template
-    }
-}
-
 /// Reads an owner.
 #[must_use]
-pub fn keep<K: Templated>(object: &K) -> (Identity, Kept) {
+pub fn keep<K: Restartable>(object: &K) -> (WorkloadRef, Kept) {
     let meta = object.meta();
-    let (roll, downtime) = how(object.owner());
-    let identity = Identity {
-        namespace: meta.namespace.clone(),
-        kind: K::KIND,
-        name: meta.name.clone(),
-    };
+    let (roll, downtime) = object.how();
     let pins = template_pins(object.template());
     let managed_by = managed_by(meta);
     (
-        identity,
+        object.key(),
         Kept {
             uid: meta.uid.clone(),
             roll,
@@ -106,36 +39,6 @@ pub fn keep<K: Templated>(object: &K) -> (Identity, Kept) {
             managed_by,
         },
     )
-}
-
-/// What a pod template says about its proxy's version. A proxy that is part of the template keeps
-/// the injector away altogether.
-#[must_use]
-pub fn template_pins(template: &Template) -> Vec<Pin> {
-    let baked_in = sidecar(&template.spec).map(|sidecar| {
-        let annotations = &template.meta.annotations;
-        let version =
-            crate::workload::proxy::version(&sidecar.container.image, annotations).version;
-        Pin {
-            place: PinPlace::BakedIn,
-            version,
-        }
-    });
-    baked_in
-        .into_iter()
-        .chain(asked_pin(&template.meta))
-        .collect()
-}
-
-/// The proxy version or image that a pod's or template's annotations ask for.
-#[must_use]
-pub fn asked_pin(meta: &Meta) -> Option<Pin> {
-    let version = meta.annotations.get(label::PIN_VERSION).cloned();
-    let pinned = version.is_some() || meta.annotations.contains_key(label::PIN_IMAGE);
-    pinned.then_some(Pin {
-        place: PinPlace::Template,
-        version,
-    })
 }
 
 /// The operator or GitOps tool that decides over an object.
@@ -161,6 +64,43 @@ pub fn gitops(meta: &Meta) -> Option<&'static str> {
         .into_iter()
         .find(|(key, _)| bears(*key))
         .map(|(_, tool)| tool)
+}
+
+/// The workload that a pod belongs to; none for a bare pod.
+#[must_use]
+pub fn owner_of(pod: &Meta) -> Option<WorkloadRef> {
+    let owner = pod.controller()?;
+    let (kind, name) = match deployment_name(pod) {
+        Some(name) => (WorkloadKind::Deployment, name),
+        None => (kind_of(owner), owner.name.as_str()),
+    };
+    Some(WorkloadRef {
+        namespace: pod.namespace.clone(),
+        kind,
+        name: name.to_owned(),
+    })
+}
+
+/// The Deployment that a pod of a `ReplicaSet` belongs to. A Deployment names its `ReplicaSet`s
+/// after itself and the template's hash, and labels their pods with that hash.
+#[must_use]
+pub fn deployment_name(pod: &Meta) -> Option<&str> {
+    let owner = pod.controller()?;
+    if kind_of(owner) != WorkloadKind::ReplicaSet {
+        return None;
+    }
+    let hash = pod.labels.get(TEMPLATE_HASH)?;
+    owner.name.strip_suffix(hash.as_str())?.strip_suffix('-')
+}
+
+/// Whether a `ReplicaSet` has the pods of a Deployment's newest template.
+#[must_use]
+pub fn is_newest_set(set: &Meta, deployment: &Meta) -> bool {
+    let number = deployment.annotations.get(REVISION);
+    let owner = set.controller();
+    owner.is_some_and(|owner| owner.uid == deployment.uid)
+        && number.is_some()
+        && set.annotations.get(REVISION) == number
 }
 
 /// The kind that an owner reference names. Another group's kind of a built-in name is spelled with
@@ -226,5 +166,27 @@ mod tests {
             let again = WorkloadKind::from(String::from(read));
             assert_eq!(again, expected, "the record reads back as it was written");
         }
+    }
+
+    #[test]
+    fn a_replicasets_pod_belongs_to_the_deployment_whose_name_and_hash_it_bears() {
+        let mut pod = Meta {
+            owner_references: vec![OwnerReference {
+                api_version: "apps/v1".to_owned(),
+                kind: "ReplicaSet".to_owned(),
+                name: "web-front-6c5f7d9b8c".to_owned(),
+                uid: "r".to_owned(),
+                controller: true,
+            }],
+            ..Meta::default()
+        };
+        assert_eq!(owner_of(&pod).unwrap().kind, WorkloadKind::ReplicaSet);
+        let hash = "6c5f7d9b8c".to_owned();
+        pod.labels.insert(TEMPLATE_HASH.to_owned(), hash);
+        let owned = owner_of(&pod).unwrap();
+        assert_eq!(
+            (owned.kind, owned.name.as_str()),
+            (WorkloadKind::Deployment, "web-front")
+        );
     }
 }

@@ -1,28 +1,52 @@
-//! How far a rollout is: from an observed object and its pods to a state. Pure.
+//! How far a rollout is, and what is wrong with it: from an object and its pods to a state. Pure.
 //!
-//! A state is about the newest template only. Fields of a status that speak of an older generation
+//! A state is about the newest template only. Fields of a status that describe an older generation
 //! are never read.
+//!
+//! What can pass by itself *holds up* a rollout ([`State::HeldUp`]) and is waited for, with its
+//! reason, until `--timeout`: image pulls, quotas, an admission webhook that is away, a pod that no
+//! node takes, the controller's own progress deadline, a first crash, a Secret that is missing.
+//! A rollout has *failed* ([`State::Failed`]) at once only where no time helps: see [`Passes`].
+//! At the timeout, what something outside the workload holds up ([`Problem::is_outside`]) is
+//! blocked; anything else has timed out.
 
 mod kinds;
 mod pod;
+mod problem;
 
 use jiff::{SignedDuration, Timestamp};
 use mesh_records::{Downtime, Obstacle, ProgressPods, Roll, RollBy, Trouble};
-use mesh_records::{WorkloadKind, WorkloadRef};
+use mesh_records::{WorkloadKind, WorkloadRef, hold_back};
 
-use crate::object::label;
 use crate::object::{Object, Selector, Template};
+use crate::wire::store::Stored;
 use crate::workload::injection::{Injection, Rules, injection};
-use crate::workload::proxy;
+use crate::workload::pin::template_pins;
 
-pub use pod::{Ailment, Owner, PodSeen, ProxySeen};
+pub use pod::{PodSeen, ProxySeen};
+pub use problem::{Passes, Problem};
 
 /// The annotation on a pod template that `kubectl rollout restart` writes. Pods bear it too, so it
 /// tells the pods of a restart from those before it, for every kind.
 pub const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
 
-/// A kind that a restart annotation rolls.
-pub trait Rolling: Object {
+/// A kind with a pod template, which a restart annotation on that template rolls out.
+pub trait Restartable: Object {
+    /// The identity of this workload.
+    fn key(&self) -> WorkloadRef {
+        let meta = self.meta();
+        WorkloadRef {
+            namespace: meta.namespace.clone(),
+            kind: Self::kind(),
+            name: meta.name.clone(),
+        }
+    }
+
+    /// The kind.
+    fn kind() -> WorkloadKind {
+        WorkloadKind::from(Self::RESOURCE.kind.to_owned())
+    }
+
     /// The pod template.
     fn template(&self) -> &Template;
     /// What selects its pods.
@@ -67,18 +91,16 @@ pub struct Observed {
 }
 
 /// How far a rollout is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
     /// It goes on.
     Progressing(Wait),
     /// Its controller is done: every pod is of the newest template and available.
     Settled,
-    /// Something is wrong that may mend itself: a failure if it lasts.
-    Ailing(Trouble),
-    /// It went wrong.
-    Failed(Trouble),
-    /// Something outside holds it up.
-    Blocked(Trouble),
+    /// Something is wrong that can pass by itself.
+    HeldUp(Problem),
+    /// Something is wrong that no time helps.
+    Failed(Problem),
     /// Its template no longer bears the restart that was asked for.
     Superseded,
 }
@@ -115,15 +137,11 @@ const RECENT: SignedDuration = SignedDuration::from_mins(10);
 
 impl Observed {
     /// What a rollout needs of `object`.
-    pub fn of<K: Rolling>(object: &K) -> Self {
+    pub fn of<K: Restartable>(object: &K) -> Self {
         let meta = object.meta();
         let (roll, downtime) = object.how();
         Self {
-            key: WorkloadRef {
-                namespace: meta.namespace.clone(),
-                kind: WorkloadKind::from(K::RESOURCE.kind.to_owned()),
-                name: meta.name.clone(),
-            },
+            key: object.key(),
             uid: meta.uid.clone(),
             resource_version: meta.resource_version.clone(),
             generation: meta.generation,
@@ -162,18 +180,27 @@ impl Observed {
     /// What keeps a new pod from the proxy that the injector gives by default.
     #[must_use]
     pub fn injection_obstacle(&self, rules: &Rules, injects: &str) -> Option<Obstacle> {
-        let annotations = &self.template.meta.annotations;
-        let own = annotations.get(label::PIN_VERSION).map(String::as_str);
-        // A pin of the image alone changes its name; its tag is still the version.
-        let pin = own.or(rules.pin().flatten());
-        let pinned = pin.is_some_and(|version| version != injects);
-        if pinned || proxy::sidecar(&self.template.spec).is_some() {
+        let mut pins = template_pins(&self.template);
+        pins.extend(rules.pin().cloned());
+        if hold_back(&pins, injects) {
             return Some(Obstacle::Pinned);
         }
         match injection(rules, &self.template.meta, &self.template.spec) {
             Injection::On => None,
             Injection::Off(_) => Some(Obstacle::WouldLoseProxy),
         }
+    }
+
+    /// Those of its pods that were created from its newest template: the template of the pod that
+    /// was created last. There are none while its status counts none.
+    pub fn newest_pods<'a>(
+        &self,
+        pods: impl Iterator<Item = &'a PodSeen> + Clone,
+    ) -> impl Iterator<Item = &'a PodSeen> {
+        let hashed = pods.clone().filter(|pod| pod.template.is_some());
+        let last = hashed.max_by_key(|pod| pod.created);
+        let last = last.filter(|_| self.pods.updated > 0);
+        pods.filter(move |pod| last.is_some_and(|last| last.template == pod.template))
     }
 
     /// How far it is towards `goal`, by its own status.
@@ -185,7 +212,7 @@ impl Observed {
         if goal.restarted_at.is_some() && self.restarted_at() != goal.restarted_at {
             return State::Superseded;
         }
-        self.standing
+        self.standing.clone()
     }
 
     /// Whether a rollout is under way and may come to a good end, whoever began it.
@@ -196,7 +223,7 @@ impl Observed {
     pub fn under_way(&self, now: Timestamp) -> bool {
         match self.standing {
             State::Settled | State::Failed(_) | State::Superseded => false,
-            State::Progressing(Wait::Availability) | State::Ailing(_) | State::Blocked(_) => {
+            State::Progressing(Wait::Availability) | State::HeldUp(_) => {
                 self.says_under_way || self.restarted_recently(now)
             }
             State::Progressing(
@@ -205,7 +232,9 @@ impl Observed {
         }
     }
 
-    fn restarted_recently(&self, now: Timestamp) -> bool {
+    /// Whether its template was restarted within the last ten minutes.
+    #[must_use]
+    pub fn restarted_recently(&self, now: Timestamp) -> bool {
         let at = self
             .restarted_at()
             .and_then(|value| value.parse::<Timestamp>().ok());
@@ -213,28 +242,53 @@ impl Observed {
     }
 }
 
-/// The state of a rollout together with that of its new pods: what a pod shows comes long before a
-/// controller gives up.
-pub fn with_pods<'a>(state: State, new_pods: impl Iterator<Item = &'a PodSeen>) -> State {
+/// The state of a rollout together with the problems of its new pods: a pod shows them long before
+/// a controller does.
+pub fn with_pods<'a>(
+    state: State,
+    new_pods: impl Iterator<Item = &'a PodSeen>,
+    now: Timestamp,
+) -> State {
     match state {
         State::Settled | State::Failed(_) | State::Superseded => return state,
-        State::Progressing(_) | State::Ailing(_) | State::Blocked(_) => {}
+        State::Progressing(_) | State::HeldUp(_) => {}
     }
-    let worst = new_pods.filter_map(PodSeen::state).max_by_key(|s| rank(*s));
-    match worst {
-        Some(worst) if rank(worst) > rank(state) => worst,
-        Some(_) | None => state,
+    let problems = new_pods.filter_map(|pod| pod.problem.as_ref());
+    let Some(worst) = problems.max_by_key(|problem| weight(problem, now)) else {
+        return state;
+    };
+    match &state {
+        _ if worst.is_final(now) => State::Failed(worst.clone()),
+        State::HeldUp(known) if weight(known, now) >= weight(worst, now) => state,
+        State::HeldUp(_)
+        | State::Progressing(_)
+        | State::Settled
+        | State::Failed(_)
+        | State::Superseded => State::HeldUp(worst.clone()),
     }
 }
 
-fn rank(state: State) -> u8 {
-    match state {
-        State::Settled => 0,
-        State::Progressing(_) => 1,
-        State::Blocked(_) => 2,
-        State::Ailing(_) => 3,
-        State::Failed(_) => 4,
-        State::Superseded => 5,
+// Of several problems the one that decides, or that says most, is told.
+fn weight(problem: &Problem, now: Timestamp) -> u8 {
+    match (problem.trouble, problem.passes) {
+        _ if problem.is_final(now) => 5,
+        (Trouble::Paused | Trouble::Partition | Trouble::ReplicaFailure, _) => 4,
+        (_, Passes::Until(_)) => 3,
+        (Trouble::PodFailed, _) => 1,
+        (Trouble::ProgressDeadline, _) => 0,
+        (_, _) => 2,
+    }
+}
+
+impl Stored for Observed {
+    type Key = WorkloadRef;
+
+    fn key(&self) -> WorkloadRef {
+        self.key.clone()
+    }
+
+    fn resource_version(&self) -> &str {
+        &self.resource_version
     }
 }
 

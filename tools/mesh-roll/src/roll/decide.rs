@@ -5,7 +5,7 @@ use mesh_cluster::workload::rollout::{Observed, PodSeen, State, with_pods};
 use mesh_records::{DowntimeGrade, Obstacle, WorkloadKind, WorkloadRef};
 
 use super::proof::is_current;
-use super::sight::Mesh;
+use super::watched::Mesh;
 use super::world::World;
 use crate::select::{Choice, Selector};
 
@@ -55,12 +55,14 @@ pub(crate) fn decide(task: &Task, world: &World, wishes: &Wishes, now: Timestamp
     let mesh = world.target();
     let current = !pods.is_empty() && pods.iter().all(|pod| is_current(pod, mesh));
     if observed.under_way(now) && is_left_to_its_controller(observed) {
-        return match with_pods(observed.standing, of_newest_template(observed, &pods)) {
-            State::Ailing(_) | State::Failed(_) if current => Decision::Skip(Obstacle::Current),
-            State::Ailing(_) | State::Failed(_) => Decision::Skip(Obstacle::Unhealthy),
-            State::Progressing(_) | State::Settled | State::Blocked(_) | State::Superseded => {
-                Decision::Adopt
-            }
+        let newest = observed.newest_pods(pods.iter().copied());
+        return match with_pods(observed.standing.clone(), newest, now) {
+            State::Progressing(_) | State::Settled | State::Superseded => Decision::Adopt,
+            // A restart may be that of a run that was killed. Any other rollout that is held up is
+            // somebody else's to look after, and nobody waits for it here.
+            State::HeldUp(_) if is_a_restart(observed, *stale_at, now) => Decision::Adopt,
+            State::HeldUp(_) | State::Failed(_) if current => Decision::Skip(Obstacle::Current),
+            State::HeldUp(_) | State::Failed(_) => Decision::Skip(Obstacle::Unhealthy),
         };
     }
     if current && restarted_since(observed, *stale_at) {
@@ -74,6 +76,10 @@ pub(crate) fn decide(task: &Task, world: &World, wishes: &Wishes, now: Timestamp
         Some(obstacle) => Decision::Skip(obstacle),
         None => Decision::Restart,
     }
+}
+
+fn is_a_restart(observed: &Observed, stale_at: Option<Timestamp>, now: Timestamp) -> bool {
+    observed.restarted_recently(now) || restarted_since(observed, stale_at)
 }
 
 fn restarted_since(observed: &Observed, stale_at: Option<Timestamp>) -> bool {
@@ -113,15 +119,6 @@ fn is_left_to_its_controller(observed: &Observed) -> bool {
     matches!(observed.roll.reason, None | Some(Obstacle::ForeignOwner))
 }
 
-fn of_newest_template<'a>(
-    observed: &'a Observed,
-    pods: &'a [&'a PodSeen],
-) -> impl Iterator<Item = &'a PodSeen> {
-    let restart = observed.restarted_at();
-    let pods = pods.iter().copied();
-    pods.filter(move |pod| restart.is_some() && pod.restarted_at.as_deref() == restart)
-}
-
 fn kind_obstacle(kind: &WorkloadKind) -> Option<Obstacle> {
     match kind {
         WorkloadKind::Deployment | WorkloadKind::StatefulSet | WorkloadKind::DaemonSet => None,
@@ -137,10 +134,12 @@ fn kind_obstacle(kind: &WorkloadKind) -> Option<Obstacle> {
 
 #[cfg(test)]
 mod tests {
-    use mesh_cluster::object::{DaemonSet, Deployment, Namespace, Pod, StatefulSet};
+    use mesh_cluster::Change;
+    use mesh_cluster::object::label::CONFIG;
+    use mesh_cluster::object::{ConfigMap, DaemonSet, Deployment, Namespace, Pod, StatefulSet};
     use mesh_cluster::workload::injection::Rules;
 
-    use super::super::sight::Sight;
+    use super::super::watched::{NamespaceRules, Watched};
     use super::*;
 
     const NOW: &str = "2026-01-02T03:04:05Z";
@@ -187,22 +186,26 @@ mod tests {
             };
             let mut world = World::new([key.clone()].into());
             let observed = self.observed();
-            world.take(Sight::Workload(Box::new(observed)));
+            let change = Box::new(Change::Applied(observed));
+            world.take(Watched::Workload(self.kind.clone(), change));
             let namespace = format!(
                 r#"{{"metadata": {{"annotations": {{{}}}}}}}"#,
                 self.namespace
             );
             let namespace: Namespace = serde_json::from_str(&namespace).unwrap();
-            let rules = Rules::of(&namespace.meta);
-            world.take(Sight::Namespace("shop".to_owned(), rules));
-            let mesh = Mesh {
-                injects: Some(NEW.to_owned()),
-                ..Mesh::default()
-            };
-            world.take(Sight::Mesh(mesh));
+            world.take(Watched::Namespace(Change::Applied(NamespaceRules {
+                namespace: "shop".to_owned(),
+                rules: Rules::of(&namespace.meta),
+            })));
+            let values = format!("linkerdVersion: {NEW}");
+            let mut config = ConfigMap::default();
+            config.meta.name = CONFIG.to_owned();
+            config.data.insert("values".to_owned(), values);
+            world.take(Watched::Config(Change::Applied(config)));
             for (number, (proxy, ready)) in self.pods.iter().enumerate() {
                 let pod = self.pod(number, *proxy, *ready);
-                world.take(Sight::Pod(Box::new(PodSeen::of(&pod))));
+                let change = Change::Applied(PodSeen::of(&pod));
+                world.take(Watched::Pod(Box::new(change)));
             }
             let task = Task {
                 key,

@@ -3,7 +3,7 @@
 use mesh_cli::{DryRun, Exit};
 use mesh_records::{Obstacle, Outcome, SkipClass};
 
-use super::{Action, Finish, Phase, Roll, Stage, Stop};
+use super::{Action, Finish, Phase, Roll, Stop};
 
 /// What became of the workloads so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,8 +38,8 @@ impl Tally {
 impl Roll {
     /// Ends the run once nothing is in flight and nothing more will be.
     pub(super) fn finish_if_done(&mut self) {
-        let waiting = self.waiting() > 0;
-        if self.flying.is_empty() && (self.stop.is_some() || !waiting) {
+        let nothing_starts = self.stop.is_some() || self.waiting.is_empty() || self.is_jammed();
+        if self.flying.is_empty() && nothing_starts {
             self.finish();
         }
     }
@@ -83,7 +83,7 @@ impl Roll {
         }
         if let Some(stop) = &self.stop {
             let nothing_done = tally.writes == 0 || settings.dry_run != DryRun::None;
-            let nothing_left = self.waiting() == 0 && tally.open == 0 && self.has_planned();
+            let nothing_left = self.waiting.is_empty() && tally.open == 0 && self.has_planned();
             if matches!(stop, Stop::Blind(_)) || nothing_done && stop.is_a_refusal() {
                 return Exit::Failed;
             }
@@ -120,21 +120,14 @@ impl Roll {
         if !self.has_planned() {
             return why.to_owned();
         }
-        let waiting = self.waiting();
+        let waiting = self.waiting.len();
         format!(
             "{why}; {proven} proven, {failed} failed, {open} not seen to their end, {waiting} not started"
         )
     }
 
     fn has_planned(&self) -> bool {
-        !self.places.is_empty() || self.items.is_empty()
-    }
-
-    fn waiting(&self) -> usize {
-        let items = self.items.iter();
-        items
-            .filter(|item| matches!(item.stage, Stage::Waiting))
-            .count()
+        self.phase != Phase::Gathering
     }
 
     fn end(&mut self, finish: Finish) {

@@ -1,17 +1,22 @@
-//! One workload in flight: what its object and pods make of it.
+//! One workload in flight: what comes next for it, on what its object and its pods show.
+
+use std::borrow::Cow;
 
 use jiff::{SignedDuration, Timestamp};
-use mesh_cluster::workload::rollout::{Goal, Observed, PodSeen, State, with_pods};
-use mesh_records::{Outcome, ProgressPods, Trouble, WorkloadRef};
+use mesh_cluster::workload::rollout::{Goal, Observed, Passes, PodSeen, Problem, State, with_pods};
+use mesh_records::{Outcome, ProgressPods, Trouble};
 
+use super::Item;
+use super::decide::Task;
 use super::proof::{Lack, Proof, judge};
-use super::sight::Mesh;
+use super::watched::Mesh;
 use super::world::World;
 
 /// A workload that is being rolled.
 #[derive(Debug)]
 pub(crate) struct Flight {
-    pub(crate) stage: Stage,
+    pub(crate) item: Item,
+    pub(crate) awaits: Awaits,
     /// The restart that is written; none where somebody else's rollout is waited for.
     pub(crate) restart: Option<String>,
     /// The version of the object that its pods were listed after: the precondition of the write.
@@ -20,7 +25,6 @@ pub(crate) struct Flight {
     pub(crate) told: Option<(ProgressPods, String)>,
     generation: i64,
     superseded: bool,
-    ailing: Option<(Trouble, Timestamp)>,
     settled: Option<Timestamp>,
     look_at: Timestamp,
     pause: SignedDuration,
@@ -28,47 +32,51 @@ pub(crate) struct Flight {
 
 /// What a flight waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stage {
-    /// The list of its pods that shows that they are old indeed.
-    Checking,
+pub(crate) enum Awaits {
+    /// The list of its pods before the restart.
+    ListBefore,
     /// Its record to be written.
-    Announced,
+    Announcement,
     /// The answer to its write.
-    Writing,
-    /// A fresh look, because the answer was a conflict or none.
-    Looking,
+    Answer,
+    /// A fresh look at the object, because the answer was a conflict or none.
+    Look,
     /// The time for another look.
-    Unanswered,
+    NextLook,
     /// Its controller and its pods.
-    Rolling,
+    Rollout,
     /// The list of its pods that proves it.
-    Verifying,
+    ListProof,
     /// The nodes that its pods are on.
     Nodes,
 }
 
 /// What comes next for a flight.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Course {
+    /// It waits, and nothing is said of it.
+    Silent,
     /// It waits for this.
-    Wait(&'static str),
-    /// List its pods.
-    Verify,
+    Wait(Cow<'static, str>),
+    /// List its pods as a proof.
+    ListProof,
     /// Ask which nodes are not ready.
     AskNodes,
     /// Look at the object itself.
     Look,
     /// It is over.
-    Over(Ending),
+    Over(Conclusion),
     /// Somebody else's rollout is over and the pods are old still: decide afresh.
     Again,
 }
 
 /// How a flight ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Ending {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Conclusion {
     pub(crate) outcome: Outcome,
     pub(crate) reason: Option<Trouble>,
+    /// What was wrong, and where.
+    pub(crate) problem: Option<Problem>,
     pub(crate) proven: u32,
 }
 
@@ -81,8 +89,6 @@ pub(crate) struct Clock {
     pub(crate) wake: Option<Timestamp>,
 }
 
-/// How long what may mend itself is given: an image that flaps is pulled again within ten seconds.
-const GRACE: SignedDuration = SignedDuration::from_secs(15);
 /// By how much the watch of pods may lag behind the one of their owners before a list is worth it.
 const LAG: SignedDuration = SignedDuration::from_secs(2);
 const LONGEST_PAUSE: SignedDuration = SignedDuration::from_secs(30);
@@ -91,30 +97,36 @@ const LONGEST_PAUSE: SignedDuration = SignedDuration::from_secs(30);
 
 impl Flight {
     /// Begins with a list of the pods, taken after the object was seen in this `version`.
-    pub(crate) fn checking(version: String, now: Timestamp) -> Self {
-        Self::new(Stage::Checking, None, version, now)
+    pub(crate) fn listing(item: Item, version: String, now: Timestamp) -> Self {
+        Self::new(item, Awaits::ListBefore, None, version, now)
     }
 
     /// Begins with the announcement of `restart`, on the object in this `version`.
-    pub(crate) fn restarting(restart: String, version: String, now: Timestamp) -> Self {
-        Self::new(Stage::Announced, Some(restart), version, now)
+    pub(crate) fn restarting(item: Item, restart: String, version: String, now: Timestamp) -> Self {
+        Self::new(item, Awaits::Announcement, Some(restart), version, now)
     }
 
     /// Begins by waiting for somebody else's rollout.
-    pub(crate) fn adopted(now: Timestamp) -> Self {
-        Self::new(Stage::Rolling, None, String::new(), now)
+    pub(crate) fn adopted(item: Item, now: Timestamp) -> Self {
+        Self::new(item, Awaits::Rollout, None, String::new(), now)
     }
 
-    fn new(stage: Stage, restart: Option<String>, version: String, now: Timestamp) -> Self {
+    fn new(
+        item: Item,
+        awaits: Awaits,
+        restart: Option<String>,
+        version: String,
+        now: Timestamp,
+    ) -> Self {
         Self {
-            stage,
+            item,
+            awaits,
             restart,
             version,
             since: now,
             told: None,
             generation: 0,
             superseded: false,
-            ailing: None,
             settled: None,
             look_at: now,
             pause: LAG,
@@ -123,13 +135,13 @@ impl Flight {
 
     /// The write has happened.
     pub(crate) fn written(&mut self, observed: &Observed) {
-        self.stage = Stage::Rolling;
+        self.awaits = Awaits::Rollout;
         self.generation = observed.generation;
     }
 
     /// Something could not be found out: again, but not at once.
-    pub(crate) fn later(&mut self, stage: Stage, now: Timestamp) {
-        self.stage = stage;
+    pub(crate) fn later(&mut self, awaits: Awaits, now: Timestamp) {
+        self.awaits = awaits;
         self.look_at = now + self.pause;
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);
     }
@@ -141,62 +153,65 @@ impl Flight {
     }
 
     /// What comes next, on what the watches show.
-    pub(crate) fn assess(
-        &mut self,
-        key: &WorkloadRef,
-        uid: &str,
-        world: &World,
-        clock: &mut Clock,
-    ) -> Course {
-        match self.stage {
-            Stage::Checking
-            | Stage::Announced
-            | Stage::Writing
-            | Stage::Looking
-            | Stage::Verifying
-            | Stage::Nodes => Course::Wait(""),
-            Stage::Unanswered if clock.is_over(self.since) => failed(Trouble::Refused),
-            Stage::Unanswered if clock.reached(self.look_at) => Course::Look,
-            Stage::Unanswered => Course::Wait("an answer"),
-            Stage::Rolling => {
+    pub(crate) fn assess(&mut self, world: &World, clock: &mut Clock) -> Course {
+        match self.awaits {
+            Awaits::ListBefore
+            | Awaits::Announcement
+            | Awaits::Answer
+            | Awaits::Look
+            | Awaits::ListProof
+            | Awaits::Nodes => Course::Silent,
+            Awaits::NextLook if clock.is_over(self.since) => {
+                over(Conclusion::failed(Trouble::Refused, None))
+            }
+            Awaits::NextLook if clock.reached(self.look_at) => Course::Look,
+            Awaits::NextLook => Course::Wait("an answer".into()),
+            Awaits::Rollout => {
+                let Task { key, uid, .. } = &self.item.task;
                 let observed = world.workload(key);
-                match observed.filter(|it| it.uid == uid && !it.deleting) {
+                match observed.filter(|it| it.uid == *uid && !it.deleting) {
                     Some(observed) => self.rolling(observed, world, clock),
-                    None => over(Outcome::Gone, None),
+                    None => over(Conclusion::of(Outcome::Gone)),
                 }
             }
         }
     }
 
     fn rolling(&mut self, observed: &Observed, world: &World, clock: &mut Clock) -> Course {
-        let state = self.state(observed, world);
-        self.remember(state, clock.now);
-        let course = match state {
-            State::Settled => return self.settled(observed, world, clock),
-            State::Failed(trouble) => return failed(trouble),
-            State::Ailing(trouble) if self.ailed(clock) => return failed(trouble),
-            State::Ailing(_) => Course::Wait("a new pod to mend itself"),
-            State::Blocked(trouble) if clock.is_past_deadline() => {
-                return over(Outcome::Blocked, Some(trouble));
-            }
-            State::Blocked(trouble) => Course::Wait(blocked_by(trouble)),
-            State::Progressing(wait) => Course::Wait(wait.as_str()),
-            State::Superseded => Course::Wait("the other rollout"),
+        let state = self.state(observed, world, clock.now);
+        self.settled = match (&state, self.settled) {
+            (State::Settled, since) => Some(since.unwrap_or(clock.now)),
+            (_, _) => None,
         };
-        if !clock.is_over(self.since) {
-            return course;
-        }
         match state {
-            State::Blocked(trouble) => over(Outcome::Blocked, Some(trouble)),
-            State::Progressing(_)
-            | State::Settled
-            | State::Ailing(_)
-            | State::Failed(_)
-            | State::Superseded => Course::AskNodes,
+            State::Settled => self.settled(observed, world, clock),
+            State::Failed(problem) => over(Conclusion::failed(problem.trouble, Some(problem))),
+            State::HeldUp(problem) => self.held_up(problem, clock),
+            State::Progressing(_) | State::Superseded if clock.is_over(self.since) => {
+                Course::AskNodes
+            }
+            State::Progressing(wait) => Course::Wait(wait.as_str().into()),
+            State::Superseded => Course::Wait("the other rollout".into()),
         }
     }
 
-    fn state(&mut self, observed: &Observed, world: &World) -> State {
+    // Waited for until the time is over; then what is outside the workload is no failure of it.
+    fn held_up(&self, problem: Problem, clock: &mut Clock) -> Course {
+        let is_over = clock.is_over(self.since);
+        let is_outside = problem.is_outside();
+        if is_outside && (is_over || clock.is_past_deadline()) {
+            return over(Conclusion::blocked(problem.trouble, Some(problem)));
+        }
+        if is_over {
+            return Course::AskNodes;
+        }
+        if let Passes::Until(at) = problem.passes {
+            clock.reached(at);
+        }
+        Course::Wait(problem.to_string().into())
+    }
+
+    fn state(&mut self, observed: &Observed, world: &World, now: Timestamp) -> State {
         let mut state = observed.state(self.goal());
         if state == State::Superseded {
             // Whoever came after us: their pods get the same proxy, so theirs may prove it.
@@ -205,8 +220,8 @@ impl Flight {
             self.generation = observed.generation;
             state = observed.state(self.goal());
         }
-        let pods = world.pods(&observed.key);
-        with_pods(state, pods.filter(|pod| self.is_new(pod, observed)))
+        let pods = self.new_pods(observed, world);
+        with_pods(state, pods.into_iter(), now)
     }
 
     fn goal(&self) -> Goal<'_> {
@@ -216,29 +231,23 @@ impl Flight {
         }
     }
 
-    fn remember(&mut self, state: State, now: Timestamp) {
-        self.ailing = match (state, self.ailing) {
-            (State::Ailing(trouble), Some((before, since))) if trouble == before => {
-                Some((trouble, since))
-            }
-            (State::Ailing(trouble), _) => Some((trouble, now)),
-            (_, _) => None,
-        };
-        self.settled = match (state, self.settled) {
-            (State::Settled, Some(since)) => Some(since),
-            (State::Settled, None) => Some(now),
-            (_, _) => None,
-        };
-    }
-
-    fn ailed(&self, clock: &mut Clock) -> bool {
-        self.ailing
-            .is_some_and(|(_, since)| clock.reached(since + GRACE))
+    /// The pods of the rollout that is waited for, those that have failed included.
+    fn new_pods<'a>(&self, observed: &Observed, world: &'a World) -> Vec<&'a PodSeen> {
+        let pods = world.all_pods(&observed.key);
+        match &self.restart {
+            Some(_) => pods
+                .filter(|pod| pod.restarted_at == self.restart)
+                .collect(),
+            None => observed.newest_pods(pods).collect(),
+        }
     }
 
     fn settled(&mut self, observed: &Observed, world: &World, clock: &mut Clock) -> Course {
         if observed.pods.wanted == 0 && world.pods(&observed.key).next().is_none() {
-            return over(Outcome::Superseded, Some(Trouble::NoPods));
+            return over(Conclusion {
+                reason: Some(Trouble::NoPods),
+                ..Conclusion::of(Outcome::Superseded)
+            });
         }
         let pods = world.pods(&observed.key);
         let proof = judge(pods, world.target(), self.restart.as_deref());
@@ -248,78 +257,105 @@ impl Flight {
             Proof::NotYet(_) | Proof::Broken(_) => clock.reached(since + LAG),
         };
         if clock.is_over(self.since) {
-            return match proof {
-                Proof::NotYet(Lack::ProxyNotReady) => failed(Trouble::ProxyNotReady),
-                Proof::NotYet(_) | Proof::Broken(_) | Proof::Proven { .. } => Course::AskNodes,
-            };
+            return Course::AskNodes;
         }
         if worth_it && clock.reached(self.look_at) {
-            return Course::Verify;
+            return Course::ListProof;
         }
-        Course::Wait("its pods to prove it")
+        Course::Wait("its pods to prove it".into())
     }
 
     /// What a list of its pods, taken after its controller was done, makes of it.
-    pub(crate) fn verified(&mut self, pods: &[PodSeen], mesh: &Mesh, now: Timestamp) -> Course {
-        match judge(pods.iter(), mesh, self.restart.as_deref()) {
-            Proof::Proven { pods } => Course::Over(Ending {
-                outcome: Outcome::Proven,
-                reason: None,
+    ///
+    /// The error is a pod that the injector has not made as it should.
+    pub(crate) fn listed_proof(
+        &mut self,
+        pods: &[PodSeen],
+        mesh: &Mesh,
+        now: Timestamp,
+    ) -> Result<Course, Problem> {
+        Ok(match judge(pods.iter(), mesh, self.restart.as_deref()) {
+            Proof::Proven { pods } => over(Conclusion {
                 proven: pods,
+                ..Conclusion::of(Outcome::Proven)
             }),
-            Proof::Broken(trouble) => failed(trouble),
-            Proof::NotYet(Lack::OldPod) if self.superseded => over(Outcome::Superseded, None),
+            Proof::Broken(problem) => return Err(problem),
+            Proof::NotYet(Lack::OldPod) if self.superseded => {
+                over(Conclusion::of(Outcome::Superseded))
+            }
             Proof::NotYet(Lack::OldPod) if self.restart.is_none() => Course::Again,
             Proof::NotYet(_) => {
-                self.later(Stage::Rolling, now);
-                Course::Wait("its pods to prove it")
+                self.later(Awaits::Rollout, now);
+                Course::Wait("its pods to prove it".into())
             }
-        }
+        })
     }
 
-    /// The end of a flight whose time is over, given the nodes that are not ready.
-    pub(crate) fn timed_out(&self, observed: &Observed, world: &World, nodes: &[String]) -> Course {
+    /// The end of a flight whose time is over, given the nodes that are not ready: blocked by such
+    /// a node, else timed out, with the first new pod that is not ready.
+    pub(crate) fn timed_out(
+        &mut self,
+        observed: &Observed,
+        world: &World,
+        nodes: &[String],
+        now: Timestamp,
+    ) -> Course {
         let mut held = world.all_pods(&observed.key).filter(|pod| {
             let node = pod.node.as_ref();
             let done = pod.ready && self.is_new(pod, observed);
             node.is_some_and(|node| nodes.contains(node)) && !done
         });
         if held.next().is_some() {
-            return over(Outcome::Blocked, Some(Trouble::NodeNotReady));
+            return over(Conclusion::blocked(Trouble::NodeNotReady, None));
         }
-        let mut new = world.pods(&observed.key);
-        let unready = new.any(|pod| {
-            self.is_new(pod, observed) && pod.proxy.as_ref().is_some_and(|proxy| !proxy.ready)
-        });
-        failed(if unready {
-            Trouble::ProxyNotReady
-        } else {
-            Trouble::Timeout
-        })
+        let problem = match self.state(observed, world, now) {
+            State::HeldUp(problem) | State::Failed(problem) => Some(problem),
+            State::Progressing(_) | State::Settled | State::Superseded => {
+                let pods = self.new_pods(observed, world);
+                pods.into_iter().find_map(PodSeen::lack)
+            }
+        };
+        over(Conclusion::failed(Trouble::Timeout, problem))
     }
 }
 
-fn failed(trouble: Trouble) -> Course {
-    over(Outcome::Failed, Some(trouble))
+fn over(conclusion: Conclusion) -> Course {
+    Course::Over(conclusion)
 }
 
-fn over(outcome: Outcome, reason: Option<Trouble>) -> Course {
-    Course::Over(Ending {
-        outcome,
-        reason,
-        proven: 0,
-    })
-}
+// === impl Conclusion ===
 
-fn blocked_by(trouble: Trouble) -> &'static str {
-    if trouble == Trouble::Unschedulable {
-        "a node to take a new pod"
-    } else if trouble == Trouble::Paused {
-        "somebody to resume it"
-    } else if trouble == Trouble::Partition {
-        "its partition to let pods go"
-    } else {
-        "something outside"
+impl Conclusion {
+    pub(crate) fn of(outcome: Outcome) -> Self {
+        Self {
+            outcome,
+            reason: None,
+            problem: None,
+            proven: 0,
+        }
+    }
+
+    pub(crate) fn failed(reason: Trouble, problem: Option<Problem>) -> Self {
+        Self {
+            reason: Some(reason),
+            problem,
+            ..Self::of(Outcome::Failed)
+        }
+    }
+
+    fn blocked(reason: Trouble, problem: Option<Problem>) -> Self {
+        Self {
+            reason: Some(reason),
+            problem,
+            ..Self::of(Outcome::Blocked)
+        }
+    }
+
+    pub(crate) fn interrupted(reason: Trouble) -> Self {
+        Self {
+            reason: Some(reason),
+            ..Self::of(Outcome::Interrupted)
+        }
     }
 }
 

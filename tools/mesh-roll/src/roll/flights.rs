@@ -1,80 +1,66 @@
-//! The workloads in flight: seen on, proven, ended.
+//! The workloads in flight: followed, proven, concluded.
 
 use std::collections::BTreeSet;
 
-use mesh_cluster::workload::rollout::{PodSeen, State, Wait};
+use mesh_cluster::workload::rollout::{PodSeen, Problem};
 use mesh_records::{Outcome, ProgressPods, Trouble, WorkloadRef};
 
-use super::flight::{self, Clock, Course, Ending, Flight};
+use super::flight::{Awaits, Clock, Conclusion, Course, Flight};
 use super::proof::fault;
 use super::say::Facts;
-use super::start::{ending, interrupted};
-use super::world::owner_of;
-use super::{Action, Item, Phase, Roll, Stage, Stop};
+use super::{Action, Item, Phase, Roll, Stop};
 
 impl Roll {
     /// Looks at every workload in flight.
     pub(super) fn fly(&mut self) {
-        for place in self.flying.clone() {
+        for key in self.flying_keys() {
             let mut clock = Clock {
                 now: self.now,
                 timeout: self.settings.timeout,
                 deadline: self.settings.deadline,
                 wake: self.wake,
             };
-            let Item { task, stage, .. } = &mut self.items[place];
-            let Stage::Flying(flight) = stage else {
+            let mut flights = self.flying.iter_mut();
+            let Some(flight) = flights.find(|flight| flight.item.task.key == key) else {
                 continue;
             };
-            let course = flight.assess(&task.key, &task.uid, &self.world, &mut clock);
+            let course = flight.assess(&self.world, &mut clock);
             self.wake = clock.wake;
-            self.follow(place, course);
+            self.follow(&key, course);
         }
     }
 
-    fn follow(&mut self, place: usize, course: Course) {
-        let key = self.items[place].task.key.clone();
+    fn follow(&mut self, key: &WorkloadRef, course: Course) {
         match course {
-            Course::Wait("") => {}
-            Course::Wait(reason) => self.tell(place, reason),
-            Course::Verify => {
-                self.set_stage(place, flight::Stage::Verifying);
-                self.list_pods(key);
+            Course::Silent => {}
+            Course::Wait(reason) => self.tell(key, &reason),
+            Course::ListProof => {
+                let list = Action::ListProof(key.clone(), self.selector(key));
+                self.await_answer(key, Awaits::ListProof, list);
             }
-            Course::AskNodes => {
-                self.set_stage(place, flight::Stage::Nodes);
-                self.out.push(Action::Nodes(key));
-            }
-            Course::Look => {
-                self.set_stage(place, flight::Stage::Looking);
-                self.out.push(Action::Look(key));
-            }
-            Course::Over(ending) => self.end_flight(place, ending),
-            Course::Again => self.again(place),
+            Course::AskNodes => self.await_answer(key, Awaits::Nodes, Action::Nodes(key.clone())),
+            Course::Look => self.await_answer(key, Awaits::Look, Action::Look(key.clone())),
+            Course::Over(conclusion) => self.conclude(key, conclusion),
+            Course::Again => self.try_again(key, None),
         }
     }
 
-    pub(super) fn list_pods(&mut self, key: WorkloadRef) {
-        let observed = self.world.workload(&key);
+    pub(super) fn await_answer(&mut self, key: &WorkloadRef, awaits: Awaits, action: Action) {
+        if let Some(flight) = self.flight_mut(key) {
+            flight.awaits = awaits;
+            self.out.push(action);
+        }
+    }
+
+    pub(super) fn selector(&self, key: &WorkloadRef) -> String {
+        let observed = self.world.workload(key);
         let selector = observed.map(|observed| observed.selector.query());
-        let verify = Action::Verify(key, selector.unwrap_or_default());
-        self.out.push(verify);
+        selector.unwrap_or_default()
     }
 
-    // Somebody else's rollout is over and its pods are not as they should be.
-    fn again(&mut self, place: usize) {
-        match self.stop.as_ref().map(Stop::trouble) {
-            Some(trouble) => self.end_flight(place, interrupted(trouble)),
-            None => {
-                self.land(place);
-                self.items[place].stage = Stage::Waiting;
-            }
-        }
-    }
-
-    fn tell(&mut self, place: usize, reason: &str) {
-        let pods = self.counts(place);
-        let Stage::Flying(flight) = &mut self.items[place].stage else {
+    fn tell(&mut self, key: &WorkloadRef, reason: &str) {
+        let pods = self.counts(key);
+        let Some(flight) = self.flight_mut(key) else {
             return;
         };
         let told = flight.told.as_ref();
@@ -82,54 +68,48 @@ impl Roll {
             return;
         }
         flight.told = Some((pods, reason.to_owned()));
-        let record = self.saying(place).waiting(pods, reason);
-        self.emit(record);
+        if let Some(flight) = self.flight(key) {
+            let record = self.saying(&flight.item).waiting(pods, reason);
+            self.emit(record);
+        }
     }
 
-    pub(super) fn verified(&mut self, key: &WorkloadRef, pods: Result<Vec<PodSeen>, String>) {
-        let Some(place) = self.flying_at(key) else {
+    /// The pods are listed after the controller was done.
+    pub(super) fn listed_proof(&mut self, key: &WorkloadRef, pods: Result<Vec<PodSeen>, String>) {
+        let now = self.now;
+        let mesh = self.world.target().clone();
+        let Some(flight) = self.flight_mut(key) else {
             return;
         };
-        let Stage::Flying(flight) = &mut self.items[place].stage else {
-            return;
-        };
-        let mine = |pod: &PodSeen| owner_of(pod).is_some_and(|owner| owner == *key);
-        let pods = pods.map(|pods| pods.into_iter().filter(mine).collect::<Vec<_>>());
-        if flight.stage == flight::Stage::Checking {
-            let version = std::mem::take(&mut flight.version);
-            return self.checked(place, version, pods);
-        }
         let Ok(pods) = pods else {
-            flight.later(flight::Stage::Rolling, self.now);
+            flight.later(Awaits::Rollout, now);
             return;
         };
-        let course = flight.verified(&pods, self.world.target(), self.now);
-        let Course::Over(Ending {
-            reason: Some(trouble @ (Trouble::NotInjected | Trouble::StillOld)),
-            ..
-        }) = course
-        else {
-            return self.follow(place, course);
-        };
-        if trouble == Trouble::StillOld && self.has_changed() {
-            // The injector gives what the control plane is now, which is not what this run is for.
-            return self.end_flight(place, ending(Outcome::Superseded, None));
+        match flight.listed_proof(&pods, &mesh, now) {
+            Ok(course) => self.follow(key, course),
+            Err(problem) => self.not_as_injected(key, problem),
         }
-        self.break_off(place, trouble);
+    }
+
+    fn not_as_injected(&mut self, key: &WorkloadRef, problem: Problem) {
+        if problem.trouble == Trouble::StillOld && self.has_changed() {
+            // The injector gives what the control plane is now, which is not what this run is for.
+            return self.conclude(key, Conclusion::of(Outcome::Superseded));
+        }
+        self.break_off(key, problem);
     }
 
     pub(super) fn nodes(&mut self, key: &WorkloadRef, nodes: &[String]) {
-        let Some(place) = self.flying_at(key) else {
-            return;
-        };
-        let Stage::Flying(flight) = &self.items[place].stage else {
+        let now = self.now;
+        let mut flights = self.flying.iter_mut();
+        let Some(flight) = flights.find(|flight| flight.item.task.key == *key) else {
             return;
         };
         let course = match self.world.workload(key) {
-            Some(observed) => flight.timed_out(observed, &self.world, nodes),
-            None => Course::Over(ending(Outcome::Gone, None)),
+            Some(observed) => flight.timed_out(observed, &self.world, nodes, now),
+            None => Course::Over(Conclusion::of(Outcome::Gone)),
         };
-        self.follow(place, course);
+        self.follow(key, course);
     }
 
     /// A pod that was created since the run began shows what the injector does. One that is not as
@@ -138,33 +118,31 @@ impl Roll {
         if self.phase != Phase::Rolling {
             return;
         }
-        let Some(&place) = self.places.get(key) else {
-            return;
-        };
-        let Some(trouble) = self.fresh_fault(key) else {
-            return;
-        };
-        self.break_off(place, trouble);
+        if let Some(problem) = self.fresh_fault(key) {
+            self.break_off(key, problem);
+        }
     }
 
     pub(super) fn check_all_pods(&mut self) {
-        let keys: Vec<WorkloadRef> = self
-            .items
-            .iter()
-            .map(|item| item.task.key.clone())
-            .collect();
+        let waiting = self.waiting.values().chain(self.over.values());
+        let mut keys: Vec<WorkloadRef> = waiting.map(|item| item.task.key.clone()).collect();
+        keys.extend(self.flying_keys());
         for key in keys {
             self.check_fresh_pods(&key);
         }
     }
 
-    fn break_off(&mut self, place: usize, trouble: Trouble) {
-        if std::mem::replace(&mut self.items[place].broken, true) {
+    fn break_off(&mut self, key: &WorkloadRef, problem: Problem) {
+        let Some(item) = self.item_mut(key) else {
+            return;
+        };
+        let failed = item.outcome == Some(Outcome::Failed);
+        if std::mem::replace(&mut item.broken, true) {
             return;
         }
-        self.stop(Stop::Broken(trouble));
-        if self.items[place].outcome != Some(Outcome::Failed) {
-            self.end_flight(place, ending(Outcome::Failed, Some(trouble)));
+        self.stop(Stop::Broken(problem.trouble));
+        if !failed {
+            self.conclude(key, Conclusion::failed(problem.trouble, Some(problem)));
         }
     }
 
@@ -173,59 +151,85 @@ impl Roll {
         expected.change(self.world.mesh()).is_some()
     }
 
-    fn fresh_fault(&self, key: &WorkloadRef) -> Option<Trouble> {
+    fn fresh_fault(&self, key: &WorkloadRef) -> Option<Problem> {
         let observed = self.world.workload(key)?;
         let mesh = self.world.target();
         let rules = self.world.rules(&key.namespace);
         let injects = mesh.injects.as_deref()?;
+        let mut faults = self.world.fresh_pods(key).filter_map(|pod| {
+            let fault = fault(pod, mesh)?;
+            Some((pod, fault))
+        });
         // Nobody expects the default proxy there, unless it is this run that takes it away.
         if observed.injection_obstacle(&rules, injects).is_some() {
-            return self.unmeshed_by_us(key);
+            let ours = self.flight(key)?.restart.as_deref()?;
+            let unmeshed = faults.find(|(pod, fault)| {
+                let bare = fault.trouble == Trouble::NotInjected;
+                bare && pod.restarted_at.as_deref() == Some(ours)
+            });
+            return unmeshed.map(|(_, fault)| fault);
         }
         // After the control plane has changed, another proxy is no fault of the injector's.
         let forgiven = self.has_changed().then_some(Trouble::StillOld);
-        let pods = self.world.fresh_pods(key);
-        let mut faults = pods.filter_map(|pod| fault(pod, mesh));
-        faults.find(|trouble| Some(*trouble) != forgiven)
+        let mut faults = faults.map(|(_, fault)| fault);
+        faults.find(|fault| Some(fault.trouble) != forgiven)
     }
 
-    fn unmeshed_by_us(&self, key: &WorkloadRef) -> Option<Trouble> {
-        let Stage::Flying(flight) = &self.items[*self.places.get(key)?].stage else {
-            return None;
+    /// Ends a workload, wherever it is: its record, its place in the tally, and what follows from a
+    /// failure.
+    pub(super) fn conclude(&mut self, key: &WorkloadRef, conclusion: Conclusion) {
+        let (since, new) = match self.flight(key) {
+            Some(flight) => (Some(flight.since), self.count_new(flight)),
+            None => (None, 0),
         };
-        let ours = flight.restart.as_deref()?;
-        let mut pods = self.world.fresh_pods(key);
-        let bare = pods.any(|pod| pod.proxy.is_none() && pod.restarted_at.as_deref() == Some(ours));
-        bare.then_some(Trouble::NotInjected)
-    }
-
-    /// Ends a workload: its record, its place in the tally, and what follows from a failure.
-    pub(super) fn end_flight(&mut self, place: usize, ending: Ending) {
-        let (since, new) = match &self.items[place].stage {
-            Stage::Flying(flight) => (Some(flight.since), self.new_pods(place, flight)),
-            Stage::Waiting | Stage::Over => (None, 0),
+        let wanted = self.counts(key).wanted;
+        let Some(mut item) = self.take_item(key) else {
+            return;
         };
+        let outcome = conclusion.outcome;
         let facts = Facts {
-            ending,
+            conclusion,
             target: self.world.target().injects.as_deref(),
-            wanted: self.counts(place).wanted,
+            wanted,
             new,
             since,
         };
-        let record = self.saying(place).rolled(facts);
+        let record = self.saying(&item).rolled(facts);
         self.emit(record);
-        self.land(place);
-        let item = &mut self.items[place];
-        item.stage = Stage::Over;
-        item.outcome = Some(ending.outcome);
-        self.tally.ended(ending.outcome);
+        item.outcome = Some(outcome);
+        self.over.insert(key.clone(), item);
+        self.tally.ended(outcome);
         if self.tally.failed > self.settings.max_failures {
             self.stop(Stop::Failures);
         }
     }
 
-    fn new_pods(&self, place: usize, flight: &Flight) -> u32 {
-        let key = &self.items[place].task.key;
+    /// Puts a workload in flight back among those that wait.
+    pub(super) fn wait_again(&mut self, key: &WorkloadRef, not_before: Option<jiff::Timestamp>) {
+        if let Some(mut flight) = self.land(key) {
+            flight.item.not_before = not_before;
+            self.waiting.insert(flight.item.rank.clone(), flight.item);
+        }
+    }
+
+    /// Decides afresh about a workload in flight, unless the run is to stop.
+    pub(super) fn try_again(&mut self, key: &WorkloadRef, not_before: Option<jiff::Timestamp>) {
+        match self.stop.as_ref().map(Stop::trouble) {
+            Some(trouble) => self.conclude(key, Conclusion::interrupted(trouble)),
+            None => self.wait_again(key, not_before),
+        }
+    }
+
+    /// Everything in flight goes on without us.
+    pub(super) fn interrupt(&mut self) {
+        let trouble = self.stop.as_ref().map_or(Trouble::Stopped, Stop::trouble);
+        for key in self.flying_keys() {
+            self.conclude(&key, Conclusion::interrupted(trouble));
+        }
+    }
+
+    fn count_new(&self, flight: &Flight) -> u32 {
+        let key = &flight.item.task.key;
         let Some(observed) = self.world.workload(key) else {
             return 0;
         };
@@ -234,56 +238,63 @@ impl Roll {
         u32::try_from(new).unwrap_or(u32::MAX)
     }
 
-    /// Everything in flight goes on without us.
-    pub(super) fn interrupt(&mut self) {
-        let trouble = self.stop.as_ref().map_or(Trouble::Stopped, Stop::trouble);
-        for place in self.flying.clone() {
-            self.end_flight(place, interrupted(trouble));
+    fn flying_keys(&self) -> Vec<WorkloadRef> {
+        let flights = self.flying.iter();
+        flights.map(|flight| flight.item.task.key.clone()).collect()
+    }
+
+    pub(super) fn flight(&self, key: &WorkloadRef) -> Option<&Flight> {
+        let mut flights = self.flying.iter();
+        flights.find(|flight| flight.item.task.key == *key)
+    }
+
+    pub(super) fn flight_mut(&mut self, key: &WorkloadRef) -> Option<&mut Flight> {
+        let mut flights = self.flying.iter_mut();
+        flights.find(|flight| flight.item.task.key == *key)
+    }
+
+    /// Takes a workload out of those in flight.
+    pub(super) fn land(&mut self, key: &WorkloadRef) -> Option<Flight> {
+        let mut flights = self.flying.iter();
+        let place = flights.position(|flight| flight.item.task.key == *key)?;
+        Some(self.flying.remove(place))
+    }
+
+    fn waiting_rank(&self, key: &WorkloadRef) -> Option<super::Rank> {
+        let mut waiting = self.waiting.iter();
+        let (rank, _) = waiting.find(|(_, item)| item.task.key == *key)?;
+        Some(rank.clone())
+    }
+
+    fn item_mut(&mut self, key: &WorkloadRef) -> Option<&mut Item> {
+        if self.flight(key).is_some() {
+            return self.flight_mut(key).map(|flight| &mut flight.item);
         }
-    }
-
-    pub(super) fn fly_with(&mut self, place: usize, flight: Flight) {
-        self.items[place].stage = Stage::Flying(Box::new(flight));
-        self.flying.push(place);
-    }
-
-    pub(super) fn land(&mut self, place: usize) {
-        self.flying.retain(|other| *other != place);
-    }
-
-    pub(super) fn set_stage(&mut self, place: usize, stage: flight::Stage) {
-        if let Stage::Flying(flight) = &mut self.items[place].stage {
-            flight.stage = stage;
+        if self.over.contains_key(key) {
+            return self.over.get_mut(key);
         }
+        let rank = self.waiting_rank(key)?;
+        self.waiting.get_mut(&rank)
     }
 
-    pub(super) fn flying_at(&self, key: &WorkloadRef) -> Option<usize> {
-        let place = *self.places.get(key)?;
-        self.flying.contains(&place).then_some(place)
-    }
-
-    pub(super) fn counts(&self, place: usize) -> ProgressPods {
-        let Some(observed) = self.world.workload(&self.items[place].task.key) else {
-            return ProgressPods::default();
-        };
-        match observed.standing {
-            // The status counts the pods of the template before.
-            State::Progressing(Wait::Unobserved) => ProgressPods {
-                updated: 0,
-                ..observed.pods
-            },
-            State::Progressing(_)
-            | State::Settled
-            | State::Ailing(_)
-            | State::Failed(_)
-            | State::Blocked(_)
-            | State::Superseded => observed.pods,
+    fn take_item(&mut self, key: &WorkloadRef) -> Option<Item> {
+        if let Some(flight) = self.land(key) {
+            return Some(flight.item);
         }
+        if let Some(item) = self.over.remove(key) {
+            return Some(item);
+        }
+        let rank = self.waiting_rank(key)?;
+        self.waiting.remove(&rank)
+    }
+
+    pub(super) fn counts(&self, key: &WorkloadRef) -> ProgressPods {
+        let observed = self.world.workload(key);
+        observed.map(|observed| observed.pods).unwrap_or_default()
     }
 
     /// Keeps the versions that it runs before it is touched.
-    pub(super) fn note_versions(&mut self, place: usize) {
-        let item = &self.items[place];
+    pub(super) fn note_versions(&self, item: &mut Item) {
         let pods = self.world.pods(&item.task.key);
         let versions: BTreeSet<String> = pods
             .filter_map(|pod| {
@@ -291,6 +302,6 @@ impl Roll {
                 version.version.clone().or_else(|| version.tag.clone())
             })
             .collect();
-        self.items[place].from = versions.into_iter().collect();
+        item.from = versions.into_iter().collect();
     }
 }

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use mesh_records::Trouble;
 
-use super::sight::Mesh;
+use super::watched::Mesh;
 use super::world::World;
 
 /// Why nothing more is started.

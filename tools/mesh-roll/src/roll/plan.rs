@@ -9,7 +9,7 @@ use super::decide::{Decision, decide};
 use super::limits::{Hold, may_write};
 use super::order::Rank;
 use super::say::Saying;
-use super::{Action, Item, Phase, Roll, Settings, Stage, Stop};
+use super::{Action, Item, Phase, Roll, Settings, Stop};
 
 impl Roll {
     /// Says what will be done, once everything has been seen.
@@ -29,38 +29,40 @@ impl Roll {
         }
         self.world.keep_target();
         self.order();
+        self.phase = Phase::Asking;
         let decisions = self.decisions();
         let deeds = self.deeds(&decisions);
         let is_idle = deeds.is_empty();
         let intent = self.intent(deeds, &decisions);
         let summary = self.summary(&intent, &decisions);
         self.emit(Record::Intent(intent.clone()));
-        for (place, decision) in decisions.into_iter().enumerate() {
-            if let Decision::Skip(obstacle) = decision {
-                self.skip(place, obstacle);
+        for (item, decision) in std::mem::take(&mut self.waiting)
+            .into_values()
+            .zip(decisions)
+        {
+            match decision {
+                Decision::Skip(obstacle) => self.skip(item, obstacle),
+                Decision::Restart | Decision::Adopt => {
+                    self.waiting.insert(item.rank.clone(), item);
+                }
             }
         }
         if is_idle || self.settings.dry_run == DryRun::Client {
             self.finish();
             return;
         }
-        self.phase = Phase::Asking;
         self.out.push(Action::Ask(Box::new(intent), summary));
     }
 
     fn order(&mut self) {
-        for item in &mut self.items {
+        for mut item in std::mem::take(&mut self.waiting).into_values() {
             item.rank = Rank::of(&item.task.key, self.world.workload(&item.task.key));
+            self.waiting.insert(item.rank.clone(), item);
         }
-        self.items.sort_by(|one, other| one.rank.cmp(&other.rank));
-        let places = self.items.iter().enumerate();
-        self.places = places
-            .map(|(place, item)| (item.task.key.clone(), place))
-            .collect();
     }
 
     fn decisions(&self) -> Vec<Decision> {
-        let items = self.items.iter();
+        let items = self.waiting.values();
         items.map(|item| self.decide(item)).collect()
     }
 
@@ -69,7 +71,7 @@ impl Roll {
     }
 
     fn deeds(&self, decisions: &[Decision]) -> Vec<Deed> {
-        let deeds = self.items.iter().zip(decisions);
+        let deeds = self.waiting.values().zip(decisions);
         let deeds = deeds.filter_map(|(item, decision)| {
             let verb = match decision {
                 Decision::Restart => "restart",
@@ -113,7 +115,7 @@ impl Roll {
     fn summary(&self, intent: &Intent, decisions: &[Decision]) -> String {
         let mut lines = vec![intent.message.clone()];
         let mut grades: BTreeMap<DowntimeGrade, usize> = BTreeMap::new();
-        for (item, decision) in self.items.iter().zip(decisions) {
+        for (item, decision) in self.waiting.values().zip(decisions) {
             if *decision == Decision::Restart
                 && let Some(observed) = self.world.workload(&item.task.key)
             {
@@ -167,15 +169,14 @@ impl Roll {
         }
     }
 
-    pub(super) fn skip(&mut self, place: usize, obstacle: Obstacle) {
+    pub(super) fn skip(&mut self, item: Item, obstacle: Obstacle) {
         self.tally.skipped(obstacle);
-        let record = self.saying(place).skipped(obstacle);
-        self.items[place].stage = Stage::Over;
+        let record = self.saying(&item).skipped(obstacle);
         self.emit(record);
+        self.over.insert(item.task.key.clone(), item);
     }
 
-    pub(super) fn saying(&self, place: usize) -> Saying<'_> {
-        let item = &self.items[place];
+    pub(super) fn saying<'a>(&'a self, item: &'a Item) -> Saying<'a> {
         Saying {
             cluster: &self.settings.cluster,
             now: self.now,

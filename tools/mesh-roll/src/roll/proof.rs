@@ -1,19 +1,20 @@
 //! When a pod is as new ones are, and when a whole workload is proven.
 
-use mesh_cluster::workload::rollout::PodSeen;
+use mesh_cluster::object::label::PROXY;
+use mesh_cluster::workload::rollout::{Passes, PodSeen, Problem};
 use mesh_records::Trouble;
 
-use super::sight::Mesh;
+use super::watched::Mesh;
 
 /// What a workload's pods prove.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Proof {
     /// Every pod has the proxy that the injector gives, and is ready.
     Proven { pods: u32 },
     /// Not all of them yet, and nothing is wrong.
     NotYet(Lack),
     /// A pod that the roll created is not as it should be.
-    Broken(Trouble),
+    Broken(Problem),
 }
 
 /// What is lacking of a proof.
@@ -27,13 +28,26 @@ pub(crate) enum Lack {
 }
 
 /// What is wrong with a pod that the injector has just handled.
-pub(crate) fn fault(pod: &PodSeen, mesh: &Mesh) -> Option<Trouble> {
-    let Some(proxy) = &pod.proxy else {
-        return Some(Trouble::NotInjected);
+pub(crate) fn fault(pod: &PodSeen, mesh: &Mesh) -> Option<Problem> {
+    let (trouble, said) = match &pod.proxy {
+        None => (Trouble::NotInjected, "it has no proxy"),
+        Some(proxy) => {
+            let injects = mesh.injects.as_deref();
+            let same = injects.is_some_and(|injects| proxy.version.is(injects));
+            if same && !has_stale_anchors(pod, mesh) {
+                return None;
+            }
+            let other = "it has another proxy than the injector should give";
+            (Trouble::StillOld, other)
+        }
     };
-    let injects = mesh.injects.as_deref();
-    let same = injects.is_some_and(|injects| proxy.version.is(injects));
-    (!same || has_stale_anchors(pod, mesh)).then_some(Trouble::StillOld)
+    Some(Problem {
+        trouble,
+        pod: Some(pod.name.clone()),
+        container: pod.proxy.is_some().then(|| PROXY.to_owned()),
+        said: said.to_owned(),
+        passes: Passes::Never,
+    })
 }
 
 /// Whether a pod is as the injector would make it now.
@@ -63,7 +77,7 @@ pub(crate) fn judge<'a>(
     for pod in pods.filter(|pod| !pod.over) {
         let ours = restart.is_some() && pod.restarted_at.as_deref() == restart;
         match (fault(pod, mesh), ours) {
-            (Some(trouble), true) => return Proof::Broken(trouble),
+            (Some(problem), true) => return Proof::Broken(problem),
             (Some(_), false) => lack = Some(Lack::OldPod),
             (None, false) if restart.is_some() => lack = Some(Lack::OldPod),
             (None, _) => match readiness(pod) {
@@ -114,8 +128,10 @@ mod tests {
             namespace: "shop".to_owned(),
             name: "web-0".to_owned(),
             uid: "u".to_owned(),
+            created: None,
             owner: None,
             node: None,
+            template: None,
             restarted_at: Some(RESTART.to_owned()),
             proxy: Some(ProxySeen {
                 version,
@@ -124,7 +140,8 @@ mod tests {
             anchors: Some("a".to_owned()),
             ready: true,
             over: false,
-            ailment: None,
+            unready: None,
+            problem: None,
         }
     }
 
@@ -158,13 +175,17 @@ mod tests {
             ..bare.clone()
         };
         let proven = Proof::Proven { pods: 1 };
+        let broken = |pod: &PodSeen| Proof::Broken(fault(pod, &mesh()).unwrap());
+        let (no_proxy, old, stale) = (broken(&bare), pod("stable-2.13.7"), broken(&anchors));
+        assert!(matches!(&no_proxy, Proof::Broken(it) if it.trouble == Trouble::NotInjected));
+        assert!(matches!(&stale, Proof::Broken(it) if it.trouble == Trouble::StillOld));
         let table = [
-            (vec![good.clone()], proven),
+            (vec![good.clone()], proven.clone()),
             (vec![good.clone(), going], proven),
             (vec![], Proof::NotYet(Lack::NoPods)),
-            (vec![bare], Proof::Broken(Trouble::NotInjected)),
-            (vec![pod("stable-2.13.7")], Proof::Broken(Trouble::StillOld)),
-            (vec![anchors], Proof::Broken(Trouble::StillOld)),
+            (vec![bare], no_proxy),
+            (vec![old.clone()], broken(&old)),
+            (vec![anchors], stale),
             (
                 vec![good.clone(), unready],
                 Proof::NotYet(Lack::PodNotReady),
@@ -200,6 +221,6 @@ mod tests {
     fn a_target_that_is_not_known_proves_nothing() {
         let unknown = Mesh::default();
         let proof = judge([pod("stable-2.14.10")].iter(), &unknown, Some(RESTART));
-        assert_eq!(proof, Proof::Broken(Trouble::StillOld));
+        assert!(matches!(proof, Proof::Broken(it) if it.trouble == Trouble::StillOld));
     }
 }

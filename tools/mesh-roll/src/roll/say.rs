@@ -1,12 +1,13 @@
 //! What is said of a workload: each outcome as a record, with one sentence for people.
 
 use jiff::Timestamp;
+use mesh_cluster::workload::rollout::Problem;
 use mesh_records::{
     Obstacle, Outcome, Progress, ProgressPods, Record, Rolled, RolledPods, Skipped, Strategy,
     Trouble, WorkloadRef, whole_seconds,
 };
 
-use super::flight::Ending;
+use super::flight::Conclusion;
 
 /// Speaks of one workload at one moment.
 #[derive(Clone, Copy, Debug)]
@@ -19,9 +20,9 @@ pub(crate) struct Saying<'a> {
 }
 
 /// What is known of a workload when it is over.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Facts<'a> {
-    pub(crate) ending: Ending,
+    pub(crate) conclusion: Conclusion,
     pub(crate) target: Option<&'a str>,
     pub(crate) wanted: u32,
     pub(crate) new: u32,
@@ -115,21 +116,37 @@ impl Saying<'_> {
 
     pub(crate) fn rolled(&self, facts: Facts<'_>) -> Record {
         let Facts {
-            ending,
+            conclusion,
             target,
             wanted,
             new,
             since,
         } = facts;
-        let Ending {
+        let Conclusion {
             outcome,
             reason,
+            problem,
             proven,
-        } = ending;
+        } = conclusion;
         let took = since.map(|since| self.now.duration_since(since).as_millis());
         let key = self.key;
         let proof = outcome == Outcome::Proven;
-        let words = sentence(outcome, reason, target.unwrap_or("its proxy"));
+        let because = self.because(reason, problem.as_ref());
+        let words = match outcome {
+            Outcome::Proven => {
+                let target = target.unwrap_or("its proxy");
+                format!("is proven: every pod has {target} and is ready")
+            }
+            Outcome::Failed if reason == Some(Trouble::Timeout) => {
+                let took = took.unwrap_or(0) / 1000;
+                format!("timed out after {took}s{because}")
+            }
+            Outcome::Failed => format!("failed{because}"),
+            Outcome::Blocked => format!("is blocked{because}"),
+            Outcome::Interrupted => format!("was not seen to its end{because}"),
+            Outcome::Gone => "was deleted meanwhile".to_owned(),
+            Outcome::Superseded => format!("was changed by somebody else meanwhile{because}"),
+        };
         Record::Rolled(Box::new(Rolled {
             cluster: self.cluster.to_owned(),
             time: whole_seconds(self.now),
@@ -151,22 +168,28 @@ impl Saying<'_> {
             duration_ms: took.and_then(|took| took.try_into().ok()).unwrap_or(0),
         }))
     }
-}
 
-fn sentence(outcome: Outcome, reason: Option<Trouble>, target: &str) -> String {
-    let because = reason.map(|reason| format!(": {}", because(reason)));
-    let because = because.unwrap_or_default();
-    match outcome {
-        Outcome::Proven => format!("is proven: every pod has {target} and is ready"),
-        Outcome::Failed => format!("failed{because}"),
-        Outcome::Blocked => format!("is held up{because}"),
-        Outcome::Interrupted => format!("was not seen to its end{because}"),
-        Outcome::Gone => "was deleted meanwhile".to_owned(),
-        Outcome::Superseded => format!("was changed by somebody else meanwhile{because}"),
+    fn because(&self, reason: Option<Trouble>, problem: Option<&Problem>) -> String {
+        match (problem, reason) {
+            (Some(problem), _) => format!(": {problem}{}", see(&self.key.namespace, problem)),
+            (None, Some(Trouble::Timeout) | None) => String::new(),
+            (None, Some(reason)) => format!(": {}", because_of(reason)),
+        }
     }
 }
 
-fn because(reason: Trouble) -> &'static str {
+// The command that shows more of a pod: what its container wrote, or what happened to it.
+fn see(namespace: &str, problem: &Problem) -> String {
+    match (problem.trouble, &problem.pod, &problem.container) {
+        (_, None, _) => String::new(),
+        (Trouble::CrashLoop, Some(pod), Some(container)) => {
+            format!("; see kubectl -n {namespace} logs {pod} -c {container} --previous")
+        }
+        (_, Some(pod), _) => format!("; see kubectl -n {namespace} describe pod {pod}"),
+    }
+}
+
+fn because_of(reason: Trouble) -> &'static str {
     match reason {
         Trouble::NotInjected => "a new pod has no proxy",
         Trouble::StillOld => "a new pod has another proxy than the injector should give",

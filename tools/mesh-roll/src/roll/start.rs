@@ -1,200 +1,237 @@
-//! Starts: what may begin now, and the one gate before every write.
+//! Starts: what may begin now, the list before a restart, and the one gate before every write.
+//!
+//! The watch of pods may lag behind that of their owner, and then shows the pods of before a
+//! rollout that is over. A list that is taken after the owner was seen at rest does not; the write
+//! bears the version that the owner was seen in, so that nothing has come in between.
+
+use std::ops::Bound;
 
 use jiff::{SignedDuration, Timestamp};
 use mesh_cli::DryRun;
 use mesh_cluster::act::Restart;
+use mesh_cluster::workload::rollout::{Observed, PodSeen, State};
 use mesh_records::{Outcome, Trouble, WorkloadRef};
 
 use super::decide::Decision;
-use super::flight::{Ending, Flight};
+use super::flight::{Awaits, Conclusion, Flight};
 use super::limits::{Hold, may_write};
-use super::order::Wave;
-use super::{Action, Answer, Item, Roll, Stage, Stop};
+use super::order::{Rank, Wave};
+use super::proof::is_current;
+use super::{Action, Answer, Item, Roll, Stop};
 
 /// How often one workload's write is tried after conflicts and lost answers.
 const ATTEMPTS: u32 = 10;
-pub(super) const PAUSE: SignedDuration = SignedDuration::from_secs(1);
+/// How often the pods are listed when there is no answer.
+const LISTS: u32 = 3;
+const PAUSE: SignedDuration = SignedDuration::from_secs(1);
 
 impl Roll {
     /// Starts what may start now, in order.
     pub(super) fn start(&mut self) {
         let full = self.flying.len() >= self.settings.max_in_flight;
-        if full || self.stop.is_some() || !self.has_waiting() || !self.may_write() {
+        if full || self.stop.is_some() || self.waiting.is_empty() || !self.may_write() {
             return;
         }
         let Some(wave) = self.wave() else { return };
-        // Places kept for those that wait for a proof of the injector: the order stays.
+        // Slots kept for workloads that wait for a proof of the injector: the order stays.
         let mut kept = 0;
-        for place in 0..self.items.len() {
-            if self.items[place].rank.wave > wave || !self.may_start_another(wave, kept) {
+        let mut after = Bound::Unbounded;
+        while self.may_start_another(wave, kept) {
+            let mut rest = self.waiting.range((after, Bound::Unbounded));
+            let Some(rank) = rest.next().map(|(rank, _)| rank.clone()) else {
+                return;
+            };
+            if rank.wave > wave {
                 return;
             }
-            let waits = matches!(self.items[place].stage, Stage::Waiting);
-            if waits && self.is_due(place) && !self.begin(place) {
+            if self.is_due(&rank) && !self.begin(&rank) {
                 kept += 1;
             }
+            after = Bound::Excluded(rank);
         }
     }
 
     // False where it may start as soon as the injector is proven.
-    fn begin(&mut self, place: usize) -> bool {
-        let Item { task, rank, .. } = &self.items[place];
-        let decision = self.decide(&self.items[place]);
-        let (wave, namespace) = (rank.wave, task.key.namespace.clone());
+    fn begin(&mut self, rank: &Rank) -> bool {
+        let Some(item) = self.waiting.get(rank) else {
+            return true;
+        };
+        let key = item.task.key.clone();
+        let decision = self.decide(item);
         match decision {
-            Decision::Skip(obstacle) => self.skip(place, obstacle),
-            Decision::Adopt | Decision::Restart if self.shares_a_budget(place) => {}
-            Decision::Adopt => self.adopt(place),
-            Decision::Restart if self.is_proven(wave, namespace) => self.check(place),
-            Decision::Restart => return false,
+            Decision::Adopt | Decision::Restart if self.shares_a_budget(&key) => return true,
+            Decision::Restart if !self.is_proven(rank.wave, key.namespace) => return false,
+            Decision::Skip(_) | Decision::Adopt | Decision::Restart => {}
+        }
+        if let Some(item) = self.waiting.remove(rank) {
+            match decision {
+                Decision::Skip(obstacle) => self.skip(item, obstacle),
+                Decision::Adopt => self.adopt(item),
+                Decision::Restart => self.list_before(item),
+            }
         }
         true
     }
 
-    pub(super) fn adopt(&mut self, place: usize) {
-        self.note_versions(place);
-        let pods = self.counts(place);
-        let record = self.saying(place).adopted(pods);
+    fn adopt(&mut self, mut item: Item) {
+        self.note_versions(&mut item);
+        let pods = self.counts(&item.task.key);
+        let record = self.saying(&item).adopted(pods);
         self.emit(record);
         if self.settings.dry_run == DryRun::Server {
-            self.items[place].stage = Stage::Over;
+            self.over.insert(item.task.key.clone(), item);
             return;
         }
-        self.fly_with(place, Flight::adopted(self.now));
+        self.flying.push(Flight::adopted(item, self.now));
     }
 
-    pub(super) fn announce(&mut self, place: usize, version: String) {
-        self.note_versions(place);
-        let value = self.restart_value(place);
-        let again = self.items[place].attempts > 0;
-        let pods = self.counts(place);
-        let record = self.saying(place).announcement(pods, again);
-        self.items[place].value = Some(value.clone());
-        let flight = Flight::restarting(value, version, self.now);
-        self.fly_with(place, flight);
-        let key = self.items[place].task.key.clone();
+    fn list_before(&mut self, item: Item) {
+        let key = item.task.key.clone();
+        let observed = self.world.workload(&key);
+        let version = observed.map(|observed| observed.resource_version.clone());
+        let flight = Flight::listing(item, version.unwrap_or_default(), self.now);
+        self.flying.push(flight);
+        let list = Action::ListBefore(key.clone(), self.selector(&key));
+        self.out.push(list);
+    }
+
+    /// The pods are listed before the restart: only where one of them differs from a new one is
+    /// anything to be done.
+    pub(super) fn listed_before(&mut self, key: &WorkloadRef, pods: Result<Vec<PodSeen>, String>) {
+        if self.stop.is_some() {
+            return self.wait_again(key, None);
+        }
+        let Some(Flight { item, version, .. }) = self.land(key) else {
+            return;
+        };
+        match pods {
+            Ok(pods) => {
+                let mesh = self.world.target();
+                let mut pods = pods.iter().filter(|pod| !pod.over);
+                if pods.any(|pod| !is_current(pod, mesh)) {
+                    self.announce(item, version);
+                } else {
+                    self.adopt(item);
+                }
+            }
+            Err(why) => self.unlisted(item, &why),
+        }
+    }
+
+    fn unlisted(&mut self, mut item: Item, why: &str) {
+        item.unlisted += 1;
+        item.not_before = Some(self.now + PAUSE);
+        if item.unlisted >= LISTS {
+            let what = format!("cannot list the pods of {}: {why}", item.task.key);
+            self.stop(Stop::Blind(what));
+        }
+        self.waiting.insert(item.rank.clone(), item);
+    }
+
+    fn announce(&mut self, mut item: Item, version: String) {
+        self.note_versions(&mut item);
+        let key = item.task.key.clone();
+        let value = self.restart_value(&item);
+        let record = self
+            .saying(&item)
+            .announcement(self.counts(&key), item.attempts > 0);
+        item.value = Some(value.clone());
+        let flight = Flight::restarting(item, value, version, self.now);
+        self.flying.push(flight);
         self.out.push(Action::Announce(key, Box::new(record)));
     }
 
     /// The record is out: the last look before the write, on the facts of this moment.
     pub(super) fn announced(&mut self, key: &WorkloadRef, lock: Result<(), String>) {
-        let Some(place) = self.flying_at(key) else {
+        let Some(flight) = self.flight(key) else {
             return;
         };
+        let decision = self.decide(&flight.item);
         if let (Err(why), DryRun::None) = (lock, self.settings.dry_run) {
             self.stop(Stop::LockLost(why));
         }
-        let decision = self.decide(&self.items[place]);
-        if self.stop.is_some() || !self.may_write() {
-            match self.stop.as_ref().map(Stop::trouble) {
-                Some(trouble) => self.end_flight(place, interrupted(trouble)),
-                None => self.wait_again(place, None),
-            }
-            return;
+        if self.stop.is_some() || !self.may_write() || decision != Decision::Restart {
+            return self.try_again(key, None);
         }
-        let Stage::Flying(flight) = &self.items[place].stage else {
+        let dry_run = self.settings.dry_run == DryRun::Server;
+        let Some(flight) = self.flight_mut(key) else {
             return;
         };
-        if decision != Decision::Restart {
-            self.wait_again(place, None);
-            return;
-        }
+        flight.item.attempts += 1;
         let restart = Restart {
             key: key.clone(),
             resource_version: flight.version.clone(),
-            value: self.items[place].value.clone().unwrap_or_default(),
-            dry_run: self.settings.dry_run == DryRun::Server,
+            value: flight.item.value.clone().unwrap_or_default(),
+            dry_run,
         };
-        self.items[place].attempts += 1;
         self.tally.writes += 1;
-        self.set_stage(place, super::flight::Stage::Writing);
-        self.out.push(Action::Patch(restart));
+        self.await_answer(key, Awaits::Answer, Action::Patch(restart));
     }
 
     pub(super) fn patched(&mut self, key: &WorkloadRef, answer: Answer) {
-        let Some(place) = self.flying_at(key) else {
+        let Some(flight) = self.flight(key) else {
             return;
         };
         match answer {
             Answer::Done(_) if self.settings.dry_run == DryRun::Server => {
-                let record = self.saying(place).rehearsed(self.counts(place));
+                let record = self.saying(&flight.item).rehearsed(self.counts(key));
                 self.emit(record);
-                self.land(place);
-                self.items[place].stage = Stage::Over;
-            }
-            Answer::Done(observed) => {
-                if let Stage::Flying(flight) = &mut self.items[place].stage {
-                    flight.written(&observed);
+                if let Some(flight) = self.land(key) {
+                    self.over.insert(key.clone(), flight.item);
                 }
-                self.world.take_workload(*observed);
             }
-            Answer::Gone => self.end_flight(place, ending(Outcome::Gone, None)),
+            Answer::Done(observed) => self.written(key, *observed),
+            Answer::Gone => self.conclude(key, Conclusion::of(Outcome::Gone)),
             Answer::Refused(why) => {
-                let record = self.saying(place).refused(&why);
+                let record = self.saying(&flight.item).refused(&why);
                 self.emit(record);
-                self.end_flight(place, ending(Outcome::Failed, Some(Trouble::Refused)));
+                self.conclude(key, Conclusion::failed(Trouble::Refused, None));
             }
             Answer::Lost(why) => {
-                let record = self.saying(place).unanswered(&why);
+                let record = self.saying(&flight.item).unanswered(&why);
                 self.emit(record);
-                self.set_stage(place, super::flight::Stage::Looking);
-                self.out.push(Action::Look(key.clone()));
+                self.await_answer(key, Awaits::Look, Action::Look(key.clone()));
             }
-            Answer::Conflict => {
-                self.set_stage(place, super::flight::Stage::Looking);
-                self.out.push(Action::Look(key.clone()));
-            }
+            Answer::Conflict => self.await_answer(key, Awaits::Look, Action::Look(key.clone())),
         }
+    }
+
+    fn written(&mut self, key: &WorkloadRef, observed: Observed) {
+        if let Some(flight) = self.flight_mut(key) {
+            flight.written(&observed);
+        }
+        self.world.take_workload(observed);
     }
 
     /// Whether the write happened after all is told by the value that it bore.
     pub(super) fn looked(
         &mut self,
         key: &WorkloadRef,
-        answer: Result<Option<Box<mesh_cluster::workload::rollout::Observed>>, String>,
+        answer: Result<Option<Box<Observed>>, String>,
     ) {
-        let Some(place) = self.flying_at(key) else {
+        let now = self.now;
+        let Some(flight) = self.flight_mut(key) else {
             return;
         };
         let observed = match answer {
             Ok(Some(observed)) => *observed,
-            Ok(None) => return self.end_flight(place, ending(Outcome::Gone, None)),
-            Err(_) => {
-                if let Stage::Flying(flight) = &mut self.items[place].stage {
-                    flight.later(super::flight::Stage::Unanswered, self.now);
-                }
-                return;
-            }
+            Ok(None) => return self.conclude(key, Conclusion::of(Outcome::Gone)),
+            Err(_) => return flight.later(Awaits::NextLook, now),
         };
-        let happened = observed.restarted_at() == self.items[place].value.as_deref()
-            && observed.uid == self.items[place].task.uid;
-        if happened && let Stage::Flying(flight) = &mut self.items[place].stage {
-            flight.written(&observed);
+        let item = &flight.item;
+        let attempts = item.attempts;
+        let happened =
+            observed.restarted_at() == item.value.as_deref() && observed.uid == item.task.uid;
+        if happened {
+            return self.written(key, observed);
         }
         self.world.take_workload(observed);
-        if happened {
-            return;
+        if attempts >= ATTEMPTS {
+            return self.conclude(key, Conclusion::failed(Trouble::Refused, None));
         }
-        if self.items[place].attempts >= ATTEMPTS {
-            self.end_flight(place, ending(Outcome::Failed, Some(Trouble::Refused)));
-            return;
-        }
-        match self.stop.as_ref().map(Stop::trouble) {
-            Some(trouble) => self.end_flight(place, interrupted(trouble)),
-            None => {
-                let tries = i32::try_from(self.items[place].attempts).unwrap_or(i32::MAX);
-                // At once the first time; whoever writes all the time is given way.
-                let pause = PAUSE * (tries - 1);
-                self.wait_again(place, Some(self.now + pause));
-            }
-        }
-    }
-
-    pub(super) fn wait_again(&mut self, place: usize, not_before: Option<Timestamp>) {
-        self.land(place);
-        let item = &mut self.items[place];
-        item.stage = Stage::Waiting;
-        item.not_before = not_before;
+        // At once the first time; whoever writes all the time is given way.
+        let tries = i32::try_from(attempts).unwrap_or(i32::MAX);
+        self.try_again(key, Some(now + PAUSE * (tries - 1)));
     }
 
     // The gate: what has to hold whenever anything is started or written.
@@ -222,30 +259,46 @@ impl Roll {
         false
     }
 
-    fn has_waiting(&self) -> bool {
-        let mut items = self.items.iter();
-        items.any(|item| matches!(item.stage, Stage::Waiting))
-    }
-
     // The wave that is being rolled: that of the first workload that is not over.
     fn wave(&self) -> Option<Wave> {
-        let mut items = self.items.iter();
-        let first = items.find(|item| !matches!(item.stage, Stage::Over))?;
-        Some(first.rank.wave)
+        let waiting = self.waiting.keys().next().map(|rank| rank.wave);
+        let flying = self.flying.iter().map(|flight| flight.item.rank.wave);
+        flying.chain(waiting).min()
     }
 
     fn may_start_another(&self, wave: Wave, kept: usize) -> bool {
-        let most = match wave {
+        let taken = self.flying.len() + self.blocked().count() + kept;
+        self.stop.is_none() && taken < self.slots(wave)
+    }
+
+    fn slots(&self, wave: Wave) -> usize {
+        match wave {
             Wave::Doors => 1,
             Wave::Deployments | Wave::DaemonSets | Wave::StatefulSets => {
                 self.settings.max_in_flight
             }
-        };
-        self.stop.is_none() && self.flying.len() + kept < most
+        }
     }
 
-    fn is_due(&mut self, place: usize) -> bool {
-        match self.items[place].not_before {
+    /// Whether nothing more can be started because what is blocked has taken every slot.
+    pub(super) fn is_jammed(&self) -> bool {
+        let wave = self.wave();
+        wave.is_some_and(|wave| self.blocked().count() >= self.slots(wave))
+    }
+
+    // Workloads that this run restarted, that were given up as blocked, and that are not whole
+    // again: each keeps its slot and its budget.
+    fn blocked(&self) -> impl Iterator<Item = &Observed> {
+        let over = self
+            .over
+            .values()
+            .filter(|item| item.attempts > 0 && item.outcome == Some(Outcome::Blocked));
+        let observed = over.filter_map(|item| self.world.workload(&item.task.key));
+        observed.filter(|observed| observed.standing != State::Settled)
+    }
+
+    fn is_due(&mut self, rank: &Rank) -> bool {
+        match self.waiting.get(rank).and_then(|item| item.not_before) {
             Some(at) if self.now < at => {
                 self.wake_at(at);
                 false
@@ -254,18 +307,18 @@ impl Roll {
         }
     }
 
-    fn shares_a_budget(&self, place: usize) -> bool {
-        let Some(observed) = self.world.workload(&self.items[place].task.key) else {
+    fn shares_a_budget(&self, key: &WorkloadRef) -> bool {
+        let Some(observed) = self.world.workload(key) else {
             return false;
         };
-        let others = self.flying.iter().map(|other| &self.items[*other].task.key);
-        let mut others = others.filter_map(|key| self.world.workload(key));
+        let flying = self.flying.iter().map(|flight| &flight.item.task.key);
+        let flying = flying.filter_map(|key| self.world.workload(key));
+        let mut others = flying.chain(self.blocked());
         others.any(|other| self.world.share_a_budget(observed, other))
     }
 
     // kubectl refuses a second restart within one second; a later value keeps the two apart.
-    fn restart_value(&self, place: usize) -> String {
-        let item = &self.items[place];
+    fn restart_value(&self, item: &Item) -> String {
         if let Some(value) = &item.value {
             return value.clone();
         }
@@ -281,16 +334,4 @@ impl Roll {
         }
         at.to_string()
     }
-}
-
-pub(super) fn ending(outcome: Outcome, reason: Option<Trouble>) -> Ending {
-    Ending {
-        outcome,
-        reason,
-        proven: 0,
-    }
-}
-
-pub(super) fn interrupted(trouble: Trouble) -> Ending {
-    ending(Outcome::Interrupted, Some(trouble))
 }

@@ -1,64 +1,58 @@
 //! What the watches have shown: only what the plan needs of it.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
-use mesh_cluster::object::Selector;
+use mesh_cluster::object::{ConfigMap, DisruptionBudget, EndpointSlice};
 use mesh_cluster::workload::injection::Rules;
 use mesh_cluster::workload::rollout::{Observed, PodSeen};
-use mesh_records::WorkloadRef;
+use mesh_cluster::{Change, Store};
+use mesh_records::{WorkloadKind, WorkloadRef};
 
-use super::sight::{Mesh, Sight, Watched};
+use super::watched::{Mesh, NamespaceRules, Watched};
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct World {
     interest: BTreeSet<WorkloadRef>,
-    workloads: HashMap<WorkloadRef, Observed>,
-    pods: HashMap<WorkloadRef, BTreeMap<String, Tracked>>,
-    namespaces: HashMap<String, Rules>,
-    budgets: BTreeMap<(String, String), Selector>,
+    workloads: BTreeMap<WorkloadKind, Store<Observed>>,
+    pods: Store<PodSeen>,
+    /// The uids of the pods of the first list.
+    first_pods: Option<BTreeSet<String>>,
+    namespaces: Store<NamespaceRules>,
+    budgets: Store<DisruptionBudget>,
+    configs: Store<ConfigMap>,
+    slices: Store<EndpointSlice>,
     mesh: Mesh,
     target: Option<Mesh>,
-    listing: BTreeSet<Watched>,
-    unseen: Unseen,
-    pods_listed_once: bool,
 }
 
-#[derive(Debug)]
-struct Tracked {
-    pod: PodSeen,
-    fresh: bool,
-}
-
-// What a list that has begun has not shown yet.
-#[derive(Debug, Default)]
-struct Unseen {
-    workloads: BTreeSet<WorkloadRef>,
-    pods: BTreeSet<(WorkloadRef, String)>,
-    budgets: BTreeSet<(String, String)>,
-}
+/// The kinds of workloads that are watched.
+pub(crate) const KINDS: [WorkloadKind; 3] = [
+    WorkloadKind::Deployment,
+    WorkloadKind::StatefulSet,
+    WorkloadKind::DaemonSet,
+];
 
 // === impl World ===
 
 impl World {
     /// Knows nothing yet; will know of these workloads only.
     pub(crate) fn new(interest: BTreeSet<WorkloadRef>) -> Self {
+        let stores = KINDS.map(|kind| (kind, Store::default()));
         Self {
             interest,
-            workloads: HashMap::new(),
-            pods: HashMap::new(),
-            namespaces: HashMap::new(),
-            budgets: BTreeMap::new(),
-            mesh: Mesh::default(),
-            target: None,
-            listing: Watched::ALL.into(),
-            unseen: Unseen::default(),
-            pods_listed_once: false,
+            workloads: stores.into(),
+            ..Self::default()
         }
     }
 
     /// Whether every list is whole.
     pub(crate) fn is_complete(&self) -> bool {
-        self.listing.is_empty()
+        self.workloads.values().all(Store::is_whole)
+            && self.pods.is_whole()
+            && self.namespaces.is_whole()
+            && self.budgets.is_whole()
+            && self.configs.is_whole()
+            && self.slices.is_whole()
     }
 
     pub(crate) fn mesh(&self) -> &Mesh {
@@ -75,173 +69,109 @@ impl World {
     }
 
     pub(crate) fn workload(&self, key: &WorkloadRef) -> Option<&Observed> {
-        self.workloads.get(key)
+        self.workloads.get(&key.kind)?.get(key)
     }
 
     pub(crate) fn rules(&self, namespace: &str) -> Rules {
-        self.namespaces.get(namespace).cloned().unwrap_or_default()
+        let known = self.namespaces.get(&namespace.to_owned());
+        known.map(|known| known.rules.clone()).unwrap_or_default()
     }
 
     /// Its pods that are not over.
-    pub(crate) fn pods(&self, key: &WorkloadRef) -> impl Iterator<Item = &PodSeen> {
+    pub(crate) fn pods(&self, key: &WorkloadRef) -> impl Iterator<Item = &PodSeen> + Clone {
         self.all_pods(key).filter(|pod| !pod.over)
     }
 
     /// Its pods, those that end included.
-    pub(crate) fn all_pods(&self, key: &WorkloadRef) -> impl Iterator<Item = &PodSeen> {
-        let pods = self.pods.get(key).into_iter().flatten();
-        pods.map(|(_, tracked)| &tracked.pod)
+    pub(crate) fn all_pods(&self, key: &WorkloadRef) -> impl Iterator<Item = &PodSeen> + Clone {
+        let owner = Some(key.clone());
+        let pods = self.pods.from((owner.clone(), String::new()));
+        pods.take_while(move |pod| pod.owner == owner)
     }
 
     /// Its pods that were created since the first list, those that are over included: what they
     /// were created with stays true.
     pub(crate) fn fresh_pods(&self, key: &WorkloadRef) -> impl Iterator<Item = &PodSeen> {
-        let pods = self.pods.get(key).into_iter().flatten();
-        pods.filter(|(_, tracked)| tracked.fresh)
-            .map(|(_, tracked)| &tracked.pod)
+        let is_fresh = |pod: &&PodSeen| {
+            let first = self.first_pods.as_ref();
+            first.is_some_and(|first| !first.contains(&pod.uid))
+        };
+        self.all_pods(key).filter(is_fresh)
     }
 
     /// Whether a budget counts the pods of both.
     pub(crate) fn share_a_budget(&self, one: &Observed, other: &Observed) -> bool {
         one.key.namespace == other.key.namespace
-            && self.budgets.iter().any(|((namespace, _), selector)| {
-                *namespace == one.key.namespace
+            && self.budgets.iter().any(|budget| {
+                let selector = &budget.spec.selector;
+                budget.meta.namespace == one.key.namespace
                     && selector.selects(&one.template.meta.labels)
                     && selector.selects(&other.template.meta.labels)
             })
     }
 
-    /// Takes in what a watch shows; the workload that it concerns, if it is one of interest.
-    pub(crate) fn take(&mut self, sight: Sight) -> Option<WorkloadRef> {
-        match sight {
-            Sight::Workload(observed) => self.take_workload(*observed),
-            Sight::WorkloadGone(key) => self.workloads.remove(&key).map(|_| key),
-            Sight::Pod(pod) => self.take_pod(*pod),
-            Sight::PodGone(pod) => {
-                let key = self.owner(&pod)?;
-                let pods = self.pods.get_mut(&key)?;
-                pods.remove(&pod.name).map(|_| key)
+    /// Takes in what a watch shows; the workloads whose pods that concerns.
+    pub(crate) fn take(&mut self, watched: Watched) -> Vec<WorkloadRef> {
+        match watched {
+            Watched::Workload(kind, change) => {
+                let key = object(&change).map(|observed| observed.key.clone());
+                if let Some(store) = self.workloads.get_mut(&kind)
+                    && key.as_ref().is_none_or(|key| self.interest.contains(key))
+                {
+                    store.apply(*change);
+                    return key.into_iter().collect();
+                }
             }
-            Sight::Namespace(name, rules) => {
-                self.namespaces.insert(name, rules);
-                None
+            Watched::Pod(change) => return self.take_pod(*change),
+            Watched::Namespace(change) => self.namespaces.apply(change),
+            Watched::Budget(change) => self.budgets.apply(change),
+            Watched::Config(change) => {
+                self.configs.apply(change);
+                self.mesh = Mesh::of(&self.configs, &self.slices);
             }
-            Sight::Budget(budget) => {
-                let key = (budget.namespace, budget.name);
-                self.unseen.budgets.remove(&key);
-                self.budgets.insert(key, budget.selector);
-                None
-            }
-            Sight::BudgetGone(budget) => {
-                self.budgets.remove(&(budget.namespace, budget.name));
-                None
-            }
-            Sight::Mesh(mesh) => {
-                self.mesh = mesh;
-                None
-            }
-            Sight::Began(kind) => {
-                self.begin(kind);
-                None
-            }
-            Sight::Listed(kind) => {
-                self.finish(kind);
-                None
+            Watched::Slice(change) => {
+                self.slices.apply(change);
+                self.mesh = Mesh::of(&self.configs, &self.slices);
             }
         }
+        Vec::new()
     }
 
     /// Takes in an observation that may be older than what is known already.
-    pub(crate) fn take_workload(&mut self, observed: Observed) -> Option<WorkloadRef> {
-        let key = observed.key.clone();
-        if !self.interest.contains(&key) {
-            return None;
-        }
-        self.unseen.workloads.remove(&key);
-        let known = self.workloads.get(&key);
-        if known.is_some_and(|known| is_older(&observed, known)) {
-            return Some(key);
-        }
-        self.workloads.insert(key.clone(), observed);
-        Some(key)
-    }
-
-    fn take_pod(&mut self, pod: PodSeen) -> Option<WorkloadRef> {
-        let key = self.owner(&pod)?;
-        self.unseen.pods.remove(&(key.clone(), pod.name.clone()));
-        let pods = self.pods.entry(key.clone()).or_default();
-        let known = pods.get(&pod.name).filter(|known| known.pod.uid == pod.uid);
-        let fresh = known.map_or(self.pods_listed_once, |known| known.fresh);
-        pods.insert(pod.name.clone(), Tracked { pod, fresh });
-        Some(key)
-    }
-
-    fn owner(&self, pod: &PodSeen) -> Option<WorkloadRef> {
-        let key = owner_of(pod)?;
-        self.interest.contains(&key).then_some(key)
-    }
-
-    fn begin(&mut self, kind: Watched) {
-        self.listing.insert(kind);
-        match kind.workloads() {
-            Some(of) => {
-                let known = self.workloads.keys().filter(|key| key.kind == of);
-                self.unseen.workloads.extend(known.cloned());
-            }
-            None if kind == Watched::Pods => {
-                let known = self.pods.iter().flat_map(|(key, pods)| {
-                    let names = pods.keys();
-                    names.map(|name| (key.clone(), name.clone()))
-                });
-                self.unseen.pods = known.collect();
-            }
-            None if kind == Watched::Budgets => {
-                self.unseen.budgets = self.budgets.keys().cloned().collect();
-            }
-            None => {}
+    pub(crate) fn take_workload(&mut self, observed: Observed) {
+        if self.interest.contains(&observed.key)
+            && let Some(store) = self.workloads.get_mut(&observed.key.kind)
+        {
+            store.put(observed);
         }
     }
 
-    fn finish(&mut self, kind: Watched) {
-        self.listing.remove(&kind);
-        if let Some(of) = kind.workloads() {
-            let unseen = std::mem::take(&mut self.unseen.workloads);
-            let (gone, rest) = unseen.into_iter().partition(|key| key.kind == of);
-            self.unseen.workloads = rest;
-            let gone: BTreeSet<WorkloadRef> = gone;
-            self.workloads.retain(|key, _| !gone.contains(key));
-        }
-        if kind == Watched::Pods {
-            self.pods_listed_once = true;
-            for (key, name) in std::mem::take(&mut self.unseen.pods) {
-                if let Some(pods) = self.pods.get_mut(&key) {
-                    pods.remove(&name);
-                }
+    fn take_pod(&mut self, change: Change<PodSeen>) -> Vec<WorkloadRef> {
+        let owner = object(&change).map(|pod| pod.owner.clone());
+        let of_interest = |owner: &WorkloadRef| self.interest.contains(owner);
+        let concerned = match (&change, owner) {
+            (_, Some(owner)) => {
+                let Some(owner) = owner.filter(of_interest) else {
+                    return Vec::new();
+                };
+                vec![owner]
             }
+            (Change::Listed { .. }, None) => self.interest.iter().cloned().collect(),
+            (_, None) => Vec::new(),
+        };
+        let listed = matches!(change, Change::Listed { .. });
+        self.pods.apply(change);
+        if listed && self.first_pods.is_none() {
+            let pods = self.pods.iter();
+            self.first_pods = Some(pods.map(|pod| pod.uid.clone()).collect());
         }
-        if kind == Watched::Budgets {
-            for key in std::mem::take(&mut self.unseen.budgets) {
-                self.budgets.remove(&key);
-            }
-        }
+        concerned
     }
 }
 
-/// The workload that a pod belongs to.
-pub(crate) fn owner_of(pod: &PodSeen) -> Option<WorkloadRef> {
-    let owner = pod.owner.as_ref()?;
-    Some(WorkloadRef {
-        namespace: pod.namespace.clone(),
-        kind: owner.kind.clone(),
-        name: owner.name.clone(),
-    })
-}
-
-// Versions are numbers on every API server there is; where they are not, the last word counts.
-fn is_older(observed: &Observed, known: &Observed) -> bool {
-    let number = |observed: &Observed| observed.resource_version.parse::<u64>().ok();
-    match (number(observed), number(known)) {
-        (Some(observed), Some(known)) => observed < known,
-        (None, _) | (_, None) => false,
+fn object<T>(change: &Change<T>) -> Option<&T> {
+    match change {
+        Change::Seen(object) | Change::Applied(object) | Change::Deleted(object) => Some(object),
+        Change::Began | Change::Listed { .. } => None,
     }
 }

@@ -4,7 +4,7 @@ mod record;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use mesh_records::{PodCounts, ProxyCount};
+use mesh_records::{PinPlace, PodCounts, ProxyCount};
 
 use super::oddity::{Oddity, Oddly};
 use super::usage::{Use, uses};
@@ -12,7 +12,7 @@ use crate::ground::Ground;
 use mesh_cluster::object::Pod;
 use mesh_cluster::object::label;
 use mesh_cluster::workload::injection::{Injection, injection};
-use mesh_cluster::workload::owner::asked_pin;
+use mesh_cluster::workload::pin::asked_pin;
 use mesh_cluster::workload::proxy::{self, ProxyVersion, Sidecar};
 
 /// The pods of one owner.
@@ -138,9 +138,10 @@ impl Group {
     // Pins as a pod shows them, for owners whose template is not read. An injected pod bears its
     // namespace's annotations as if they were its own.
     fn add_pins(&mut self, pod: &Pod, ground: &Ground) {
-        let namespaces = ground.rules(&pod.meta.namespace).pin();
-        if let Some(pin) = asked_pin(&pod.meta)
-            && namespaces != Some(pin.version.as_deref())
+        let rules = ground.rules(&pod.meta.namespace);
+        let namespaces = rules.pin().map(|pin| &pin.version);
+        if let Some(pin) = asked_pin(&pod.meta, PinPlace::Template)
+            && namespaces != Some(&pin.version)
         {
             self.pins.insert((Pinned::Asked, pin.version));
         }

@@ -1,9 +1,8 @@
 //! What is odd about pods, and how it is said.
 
-use mesh_records::WorkloadKind;
+use mesh_records::{WorkloadKind, WorkloadRef};
 
 use mesh_cluster::object::label;
-use mesh_cluster::workload::owner::Identity;
 
 /// What is odd about a pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,8 +48,8 @@ impl Oddity {
         }
     }
 
-    pub(crate) fn message(self, identity: &Identity, oddly: &Oddly) -> String {
-        let Identity {
+    pub(crate) fn message(self, identity: &WorkloadRef, oddly: &Oddly) -> String {
+        let WorkloadRef {
             namespace,
             kind,
             name,

@@ -2,6 +2,7 @@
 
 use mesh_cluster::object::label;
 use mesh_cluster::object::{Container, Pod};
+use mesh_cluster::workload::injection::is_left_out;
 
 /// Something of a pod that an upgrade note is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,7 +27,7 @@ pub(crate) fn uses(pod: &Pod) -> impl Iterator<Item = Use> + '_ {
         .any(|group| annotation(&format!("{group}/proxy-enable-native-sidecar")).is_some());
     let allowed = annotation("config.linkerd.io/proxy-admin-shutdown") == Some("enabled");
     let waits = annotation("config.alpha.linkerd.io/proxy-wait-before-exit-seconds");
-    let left_out = matches!(pod.meta.namespace.as_str(), "kube-system" | "cert-manager");
+    let left_out = is_left_out(&pod.meta.namespace);
     let uses = [
         (
             Use::ShutdownEndpoint,

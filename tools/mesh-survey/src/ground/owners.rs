@@ -4,15 +4,15 @@ use std::collections::{BTreeMap, HashMap};
 
 use mesh_cluster::control_plane::{is_component, stated_version};
 use mesh_cluster::object::label;
-use mesh_cluster::object::{DaemonSet, Deployment};
-use mesh_cluster::workload::how::Owner;
-use mesh_cluster::workload::owner::{Identity, Kept, Templated, keep};
-use mesh_cluster::workload::rollout::{self, Rolling as _};
+use mesh_cluster::object::{DaemonSet, Deployment, StatefulSet};
+use mesh_cluster::workload::owner::{Kept, keep};
+use mesh_cluster::workload::rollout::{self, Restartable};
+use mesh_records::WorkloadRef;
 
 /// The owners that were read.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Owners {
-    kept: HashMap<Identity, Kept>,
+    kept: HashMap<WorkloadRef, Kept>,
     /// The Deployments of control planes.
     pub(super) components: Vec<Deployment>,
     /// Whether Buoyant's operator is among them.
@@ -30,24 +30,42 @@ pub(super) struct Plugin {
     pub(super) is_settled: bool,
 }
 
+/// An owner of pods that may show something of Linkerd itself.
+pub(crate) trait Shown: Restartable {
+    /// Notes what this owner shows.
+    fn show(&self, owners: &mut Owners);
+}
+
+impl Shown for Deployment {
+    fn show(&self, owners: &mut Owners) {
+        owners.add_deployment(self);
+    }
+}
+
+impl Shown for DaemonSet {
+    fn show(&self, owners: &mut Owners) {
+        if self.meta.labels.contains_key(label::CNI) {
+            owners.plugins.push(Plugin::of(self));
+        }
+    }
+}
+
+impl Shown for StatefulSet {
+    fn show(&self, _: &mut Owners) {}
+}
+
 const OPERATOR: &str = "linkerd-control-plane-operator";
 
 // === impl Owners ===
 
 impl Owners {
-    pub(crate) fn add<K: Templated>(&mut self, owner: &K) {
+    pub(crate) fn add<K: Shown>(&mut self, owner: &K) {
         self.add_late(owner);
-        match owner.owner() {
-            Owner::Deployment(deployment) => self.add_deployment(deployment),
-            Owner::DaemonSet(set) if set.meta.labels.contains_key(label::CNI) => {
-                self.plugins.push(Plugin::of(set));
-            }
-            Owner::DaemonSet(_) | Owner::StatefulSet(_) | Owner::Other { .. } => {}
-        }
+        owner.show(self);
     }
 
     /// Adds an owner that came after the control planes were looked for.
-    pub(crate) fn add_late<K: Templated>(&mut self, owner: &K) {
+    pub(crate) fn add_late<K: Restartable>(&mut self, owner: &K) {
         let (identity, kept) = keep(owner);
         self.kept.insert(identity, kept);
     }
@@ -68,12 +86,12 @@ impl Owners {
         self.plugins.extend(plugins);
     }
 
-    pub(crate) fn get(&self, identity: &Identity) -> Option<&Kept> {
+    pub(crate) fn get(&self, identity: &WorkloadRef) -> Option<&Kept> {
         self.kept.get(identity)
     }
 
     /// The owner of that name, if it is still the one of that uid.
-    pub(crate) fn same(&self, identity: &Identity, uid: &str) -> Option<&Kept> {
+    pub(crate) fn same(&self, identity: &WorkloadRef, uid: &str) -> Option<&Kept> {
         self.get(identity).filter(|kept| kept.uid == uid)
     }
 
@@ -102,18 +120,10 @@ impl Owners {
 
 impl Plugin {
     fn of(set: &DaemonSet) -> Self {
-        let is_settled = match set.standing() {
-            rollout::State::Settled => true,
-            rollout::State::Progressing(_)
-            | rollout::State::Ailing(_)
-            | rollout::State::Failed(_)
-            | rollout::State::Blocked(_)
-            | rollout::State::Superseded => false,
-        };
         Self {
             namespace: set.meta.namespace.clone(),
             version: stated_version(&set.meta),
-            is_settled,
+            is_settled: set.standing() == rollout::State::Settled,
         }
     }
 }

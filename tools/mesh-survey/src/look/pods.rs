@@ -8,8 +8,8 @@ use mesh_cluster::object::{
     Bare, DaemonSet, Deployment, Object as _, Pod, ReplicaSet, Resource, StatefulSet,
 };
 use mesh_cluster::wire::page::Selection;
-use mesh_cluster::workload::owner::{Identity, Templated};
-use mesh_records::WorkloadKind;
+use mesh_cluster::workload::rollout::Restartable;
+use mesh_records::{WorkloadKind, WorkloadRef};
 
 use super::ask::{Ask, Blocked};
 use super::wish::Wish;
@@ -120,12 +120,12 @@ async fn strangers(ask: &Ask<'_>, fold: &Fold, ground: &mut Ground) -> Result<()
     Ok(())
 }
 
-async fn stranger<K: Templated>(
+async fn stranger<K: Restartable>(
     ask: &Ask<'_>,
-    identity: &Identity,
+    identity: &WorkloadRef,
     ground: &mut Ground,
 ) -> Result<(), Blocked> {
-    let Identity {
+    let WorkloadRef {
         namespace, name, ..
     } = identity;
     let owner: Option<K> = ask.object(Some(namespace), name).await?;

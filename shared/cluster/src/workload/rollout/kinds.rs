@@ -2,15 +2,16 @@
 
 use mesh_records::{Downtime, ProgressPods, Roll, Trouble};
 
-use super::{Rolling, State, Wait};
+use super::{Problem, Restartable, State, Wait};
 use crate::object::{Condition, DaemonSet, Deployment, Meta, Selector, StatefulSet, Template};
-use crate::workload::how::{Owner, how};
+use crate::workload::how::{daemon_set_how, deployment_how, stateful_set_how};
 
 const ON_DELETE: &str = "OnDelete";
+const KEEPS_BACK: &str = "its update strategy keeps old pods";
 
 // === impl Deployment ===
 
-impl Rolling for Deployment {
+impl Restartable for Deployment {
     fn template(&self) -> &Template {
         &self.spec.template
     }
@@ -32,7 +33,7 @@ impl Rolling for Deployment {
     }
 
     fn how(&self) -> (Roll, Downtime) {
-        how(Owner::Deployment(self))
+        deployment_how(self)
     }
 
     fn standing(&self) -> State {
@@ -48,14 +49,22 @@ impl Rolling for Deployment {
             return State::Settled;
         }
         if self.spec.paused {
-            return State::Blocked(Trouble::Paused);
+            return held_up(Trouble::Paused, &["the Deployment is paused"]);
         }
         let conditions = &status.conditions;
-        if find(conditions, "Progressing").is_some_and(|c| c.reason == "ProgressDeadlineExceeded") {
-            return State::Failed(Trouble::ProgressDeadline);
+        if let Some(refused) = find(conditions, "ReplicaFailure")
+            && refused.status == "True"
+        {
+            return held_up(
+                Trouble::ReplicaFailure,
+                &[&refused.reason, &refused.message],
+            );
         }
-        if find(conditions, "ReplicaFailure").is_some_and(|c| c.status == "True") {
-            return State::Ailing(Trouble::ReplicaFailure);
+        // The controller reports its deadline and goes on.
+        if let Some(late) = find(conditions, "Progressing")
+            && late.reason == "ProgressDeadlineExceeded"
+        {
+            return held_up(Trouble::ProgressDeadline, &[&late.reason, &late.message]);
         }
         State::Progressing(if status.updated_replicas < wanted {
             Wait::Creation
@@ -78,7 +87,7 @@ impl Rolling for Deployment {
 
 // === impl StatefulSet ===
 
-impl Rolling for StatefulSet {
+impl Restartable for StatefulSet {
     fn template(&self) -> &Template {
         &self.spec.template
     }
@@ -100,7 +109,7 @@ impl Rolling for StatefulSet {
     }
 
     fn how(&self) -> (Roll, Downtime) {
-        how(Owner::StatefulSet(self))
+        stateful_set_how(self)
     }
 
     fn standing(&self) -> State {
@@ -112,7 +121,7 @@ impl Rolling for StatefulSet {
         }
         let all_new = status.current_revision == status.update_revision;
         if !all_new && self.spec.update_strategy.kind == ON_DELETE {
-            return State::Blocked(Trouble::Partition);
+            return held_up(Trouble::Partition, &[KEEPS_BACK]);
         }
         let mine = (wanted - partition.unwrap_or(0)).max(0);
         if status.updated_replicas < mine {
@@ -132,7 +141,7 @@ impl Rolling for StatefulSet {
         if all_new {
             State::Settled
         } else if partition.unwrap_or(0) > 0 {
-            State::Blocked(Trouble::Partition)
+            held_up(Trouble::Partition, &[KEEPS_BACK])
         } else {
             State::Progressing(Wait::Revision)
         }
@@ -147,7 +156,7 @@ impl Rolling for StatefulSet {
 
 // === impl DaemonSet ===
 
-impl Rolling for DaemonSet {
+impl Restartable for DaemonSet {
     fn template(&self) -> &Template {
         &self.spec.template
     }
@@ -169,7 +178,7 @@ impl Rolling for DaemonSet {
     }
 
     fn how(&self) -> (Roll, Downtime) {
-        how(Owner::DaemonSet(self))
+        daemon_set_how(self)
     }
 
     fn standing(&self) -> State {
@@ -180,7 +189,7 @@ impl Rolling for DaemonSet {
         }
         if status.updated_number_scheduled < wanted {
             return if self.spec.update_strategy.kind == ON_DELETE {
-                State::Blocked(Trouble::Partition)
+                held_up(Trouble::Partition, &[KEEPS_BACK])
             } else {
                 State::Progressing(Wait::Creation)
             };
@@ -196,6 +205,10 @@ impl Rolling for DaemonSet {
         self.spec.update_strategy.kind != ON_DELETE
             && self.status.updated_number_scheduled < self.status.desired_number_scheduled
     }
+}
+
+fn held_up(trouble: Trouble, said: &[&str]) -> State {
+    State::HeldUp(Problem::of_workload(trouble, said))
 }
 
 fn find<'a>(conditions: &'a [Condition], kind: &str) -> Option<&'a Condition> {
@@ -219,7 +232,7 @@ fn count(number: i32) -> u32 {
 mod tests {
     use super::super::{Goal, Observed};
     use super::*;
-    use State::{Ailing, Blocked, Failed, Progressing, Settled};
+    use State::{Progressing, Settled};
 
     fn deployment(spec: &str, status: &str) -> Deployment {
         let json = format!(
@@ -252,15 +265,19 @@ mod tests {
             (
                 r#", "paused": true"#,
                 counts(1, 4, 3),
-                Blocked(Trouble::Paused),
+                held_up(Trouble::Paused, &["the Deployment is paused"]),
             ),
             (r#", "paused": true"#, counts(3, 3, 3), Settled),
-            ("", late, Failed(Trouble::ProgressDeadline)),
+            (
+                "",
+                late,
+                held_up(Trouble::ProgressDeadline, &["ProgressDeadlineExceeded"]),
+            ),
             ("", stale, Progressing(Wait::Unobserved)),
             (
                 "",
                 condition("ReplicaFailure", "True", "FailedCreate"),
-                Ailing(Trouble::ReplicaFailure),
+                held_up(Trouble::ReplicaFailure, &["FailedCreate"]),
             ),
             (
                 "",
@@ -299,7 +316,7 @@ mod tests {
                 3,
                 3,
                 "a",
-                Blocked(Trouble::Partition),
+                held_up(Trouble::Partition, &[KEEPS_BACK]),
             ),
             (
                 r#", "updateStrategy": {"rollingUpdate": {"partition": 1}}"#,
@@ -315,7 +332,7 @@ mod tests {
                 3,
                 3,
                 "a",
-                Blocked(Trouble::Partition),
+                held_up(Trouble::Partition, &[KEEPS_BACK]),
             ),
         ];
         for (spec, updated, ready, available, current, expected) in table {

@@ -7,16 +7,17 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use jiff::{SignedDuration, Timestamp};
 use mesh_cli::{DryRun, Exit};
+use mesh_cluster::Change;
 use mesh_cluster::act::Restart;
-use mesh_cluster::object::{Meta, Selector};
+use mesh_cluster::object::label::CONFIG;
+use mesh_cluster::object::{ConfigMap, DisruptionBudget, Endpoint, EndpointSlice, Meta, Selector};
 use mesh_cluster::workload::injection::Rules;
 use mesh_records::{WorkloadKind, WorkloadRef};
 
-use super::super::{
-    Action, Budget, Event, Expected, Mesh, Roll, Settings, Sight, Task, Watched, Wishes,
-};
+use super::super::watched::{Mesh, NamespaceRules, Watched};
+use super::super::{Action, Event, Expected, Roll, Settings, Task, Wishes};
 use super::dice::Dice;
-use super::model::{Changed, Fate, Injector, Model, TARGET};
+use super::model::{Body, Changed, Fate, Injector, Model, TARGET};
 use super::watcher::Watcher;
 
 /// How much goes wrong.
@@ -47,15 +48,39 @@ pub(super) struct Bed {
 struct Run {
     core: Roll,
     watcher: Watcher,
-    watches: BTreeMap<Watched, VecDeque<Sight>>,
+    watches: BTreeMap<Watch, VecDeque<Watched>>,
     asked: Vec<Action>,
     answers: Vec<Event>,
     wake: Option<Timestamp>,
     signals: u8,
     lock: bool,
     /// A watch that lags far behind the others.
-    slow: Option<Watched>,
+    slow: Option<Watch>,
 }
+
+/// A watch, each with a lag of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Watch {
+    Pods,
+    Deployments,
+    StatefulSets,
+    DaemonSets,
+    Namespaces,
+    Budgets,
+    Config,
+    Endpoints,
+}
+
+const WATCHES: [Watch; 8] = [
+    Watch::Pods,
+    Watch::Deployments,
+    Watch::StatefulSets,
+    Watch::DaemonSets,
+    Watch::Namespaces,
+    Watch::Budgets,
+    Watch::Config,
+    Watch::Endpoints,
+];
 
 /// More events than any run needs.
 const MOST: usize = 20_000;
@@ -206,10 +231,10 @@ impl Bed {
 
     // The lists are of different moments, and the world goes on in between.
     fn look(&mut self, run: &mut Run) {
-        let mut lists = Watched::ALL.to_vec();
+        let mut lists = WATCHES.to_vec();
         while !lists.is_empty() {
-            let watched = lists.swap_remove(self.dice.roll(lists.len()));
-            self.list(run, watched);
+            let watch = lists.swap_remove(self.dice.roll(lists.len()));
+            self.list(run, watch);
             if self.chaos == Chaos::All {
                 for _ in 0..self.dice.roll(20) {
                     self.world(run);
@@ -217,7 +242,7 @@ impl Bed {
             }
         }
         if self.goes_wrong(3) {
-            run.slow = Some(*self.dice.pick(&Watched::ALL));
+            run.slow = Some(*self.dice.pick(&WATCHES));
         }
     }
 
@@ -246,41 +271,46 @@ impl Bed {
     }
 
     // A list, from scratch: what was not delivered yet is lost.
-    fn list(&mut self, run: &mut Run, watched: Watched) {
-        let queue = run.watches.entry(watched).or_default();
-        queue.clear();
-        queue.push_back(Sight::Began(watched));
+    fn list(&mut self, run: &mut Run, watch: Watch) {
         let bodies = &self.model.bodies;
         let workloads = |kind: WorkloadKind| {
-            let mine = bodies.iter().filter(move |body| body.key.kind == kind);
-            mine.map(|body| Sight::Workload(Box::new(body.observed())))
+            let mine = bodies.iter().filter(|body| body.key.kind == kind);
+            let changes = list_of(mine.map(Body::observed));
+            let changes = changes.map(|change| Watched::Workload(kind.clone(), Box::new(change)));
+            changes.collect()
         };
-        match watched {
-            Watched::Pods => {
-                for body in bodies {
-                    let pods = body.pods.iter().map(|pod| body.seen(pod));
-                    queue.extend(pods.map(|pod| Sight::Pod(Box::new(pod))));
-                }
+        let namespaces = ["a", "b"].into_iter();
+        let queue = match watch {
+            Watch::Pods => {
+                let pods = bodies
+                    .iter()
+                    .flat_map(|body| body.pods.iter().map(|pod| body.seen(pod)));
+                list_of(pods)
+                    .map(|change| Watched::Pod(Box::new(change)))
+                    .collect()
             }
-            Watched::Deployments => queue.extend(workloads(WorkloadKind::Deployment)),
-            Watched::StatefulSets => queue.extend(workloads(WorkloadKind::StatefulSet)),
-            Watched::DaemonSets => queue.extend(workloads(WorkloadKind::DaemonSet)),
-            Watched::Namespaces => {
-                for name in ["a", "b"] {
-                    queue.push_back(Sight::Namespace(name.to_owned(), injecting()));
-                }
-            }
-            Watched::Budgets => {
-                for namespace in ["a", "b"] {
-                    queue.push_back(Sight::Budget(budget(namespace)));
-                }
-            }
-            Watched::Config => {
-                queue.push_back(Sight::Mesh(self.mesh()));
-            }
-            Watched::Endpoints => {}
-        }
-        queue.push_back(Sight::Listed(watched));
+            Watch::Deployments => workloads(WorkloadKind::Deployment),
+            Watch::StatefulSets => workloads(WorkloadKind::StatefulSet),
+            Watch::DaemonSets => workloads(WorkloadKind::DaemonSet),
+            Watch::Namespaces => list_of(namespaces.map(rules))
+                .map(Watched::Namespace)
+                .collect(),
+            Watch::Budgets => list_of(namespaces.map(budget))
+                .map(Watched::Budget)
+                .collect(),
+            Watch::Config => list_of([self.config_map()]).map(Watched::Config).collect(),
+            Watch::Endpoints => list_of([injectors()]).map(Watched::Slice).collect(),
+        };
+        run.watches.insert(watch, queue);
+    }
+
+    fn config_map(&self) -> ConfigMap {
+        let mut config = ConfigMap::default();
+        config.meta.name = CONFIG.to_owned();
+        config.meta.resource_version = self.config.to_string();
+        let values = format!("linkerdVersion: {TARGET}");
+        config.data.insert("values".to_owned(), values);
+        config
     }
 
     // One thing happens, somewhere.
@@ -311,37 +341,45 @@ impl Bed {
 
     fn show(&mut self, run: &mut Run, changes: Vec<Changed>) {
         for change in changes {
-            let (watched, sight) = match change {
+            let (watch, watched) = match change {
                 Changed::Workload(observed) => {
-                    (watched(&observed.key.kind), Sight::Workload(observed))
+                    let kind = observed.key.kind.clone();
+                    let change = Box::new(Change::Applied(*observed));
+                    (watch_of(&kind), Watched::Workload(kind, change))
                 }
-                Changed::Pod(pod) => (Watched::Pods, Sight::Pod(pod)),
-                Changed::PodGone(pod) => (Watched::Pods, Sight::PodGone(pod)),
+                Changed::Pod(pod) => {
+                    let change = Box::new(Change::Applied(*pod));
+                    (Watch::Pods, Watched::Pod(change))
+                }
+                Changed::PodGone(pod) => {
+                    let change = Box::new(Change::Deleted(*pod));
+                    (Watch::Pods, Watched::Pod(change))
+                }
             };
-            run.watches.entry(watched).or_default().push_back(sight);
+            run.watches.entry(watch).or_default().push_back(watched);
         }
     }
 
     fn deliver(&mut self, run: &mut Run) {
-        let ready: Vec<Watched> = run
+        let ready: Vec<Watch> = run
             .watches
             .iter()
             .filter(|(_, queue)| !queue.is_empty())
-            .map(|(watched, _)| *watched)
+            .map(|(watch, _)| *watch)
             .collect();
         if ready.is_empty() {
             return self.pass_time(run);
         }
-        let watched = *self.dice.pick(&ready);
-        if run.slow == Some(watched) && !self.dice.once_in(30) {
+        let watch = *self.dice.pick(&ready);
+        if run.slow == Some(watch) && !self.dice.once_in(30) {
             return;
         }
-        let queue = run.watches.get_mut(&watched);
-        let Some(sight) = queue.and_then(VecDeque::pop_front) else {
+        let queue = run.watches.get_mut(&watch);
+        let Some(watched) = queue.and_then(VecDeque::pop_front) else {
             return;
         };
-        run.watcher.note(&sight);
-        self.tell(run, Event::Sight(sight));
+        run.watcher.note(&watched);
+        self.tell(run, Event::Watched(watched));
     }
 
     fn pass_time(&mut self, run: &mut Run) {
@@ -384,7 +422,8 @@ impl Bed {
                     | Action::Lock
                     | Action::Patch(_)
                     | Action::Look(_)
-                    | Action::Verify(..)
+                    | Action::ListBefore(..)
+                    | Action::ListProof(..)
                     | Action::Probe(_)
                     | Action::Nodes(_) => run.asked.push(action),
                 }
@@ -393,31 +432,49 @@ impl Bed {
     }
 }
 
-fn watched(kind: &WorkloadKind) -> Watched {
+fn list_of<T>(objects: impl IntoIterator<Item = T>) -> impl Iterator<Item = Change<T>> {
+    let listed = Change::Listed {
+        resource_version: String::new(),
+    };
+    let seen = objects.into_iter().map(Change::Seen);
+    std::iter::once(Change::Began).chain(seen).chain([listed])
+}
+
+fn watch_of(kind: &WorkloadKind) -> Watch {
     if *kind == WorkloadKind::StatefulSet {
-        Watched::StatefulSets
+        Watch::StatefulSets
     } else if *kind == WorkloadKind::DaemonSet {
-        Watched::DaemonSets
+        Watch::DaemonSets
     } else {
-        Watched::Deployments
+        Watch::Deployments
     }
 }
 
-fn injecting() -> Rules {
-    let mut namespace = Meta::default();
-    let annotations = &mut namespace.annotations;
+fn rules(namespace: &str) -> NamespaceRules {
+    let mut meta = Meta::default();
+    let annotations = &mut meta.annotations;
     annotations.insert("linkerd.io/inject".to_owned(), "enabled".to_owned());
-    Rules::of(&namespace)
+    NamespaceRules {
+        namespace: namespace.to_owned(),
+        rules: Rules::of(&meta),
+    }
 }
 
-fn budget(namespace: &str) -> Budget {
+fn budget(namespace: &str) -> DisruptionBudget {
+    let mut budget = DisruptionBudget::default();
+    budget.meta.namespace = namespace.to_owned();
+    budget.meta.name = "budget".to_owned();
     let labels = [("budget".to_owned(), "yes".to_owned())];
-    Budget {
-        namespace: namespace.to_owned(),
-        name: "budget".to_owned(),
-        selector: Selector {
-            match_labels: labels.into(),
-            match_expressions: Vec::new(),
-        },
+    budget.spec.selector = Selector {
+        match_labels: labels.into(),
+        match_expressions: Vec::new(),
+    };
+    budget
+}
+
+fn injectors() -> EndpointSlice {
+    EndpointSlice {
+        endpoints: vec![Endpoint::default()],
+        ..EndpointSlice::default()
     }
 }

@@ -1,6 +1,7 @@
 //! A model of a cluster: workloads with controllers that act a step at a time, an injector that
 //! may break, and an API server that keeps versions.
 
+use jiff::Timestamp;
 use mesh_cluster::object::Condition;
 use mesh_cluster::object::{
     Container, ContainerState, ContainerStatus, DaemonSet, DaemonSetStatus, Deployment,
@@ -394,14 +395,16 @@ impl Body {
                 namespace: self.key.namespace.clone(),
                 uid: format!("uid-{}", pod.name),
                 labels: self.template().meta.labels,
-                owner_references: vec![self.owner()],
+                owner_references: vec![self.owner(pod)],
                 ..Meta::default()
             },
             spec: PodSpec::default(),
             status: PodStatus::default(),
         };
-        let hash = ("pod-template-hash".to_owned(), "h".to_owned());
+        let hash = ("pod-template-hash".to_owned(), hash(&pod.template));
         object.meta.labels.extend([hash]);
+        let number = pod.name.rsplit('-').next().and_then(|it| it.parse().ok());
+        object.meta.creation_timestamp = number.and_then(|it| Timestamp::from_second(it).ok());
         if let Some(at) = &pod.template.0 {
             let annotations = &mut object.meta.annotations;
             annotations.insert(RESTARTED_AT.to_owned(), at.clone());
@@ -436,9 +439,10 @@ impl Body {
         }
     }
 
-    fn owner(&self) -> OwnerReference {
+    fn owner(&self, pod: &PodBody) -> OwnerReference {
         let (kind, name) = if self.key.kind == WorkloadKind::Deployment {
-            ("ReplicaSet", format!("{}-h", self.key.name))
+            let hash = hash(&pod.template);
+            ("ReplicaSet", format!("{}-{hash}", self.key.name))
         } else {
             (self.key.kind.as_str(), self.key.name.clone())
         };
@@ -450,6 +454,12 @@ impl Body {
             controller: true,
         }
     }
+}
+
+fn hash((restarted_at, image): &(Option<String>, u32)) -> String {
+    let restarted_at = restarted_at.as_deref().unwrap_or_default();
+    let digits: String = restarted_at.chars().filter(char::is_ascii_digit).collect();
+    format!("h{image}x{digits}")
 }
 
 fn condition(kind: &str, holds: bool, reason: &str) -> Condition {

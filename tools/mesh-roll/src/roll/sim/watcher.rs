@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
+use mesh_cluster::Change;
 use mesh_cluster::act::Restart;
 use mesh_cluster::workload::rollout::PodSeen;
 use mesh_records::{Outcome, Record, WorkloadRef};
 
-use super::super::world::owner_of;
-use super::super::{Action, Finish, Mesh, Sight, Watched};
+use super::super::watched::{Mesh, Watched};
+use super::super::{Action, Finish};
 use super::model::{Model, TARGET};
 
 /// What one run of the tool has been told, and what it has done.
@@ -27,7 +28,8 @@ pub(super) struct Watcher {
     pub(super) lists: BTreeMap<WorkloadRef, Vec<PodSeen>>,
     pub(super) bare: BTreeSet<WorkloadRef>,
     pods: BTreeMap<String, Delivered>,
-    unseen: BTreeSet<String>,
+    /// The pods of a list that is not whole.
+    coming: BTreeMap<String, Delivered>,
     listed_once: bool,
     rolling: bool,
     announced: BTreeSet<WorkloadRef>,
@@ -64,37 +66,51 @@ impl Watcher {
     }
 
     /// What the core is about to be told, and may not act against afterwards.
-    pub(super) fn note(&mut self, sight: &Sight) {
-        match sight {
-            Sight::Mesh(mesh) => self.plane_changed = self.config.as_ref() != Some(mesh),
-            Sight::Began(Watched::Pods) => self.unseen = self.pods.keys().cloned().collect(),
-            Sight::Listed(Watched::Pods) => {
-                for uid in std::mem::take(&mut self.unseen) {
-                    self.pods.remove(&uid);
-                }
+    pub(super) fn note(&mut self, watched: &Watched) {
+        match watched {
+            Watched::Config(Change::Seen(config) | Change::Applied(config)) => {
+                let expected = self.config.as_ref();
+                let expected = expected.and_then(|mesh| mesh.config_resource_version.as_ref());
+                self.plane_changed = expected != Some(&config.meta.resource_version);
+            }
+            Watched::Pod(change) => self.note_pod(change),
+            Watched::Config(_)
+            | Watched::Workload(..)
+            | Watched::Namespace(_)
+            | Watched::Budget(_)
+            | Watched::Slice(_) => {}
+        }
+    }
+
+    fn note_pod(&mut self, change: &Change<PodSeen>) {
+        match change {
+            Change::Began => self.coming.clear(),
+            Change::Seen(pod) => {
+                let delivered = self.delivered(pod);
+                self.coming.insert(pod.uid.clone(), delivered);
+            }
+            Change::Listed { .. } => {
+                self.pods = std::mem::take(&mut self.coming);
                 self.listed_once = true;
+                self.look_for_bare_pods();
             }
-            Sight::PodGone(pod) => {
-                self.pods.remove(&pod.uid);
-            }
-            Sight::Pod(pod) => {
-                self.unseen.remove(&pod.uid);
-                let known = self.pods.get(&pod.uid);
-                let delivered = Delivered {
-                    key: owner_of(pod).expect("every pod has an owner"),
-                    fresh: known.map_or(self.listed_once, |known| known.fresh),
-                    bare: pod.proxy.is_none(),
-                };
+            Change::Applied(pod) => {
+                let delivered = self.delivered(pod);
                 self.pods.insert(pod.uid.clone(), delivered);
                 self.look_for_bare_pods();
             }
-            Sight::Workload(_)
-            | Sight::WorkloadGone(_)
-            | Sight::Namespace(..)
-            | Sight::Budget(_)
-            | Sight::BudgetGone(_)
-            | Sight::Began(_)
-            | Sight::Listed(_) => {}
+            Change::Deleted(pod) => {
+                self.pods.remove(&pod.uid);
+            }
+        }
+    }
+
+    fn delivered(&self, pod: &PodSeen) -> Delivered {
+        let known = self.pods.get(&pod.uid);
+        Delivered {
+            key: pod.owner.clone().expect("every pod has an owner"),
+            fresh: known.map_or(self.listed_once, |known| known.fresh),
+            bare: pod.proxy.is_none(),
         }
     }
 
@@ -126,7 +142,8 @@ impl Watcher {
             Action::Ask(..)
             | Action::Lock
             | Action::Look(_)
-            | Action::Verify(..)
+            | Action::ListBefore(..)
+            | Action::ListProof(..)
             | Action::Probe(_)
             | Action::Nodes(_)
             | Action::WakeAt(_) => {}

@@ -2,12 +2,13 @@
 
 use mesh_records::{
     Anomaly, Downtime, DowntimeGrade, Pin, PinPlace, Proxy, Roll, RollBy, TrustAnchors, Workload,
+    WorkloadRef,
 };
 
 use super::{Anchors, Group, Pinned};
 use crate::ground::Ground;
-use mesh_cluster::workload::how::{Owner, how};
-use mesh_cluster::workload::owner::{Identity, Kept};
+use mesh_cluster::workload::how::other_how;
+use mesh_cluster::workload::owner::Kept;
 
 // === impl Group ===
 
@@ -16,11 +17,11 @@ impl Group {
     pub(crate) fn workload(
         &self,
         cluster: &str,
-        identity: &Identity,
+        identity: &WorkloadRef,
         uid: &str,
         ground: &Ground,
     ) -> Workload {
-        let Identity {
+        let WorkloadRef {
             namespace,
             kind,
             name,
@@ -29,10 +30,7 @@ impl Group {
         let (roll, downtime) = match kept {
             Some(kept) => (kept.roll.clone(), kept.downtime.clone()),
             None if ground.lacks(kind) => not_known(),
-            None => how(Owner::Other {
-                kind,
-                pods: self.pods.total,
-            }),
+            None => other_how(kind, self.pods.total),
         };
         Workload {
             cluster: cluster.to_owned(),
@@ -70,13 +68,7 @@ impl Group {
                 .map(|(pinned, version)| pinned.pin(version.as_ref()))
                 .collect(),
         };
-        if let Some(version) = ground.rules(namespace).pin() {
-            let version = version.map(str::to_owned);
-            pins.push(Pin {
-                place: PinPlace::Namespace,
-                version,
-            });
-        }
+        pins.extend(ground.rules(namespace).pin().cloned());
         pins
     }
 
@@ -84,7 +76,7 @@ impl Group {
     pub(crate) fn proxies<'a>(
         &'a self,
         cluster: &'a str,
-        identity: &'a Identity,
+        identity: &'a WorkloadRef,
         uid: &'a str,
     ) -> impl Iterator<Item = Proxy> + 'a {
         self.listed.iter().map(move |listed| Proxy {
@@ -107,7 +99,7 @@ impl Group {
     pub(crate) fn anomalies<'a>(
         &'a self,
         cluster: &'a str,
-        identity: &'a Identity,
+        identity: &'a WorkloadRef,
     ) -> impl Iterator<Item = Anomaly> + 'a {
         self.oddities.iter().map(move |(oddity, oddly)| Anomaly {
             cluster: cluster.to_owned(),

@@ -3,7 +3,8 @@
 use mesh_cluster::Probe;
 use mesh_cluster::act::Restart;
 use mesh_cluster::workload::proxy::ProxyVersion;
-use mesh_records::VersionSource;
+use mesh_cluster::workload::rollout::PodSeen;
+use mesh_records::{VersionSource, WorkloadRef};
 
 use super::super::super::{Action, Answer, Event};
 use super::super::model::{Changed, Injector, TARGET};
@@ -29,17 +30,13 @@ impl Bed {
                 };
                 Event::Looked(key, answer)
             }
-            Action::Verify(key, _) => {
-                let body = self.model.body(&key);
-                let pods: Vec<_> = body.pods.iter().map(|pod| body.seen(pod)).collect();
-                run.watcher.lists.insert(key.clone(), pods.clone());
-                let lost = self.goes_wrong(10);
-                let answer = if lost {
-                    Err("cut".to_owned())
-                } else {
-                    Ok(pods)
-                };
-                Event::Verified(key, answer)
+            Action::ListBefore(key, _) => {
+                let pods = self.list_pods(run, &key);
+                Event::ListedBefore(key, pods)
+            }
+            Action::ListProof(key, _) => {
+                let pods = self.list_pods(run, &key);
+                Event::ListedProof(key, pods)
             }
             Action::Probe(namespace) => self.probe(run, namespace),
             Action::Nodes(key) => Event::Nodes(key, Vec::new()),
@@ -53,6 +50,16 @@ impl Bed {
             }
         };
         run.answers.push(event);
+    }
+
+    fn list_pods(&mut self, run: &mut Run, key: &WorkloadRef) -> Result<Vec<PodSeen>, String> {
+        let body = self.model.body(key);
+        let pods: Vec<_> = body.pods.iter().map(|pod| body.seen(pod)).collect();
+        run.watcher.lists.insert(key.clone(), pods.clone());
+        if self.goes_wrong(10) {
+            return Err("cut".to_owned());
+        }
+        Ok(pods)
     }
 
     fn patch(&mut self, run: &mut Run, restart: &Restart) -> Event {

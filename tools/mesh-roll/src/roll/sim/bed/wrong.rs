@@ -1,10 +1,11 @@
 //! What goes wrong in a world, one thing at a time.
 
-use mesh_cluster::Asked;
+use mesh_cluster::{Asked, Change};
 
-use super::super::super::{Event, Sight, Watched};
+use super::super::super::Event;
+use super::super::super::watched::Watched;
 use super::super::model::Fate;
-use super::{Bed, Run};
+use super::{Bed, Run, WATCHES, Watch};
 
 impl Bed {
     // Something goes wrong.
@@ -46,17 +47,15 @@ impl Bed {
             }
             10 => {
                 self.config += 1;
-                let mesh = Sight::Mesh(self.mesh());
-                run.watches
-                    .entry(Watched::Config)
-                    .or_default()
-                    .push_back(mesh);
+                let change = Watched::Config(Change::Applied(self.config_map()));
+                let queue = run.watches.entry(Watch::Config).or_default();
+                queue.push_back(change);
             }
             11 => self.model.bodies[place].fate = Fate::Crash,
             12 => self.model.bodies[place].fate = Fate::Unschedulable,
             13 | 14 => {
-                let watched = *self.dice.pick(&Watched::ALL);
-                self.list(run, watched);
+                let watch = *self.dice.pick(&WATCHES);
+                self.list(run, watch);
             }
             _ => {
                 // The lock is lost, and nobody has said so yet.

@@ -1,0 +1,27 @@
+//! What holds a proxy at a version: annotations and proxies that are part of a template.
+
+use mesh_records::{Pin, PinPlace};
+
+use crate::object::label;
+use crate::object::{Meta, Template};
+use crate::workload::proxy;
+
+/// Reads the pin in the annotations of a pod, a template or a namespace.
+#[must_use]
+pub fn asked_pin(meta: &Meta, place: PinPlace) -> Option<Pin> {
+    let version = meta.annotations.get(label::PIN_VERSION).cloned();
+    let pinned = version.is_some() || meta.annotations.contains_key(label::PIN_IMAGE);
+    pinned.then_some(Pin { place, version })
+}
+
+/// Reads the pins of a pod template. A proxy that is part of the template keeps the injector away
+/// altogether.
+#[must_use]
+pub fn template_pins(template: &Template) -> Vec<Pin> {
+    let baked_in = proxy::sidecar(&template.spec).map(|sidecar| Pin {
+        place: PinPlace::BakedIn,
+        version: proxy::version(&sidecar.container.image, &template.meta.annotations).version,
+    });
+    let asked = asked_pin(&template.meta, PinPlace::Template);
+    baked_in.into_iter().chain(asked).collect()
+}
