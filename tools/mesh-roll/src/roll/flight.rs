@@ -1,7 +1,5 @@
 //! One workload in flight: what comes next for it, on what its object and its pods show.
 
-use std::borrow::Cow;
-
 use jiff::{SignedDuration, Timestamp};
 use mesh_cluster::workload::rollout::{Goal, Observed, Passes, PodSeen, Problem, State, with_pods};
 use mesh_records::{Outcome, ProgressPods, Trouble};
@@ -57,7 +55,9 @@ pub(crate) enum Course {
     /// It waits, and nothing is said of it.
     Silent,
     /// It waits for this.
-    Wait(Cow<'static, str>),
+    Wait(&'static str),
+    /// It waits until this has passed.
+    HeldUp(Problem),
     /// List its pods as a proof.
     ListProof,
     /// Ask which nodes are not ready.
@@ -165,7 +165,7 @@ impl Flight {
                 over(Conclusion::failed(Trouble::Refused, None))
             }
             Awaits::NextLook if clock.reached(self.look_at) => Course::Look,
-            Awaits::NextLook => Course::Wait("an answer".into()),
+            Awaits::NextLook => Course::Wait("an answer"),
             Awaits::Rollout => {
                 let Task { key, uid, .. } = &self.item.task;
                 let observed = world.workload(key);
@@ -190,8 +190,8 @@ impl Flight {
             State::Progressing(_) | State::Superseded if clock.is_over(self.since) => {
                 Course::AskNodes
             }
-            State::Progressing(wait) => Course::Wait(wait.as_str().into()),
-            State::Superseded => Course::Wait("the other rollout".into()),
+            State::Progressing(wait) => Course::Wait(wait.as_str()),
+            State::Superseded => Course::Wait("the other rollout"),
         }
     }
 
@@ -208,7 +208,7 @@ impl Flight {
         if let Passes::Until(at) = problem.passes {
             clock.reached(at);
         }
-        Course::Wait(problem.to_string().into())
+        Course::HeldUp(problem)
     }
 
     fn state(&mut self, observed: &Observed, world: &World, now: Timestamp) -> State {
@@ -262,7 +262,7 @@ impl Flight {
         if worth_it && clock.reached(self.look_at) {
             return Course::ListProof;
         }
-        Course::Wait("its pods to prove it".into())
+        Course::Wait("its pods to prove it")
     }
 
     /// What a list of its pods, taken after its controller was done, makes of it.
@@ -286,7 +286,7 @@ impl Flight {
             Proof::NotYet(Lack::OldPod) if self.restart.is_none() => Course::Again,
             Proof::NotYet(_) => {
                 self.later(Awaits::Rollout, now);
-                Course::Wait("its pods to prove it".into())
+                Course::Wait("its pods to prove it")
             }
         })
     }

@@ -33,7 +33,8 @@ impl Roll {
     fn follow(&mut self, key: &WorkloadRef, course: Course) {
         match course {
             Course::Silent => {}
-            Course::Wait(reason) => self.tell(key, &reason),
+            Course::Wait(reason) => self.tell(key, "waits for", reason),
+            Course::HeldUp(problem) => self.tell(key, "held up:", &problem.to_string()),
             Course::ListProof => {
                 let list = Action::ListProof(key.clone(), self.selector(key));
                 self.await_answer(key, Awaits::ListProof, list);
@@ -58,7 +59,7 @@ impl Roll {
         selector.unwrap_or_default()
     }
 
-    fn tell(&mut self, key: &WorkloadRef, reason: &str) {
+    fn tell(&mut self, key: &WorkloadRef, how: &str, reason: &str) {
         let pods = self.counts(key);
         let Some(flight) = self.flight_mut(key) else {
             return;
@@ -69,7 +70,7 @@ impl Roll {
         }
         flight.told = Some((pods, reason.to_owned()));
         if let Some(flight) = self.flight(key) {
-            let record = self.saying(&flight.item).waiting(pods, reason);
+            let record = self.saying(&flight.item).waiting(pods, how, reason);
             self.emit(record);
         }
     }

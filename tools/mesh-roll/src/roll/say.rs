@@ -64,7 +64,7 @@ impl Saying<'_> {
         self.progress(message, pods, None)
     }
 
-    pub(crate) fn waiting(&self, pods: ProgressPods, reason: &str) -> Record {
+    pub(crate) fn waiting(&self, pods: ProgressPods, how: &str, reason: &str) -> Record {
         let key = self.key;
         let ProgressPods {
             wanted,
@@ -72,7 +72,7 @@ impl Saying<'_> {
             ready,
         } = pods;
         let message =
-            format!("{key}: {updated} of {wanted} pods are new, {ready} ready; waits for {reason}");
+            format!("{key}: {updated} of {wanted} pods are new, {ready} ready; {how} {reason}");
         self.progress(message, pods, Some(reason))
     }
 
