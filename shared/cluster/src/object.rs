@@ -8,6 +8,7 @@ mod selector;
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+pub use k8s_openapi::ByteString;
 use serde::{Deserialize, Deserializer, Serialize};
 
 /// An object kind that can be listed and watched.
@@ -34,7 +35,6 @@ pub struct Resource {
 /// Metadata of an object or a pod template.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-#[expect(missing_docs, reason = "ObjectMeta's own fields")]
 pub struct Meta {
     pub name: String,
     pub namespace: String,
@@ -51,7 +51,6 @@ pub struct Meta {
 /// An object that owns another.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-#[expect(missing_docs, reason = "OwnerReference's own fields")]
 pub struct OwnerReference {
     pub api_version: String,
     pub kind: String,
@@ -63,7 +62,6 @@ pub struct OwnerReference {
 /// A label selector of an object's spec.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-#[expect(missing_docs, reason = "LabelSelector's own fields")]
 pub struct Selector {
     pub match_labels: BTreeMap<String, String>,
     pub match_expressions: Vec<SelectorExpression>,
@@ -72,7 +70,6 @@ pub struct Selector {
 /// A term of a label selector.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
-#[expect(missing_docs, reason = "LabelSelectorRequirement's own fields")]
 pub struct SelectorExpression {
     pub key: String,
     pub operator: String,
@@ -82,7 +79,6 @@ pub struct SelectorExpression {
 /// A condition of a status.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
-#[expect(missing_docs, reason = "a condition's own fields")]
 pub struct Condition {
     #[serde(rename = "type")]
     pub kind: String,
@@ -104,7 +100,6 @@ pub enum IntOrPercent {
 /// A pod.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
-#[expect(missing_docs, reason = "a Pod's own fields")]
 pub struct Pod {
     #[serde(rename = "metadata")]
     pub meta: Meta,
@@ -115,7 +110,6 @@ pub struct Pod {
 /// A pod's or template's spec.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-#[expect(missing_docs, reason = "PodSpec's own fields")]
 pub struct PodSpec {
     pub containers: Vec<Container>,
     pub init_containers: Vec<Container>,
@@ -127,7 +121,6 @@ pub struct PodSpec {
 /// A container of a spec.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-#[expect(missing_docs, reason = "Container's own fields")]
 pub struct Container {
     pub name: String,
     pub image: String,
@@ -139,7 +132,6 @@ pub struct Container {
 /// A pod's status.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-#[expect(missing_docs, reason = "PodStatus's own fields")]
 pub struct PodStatus {
     pub phase: String,
     pub reason: String,
@@ -151,7 +143,6 @@ pub struct PodStatus {
 /// A container's status.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-#[expect(missing_docs, reason = "ContainerStatus's own fields")]
 pub struct ContainerStatus {
     pub name: String,
     pub ready: bool,
@@ -162,7 +153,6 @@ pub struct ContainerStatus {
 /// What a container is doing.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
-#[expect(missing_docs, reason = "ContainerState's own fields")]
 pub struct ContainerState {
     pub waiting: Option<Waiting>,
 }
@@ -170,7 +160,6 @@ pub struct ContainerState {
 /// Why a container waits.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
-#[expect(missing_docs, reason = "ContainerStateWaiting's own fields")]
 pub struct Waiting {
     pub reason: String,
     pub message: String,
@@ -179,7 +168,6 @@ pub struct Waiting {
 /// A pod template.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
-#[expect(missing_docs, reason = "PodTemplateSpec's own fields")]
 pub struct Template {
     #[serde(rename = "metadata")]
     pub meta: Meta,
@@ -189,7 +177,6 @@ pub struct Template {
 /// The parameters of a rolling update, of any of the three kinds.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-#[expect(missing_docs, reason = "the API's own fields")]
 pub struct RollingUpdate {
     pub max_surge: Option<IntOrPercent>,
     pub max_unavailable: Option<IntOrPercent>,
@@ -199,7 +186,6 @@ pub struct RollingUpdate {
 /// A Deployment's `strategy`, or another kind's `updateStrategy`.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-#[expect(missing_docs, reason = "the API's own fields")]
 pub struct UpdateStrategy {
     #[serde(rename = "type")]
     pub kind: String,
@@ -209,7 +195,6 @@ pub struct UpdateStrategy {
 /// A Deployment.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
-#[expect(missing_docs, reason = "a Deployment's own fields")]
 pub struct Deployment {
     #[serde(rename = "metadata")]
     pub meta: Meta,
@@ -220,7 +205,6 @@ pub struct Deployment {
 /// A Deployment's spec.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-#[expect(missing_docs, reason = "DeploymentSpec's own fields")]
 pub struct DeploymentSpec {
     pub replicas: Option<i32>,
     pub paused: bool,
@@ -234,7 +218,6 @@ pub struct DeploymentSpec {
 /// A Deployment's status.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-#[expect(missing_docs, reason = "DeploymentStatus's own fields")]
 pub struct DeploymentStatus {
     pub observed_generation: i64,
     pub replicas: i32,
@@ -247,7 +230,6 @@ pub struct DeploymentStatus {
 /// A ReplicaSet.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
-#[expect(missing_docs, reason = "a ReplicaSet's own fields")]
 pub struct ReplicaSet {
     #[serde(rename = "metadata")]
     pub meta: Meta,
@@ -256,7 +238,6 @@ pub struct ReplicaSet {
 /// A StatefulSet.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
-#[expect(missing_docs, reason = "a StatefulSet's own fields")]
 pub struct StatefulSet {
     #[serde(rename = "metadata")]
     pub meta: Meta,
@@ -267,7 +248,6 @@ pub struct StatefulSet {
 /// A StatefulSet's spec.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-#[expect(missing_docs, reason = "StatefulSetSpec's own fields")]
 pub struct StatefulSetSpec {
     pub replicas: Option<i32>,
     pub min_ready_seconds: i32,
@@ -279,7 +259,6 @@ pub struct StatefulSetSpec {
 /// A StatefulSet's status.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-#[expect(missing_docs, reason = "StatefulSetStatus's own fields")]
 pub struct StatefulSetStatus {
     pub observed_generation: i64,
     pub replicas: i32,
@@ -293,7 +272,6 @@ pub struct StatefulSetStatus {
 /// A DaemonSet.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
-#[expect(missing_docs, reason = "a DaemonSet's own fields")]
 pub struct DaemonSet {
     #[serde(rename = "metadata")]
     pub meta: Meta,
@@ -304,7 +282,6 @@ pub struct DaemonSet {
 /// A DaemonSet's spec.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-#[expect(missing_docs, reason = "DaemonSetSpec's own fields")]
 pub struct DaemonSetSpec {
     pub min_ready_seconds: i32,
     pub selector: Selector,
@@ -315,7 +292,6 @@ pub struct DaemonSetSpec {
 /// A DaemonSet's status.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-#[expect(missing_docs, reason = "DaemonSetStatus's own fields")]
 pub struct DaemonSetStatus {
     pub observed_generation: i64,
     pub desired_number_scheduled: i32,
@@ -327,7 +303,6 @@ pub struct DaemonSetStatus {
 /// A namespace, ConfigMap, Job or any other object of which nothing but metadata is read.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
-#[expect(missing_docs, reason = "the object's own fields")]
 pub struct Bare {
     #[serde(rename = "metadata")]
     pub meta: Meta,
@@ -336,7 +311,6 @@ pub struct Bare {
 /// A namespace.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
-#[expect(missing_docs, reason = "a Namespace's own fields")]
 pub struct Namespace {
     #[serde(rename = "metadata")]
     pub meta: Meta,
@@ -345,7 +319,6 @@ pub struct Namespace {
 /// A ConfigMap.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
-#[expect(missing_docs, reason = "a ConfigMap's own fields")]
 pub struct ConfigMap {
     #[serde(rename = "metadata")]
     pub meta: Meta,
@@ -355,7 +328,6 @@ pub struct ConfigMap {
 /// A PodDisruptionBudget.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
-#[expect(missing_docs, reason = "a PodDisruptionBudget's own fields")]
 pub struct DisruptionBudget {
     #[serde(rename = "metadata")]
     pub meta: Meta,
@@ -365,7 +337,6 @@ pub struct DisruptionBudget {
 /// A PodDisruptionBudget's spec.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
-#[expect(missing_docs, reason = "a PodDisruptionBudgetSpec's own fields")]
 pub struct DisruptionBudgetSpec {
     pub selector: Selector,
 }
@@ -373,7 +344,6 @@ pub struct DisruptionBudgetSpec {
 /// An EndpointSlice.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
-#[expect(missing_docs, reason = "an EndpointSlice's own fields")]
 pub struct EndpointSlice {
     #[serde(rename = "metadata")]
     pub meta: Meta,
@@ -384,7 +354,6 @@ pub struct EndpointSlice {
 /// An endpoint of a slice.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
-#[expect(missing_docs, reason = "an Endpoint's own fields")]
 pub struct Endpoint {
     pub conditions: EndpointConditions,
 }
@@ -392,7 +361,6 @@ pub struct Endpoint {
 /// An endpoint's conditions.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
-#[expect(missing_docs, reason = "EndpointConditions' own fields")]
 pub struct EndpointConditions {
     pub ready: Option<bool>,
 }
@@ -447,7 +415,6 @@ impl Object for DisruptionBudget {
 
 impl Meta {
     /// The owner that controls it.
-    #[must_use]
     pub fn controller(&self) -> Option<&OwnerReference> {
         self.owner_references.iter().find(|owner| owner.controller)
     }
@@ -457,7 +424,6 @@ impl Meta {
 
 impl Resource {
     /// Where objects of this kind are, in one namespace or in all of them.
-    #[must_use]
     pub fn path(&self, namespace: Option<&str>) -> String {
         let Self {
             group,
@@ -477,7 +443,6 @@ impl Resource {
     }
 
     /// The RBAC rule that allows `verbs`.
-    #[must_use]
     pub fn rule(&self, verbs: &str) -> String {
         format!(
             "apiGroups: [\"{}\"], resources: [\"{}\"], verbs: [{verbs}]",
@@ -516,7 +481,6 @@ impl Pod {
     }
 
     /// Whether its Ready condition is true.
-    #[must_use]
     pub fn is_ready(&self) -> bool {
         self.status
             .conditions
@@ -525,7 +489,6 @@ impl Pod {
     }
 
     /// Whether it has ended or is about to: it counts for nothing.
-    #[must_use]
     pub fn is_over(&self) -> bool {
         self.meta.deletion_timestamp.is_some()
             || matches!(self.status.phase.as_str(), "Succeeded" | "Failed")

@@ -1,9 +1,9 @@
 //! The control plane as it is now.
 
 use mesh_actor::Ending;
-use mesh_cluster::control_plane::Config;
+use mesh_cluster::control_plane::issuer::{IssuerSecret, SECRETS};
 use mesh_cluster::control_plane::origin::{Origin, origin, release};
-use mesh_cluster::control_plane::parts::{DEFINITIONS, IssuerSecret, SECRETS};
+use mesh_cluster::control_plane::{Config, DEFINITIONS};
 use mesh_cluster::object::{Bare, ConfigMap, Deployment, Meta};
 use mesh_cluster::{Cluster, Error, Selection, Target, Why, label};
 use mesh_records::{Explained, InstalledBy, Release};

@@ -5,9 +5,10 @@ mod owners;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use mesh_cluster::control_plane::Objects;
 use mesh_cluster::workload::injection::Rules;
 use mesh_records::{Extension, WorkloadKind};
+
+use crate::plane::Objects;
 
 pub(crate) use namespaces::Namespaces;
 pub(crate) use owners::{Owners, Shown};

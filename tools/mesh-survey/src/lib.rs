@@ -3,7 +3,8 @@
 //! - `args` reads the command line, `drive` chooses what is looked at, `report` writes the records.
 //! - `look` waits for the API server: it lists, and reads what the control planes are made of.
 //! - `dump` reads files instead of a server.
-//! - `ground`, `fold` and `survey` are pure: what pods are read against, pods counted by owner, the result.
+//! - `plane`, `ground`, `fold` and `survey` are pure: a control plane by its objects, what pods are
+//!   read against, pods counted by owner, and the whole.
 
 use std::process::ExitCode;
 
@@ -17,6 +18,7 @@ mod dump;
 mod fold;
 mod ground;
 mod look;
+mod plane;
 mod report;
 mod survey;
 

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::fold::{Folded, Use};
 use crate::ground::Ground;
-use mesh_cluster::control_plane::Objects;
+use crate::plane::Objects;
 use mesh_cluster::object::label;
 
 /// What was seen.

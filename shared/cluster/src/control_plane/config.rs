@@ -41,7 +41,6 @@ const FACTS: [(&str, &str); 22] = [
 
 impl Config {
     /// Reads the ConfigMap; none where it bears no values that can be read.
-    #[must_use]
     pub fn of(config: &ConfigMap) -> Option<Self> {
         let values: Value = serde_norway::from_str(config.data.get("values")?).ok()?;
         values.is_mapping().then_some(Self { values })
@@ -49,20 +48,17 @@ impl Config {
 
     /// The control plane's version. It changes the moment that the configuration is applied,
     /// before anything has rolled.
-    #[must_use]
     pub fn version(&self) -> Option<&str> {
         self.text("linkerdVersion")
     }
 
     /// The proxy version that a new pod gets, unless an annotation asks for another.
-    #[must_use]
     pub fn injects(&self) -> Option<&str> {
         self.text("proxy.image.version").or_else(|| self.version())
     }
 
     /// Highly available. The value is as old as stable-2.14.0; before, three replicas were the
     /// sign of it.
-    #[must_use]
     pub fn is_highly_available(&self) -> bool {
         let replicas = || self.value("controllerReplicas").and_then(Value::as_u64);
         let stated = self.value("highAvailability").and_then(Value::as_bool);
@@ -70,7 +66,6 @@ impl Config {
     }
 
     /// What upgrade notes need.
-    #[must_use]
     pub fn facts(&self) -> BTreeMap<String, Fact> {
         let facts = FACTS.into_iter().filter_map(|(name, path)| {
             let fact = fact(self.value(path)?)?;

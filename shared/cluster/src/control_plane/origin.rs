@@ -21,7 +21,6 @@ pub struct Origin {
 /// cluster.
 ///
 /// Whoever would undo a change comes first: an operator, then GitOps, which may well use Helm.
-#[must_use]
 pub fn origin(objects: &[&Meta], operator: bool) -> Origin {
     let releases = distinct(objects.iter().filter_map(|meta| release(meta)));
     let gitops = objects.iter().find_map(|meta| gitops(meta));
@@ -69,7 +68,6 @@ pub fn origin(objects: &[&Meta], operator: bool) -> Origin {
 }
 
 /// The Helm release that an object names as its owner.
-#[must_use]
 pub fn release(meta: &Meta) -> Option<Release> {
     let value = |key| meta.annotations.get(key).cloned();
     Some(Release {

@@ -2,10 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use mesh_cluster::control_plane::parts::{
-    Definition, WEBHOOKS, WebhookConfiguration, is_of_interest,
-};
-use mesh_cluster::control_plane::{Objects, bundle_sha256};
+use mesh_cluster::control_plane::bundle_sha256;
 use mesh_cluster::object::label;
 use mesh_cluster::object::{
     Bare, ConfigMap, DaemonSet, Deployment, EndpointSlice, Namespace, Pod, StatefulSet,
@@ -16,6 +13,8 @@ use serde_json::value::RawValue;
 
 use crate::fold::{Fold, OPEN, OwnPods, Parents};
 use crate::ground::Ground;
+use crate::plane::Objects;
+use crate::plane::parts::{Definition, WEBHOOKS, WebhookConfiguration, is_of_interest};
 use crate::survey::{Parts, Survey};
 
 /// The objects of a dump.

@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use mesh_cluster::control_plane::{is_component, stated_version};
 use mesh_cluster::object::label;
 use mesh_cluster::object::{DaemonSet, Deployment, StatefulSet};
 use mesh_cluster::workload::owner::{Kept, keep};
 use mesh_cluster::workload::rollout::{self, Restartable};
 use mesh_records::WorkloadRef;
+
+use crate::plane::{is_component, stated_version};
 
 /// The owners that were read.
 #[derive(Clone, Debug, Default)]

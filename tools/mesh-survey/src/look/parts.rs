@@ -1,15 +1,16 @@
 //! The optional objects of control planes: without them some rules cannot tell.
 
-use mesh_cluster::control_plane::Objects;
-use mesh_cluster::control_plane::parts::{
-    DEFINITIONS, Definition, IssuerSecret, NODES, SECRETS, WEBHOOKS, WebhookConfiguration,
-    is_of_interest, ready_endpoints,
-};
+use mesh_cluster::control_plane::DEFINITIONS;
+use mesh_cluster::control_plane::issuer::{IssuerSecret, SECRETS};
 use mesh_cluster::object::label;
 use mesh_cluster::wire::page::Selection;
 use serde_json::json;
 
 use super::ask::{Ask, Blocked};
+use crate::plane::Objects;
+use crate::plane::parts::{
+    Definition, NODES, WEBHOOKS, WebhookConfiguration, is_of_interest, ready_endpoints,
+};
 
 /// What the control planes of a cluster share.
 pub(super) struct SharedParts {

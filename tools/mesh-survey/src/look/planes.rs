@@ -1,6 +1,6 @@
 //! Finds the control planes and reads their objects.
 
-use mesh_cluster::control_plane::{Objects, bundle_sha256};
+use mesh_cluster::control_plane::bundle_sha256;
 use mesh_cluster::object::label;
 use mesh_cluster::object::{ConfigMap, Deployment, Namespace};
 use mesh_cluster::wire::page::Selection;
@@ -9,6 +9,7 @@ use super::ask::{Ask, Blocked};
 use super::parts::{own_parts, shared_parts};
 use super::wish::Wish;
 use crate::ground::{Ground, Owners};
+use crate::plane::Objects;
 
 /// Reads every control plane: where namespaces or Deployments are labelled as one, and where
 /// `--linkerd-namespace` says, whatever the labels say.

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use mesh_cluster::control_plane::Objects;
 use mesh_cluster::object::label;
 use mesh_cluster::object::{
     Bare, DaemonSet, Deployment, Object as _, Pod, ReplicaSet, Resource, StatefulSet,
@@ -15,6 +14,7 @@ use super::ask::{Ask, Blocked};
 use super::wish::Wish;
 use crate::fold::{Fold, Folded, OPEN, OwnPods, Parents};
 use crate::ground::Ground;
+use crate::plane::Objects;
 
 const JOBS: Resource = Resource {
     group: "batch",

@@ -7,8 +7,7 @@ use x509_parser::time::ASN1Time;
 
 /// The certificates of a bundle. One that cannot be read, or a bundle without any, is a
 /// certificate that is not readable: it may have expired.
-#[must_use]
-pub fn certificates(role: CertificateRole, bundle: &[u8]) -> Vec<Certificate> {
+pub(super) fn certificates(role: CertificateRole, bundle: &[u8]) -> Vec<Certificate> {
     let certificates: Vec<_> = Pem::iter_from_buffer(bundle)
         .map(|pem| {
             pem.ok()
@@ -24,8 +23,7 @@ pub fn certificates(role: CertificateRole, bundle: &[u8]) -> Vec<Certificate> {
 }
 
 /// A certificate that is known to be there, and nothing else.
-#[must_use]
-pub fn unreadable(role: CertificateRole) -> Certificate {
+pub(super) fn unreadable(role: CertificateRole) -> Certificate {
     Certificate {
         role,
         not_before: None,

@@ -2,137 +2,97 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::ByteString;
+use mesh_cluster::control_plane::origin::release;
+use mesh_cluster::object::label;
+use mesh_cluster::object::{ByteString, EndpointSlice, Meta, Resource};
 use mesh_records::{Crd, FailurePolicy};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::control_plane::origin::release;
-use crate::object::label;
-use crate::object::{EndpointSlice, Meta, Resource};
-
 /// A mutating or validating webhook configuration.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
-#[expect(missing_docs, reason = "the object's own fields")]
-pub struct WebhookConfiguration {
+pub(crate) struct WebhookConfiguration {
     #[serde(rename = "metadata")]
-    pub meta: Meta,
-    pub webhooks: Vec<Hook>,
+    pub(crate) meta: Meta,
+    pub(crate) webhooks: Vec<Hook>,
 }
 
 /// A webhook of a configuration.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-#[expect(missing_docs, reason = "the API's own fields")]
-pub struct Hook {
-    pub name: String,
-    pub failure_policy: Option<FailurePolicy>,
-    pub client_config: ClientConfig,
+pub(crate) struct Hook {
+    pub(crate) name: String,
+    pub(crate) failure_policy: Option<FailurePolicy>,
+    pub(crate) client_config: ClientConfig,
 }
 
 /// Where a webhook is called.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-#[expect(missing_docs, reason = "WebhookClientConfig's own fields")]
-pub struct ClientConfig {
-    pub service: Option<ServiceReference>,
-    pub ca_bundle: Option<ByteString>,
+pub(crate) struct ClientConfig {
+    pub(crate) service: Option<ServiceReference>,
+    pub(crate) ca_bundle: Option<ByteString>,
 }
 
 /// A Service of a webhook.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
-#[expect(missing_docs, reason = "ServiceReference's own fields")]
-pub struct ServiceReference {
-    pub name: String,
-    pub namespace: String,
+pub(crate) struct ServiceReference {
+    pub(crate) name: String,
+    pub(crate) namespace: String,
 }
 
 /// A custom resource definition, without its schemas.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
-#[expect(missing_docs, reason = "CustomResourceDefinition's own fields")]
-pub struct Definition {
+pub(crate) struct Definition {
     #[serde(rename = "metadata")]
-    pub meta: Meta,
-    pub spec: DefinitionSpec,
-    pub status: DefinitionStatus,
+    pub(crate) meta: Meta,
+    pub(crate) spec: DefinitionSpec,
+    pub(crate) status: DefinitionStatus,
 }
 
 /// A custom resource definition's spec.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
-#[expect(missing_docs, reason = "CustomResourceDefinitionSpec's own fields")]
-pub struct DefinitionSpec {
-    pub group: String,
-    pub versions: Vec<DefinitionVersion>,
+pub(crate) struct DefinitionSpec {
+    pub(crate) group: String,
+    pub(crate) versions: Vec<DefinitionVersion>,
 }
 
 /// A version of a custom resource.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
-#[expect(missing_docs, reason = "CustomResourceDefinitionVersion's own fields")]
-pub struct DefinitionVersion {
-    pub name: String,
-    pub served: bool,
-    pub storage: bool,
+pub(crate) struct DefinitionVersion {
+    pub(crate) name: String,
+    pub(crate) served: bool,
+    pub(crate) storage: bool,
 }
 
 /// A custom resource definition's status.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-#[expect(missing_docs, reason = "CustomResourceDefinitionStatus's own fields")]
-pub struct DefinitionStatus {
-    pub stored_versions: Vec<String>,
+pub(crate) struct DefinitionStatus {
+    pub(crate) stored_versions: Vec<String>,
 }
 
-/// The certificate of an issuer's Secret; its key is never read.
-#[derive(Clone, Default, Deserialize)]
-#[serde(default)]
-pub struct IssuerSecret {
-    data: IssuerData,
-}
-
-#[derive(Clone, Default, Deserialize)]
-#[serde(default)]
-struct IssuerData {
-    #[serde(rename = "crt.pem")]
-    own: Option<ByteString>,
-    #[serde(rename = "tls.crt")]
-    external: Option<ByteString>,
-}
-
-/// Secrets, of which one is read by name.
-pub const SECRETS: Resource = Resource {
-    group: "",
-    version: "v1",
-    plural: "secrets",
-    kind: "Secret",
-};
 /// Nodes.
-pub const NODES: Resource = Resource {
+pub(crate) const NODES: Resource = Resource {
     group: "",
     version: "v1",
     plural: "nodes",
     kind: "Node",
 };
-/// Custom resource definitions.
-pub const DEFINITIONS: Resource = Resource {
-    group: "apiextensions.k8s.io",
-    version: "v1",
-    plural: "customresourcedefinitions",
-    kind: "CustomResourceDefinition",
-};
 /// Mutating webhook configurations.
-pub const MUTATING: Resource = Resource {
+pub(crate) const MUTATING: Resource = Resource {
     group: "admissionregistration.k8s.io",
     version: "v1",
     plural: "mutatingwebhookconfigurations",
     kind: "MutatingWebhookConfiguration",
 };
 /// Validating webhook configurations.
-pub const VALIDATING: Resource = Resource {
+pub(crate) const VALIDATING: Resource = Resource {
     group: "admissionregistration.k8s.io",
     version: "v1",
     plural: "validatingwebhookconfigurations",
@@ -140,15 +100,14 @@ pub const VALIDATING: Resource = Resource {
 };
 
 /// The webhook configurations of a control plane; the first is the injector's.
-pub const WEBHOOKS: [(Resource, &str); 3] = [
+pub(crate) const WEBHOOKS: [(Resource, &str); 3] = [
     (MUTATING, "linkerd-proxy-injector-webhook-config"),
     (VALIDATING, "linkerd-sp-validator-webhook-config"),
     (VALIDATING, "linkerd-policy-validator-webhook-config"),
 ];
 
 /// Whether a custom resource definition matters to an upgrade, by its name.
-#[must_use]
-pub fn is_of_interest(name: &str) -> bool {
+pub(crate) fn is_of_interest(name: &str) -> bool {
     const GROUPS: [&str; 4] = [
         "linkerd.io",
         "linkerd.buoyant.io",
@@ -160,16 +119,14 @@ pub fn is_of_interest(name: &str) -> bool {
 }
 
 /// How many endpoints of a Service are ready.
-#[must_use]
-pub fn ready_endpoints(slices: &[EndpointSlice], service: &str) -> u32 {
+pub(crate) fn ready_endpoints(slices: &[EndpointSlice], service: &str) -> u32 {
     let of_service = slices.iter().filter(|slice| slice.is_of(service));
     let ready: usize = of_service.map(EndpointSlice::ready).sum();
     u32::try_from(ready).unwrap_or(u32::MAX)
 }
 
 /// Who brought the Gateway API's definitions, and whether Helm would keep them.
-#[must_use]
-pub fn gateway_api(definitions: &[Definition]) -> Value {
+pub(crate) fn gateway_api(definitions: &[Definition]) -> Value {
     let gateway = definitions
         .iter()
         .filter(|it| it.spec.group == "gateway.networking.k8s.io");
@@ -193,8 +150,7 @@ pub fn gateway_api(definitions: &[Definition]) -> Value {
 
 impl Hook {
     /// Whether it calls this Service of its control plane.
-    #[must_use]
-    pub fn calls(&self, service: &str) -> bool {
+    pub(crate) fn calls(&self, service: &str) -> bool {
         self.client_config
             .service
             .as_ref()
@@ -206,8 +162,7 @@ impl Hook {
 
 impl Definition {
     /// Its record.
-    #[must_use]
-    pub fn crd(&self) -> Crd {
+    pub(crate) fn crd(&self) -> Crd {
         let versions = &self.spec.versions;
         let storage = versions.iter().find(|version| version.storage);
         Crd {
@@ -222,24 +177,5 @@ impl Definition {
                 .unwrap_or_default(),
             stored: self.status.stored_versions.clone(),
         }
-    }
-}
-
-// === impl IssuerSecret ===
-
-impl IssuerSecret {
-    /// The certificate's PEM text.
-    #[must_use]
-    pub fn certificate(&self) -> Option<&[u8]> {
-        let IssuerData { own, external } = &self.data;
-        own.as_ref()
-            .or(external.as_ref())
-            .map(|bytes| bytes.0.as_slice())
-    }
-}
-
-impl std::fmt::Debug for IssuerSecret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("IssuerSecret").finish_non_exhaustive()
     }
 }

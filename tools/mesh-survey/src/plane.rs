@@ -1,73 +1,57 @@
 //! A control plane as its objects show it: version, components, identity, webhooks, origin.
 
-pub mod certificate;
-pub mod config;
-pub mod origin;
-pub mod parts;
+mod certificate;
+pub(crate) mod parts;
 
 use std::collections::BTreeMap;
 
+use mesh_cluster::control_plane::Config;
+use mesh_cluster::control_plane::issuer::IssuerSecret;
+use mesh_cluster::control_plane::origin::{Origin, origin};
+use mesh_cluster::control_plane::{bundle, bundle_sha256};
+use mesh_cluster::object::label;
+use mesh_cluster::object::{ConfigMap, Deployment, EndpointSlice, Meta};
+use mesh_cluster::workload::proxy::{created_by, image_tag, linkerd_version};
+use mesh_cluster::workload::rollout::{self, Restartable as _};
 use mesh_records::{
     Certificate, CertificateRole, Component, ControlPlane, FailurePolicy, State, Trouble, Webhook,
 };
 use serde_json::Value as Fact;
-use sha2::{Digest as _, Sha256};
 
-use crate::object::label;
-use crate::object::{ConfigMap, Deployment, EndpointSlice, Meta};
-use crate::workload::proxy::{image_tag, linkerd_version};
-use crate::workload::rollout::{self, Restartable as _};
 use certificate::{certificates, unreadable};
-use origin::{Origin, origin};
-use parts::{Definition, IssuerSecret, WebhookConfiguration};
-
-pub use config::Config;
+use parts::{Definition, WebhookConfiguration};
 
 /// The objects of a control plane. What could not be read is absent.
 #[derive(Clone, Debug, Default)]
-pub struct Objects {
+pub(crate) struct Objects {
     /// Its namespace.
-    pub namespace: String,
+    pub(crate) namespace: String,
     /// `linkerd-config`.
-    pub config: Option<ConfigMap>,
+    pub(crate) config: Option<ConfigMap>,
     /// `linkerd-identity-trust-roots`.
-    pub trust_roots: Option<ConfigMap>,
+    pub(crate) trust_roots: Option<ConfigMap>,
     /// Its Deployments.
-    pub components: Vec<Deployment>,
+    pub(crate) components: Vec<Deployment>,
     /// The issuer's Secret.
-    pub issuer: Option<IssuerSecret>,
+    pub(crate) issuer: Option<IssuerSecret>,
     /// Its webhook configurations.
-    pub webhooks: Option<Vec<WebhookConfiguration>>,
+    pub(crate) webhooks: Option<Vec<WebhookConfiguration>>,
     /// The `EndpointSlice`s of its namespace.
-    pub slices: Option<Vec<EndpointSlice>>,
+    pub(crate) slices: Option<Vec<EndpointSlice>>,
     /// Whether the injector answers the API server.
-    pub answers: Option<bool>,
+    pub(crate) answers: Option<bool>,
     /// The custom resource definitions that matter to it.
-    pub definitions: Option<Vec<Definition>>,
+    pub(crate) definitions: Option<Vec<Definition>>,
     /// Whether Buoyant's operator is in the cluster.
-    pub operator: bool,
+    pub(crate) operator: bool,
     /// The API server's version.
-    pub kubernetes: Option<String>,
+    pub(crate) kubernetes: Option<String>,
     /// Facts about the cluster.
-    pub facts: BTreeMap<String, Fact>,
-}
-
-/// The proxy version that a new pod gets, by `linkerd-config`.
-#[must_use]
-pub fn injects(config: &ConfigMap) -> Option<String> {
-    Config::of(config)?.injects().map(str::to_owned)
-}
-
-/// The hash of the trust bundle, as the injector stamps it on pods: of the very bytes that it
-/// reads from the mounted `ConfigMap`.
-#[must_use]
-pub fn bundle_sha256(trust_roots: &ConfigMap) -> Option<String> {
-    Some(format!("{:x}", Sha256::digest(bundle(trust_roots)?)))
+    pub(crate) facts: BTreeMap<String, Fact>,
 }
 
 /// How far a control plane's Deployments are. One without any is not settled.
-#[must_use]
-pub fn state(components: &[Deployment]) -> State {
+fn state(components: &[Deployment]) -> State {
     let mut state = if components.is_empty() {
         State::Failed
     } else {
@@ -90,14 +74,12 @@ pub fn state(components: &[Deployment]) -> State {
 }
 
 /// Whether a Deployment is a component of the control plane in its namespace.
-#[must_use]
-pub fn is_component(meta: &Meta) -> bool {
+pub(crate) fn is_component(meta: &Meta) -> bool {
     meta.labels.contains_key(label::COMPONENT)
 }
 
 /// The version that a Deployment of Linkerd's runs: by its images, else by what its chart says.
-#[must_use]
-pub fn component_version(deployment: &Deployment) -> Option<String> {
+fn component_version(deployment: &Deployment) -> Option<String> {
     let containers = &deployment.spec.template.spec.containers;
     let own = containers
         .iter()
@@ -109,9 +91,8 @@ pub fn component_version(deployment: &Deployment) -> Option<String> {
 }
 
 /// The Linkerd version that an object's annotations or labels state.
-#[must_use]
-pub fn stated_version(meta: &Meta) -> Option<String> {
-    let created_by = crate::workload::proxy::created_by(&meta.annotations);
+pub(crate) fn stated_version(meta: &Meta) -> Option<String> {
+    let created_by = created_by(&meta.annotations);
     let stated = created_by.and_then(linkerd_version);
     let label = || meta.labels.get(label::APP_VERSION).map(String::as_str);
     stated
@@ -123,8 +104,7 @@ pub fn stated_version(meta: &Meta) -> Option<String> {
 
 impl Objects {
     /// The record, but for what only pods can tell.
-    #[must_use]
-    pub fn record(&self, cluster: &str) -> ControlPlane {
+    pub(crate) fn record(&self, cluster: &str) -> ControlPlane {
         let config = self.config.as_ref().and_then(Config::of);
         let Origin {
             installed_by,
@@ -162,8 +142,7 @@ impl Objects {
     }
 
     /// Whether there is a configuration that cannot be read.
-    #[must_use]
-    pub fn is_unreadable(&self) -> bool {
+    pub(crate) fn is_unreadable(&self) -> bool {
         self.config
             .as_ref()
             .is_some_and(|config| Config::of(config).is_none())
@@ -268,10 +247,6 @@ fn component(deployment: &Deployment) -> Component {
         },
         proxies: Vec::new(),
     }
-}
-
-fn bundle(trust_roots: &ConfigMap) -> Option<&String> {
-    trust_roots.data.get("ca-bundle.crt")
 }
 
 #[cfg(test)]

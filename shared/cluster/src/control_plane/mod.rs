@@ -1,0 +1,30 @@
+//! A control plane's objects that more than one tool reads: values, trust bundle, issuer, origin.
+
+pub mod config;
+pub mod issuer;
+pub mod origin;
+
+use sha2::{Digest as _, Sha256};
+
+use crate::object::{ConfigMap, Resource};
+
+pub use config::Config;
+
+/// Custom resource definitions.
+pub const DEFINITIONS: Resource = Resource {
+    group: "apiextensions.k8s.io",
+    version: "v1",
+    plural: "customresourcedefinitions",
+    kind: "CustomResourceDefinition",
+};
+
+/// Returns the trust bundle.
+pub fn bundle(trust_roots: &ConfigMap) -> Option<&str> {
+    trust_roots.data.get("ca-bundle.crt").map(String::as_str)
+}
+
+/// Returns the hash of the trust bundle, as the injector stamps it on pods: of the very bytes that
+/// it reads from the mounted `ConfigMap`.
+pub fn bundle_sha256(trust_roots: &ConfigMap) -> Option<String> {
+    Some(format!("{:x}", Sha256::digest(bundle(trust_roots)?)))
+}
