@@ -29,7 +29,6 @@ Exit codes:
 
 impl Exit {
     /// The code that the shell sees.
-    #[must_use]
     pub fn code(self) -> u8 {
         match self {
             Self::Yes => 0,

@@ -21,13 +21,11 @@ pub fn records_from_stdin(pipeline: &str) -> Result<BufReader<Stdin>, Explained>
 }
 
 /// The command line, fit for a record: the value of a flag that may bear a secret is left out.
-#[must_use]
 pub fn argv() -> Vec<String> {
     redact(std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()))
 }
 
 /// The name of the machine; `localhost` where it has none.
-#[must_use]
 pub fn host() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     if name.trim().is_empty() {
@@ -38,7 +36,6 @@ pub fn host() -> String {
 }
 
 /// A name for this run, unlike any other's.
-#[must_use]
 pub fn run_id() -> String {
     format!("{:016x}", RandomState::new().build_hasher().finish())
 }

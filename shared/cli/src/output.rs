@@ -83,7 +83,6 @@ struct Evidence {
 
 impl OutputArgs {
     /// The form that was asked for, or the one that fits standard output.
-    #[must_use]
     pub fn format(&self) -> Format {
         let fits = if io::stdout().is_terminal() {
             Format::Table
@@ -98,7 +97,6 @@ impl OutputArgs {
 
 impl Output {
     /// Standard output.
-    #[must_use]
     pub fn stdout(args: &OutputArgs, readers: Readers) -> Self {
         Self::new(
             BufWriter::with_capacity(BUFFER, io::stdout()),
@@ -155,9 +153,6 @@ impl<W: Write> Output<W> {
     }
 
     /// Passes another tool's line on, byte for byte.
-    ///
-    /// # Errors
-    /// As [`Output::emit`].
     pub fn pass(&mut self, line: RawLine<'_>) -> io::Result<()> {
         let written = match &mut self.table {
             Some(table) => {
@@ -170,9 +165,6 @@ impl<W: Write> Output<W> {
     }
 
     /// Passes another tool's line on with one more field.
-    ///
-    /// # Errors
-    /// As [`Output::emit`].
     pub fn splice(
         &mut self,
         line: RawLine<'_>,
@@ -192,9 +184,6 @@ impl<W: Write> Output<W> {
     }
 
     /// Writes the `end`, and the table if there is one, and flushes.
-    ///
-    /// # Errors
-    /// As [`Output::emit`].
     pub fn end(&mut self, closing: Closing) -> io::Result<()> {
         let Closing {
             tool,
@@ -226,16 +215,12 @@ impl<W: Write> Output<W> {
     }
 
     /// Flushes what is buffered.
-    ///
-    /// # Errors
-    /// As [`Output::emit`].
     pub fn flush(&mut self) -> io::Result<()> {
         let flushed = self.writer.flush();
         self.heard(flushed)
     }
 
     /// Whether the reader of standard output has gone away.
-    #[must_use]
     pub fn reader_is_gone(&self) -> bool {
         self.gone
     }

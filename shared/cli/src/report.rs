@@ -11,7 +11,6 @@ use crate::{Clean, Exit};
 ///
 /// An error is exit code 2. A reader that went away is no error that anybody could read: 141,
 /// silently.
-#[must_use]
 pub fn report(tool: &str, result: anyhow::Result<Exit>) -> ExitCode {
     let exit = match result {
         Ok(exit) => exit,

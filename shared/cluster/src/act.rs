@@ -6,7 +6,6 @@ use serde_json::{Value, json};
 use crate::object::{DaemonSet, Deployment, Object, StatefulSet};
 use crate::wire::connect::Cluster;
 use crate::wire::error::{Error, Why};
-use crate::wire::request::Patch;
 use crate::wire::target::{Options, Target};
 use crate::workload::rollout::{Observed, RESTARTED_AT, Restartable};
 
@@ -46,9 +45,6 @@ impl Cluster {
     }
 
     /// Reads a Deployment, a `StatefulSet` or a `DaemonSet`; none if there is none.
-    ///
-    /// # Errors
-    /// [`Why`] tells them apart.
     pub async fn observe(&self, key: &WorkloadRef) -> Result<Option<Observed>, Error> {
         let observed = match &key.kind {
             WorkloadKind::Deployment => self.observe_as::<Deployment>(key).await,
@@ -73,12 +69,9 @@ impl Cluster {
         let options = Options {
             dry_run: restart.dry_run,
             field_manager: Some(MANAGER),
-            force: false,
         };
         let target = target::<K>(&restart.key);
-        let object: K = self
-            .patch(&target, Patch::Merge, &body(restart), options)
-            .await?;
+        let object: K = self.patch(&target, &body(restart), options).await?;
         Ok(Observed::of(&object))
     }
 

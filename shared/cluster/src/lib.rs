@@ -21,6 +21,6 @@ pub use object::label;
 pub use probe::Probe;
 pub use signals::{Asked, Signals};
 pub use wire::{
-    Change, Cluster, ClusterArgs, Error, Kinds, Opinion, Options, Page, Pages, Patch, Selection,
-    Store, Stored, Target, User, Watch, Why,
+    Change, Cluster, ClusterArgs, Error, Kinds, Opinion, Options, Page, Pages, Selection, Store,
+    Stored, Target, User, Watch, Why,
 };

@@ -35,14 +35,10 @@ impl Cluster {
     /// Asks the API server for a pod in `namespace` with `dryRun=All` and looks at what the
     /// admission webhooks made of it. The injector's webhook takes part in dry runs; the pod has no
     /// owner, so that nobody gets an event.
-    ///
-    /// # Errors
-    /// The API server cannot be reached or does not allow it.
     pub async fn probe(&self, namespace: &str) -> Result<Probe, Error> {
         let options = Options {
             dry_run: true,
             field_manager: Some(MANAGER),
-            force: false,
         };
         let pods = Target::within(Pod::RESOURCE, namespace);
         match self.create::<Pod>(&pods, &pod(namespace), options).await {

@@ -28,9 +28,6 @@ const TERMINATE: u8 = 15;
 
 impl Signals {
     /// Begins to listen; from here on a signal no longer ends the process by itself.
-    ///
-    /// # Errors
-    /// The operating system refuses.
     pub fn listen() -> io::Result<Self> {
         Ok(Self {
             hangup: signal(SignalKind::hangup())?,

@@ -17,7 +17,6 @@ pub use connect::{Cluster, ClusterArgs, User};
 pub use error::{Error, Why};
 pub use kinds::{Kinds, Opinion};
 pub use page::{Page, Pages, Selection};
-pub use request::Patch;
 pub use store::{Store, Stored};
 pub use target::{Options, Target};
 pub use watch::{Change, Watch};

@@ -23,7 +23,6 @@ pub enum Channel {
 
 impl Channel {
     /// The word before the first dash.
-    #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Stable => "stable",
@@ -34,7 +33,6 @@ impl Channel {
     }
 
     /// Reads the word before the first dash.
-    #[must_use]
     pub fn of_word(word: &str) -> Option<Self> {
         match word {
             "stable" => Some(Self::Stable),
@@ -46,7 +44,6 @@ impl Channel {
     }
 
     /// Whether its releases are numbered by date (`YY.M.N`) rather than by 2.X.Y.
-    #[must_use]
     pub fn is_dated(self) -> bool {
         match self {
             Self::Edge | Self::Preview => true,

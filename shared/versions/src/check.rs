@@ -17,7 +17,6 @@ pub(crate) const EMBEDDED: &[u8] = include_bytes!("../data/releases.json");
 
 impl Releases {
     /// The knowledge that is built in.
-    #[must_use]
     pub fn embedded() -> Self {
         Self::parse(EMBEDDED).expect("the embedded file is read by a test")
     }

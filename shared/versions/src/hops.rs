@@ -39,7 +39,6 @@ pub struct Hop {
 
 impl Releases {
     /// How a control plane would move from one version to another.
-    #[must_use]
     pub fn movement(&self, from: &Version, to: &Version) -> Move {
         let (from, to) = (self.canonical(from), self.canonical(to));
         if from.same_release(to) {
@@ -67,7 +66,6 @@ impl Releases {
     ///
     /// Empty where there is nothing to do; none where there is no way (backwards, or a version
     /// that the file does not know).
-    #[must_use]
     pub fn path(&self, from: &Version, to: &Version) -> Option<Vec<Hop>> {
         let (from, to) = (self.canonical(from), self.canonical(to));
         match self.movement(from, to) {

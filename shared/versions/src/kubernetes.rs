@@ -35,7 +35,6 @@ pub enum Fit {
 
 impl KubernetesVersion {
     /// Reads a `gitVersion` (`v1.34.2`, `v1.29.3-eks-abc`) or a `major.minor` (`1.31+`).
-    #[must_use]
     pub fn of(text: &str) -> Option<Self> {
         let bare = text.strip_prefix('v').unwrap_or(text);
         let end = bare
@@ -56,7 +55,6 @@ impl KubernetesVersion {
     }
 
     /// The spelling that it was read in.
-    #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
     }
@@ -74,7 +72,6 @@ impl fmt::Display for KubernetesVersion {
 
 impl Support {
     /// Compares by 1.x; patches do not matter.
-    #[must_use]
     pub fn fit(&self, server: &KubernetesVersion) -> Fit {
         if server.line() < self.min.line() {
             Fit::TooOld

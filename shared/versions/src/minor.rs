@@ -39,19 +39,16 @@ pub struct NotAMinor(String);
 
 impl Minor {
     /// The 2.x with this X.
-    #[must_use]
     pub const fn new(x: u32) -> Self {
         Self(x)
     }
 
     /// The X of 2.X.
-    #[must_use]
     pub const fn number(self) -> u32 {
         self.0
     }
 
     /// The 2.x after this one.
-    #[must_use]
     pub const fn next(self) -> Self {
         Self(self.0.saturating_add(1))
     }

@@ -81,13 +81,11 @@ pub enum Known {
 
 impl Line {
     /// The 2.x.
-    #[must_use]
     pub fn minor(&self) -> Minor {
         self.minor
     }
 
     /// What it asks of Kubernetes.
-    #[must_use]
     pub fn kubernetes(&self) -> &Support {
         &self.kubernetes
     }
@@ -97,31 +95,26 @@ impl Line {
 
 impl Releases {
     /// The digest of the file's bytes, in hexadecimal.
-    #[must_use]
     pub fn sha256(&self) -> &str {
         &self.sha256
     }
 
     /// The newest edge that the file knows; the 2.x of a later one is a guess.
-    #[must_use]
     pub fn known_until(&self) -> &Version {
         &self.known_until
     }
 
     /// The 2.x versions, oldest first.
-    #[must_use]
     pub fn lines(&self) -> &[Line] {
         &self.lines
     }
 
     /// What is known of a 2.x.
-    #[must_use]
     pub fn line(&self, minor: Minor) -> Option<&Line> {
         self.lines.iter().find(|line| line.minor == minor)
     }
 
     /// The release that an alias stands for, else the version itself.
-    #[must_use]
     pub fn canonical<'a>(&'a self, version: &'a Version) -> &'a Version {
         let alias = self.aliases.iter().find(|(tag, _)| tag == version.as_str());
         alias.map_or(version, |(_, release)| release)
@@ -130,7 +123,6 @@ impl Releases {
     /// The 2.x of a version: by its number, else by the floor that an edge stands on.
     ///
     /// None for an opaque version without an alias, and for an edge older than every floor.
-    #[must_use]
     pub fn minor_of(&self, version: &Version) -> Option<MinorOf> {
         let version = self.canonical(version);
         if let Some(minor) = version.numbered_minor() {
@@ -159,7 +151,6 @@ impl Releases {
     }
 
     /// Whether upstream advises against it.
-    #[must_use]
     pub fn is_not_recommended(&self, version: &Version) -> bool {
         let version = self.canonical(version);
         self.not_recommended
@@ -168,7 +159,6 @@ impl Releases {
     }
 
     /// The release to take of a 2.x: of this channel, else an open-source one for open source.
-    #[must_use]
     pub fn recommended(&self, minor: Minor, channel: Channel) -> Option<&Version> {
         let order: &[Channel] = match channel {
             Channel::Stable | Channel::Edge => &[channel, Channel::Stable, Channel::Edge],
@@ -184,7 +174,6 @@ impl Releases {
     }
 
     /// The last release of a 2.x that the file lists for a channel; candidates do not count.
-    #[must_use]
     pub fn latest_patch(&self, minor: Minor, channel: Channel) -> Option<&Version> {
         let releases = &self.line(minor)?.releases;
         let of_channel = |release: &&Version| release.channel() == Some(channel);
@@ -196,7 +185,6 @@ impl Releases {
     }
 
     /// Whether the file knows a version, and which one may have been meant.
-    #[must_use]
     pub fn known(&self, version: &Version) -> Known {
         let version = self.canonical(version);
         let (Some(channel), Some(of)) = (version.channel(), self.minor_of(version)) else {
@@ -234,7 +222,6 @@ impl Releases {
     }
 
     /// The chart versions of a release.
-    #[must_use]
     pub fn charts(&self, version: &Version) -> Option<&Charts> {
         let version = self.canonical(version);
         self.charts
@@ -243,7 +230,6 @@ impl Releases {
     }
 
     /// Where a channel's charts are published.
-    #[must_use]
     pub fn repository(&self, channel: Channel) -> Option<&Repository> {
         self.repositories
             .iter()

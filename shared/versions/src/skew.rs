@@ -34,7 +34,6 @@ impl Releases {
     /// Compares a proxy with a control plane, and says how sure the answer is.
     ///
     /// One release is the same as itself even where its 2.x is unknown.
-    #[must_use]
     pub fn skew(&self, proxy: &Version, control_plane: &Version) -> (Skew, Confidence) {
         let (proxy, control_plane) = (self.canonical(proxy), self.canonical(control_plane));
         let known = (self.minor_of(proxy), self.minor_of(control_plane));

@@ -57,7 +57,6 @@ pub enum Problem {
 
 impl Target {
     /// Whether it names a 2.x only.
-    #[must_use]
     pub fn is_line(&self) -> bool {
         match self {
             Self::Line(_) => true,
@@ -101,7 +100,6 @@ impl Serialize for Target {
 
 impl TargetError {
     /// What may have been meant.
-    #[must_use]
     pub fn hint(&self) -> Option<String> {
         self.meant
             .as_ref()
@@ -109,7 +107,6 @@ impl TargetError {
     }
 
     /// What is wrong.
-    #[must_use]
     pub fn problem(&self) -> Problem {
         self.problem
     }
@@ -208,7 +205,6 @@ impl Releases {
     /// The release that a target names, seen from the channel that runs.
     ///
     /// None for a 2.x of which the file recommends no release of that vendor.
-    #[must_use]
     pub fn resolve(&self, target: &Target, running: Channel) -> Option<Version> {
         match target {
             Target::Release(version) => Some(version.clone()),

@@ -62,7 +62,6 @@ const FIRST_YEAR: u32 = 18;
 
 impl Version {
     /// Reads an image tag, an annotation or a chart's `appVersion`.
-    #[must_use]
     pub fn of_tag(tag: &str) -> Self {
         Self {
             text: tag.into(),
@@ -71,13 +70,11 @@ impl Version {
     }
 
     /// The spelling that it was read in.
-    #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
     /// The channel; an opaque version has none.
-    #[must_use]
     pub fn channel(&self) -> Option<Channel> {
         match &self.form {
             Form::Numbered { channel, .. } | Form::Dated { channel, .. } => Some(*channel),
@@ -86,13 +83,11 @@ impl Version {
     }
 
     /// Whether it is no version of Linkerd's.
-    #[must_use]
     pub fn is_opaque(&self) -> bool {
         self.form == Form::Opaque
     }
 
     /// The 2.x that the number itself says; a dated release needs [`crate::Releases::minor_of`].
-    #[must_use]
     pub fn numbered_minor(&self) -> Option<Minor> {
         match &self.form {
             Form::Numbered { core, .. } => u32::try_from(core.minor).ok().map(Minor::new),
@@ -101,7 +96,6 @@ impl Version {
     }
 
     /// Whether it is a candidate, a preview, or a build of somebody's own; opaque versions are.
-    #[must_use]
     pub fn is_prerelease(&self) -> bool {
         match &self.form {
             Form::Numbered {
@@ -123,13 +117,11 @@ impl Version {
     /// Whether both name one release, whatever a rebuild appended.
     ///
     /// Two opaque versions do when they are spelled alike.
-    #[must_use]
     pub fn same_release(&self, other: &Self) -> bool {
         self.text == other.text || self.order(other) == Some(Ordering::Equal)
     }
 
     /// The order within a channel; between channels, or with an opaque version, there is none.
-    #[must_use]
     pub fn order(&self, other: &Self) -> Option<Ordering> {
         match (&self.form, &other.form) {
             (

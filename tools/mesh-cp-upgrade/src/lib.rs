@@ -34,7 +34,6 @@ use clap::Parser as _;
 use crate::args::Args;
 
 /// Runs the tool on the process's own arguments.
-#[must_use]
 pub fn main() -> ExitCode {
     drive::run(&Args::parse())
 }

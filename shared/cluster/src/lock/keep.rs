@@ -12,7 +12,6 @@ use crate::lock::lease::{Decision, Holder, Lease, RENEWAL, decide, renewal, surr
 use crate::lock::take::{no_date, options};
 use crate::wire::connect::Cluster;
 use crate::wire::error::{Error, Why};
-use crate::wire::request::Patch;
 use crate::wire::target::Target;
 
 /// A lock that is held, and renewed in the background, until it is released or lost.
@@ -71,7 +70,6 @@ const PAUSE: Duration = Duration::from_millis(500);
 
 impl Lock {
     /// A view of the lock to hand on.
-    #[must_use]
     pub fn grip(&self) -> Grip {
         self.grip.clone()
     }
@@ -190,9 +188,7 @@ impl Keeper {
         let sent = Moment::now();
         let written = self.cluster.now().ok_or_else(no_date)?;
         let body = renewal(&self.version, written);
-        let patched = self
-            .cluster
-            .patch(&self.target, Patch::Merge, &body, options());
+        let patched = self.cluster.patch(&self.target, &body, options());
         let lease: Lease = match patched.await {
             Ok(lease) => lease,
             Err(error) if error.why() == Why::NotFound => return Ok(Some(Lost::Removed)),
@@ -237,9 +233,7 @@ impl Keeper {
     async fn let_go(mut self) -> Result<(), Error> {
         loop {
             let body = surrender(&self.version);
-            let patched = self
-                .cluster
-                .patch(&self.target, Patch::Merge, &body, options());
+            let patched = self.cluster.patch(&self.target, &body, options());
             let patched: Result<Lease, Error> = patched.await;
             match patched {
                 Ok(_) => return Ok(()),

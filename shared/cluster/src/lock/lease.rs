@@ -31,7 +31,6 @@ const TARGET: &str = "mesh-tools/target";
 /// A `coordination.k8s.io/v1` Lease.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
-#[expect(missing_docs, reason = "a Lease's own fields")]
 pub struct Lease {
     #[serde(rename = "metadata")]
     pub meta: Meta,
@@ -41,7 +40,6 @@ pub struct Lease {
 /// A Lease's spec.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-#[expect(missing_docs, reason = "LeaseSpec's own fields")]
 pub struct LeaseSpec {
     pub holder_identity: Option<String>,
     pub lease_duration_seconds: Option<u32>,
@@ -106,7 +104,6 @@ impl Object for Lease {
 /// What `lease` means to whoever is called `me`, at the server's time `now`.
 ///
 /// A lease whose holder says no time is held until somebody looks into it.
-#[must_use]
 pub fn decide(lease: Option<&Lease>, now: Timestamp, me: &str) -> Decision {
     let Some(lease) = lease else {
         return Decision::Create;
@@ -128,7 +125,6 @@ pub fn decide(lease: Option<&Lease>, now: Timestamp, me: &str) -> Decision {
 
 /// How long after it was sent a renewal is to be believed in, given the time `written` into it and
 /// the server's time once it was answered.
-#[must_use]
 pub fn term(written: Timestamp, answered: Timestamp) -> Duration {
     let length = SignedDuration::try_from(LENGTH).expect("fifteen seconds fit");
     let left = length - CUT - APART - answered.duration_since(written);
@@ -139,7 +135,6 @@ pub fn term(written: Timestamp, answered: Timestamp) -> Duration {
 
 impl Claim {
     /// The identity that stands in the lease.
-    #[must_use]
     pub fn identity(&self) -> String {
         format!("{}/{}", self.by, self.run)
     }

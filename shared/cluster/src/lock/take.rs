@@ -15,7 +15,6 @@ use crate::object::{Namespace, Object as _};
 use crate::wire::connect::Cluster;
 use crate::wire::error::{Error, Why};
 use crate::wire::page::Selection;
-use crate::wire::request::Patch;
 use crate::wire::target::{Options, Target};
 use crate::wire::watch::Change;
 
@@ -48,9 +47,6 @@ const MANAGER: &str = "mesh-tools";
 
 impl Cluster {
     /// Takes the lock of the control plane in `namespace`, waiting for it for `patience`.
-    ///
-    /// # Errors
-    /// The API server cannot be reached or does not allow it.
     pub async fn lock(
         self: &Arc<Self>,
         namespace: &str,
@@ -98,13 +94,13 @@ impl Cluster {
             }
             Decision::Take { expired } => {
                 let body = claim.takeover(&lease.unwrap_or_default(), written);
-                let patched = self.patch(&target, Patch::Merge, &body, options());
+                let patched = self.patch(&target, &body, options());
                 (patched.await, expired)
             }
             // The answer to an earlier write was lost.
             Decision::Mine => {
                 let body = renewal(&lease.unwrap_or_default().meta.resource_version, written);
-                let patched = self.patch(&target, Patch::Merge, &body, options());
+                let patched = self.patch(&target, &body, options());
                 (patched.await, None)
             }
         };
@@ -215,7 +211,6 @@ pub(crate) fn options() -> Options {
 
 impl IfLocked {
     /// How long to wait for the lock.
-    #[must_use]
     pub fn patience(self) -> Duration {
         match self {
             Self::Fail | Self::Skip => Duration::ZERO,

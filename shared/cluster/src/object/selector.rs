@@ -8,7 +8,6 @@ use crate::object::{Selector, SelectorExpression};
 
 impl Selector {
     /// Whether it selects a pod with these labels. An empty one selects all.
-    #[must_use]
     pub fn selects(&self, labels: &BTreeMap<String, String>) -> bool {
         let equal = |(key, value): (&String, &String)| labels.get(key) == Some(value);
         self.match_labels.iter().all(equal)
@@ -16,7 +15,6 @@ impl Selector {
     }
 
     /// It, as a request spells it.
-    #[must_use]
     pub fn query(&self) -> String {
         let equal = self.match_labels.iter();
         let equal = equal.map(|(key, value)| format!("{key}={value}"));

@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 use crate::wire::connect::Cluster;
 use crate::wire::error::{Error, Why};
 use crate::wire::kinds::{Address, Kind, METADATA, Opinion};
-use crate::wire::request::JSON;
+use crate::wire::request::{JSON, MERGE};
 use crate::wire::target::encode;
 
 #[derive(Deserialize)]
@@ -35,7 +35,6 @@ struct Metadata {
 }
 
 const APPLY: &str = "application/apply-patch+yaml";
-const MERGE: &str = "application/merge-patch+json";
 
 /// Whose fields an applied manifest's are: the managers of `kubectl apply` in both its ways, of
 /// `kubectl create` and `replace`, and of whoever wrote before managers were kept.
@@ -56,9 +55,6 @@ const ATTEMPTS: usize = 5;
 
 impl Cluster {
     /// Reads what is there under an object's name; none if there is nothing.
-    ///
-    /// # Errors
-    /// [`Why`] tells them apart.
     pub async fn counterpart(
         &self,
         kind: &Kind,
@@ -96,9 +92,6 @@ impl Cluster {
     ///
     /// What kubectl owns is still beside what is applied, so that the two together may not be
     /// valid; whether the object is, [`Cluster::rehearse`] says.
-    ///
-    /// # Errors
-    /// The API server cannot be reached.
     pub async fn rehearse_apply(
         &self,
         kind: &Kind,

@@ -83,7 +83,6 @@ const NO_CLUSTER: &str =
 
 impl ClusterArgs {
     /// The label that records bear where the cluster cannot even be chosen.
-    #[must_use]
     pub fn label(&self) -> Option<String> {
         self.cluster_name.clone().or_else(|| self.context.clone())
     }
@@ -211,18 +210,12 @@ impl Cluster {
 
     /// The cluster's identity: the uid of its `kube-system` namespace. Reads it, and with it the
     /// server's date.
-    ///
-    /// # Errors
-    /// The API server cannot be reached or does not allow it.
     pub async fn uid(&self) -> Result<String, Error> {
         let namespace: Namespace = self.get(None, "kube-system").await?;
         Ok(namespace.meta.uid)
     }
 
     /// Who this is to the API server.
-    ///
-    /// # Errors
-    /// The API server cannot be reached or does not allow it.
     pub async fn whoami(&self) -> Result<User, Error> {
         #[derive(Default, Deserialize)]
         #[serde(default, rename_all = "camelCase")]
@@ -250,9 +243,6 @@ impl Cluster {
     }
 
     /// The API server's gitVersion.
-    ///
-    /// # Errors
-    /// The API server cannot be reached or does not allow it.
     pub async fn kubernetes(&self) -> Result<String, Error> {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
@@ -269,7 +259,6 @@ impl Cluster {
     /// back, and runs behind the server's by at most a second and an answer's way.
     ///
     /// None before the first answer.
-    #[must_use]
     pub fn now(&self) -> Option<Timestamp> {
         let clock = self
             .clock
@@ -300,37 +289,31 @@ impl Cluster {
     }
 
     /// The label for people.
-    #[must_use]
     pub fn label(&self) -> &str {
         &self.label
     }
 
     /// The API server's address.
-    #[must_use]
     pub fn server(&self) -> &str {
         &self.server
     }
 
     /// The kubeconfig's context; none for a service account.
-    #[must_use]
     pub fn context(&self) -> Option<&str> {
         self.context.as_deref()
     }
 
     /// The kubeconfig file, if one was named by flag.
-    #[must_use]
     pub fn kubeconfig(&self) -> Option<&std::path::Path> {
         self.kubeconfig.as_deref()
     }
 
     /// The context's namespace.
-    #[must_use]
     pub fn namespace(&self) -> &str {
         &self.namespace
     }
 
     /// The most that one request may take.
-    #[must_use]
     pub fn deadline(&self) -> Duration {
         self.deadline
     }

@@ -56,37 +56,31 @@ struct Status {
 
 impl Error {
     /// Why it failed.
-    #[must_use]
     pub fn why(&self) -> Why {
         self.why
     }
 
     /// What was asked.
-    #[must_use]
     pub fn what(&self) -> &str {
         &self.what
     }
 
     /// What the API server said.
-    #[must_use]
     pub fn reason(&self) -> String {
         self.cause.to_string()
     }
 
     /// The RBAC rule that would allow it.
-    #[must_use]
     pub fn rule(&self) -> Option<&str> {
         self.rule.as_deref()
     }
 
     /// When the API server wants to be asked again.
-    #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         self.retry_after
     }
 
     /// Whether the object that was sent would not be valid (422).
-    #[must_use]
     pub fn is_invalid(&self) -> bool {
         self.is_invalid
     }

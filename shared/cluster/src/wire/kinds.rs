@@ -57,9 +57,6 @@ pub(crate) const METADATA: &str = "application/json;as=PartialObjectMetadata;g=m
 
 impl Cluster {
     /// How `kind` of `api_version` is addressed; none if the API server does not serve it.
-    ///
-    /// # Errors
-    /// The API server cannot be reached.
     pub async fn kind(
         &self,
         kinds: &mut Kinds,

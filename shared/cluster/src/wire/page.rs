@@ -172,9 +172,6 @@ impl<'a, T: DeserializeOwned> Pages<'a, T> {
     }
 
     /// Every item at once, for lists that are short by nature.
-    ///
-    /// # Errors
-    /// As [`Pages::next_page`].
     pub async fn all(mut self) -> Result<Vec<T>, Error> {
         let mut all = Vec::new();
         while let Some(page) = self.next_page().await? {
@@ -187,7 +184,6 @@ impl<'a, T: DeserializeOwned> Pages<'a, T> {
     }
 
     /// The version of the whole list; none before it is whole.
-    #[must_use]
     pub fn resource_version(&self) -> Option<&str> {
         match &self.state {
             Paging::Next { .. } => None,

@@ -15,15 +15,6 @@ use crate::wire::error::{Error, chain};
 use crate::wire::page::{Pages, Selection};
 use crate::wire::target::{Options, Target};
 
-/// How a patch is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Patch {
-    /// RFC 7386.
-    Merge,
-    /// Server-side apply.
-    Apply,
-}
-
 /// What RBAC calls the way through a Service.
 pub const SERVICE_PROXY: Resource = Resource {
     group: "",
@@ -53,6 +44,7 @@ const UNREACHED: [&str; 3] = [
 ];
 
 pub(crate) const JSON: &str = "application/json";
+pub(crate) const MERGE: &str = "application/merge-patch+json";
 
 // What an answer says that it is.
 #[derive(Deserialize)]
@@ -87,38 +79,27 @@ impl Answered {
 
 impl Cluster {
     /// Reads one object.
-    ///
-    /// # Errors
-    /// [`Why`](crate::Why) tells them apart.
     pub async fn get<K: Object>(&self, namespace: Option<&str>, name: &str) -> Result<K, Error> {
         let target = Target::one(K::RESOURCE, namespace, name);
         self.call(Method::GET, &target, "", JSON, None).await
     }
 
     /// Reads one object of a kind that has no slim type.
-    ///
-    /// # Errors
-    /// [`Why`](crate::Why) tells them apart.
     pub async fn get_as<T: DeserializeOwned>(&self, target: &Target) -> Result<T, Error> {
         self.call(Method::GET, target, "", JSON, None).await
     }
 
     /// Reads a path that is no object.
-    ///
-    /// # Errors
-    /// [`Why`](crate::Why) tells them apart.
     pub async fn get_path<T: DeserializeOwned>(&self, what: &str, path: &str) -> Result<T, Error> {
         self.send(what, None, Method::GET, path, JSON, None).await
     }
 
     /// Lists objects, page by page.
-    #[must_use]
     pub fn pages<K: Object>(&self, selection: Selection<'_>) -> Pages<'_, K> {
         Pages::new(self, K::RESOURCE, selection, false)
     }
 
     /// Lists nothing but the metadata of objects; `T` is what is read of it.
-    #[must_use]
     pub fn metadata_pages<T: DeserializeOwned>(
         &self,
         resource: Resource,
@@ -128,7 +109,6 @@ impl Cluster {
     }
 
     /// Lists objects of a kind that has no slim type; `T` is what is read of them.
-    #[must_use]
     pub fn pages_as<T: DeserializeOwned>(
         &self,
         resource: Resource,
@@ -138,9 +118,6 @@ impl Cluster {
     }
 
     /// Creates an object.
-    ///
-    /// # Errors
-    /// [`Why`](crate::Why) tells them apart.
     pub async fn create<T: DeserializeOwned>(
         &self,
         target: &Target,
@@ -150,41 +127,18 @@ impl Cluster {
         self.write(Method::POST, target, body, JSON, options).await
     }
 
-    /// Replaces an object; a resourceVersion in `body` is a precondition.
-    ///
-    /// # Errors
-    /// [`Why`](crate::Why) tells them apart.
-    pub async fn replace<T: DeserializeOwned>(
-        &self,
-        target: &Target,
-        body: &impl Serialize,
-        options: Options,
-    ) -> Result<T, Error> {
-        self.write(Method::PUT, target, body, JSON, options).await
-    }
-
-    /// Patches an object; a resourceVersion in `body` is a precondition.
-    ///
-    /// # Errors
-    /// [`Why`](crate::Why) tells them apart.
+    /// Merges `body` into an object (RFC 7386); a resourceVersion in it is a precondition.
     pub async fn patch<T: DeserializeOwned>(
         &self,
         target: &Target,
-        patch: Patch,
         body: &impl Serialize,
         options: Options,
     ) -> Result<T, Error> {
-        let form = match patch {
-            Patch::Merge => "application/merge-patch+json",
-            Patch::Apply => "application/apply-patch+yaml",
-        };
-        self.write(Method::PATCH, target, body, form, options).await
+        self.write(Method::PATCH, target, body, MERGE, options)
+            .await
     }
 
     /// Deletes an object, if it is still at this uid and resourceVersion.
-    ///
-    /// # Errors
-    /// [`Why`](crate::Why) tells them apart.
     pub async fn delete(
         &self,
         target: &Target,

@@ -22,15 +22,12 @@ pub struct Options {
     pub dry_run: bool,
     /// Whose fields they are.
     pub field_manager: Option<&'static str>,
-    /// Takes fields over from other managers (server-side apply).
-    pub force: bool,
 }
 
 // === impl Target ===
 
 impl Target {
     /// All objects of a kind.
-    #[must_use]
     pub fn all(resource: Resource) -> Self {
         Self {
             resource,
@@ -41,7 +38,6 @@ impl Target {
     }
 
     /// The objects of a kind in a namespace: what a create is sent to.
-    #[must_use]
     pub fn within(resource: Resource, namespace: &str) -> Self {
         Self {
             namespace: Some(namespace.to_owned()),
@@ -50,7 +46,6 @@ impl Target {
     }
 
     /// One object.
-    #[must_use]
     pub fn one(resource: Resource, namespace: Option<&str>, name: &str) -> Self {
         let namespace = namespace.map(str::to_owned);
         Self {
@@ -62,7 +57,6 @@ impl Target {
     }
 
     /// A subresource of it, such as `eviction`.
-    #[must_use]
     pub fn subresource(self, subresource: &'static str) -> Self {
         Self {
             subresource: Some(subresource),
@@ -127,7 +121,6 @@ impl Options {
         let Self {
             dry_run,
             field_manager,
-            force,
         } = self;
         let mut parts = Vec::new();
         if dry_run {
@@ -135,9 +128,6 @@ impl Options {
         }
         if let Some(manager) = field_manager {
             parts.push(format!("fieldManager={}", encode(manager)));
-        }
-        if force {
-            parts.push("force=true".to_owned());
         }
         if parts.is_empty() {
             String::new()

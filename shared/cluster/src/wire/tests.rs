@@ -9,7 +9,6 @@ use kube::client::Body;
 
 use crate::object::{ConfigMap, Object as _, Pod};
 use crate::wire::connect::Cluster;
-use crate::wire::request::Patch;
 use crate::{Change, Options, Page, Selection, Target, Why};
 
 /// Canned answers in order, and what was asked.
@@ -217,13 +216,12 @@ async fn a_dry_run_says_so_in_its_address() {
     let options = Options {
         dry_run: true,
         field_manager: Some("mesh-roll"),
-        force: false,
     };
     let target = Target::one(Pod::RESOURCE, Some("shop"), "web");
     let body = serde_json::json!({});
     let cluster = script.cluster();
     cluster
-        .patch::<serde_json::Value>(&target, Patch::Merge, &body, options)
+        .patch::<serde_json::Value>(&target, &body, options)
         .await
         .unwrap();
     let expected = "PATCH /api/v1/namespaces/shop/pods/web?dryRun=All&fieldManager=mesh-roll";

@@ -89,7 +89,6 @@ impl<K> Change<K> {
 
 impl Cluster {
     /// Follows all objects of a kind that `selection` matches.
-    #[must_use]
     pub fn watch<K: Object>(&self, selection: Selection<'_>) -> Watch<'_, K> {
         Watch {
             cluster: self,
