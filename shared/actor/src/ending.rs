@@ -48,19 +48,16 @@ pub(crate) struct Last {
 pub const AGAIN: &str = "run the pipeline again: it carries on where this run stopped";
 
 /// The run stops here and can be carried on.
-#[must_use]
 pub fn stopped(why: impl Into<String>) -> Ending {
     Ending::Stopped(Explained::new(why, AGAIN))
 }
 
 /// It cannot be done; `hint` is the way out.
-#[must_use]
 pub fn refused(what: impl Into<String>, hint: impl Into<String>) -> Ending {
     Ending::Failed(Explained::new(what, hint).into())
 }
 
 /// It cannot be done; `hint` is the way out unless the error knows its own.
-#[must_use]
 pub fn hinted(error: anyhow::Error, hint: impl Into<String>) -> Ending {
     if error.is::<Explained>() {
         return Ending::Failed(error);
@@ -70,7 +67,6 @@ pub fn hinted(error: anyhow::Error, hint: impl Into<String>) -> Ending {
 
 impl Ending {
     /// Why the run ended, if there is more to say than that all was done.
-    #[must_use]
     pub fn reason(&self) -> Option<String> {
         match self {
             Self::Done { reason, .. } => reason.clone(),

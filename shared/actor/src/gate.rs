@@ -105,7 +105,6 @@ impl Run {
     }
 
     /// What a verdict is held against at this moment.
-    #[must_use]
     pub fn here(&self) -> Here<'_> {
         Here {
             cluster: self.cluster.label(),

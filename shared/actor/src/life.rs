@@ -21,7 +21,6 @@ use crate::voice::{VERSION, Voice};
 
 impl Actor {
     /// Runs the tool to its end: `life` is what it does once the bracket is open.
-    #[must_use]
     pub fn run(
         self,
         args: &ActorArgs,

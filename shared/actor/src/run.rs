@@ -31,13 +31,11 @@ pub struct Run {
 
 impl Run {
     /// The server's time.
-    #[must_use]
     pub fn now(&self) -> Timestamp {
         self.cluster.now().unwrap_or(self.began)
     }
 
     /// Whether nothing is to be written.
-    #[must_use]
     pub fn is_dry(&self) -> bool {
         self.args.consent.dry_run != DryRun::None
     }
@@ -61,7 +59,6 @@ impl Run {
     }
 
     /// The command that acts where this run only showed what it would do.
-    #[must_use]
     pub fn for_real(&self) -> String {
         let is_dry = |arg: &String| arg == "--dry-run" || arg.starts_with("--dry-run=");
         let argv: Vec<String> = argv().into_iter().filter(|arg| !is_dry(arg)).collect();

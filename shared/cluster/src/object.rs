@@ -455,7 +455,6 @@ impl Resource {
 
 impl EndpointSlice {
     /// How many endpoints are ready. An endpoint that does not say is ready.
-    #[must_use]
     pub fn ready(&self) -> usize {
         let endpoints = self.endpoints.iter();
         endpoints
@@ -464,7 +463,6 @@ impl EndpointSlice {
     }
 
     /// Whether it belongs to a Service of its namespace.
-    #[must_use]
     pub fn is_of(&self, service: &str) -> bool {
         let named = self.meta.labels.get(label::SERVICE);
         named.is_some_and(|name| name == service)

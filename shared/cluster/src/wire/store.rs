@@ -78,13 +78,11 @@ impl<T: Stored> Store<T> {
     }
 
     /// Whether everything is known: there was a whole list, and no other has begun since.
-    #[must_use]
     pub fn is_whole(&self) -> bool {
         self.listed && self.coming.is_none()
     }
 
     /// Whether there was a whole list.
-    #[must_use]
     pub fn is_known(&self) -> bool {
         self.listed
     }

@@ -63,7 +63,6 @@ pub(super) fn daemon_set_how(set: &DaemonSet) -> (Roll, Downtime) {
 }
 
 /// How an owner of any other kind, or one that was not read, gets new pods, and what that costs.
-#[must_use]
 pub fn other_how(kind: &WorkloadKind, pods: u32) -> (Roll, Downtime) {
     let itself = |reason| {
         (

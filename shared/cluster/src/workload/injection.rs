@@ -57,13 +57,11 @@ const LEFT_OUT: [&str; 2] = ["kube-system", "cert-manager"];
 const SIDECARS: [&str; 4] = [label::PROXY, "linkerd-init", "istio-proxy", "istio-init"];
 
 /// Whether the injector's webhook leaves out a namespace by its name.
-#[must_use]
 pub fn is_left_out(namespace: &str) -> bool {
     LEFT_OUT.contains(&namespace)
 }
 
 /// Whether the injector would give a pod with this metadata and spec a proxy.
-#[must_use]
 pub fn injection(rules: &Rules, pod: &Meta, spec: &PodSpec) -> Injection {
     if rules.hidden {
         return Injection::Off(Off::Namespace);
@@ -99,7 +97,6 @@ fn has_sidecar(spec: &PodSpec) -> bool {
 
 impl Rules {
     /// What a namespace's labels and annotations say.
-    #[must_use]
     pub fn of(namespace: &Meta) -> Self {
         let disabled = namespace
             .labels
@@ -113,7 +110,6 @@ impl Rules {
     }
 
     /// The pin that the namespace puts on its proxies.
-    #[must_use]
     pub fn pin(&self) -> Option<&Pin> {
         self.pin.as_ref()
     }

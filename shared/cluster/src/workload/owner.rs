@@ -23,7 +23,6 @@ pub struct Kept {
 }
 
 /// Reads an owner.
-#[must_use]
 pub fn keep<K: Restartable>(object: &K) -> (WorkloadRef, Kept) {
     let meta = object.meta();
     let (roll, downtime) = object.how();
@@ -42,7 +41,6 @@ pub fn keep<K: Restartable>(object: &K) -> (WorkloadRef, Kept) {
 }
 
 /// The operator or GitOps tool that decides over an object.
-#[must_use]
 pub fn managed_by(meta: &Meta) -> Option<String> {
     let operator = meta
         .controller()
@@ -51,7 +49,6 @@ pub fn managed_by(meta: &Meta) -> Option<String> {
 }
 
 /// The GitOps tool that keeps an object as its source says.
-#[must_use]
 pub fn gitops(meta: &Meta) -> Option<&'static str> {
     const SIGNS: [(&str, &str); 4] = [
         ("argocd.argoproj.io/tracking-id", "argocd"),
@@ -67,7 +64,6 @@ pub fn gitops(meta: &Meta) -> Option<&'static str> {
 }
 
 /// The workload that a pod belongs to; none for a bare pod.
-#[must_use]
 pub fn owner_of(pod: &Meta) -> Option<WorkloadRef> {
     let owner = pod.controller()?;
     let (kind, name) = match deployment_name(pod) {
@@ -83,7 +79,6 @@ pub fn owner_of(pod: &Meta) -> Option<WorkloadRef> {
 
 /// The Deployment that a pod of a `ReplicaSet` belongs to. A Deployment names its `ReplicaSet`s
 /// after itself and the template's hash, and labels their pods with that hash.
-#[must_use]
 pub fn deployment_name(pod: &Meta) -> Option<&str> {
     let owner = pod.controller()?;
     if kind_of(owner) != WorkloadKind::ReplicaSet {
@@ -94,7 +89,6 @@ pub fn deployment_name(pod: &Meta) -> Option<&str> {
 }
 
 /// Whether a `ReplicaSet` has the pods of a Deployment's newest template.
-#[must_use]
 pub fn is_newest_set(set: &Meta, deployment: &Meta) -> bool {
     let number = deployment.annotations.get(REVISION);
     let owner = set.controller();
@@ -105,7 +99,6 @@ pub fn is_newest_set(set: &Meta, deployment: &Meta) -> bool {
 
 /// The kind that an owner reference names. Another group's kind of a built-in name is spelled with
 /// its group, so that nobody takes it for the built-in one.
-#[must_use]
 pub fn kind_of(owner: &OwnerReference) -> WorkloadKind {
     let (group, _) = owner
         .api_version

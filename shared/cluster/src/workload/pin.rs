@@ -7,7 +7,6 @@ use crate::object::{Meta, Template};
 use crate::workload::proxy;
 
 /// Reads the pin in the annotations of a pod, a template or a namespace.
-#[must_use]
 pub fn asked_pin(meta: &Meta, place: PinPlace) -> Option<Pin> {
     let version = meta.annotations.get(label::PIN_VERSION).cloned();
     let pinned = version.is_some() || meta.annotations.contains_key(label::PIN_IMAGE);
@@ -16,7 +15,6 @@ pub fn asked_pin(meta: &Meta, place: PinPlace) -> Option<Pin> {
 
 /// Reads the pins of a pod template. A proxy that is part of the template keeps the injector away
 /// altogether.
-#[must_use]
 pub fn template_pins(template: &Template) -> Vec<Pin> {
     let baked_in = proxy::sidecar(&template.spec).map(|sidecar| Pin {
         place: PinPlace::BakedIn,

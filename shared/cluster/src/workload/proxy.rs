@@ -33,7 +33,6 @@ pub type Annotations = BTreeMap<String, String>;
 
 /// The proxy of a pod or template, wherever it is. The container's name is the only thing that
 /// every release and every private mirror keeps.
-#[must_use]
 pub fn sidecar(spec: &PodSpec) -> Option<Sidecar<'_>> {
     let named = |containers: &'_ Vec<Container>| {
         containers
@@ -54,7 +53,6 @@ pub fn sidecar(spec: &PodSpec) -> Option<Sidecar<'_>> {
 }
 
 /// Whether a pod's proxy container is ready, whichever list its status is in.
-#[must_use]
 pub fn is_ready(pod: &Pod) -> bool {
     let ready = |statuses: &[ContainerStatus]| {
         statuses
@@ -68,7 +66,6 @@ pub fn is_ready(pod: &Pod) -> bool {
 /// says that it gave, else the injector's own version, else none.
 ///
 /// The image goes first because it is what runs: other webhooks may rewrite it after the injector.
-#[must_use]
 pub fn version(image: &str, annotations: &Annotations) -> ProxyVersion {
     let tag = image_tag(image);
     let of = |text: Option<&str>, source| {
@@ -92,7 +89,6 @@ pub fn version(image: &str, annotations: &Annotations) -> ProxyVersion {
 
 /// The annotation's version where it contradicts the image's: somebody changed the image after the
 /// injector, or the annotation.
-#[must_use]
 pub fn contradiction<'a>(proxy: &ProxyVersion, annotations: &'a Annotations) -> Option<&'a str> {
     let annotation = annotations.get(label::PROXY_VERSION)?.as_str();
     let image = proxy
@@ -103,20 +99,17 @@ pub fn contradiction<'a>(proxy: &ProxyVersion, annotations: &'a Annotations) -> 
 }
 
 /// The hash of the trust bundle that the injector gave a pod; since stable-2.12.0.
-#[must_use]
 pub fn trust_anchors(meta: &Meta) -> Option<&str> {
     meta.annotations.get(label::TRUST_ROOT).map(String::as_str)
 }
 
 /// The version in `linkerd.io/created-by`, which reads `linkerd/proxy-injector stable-2.13.7`.
-#[must_use]
 pub fn created_by(annotations: &Annotations) -> Option<&str> {
     let (_, version) = annotations.get(label::CREATED_BY)?.split_once(' ')?;
     Some(version)
 }
 
 /// The tag of an image reference; a digest is none, nor is a registry's port.
-#[must_use]
 pub fn image_tag(image: &str) -> Option<&str> {
     let (reference, _digest) = image.split_once('@').unwrap_or((image, ""));
     let (_, name) = reference.rsplit_once('/').unwrap_or(("", reference));
@@ -125,7 +118,6 @@ pub fn image_tag(image: &str) -> Option<&str> {
 }
 
 /// The text, if it is a version of Linkerd's.
-#[must_use]
 pub fn linkerd_version(text: &str) -> Option<&str> {
     (!Version::of_tag(text).is_opaque()).then_some(text)
 }
@@ -135,7 +127,6 @@ pub fn linkerd_version(text: &str) -> Option<&str> {
 impl ProxyVersion {
     /// Whether it is what `injects` names, by version or, where a mirror has tags of its own, by
     /// the tag.
-    #[must_use]
     pub fn is(&self, injects: &str) -> bool {
         self.version.as_deref() == Some(injects) || self.tag.as_deref() == Some(injects)
     }

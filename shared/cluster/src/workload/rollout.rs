@@ -157,7 +157,6 @@ impl Observed {
     }
 
     /// The value of [`RESTARTED_AT`] on its template.
-    #[must_use]
     pub fn restarted_at(&self) -> Option<&str> {
         let annotations = &self.template.meta.annotations;
         annotations.get(RESTARTED_AT).map(String::as_str)
@@ -165,7 +164,6 @@ impl Observed {
 
     /// What keeps a restart from happening, or a new pod from the proxy that the injector gives by
     /// default, in a namespace with these rules.
-    #[must_use]
     pub fn obstacle(&self, rules: &Rules, injects: &str) -> Option<Obstacle> {
         if self.roll.reason.is_some() {
             return self.roll.reason;
@@ -178,7 +176,6 @@ impl Observed {
     }
 
     /// What keeps a new pod from the proxy that the injector gives by default.
-    #[must_use]
     pub fn injection_obstacle(&self, rules: &Rules, injects: &str) -> Option<Obstacle> {
         let mut pins = template_pins(&self.template);
         pins.extend(rules.pin().cloned());
@@ -204,7 +201,6 @@ impl Observed {
     }
 
     /// How far it is towards `goal`, by its own status.
-    #[must_use]
     pub fn state(&self, goal: Goal<'_>) -> State {
         if self.generation < goal.generation {
             return State::Progressing(Wait::Unobserved);
@@ -219,7 +215,6 @@ impl Observed {
     ///
     /// A status that is merely not settled is that of a sick workload, unless its restart is
     /// recent.
-    #[must_use]
     pub fn under_way(&self, now: Timestamp) -> bool {
         match self.standing {
             State::Settled | State::Failed(_) | State::Superseded => false,
@@ -233,7 +228,6 @@ impl Observed {
     }
 
     /// Whether its template was restarted within the last ten minutes.
-    #[must_use]
     pub fn restarted_recently(&self, now: Timestamp) -> bool {
         let at = self
             .restarted_at()
@@ -296,7 +290,6 @@ impl Stored for Observed {
 
 impl Wait {
     /// The rest of a sentence that begins with "waits for".
-    #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Unobserved => "the controller to see the new template",

@@ -57,7 +57,6 @@ pub struct ProxySeen {
 
 impl PodSeen {
     /// What a rollout needs of `pod`.
-    #[must_use]
     pub fn of(pod: &Pod) -> Self {
         let proxy = proxy::sidecar(&pod.spec).map(|sidecar| ProxySeen {
             version: proxy::version(&sidecar.container.image, &pod.meta.annotations),
@@ -85,7 +84,6 @@ impl PodSeen {
     }
 
     /// Why it is not ready; none if it is, or on its way out.
-    #[must_use]
     pub fn lack(&self) -> Option<Problem> {
         if self.problem.is_some() || self.ready || self.over {
             return self.problem.clone();

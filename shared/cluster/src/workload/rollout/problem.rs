@@ -98,7 +98,6 @@ impl Problem {
     /// Whether something outside the workload has to change first: a node, a quota, an admission
     /// webhook, the person who paused it. Still there when the time of a workload is over, it is no
     /// failure of the workload's.
-    #[must_use]
     pub fn is_outside(&self) -> bool {
         match self.trouble {
             Trouble::Unschedulable
