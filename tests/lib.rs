@@ -2,6 +2,7 @@
 //! are tested on.
 
 mod beds;
+mod run;
 mod shelf;
 
 use std::ffi::OsStr;
@@ -19,6 +20,7 @@ use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
 use tempfile::{NamedTempFile, TempDir};
 
 pub use crate::beds::{Own, Shared};
+pub use crate::run::{Run, Running, begin, of_type, records, run};
 pub use crate::shelf::serve;
 
 /// Writes a script that can be run. Whoever runs an earlier one of that name is not disturbed.

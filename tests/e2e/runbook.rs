@@ -149,13 +149,13 @@ fn the_examples_of_the_contract_hold_it() {
 }
 
 on_both_beds! {
-    a_mesh_goes_from_one_release_to_the_next_through_the_cli_with_proof
+    runbook_through_the_linkerd_cli_ends_done
     [Helm]
-    a_mesh_goes_from_one_release_to_the_next_with_proof
-    helm_4_does_it_as_well
+    runbook_through_helm_3_ends_done
+    runbook_through_helm_4_ends_done
 }
 
-fn a_mesh_goes_from_one_release_to_the_next_through_the_cli_with_proof(bed: Bed) {
+fn runbook_through_the_linkerd_cli_ends_done(bed: Bed) {
     bed.install_linkerd_by_cli(FROM).unwrap();
     bed.apply_definitions(TO).unwrap();
     let mesh = Mesh::on(bed);
@@ -163,12 +163,12 @@ fn a_mesh_goes_from_one_release_to_the_next_through_the_cli_with_proof(bed: Bed)
     mesh.goes(&[("LINKERD", &linkerd)], "");
 }
 
-fn a_mesh_goes_from_one_release_to_the_next_with_proof(bed: Bed) {
+fn runbook_through_helm_3_ends_done(bed: Bed) {
     let helm = bed.helm().to_owned();
     goes_by_charts(bed, &helm);
 }
 
-fn helm_4_does_it_as_well(bed: Bed) {
+fn runbook_through_helm_4_ends_done(bed: Bed) {
     let helm = bed.helm4().to_owned();
     goes_by_charts(bed, &helm);
 }

@@ -33,9 +33,9 @@ static CLUSTER: Shared = Shared::filled(fill);
 
 on_both_beds! {
     sharing crate::CLUSTER;
-    a_stream_that_is_cut_in_or_after_a_line_is_refused_by_every_reader
-    a_mix_up_of_streams_is_refused_with_its_own_way_out
-    a_thinned_survey_is_no_for_a_gate_and_welcome_to_a_roll
+    stream_that_is_cut_is_refused_by_every_reader
+    streams_that_are_mixed_up_are_refused_with_a_hint
+    thinned_survey_blocks_an_upgrade_and_not_a_roll
 }
 
 fn fill(bed: &Bed) {
@@ -164,7 +164,7 @@ fn each(count: usize, check: impl Fn(usize) + Sync) {
     });
 }
 
-fn a_stream_that_is_cut_in_or_after_a_line_is_refused_by_every_reader(bed: &Bed) {
+fn stream_that_is_cut_is_refused_by_every_reader(bed: &Bed) {
     let tools = toolbox!();
     let streams = Streams::of(bed, &tools);
     let done = ["--ask", "done", "--to", "stable-2.13.7"];
@@ -209,7 +209,7 @@ fn pretty(line: &str) -> String {
     serde_json::to_string_pretty(&record).unwrap() + "\n"
 }
 
-fn a_mix_up_of_streams_is_refused_with_its_own_way_out(bed: &Bed) {
+fn streams_that_are_mixed_up_are_refused_with_a_hint(bed: &Bed) {
     let tools = toolbox!();
     let streams = Streams::of(bed, &tools);
     let Streams {
@@ -274,7 +274,7 @@ fn a_mix_up_of_streams_is_refused_with_its_own_way_out(bed: &Bed) {
     }
 }
 
-fn a_thinned_survey_is_no_for_a_gate_and_welcome_to_a_roll(bed: &Bed) {
+fn thinned_survey_blocks_an_upgrade_and_not_a_roll(bed: &Bed) {
     let tools = toolbox!();
     let streams = Streams::of(bed, &tools);
     let thin = |stream: &str| -> String {

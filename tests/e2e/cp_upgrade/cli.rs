@@ -3,21 +3,21 @@
 use std::collections::BTreeSet;
 
 use mesh_testbed::{AuditEvent, Bed};
-use mesh_tests::{on_both_beds, write_program};
+use mesh_tests::{on_both_beds, run, write_program};
 use serde_json::{Value, json};
 
 use crate::assert_no_secret;
-use crate::run::{Run, records};
 use crate::stage::{AGENT, FROM, Stage, TO};
 
 const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/linkerd/deployments";
 
 on_both_beds! {
-    the_whole_upgrade_through_the_cli_ends_proven_and_running_it_again_changes_nothing
-    every_write_is_announced_and_none_comes_before_the_rehearsal_is_over
-    a_cli_that_does_not_fit_changes_nothing
+    upgrade_by_the_cli_is_proven_and_a_second_run_changes_nothing
+    writes_are_announced_and_come_after_the_preflight
+    linkerd_flag_with_a_cli_that_does_not_fit_changes_nothing
+    crds_that_the_cli_misses_are_named_and_nothing_is_written
     [Kubectl]
-    what_the_new_version_no_longer_has_is_gone_and_what_others_set_stays
+    apply_removes_what_the_new_version_lacks_and_keeps_what_others_set
 }
 
 impl Stage {
@@ -80,29 +80,16 @@ fn is_written(event: &AuditEvent) -> bool {
     event.writes() && event.resource != "leases"
 }
 
-fn of<'a>(run: &'a Run, step: &str) -> Vec<&'a str> {
-    let steps = run.records.iter().filter(|record| record["step"] == step);
-    steps
-        .map(|record| record["state"].as_str().unwrap())
-        .collect()
-}
-
-fn the_whole_upgrade_through_the_cli_ends_proven_and_running_it_again_changes_nothing(bed: Bed) {
+fn upgrade_by_the_cli_is_proven_and_a_second_run_changes_nothing(bed: Bed) {
     let stage = Stage::by_cli(bed);
     let pipeline = format!("mesh-survey | mesh-skewcheck --to {TO} | mesh-cp-upgrade --yes");
     let label = "{linkerd.io/control-plane-ns: linkerd}";
     let meta = format!("{{name: of-old, namespace: linkerd, labels: {label}}}");
     let of_old = format!("{{apiVersion: v1, kind: ConfigMap, metadata: {meta}}}");
     stage.bed.apply(&of_old).unwrap();
-    let output = stage.env(stage.tools.shell(&pipeline)).output().unwrap();
-    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(0), "{stderr}");
-    assert_no_secret(&stage, &output.stdout, &stderr);
-    let first = Run {
-        code: 0,
-        records: records(&output.stdout),
-        stderr,
-    };
+    let first = run(stage.env(stage.tools.shell(&pipeline)), "");
+    assert_eq!(first.code, Some(0), "{}", first.stderr);
+    assert_no_secret(&stage, &first);
     let steps = [
         "gate",
         "lock",
@@ -117,7 +104,7 @@ fn the_whole_upgrade_through_the_cli_ends_proven_and_running_it_again_changes_no
         "afterwards",
     ];
     for step in steps {
-        assert_eq!(of(&first, step), ["started", "done"], "{step}");
+        assert_eq!(first.states(step), ["started", "done"], "{step}");
     }
     assert_eq!(stage.configured(), TO);
     assert_eq!(stage.holder(), None, "the lock is let go");
@@ -131,17 +118,17 @@ fn the_whole_upgrade_through_the_cli_ends_proven_and_running_it_again_changes_no
 
     let before = (stage.versions(), stage.written().len());
     let again = stage.run(&stage.judged(), &[]);
-    assert_eq!(again.code, 0, "{}", again.stderr);
+    assert_eq!(again.code, Some(0), "{}", again.stderr);
     for step in ["identity", "preflight", "crds", "control_plane"] {
-        assert_eq!(of(&again, step), ["skipped"], "{step}");
+        assert_eq!(again.states(step), ["skipped"], "{step}");
     }
     assert_eq!((stage.versions(), stage.written().len()), before);
 }
 
-fn every_write_is_announced_and_none_comes_before_the_rehearsal_is_over(bed: Bed) {
+fn writes_are_announced_and_come_after_the_preflight(bed: Bed) {
     let stage = Stage::by_cli(bed);
     let run = stage.run(&stage.judged(), &[]);
-    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
     let events = stage.bed.audit_of(AGENT).unwrap();
     // The proof is a dry run too, of a pod, and comes last.
     let rehearsals = events
@@ -161,7 +148,7 @@ fn every_write_is_announced_and_none_comes_before_the_rehearsal_is_over(bed: Bed
     assert_eq!(announced.count(), objects.len());
 }
 
-fn what_the_new_version_no_longer_has_is_gone_and_what_others_set_stays(bed: Bed) {
+fn apply_removes_what_the_new_version_lacks_and_keeps_what_others_set(bed: Bed) {
     let ways = [&["--server-side", "--force-conflicts"][..], &[]];
     let beds = [bed.another().unwrap(), bed];
     for (bed, how) in beds.into_iter().zip(ways) {
@@ -197,7 +184,7 @@ fn what_the_new_version_no_longer_has_is_gone_and_what_others_set_stays(bed: Bed
         assert!(stage.containers(name).contains("dropped"));
 
         let run = stage.run(&stage.judged(), &[]);
-        assert_eq!(run.code, 0, "{how:?}: {}", run.stderr);
+        assert_eq!(run.code, Some(0), "{how:?}: {}", run.stderr);
         let live = stage.deployment(name);
         assert!(!stage.containers(name).contains("dropped"), "{how:?}");
         let spec = &live["spec"];
@@ -216,7 +203,7 @@ fn what_the_new_version_no_longer_has_is_gone_and_what_others_set_stays(bed: Bed
     }
 }
 
-fn a_cli_that_does_not_fit_changes_nothing(bed: Bed) {
+fn linkerd_flag_with_a_cli_that_does_not_fit_changes_nothing(bed: Bed) {
     let stage = Stage::by_cli(bed);
     let judged = stage.judged();
     let other = stage.bed.another().unwrap();
@@ -276,7 +263,7 @@ fn a_cli_that_does_not_fit_changes_nothing(bed: Bed) {
     for (name, more, part) in table {
         let more: Vec<&str> = more.iter().map(String::as_str).collect();
         let run = stage.run(&judged, &more);
-        assert_eq!(run.code, 2, "{name}: {}", run.stderr);
+        assert_eq!(run.code, Some(2), "{name}: {}", run.stderr);
         assert!(run.stderr.contains(part), "{name}: {}", run.stderr);
         assert!(run.stderr.contains("hint: "), "{name}: {}", run.stderr);
     }
@@ -284,7 +271,7 @@ fn a_cli_that_does_not_fit_changes_nothing(bed: Bed) {
     let overrides = "/api/v1/namespaces/linkerd/secrets/linkerd-config-overrides";
     stage.bed.delete(overrides).unwrap();
     let run = stage.run(&judged, &[]);
-    assert_eq!(run.code, 2, "{}", run.stderr);
+    assert_eq!(run.code, Some(2), "{}", run.stderr);
     assert!(
         run.stderr.contains("linkerd-config-overrides"),
         "{}",
@@ -293,4 +280,18 @@ fn a_cli_that_does_not_fit_changes_nothing(bed: Bed) {
     assert_eq!(stage.written(), Vec::<String>::new());
     assert_eq!(stage.configured(), FROM);
     assert_eq!(stage.holder(), None);
+}
+
+fn crds_that_the_cli_misses_are_named_and_nothing_is_written(bed: Bed) {
+    let stage = Stage::by_cli(bed);
+    let judged = stage.judged();
+    let routes = "customresourcedefinitions/httproutes.gateway.networking.k8s.io";
+    let routes = format!("/apis/apiextensions.k8s.io/v1/{routes}");
+    stage.bed.delete(&routes).unwrap();
+    let run = stage.run(&judged, &[]);
+    assert_eq!(run.code, Some(2), "{}", run.stderr);
+    let why = "Linkerd CRDs must be installed first";
+    assert!(run.stderr.contains(why), "{}", run.stderr);
+    assert_eq!(stage.written(), Vec::<String>::new());
+    assert_eq!(stage.configured(), FROM);
 }

@@ -4,22 +4,21 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use mesh_testbed::Bed;
-use mesh_tests::{on_both_beds, serve};
+use mesh_tests::{Run, on_both_beds, run, serve};
 use serde_json::Value;
 
 use crate::assert_no_secret;
-use crate::run::{Run, run};
 use crate::stage::{FROM, Stage, TO};
 
 on_both_beds! {
     [Helm]
-    the_whole_upgrade_ends_proven_and_running_it_again_changes_nothing
-    a_highly_available_control_plane_stays_so
-    the_charts_are_those_of_the_targets_repository_unless_they_are_named
-    charts_values_and_tools_that_do_not_fit_change_nothing
+    upgrade_by_helm_is_proven_and_a_second_run_changes_nothing
+    ha_control_plane_stays_ha
+    chart_and_crds_chart_are_the_repositorys_unless_named
+    chart_values_and_helm_flags_that_do_not_fit_change_nothing
 }
 
-fn the_whole_upgrade_ends_proven_and_running_it_again_changes_nothing(bed: Bed) {
+fn upgrade_by_helm_is_proven_and_a_second_run_changes_nothing(bed: Bed) {
     let stage = Stage::new(bed);
     let evidence = stage.tools.folder().join("cp.ndjson");
     let pipeline = format!(
@@ -27,16 +26,8 @@ fn the_whole_upgrade_ends_proven_and_running_it_again_changes_nothing(bed: Bed) 
         stage.source().join(" "),
         evidence.display()
     );
-    let output = stage.env(stage.tools.shell(&pipeline)).output().unwrap();
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(0), "{stderr}");
-    let records = crate::run::records(&output.stdout);
-    let states = |step: &str| -> Vec<&str> {
-        let steps = records.iter().filter(|record| record["step"] == step);
-        steps
-            .map(|record| record["state"].as_str().unwrap())
-            .collect()
-    };
+    let first = run(stage.env(stage.tools.shell(&pipeline)), "");
+    assert_eq!(first.code, Some(0), "{}", first.stderr);
     let steps = [
         "gate",
         "lock",
@@ -50,53 +41,43 @@ fn the_whole_upgrade_ends_proven_and_running_it_again_changes_nothing(bed: Bed) 
         "prove",
     ];
     for step in steps {
-        assert_eq!(states(step), ["started", "done"], "{step}");
+        assert_eq!(first.states(step), ["started", "done"], "{step}");
     }
-    assert_eq!(records.last().unwrap()["outcome"], "complete");
+    assert_eq!(first.end()["outcome"], "complete");
     assert_eq!(stage.configured(), TO);
     assert_eq!(
         stage.revision("linkerd-control-plane"),
         (2, "deployed".to_owned())
     );
 
-    let written = std::fs::read(&evidence).unwrap();
-    assert_eq!(written, output.stdout, "the evidence is what was said");
+    let written = std::fs::read_to_string(&evidence).unwrap();
+    assert_eq!(written, first.stdout, "the evidence is what was said");
     let mode = std::fs::metadata(&evidence).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
-    assert_no_secret(&stage, &output.stdout, &stderr);
+    assert_no_secret(&stage, &first);
 
-    let again = stage.env(stage.tools.shell(&pipeline)).output().unwrap();
-    assert_eq!(
-        again.status.code(),
-        Some(0),
-        "{}",
-        String::from_utf8_lossy(&again.stderr)
-    );
+    let again = run(stage.env(stage.tools.shell(&pipeline)), "");
+    assert_eq!(again.code, Some(0), "{}", again.stderr);
     assert_eq!(
         stage.revision("linkerd-control-plane"),
         (2, "deployed".to_owned())
     );
     assert_eq!(stage.revision("linkerd-crds"), (2, "deployed".to_owned()));
-    let records = crate::run::records(&again.stdout);
     for step in ["identity", "preflight", "crds", "control_plane"] {
-        let record = records
-            .iter()
-            .find(|record| record["step"] == step)
-            .unwrap();
-        assert_eq!(record["state"], "skipped", "{step}");
-        assert!(record["reason"].is_string(), "{step}");
+        let skipped = again.step(step, "skipped").unwrap();
+        assert!(skipped["reason"].is_string(), "{step}");
     }
     assert_eq!(stage.holder(), None, "the lock is let go");
 }
 
-fn a_highly_available_control_plane_stays_so(bed: Bed) {
+fn ha_control_plane_stays_ha(bed: Bed) {
     let ha = bed.charts(FROM).unwrap().ha_values;
     bed.install_linkerd_with(FROM, &["-f", ha.to_str().unwrap()])
         .unwrap();
     let stage = Stage::by_helm(bed);
     let judged = stage.judged();
     let forgotten = stage.run(&judged, &[]);
-    assert_eq!(forgotten.code, 2, "{}", forgotten.stderr);
+    assert_eq!(forgotten.code, Some(2), "{}", forgotten.stderr);
     assert!(
         forgotten.stderr.contains("high availability"),
         "{}",
@@ -105,7 +86,7 @@ fn a_highly_available_control_plane_stays_so(bed: Bed) {
     stage.assert_unchanged(true);
     let ha = stage.charts.ha_values.to_str().unwrap();
     let run = stage.run(&judged, &["-f", ha]);
-    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
     let last = run
         .records
         .iter()
@@ -116,7 +97,7 @@ fn a_highly_available_control_plane_stays_so(bed: Bed) {
     assert_eq!(stage.configured(), TO);
 }
 
-fn the_charts_are_those_of_the_targets_repository_unless_they_are_named(bed: Bed) {
+fn chart_and_crds_chart_are_the_repositorys_unless_named(bed: Bed) {
     let stage = Stage::new(bed);
     let shelf = stage.tools.folder().join("shelf");
     let shelf = shelf.to_str().unwrap();
@@ -141,7 +122,7 @@ fn the_charts_are_those_of_the_targets_repository_unless_they_are_named(bed: Bed
     let mut command = stage.env(stage.tools.run("mesh-cp-upgrade"));
     command.arg("-f").arg(&stage.charts.values).arg("--yes");
     let run = run(command, &stage.judged());
-    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
     let command = &run.step("control_plane", "started").unwrap()["command"];
     let command: Vec<&str> = command
         .as_array()
@@ -159,7 +140,7 @@ fn the_charts_are_those_of_the_targets_repository_unless_they_are_named(bed: Bed
     );
 }
 
-fn charts_values_and_tools_that_do_not_fit_change_nothing(bed: Bed) {
+fn chart_values_and_helm_flags_that_do_not_fit_change_nothing(bed: Bed) {
     let stage = Stage::new(bed);
     let other = stage.bed.another().unwrap();
     let judged = stage.judged();
@@ -206,7 +187,7 @@ fn charts_values_and_tools_that_do_not_fit_change_nothing(bed: Bed) {
     ];
     for (name, more, part) in table {
         let run = stage.run(&judged, &more);
-        assert_eq!(run.code, 2, "{name}: {}", run.stderr);
+        assert_eq!(run.code, Some(2), "{name}: {}", run.stderr);
         assert!(run.stderr.contains(part), "{name}: {}", run.stderr);
         assert!(run.stderr.contains("hint: "), "{name}: {}", run.stderr);
     }
@@ -242,13 +223,13 @@ fn charts_values_and_tools_that_do_not_fit_change_nothing(bed: Bed) {
         ),
     ];
     for (name, run, part) in rows {
-        assert_eq!(run.code, 2, "{name}: {}", run.stderr);
+        assert_eq!(run.code, Some(2), "{name}: {}", run.stderr);
         assert!(run.stderr.contains(part), "{name}: {}", run.stderr);
     }
     let mut default = stage.env(stage.tools.run("mesh-cp-upgrade"));
     default.args(["-f", &values, "--yes"]);
     let run = run(default, &judged);
-    assert_eq!(run.code, 2, "{}", run.stderr);
+    assert_eq!(run.code, Some(2), "{}", run.stderr);
     assert!(
         run.stderr.contains("helm repo add linkerd "),
         "{}",

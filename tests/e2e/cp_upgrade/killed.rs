@@ -4,17 +4,16 @@ use std::process::Stdio;
 
 use http::Method;
 use mesh_testbed::{Bed, FaultProxy, Held, Match, Victim, When};
-use mesh_tests::{Signal, on_both_beds, signal};
+use mesh_tests::{Running, Signal, begin, on_both_beds, signal};
 
-use crate::run::{Running, begin};
 use crate::stage::{AGENT, FROM, Stage, TO};
 
 on_both_beds! {
     killed_in_each_step_the_same_pipeline_ends_done
     killed_at_any_write_the_same_pipeline_carries_on_and_ends_done
     [Helm]
-    a_helm_that_outlives_its_run_is_waited_for
-    what_a_helm_that_outlives_its_run_writes_first_is_taken_over
+    helm_that_outlives_its_run_is_waited_for
+    helm_that_outlives_its_run_and_writes_first_is_taken_over
     killed_together_with_its_helm_it_is_refused_with_the_way_out_which_works
 }
 
@@ -77,7 +76,7 @@ fn killed_in_each_step_the_same_pipeline_ends_done(bed: Bed) {
         stage.forget_lock();
     }
     let run = stage.run(&judged, &["--if-locked", "wait=1m"]);
-    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
     assert_eq!(stage.configured(), TO);
     assert!(run.step("prove", "done").is_some());
     if stage.is_by_helm() {
@@ -85,7 +84,7 @@ fn killed_in_each_step_the_same_pipeline_ends_done(bed: Bed) {
     }
 }
 
-fn a_helm_that_outlives_its_run_is_waited_for(bed: Bed) {
+fn helm_that_outlives_its_run_is_waited_for(bed: Bed) {
     let stage = Stage::new(bed);
     let judged = stage.judged();
     let proxy = stage.bed.proxy().unwrap();
@@ -93,7 +92,7 @@ fn a_helm_that_outlives_its_run_is_waited_for(bed: Bed) {
         let (running, held) = held_in(&stage, &proxy, &judged, step, write(path));
         running.kill();
         let mut next = stage.begin(&judged, &["--if-locked", "wait=1m"]);
-        next.until("it waits for helm", |record| {
+        next.until(|record| {
             record["message"]
                 .as_str()
                 .is_some_and(|it| it.starts_with("waiting for the helm at work"))
@@ -107,12 +106,12 @@ fn a_helm_that_outlives_its_run_is_waited_for(bed: Bed) {
             continue;
         }
         let run = next.finish();
-        assert_eq!(run.code, 0, "{}", run.stderr);
+        assert_eq!(run.code, Some(0), "{}", run.stderr);
     }
     assert_eq!(stage.configured(), TO);
 }
 
-fn what_a_helm_that_outlives_its_run_writes_first_is_taken_over(bed: Bed) {
+fn helm_that_outlives_its_run_and_writes_first_is_taken_over(bed: Bed) {
     // One helm is through when the other comes, one may still be at work.
     let revisions = [
         ("crds", 1, "name=linkerd-crds,version=2,status=deployed"),
@@ -131,7 +130,7 @@ fn what_a_helm_that_outlives_its_run_writes_first_is_taken_over(bed: Bed) {
         stage.await_secret(labels);
         later.release();
         let run = next.finish();
-        assert_eq!(run.code, 0, "{step}: {}", run.stderr);
+        assert_eq!(run.code, Some(0), "{step}: {}", run.stderr);
         assert_eq!(stage.configured(), TO, "{step}");
         let (number, status) = stage.revision("linkerd-control-plane");
         assert_eq!((number, status.as_str()), (2, "deployed"), "{step}");
@@ -154,7 +153,7 @@ fn killed_together_with_its_helm_it_is_refused_with_the_way_out_which_works(bed:
 
         let again = ["--if-locked", "wait=1m", "--pending-timeout", "3s"];
         let run = stage.run(&judged, &again);
-        assert_eq!(run.code, 2, "{step}: {}", run.stderr);
+        assert_eq!(run.code, Some(2), "{step}: {}", run.stderr);
         assert!(
             run.stderr.contains("pending-upgrade"),
             "{step}: {}",
@@ -170,7 +169,7 @@ fn killed_together_with_its_helm_it_is_refused_with_the_way_out_which_works(bed:
 
         stage.bed.await_linkerd(FROM).unwrap();
         let run = stage.run(&stage.judged(), &again);
-        assert_eq!(run.code, 0, "{step}: {}", run.stderr);
+        assert_eq!(run.code, Some(0), "{step}: {}", run.stderr);
         assert_eq!(stage.configured(), TO, "{step}");
     }
 }
@@ -205,7 +204,7 @@ fn killed_at_any_write_the_same_pipeline_carries_on_and_ends_done(bed: Bed) {
         stage.forget_lock();
     }
     let run = stage.run(&judged, &["--if-locked", "wait=1m"]);
-    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
     assert!(run.step("prove", "done").is_some());
     assert_eq!(stage.configured(), TO);
     let deployments = "/apis/apps/v1/namespaces/linkerd/deployments";

@@ -2,16 +2,15 @@
 
 use http::Method;
 use mesh_testbed::{Bed, Match, When};
-use mesh_tests::on_both_beds;
+use mesh_tests::{begin, on_both_beds};
 
-use crate::run::begin;
 use crate::stage::{AGENT, Stage, TO};
 
 on_both_beds! {
-    a_lock_of_somebody_else_stops_the_run_until_it_expires
-    of_two_runs_at_once_one_upgrades_and_the_other_stops
+    if_locked_stops_skips_or_waits_until_the_lock_expires
+    lock_lets_one_of_two_runs_upgrade
     [Helm]
-    a_lock_that_is_lost_stops_the_run_before_the_next_write
+    lock_that_is_lost_stops_the_run_before_the_next_write
 }
 
 const HOLDER: &str = "somebody@elsewhere/run";
@@ -30,25 +29,25 @@ fn now_of(judged: &str) -> String {
     surveyed.split('Z').next().unwrap().to_owned()
 }
 
-fn a_lock_of_somebody_else_stops_the_run_until_it_expires(bed: Bed) {
+fn if_locked_stops_skips_or_waits_until_the_lock_expires(bed: Bed) {
     let stage = Stage::new(bed);
     let judged = stage.judged();
     let forever = lease("2999-01-01T00:00:00.000000Z");
     stage.bed.apply(&forever).unwrap();
     let held = stage.run(&judged, &[]);
-    assert_eq!(held.code, 3, "{}", held.stderr);
+    assert_eq!(held.code, Some(3), "{}", held.stderr);
     assert!(
         held.stderr.contains("somebody@elsewhere, for roll"),
         "{}",
         held.stderr
     );
     assert_eq!(held.end()["outcome"], "stopped");
-    assert_eq!(stage.run(&judged, &["--stop-ok"]).code, 0);
+    assert_eq!(stage.run(&judged, &["--stop-ok"]).code, Some(0));
     let skipped = stage.run(&judged, &["--if-locked", "skip"]);
-    assert_eq!(skipped.code, 0, "{}", skipped.stderr);
+    assert_eq!(skipped.code, Some(0), "{}", skipped.stderr);
     assert_eq!(skipped.end()["outcome"], "stopped", "nothing was done");
     let waited = stage.run(&judged, &["--if-locked", "wait=1s"]);
-    assert_eq!(waited.code, 3, "{}", waited.stderr);
+    assert_eq!(waited.code, Some(3), "{}", waited.stderr);
     assert_eq!(
         stage.holder().as_deref(),
         Some(HOLDER),
@@ -63,7 +62,7 @@ fn a_lock_of_somebody_else_stops_the_run_until_it_expires(bed: Bed) {
         .apply(&lease(&format!("{}.000000Z", now_of(&stage.judged()))))
         .unwrap();
     let run = stage.run(&judged, &["--if-locked", "wait=1m"]);
-    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
     let taken = run.step("lock", "done").unwrap()["message"]
         .as_str()
         .unwrap()
@@ -75,7 +74,7 @@ fn a_lock_of_somebody_else_stops_the_run_until_it_expires(bed: Bed) {
     assert_eq!(stage.holder(), None);
 }
 
-fn a_lock_that_is_lost_stops_the_run_before_the_next_write(bed: Bed) {
+fn lock_that_is_lost_stops_the_run_before_the_next_write(bed: Bed) {
     let stage = Stage::new(bed);
     let proxy = stage.bed.proxy().unwrap();
     let crds = proxy.on(Match::writes()
@@ -101,7 +100,7 @@ fn a_lock_that_is_lost_stops_the_run_before_the_next_write(bed: Bed) {
     looked.release();
     held.release();
     let run = running.finish();
-    assert_eq!(run.code, 3, "{}", run.stderr);
+    assert_eq!(run.code, Some(3), "{}", run.stderr);
     assert!(run.stderr.contains("the lock was lost"), "{}", run.stderr);
     assert_eq!(
         stage.revision("linkerd-crds").0,
@@ -112,7 +111,7 @@ fn a_lock_that_is_lost_stops_the_run_before_the_next_write(bed: Bed) {
     assert_eq!(stage.holder().as_deref(), Some(HOLDER));
 }
 
-fn of_two_runs_at_once_one_upgrades_and_the_other_stops(bed: Bed) {
+fn lock_lets_one_of_two_runs_upgrade(bed: Bed) {
     let stage = Stage::new(bed);
     let judged = stage.judged();
     let proxy = stage.bed.proxy().unwrap();
@@ -126,7 +125,7 @@ fn of_two_runs_at_once_one_upgrades_and_the_other_stops(bed: Bed) {
     first.until_step("control_plane");
     held.arrived();
     let second = stage.run(&judged, &[]);
-    assert_eq!(second.code, 3, "{}", second.stderr);
+    assert_eq!(second.code, Some(3), "{}", second.stderr);
     assert!(
         second.stderr.contains(&format!("for {TO}")),
         "{}",
@@ -134,7 +133,7 @@ fn of_two_runs_at_once_one_upgrades_and_the_other_stops(bed: Bed) {
     );
     held.release();
     let first = first.finish();
-    assert_eq!(first.code, 0, "{}", first.stderr);
+    assert_eq!(first.code, Some(0), "{}", first.stderr);
     assert_eq!(stage.configured(), TO);
     if stage.is_by_helm() {
         let once = (2, "deployed".to_owned());

@@ -1,20 +1,19 @@
 //! What must not begin, and that nothing has changed then.
 
 use mesh_testbed::{Bed, Match};
-use mesh_tests::{on_both_beds, terminal};
+use mesh_tests::{on_both_beds, run, terminal};
 use serde_json::json;
 
-use crate::run::run;
 use crate::stage::{FROM, Stage};
 
 on_both_beds! {
-    a_verdict_that_does_not_fit_opens_nothing
-    a_verdict_of_another_cluster_is_refused_even_under_the_same_context_name
-    nobodys_leave_is_no_leave_and_a_terminal_is_no_pipeline
-    what_somebody_else_is_in_charge_of_is_left_alone
-    an_api_server_that_fails_during_the_rehearsal_changes_nothing
+    verdict_that_does_not_fit_is_refused
+    verdict_of_another_cluster_is_refused_even_under_the_same_context_name
+    yes_is_required_without_a_terminal
+    gitops_control_plane_is_refused
+    preflight_that_the_api_server_fails_changes_nothing
     [Rbac]
-    a_right_that_is_missing_is_named
+    rbac_rule_that_is_missing_is_named
 }
 
 fn cut_after(judged: &str, part: &str) -> String {
@@ -23,7 +22,7 @@ fn cut_after(judged: &str, part: &str) -> String {
     lines[..=at].join("\n") + "\n"
 }
 
-fn a_verdict_that_does_not_fit_opens_nothing(bed: Bed) {
+fn verdict_that_does_not_fit_is_refused(bed: Bed) {
     let stage = Stage::new(bed);
     let judged = stage.judged();
     let config = "\"config_resource_version\":\"";
@@ -135,17 +134,17 @@ fn a_verdict_that_does_not_fit_opens_nothing(bed: Bed) {
     ];
     for (name, input, more, code, part) in table {
         let run = stage.run(&input, more);
-        assert_eq!(run.code, code, "{name}: {}", run.stderr);
+        assert_eq!(run.code, Some(code), "{name}: {}", run.stderr);
         assert!(run.stderr.contains(part), "{name}: {}", run.stderr);
         if !run.records.is_empty() {
-            run.end();
+            assert_eq!(run.end()["exit"], code, "{name}");
         }
     }
     stage.assert_unchanged(true);
     assert_eq!(stage.holder(), None);
 }
 
-fn a_verdict_of_another_cluster_is_refused_even_under_the_same_context_name(bed: Bed) {
+fn verdict_of_another_cluster_is_refused_even_under_the_same_context_name(bed: Bed) {
     let stage = Stage::new(bed);
     let other = stage.bed.another().unwrap();
     let judged = stage.judged();
@@ -153,7 +152,7 @@ fn a_verdict_of_another_cluster_is_refused_even_under_the_same_context_name(bed:
     command.env("KUBECONFIG", other.kubeconfig());
     let before = other.audit().unwrap().len();
     let run = run(command, &judged);
-    assert_eq!(run.code, 2, "{}", run.stderr);
+    assert_eq!(run.code, Some(2), "{}", run.stderr);
     assert!(run.stderr.contains("another cluster"), "{}", run.stderr);
     let labels: Vec<&str> = run
         .records
@@ -176,7 +175,7 @@ fn a_verdict_of_another_cluster_is_refused_even_under_the_same_context_name(bed:
     stage.assert_unchanged(true);
 }
 
-fn nobodys_leave_is_no_leave_and_a_terminal_is_no_pipeline(bed: Bed) {
+fn yes_is_required_without_a_terminal(bed: Bed) {
     let stage = Stage::new(bed);
     let judged = stage.judged();
     // Without a controlling terminal there is nobody to ask.
@@ -186,7 +185,7 @@ fn nobodys_leave_is_no_leave_and_a_terminal_is_no_pipeline(bed: Bed) {
         .arg(stage.tools.tool("mesh-cp-upgrade"))
         .args(stage.source());
     let run = run(alone, &judged);
-    assert_eq!(run.code, 2, "{}", run.stderr);
+    assert_eq!(run.code, Some(2), "{}", run.stderr);
     assert!(run.stderr.contains("nobody agreed"), "{}", run.stderr);
 
     let (_nobody, keyboard) = terminal();
@@ -199,7 +198,7 @@ fn nobodys_leave_is_no_leave_and_a_terminal_is_no_pipeline(bed: Bed) {
     stage.assert_unchanged(true);
 }
 
-fn what_somebody_else_is_in_charge_of_is_left_alone(bed: Bed) {
+fn gitops_control_plane_is_refused(bed: Bed) {
     let stage = Stage::new(bed);
     let judged = stage.judged();
     let track = |by: Option<&str>| {
@@ -210,13 +209,13 @@ fn what_somebody_else_is_in_charge_of_is_left_alone(bed: Bed) {
     };
     track(Some("linkerd:/ConfigMap:linkerd/linkerd-config"));
     let run = stage.run(&judged, &[]);
-    assert_eq!(run.code, 2, "{}", run.stderr);
+    assert_eq!(run.code, Some(2), "{}", run.stderr);
     assert!(run.stderr.contains("Argo CD or Flux"), "{}", run.stderr);
     track(None);
     stage.assert_unchanged(true);
 }
 
-fn an_api_server_that_fails_during_the_rehearsal_changes_nothing(bed: Bed) {
+fn preflight_that_the_api_server_fails_changes_nothing(bed: Bed) {
     let stage = Stage::new(bed);
     let judged = stage.judged();
     let proxy = stage.bed.proxy().unwrap();
@@ -231,7 +230,7 @@ fn an_api_server_that_fails_during_the_rehearsal_changes_nothing(bed: Bed) {
         let mut command = stage.command(&[]);
         command.env("KUBECONFIG", proxy.kubeconfig());
         let run = run(command, &judged);
-        assert_eq!(run.code, 2, "{status}: {}", run.stderr);
+        assert_eq!(run.code, Some(2), "{status}: {}", run.stderr);
         assert!(
             run.step("preflight", "failed").is_some(),
             "{status}: {}",
@@ -242,7 +241,7 @@ fn an_api_server_that_fails_during_the_rehearsal_changes_nothing(bed: Bed) {
     stage.assert_unchanged(true);
 }
 
-fn a_right_that_is_missing_is_named(bed: Bed) {
+fn rbac_rule_that_is_missing_is_named(bed: Bed) {
     let stage = Stage::new(bed);
     let judged = stage.judged();
     stage
@@ -278,7 +277,7 @@ fn a_right_that_is_missing_is_named(bed: Bed) {
             .unwrap(),
     );
     let run = run(command, &judged);
-    assert_eq!(run.code, 2, "{}", run.stderr);
+    assert_eq!(run.code, Some(2), "{}", run.stderr);
     assert!(
         run.stderr.contains("hint: allow it with the RBAC rule"),
         "{}",

@@ -6,10 +6,8 @@ use std::process::Command;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use mesh_testbed::{Ask, AuditEvent, Bed, Charts};
-use mesh_tests::Toolbox;
+use mesh_tests::{Run, Running, Toolbox, begin, run};
 use serde_json::Value;
-
-use crate::run::{Run, Running, begin, run};
 
 pub(crate) const FROM: &str = "stable-2.13.7";
 pub(crate) const TO: &str = "stable-2.14.10";

@@ -1,20 +1,19 @@
 //! Failing fast, signals, and a reader that goes away.
 
 use mesh_testbed::{Bed, FaultProxy, Held, Match, When};
-use mesh_tests::{Signal, on_both_beds, signal};
+use mesh_tests::{Running, Signal, begin, on_both_beds, records};
 use serde_json::Value;
 
-use crate::run::{Running, begin};
 use crate::stage::{Stage, TO};
 
 on_both_beds! {
     a_component_that_never_gets_ready_fails_the_upgrade_at_once_with_its_reason
-    a_component_that_only_waits_fails_the_upgrade_when_its_time_is_over
-    an_injector_that_gives_no_proxy_leaves_the_upgrade_unproven
-    a_signal_sees_out_what_is_being_written
-    a_reader_that_goes_away_stops_the_run_and_the_evidence_says_so
+    timeout_fails_an_upgrade_whose_component_is_not_ready
+    prove_in_a_namespace_without_injection_leaves_the_upgrade_unproven
+    first_signal_waits_for_the_write_in_flight
+    reader_that_goes_away_stops_the_run_and_record_file_says_so
     [Helm]
-    a_second_signal_does_not_wait_for_helm
+    second_signal_does_not_wait_for_helm
 }
 
 fn a_component_that_never_gets_ready_fails_the_upgrade_at_once_with_its_reason(bed: Bed) {
@@ -23,7 +22,7 @@ fn a_component_that_never_gets_ready_fails_the_upgrade_at_once_with_its_reason(b
     std::fs::write(&bad, "sim: {behaviour: {destination: image-pull}}\n").unwrap();
     let judged = stage.judged();
     let run = stage.run(&judged, &["-f", bad.to_str().unwrap()]);
-    assert_eq!(run.code, 1, "{}", run.stderr);
+    assert_eq!(run.code, Some(1), "{}", run.stderr);
     let back = "helm rollback linkerd-control-plane 1";
     for part in ["linkerd-destination", "ImagePullBackOff", back] {
         let said = run.stderr.contains(part);
@@ -41,43 +40,43 @@ fn a_component_that_never_gets_ready_fails_the_upgrade_at_once_with_its_reason(b
     let good = stage.tools.folder().join("good.yaml");
     std::fs::write(&good, "sim: {behaviour: {destination: ok}}\n").unwrap();
     let again = stage.run(&judged, &["-f", good.to_str().unwrap()]);
-    assert_eq!(again.code, 0, "{}", again.stderr);
+    assert_eq!(again.code, Some(0), "{}", again.stderr);
 }
 
-fn a_component_that_only_waits_fails_the_upgrade_when_its_time_is_over(bed: Bed) {
+fn timeout_fails_an_upgrade_whose_component_is_not_ready(bed: Bed) {
     let stage = Stage::new(bed);
     let hold = stage
         .bed
         .kubelet()
         .hold("linkerd", "linkerd.io/control-plane-component=identity");
     let run = stage.run(&stage.judged(), &["--timeout", "20s"]);
-    assert_eq!(run.code, 1, "{}", run.stderr);
+    assert_eq!(run.code, Some(1), "{}", run.stderr);
     assert!(run.stderr.contains("linkerd-identity"), "{}", run.stderr);
     assert!(run.stderr.contains("is not ready"), "{}", run.stderr);
     hold.release();
 }
 
-fn an_injector_that_gives_no_proxy_leaves_the_upgrade_unproven(bed: Bed) {
+fn prove_in_a_namespace_without_injection_leaves_the_upgrade_unproven(bed: Bed) {
     let stage = Stage::new(bed);
     let judged = stage.judged();
     let mut run = stage.begin(&judged, &[]);
     run.until_step("prove");
     let run = run.finish();
-    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
     // A namespace that the webhook does not see proves nothing.
     let run = stage.run(&judged, &["--prove-in", "kube-system"]);
-    assert_eq!(run.code, 1, "{}", run.stderr);
+    assert_eq!(run.code, Some(1), "{}", run.stderr);
     assert!(run.stderr.contains("gets no proxy"), "{}", run.stderr);
 }
 
-fn a_signal_sees_out_what_is_being_written(bed: Bed) {
+fn first_signal_waits_for_the_write_in_flight(bed: Bed) {
     let stage = Stage::new(bed);
     let proxy = stage.bed.proxy().unwrap();
     let (running, held) = held_at_the_configuration(&stage, &proxy);
-    signal(running.child.id(), Signal::TERM);
+    running.signal(Signal::TERM);
     held.release();
     let run = running.finish();
-    assert_eq!(run.code, 3, "{}", run.stderr);
+    assert_eq!(run.code, Some(3), "{}", run.stderr);
     assert!(
         run.step("control_plane", "done").is_some(),
         "it was seen out"
@@ -91,18 +90,18 @@ fn a_signal_sees_out_what_is_being_written(bed: Bed) {
     }
 }
 
-fn a_second_signal_does_not_wait_for_helm(bed: Bed) {
+fn second_signal_does_not_wait_for_helm(bed: Bed) {
     let stage = Stage::new(bed);
     let proxy = stage.bed.proxy().unwrap();
     let (running, held) = held_at_the_configuration(&stage, &proxy);
     let helm = running.children();
     assert_eq!(helm.len(), 1);
-    signal(running.child.id(), Signal::INT);
-    signal(running.child.id(), Signal::TERM);
+    running.signal(Signal::INT);
+    running.signal(Signal::TERM);
     let run = running.finish();
     assert!(
-        [128 + 2, 128 + 15].contains(&run.code),
-        "{} {}",
+        [Some(128 + 2), Some(128 + 15)].contains(&run.code),
+        "{:?} {}",
         run.code,
         run.stderr
     );
@@ -128,7 +127,7 @@ fn held_at_the_configuration(stage: &Stage, proxy: &FaultProxy) -> (Running, Hel
     (running, held)
 }
 
-fn a_reader_that_goes_away_stops_the_run_and_the_evidence_says_so(bed: Bed) {
+fn reader_that_goes_away_stops_the_run_and_record_file_says_so(bed: Bed) {
     let stage = Stage::new(bed);
     let evidence = stage.tools.folder().join("cp.ndjson");
     let pipeline = format!(
@@ -139,8 +138,8 @@ fn a_reader_that_goes_away_stops_the_run_and_the_evidence_says_so(bed: Bed) {
     let output = stage.env(stage.tools.shell(&pipeline)).output().unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(stderr.lines().any(|line| line == "3"), "{stderr}");
-    let evidence = std::fs::read(&evidence).unwrap();
-    let records = crate::run::records(&evidence);
+    let evidence = std::fs::read_to_string(&evidence).unwrap();
+    let records = records(&evidence);
     let end: &Value = records.last().unwrap();
     assert_eq!(
         (&end["type"], &end["exit"]),

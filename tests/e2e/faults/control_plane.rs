@@ -25,7 +25,7 @@ pub(crate) fn judged(bed: &Bed, tools: &Toolbox) -> String {
     let judged = judge(bed, tools);
     let said = judged.summary();
     assert_eq!(judged.code, Some(0), "{said}{}", judged.stdout);
-    judged.stdout
+    judged.run.stdout
 }
 
 /// What the tools say to an upgrade.

@@ -40,10 +40,10 @@ struct Lane<'a> {
 }
 
 on_both_beds! {
-    no_upgrade_is_done_that_is_not_and_the_same_pipeline_ends_it
+    faults_never_call_an_upgrade_done_that_is_not
 }
 
-fn no_upgrade_is_done_that_is_not_and_the_same_pipeline_ends_it(bed: Bed) {
+fn faults_never_call_an_upgrade_done_that_is_not(bed: Bed) {
     let tools = toolbox!();
     let (new_bed, lanes) = match bed.as_lab() {
         Some(_) => (another_lab as fn() -> Bed, LAB_LANES),
@@ -158,14 +158,14 @@ impl<'a> Lane<'a> {
         for _ in 0..TRIES {
             forget_lock(bed);
             await_components(bed);
-            let judged = judge(bed, self.tools).stdout;
+            let judged = judge(bed, self.tools).run.stdout;
             let ran = self.upgrade(bed, &judged, bed.kubeconfig(), &Victim::default());
             if ran.code == Some(0) {
                 let truth = is_at_target(bed);
                 return (!truth).then(|| "the next run says that it is done".to_owned());
             }
             said.push(ran.summary());
-            let next = ran.end().map(|end| end["next"].clone());
+            let next = ran.last_word().map(|end| end["next"].clone());
             if let Some((program, args)) = next.as_ref().and_then(way_out) {
                 match program {
                     "helm" => bed.run_helm(args.split(' ')),

@@ -24,12 +24,12 @@ const READING: [&str; 3] = ["--dry-run=server", "--request-timeout", "1s"];
 const WRITING: [&str; 3] = ["--yes", "--timeout", "1s"];
 
 on_both_beds! {
-    an_upgrade_ends_without_an_answer_from_the_cli
+    request_timeout_ends_an_upgrade_without_an_answer_from_the_cli
     [Helm]
-    an_upgrade_ends_without_an_answer_from_helm
+    request_timeout_ends_an_upgrade_without_an_answer_from_helm
 }
 
-fn an_upgrade_ends_without_an_answer_from_helm(bed: Bed) {
+fn request_timeout_ends_an_upgrade_without_an_answer_from_helm(bed: Bed) {
     bed.install_linkerd(OLD).unwrap();
     let tools = toolbox!();
     let command = || upgrade(&bed, &tools, bed.kubeconfig());
@@ -47,7 +47,7 @@ fn an_upgrade_ends_without_an_answer_from_helm(bed: Bed) {
     no_answer(&bed, &tools, writer, &WRITING, 3);
 }
 
-fn an_upgrade_ends_without_an_answer_from_the_cli(bed: Bed) {
+fn request_timeout_ends_an_upgrade_without_an_answer_from_the_cli(bed: Bed) {
     bed.install_linkerd_by_cli(OLD).unwrap();
     bed.apply_definitions(NEW).unwrap();
     let tools = toolbox!();

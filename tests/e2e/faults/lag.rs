@@ -17,12 +17,12 @@ use crate::fleet::{NEW, OLD, PEOPLE, WORKLOADS, is_ready, people, proxy};
 use crate::run::run;
 
 on_both_beds! {
-    what_is_up_to_date_is_not_restarted_though_its_pods_seem_old
+    watch_that_lags_restarts_nothing_that_is_up_to_date
 }
 
 /// The list of pods is of before somebody else's restart, and the lists of their owners are of
 /// after it; nothing of what came in between is told.
-fn what_is_up_to_date_is_not_restarted_though_its_pods_seem_old(bed: Bed) {
+fn watch_that_lags_restarts_nothing_that_is_up_to_date(bed: Bed) {
     let bed = &bed;
     bed.install_linkerd(OLD).unwrap();
     people(bed, &[PEOPLE]);

@@ -29,10 +29,10 @@ fn line(event: &AuditEvent) -> String {
 
 on_both_beds! {
     [Helm]
-    what_the_proxy_has_seen_is_what_the_server_has_seen
+    fault_proxy_log_is_the_audit_log
 }
 
-fn what_the_proxy_has_seen_is_what_the_server_has_seen(bed: Bed) {
+fn fault_proxy_log_is_the_audit_log(bed: Bed) {
     let tools = toolbox!();
     tools.link("helm", bed.helm());
     bed.install_linkerd(OLD).unwrap();

@@ -37,10 +37,10 @@ struct Lane<'a> {
 }
 
 on_both_beds! {
-    nothing_is_proven_that_is_not_and_nothing_restarted_twice
+    faults_never_call_a_workload_proven_that_is_not_nor_restart_it_twice
 }
 
-fn nothing_is_proven_that_is_not_and_nothing_restarted_twice(bed: Bed) {
+fn faults_never_call_a_workload_proven_that_is_not_nor_restart_it_twice(bed: Bed) {
     let tools = toolbox!();
     let (new_bed, batch, lanes) = match bed.as_lab() {
         Some(_) => (another_lab as fn() -> Bed, LAB_BATCH, LAB_LANES),
@@ -130,9 +130,9 @@ impl<'a> Lane<'a> {
             Some(0),
             "{}{}",
             judged.summary(),
-            judged.stdout
+            judged.run.stdout
         );
-        judged.stdout
+        judged.run.stdout
     }
 
     fn roll(&self, namespace: &str, kubeconfig: &Path, client: &Victim) -> Ran {

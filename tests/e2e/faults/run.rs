@@ -1,83 +1,52 @@
-//! A run of a tool, from its input to its end.
+//! A run of a tool that is killed where it does not end, and what a way out must be.
 
-use std::io::Write as _;
-use std::process::{Child, Command, Output, Stdio};
-use std::sync::mpsc;
+use std::process::Command;
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
 use mesh_testbed::Victim;
-use serde_json::Value;
+use mesh_tests::{Run, Signal, begin, signal};
 
-/// How a run ended.
+/// A run, and whether it had to be killed because it did not end.
 pub(crate) struct Ran {
-    /// None for one that was killed.
-    pub(crate) code: Option<i32>,
-    pub(crate) stdout: String,
-    pub(crate) stderr: String,
-    /// It had to be killed, for it would not end.
-    pub(crate) hung: bool,
+    pub(crate) run: Run,
+    hung: bool,
 }
 
 /// The least that every deadline of these runs is shorter than.
 const GUARD: Duration = Duration::from_secs(180);
 
 /// Runs a tool to its end. Whoever kills it knows it as `client`.
-pub(crate) fn run(mut command: Command, input: &str, client: &Victim) -> Ran {
-    command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    client.set(child.id());
-    let mut stdin = child.stdin.take().unwrap();
-    let input = input.to_owned();
-    // It may end without reading to the end; that is for its exit code to say.
-    let writer = std::thread::spawn(move || drop(stdin.write_all(input.as_bytes())));
-    let (output, hung) = guarded(child);
-    writer.join().unwrap();
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    Ran {
-        code: output.status.code(),
-        stdout: text(output.stdout),
-        stderr: text(output.stderr),
-        hung,
-    }
+pub(crate) fn run(command: Command, input: &str, client: &Victim) -> Ran {
+    let running = begin(command, input);
+    let pid = running.child.id();
+    client.set(pid);
+    let (ended, watched) = channel::<()>();
+    let guard = std::thread::spawn(move || {
+        let hung = watched.recv_timeout(GUARD) == Err(RecvTimeoutError::Timeout);
+        if hung {
+            signal(pid, Signal::KILL);
+        }
+        hung
+    });
+    let run = running.finish();
+    drop(ended);
+    let hung = guard.join().unwrap();
+    Ran { run, hung }
 }
 
-fn guarded(child: Child) -> (Output, bool) {
-    let pid = child.id().to_string();
-    let (tell, told) = mpsc::channel();
-    std::thread::spawn(move || drop(tell.send(child.wait_with_output())));
-    if let Ok(output) = told.recv_timeout(GUARD) {
-        return (output.unwrap(), false);
+impl std::ops::Deref for Ran {
+    type Target = Run;
+
+    fn deref(&self) -> &Run {
+        &self.run
     }
-    let killed = Command::new("kill").args(["-KILL", &pid]).status().unwrap();
-    assert!(killed.success());
-    (told.recv().unwrap().unwrap(), true)
 }
 
 impl Ran {
-    pub(crate) fn records(&self) -> Vec<Value> {
-        // A killed writer may leave half a line.
-        let whole = self.stdout.rfind('\n').map_or("", |at| &self.stdout[..at]);
-        whole
-            .lines()
-            .map(|line| serde_json::from_str(line).unwrap())
-            .collect()
-    }
-
-    /// The records of a type.
-    pub(crate) fn of(&self, kind: &str) -> Vec<Value> {
-        let mut records = self.records();
-        records.retain(|record| record["type"] == kind);
-        records
-    }
-
-    /// Its last word, if it came to that.
-    pub(crate) fn end(&self) -> Option<Value> {
-        self.records()
-            .pop()
-            .filter(|record| record["type"] == "end")
+    /// Its last record, if that is an `end`.
+    pub(crate) fn last_word(&self) -> Option<&serde_json::Value> {
+        self.records.last().filter(|record| record["type"] == "end")
     }
 
     /// How it ended, in one line.
@@ -96,13 +65,13 @@ impl Ran {
             return Some("it panicked".to_owned());
         }
         let Some(code) = self.code else {
-            return (!was_killed || self.end().is_some())
+            return (!was_killed || self.last_word().is_some())
                 .then(|| "it was killed and yet had ended, or was not to be".to_owned());
         };
         if !codes.contains(&code) {
             return Some("no documented exit code".to_owned());
         }
-        let Some(end) = self.end() else {
+        let Some(end) = self.last_word() else {
             return Some("no end".to_owned());
         };
         let outcome = match code {

@@ -24,10 +24,10 @@ struct Scene {
 }
 
 on_both_beds! {
-    a_survey_is_whole_and_right_or_it_is_none
+    faults_leave_a_survey_complete_and_right_or_refused
 }
 
-fn a_survey_is_whole_and_right_or_it_is_none(bed: Bed) {
+fn faults_leave_a_survey_complete_and_right_or_refused(bed: Bed) {
     let scene = Scene::new(bed);
     let requests = &scene.requests;
     let cases = if scene.bed.as_lab().is_some() {
@@ -99,7 +99,7 @@ fn survey(tools: &Toolbox, kubeconfig: &Path) -> Command {
 
 /// All that a survey says of its cluster.
 fn facts(survey: &Ran) -> Vec<Value> {
-    let mut records = survey.records();
+    let mut records = survey.records.clone();
     records.retain(|record| record["type"] != "stream");
     records
 }

@@ -1,38 +1,32 @@
 //! The ways out.
 
 use mesh_testbed::Bed;
-use mesh_tests::{Signal, on_both_beds};
+use mesh_tests::{Run, Signal, of_type, on_both_beds, records};
 use serde_json::{Value, json};
 
-use crate::scene::{NEW, Scene, of, proxy, records, said, slow, workload};
+use crate::scene::{NEW, Scene, proxy, slow, workload};
 
 on_both_beds! {
-    a_signal_sees_out_what_is_in_flight_and_the_next_run_goes_on
-    what_cannot_be_done_is_said_and_nothing_is_written
-    a_program_that_fails_with_the_new_proxy_stops_the_run_long_before_its_time_is_over
+    first_signal_waits_for_what_is_in_flight_and_the_next_run_goes_on
+    flags_and_verdicts_that_are_refused_write_nothing
+    crash_loop_stops_the_run_before_its_timeout
 }
 
-fn end(records: &[Value]) -> &Value {
-    let last = records.last().unwrap();
-    assert_eq!(last["type"], "end");
-    last
-}
-
-fn a_signal_sees_out_what_is_in_flight_and_the_next_run_goes_on(bed: Bed) {
+fn first_signal_waits_for_what_is_in_flight_and_the_next_run_goes_on(bed: Bed) {
     let names = ["a", "b", "c"];
     let workloads = names.map(|name| workload("Deployment", name, slow));
     let scene = Scene::with(bed, &workloads);
     let mut run = scene.start(&scene.verdict(), &["--yes"]);
     run.until(|record| record["type"] == "progress");
     run.signal(Signal::TERM);
-    let (records, code) = run.finish();
-    assert_eq!(code, Some(3), "{records:#?}");
-    let rolled = of(&records, "rolled");
-    assert_eq!(rolled.len(), 1, "{records:#?}");
-    assert_eq!(rolled[0]["outcome"], "proven");
-    assert_eq!(end(&records)["outcome"], "stopped");
+    let stopped = run.finish();
+    assert_eq!(stopped.code, Some(3), "{}", stopped.said());
+    let rolled = stopped.of("rolled");
+    assert_eq!(rolled.len(), 1, "{}", stopped.said());
+    assert_eq!(rolled[0]["outcome"], "proven", "{}", stopped.said());
+    assert_eq!(stopped.end()["outcome"], "stopped");
     assert!(
-        end(&records)["next"]
+        stopped.end()["next"]
             .as_str()
             .unwrap()
             .contains("mesh-roll --yes")
@@ -50,19 +44,16 @@ fn a_signal_sees_out_what_is_in_flight_and_the_next_run_goes_on(bed: Bed) {
     let code = run.abandon();
     assert_eq!(code, Some(3));
     let evidence = std::fs::read_to_string(evidence).unwrap();
-    let evidence: Vec<Value> = evidence
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect();
-    assert_eq!(of(&evidence, "rolled").len(), 1);
-    assert_eq!(end(&evidence)["exit"], 3);
+    let evidence = records(&evidence);
+    assert_eq!(of_type(&evidence, "rolled").len(), 1);
+    assert_eq!(evidence.last().unwrap()["exit"], 3);
 
     let output = scene.roll(&scene.verdict(), &["--yes"]);
-    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    assert_eq!(output.code, Some(0), "{}", output.said());
     assert_eq!(scene.writes().len(), 3);
 }
 
-fn what_cannot_be_done_is_said_and_nothing_is_written(bed: Bed) {
+fn flags_and_verdicts_that_are_refused_write_nothing(bed: Bed) {
     let outage = workload("Deployment", "lonely", |spec| {
         spec["replicas"] = 1.into();
         spec["strategy"] = json!({ "type": "Recreate" });
@@ -100,23 +91,16 @@ fn what_cannot_be_done_is_said_and_nothing_is_written(bed: Bed) {
     ];
     for (input, args, code, part) in table {
         let output = scene.roll(input, args);
-        assert_eq!(
-            output.status.code(),
-            Some(code),
-            "{args:?}: {}",
-            said(&output)
-        );
-        assert!(said(&output).contains(part), "{args:?}: {}", said(&output));
-        let records = records(&output);
-        assert_eq!(end(&records)["exit"], code, "{args:?}");
+        assert_eq!(output.code, Some(code), "{args:?}: {}", output.said());
+        assert!(output.said().contains(part), "{args:?}: {}", output.said());
+        assert_eq!(output.end()["exit"], code, "{args:?}");
     }
     assert_eq!(scene.writes(), Vec::<String>::new());
     a_control_plane_that_changed_is_another(&scene, &verdict);
     let digest = digest(&scene.roll(&scene.verdict(), &["--dry-run"]));
     let output = scene.roll(&scene.verdict(), &[&format!("--yes={digest}")]);
-    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
-    let records = records(&output);
-    let skipped = of(&records, "skipped");
+    assert_eq!(output.code, Some(0), "{}", output.said());
+    let skipped = output.of("skipped");
     assert_eq!(
         (&skipped[0]["name"], &skipped[0]["reason"]),
         (&"lonely".into(), &"outage".into())
@@ -127,24 +111,20 @@ fn what_cannot_be_done_is_said_and_nothing_is_written(bed: Bed) {
 fn a_control_plane_that_changed_is_another(scene: &Scene, verdict: &str) {
     scene.touch_the_control_plane();
     let output = scene.roll(verdict, &["--yes"]);
-    assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+    assert_eq!(output.code, Some(2), "{}", output.said());
     assert!(
-        said(&output).contains("changed since the verdict"),
+        output.said().contains("changed since the verdict"),
         "{}",
-        said(&output)
+        output.said()
     );
     assert_eq!(scene.writes(), Vec::<String>::new());
 }
 
-fn digest(output: &std::process::Output) -> String {
-    let records = records(output);
-    of(&records, "intent")[0]["digest"]
-        .as_str()
-        .unwrap()
-        .to_owned()
+fn digest(dry: &Run) -> String {
+    dry.of("intent")[0]["digest"].as_str().unwrap().to_owned()
 }
 
-fn a_program_that_fails_with_the_new_proxy_stops_the_run_long_before_its_time_is_over(bed: Bed) {
+fn crash_loop_stops_the_run_before_its_timeout(bed: Bed) {
     let crashing = workload("Deployment", "b", |spec| {
         let annotations = &mut spec["template"]["metadata"]["annotations"];
         annotations[mesh_testbed::WITH_PROXY] = format!("{NEW}=crash-loop").into();
@@ -156,9 +136,9 @@ fn a_program_that_fails_with_the_new_proxy_stops_the_run_long_before_its_time_is
     ];
     let scene = Scene::with(bed, &workloads);
     let output = scene.roll(&scene.verdict(), &["--yes", "--timeout", "1h"]);
-    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
-    let records = records(&output);
-    let rolled: Vec<(&Value, &Value, &Value)> = of(&records, "rolled")
+    assert_eq!(output.code, Some(1), "{}", output.said());
+    let rolled: Vec<(&Value, &Value, &Value)> = output
+        .of("rolled")
         .into_iter()
         .map(|it| (&it["name"], &it["outcome"], &it["reason"]))
         .collect();

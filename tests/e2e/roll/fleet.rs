@@ -6,18 +6,18 @@ use mesh_testbed::Bed;
 use mesh_tests::on_both_beds;
 
 use crate::onlooker::{Onlooker, most_at_once};
-use crate::scene::{NEW, Scene, of, proxy, records, said};
+use crate::scene::{NEW, Scene, proxy};
 
 on_both_beds! {
-    thirty_workloads_are_each_written_to_once_and_never_more_than_three_are_under_way
+    max_in_flight_holds_for_thirty_workloads_each_written_once
 }
 
-fn thirty_workloads_are_each_written_to_once_and_never_more_than_three_are_under_way(bed: Bed) {
+fn max_in_flight_holds_for_thirty_workloads_each_written_once(bed: Bed) {
     let (scene, shop) = Scene::with_shop(bed);
     let onlooker = Onlooker::new(&scene);
     let args = ["--max-in-flight", "3", "--yes"];
     let output = scene.roll(&scene.verdict(), &args);
-    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    assert_eq!(output.code, Some(0), "{}", output.said());
 
     let rollouts = onlooker.rollouts();
     let most = most_at_once(&rollouts);
@@ -33,8 +33,7 @@ fn thirty_workloads_are_each_written_to_once_and_never_more_than_three_are_under
     writes.sort();
     assert_eq!(writes, expected);
 
-    let proven = records(&output);
-    let proven = of(&proven, "rolled");
+    let proven = output.of("rolled");
     assert_eq!(proven.len(), 30);
     assert!(
         proven
@@ -45,7 +44,7 @@ fn thirty_workloads_are_each_written_to_once_and_never_more_than_three_are_under
     one_watch_a_kind(&scene);
 
     let again = scene.roll(&scene.verdict(), &["--yes"]);
-    assert_eq!(again.status.code(), Some(0), "{}", said(&again));
+    assert_eq!(again.code, Some(0), "{}", again.said());
     assert_eq!(
         scene.writes().len(),
         expected.len(),

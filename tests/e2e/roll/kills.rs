@@ -1,13 +1,13 @@
 //! Killed at each of its writes in turn, and run again.
 
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use http::Method;
 use mesh_testbed::{Bed, FaultProxy, Match, Victim, When};
-use mesh_tests::on_both_beds;
+use mesh_tests::{Run, begin, of_type, on_both_beds};
 use serde_json::{Value, json};
 
-use crate::scene::{NEW, Run, Scene, of, proxy, records, said, slow, workload};
+use crate::scene::{NEW, Scene, proxy, slow, workload};
 
 on_both_beds! {
     killed_at_any_write_the_next_run_carries_on_and_restarts_nothing_twice
@@ -62,7 +62,7 @@ fn killed_at_any_write_the_next_run_carries_on_and_restarts_nothing_twice(bed: B
     }
     time_passes(&scene);
     let output = scene.roll(&verdict, &ARGS);
-    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    assert_eq!(output.code, Some(0), "{}", output.said());
     assert_eq!(
         scene
             .owners_of_pods(|pod| self::proxy(pod) == Some(NEW))
@@ -74,7 +74,7 @@ fn killed_at_any_write_the_next_run_carries_on_and_restarts_nothing_twice(bed: B
             .owners_of_pods(|pod| self::proxy(pod) != Some(NEW))
             .is_empty()
     );
-    proven.append(&mut proven_in(&records(&output)));
+    proven.append(&mut proven_in(&output.records));
     proven.sort();
     proven.dedup();
     let names = [
@@ -118,10 +118,9 @@ fn killed(
     proxy.on(write).kill(&victim, when);
     let mut command: Command = scene.tools.run("mesh-roll");
     command.env("KUBECONFIG", proxy.kubeconfig()).args(ARGS);
-    command.stdout(Stdio::piped());
-    let run = Run::of(&mut command, verdict);
+    let run = begin(command, verdict);
     victim.set(run.child.id());
-    let (records, code) = run.finish();
+    let Run { records, code, .. } = run.finish();
     assert_eq!(
         code, None,
         "{place} {when:?}: it was to be killed: {records:#?}"
@@ -131,7 +130,7 @@ fn killed(
 }
 
 fn proven_in(records: &[Value]) -> Vec<String> {
-    let rolled = of(records, "rolled").into_iter();
+    let rolled = of_type(records, "rolled").into_iter();
     let proven = rolled.filter(|rolled| rolled["outcome"] == "proven");
     proven
         .map(|rolled| rolled["name"].as_str().unwrap().to_owned())

@@ -1,11 +1,10 @@
 //! A mesh whose control plane is one release ahead of its workloads.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader, Lines, Write as _};
-use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::process::Command;
 
 use mesh_testbed::{Bed, Shop};
-use mesh_tests::{Signal, Toolbox, toolbox};
+use mesh_tests::{Run, Running, Toolbox, begin, run, toolbox};
 use serde_json::{Value, json};
 
 pub(crate) const OLD: &str = "stable-2.13.7";
@@ -14,13 +13,6 @@ pub(crate) const NEW: &str = "stable-2.14.10";
 pub(crate) struct Scene {
     pub(crate) bed: Bed,
     pub(crate) tools: Toolbox,
-}
-
-/// A run of mesh-roll whose records are read as they come.
-pub(crate) struct Run {
-    pub(crate) child: Child,
-    lines: Lines<BufReader<ChildStdout>>,
-    pub(crate) records: Vec<Value>,
 }
 
 impl Scene {
@@ -58,36 +50,32 @@ impl Scene {
     }
 
     pub(crate) fn survey(&self) -> String {
-        let output = self.tool("mesh-survey").output().unwrap();
-        assert_eq!(output.status.code(), Some(0), "{}", said(&output));
-        String::from_utf8(output.stdout).unwrap()
+        let survey = run(self.tool("mesh-survey"), "");
+        assert_eq!(survey.code, Some(0), "{}", survey.said());
+        survey.stdout
     }
 
-    /// The judged stream, and the judge's exit code.
-    pub(crate) fn judge(&self, survey: &str) -> (String, Option<i32>) {
+    pub(crate) fn judge(&self, survey: &str) -> Run {
         let mut command = self.tool("mesh-skewcheck");
-        let output = feed(command.args(["--ask", "roll"]), survey);
-        (
-            String::from_utf8(output.stdout).unwrap(),
-            output.status.code(),
-        )
+        command.args(["--ask", "roll"]);
+        run(command, survey)
     }
 
     pub(crate) fn verdict(&self) -> String {
-        let (judged, code) = self.judge(&self.survey());
-        assert_eq!(code, Some(0), "{judged}");
-        judged
+        let judged = self.judge(&self.survey());
+        assert_eq!(judged.code, Some(0), "{}", judged.said());
+        judged.stdout
     }
 
-    pub(crate) fn roll(&self, judged: &str, args: &[&str]) -> Output {
-        feed(self.tool("mesh-roll").args(args), judged)
+    pub(crate) fn roll(&self, judged: &str, args: &[&str]) -> Run {
+        self.start(judged, args).finish()
     }
 
     /// Starts a run whose records are read as they come.
-    pub(crate) fn start(&self, judged: &str, args: &[&str]) -> Run {
+    pub(crate) fn start(&self, judged: &str, args: &[&str]) -> Running {
         let mut command = self.tool("mesh-roll");
-        command.args(args).stdout(Stdio::piped());
-        Run::of(&mut command, judged)
+        command.args(args);
+        begin(command, judged)
     }
 
     /// What mesh-roll wrote, its lock and dry runs left out.
@@ -123,54 +111,6 @@ impl Scene {
         owners.sort();
         owners.dedup();
         owners
-    }
-}
-
-impl Run {
-    pub(crate) fn of(command: &mut Command, judged: &str) -> Self {
-        let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
-        let mut stdin = child.stdin.take().unwrap();
-        stdin.write_all(judged.as_bytes()).unwrap();
-        drop(stdin);
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        Self {
-            child,
-            lines,
-            records: Vec::new(),
-        }
-    }
-
-    /// Reads on to the first record that `is` tells.
-    pub(crate) fn until(&mut self, is: impl Fn(&Value) -> bool) {
-        for line in self.lines.by_ref() {
-            let record: Value = serde_json::from_str(&line.unwrap()).unwrap();
-            let found = is(&record);
-            self.records.push(record);
-            if found {
-                return;
-            }
-        }
-        panic!("it never came: {:#?}", self.records);
-    }
-
-    pub(crate) fn signal(&self, signal: Signal) {
-        mesh_tests::signal(self.child.id(), signal);
-    }
-
-    /// Stops reading, and waits for the exit code.
-    pub(crate) fn abandon(mut self) -> Option<i32> {
-        drop(self.lines);
-        self.child.wait().unwrap().code()
-    }
-
-    /// Reads on to the end: all records, and the exit code.
-    pub(crate) fn finish(mut self) -> (Vec<Value>, Option<i32>) {
-        for line in self.lines.by_ref() {
-            self.records
-                .push(serde_json::from_str(&line.unwrap()).unwrap());
-        }
-        let status = self.child.wait().unwrap();
-        (self.records, status.code())
     }
 }
 
@@ -232,43 +172,6 @@ fn is_settled(object: &Value) -> bool {
     status["observedGeneration"] == object["metadata"]["generation"]
         && wanted > Some(0)
         && wanted == ready
-}
-
-fn feed(command: &mut Command, input: &str) -> Output {
-    let command = command.stdin(Stdio::piped());
-    let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    let mut stdin = child.stdin.take().unwrap();
-    let input = input.to_owned();
-    // It may end without reading to the end; that is for its exit code to say.
-    let writer = std::thread::spawn(move || drop(stdin.write_all(input.as_bytes())));
-    let output = child.wait_with_output().unwrap();
-    writer.join().unwrap();
-    output
-}
-
-pub(crate) fn said(output: &Output) -> String {
-    let (out, err) = (&output.stdout, &output.stderr);
-    format!(
-        "{}\n{}",
-        String::from_utf8_lossy(out),
-        String::from_utf8_lossy(err)
-    )
-}
-
-pub(crate) fn records(output: &Output) -> Vec<Value> {
-    let text = String::from_utf8_lossy(&output.stdout);
-    text.lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect()
-}
-
-/// The records of a type.
-pub(crate) fn of<'a>(records: &'a [Value], kind: &str) -> Vec<&'a Value> {
-    records
-        .iter()
-        .filter(|record| record["type"] == kind)
-        .collect()
 }
 
 /// `Kind/name` of the workload that a pod belongs to; a bare one to none.

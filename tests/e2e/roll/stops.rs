@@ -1,15 +1,15 @@
 //! Stops under way, and rollouts and locks of somebody else's.
 
 use mesh_testbed::Bed;
-use mesh_tests::{Signal, on_both_beds};
+use mesh_tests::{Run, Signal, of_type, on_both_beds};
 use serde_json::{Value, json};
 
-use crate::scene::{NEW, Scene, of, proxy, records, said, slow, workload};
+use crate::scene::{NEW, Scene, proxy, slow, workload};
 
 on_both_beds! {
-    a_second_signal_leaves_at_once_and_says_what_it_leaves
-    a_control_plane_that_changes_under_way_stops_the_run_and_what_is_in_flight_is_seen_out
-    somebody_elses_rollout_is_waited_for_and_proven_and_somebody_elses_lock_is_respected
+    second_signal_leaves_at_once_and_says_what_it_leaves
+    control_plane_that_changes_stops_the_run_after_what_is_in_flight
+    if_locked_respects_another_lock_and_another_rollout_is_proven
 }
 
 fn three() -> Vec<Value> {
@@ -23,19 +23,19 @@ fn is_start(record: &Value) -> bool {
     message.is_some_and(|message| message.starts_with("restarting"))
 }
 
-fn a_second_signal_leaves_at_once_and_says_what_it_leaves(bed: Bed) {
+fn second_signal_leaves_at_once_and_says_what_it_leaves(bed: Bed) {
     let scene = Scene::with(bed, &three());
     let hold = scene.bed.kubelet().hold("shop", "");
     let mut run = scene.start(&scene.verdict(), &["--yes", "--max-in-flight", "2"]);
     run.until(|record| record["pods"]["updated"] == 1);
     run.signal(Signal::TERM);
     run.signal(Signal::INT);
-    let (records, code) = run.finish();
+    let Run { records, code, .. } = run.finish();
     drop(hold);
     // Which of two that come together is the second is not for anybody to say.
     let code = code.unwrap();
     assert!([130, 143].contains(&code), "{code}: {records:#?}");
-    let rolled = of(&records, "rolled");
+    let rolled = of_type(&records, "rolled");
     assert!(!rolled.is_empty(), "{records:#?}");
     for rolled in rolled {
         assert_eq!(
@@ -48,7 +48,7 @@ fn a_second_signal_leaves_at_once_and_says_what_it_leaves(bed: Bed) {
 
     let args = ["--yes", "--if-locked", "wait=30s"];
     let output = scene.roll(&scene.verdict(), &args);
-    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    assert_eq!(output.code, Some(0), "{}", output.said());
     assert_eq!(scene.writes().len(), 3, "nothing is restarted twice");
     assert!(
         scene
@@ -57,16 +57,14 @@ fn a_second_signal_leaves_at_once_and_says_what_it_leaves(bed: Bed) {
     );
 }
 
-fn a_control_plane_that_changes_under_way_stops_the_run_and_what_is_in_flight_is_seen_out(
-    bed: Bed,
-) {
+fn control_plane_that_changes_stops_the_run_after_what_is_in_flight(bed: Bed) {
     let scene = Scene::with(bed, &three());
     let mut run = scene.start(&scene.verdict(), &["--yes"]);
     run.until(is_start);
     scene.touch_the_control_plane();
-    let (records, code) = run.finish();
+    let Run { records, code, .. } = run.finish();
     assert_eq!(code, Some(3), "{records:#?}");
-    let rolled = of(&records, "rolled");
+    let rolled = of_type(&records, "rolled");
     assert_eq!(rolled.len(), 1, "{records:#?}");
     assert_eq!(rolled[0]["outcome"], "proven");
     let reason = records.last().unwrap()["reason"].as_str().unwrap();
@@ -74,7 +72,7 @@ fn a_control_plane_that_changes_under_way_stops_the_run_and_what_is_in_flight_is
     assert_eq!(scene.writes().len(), 1);
 }
 
-fn somebody_elses_rollout_is_waited_for_and_proven_and_somebody_elses_lock_is_respected(bed: Bed) {
+fn if_locked_respects_another_lock_and_another_rollout_is_proven(bed: Bed) {
     let scene = Scene::with(bed, &three());
     let verdict = scene.verdict();
     let lease = r#"{"apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
@@ -83,11 +81,11 @@ fn somebody_elses_rollout_is_waited_for_and_proven_and_somebody_elses_lock_is_re
     scene.bed.apply(lease).unwrap();
     for (how, code) in [("fail", 3), ("skip", 0), ("wait=1s", 3)] {
         let output = scene.roll(&verdict, &["--yes", "--if-locked", how]);
-        assert_eq!(output.status.code(), Some(code), "{how}: {}", said(&output));
+        assert_eq!(output.code, Some(code), "{how}: {}", output.said());
         assert!(
-            said(&output).contains("ann@desk"),
+            output.said().contains("ann@desk"),
             "{how}: {}",
-            said(&output)
+            output.said()
         );
     }
     scene
@@ -105,14 +103,14 @@ fn somebody_elses_rollout_is_waited_for_and_proven_and_somebody_elses_lock_is_re
     let mut run = scene.start(&verdict, &["--yes", "--max-in-flight", "3"]);
     run.until(|record| record["name"] == "b" && record["pods"]["updated"] == 1);
     hold.release();
-    let (records, code) = run.finish();
+    let Run { records, code, .. } = run.finish();
     assert_eq!(code, Some(0), "{records:#?}");
     assert!(
-        of(&records, "rolled")
+        of_type(&records, "rolled")
             .iter()
             .all(|rolled| rolled["outcome"] == "proven")
     );
-    assert_eq!(of(&records, "rolled").len(), 3);
+    assert_eq!(of_type(&records, "rolled").len(), 3);
     let mut writes = scene.writes();
     writes.sort();
     let expected = [
@@ -122,7 +120,7 @@ fn somebody_elses_rollout_is_waited_for_and_proven_and_somebody_elses_lock_is_re
     assert_eq!(writes, expected);
     let again = scene.roll(&scene.verdict(), &["--yes"]);
     assert!(
-        of(&self::records(&again), "skipped")
+        of_type(&again.records, "skipped")
             .iter()
             .all(|it| it["reason"] == "current")
     );

@@ -10,39 +10,25 @@ mod whole;
 mod workloads;
 
 use std::collections::BTreeMap;
-use std::process::Output;
 
 use mesh_testbed::Bed;
-use mesh_tests::Toolbox;
+use mesh_tests::{Run, Toolbox, of_type, run};
 use serde_json::Value;
 
 /// Total, ready and meshed pods of a workload.
 type Counts = (u64, u64, u64);
 
-fn survey(tools: &Toolbox, bed: &Bed, args: &[&str]) -> Output {
-    tools
-        .run("mesh-survey")
-        .args(args)
-        .env("KUBECONFIG", bed.kubeconfig())
-        .output()
-        .unwrap()
+fn survey(tools: &Toolbox, bed: &Bed, args: &[&str]) -> Run {
+    let mut command = tools.run("mesh-survey");
+    command.args(args).env("KUBECONFIG", bed.kubeconfig());
+    run(command, "")
 }
 
+/// The records of a survey that looked at everything.
 #[track_caller]
-fn records(output: &Output) -> Vec<Value> {
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(0), "{errors}");
-    let text = std::str::from_utf8(&output.stdout).unwrap();
-    text.lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect()
-}
-
-fn of_type<'a>(records: &'a [Value], kind: &str) -> Vec<&'a Value> {
-    records
-        .iter()
-        .filter(|record| record["type"] == kind)
-        .collect()
+fn records(survey: Run) -> Vec<Value> {
+    assert_eq!(survey.code, Some(0), "{}", survey.stderr);
+    survey.records
 }
 
 fn text(value: &Value) -> &str {

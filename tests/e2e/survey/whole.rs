@@ -1,23 +1,23 @@
 //! The control plane and the extensions, and the stream as a whole.
 
 use mesh_testbed::Bed;
-use mesh_tests::{on_both_beds, toolbox};
+use mesh_tests::{of_type, on_both_beds, toolbox};
 use serde_json::Value;
 
-use crate::{counts, of_type, records, survey, text, workload};
+use crate::{counts, records, survey, text, workload};
 
 on_both_beds! {
     sharing crate::cluster::CLUSTER;
     a_control_plane_is_described_with_its_components_identity_and_origin
-    extensions_are_found_with_the_version_that_their_objects_state
-    a_part_of_a_cluster_is_said_to_be_one_and_keeps_its_control_plane
+    extensions_have_the_version_that_their_objects_state
+    scope_by_namespace_or_selector_is_said_and_keeps_the_control_plane
     the_same_cluster_gives_the_same_records_in_a_fixed_order
     [Kubectl]
-    a_dump_shows_the_same_workloads_as_its_server_but_is_never_a_server
+    from_a_dump_shows_the_workloads_of_its_server_but_is_never_a_server
 }
 
 fn a_control_plane_is_described_with_its_components_identity_and_origin(bed: &Bed) {
-    let records = records(&survey(&toolbox!(), bed, &[]));
+    let records = records(survey(&toolbox!(), bed, &[]));
     let [plane] = of_type(&records, "control_plane")[..] else {
         panic!("one control plane")
     };
@@ -76,8 +76,8 @@ fn a_control_plane_is_described_with_its_components_identity_and_origin(bed: &Be
     );
 }
 
-fn extensions_are_found_with_the_version_that_their_objects_state(bed: &Bed) {
-    let records = records(&survey(&toolbox!(), bed, &[]));
+fn extensions_have_the_version_that_their_objects_state(bed: &Bed) {
+    let records = records(survey(&toolbox!(), bed, &[]));
     let found: Vec<[&str; 3]> = of_type(&records, "extension")
         .into_iter()
         .map(|it| ["name", "namespace", "version"].map(|field| text(&it[field])))
@@ -89,15 +89,15 @@ fn extensions_are_found_with_the_version_that_their_objects_state(bed: &Bed) {
     assert_eq!(found, expected);
 }
 
-fn a_part_of_a_cluster_is_said_to_be_one_and_keeps_its_control_plane(bed: &Bed) {
+fn scope_by_namespace_or_selector_is_said_and_keeps_the_control_plane(bed: &Bed) {
     let tools = toolbox!();
-    let whole = records(&survey(&tools, bed, &[]));
-    let part = records(&survey(&tools, bed, &["-n", "shop"]));
+    let whole = records(survey(&tools, bed, &[]));
+    let part = records(survey(&tools, bed, &["-n", "shop"]));
     assert_eq!(part[0]["scope"]["namespaces"], serde_json::json!(["shop"]));
     let mut expected = counts(&whole);
     expected.retain(|name, _| name.starts_with("shop/"));
     assert_eq!(counts(&part), expected);
-    let selected = records(&survey(&tools, bed, &["-l", "app=db"]));
+    let selected = records(survey(&tools, bed, &["-l", "app=db"]));
     assert_eq!(
         counts(&selected).into_keys().collect::<Vec<_>>(),
         ["shop/StatefulSet/db"]
@@ -111,15 +111,16 @@ fn a_part_of_a_cluster_is_said_to_be_one_and_keeps_its_control_plane(bed: &Bed) 
 fn the_same_cluster_gives_the_same_records_in_a_fixed_order(bed: &Bed) {
     let tools = toolbox!();
     let lines = || {
-        let output = survey(&tools, bed, &["--pods"]);
-        let records = records(&output);
-        let order: Vec<String> = records
+        let survey = survey(&tools, bed, &["--pods"]);
+        assert_eq!(survey.code, Some(0), "{}", survey.stderr);
+        let order: Vec<String> = survey
+            .records
             .iter()
             .map(|it| text(&it["type"]).to_owned())
             .collect();
         (
-            String::from_utf8(output.stdout)
-                .unwrap()
+            survey
+                .stdout
                 .lines()
                 .skip(1)
                 .map(str::to_owned)
@@ -146,7 +147,7 @@ fn the_same_cluster_gives_the_same_records_in_a_fixed_order(bed: &Bed) {
     assert!(order.is_sorted_by_key(rank), "{order:?}");
 }
 
-fn a_dump_shows_the_same_workloads_as_its_server_but_is_never_a_server(bed: &Bed) {
+fn from_a_dump_shows_the_workloads_of_its_server_but_is_never_a_server(bed: &Bed) {
     let tools = toolbox!();
     let dump = tools.folder().join("dump.json");
     let kinds = "namespaces,pods,deployments,statefulsets,daemonsets,replicasets,jobs,configmaps";
@@ -160,8 +161,8 @@ fn a_dump_shows_the_same_workloads_as_its_server_but_is_never_a_server(bed: &Bed
         .args([&label[..], &taken, &read].concat())
         .output()
         .unwrap();
-    let dumped = records(&dumped);
-    let served = records(&survey(&tools, bed, &label));
+    let dumped = records(dumped.into());
+    let served = records(survey(&tools, bed, &label));
     assert_eq!(of_type(&dumped, "workload"), of_type(&served, "workload"));
     assert_eq!(dumped[0]["cluster_uid"], served[0]["cluster_uid"]);
     assert_eq!(dumped[0]["time"], taken[1]);

@@ -3,19 +3,19 @@
 use std::collections::{BTreeMap, HashMap};
 
 use mesh_testbed::Bed;
-use mesh_tests::{on_both_beds, toolbox};
+use mesh_tests::{of_type, on_both_beds, toolbox};
 use serde_json::Value;
 
-use crate::{Counts, counts, of_type, records, survey, text, workload};
+use crate::{Counts, counts, records, survey, text, workload};
 
 on_both_beds! {
     sharing crate::cluster::CLUSTER;
     every_kind_is_found_and_counted_as_its_owners_say
     unmeshed_pods_that_should_be_meshed_are_seen_wholly_and_in_part
-    how_a_workload_is_rolled_and_what_that_costs_is_said
-    a_proxy_says_its_version_its_source_and_where_it_runs
+    roll_strategy_and_downtime_of_a_workload_are_said
+    proxy_record_has_version_source_and_node
     [Kinds]
-    what_only_real_servers_keep_is_found_and_rolled_by_eviction
+    foreign_kinds_are_found_and_rolled_by_eviction
 }
 
 /// The owners of running pods and their counts, walking owner references up.
@@ -66,7 +66,7 @@ fn truth(bed: &Bed) -> BTreeMap<String, Counts> {
 }
 
 fn every_kind_is_found_and_counted_as_its_owners_say(bed: &Bed) {
-    let records = records(&survey(&toolbox!(), bed, &[]));
+    let records = records(survey(&toolbox!(), bed, &[]));
     let mut expected = truth(bed);
     // No part of the mesh: the node's network, a pod that declines, a namespace that never asked.
     for stranger in [
@@ -103,7 +103,7 @@ fn every_kind_is_found_and_counted_as_its_owners_say(bed: &Bed) {
 
 fn unmeshed_pods_that_should_be_meshed_are_seen_wholly_and_in_part(bed: &Bed) {
     let tools = toolbox!();
-    let everything = records(&survey(&tools, bed, &[]));
+    let everything = records(survey(&tools, bed, &[]));
     let seen = counts(&everything);
     assert_eq!(seen["shop/Deployment/web"], (5, 5, 3));
     assert_eq!(seen["late/Deployment/forgotten"], (2, 2, 0));
@@ -111,7 +111,7 @@ fn unmeshed_pods_that_should_be_meshed_are_seen_wholly_and_in_part(bed: &Bed) {
         workload(&everything, "late/Deployment/forgotten")["proxies"],
         serde_json::json!([])
     );
-    let labelled = records(&survey(&tools, bed, &["--meshed-only"]));
+    let labelled = records(survey(&tools, bed, &["--meshed-only"]));
     assert_eq!(
         counts(&labelled)["shop/Deployment/web"],
         (3, 3, 3),
@@ -123,8 +123,8 @@ fn unmeshed_pods_that_should_be_meshed_are_seen_wholly_and_in_part(bed: &Bed) {
     );
 }
 
-fn how_a_workload_is_rolled_and_what_that_costs_is_said(bed: &Bed) {
-    let records = records(&survey(&toolbox!(), bed, &[]));
+fn roll_strategy_and_downtime_of_a_workload_are_said(bed: &Bed) {
+    let records = records(survey(&toolbox!(), bed, &[]));
     let table = [
         ("shop/Deployment/web", "restart", None, "reduced"),
         ("shop/Deployment/single", "restart", None, "outage"),
@@ -146,8 +146,8 @@ fn how_a_workload_is_rolled_and_what_that_costs_is_said(bed: &Bed) {
     }
 }
 
-fn a_proxy_says_its_version_its_source_and_where_it_runs(bed: &Bed) {
-    let records = records(&survey(&toolbox!(), bed, &["--pods"]));
+fn proxy_record_has_version_source_and_node(bed: &Bed) {
+    let records = records(survey(&toolbox!(), bed, &["--pods"]));
     let proxies = |name| workload(&records, name)["proxies"].clone();
     let plain = serde_json::json!([{"version": "stable-2.13.7", "source": "image", "native": false, "pods": 2}]);
     assert_eq!(proxies("shop/StatefulSet/db"), plain);
@@ -162,8 +162,8 @@ fn a_proxy_says_its_version_its_source_and_where_it_runs(bed: &Bed) {
     );
 }
 
-fn what_only_real_servers_keep_is_found_and_rolled_by_eviction(bed: &Bed) {
-    let records = records(&survey(&toolbox!(), bed, &[]));
+fn foreign_kinds_are_found_and_rolled_by_eviction(bed: &Bed) {
+    let records = records(survey(&toolbox!(), bed, &[]));
     for name in ["shop/ReplicationController/old", "shop/Rollout/canary"] {
         assert_eq!(counts(&records)[name], (1, 1, 1), "{name}");
         let workload = workload(&records, name);

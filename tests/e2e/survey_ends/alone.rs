@@ -16,7 +16,7 @@ on_both_beds! {
 }
 
 #[test]
-fn where_there_is_no_cluster_one_line_says_so_between_brackets() {
+fn unreachable_cluster_is_one_error_between_brackets() {
     let tools = toolbox!();
     let folder = tools.folder();
     let missing = folder.join("missing");
@@ -49,7 +49,7 @@ fn where_there_is_no_cluster_one_line_says_so_between_brackets() {
 }
 
 #[test]
-fn a_pipe_that_brings_no_dump_does_not_keep_a_signal_from_being_heard() {
+fn from_a_pipe_that_brings_no_dump_hears_a_signal() {
     let tools = toolbox!();
     let mut survey = tools.run("mesh-survey");
     survey.args(["--from", "-"]).stdin(Stdio::piped());
@@ -58,7 +58,7 @@ fn a_pipe_that_brings_no_dump_does_not_keep_a_signal_from_being_heard() {
     let stdin = child.stdin.take();
     wait_until_it_listens(&child);
     signal(child.id(), Signal::TERM);
-    let (_, end, _) = brackets(&child.wait_with_output().unwrap(), 3);
+    let (_, end, _) = brackets(&child.wait_with_output().unwrap().into(), 3);
     assert_eq!(end["outcome"], "stopped");
     drop(stdin);
 }

@@ -11,9 +11,9 @@ mod rights;
 mod stops;
 
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Command;
 
-use mesh_tests::{Shared, Toolbox};
+use mesh_tests::{Run, Shared, Toolbox, run};
 use serde_json::{Value, json};
 
 static CLUSTER: Shared = Shared::filled(|bed| bed.install_linkerd("stable-2.13.7").unwrap());
@@ -21,8 +21,8 @@ static CLUSTER: Shared = Shared::filled(|bed| bed.install_linkerd("stable-2.13.7
 /// A cluster that has never heard of Linkerd.
 static BLANK: Shared = Shared::filled(|_| {});
 
-fn survey(tools: &Toolbox, kubeconfig: &Path, args: &[&str]) -> Output {
-    command(tools, kubeconfig, args).output().unwrap()
+fn survey(tools: &Toolbox, kubeconfig: &Path, args: &[&str]) -> Run {
+    run(command(tools, kubeconfig, args), "")
 }
 
 fn command(tools: &Toolbox, kubeconfig: &Path, args: &[&str]) -> Command {
@@ -31,26 +31,13 @@ fn command(tools: &Toolbox, kubeconfig: &Path, args: &[&str]) -> Command {
     command
 }
 
-fn records(stdout: &[u8]) -> Vec<Value> {
-    let text = std::str::from_utf8(stdout).unwrap();
-    text.lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect()
-}
-
 /// The first and last record of a survey that ended with this code, and what it told people.
 #[track_caller]
-fn brackets(output: &Output, code: i32) -> (Value, Value, String) {
-    let errors = String::from_utf8(output.stderr.clone()).unwrap();
-    assert_eq!(output.status.code(), Some(code), "{errors}");
-    let mut records = records(&output.stdout);
-    let (end, stream) = (records.pop().unwrap(), records.swap_remove(0));
-    assert_eq!(
-        (&stream["type"], &end["type"]),
-        (&json!("stream"), &json!("end"))
-    );
-    assert_eq!(end["exit"], code);
-    (stream, end, errors)
+fn brackets(survey: &Run, code: i32) -> (Value, Value, String) {
+    assert_eq!(survey.code, Some(code), "{}", survey.stderr);
+    let (stream, end) = (survey.records[0].clone(), survey.end().clone());
+    assert_eq!(stream["type"], "stream");
+    (stream, end, survey.stderr.clone())
 }
 
 fn ghost(number: u32) -> Value {

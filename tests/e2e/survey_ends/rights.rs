@@ -4,15 +4,15 @@ use mesh_testbed::Bed;
 use mesh_tests::{on_both_beds, toolbox};
 use serde_json::{Value, json};
 
-use crate::{brackets, records, survey};
+use crate::{brackets, survey};
 
 on_both_beds! {
     sharing crate::CLUSTER;
-    a_survey_writes_nothing_and_lists_no_secret
+    survey_writes_nothing_and_lists_no_secret
     [Rbac]
-    the_shipped_permissions_are_enough
-    a_needed_permission_that_is_missing_ends_the_survey_and_is_named
-    an_optional_permission_that_is_missing_leaves_facts_out_and_says_so
+    rbac_as_shipped_is_enough
+    rbac_that_is_required_and_missing_ends_the_survey_and_is_named
+    rbac_that_is_optional_and_missing_leaves_facts_out_and_is_named
 }
 
 const RBAC: &str = include_str!("../../../tools/mesh-survey/rbac.yaml");
@@ -38,7 +38,7 @@ fn kubeconfig_without(bed: &Bed, account: &str, word: &str) -> std::path::PathBu
     bed.kubeconfig_with_token(account, token.trim()).unwrap()
 }
 
-fn a_survey_writes_nothing_and_lists_no_secret(bed: &Bed) {
+fn survey_writes_nothing_and_lists_no_secret(bed: &Bed) {
     brackets(&survey(&toolbox!(), bed.kubeconfig(), &[]), 0);
     let asked = bed.audit_of("mesh-survey/").unwrap();
     assert!(!asked.is_empty());
@@ -57,7 +57,7 @@ fn a_survey_writes_nothing_and_lists_no_secret(bed: &Bed) {
     }
 }
 
-fn the_shipped_permissions_are_enough(bed: &Bed) {
+fn rbac_as_shipped_is_enough(bed: &Bed) {
     let kubeconfig = kubeconfig_without(bed, "enough", "nothing");
     let (_, end, errors) = brackets(&survey(&toolbox!(), &kubeconfig, &[]), 0);
     assert_eq!(
@@ -68,7 +68,7 @@ fn the_shipped_permissions_are_enough(bed: &Bed) {
     assert_eq!(errors, "");
 }
 
-fn a_needed_permission_that_is_missing_ends_the_survey_and_is_named(bed: &Bed) {
+fn rbac_that_is_required_and_missing_ends_the_survey_and_is_named(bed: &Bed) {
     let tools = toolbox!();
     for (account, word, resource, rule) in [
         (
@@ -101,7 +101,7 @@ fn a_needed_permission_that_is_missing_ends_the_survey_and_is_named(bed: &Bed) {
         let (_, end, errors) = brackets(&output, 2);
         assert_eq!(end["outcome"], "failed", "{account}");
         assert!(errors.contains(rule), "{account}: {errors}");
-        let records = records(&output.stdout);
+        let records = &output.records;
         let unseen: Vec<&Value> = records.iter().filter(|it| it["type"] == "unseen").collect();
         let [unseen] = unseen[..] else {
             panic!("{account}: {unseen:?}")
@@ -117,7 +117,7 @@ fn a_needed_permission_that_is_missing_ends_the_survey_and_is_named(bed: &Bed) {
     }
 }
 
-fn an_optional_permission_that_is_missing_leaves_facts_out_and_says_so(bed: &Bed) {
+fn rbac_that_is_optional_and_missing_leaves_facts_out_and_is_named(bed: &Bed) {
     let tools = toolbox!();
     for (account, word, blind, field, left) in [
         (
@@ -164,7 +164,7 @@ fn an_optional_permission_that_is_missing_leaves_facts_out_and_says_so(bed: &Bed
             (&json!("complete"), &blind),
             "{account}"
         );
-        let records = records(&output.stdout);
+        let records = &output.records;
         let find = |kind: &str| records.iter().find(|it| it["type"] == kind).unwrap();
         assert_eq!(find("unseen")["needed"], "optional", "{account}");
         let fact = find("control_plane").pointer(field).unwrap_or(&Value::Null);

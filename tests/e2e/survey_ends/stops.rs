@@ -4,17 +4,17 @@ use std::io::Read as _;
 use std::process::{Child, Stdio};
 
 use mesh_testbed::{Bed, FaultProxy, Match, When};
-use mesh_tests::{Signal, Toolbox, on_both_beds, signal, toolbox};
+use mesh_tests::{Run, Signal, Toolbox, on_both_beds, run, signal, toolbox};
 use serde_json::{Value, json};
 
-use crate::{brackets, command, ghost, records};
+use crate::{brackets, command, ghost};
 
 on_both_beds! {
     sharing crate::CLUSTER;
-    a_first_signal_in_the_middle_of_a_list_ends_in_good_order
-    a_survey_that_is_killed_in_the_middle_of_a_list_is_cut_and_no_verdict_comes_of_it
-    a_second_signal_is_heard_while_the_reader_stalls
-    a_reader_that_went_away_is_exit_code_141_and_silence
+    first_signal_in_the_middle_of_a_list_ends_in_good_order
+    killed_survey_is_cut_and_gets_no_verdict
+    second_signal_is_heard_while_the_reader_stalls
+    reader_that_went_away_is_exit_code_141_and_silence
 }
 
 fn start(tools: &Toolbox, proxy: &FaultProxy) -> Child {
@@ -26,7 +26,7 @@ fn start(tools: &Toolbox, proxy: &FaultProxy) -> Child {
         .unwrap()
 }
 
-fn a_first_signal_in_the_middle_of_a_list_ends_in_good_order(bed: &Bed) {
+fn first_signal_in_the_middle_of_a_list_ends_in_good_order(bed: &Bed) {
     let tools = toolbox!();
     for name in [Signal::INT, Signal::TERM, Signal::HUP] {
         let proxy = bed.proxy().unwrap();
@@ -36,7 +36,7 @@ fn a_first_signal_in_the_middle_of_a_list_ends_in_good_order(bed: &Bed) {
         let child = start(&tools, &proxy);
         held.arrived();
         signal(child.id(), name);
-        let (_, end, errors) = brackets(&child.wait_with_output().unwrap(), 3);
+        let (_, end, errors) = brackets(&child.wait_with_output().unwrap().into(), 3);
         assert_eq!(
             (end["outcome"].as_str(), errors.as_str()),
             (Some("stopped"), ""),
@@ -46,7 +46,7 @@ fn a_first_signal_in_the_middle_of_a_list_ends_in_good_order(bed: &Bed) {
     }
 }
 
-fn a_survey_that_is_killed_in_the_middle_of_a_list_is_cut_and_no_verdict_comes_of_it(bed: &Bed) {
+fn killed_survey_is_cut_and_gets_no_verdict(bed: &Bed) {
     let tools = toolbox!();
     let proxy = bed.proxy().unwrap();
     let held = proxy
@@ -55,26 +55,15 @@ fn a_survey_that_is_killed_in_the_middle_of_a_list_is_cut_and_no_verdict_comes_o
     let child = start(&tools, &proxy);
     held.arrived();
     signal(child.id(), Signal::KILL);
-    let output = child.wait_with_output().unwrap();
-    let records = records(&output.stdout);
-    assert_eq!(records.len(), 1, "the stream and nothing else: {records:?}");
-    let mut judge = assert_cmd::Command::from_std(tools.run("mesh-skewcheck"));
-    let judged = judge
-        .write_stdin(output.stdout)
-        .assert()
-        .code(2)
-        .get_output()
-        .stdout
-        .clone();
-    assert!(
-        !String::from_utf8(judged)
-            .unwrap()
-            .contains("\"type\":\"verdict\"")
-    );
+    let cut = Run::from(child.wait_with_output().unwrap());
+    assert_eq!(cut.records.len(), 1, "only the stream: {}", cut.stdout);
+    let judged = run(tools.run("mesh-skewcheck"), &cut.stdout);
+    assert_eq!(judged.code, Some(2), "{}", judged.said());
+    assert!(judged.of("verdict").is_empty(), "{}", judged.said());
     held.release();
 }
 
-fn a_second_signal_is_heard_while_the_reader_stalls(bed: &Bed) {
+fn second_signal_is_heard_while_the_reader_stalls(bed: &Bed) {
     let tools = toolbox!();
     // More than a pipe and a buffer hold, so that writing stalls.
     let pods: Vec<Value> = (0..2000).map(ghost).collect();
@@ -96,7 +85,7 @@ fn a_second_signal_is_heard_while_the_reader_stalls(bed: &Bed) {
     assert!(matches!(status.code(), Some(130 | 143)), "{status:?}");
 }
 
-fn a_reader_that_went_away_is_exit_code_141_and_silence(bed: &Bed) {
+fn reader_that_went_away_is_exit_code_141_and_silence(bed: &Bed) {
     let tools = toolbox!();
     let mut survey = command(&tools, bed.kubeconfig(), &[]);
     let mut child = survey
