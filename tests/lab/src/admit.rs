@@ -15,13 +15,12 @@ use kube::{Client, Config, client::Body};
 use serde_json::{Value, json};
 
 use crate::{
-    Lab,
     kind::{Key, Kind},
-    lock,
+    lab::{Lab, lock},
     object::{count, fresh_uid, items, selector, selects, text},
+    patch::apply_json,
     refusal::Refusal,
     store::Store,
-    write,
 };
 
 /// Leads an object that is being created through the webhooks that ask for it.
@@ -51,7 +50,7 @@ pub(crate) async fn admit(
         if let Some(patch) = response["patch"].as_str() {
             let patch = STANDARD.decode(patch).unwrap_or_default();
             let patch = serde_json::from_slice(&patch).unwrap_or_default();
-            write::apply_json(&mut object, patch)?;
+            apply_json(&mut object, patch)?;
         }
     }
     Ok(object)

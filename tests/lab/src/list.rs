@@ -1,17 +1,13 @@
 //! Lists and their pages.
 
-use std::sync::Arc;
-
 use serde_json::{Value, json};
 
-use crate::{object::suffix, refusal::Refusal, request::Request, store::Store};
-
-/// What is left of a list that was read in part, as it was when it began.
-#[derive(Clone, Debug)]
-pub(crate) struct Rest {
-    version: u64,
-    items: Vec<Arc<Value>>,
-}
+use crate::{
+    object::suffix,
+    refusal::Refusal,
+    request::Request,
+    store::{Rest, Store},
+};
 
 pub(crate) fn list(store: &mut Store, request: &Request) -> Result<Value, Refusal> {
     let Rest { version, mut items } = rest(store, request)?;

@@ -13,11 +13,11 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use crate::{
-    Lab,
     admit::relay,
     discovery,
     kind::Kind,
-    list, lock,
+    lab::{Lab, lock},
+    list,
     refusal::Refusal,
     request::{self, Request},
     watch, write,

@@ -10,7 +10,6 @@ use serde_json::Value;
 use crate::{
     fresh,
     kind::{Key, Kind},
-    list::Rest,
     refusal::Refusal,
 };
 
@@ -34,6 +33,13 @@ pub(crate) struct Event {
     pub(crate) before: Option<Arc<Value>>,
     /// None at its end.
     pub(crate) after: Option<Arc<Value>>,
+}
+
+/// What is left of a list that was read in part, as it was when it began.
+#[derive(Clone, Debug)]
+pub(crate) struct Rest {
+    pub(crate) version: u64,
+    pub(crate) items: Vec<Arc<Value>>,
 }
 
 // === impl Store ===

@@ -10,7 +10,7 @@ use tokio::{
     time::{Instant, Interval, interval_at, sleep_until},
 };
 
-use crate::{Lab, refusal::Refusal, request::Request, store::Event};
+use crate::{lab::Lab, refusal::Refusal, request::Request, store::Event};
 
 const LIFETIME: Duration = Duration::from_secs(1800);
 const BOOKMARK_EVERY: Duration = Duration::from_secs(60);

@@ -1,16 +1,17 @@
 //! Creating, changing and deleting objects.
 
-use std::{fmt::Display, sync::Arc};
+use std::sync::Arc;
 
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use crate::{
-    Lab,
     admit::admit,
     budget, fresh,
     kind::{Key, Kind},
+    lab::Lab,
     object::{count, is_going, is_over, now, stamp, text},
+    patch::apply_json,
     refusal::Refusal,
     store::{Store, check},
 };
@@ -60,13 +61,6 @@ pub(crate) async fn patch(
     };
     let patched = lab.write(dry_run, |store| store.update(key, change));
     Ok((200, patched?))
-}
-
-pub(crate) fn apply_json(object: &mut Value, patch: Value) -> Result<(), Refusal> {
-    let invalid = |error: &dyn Display| Refusal::new(422, "Invalid", format!("the patch: {error}"));
-    let patch: json_patch::Patch =
-        serde_json::from_value(patch).map_err(|error| invalid(&error))?;
-    json_patch::patch(object, &patch).map_err(|error| invalid(&error))
 }
 
 /// Evicts a pod, if its budget has room.

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Wish, create, owned, set, status};
+use super::wish::{Wish, create, owned, set, status};
 use crate::{
     kind::Kind,
     object::{condition, count, hash, is_active, is_ready, name, share, tally},

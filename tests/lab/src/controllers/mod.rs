@@ -3,30 +3,25 @@
 
 mod deployment;
 mod pods;
+mod wish;
 
 use std::{sync::Arc, time::Duration};
 
 use futures::future::join_all;
-use serde::Deserialize as _;
-use serde_json::{Value, json};
+use serde_json::Value;
 
+use self::wish::{Wish, delete, status};
 use crate::{
-    Lab, budget,
+    budget,
     kind::{Key, Kind},
-    object::{controller, is_going, name, namespace, uid},
+    lab::Lab,
+    object::{controller, is_going, uid},
     store::Store,
     write,
 };
 
 /// How soon what has failed is wished again: webhooks that were away come back.
 const TICK: Duration = Duration::from_millis(500);
-
-enum Wish {
-    Create(Key, Value),
-    /// Merges into the whole object.
-    Merge(Key, Value),
-    Delete(Key, Value),
-}
 
 /// Runs the controllers for as long as the lab does.
 pub(crate) async fn run(lab: Arc<Lab>) {
@@ -96,44 +91,4 @@ fn plan(store: &Store, namespace: &str) -> Vec<Wish> {
         }
     }
     wishes
-}
-
-/// What an object owns of one kind, in the order of the names.
-fn owned<'a>(store: &'a Store, owner: &Value, kind: Kind) -> Vec<&'a Value> {
-    let all = store.all(kind, namespace(owner)).map(|object| &**object);
-    let is_owned = |object: &&Value| controller(object).is_some_and(|(of, _)| of == uid(owner));
-    all.filter(is_owned).collect()
-}
-
-fn key(object: &Value) -> Key {
-    let kind = Kind::deserialize(&object["kind"]).expect("what is stored is of a kind");
-    Key::new(kind, namespace(object), name(object))
-}
-
-fn delete(object: &Value) -> Wish {
-    let options = json!({ "preconditions": { "uid": uid(object) } });
-    Wish::Delete(key(object), options)
-}
-
-/// Makes fields of an object what they should be, if they are not.
-fn set(object: &Value, field: &str, wanted: &Value) -> Option<Wish> {
-    let (known, mut new) = (&object[field], object[field].clone());
-    json_patch::merge(&mut new, wanted);
-    (*known != new).then(|| Wish::Merge(key(object), json!({ field: wanted })))
-}
-
-fn status(object: &Value, mut status: Value) -> Option<Wish> {
-    status["observedGeneration"] = object["metadata"]["generation"].clone();
-    set(object, "status", &status)
-}
-
-/// Creates something that an object controls.
-fn create(kind: Kind, owner: &Value, name: &str, mut object: Value) -> Wish {
-    let reference = json!({
-        "apiVersion": owner["apiVersion"], "kind": owner["kind"], "name": self::name(owner),
-        "uid": uid(owner), "controller": true, "blockOwnerDeletion": true,
-    });
-    object["metadata"]["name"] = name.into();
-    object["metadata"]["ownerReferences"] = json!([reference]);
-    Wish::Create(Key::new(kind, namespace(owner), name), object)
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Wish, create, delete, owned, status};
+use super::wish::{Wish, create, delete, owned, set, status};
 use crate::{
     kind::{Key, Kind},
     object::{
@@ -171,9 +171,7 @@ pub(super) fn endpoints(store: &Store, service: &Value) -> Vec<Wish> {
     let slice = Key::new(Kind::EndpointSlice, namespace(service), name(service));
     if let Ok(slice) = store.get(&slice) {
         let endpoints = endpoints.into();
-        return super::set(slice, "endpoints", &endpoints)
-            .into_iter()
-            .collect();
+        return set(slice, "endpoints", &endpoints).into_iter().collect();
     }
     let labels = json!({ "kubernetes.io/service-name": name(service) });
     let slice =
@@ -206,7 +204,7 @@ pub(super) fn bind(store: &Store, pod: &Value) -> Vec<Wish> {
             .filter(|other| text(other, "/spec/nodeName") == name(node))
             .count()
     });
-    let bind = |node| super::set(pod, "spec", &json!({ "nodeName": name(node) }));
+    let bind = |node| set(pod, "spec", &json!({ "nodeName": name(node) }));
     node.and_then(|node| bind(node)).into_iter().collect()
 }
 

@@ -8,6 +8,7 @@ mod budgets;
 mod kubectl;
 mod lists;
 mod mesh;
+mod patches;
 mod rollouts;
 mod sets;
 mod watches;

@@ -113,31 +113,17 @@ fn pods_belong_to_their_owners_and_go_with_them(server: &Server<'_>) {
         .as_array()
         .unwrap()
         .clone();
-    let owner = |object: &Value| {
-        let owner = &object["metadata"]["ownerReferences"][0];
-        assert_eq!(owner["controller"], true);
-        (
-            text(owner, "/kind").to_owned(),
-            text(owner, "/uid").to_owned(),
-        )
+    let is_owned_by = |object: &Value, kind: &str, owner: &Value| {
+        let reference = &object["metadata"]["ownerReferences"][0];
+        assert_eq!(reference["controller"], true);
+        assert_eq!(text(reference, "/kind"), kind);
+        assert_eq!(reference["uid"], owner["metadata"]["uid"]);
     };
-    assert_eq!(
-        owner(&set),
-        (
-            "Deployment".to_owned(),
-            text(&web, "/metadata/uid").to_owned()
-        )
-    );
+    is_owned_by(&set, "Deployment", &web);
     let hash = text(&set, "/metadata/labels/pod-template-hash");
     assert_eq!(text(&set, "/metadata/name"), format!("web-{hash}"));
     for pod in &pods {
-        assert_eq!(
-            owner(pod),
-            (
-                "ReplicaSet".to_owned(),
-                text(&set, "/metadata/uid").to_owned()
-            )
-        );
+        is_owned_by(pod, "ReplicaSet", &set);
         assert_eq!(text(pod, "/metadata/labels/pod-template-hash"), hash);
         assert!(text(pod, "/metadata/name").starts_with(text(&set, "/metadata/name")));
     }
