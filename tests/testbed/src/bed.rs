@@ -6,11 +6,13 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
+    sync::Arc,
 };
 
 use anyhow::Context as _;
 use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::{Api, Client, Resource, runtime::watcher};
+use mesh_lab::Lab;
 use rustix::process::Signal;
 use serde::de::DeserializeOwned;
 use tokio::runtime::{Handle, Runtime};
@@ -25,7 +27,6 @@ use crate::{
     kubelet::Kubelet,
     pki::{Authority, MeshIdentity, Pair},
     servers::Server,
-    start::start_server,
     wait,
 };
 
@@ -161,7 +162,7 @@ impl Bed {
             children,
             place,
         } = self.real(Capability::Servers);
-        start_server(children, assets, place, server)
+        server.start(children, assets, place)
     }
 
     pub(crate) fn command(&self, program: &Path) -> Command {
@@ -173,6 +174,23 @@ impl Bed {
             command.env(format!("HELM_{kind}_HOME"), self.dir().join("helm"));
         }
         command
+    }
+
+    /// The lab that this bed stands on, if it does.
+    pub fn as_lab(&self) -> Option<&Arc<Lab>> {
+        match &self.ground {
+            Ground::Real(_) => None,
+            Ground::Lab { lab, .. } => Some(lab),
+        }
+    }
+
+    /// The real servers and programs. A test that `need`s them is registered for the real bed alone.
+    #[track_caller]
+    pub(crate) fn real(&self, need: Capability) -> &Real {
+        match &self.ground {
+            Ground::Real(real) => real,
+            Ground::Lab { .. } => panic!("the lab lacks this: {need:?}"),
+        }
     }
 
     /// Watches objects until they fulfil `done`, and returns them by `NAMESPACE/NAME`. `labels` is a

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{
-        Mutex, PoisonError,
+        Mutex,
         mpsc::{Receiver, Sender, channel},
     },
     thread::JoinHandle,
@@ -14,6 +14,8 @@ use std::{
 
 use anyhow::Context as _;
 use rustix::process::{Pid, Signal, kill_process};
+
+use crate::lock::lock;
 
 /// Processes that end with the bed, however it ends.
 ///
@@ -69,10 +71,7 @@ impl Children {
         let pid = started
             .recv()?
             .with_context(|| format!("starting {name} through setpriv"))?;
-        self.pids
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(name.to_owned(), pid);
+        lock(&self.pids).insert(name.to_owned(), pid);
         Ok(())
     }
 
@@ -81,10 +80,7 @@ impl Children {
     }
 
     pub(crate) fn pids(&self) -> BTreeMap<String, u32> {
-        self.pids
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        lock(&self.pids).clone()
     }
 
     pub(crate) fn signal(&self, name: &str, signal: Signal) -> anyhow::Result<()> {
@@ -103,7 +99,7 @@ impl Children {
     }
 
     fn ask(&self, request: Request) -> anyhow::Result<()> {
-        let requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
+        let requests = lock(&self.requests);
         let sender = requests.as_ref().context("the bed is closing")?;
         sender
             .send(request)
@@ -132,12 +128,7 @@ impl Children {
 
 impl Drop for Children {
     fn drop(&mut self) {
-        drop(
-            self.requests
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .take(),
-        );
+        drop(lock(&self.requests).take());
         if let Some(thread) = self.thread.take() {
             // A panic of that thread has ended the children already.
             drop(thread.join());

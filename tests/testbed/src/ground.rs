@@ -5,9 +5,7 @@ use std::{net::IpAddr, net::Ipv4Addr, net::SocketAddr, path::Path, sync::Arc};
 use mesh_lab::Lab;
 use tempfile::TempDir;
 
-use crate::{
-    assets::Assets, bed::Bed, capability::Capability, children::Children, fault::Log, place::Place,
-};
+use crate::{assets::Assets, children::Children, fault::Log, place::Place};
 
 pub(crate) enum Ground {
     Real(Box<Real>),
@@ -61,33 +59,6 @@ impl Ground {
         match self {
             Self::Real(real) => real.place.range().to_string(),
             Self::Lab { lab, .. } => format!("lab-{}", lab.address().port()),
-        }
-    }
-}
-
-impl Bed {
-    /// The lab that this bed stands on, if it does.
-    pub fn as_lab(&self) -> Option<&Arc<Lab>> {
-        match &self.ground {
-            Ground::Real(_) => None,
-            Ground::Lab { lab, .. } => Some(lab),
-        }
-    }
-
-    /// The real servers and programs. A test that `need`s them is registered for the real bed alone.
-    #[track_caller]
-    pub(crate) fn real(&self, need: Capability) -> &Real {
-        match &self.ground {
-            Ground::Real(real) => real,
-            Ground::Lab { .. } => panic!("the lab lacks this: {need:?}"),
-        }
-    }
-
-    /// Another cluster of this bed's kind.
-    pub fn another(&self) -> anyhow::Result<Self> {
-        match &self.ground {
-            Ground::Real(_) => Self::start(),
-            Ground::Lab { .. } => Self::lab(),
         }
     }
 }

@@ -5,10 +5,12 @@ use std::{
     fs::File,
     io::Write as _,
     path::Path,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
 };
 
 use anyhow::Context as _;
+
+use crate::lock::lock;
 
 /// A log that every task of a bed may write to.
 #[derive(Clone, Debug)]
@@ -26,7 +28,7 @@ impl Journal {
     }
 
     pub(crate) fn note(&self, who: &str, what: impl Display) {
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut file = lock(&self.file);
         // A log that cannot be written is no reason to fail a test.
         drop(writeln!(
             file,

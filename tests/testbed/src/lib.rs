@@ -4,6 +4,7 @@
 //! A [`Bed`] is blocking outside and asynchronous inside, so tests are plain functions. Beds of
 //! one process or of several run side by side; each ends when it is dropped, however it is.
 
+mod apply;
 mod ask;
 mod assets;
 mod audit;
@@ -13,6 +14,7 @@ mod charts;
 mod children;
 mod cli;
 mod egress;
+mod event;
 mod fault;
 mod ground;
 mod injector;
@@ -22,6 +24,7 @@ mod kubectl;
 mod kubelet;
 mod lab;
 mod linkerd;
+mod lock;
 mod manifest;
 mod nodes;
 mod pki;
@@ -37,11 +40,11 @@ mod warehouse;
 pub use crate::{
     ask::Ask,
     assets::{Assets, Missing, Requirement},
-    audit::AuditEvent,
     bed::Bed,
     capability::Capability,
     charts::Charts,
     cli::main as linkerd_cli,
+    event::AuditEvent,
     fault::{FaultProxy, Held, Match, On, Victim, When},
     injector::Injector,
     kubelet::{BEHAVIOUR, Hold, Kubelet, READY_DELAY, STOP_DELAY, WITH_PROXY},

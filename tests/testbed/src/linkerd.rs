@@ -17,6 +17,7 @@ use crate::{
     bed::Bed,
     injector::NAMESPACE,
     kubectl::run,
+    manifest::{self, Chart},
     wait,
 };
 
@@ -56,6 +57,37 @@ impl Bed {
         self.run_helm(install.iter().chain(args))?;
         self.await_linkerd(version)?;
         self.injector().await_open()
+    }
+
+    /// Installs or upgrades a control plane as the `linkerd` CLI and kubectl would, and waits until
+    /// it is available and injects. `flags` are helm's flags of values.
+    pub(crate) fn apply_linkerd(&self, version: &str, flags: &[&str]) -> anyhow::Result<()> {
+        let tls = json!({ "crtPEM": self.identity.issuer.certificate, "keyPEM": self.identity.issuer.key });
+        let mut values = vec![json!({
+            "cliVersion": format!("linkerd/cli {version}"),
+            "identityTrustAnchorsPEM": self.identity.anchors,
+            "identity": { "issuer": { "tls": tls } },
+        })];
+        values.extend(manifest::values_of_flags(flags)?);
+        let mut manifests = vec![home()];
+        manifests.extend(Chart::crds(version, &values)?.render_crds());
+        manifests.extend(Chart::control_plane(version, &values)?.render_control_plane()?);
+        for manifest in &manifests {
+            self.apply_one(manifest)?;
+        }
+        self.await_linkerd(version)?;
+        self.injector().await_open()
+    }
+
+    /// Applies the definitions of a version, as the CLI demands before it renders a control plane.
+    pub fn apply_definitions(&self, version: &str) -> anyhow::Result<()> {
+        if self.as_lab().is_none() {
+            let mut cli = self.tool(&self.linkerd_cli(version)?);
+            return self.apply(&run(cli.args(["upgrade", "--crds"]), "")?);
+        }
+        let values = json!({ "cliVersion": format!("linkerd/cli {version}") });
+        let definitions = Chart::crds(version, &[values])?.render_crds();
+        definitions.iter().try_for_each(|one| self.apply_one(one))
     }
 
     /// The `linkerd` CLI of a version: `LINKERD_BIN` where that is set and of this version, else a

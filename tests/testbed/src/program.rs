@@ -12,7 +12,7 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::{Bed, Charts, lab, start::client_of, warehouse};
+use crate::{Bed, Charts, apply, start::client_of, warehouse};
 
 /// What the shop starts from: the last but one of the stable lines.
 const SHOP_VERSION: &str = "stable-2.13.7";
@@ -88,7 +88,7 @@ fn run(args: Args) -> anyhow::Result<()> {
 
 #[tokio::main(flavor = "current_thread")]
 async fn apply(kubeconfig: &Path, manifests: &str) -> anyhow::Result<()> {
-    lab::apply(&client_of(kubeconfig).await?, manifests).await
+    apply::apply(&client_of(kubeconfig).await?, manifests).await
 }
 
 #[tokio::main(flavor = "current_thread")]

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::{assets::Assets, place::Place};
+use crate::{assets::Assets, children::Children, place::Place};
 
 /// A server of a bed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +46,16 @@ impl Server {
         }
     }
 
-    pub(crate) fn program(self, assets: &Assets) -> &Path {
+    pub(crate) fn start(
+        self,
+        children: &Children,
+        assets: &Assets,
+        place: &Place,
+    ) -> anyhow::Result<()> {
+        children.start(self.name(), self.program(assets), &self.args(place))
+    }
+
+    fn program(self, assets: &Assets) -> &Path {
         match self {
             Self::Etcd => &assets.etcd,
             Self::ApiServer => &assets.kube_apiserver,
@@ -55,7 +64,7 @@ impl Server {
         }
     }
 
-    pub(crate) fn args(self, place: &Place) -> Vec<String> {
+    fn args(self, place: &Place) -> Vec<String> {
         match self {
             Self::Etcd => etcd(place),
             Self::ApiServer => api_server(place),

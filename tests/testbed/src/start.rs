@@ -68,8 +68,8 @@ impl Bed {
         let admin = authority.admin("testbed-admin", &[place.address()])?;
         let kubeconfig = write_files(&place, &authority, &admin)?;
         let children = Children::new(place.dir());
-        start_server(&children, &assets, &place, Server::Etcd)?;
-        start_server(&children, &assets, &place, Server::ApiServer)?;
+        Server::Etcd.start(&children, &assets, &place)?;
+        Server::ApiServer.start(&children, &assets, &place)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
@@ -139,15 +139,6 @@ impl Bed {
             }
         });
     }
-}
-
-pub(crate) fn start_server(
-    children: &Children,
-    assets: &Assets,
-    place: &Place,
-    server: Server,
-) -> anyhow::Result<()> {
-    children.start(server.name(), server.program(assets), &server.args(place))
 }
 
 fn write_files(place: &Place, authority: &Authority, admin: &Pair) -> anyhow::Result<PathBuf> {

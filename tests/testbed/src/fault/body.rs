@@ -7,14 +7,21 @@ use http_body_util::{BodyExt as _, Full, StreamBody, combinators::UnsyncBoxBody}
 use hyper::body::{Bytes, Frame, Incoming};
 use tokio::sync::watch;
 
-use super::harm::Spoil;
-
 pub(super) type Body = UnsyncBoxBody<Bytes, anyhow::Error>;
 
 /// Whether nothing comes through any more.
 pub(super) type Silence = watch::Receiver<bool>;
 
 const GARBAGE: &[u8] = b"<html>it works!</html>\n";
+
+/// What is done to an answer's body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Spoil {
+    Cut(usize),
+    CutInTheMiddle,
+    Halve,
+    Garble,
+}
 
 /// Never comes to an end once nothing comes through any more.
 pub(super) async fn unless_silent<F: Future>(silence: &mut Silence, future: F) -> F::Output {

@@ -18,10 +18,9 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 
 use super::{
-    Shared,
     body::{self, Body},
-    harm::{Fault, Instead},
-    rule::When,
+    harm::{Fault, Instead, When},
+    shared::Shared,
     upstream::{Link, Upstream},
 };
 use crate::journal::Journal;

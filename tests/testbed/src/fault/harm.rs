@@ -8,9 +8,8 @@ use hyper::body::Bytes;
 use serde_json::json;
 
 use super::{
-    body::Body,
+    body::{Body, Spoil},
     gate::{Gate, Victim},
-    rule::When,
 };
 
 /// What happens to a request.
@@ -24,6 +23,15 @@ pub(super) enum Fault {
     Spoil(Spoil),
 }
 
+/// On which side of the server's work a fault strikes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    /// The server never sees the request.
+    BeforeForward,
+    /// The server has done it, and the client does not hear so.
+    AfterForward,
+}
+
 /// What a client gets in the place of an answer.
 #[derive(Clone, Debug)]
 pub(super) enum Instead {
@@ -32,15 +40,6 @@ pub(super) enum Instead {
     Silence,
     SilenceAll,
     Answer(Answer),
-}
-
-/// What is done to an answer's body.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Spoil {
-    Cut(usize),
-    CutInTheMiddle,
-    Halve,
-    Garble,
 }
 
 /// An answer in the server's place.

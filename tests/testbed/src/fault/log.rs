@@ -7,8 +7,7 @@ use jiff::{Timestamp, Zoned};
 use mesh_lab::Witness;
 use serde_json::Value;
 
-use super::lock;
-use crate::audit::AuditEvent;
+use crate::{event::AuditEvent, lock::lock};
 
 /// Who asks the lab.
 const ADMIN: &str = "testbed-admin";

@@ -9,38 +9,43 @@ mod gate;
 mod harm;
 mod log;
 mod rule;
+mod shared;
 mod upstream;
 
 use std::{
     fs,
     net::SocketAddr,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
 use anyhow::Context as _;
-use http::{StatusCode, request::Parts};
-use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+use http::StatusCode;
+use tokio::{net::TcpListener, task::JoinHandle};
 
 pub(crate) use self::log::Log;
 use self::{
+    body::Spoil,
     forward::Door,
     gate::Gate,
-    harm::{Answer, Fault, Instead, Spoil},
+    harm::{Answer, Fault, Instead},
     rule::Rule,
+    shared::Shared,
     upstream::Upstream,
 };
 pub use self::{
     gate::{Held, Victim},
-    rule::{Match, When},
+    harm::When,
+    rule::Match,
 };
 use crate::{
-    audit::AuditEvent,
     bed::Bed,
+    event::AuditEvent,
     ground::Ground,
     injector::tls_acceptor,
     kubeconfig::{self, Credentials},
+    lock::lock,
 };
 
 /// A proxy in front of a bed's API server, which ends when it is dropped.
@@ -61,15 +66,6 @@ pub struct FaultProxy {
 pub struct On<'a> {
     proxy: &'a FaultProxy,
     matcher: Match,
-}
-
-#[derive(Debug, Default)]
-struct Shared {
-    rules: Mutex<Vec<Rule>>,
-    log: Log,
-    /// Nothing comes through any more.
-    silent: watch::Sender<bool>,
-    struck: watch::Sender<usize>,
 }
 
 impl Bed {
@@ -258,33 +254,4 @@ impl On<'_> {
     fn set(self, fault: Fault) {
         lock(&self.proxy.shared.rules).push(Rule::new(self.matcher, fault));
     }
-}
-
-// === impl Shared ===
-
-impl Shared {
-    /// Writes a request down, and finds the fault that is for it.
-    fn arrive(&self, request: &Parts, body: &[u8]) -> (usize, Option<Fault>) {
-        let event = log::event(request, body);
-        // Every rule counts, also those that a former one leaves nothing to do.
-        let struck: Vec<Fault> = lock(&self.rules)
-            .iter_mut()
-            .filter_map(|rule| rule.strike(request, &event))
-            .collect();
-        let number = self.log.arrive(event);
-        let fault = struck.into_iter().next();
-        if fault.is_some() {
-            self.struck.send_modify(|struck| *struck += 1);
-        }
-        (number, fault)
-    }
-
-    /// Never comes to an end once nothing comes through any more.
-    async fn unless_silent<F: Future>(&self, future: F) -> F::Output {
-        body::unless_silent(&mut self.silent.subscribe(), future).await
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -3,7 +3,7 @@
 use http::{Method, request::Parts, uri::PathAndQuery};
 
 use super::harm::Fault;
-use crate::audit::AuditEvent;
+use crate::event::AuditEvent;
 
 /// Requests, by what they are; without conditions every one.
 #[derive(Clone, Debug, Default)]
@@ -24,15 +24,6 @@ struct Likeness {
     verb: String,
     path: String,
     dry_run: bool,
-}
-
-/// On which side of the server's work a fault strikes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum When {
-    /// The server never sees the request.
-    BeforeForward,
-    /// The server has done it, and the client does not hear so.
-    AfterForward,
 }
 
 /// A fault with its address.
@@ -174,7 +165,7 @@ mod tests {
     use http::Request;
 
     use super::*;
-    use crate::fault::{harm::Spoil, log};
+    use crate::fault::{body::Spoil, log};
 
     fn parts(method: &str, path: &str) -> Parts {
         let request = Request::builder()

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
-use super::values::Values;
+use super::values::{NAMESPACE, Values};
 
 const INJECT: &str = "linkerd.io/inject";
 const CONFIG: &str = "config.linkerd.io/";
@@ -189,10 +189,7 @@ fn with_annotations(
 
 fn labels(request: &Request<'_>, metadata: &Value) -> Map<String, Value> {
     let mut labels = metadata["labels"].as_object().cloned().unwrap_or_default();
-    labels.insert(
-        "linkerd.io/control-plane-ns".into(),
-        super::NAMESPACE.into(),
-    );
+    labels.insert("linkerd.io/control-plane-ns".into(), NAMESPACE.into());
     labels.insert("linkerd.io/workload-ns".into(), request.namespace.into());
     if let Some(owner) = request.owner {
         labels.insert(

@@ -23,7 +23,12 @@ use tokio_rustls::{
     },
 };
 
-use super::{Injector, Listening, NAMESPACE, SERVICE, owner::Owners, review};
+use super::{
+    owner::Owners,
+    review,
+    values::{NAMESPACE, SERVICE},
+    world::{Injector, Listening},
+};
 
 /// The TLS side of a `kubernetes.io/tls` Secret.
 pub(super) fn acceptor(secret: &Secret) -> anyhow::Result<TlsAcceptor> {

@@ -1,6 +1,6 @@
 //! Who owns a pod, as the mesh labels it.
 
-use std::{collections::HashMap, sync::Mutex, sync::PoisonError};
+use std::{collections::HashMap, sync::Mutex};
 
 use kube::{
     Api, Client,
@@ -10,6 +10,7 @@ use kube::{
 use serde_json::Value;
 
 use super::inject::Owner;
+use crate::lock::lock;
 
 /// Looks owners up and remembers them: an object's owner never changes.
 #[derive(Default)]
@@ -28,19 +29,11 @@ impl Owners {
             return Ok(None);
         };
         let uid = reference["uid"].as_str().unwrap_or_default();
-        if let Some(known) = self
-            .known
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(uid)
-        {
+        if let Some(known) = lock(&self.known).get(uid) {
             return Ok(known.clone());
         }
         let owner = look_up(client, namespace, reference).await?;
-        self.known
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(uid.to_owned(), owner.clone());
+        lock(&self.known).insert(uid.to_owned(), owner.clone());
         Ok(owner)
     }
 }

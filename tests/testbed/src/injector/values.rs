@@ -5,6 +5,9 @@ use serde_json::{Value, json};
 
 use crate::release::Release;
 
+/// The control plane's namespace.
+pub(crate) const NAMESPACE: &str = "linkerd";
+pub(super) const SERVICE: &str = "linkerd-proxy-injector";
 /// The line in which native sidecars came.
 const FIRST_WITH_NATIVE: u32 = 15;
 /// The line in which the proxy's image took over what `linkerd-init` runs.

@@ -4,16 +4,8 @@ use std::sync::{Arc, atomic::Ordering};
 
 use anyhow::Context as _;
 use k8s_openapi::api::core::v1::Pod;
-use kube::ResourceExt as _;
 
-use super::{Kubelet, Shared};
-
-#[derive(Clone, Debug)]
-pub(super) struct HoldRule {
-    id: u64,
-    namespace: String,
-    labels: Vec<(String, String)>,
-}
+use super::{Kubelet, Shared, rule::HoldRule};
 
 /// Keeps pods from becoming ready until it is dropped.
 #[must_use = "dropping it lets the pods go on"]
@@ -79,17 +71,5 @@ impl std::fmt::Debug for Hold {
         f.debug_struct("Hold")
             .field("id", &self.id)
             .finish_non_exhaustive()
-    }
-}
-
-impl HoldRule {
-    fn covers(&self, pod: &Pod) -> bool {
-        let place = self.namespace.is_empty()
-            || pod.namespace().as_deref() == Some(self.namespace.as_str());
-        place
-            && self
-                .labels
-                .iter()
-                .all(|(key, value)| pod.labels().get(key) == Some(value))
     }
 }

@@ -3,6 +3,7 @@
 mod behaviour;
 mod hold;
 mod play;
+mod rule;
 mod status;
 
 use std::{
@@ -27,7 +28,7 @@ use tokio::{
     task::AbortHandle,
 };
 
-use self::hold::HoldRule;
+use self::rule::HoldRule;
 pub(crate) use self::status::faltered;
 pub use self::{
     behaviour::{BEHAVIOUR, READY_DELAY, STOP_DELAY, WITH_PROXY},

@@ -2,7 +2,6 @@
 
 use std::{sync::atomic::Ordering, time::Duration};
 
-use jiff::{Timestamp, Zoned};
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
     Api, ResourceExt as _,
@@ -12,7 +11,7 @@ use kube::{
 use super::{
     Shared,
     behaviour::{Behaviour, Plan},
-    status::{self, Identity, Stage},
+    status::{self, Identity, Stage, now},
 };
 
 /// The pauses between a crash and the next, shorter than a real kubelet's.
@@ -168,12 +167,6 @@ impl Writer<'_> {
         drop(permit);
         Ok(())
     }
-}
-
-pub(super) fn now() -> Timestamp {
-    let now = Zoned::now().timestamp();
-    // Kubernetes keeps whole seconds.
-    Timestamp::from_second(now.as_second()).expect("a present time is in range")
 }
 
 /// The pod went, or a namesake took its place: nothing is left to play.

@@ -1,6 +1,6 @@
 //! The status that a kubelet would write at each stage of a pod's life.
 
-use jiff::Timestamp;
+use jiff::{Timestamp, Zoned};
 use k8s_openapi::api::core::v1::{Container, Pod};
 use kube::ResourceExt as _;
 use serde_json::{Value, json};
@@ -60,9 +60,15 @@ pub(crate) fn patch(pod: &Pod, identity: Identity<'_>, stage: &Stage, now: Times
     json!({ "metadata": { "uid": pod.uid() }, "status": status })
 }
 
+pub(super) fn now() -> Timestamp {
+    let now = Zoned::now().timestamp();
+    // Kubernetes keeps whole seconds.
+    Timestamp::from_second(now.as_second()).expect("a present time is in range")
+}
+
 /// The patch of a pod that has been running and is not ready any more.
 pub(crate) fn faltered(pod: &Pod) -> Value {
-    let (stage, now) = (Stage::Running { ready: false }, super::play::now());
+    let (stage, now) = (Stage::Running { ready: false }, now());
     let own = pod.spec.iter().flat_map(|spec| &spec.containers);
     let containers: Vec<Value> = own.map(|it| container(it, &stage, now)).collect();
     let status =

@@ -1,0 +1,138 @@
+//! The injector as a test holds it, and what the injector sees of the cluster.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::Arc,
+};
+
+use anyhow::Context as _;
+use kube::Client;
+use mesh_lab::Lab;
+use tokio::{runtime::Handle, sync::watch};
+use tokio_rustls::TlsAcceptor;
+
+use super::inject::Mesh;
+use crate::journal::Journal;
+
+/// The injector of a bed.
+#[derive(Clone)]
+pub struct Injector {
+    pub(super) client: Client,
+    pub(super) journal: Journal,
+    pub(super) runtime: Handle,
+    /// Where it is said at which loopback port the webhook is, where no Service has an address.
+    pub(super) lab: Option<Arc<Lab>>,
+    pub(super) world: watch::Sender<World>,
+    /// What the listener made of the world so far.
+    pub(super) listening: watch::Sender<Listening>,
+}
+
+/// What the injector sees of the cluster, and what the test asked of it.
+#[derive(Clone, Default)]
+pub(super) struct World {
+    pub(super) address: Option<IpAddr>,
+    pub(super) has_ready_endpoint: bool,
+    pub(super) acceptor: Option<TlsAcceptor>,
+    pub(super) mesh: Option<Arc<Mesh>>,
+    pub(super) frozen: Option<Arc<Mesh>>,
+    pub(super) closed: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Listening {
+    pub(super) closed: bool,
+    pub(super) at: Option<SocketAddr>,
+}
+
+impl Injector {
+    pub(crate) fn new(
+        client: Client,
+        journal: Journal,
+        runtime: Handle,
+        lab: Option<Arc<Lab>>,
+    ) -> Self {
+        let (world, listening) = (watch::Sender::default(), watch::Sender::default());
+        Self {
+            client,
+            journal,
+            runtime,
+            lab,
+            world,
+            listening,
+        }
+    }
+
+    /// Stops listening, though the injector's pods stay ready. New pods come up without a proxy, or
+    /// not at all where the webhook's failure policy says so.
+    pub fn close(&self) {
+        self.set_closed(true);
+    }
+
+    /// Listens again, if the control plane has a ready injector.
+    pub fn open(&self) {
+        self.set_closed(false);
+    }
+
+    fn set_closed(&self, closed: bool) {
+        let mut listening = self.listening.subscribe();
+        self.world.send_modify(|world| world.closed = closed);
+        let settled = self
+            .runtime
+            .block_on(listening.wait_for(|now| now.closed == closed));
+        settled.expect("the injector holds the sender itself");
+    }
+
+    /// Keeps answering with the configuration of this moment, as an injector does whose kubelet has
+    /// not yet brought it the new one.
+    pub fn freeze_config(&self) {
+        self.world
+            .send_modify(|world| world.frozen = world.mesh.clone());
+    }
+
+    /// Answers with the cluster's configuration again.
+    pub fn thaw_config(&self) {
+        self.world.send_modify(|world| world.frozen = None);
+    }
+
+    /// Where the webhook can be called, when it can.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.listening.borrow().at
+    }
+
+    /// Waits until the webhook can be called.
+    pub fn await_open(&self) -> anyhow::Result<()> {
+        let mut listening = self.listening.subscribe();
+        let open = async {
+            let open = listening.wait_for(|now| now.at.is_some());
+            tokio::time::timeout(std::time::Duration::from_secs(60), open)
+                .await
+                .map(drop)
+        };
+        self.runtime
+            .block_on(open)
+            .context("waiting for a ready proxy injector")
+    }
+}
+
+impl World {
+    pub(super) fn wanted(&self, in_lab: bool) -> Option<SocketAddr> {
+        let open = self.has_ready_endpoint && !self.closed && self.acceptor.is_some();
+        let address = self.address.filter(|_| open)?;
+        if in_lab {
+            return Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+        }
+        Some(SocketAddr::new(address, 443))
+    }
+
+    pub(super) fn mesh(&self) -> Option<Arc<Mesh>> {
+        self.frozen.clone().or_else(|| self.mesh.clone())
+    }
+}
+
+impl std::fmt::Debug for Injector {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Injector")
+            .field("listening", &*self.listening.borrow())
+            .finish_non_exhaustive()
+    }
+}
