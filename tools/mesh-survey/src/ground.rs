@@ -1,5 +1,6 @@
 //! What pods are read against: namespaces, owners of pods, control planes.
 
+mod kept;
 mod namespaces;
 mod owners;
 
@@ -10,6 +11,7 @@ use mesh_records::{Extension, WorkloadKind};
 
 use crate::plane::Objects;
 
+pub(crate) use kept::Kept;
 pub(crate) use namespaces::Namespaces;
 pub(crate) use owners::{Owners, Shown};
 

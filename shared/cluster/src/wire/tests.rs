@@ -322,3 +322,23 @@ async fn a_service_answers_unless_the_api_server_says_that_it_does_not() {
         "apiGroups: [\"\"], resources: [\"services/proxy\"], verbs: [get] in namespace linkerd";
     assert_eq!((error.why(), error.rule()), (Why::Forbidden, Some(rule)));
 }
+
+#[tokio::test]
+async fn a_broken_api_service_of_another_group_is_never_asked() {
+    let apps = r#"{"kind":"APIResourceList","groupVersion":"apps/v1","resources":[
+        {"name":"deployments","kind":"Deployment","namespaced":true},
+        {"name":"deployments/status","kind":"Deployment","namespaced":true}]}"#;
+    let broken = r#"{"kind":"Status","apiVersion":"v1","status":"Failure","code":503,"message":"service unavailable"}"#;
+    let script = Script::of(&[(200, apps), (503, broken)]);
+    let cluster = script.cluster();
+    let mut kinds = crate::Kinds::default();
+    for _ in 0..2 {
+        let kind = cluster.kind(&mut kinds, "apps/v1", "Deployment").await;
+        assert!(kind.unwrap().is_some());
+    }
+    assert_eq!(script.asked(), ["GET /apis/apps/v1"]);
+    let metrics = cluster.kind(&mut kinds, "metrics.k8s.io/v1", "PodMetrics");
+    assert_eq!(metrics.await.unwrap_err().why(), Why::Busy);
+    let kind = cluster.kind(&mut kinds, "apps/v1", "ReplicaSet").await;
+    assert!(kind.unwrap().is_none());
+}

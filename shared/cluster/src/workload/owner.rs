@@ -1,52 +1,9 @@
-//! What is kept of an owner of pods: who it is, how it is rolled, what holds its proxies.
+//! Owners of pods: which workload a pod belongs to, and which tool decides over an object.
 
-use mesh_records::{Downtime, Pin, Roll, WorkloadKind, WorkloadRef};
+use mesh_records::{WorkloadKind, WorkloadRef};
 
 use crate::object::label::{REVISION, TEMPLATE_HASH};
 use crate::object::{Meta, OwnerReference};
-use crate::workload::pin::template_pins;
-use crate::workload::rollout::Restartable;
-
-/// An owner that was read, cut down to what a workload's record needs.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Kept {
-    /// Its uid.
-    pub uid: String,
-    /// How it gets new pods.
-    pub roll: Roll,
-    /// What that costs.
-    pub downtime: Downtime,
-    /// What its template says about its proxies' version.
-    pub pins: Vec<Pin>,
-    /// The operator or GitOps tool that decides over it.
-    pub managed_by: Option<String>,
-}
-
-/// Reads an owner.
-pub fn keep<K: Restartable>(object: &K) -> (WorkloadRef, Kept) {
-    let meta = object.meta();
-    let (roll, downtime) = object.how();
-    let pins = template_pins(object.template());
-    let managed_by = managed_by(meta);
-    (
-        object.key(),
-        Kept {
-            uid: meta.uid.clone(),
-            roll,
-            downtime,
-            pins,
-            managed_by,
-        },
-    )
-}
-
-/// The operator or GitOps tool that decides over an object.
-pub fn managed_by(meta: &Meta) -> Option<String> {
-    let operator = meta
-        .controller()
-        .map(|owner| format!("{}/{}", owner.kind, owner.name));
-    operator.or_else(|| gitops(meta).map(str::to_owned))
-}
 
 /// The GitOps tool that keeps an object as its source says.
 pub fn gitops(meta: &Meta) -> Option<&'static str> {

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, HashMap};
 
 use mesh_cluster::object::label;
 use mesh_cluster::object::{DaemonSet, Deployment, StatefulSet};
-use mesh_cluster::workload::owner::{Kept, keep};
 use mesh_cluster::workload::rollout::{self, Restartable};
 use mesh_records::WorkloadRef;
 
+use super::kept::{Kept, keep};
 use crate::plane::{is_component, stated_version};
 
 /// The owners that were read.

@@ -6,9 +6,8 @@ use mesh_records::{
 };
 
 use super::{Anchors, Group, Pinned};
-use crate::ground::Ground;
+use crate::ground::{Ground, Kept};
 use mesh_cluster::workload::how::other_how;
-use mesh_cluster::workload::owner::Kept;
 
 // === impl Group ===
 

@@ -1,0 +1,48 @@
+//! What is kept of an owner of pods: how it is rolled, and what holds its proxies.
+
+use mesh_cluster::object::Meta;
+use mesh_cluster::workload::owner::gitops;
+use mesh_cluster::workload::pin::template_pins;
+use mesh_cluster::workload::rollout::Restartable;
+use mesh_records::{Downtime, Pin, Roll, WorkloadRef};
+
+/// An owner that was read, cut down to what a workload's record needs.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Kept {
+    /// Its uid.
+    pub(crate) uid: String,
+    /// How it gets new pods.
+    pub(crate) roll: Roll,
+    /// What that costs.
+    pub(crate) downtime: Downtime,
+    /// What its template says about its proxies' version.
+    pub(crate) pins: Vec<Pin>,
+    /// The operator or GitOps tool that decides over it.
+    pub(crate) managed_by: Option<String>,
+}
+
+/// Reads an owner.
+pub(super) fn keep<K: Restartable>(object: &K) -> (WorkloadRef, Kept) {
+    let meta = object.meta();
+    let (roll, downtime) = object.how();
+    let pins = template_pins(object.template());
+    let managed_by = managed_by(meta);
+    (
+        object.key(),
+        Kept {
+            uid: meta.uid.clone(),
+            roll,
+            downtime,
+            pins,
+            managed_by,
+        },
+    )
+}
+
+/// The operator or GitOps tool that decides over an object.
+fn managed_by(meta: &Meta) -> Option<String> {
+    let operator = meta
+        .controller()
+        .map(|owner| format!("{}/{}", owner.kind, owner.name));
+    operator.or_else(|| gitops(meta).map(str::to_owned))
+}
