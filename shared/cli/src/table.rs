@@ -242,7 +242,7 @@ fn proxies(proxies: &[ProxyCount]) -> String {
             if proxies.len() == 1 {
                 version.to_owned()
             } else {
-                format!("{version} x{}", proxy.pods)
+                format!("{version} x{}", proxy.count)
             }
         })
         .collect();

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::WorkloadKind;
+use crate::{Obstacle, Trouble, WorkloadKind};
 
 /// What an action will do, in order, said before anything is done.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,7 +57,7 @@ pub struct Step {
 
 /// The steps of a control-plane upgrade, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "kebab-case")]
 pub enum StepName {
     /// The verdict is checked.
     Gate,
@@ -85,7 +85,7 @@ pub enum StepName {
 
 /// How a step stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "kebab-case")]
 pub enum StepState {
     /// It begins; written before anything is.
     Started,
@@ -176,7 +176,7 @@ pub struct Rolled {
 
 /// How a workload was rolled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "kebab-case")]
 pub enum Strategy {
     /// By a restart annotation on its pod template.
     Restart,
@@ -186,7 +186,7 @@ pub enum Strategy {
 
 /// What became of a rolled workload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "kebab-case")]
 pub enum Outcome {
     /// Every new pod was seen with the target proxy, ready.
     Proven,
@@ -200,50 +200,6 @@ pub enum Outcome {
     Gone,
     /// Somebody else changed its template meanwhile.
     Superseded,
-}
-
-/// Why a rolled workload is not proven.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Trouble {
-    /// A new pod has no proxy.
-    NotInjected,
-    /// A new pod has another proxy than the injector gives.
-    StillOld,
-    /// A new pod's proxy does not get ready.
-    ProxyNotReady,
-    /// A new pod keeps crashing.
-    CrashLoop,
-    /// A new pod's image cannot be pulled.
-    ImagePull,
-    /// A new pod's containers cannot be created.
-    CreateContainer,
-    /// A new pod has failed.
-    PodFailed,
-    /// The controller says that its progress deadline has passed.
-    ProgressDeadline,
-    /// The controller cannot create pods.
-    ReplicaFailure,
-    /// No node takes a new pod.
-    Unschedulable,
-    /// A node is not ready.
-    NodeNotReady,
-    /// It was paused meanwhile.
-    Paused,
-    /// The partition of its update strategy keeps pods back.
-    Partition,
-    /// A PodDisruptionBudget does not allow it.
-    Budget,
-    /// It has no pods left to prove it by.
-    NoPods,
-    /// The time for one workload is over.
-    Timeout,
-    /// The API server refused the write.
-    Refused,
-    /// The run was told to stop.
-    Stopped,
-    /// The lock was lost.
-    LockLost,
 }
 
 /// Pods of a rolled workload.
@@ -282,52 +238,12 @@ pub struct Skipped {
 
 /// Whether somebody should look at a skipped workload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "kebab-case")]
 pub enum SkipClass {
     /// In the nature of things.
     Expected,
     /// Somebody should.
     Attention,
-}
-
-/// What stands in the way of rolling a workload.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Obstacle {
-    /// Every pod is as a new one would be.
-    Current,
-    /// A Job ends by itself.
-    Job,
-    /// The next run of a CronJob is new by itself.
-    CronJob,
-    /// Nothing would bring a bare pod back.
-    BarePod,
-    /// It has no replicas.
-    ScaledToZero,
-    /// It was deleted since the survey.
-    Gone,
-    /// Left out by `--kind`, `-n`, `-l` or `--exclude`.
-    NotSelected,
-    /// A pin holds its proxy; a restart cannot change it.
-    Pinned,
-    /// It is paused.
-    Paused,
-    /// Not all of its pods are ready.
-    Unhealthy,
-    /// None of its pods has a proxy though they should.
-    Unmeshed,
-    /// A new pod would get no proxy.
-    WouldLoseProxy,
-    /// It would go down, and nobody agreed to that.
-    Outage,
-    /// Its pods are replaced only when they are deleted (`OnDelete`).
-    OnDelete,
-    /// Its partition keeps pods back.
-    Partition,
-    /// Its owner is of a kind that these tools do not restart.
-    ForeignOwner,
-    /// Somebody else is rolling it.
-    AlreadyRolling,
 }
 
 // === impl Intent ===
@@ -373,40 +289,15 @@ impl Obstacle {
             | Self::ScaledToZero
             | Self::Gone
             | Self::NotSelected => SkipClass::Expected,
-            Self::Pinned
+            Self::VersionPinned
             | Self::Paused
-            | Self::Unhealthy
-            | Self::Unmeshed
+            | Self::WorkloadUnhealthy
+            | Self::UnmeshedButAnnotated
             | Self::WouldLoseProxy
-            | Self::Outage
+            | Self::DowntimeOutage
             | Self::OnDelete
             | Self::Partition
-            | Self::ForeignOwner
-            | Self::AlreadyRolling => SkipClass::Attention,
-        }
-    }
-
-    /// The spelling on the wire.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Current => "current",
-            Self::Job => "job",
-            Self::CronJob => "cron_job",
-            Self::BarePod => "bare_pod",
-            Self::ScaledToZero => "scaled_to_zero",
-            Self::Gone => "gone",
-            Self::NotSelected => "not_selected",
-            Self::Pinned => "pinned",
-            Self::Paused => "paused",
-            Self::Unhealthy => "unhealthy",
-            Self::Unmeshed => "unmeshed",
-            Self::WouldLoseProxy => "would_lose_proxy",
-            Self::Outage => "outage",
-            Self::OnDelete => "on_delete",
-            Self::Partition => "partition",
-            Self::ForeignOwner => "foreign_owner",
-            Self::AlreadyRolling => "already_rolling",
+            | Self::ForeignOwner => SkipClass::Attention,
         }
     }
 
@@ -421,16 +312,15 @@ impl Obstacle {
             Self::ScaledToZero => "has no replicas; new ones get the new proxy",
             Self::Gone => "was deleted since the survey",
             Self::NotSelected => "was not selected",
-            Self::Pinned => "has its proxy pinned; a restart cannot change it",
+            Self::VersionPinned => "has its proxy pinned; a restart cannot change it",
             Self::Paused => "is paused; resume it first",
-            Self::Unhealthy => "is not healthy; not all of its pods are ready",
-            Self::Unmeshed => "has no proxy at all though injection is on",
+            Self::WorkloadUnhealthy => "is not healthy; not all of its pods are ready",
+            Self::UnmeshedButAnnotated => "has no proxy at all though injection is on",
             Self::WouldLoseProxy => "would lose its proxy; injection is off for new pods",
-            Self::Outage => "would go down while it rolls; allow it with --allow-outage",
+            Self::DowntimeOutage => "would go down while it rolls; allow it with --allow-outage",
             Self::OnDelete => "replaces pods only when they are deleted (OnDelete)",
             Self::Partition => "keeps pods back by its partition",
             Self::ForeignOwner => "is owned by a kind that is not restarted here",
-            Self::AlreadyRolling => "is being rolled by somebody else",
         }
     }
 }

@@ -52,7 +52,7 @@ pub struct WorkloadRef {
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "kebab-case")]
 pub enum Severity {
     /// The answer is no.
     Error,
@@ -64,7 +64,7 @@ pub enum Severity {
 
 /// Whether the facts sufficed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "kebab-case")]
 pub enum Decided {
     /// They did.
     Yes,
@@ -101,7 +101,7 @@ pub struct Hop {
 
 /// What a step of the path upgrades.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "kebab-case")]
 pub enum HopKind {
     /// The cluster itself.
     Kubernetes,
@@ -170,7 +170,7 @@ pub struct From {
 
 /// The questions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "kebab-case")]
 pub enum Ask {
     /// May the control plane go to the target now?
     Upgrade,
@@ -184,7 +184,7 @@ pub enum Ask {
 
 /// Whether a verdict is about all of a survey.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "kebab-case")]
 pub enum VerdictScope {
     /// It is.
     Full,

@@ -17,11 +17,12 @@ pub mod line;
 pub mod mesh;
 pub mod reader;
 pub mod record;
+pub mod word;
 pub mod writer;
 
 pub use action::{
-    Deed, Intent, Obstacle, Outcome, Progress, ProgressPods, Rolled, RolledPods, SkipClass,
-    Skipped, Step, StepName, StepState, Strategy, Trouble,
+    Deed, Intent, Outcome, Progress, ProgressPods, Rolled, RolledPods, SkipClass, Skipped, Step,
+    StepName, StepState, Strategy,
 };
 pub use duration::{parse_duration, parse_timeout};
 pub use error::StreamError;
@@ -41,6 +42,7 @@ pub use record::{
     By, Consistency, End, EndOutcome, Record, RecordType, Scope, Source, Stream, Tool, Totals,
     whole_seconds,
 };
+pub use word::{Obstacle, Rule, Trouble, Word};
 pub use writer::Writer;
 
 /// The schema that this crate reads and writes. Changes are additive; a new meaning is a new type.

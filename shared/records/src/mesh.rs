@@ -6,7 +6,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::Obstacle;
+use crate::{Obstacle, Word};
 
 /// A Linkerd control plane. Its pods are counted here and are no workloads.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -79,7 +79,7 @@ pub struct Component {
 
 /// Whether a control plane has settled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "kebab-case")]
 pub enum State {
     /// Every component runs its newest template with all replicas available.
     Settled,
@@ -91,7 +91,7 @@ pub enum State {
 
 /// What installed a control plane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "kebab-case")]
 pub enum InstalledBy {
     /// Helm; [`ControlPlane::release`] names the release.
     Helm,
@@ -131,7 +131,7 @@ pub struct Certificate {
 
 /// What a certificate is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "kebab-case")]
 pub enum CertificateRole {
     /// A trust anchor.
     Anchor,
@@ -271,6 +271,9 @@ pub struct ProxyCount {
     /// The Linkerd version, from the best source there is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
+    /// Its minor version, such as `2.13`, where the releases file knows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line: Option<String>,
     /// The image's tag, where it is no Linkerd version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tag: Option<String>,
@@ -279,26 +282,24 @@ pub struct ProxyCount {
     /// Runs as a native sidecar (an init container that restarts).
     pub native: bool,
     /// How many pods.
-    pub pods: u32,
+    pub count: u32,
 }
 
 /// Where a proxy's version was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "kebab-case")]
 pub enum VersionSource {
     /// The image's tag is a Linkerd version.
     Image,
     /// The annotation `linkerd.io/proxy-version`.
     Annotation,
-    /// The injector's version in `linkerd.io/created-by`: weak.
-    CreatedBy,
     /// None of them.
     None,
 }
 
 /// Whether the anchors that pods were started with are the current bundle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "kebab-case")]
 pub enum TrustAnchors {
     /// All of them.
     Current,
@@ -338,7 +339,7 @@ pub fn hold_back(pins: &[Pin], injects: &str) -> bool {
 
 /// Where a pin is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "kebab-case")]
 pub enum PinPlace {
     /// `config.linkerd.io/proxy-version` or `-image` on the pod template.
     Template,
@@ -360,7 +361,7 @@ pub struct Roll {
 
 /// The ways to new pods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "kebab-case")]
 pub enum RollBy {
     /// A restart annotation on its pod template.
     Restart,
@@ -384,7 +385,7 @@ pub struct Downtime {
 
 /// How much of a workload is away while it rolls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "kebab-case")]
 pub enum DowntimeGrade {
     /// Nothing: new pods come before old ones go.
     None,
@@ -404,13 +405,14 @@ pub struct Skew {
     pub minors: Option<u32>,
     /// What a roll should do with it.
     pub action: SkewAction,
-    /// The rules or obstacles behind it.
-    pub why: Vec<String>,
+    /// The id of each finding that concerns it, and what the action rests on; in the order of
+    /// [`Word`], none twice.
+    pub why: Vec<Word>,
 }
 
 /// How a proxy relates to a control plane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "kebab-case")]
 pub enum SkewState {
     /// The same version.
     Same,
@@ -424,7 +426,7 @@ pub enum SkewState {
 
 /// What a roll should do with a workload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "kebab-case")]
 pub enum SkewAction {
     /// Roll it.
     Roll,
@@ -504,7 +506,7 @@ pub struct Unseen {
 
 /// Whether a survey is complete without something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "kebab-case")]
 pub enum Need {
     /// It is not.
     Required,

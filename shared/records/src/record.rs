@@ -129,7 +129,7 @@ pub enum Tool {
 
 /// Where a survey's facts come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "kebab-case")]
 pub enum Source {
     /// A running API server.
     Server,
@@ -139,7 +139,7 @@ pub enum Source {
 
 /// How current a survey's lists are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "kebab-case")]
 pub enum Consistency {
     /// Quorum reads.
     Current,
@@ -203,7 +203,7 @@ pub struct End {
 
 /// How a tool's run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "kebab-case")]
 pub enum EndOutcome {
     /// All that was asked was done, whatever the answer.
     Complete,

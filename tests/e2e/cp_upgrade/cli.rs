@@ -98,7 +98,7 @@ fn upgrade_by_the_cli_is_proven_and_a_second_run_changes_nothing(bed: Bed) {
         "preflight",
         "backup",
         "crds",
-        "control_plane",
+        "control-plane",
         "watch",
         "prove",
         "afterwards",
@@ -108,7 +108,7 @@ fn upgrade_by_the_cli_is_proven_and_a_second_run_changes_nothing(bed: Bed) {
     }
     assert_eq!(stage.configured(), TO);
     assert_eq!(stage.holder(), None, "the lock is let go");
-    let command = first.step("control_plane", "started").unwrap()["command"].to_string();
+    let command = first.step("control-plane", "started").unwrap()["command"].to_string();
     assert!(command.starts_with("[\"linkerd\",\"upgrade\""), "{command}");
 
     let afterwards = first.step("afterwards", "done").unwrap()["message"].to_string();
@@ -119,7 +119,7 @@ fn upgrade_by_the_cli_is_proven_and_a_second_run_changes_nothing(bed: Bed) {
     let before = (stage.versions(), stage.written().len());
     let again = stage.run(&stage.judged(), &[]);
     assert_eq!(again.code, Some(0), "{}", again.stderr);
-    for step in ["identity", "preflight", "crds", "control_plane"] {
+    for step in ["identity", "preflight", "crds", "control-plane"] {
         assert_eq!(again.states(step), ["skipped"], "{step}");
     }
     assert_eq!((stage.versions(), stage.written().len()), before);

@@ -36,7 +36,7 @@ fn upgrade_by_helm_is_proven_and_a_second_run_changes_nothing(bed: Bed) {
         "preflight",
         "backup",
         "crds",
-        "control_plane",
+        "control-plane",
         "watch",
         "prove",
     ];
@@ -63,7 +63,7 @@ fn upgrade_by_helm_is_proven_and_a_second_run_changes_nothing(bed: Bed) {
         (2, "deployed".to_owned())
     );
     assert_eq!(stage.revision("linkerd-crds"), (2, "deployed".to_owned()));
-    for step in ["identity", "preflight", "crds", "control_plane"] {
+    for step in ["identity", "preflight", "crds", "control-plane"] {
         let skipped = again.step(step, "skipped").unwrap();
         assert!(skipped["reason"].is_string(), "{step}");
     }
@@ -123,7 +123,7 @@ fn chart_and_crds_chart_are_the_repositorys_unless_named(bed: Bed) {
     command.arg("-f").arg(&stage.charts.values).arg("--yes");
     let run = run(command, &stage.judged());
     assert_eq!(run.code, Some(0), "{}", run.stderr);
-    let command = &run.step("control_plane", "started").unwrap()["command"];
+    let command = &run.step("control-plane", "started").unwrap()["command"];
     let command: Vec<&str> = command
         .as_array()
         .unwrap()

@@ -23,7 +23,7 @@ const MIDDLE: [(&str, &str); 2] = [
         "crds",
         "customresourcedefinitions/serviceprofiles.linkerd.io",
     ),
-    ("control_plane", "configmaps/linkerd-config"),
+    ("control-plane", "configmaps/linkerd-config"),
 ];
 
 fn write(path: &str) -> Match {
@@ -65,7 +65,7 @@ fn killed_in_each_step_the_same_pipeline_ends_done(bed: Bed) {
         "preflight",
         "backup",
         "crds",
-        "control_plane",
+        "control-plane",
         "watch",
         "prove",
     ];
@@ -115,7 +115,7 @@ fn helm_that_outlives_its_run_and_writes_first_is_taken_over(bed: Bed) {
     // One helm is through when the other comes, one may still be at work.
     let revisions = [
         ("crds", 1, "name=linkerd-crds,version=2,status=deployed"),
-        ("control_plane", 2, "name=linkerd-control-plane,version=2"),
+        ("control-plane", 2, "name=linkerd-control-plane,version=2"),
     ];
     let beds = [bed.another().unwrap(), bed];
     for (bed, (step, nth, labels)) in beds.into_iter().zip(revisions) {

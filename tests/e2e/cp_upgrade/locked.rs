@@ -122,7 +122,7 @@ fn lock_lets_one_of_two_runs_upgrade(bed: Bed) {
     let mut command = stage.command(&[]);
     command.env("KUBECONFIG", proxy.kubeconfig());
     let mut first = begin(command, &judged);
-    first.until_step("control_plane");
+    first.until_step("control-plane");
     held.arrived();
     let second = stage.run(&judged, &[]);
     assert_eq!(second.code, Some(3), "{}", second.stderr);

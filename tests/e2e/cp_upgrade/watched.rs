@@ -78,7 +78,7 @@ fn first_signal_waits_for_the_write_in_flight(bed: Bed) {
     let run = running.finish();
     assert_eq!(run.code, Some(3), "{}", run.stderr);
     assert!(
-        run.step("control_plane", "done").is_some(),
+        run.step("control-plane", "done").is_some(),
         "it was seen out"
     );
     assert!(run.step("watch", "started").is_none());
@@ -122,7 +122,7 @@ fn held_at_the_configuration(stage: &Stage, proxy: &FaultProxy) -> (Running, Hel
     let mut command = stage.command(&[]);
     command.env("KUBECONFIG", proxy.kubeconfig());
     let mut running = begin(command, &stage.judged());
-    running.until_step("control_plane");
+    running.until_step("control-plane");
     held.arrived();
     (running, held)
 }

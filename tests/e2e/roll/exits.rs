@@ -103,7 +103,7 @@ fn flags_and_verdicts_that_are_refused_write_nothing(bed: Bed) {
     let skipped = output.of("skipped");
     assert_eq!(
         (&skipped[0]["name"], &skipped[0]["reason"]),
-        (&"lonely".into(), &"outage".into())
+        (&"lonely".into(), &"downtime-outage".into())
     );
     assert_eq!(scene.writes(), ["patch deployments shop/web 200"]);
 }
@@ -142,7 +142,7 @@ fn crash_loop_stops_the_run_before_its_timeout(bed: Bed) {
         .into_iter()
         .map(|it| (&it["name"], &it["outcome"], &it["reason"]))
         .collect();
-    let (null, crash) = (Value::Null, Value::from("crash_loop"));
+    let (null, crash) = (Value::Null, Value::from("crash-loop"));
     let expected = [
         (&"a".into(), &"proven".into(), &null),
         (&"b".into(), &"failed".into(), &crash),

@@ -57,7 +57,7 @@ fn injector_that_goes_away_costs_no_more_than_max_in_flight(bed: Bed) {
         "nothing starts after a failure: {records:#?}"
     );
     for place in &failed {
-        assert_eq!(records[*place]["reason"], "not_injected");
+        assert_eq!(records[*place]["reason"], "not-injected");
     }
     let mut named: Vec<String> = failed
         .iter()

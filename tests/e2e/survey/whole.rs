@@ -37,7 +37,7 @@ fn a_control_plane_is_described_with_its_components_identity_and_origin(bed: &Be
     );
     for component in plane["components"].as_array().unwrap() {
         assert_eq!(component["version"], "stable-2.13.7");
-        assert_eq!(component["proxies"][0]["pods"], 1, "{component}");
+        assert_eq!(component["proxies"][0]["count"], 1, "{component}");
     }
     let facts = [
         ("version", "stable-2.13.7"),

@@ -128,12 +128,12 @@ fn roll_strategy_and_downtime_of_a_workload_are_said(bed: &Bed) {
     let table = [
         ("shop/Deployment/web", "restart", None, "reduced"),
         ("shop/Deployment/single", "restart", None, "outage"),
-        ("shop/StatefulSet/db", "evict", Some("on_delete"), "reduced"),
+        ("shop/StatefulSet/db", "evict", Some("on-delete"), "reduced"),
         ("shop/DaemonSet/agent", "restart", None, "reduced"),
         ("shop/ReplicaSet/bare-set", "evict", None, "reduced"),
         ("shop/Job/once", "itself", Some("job"), "none"),
-        ("shop/CronJob/nightly", "itself", Some("cron_job"), "none"),
-        ("shop/Pod/alone", "none", Some("bare_pod"), "outage"),
+        ("shop/CronJob/nightly", "itself", Some("cron-job"), "none"),
+        ("shop/Pod/alone", "none", Some("bare-pod"), "outage"),
     ];
     for (name, by, reason, grade) in table {
         let workload = workload(&records, name);
@@ -149,9 +149,9 @@ fn roll_strategy_and_downtime_of_a_workload_are_said(bed: &Bed) {
 fn proxy_record_has_version_source_and_node(bed: &Bed) {
     let records = records(survey(&toolbox!(), bed, &["--pods"]));
     let proxies = |name| workload(&records, name)["proxies"].clone();
-    let plain = serde_json::json!([{"version": "stable-2.13.7", "source": "image", "native": false, "pods": 2}]);
+    let plain = serde_json::json!([{"version": "stable-2.13.7", "line": "2.13", "source": "image", "native": false, "count": 2}]);
     assert_eq!(proxies("shop/StatefulSet/db"), plain);
-    let native = serde_json::json!([{"version": "edge-25.4.4", "source": "image", "native": true, "pods": 1}]);
+    let native = serde_json::json!([{"version": "edge-25.4.4", "line": "2.18", "source": "image", "native": true, "count": 1}]);
     assert_eq!(proxies("plain/Pod/native"), native);
     let listed = of_type(&records, "proxy");
     let meshed: u64 = counts(&records).values().map(|(_, _, meshed)| meshed).sum();

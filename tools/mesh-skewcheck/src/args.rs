@@ -8,13 +8,13 @@ use anyhow::{Context as _, Result};
 use clap::{Parser, ValueEnum};
 use jiff::Timestamp;
 use mesh_cli::{EXIT_CODES, OutputArgs};
-use mesh_records::{Ask, Explain as _, Explained, parse_duration};
+use mesh_records::{Ask, Explain as _, Explained, Rule, parse_duration};
 use mesh_versions::{Releases, Target};
 
 use crate::drive::Demands;
 use crate::fresh::Freshness;
 use crate::question::{Jobs, Question};
-use crate::rule::Rule;
+use crate::rule::is_mandatory;
 
 /// Judge whether the proxies of a mesh are within parameters
 ///
@@ -135,7 +135,7 @@ impl Args {
     fn acknowledged(&self) -> Result<Vec<Rule>, Explained> {
         let rule = |id: &String| match Rule::named(id) {
             Some(Rule::NewerThanKnown) => Ok(Rule::NewerThanKnown),
-            Some(rule) if rule.is_mandatory() => {
+            Some(rule) if is_mandatory(rule) => {
                 let what = format!("`{id}` is mandatory and cannot be acknowledged");
                 Err(Explained::new(what, "mend what it says"))
             }

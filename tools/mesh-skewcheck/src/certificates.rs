@@ -1,10 +1,10 @@
 //! The rules about the control plane's certificates, at the survey's time.
 
 use jiff::Timestamp;
-use mesh_records::{Certificate, CertificateRole, ControlPlane};
+use mesh_records::{Certificate, CertificateRole, ControlPlane, Rule};
 
 use crate::remark::Remark;
-use crate::rule::{Rule, Weight};
+use crate::rule::Weight;
 
 /// Trust anchors are renewed by hand, so people think of them in days.
 const ANCHOR_WARNING_DAYS: i64 = 60;

@@ -1,11 +1,10 @@
 //! The rules about the extensions, which are upgraded after the control plane and before the roll.
 
-use mesh_records::Extension;
+use mesh_records::{Extension, Rule};
 use mesh_versions::{Skew, Version};
 
 use crate::question::Standpoint;
 use crate::remark::Remark;
-use crate::rule::Rule;
 
 /// Judges the extensions of the cluster beside what the question is about.
 pub(crate) fn remarks(extensions: &[Extension], at: &Standpoint<'_>) -> Vec<Remark> {

@@ -3,14 +3,14 @@
 use std::cmp::Ordering;
 
 use mesh_records::{
-    Component, ControlPlane, FailurePolicy, InstalledBy, ProxyCount, State, Webhook,
+    Component, ControlPlane, FailurePolicy, InstalledBy, ProxyCount, Rule, State, Webhook,
 };
 use mesh_versions::Version;
 use serde_json::Value;
 
 use crate::question::Standpoint;
 use crate::remark::Remark;
-use crate::rule::{Rule, Weight};
+use crate::rule::Weight;
 
 /// The Deployment and the webhook that put proxies into pods.
 const INJECTOR: &str = "proxy-injector";
@@ -180,7 +180,7 @@ fn not_at_target(plane: &ControlPlane, at: &Standpoint<'_>) -> Vec<Remark> {
             &format!("{} runs", component.name),
             component.version.as_deref(),
         );
-        for proxy in component.proxies.iter().filter(|proxy| proxy.pods > 0) {
+        for proxy in component.proxies.iter().filter(|proxy| proxy.count > 0) {
             let version = proxy.version.as_deref().or(proxy.tag.as_deref());
             compare(&format!("a proxy of {} is", component.name), version);
         }

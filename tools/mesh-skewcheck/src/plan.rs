@@ -1,10 +1,9 @@
 //! The path to the target, step by step.
 
-use mesh_records::{ControlPlane, Extension, Hop, HopKind, Plan};
+use mesh_records::{ControlPlane, Extension, Hop, HopKind, Plan, Rule};
 use mesh_versions::{Fit, KubernetesVersion};
 
 use crate::question::Standpoint;
-use crate::rule::Rule;
 use crate::tally::Tally;
 
 /// The path from what runs to the target: one 2.x at a time, each with what goes along with it.

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 
-use mesh_records::VersionSource;
 use mesh_versions::{Channel, Confidence, Skew, Version};
 
 use crate::question::Standpoint;
@@ -60,14 +59,6 @@ impl Sights {
             self.by_text.insert(text.to_owned(), sight);
         }
         sight
-    }
-}
-
-/// Whether a version comes from what is known to be weak: who injected, not what was injected.
-pub(crate) fn is_weak(source: VersionSource) -> bool {
-    match source {
-        VersionSource::CreatedBy => true,
-        VersionSource::Image | VersionSource::Annotation | VersionSource::None => false,
     }
 }
 

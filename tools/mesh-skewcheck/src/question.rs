@@ -2,10 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use mesh_records::{Ask, WorkloadKind};
+use mesh_records::{Ask, Rule, WorkloadKind};
 use mesh_versions::{Channel, Releases, Target, Version};
-
-use crate::rule::Rule;
 
 /// The question, with everything that changes its answer.
 #[derive(Debug)]

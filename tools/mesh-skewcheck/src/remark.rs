@@ -1,8 +1,8 @@
 //! What is said of a control plane itself, before it is weighed.
 
-use mesh_records::Decided;
+use mesh_records::{Decided, Rule};
 
-use crate::rule::{Rule, Weight};
+use crate::rule::Weight;
 
 /// A rule's answer about a control plane, in words.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,9 +2,7 @@
 
 use std::borrow::Cow;
 
-use mesh_records::{
-    DowntimeGrade, Pin, PodCounts, Roll, TrustAnchors, VersionSource, WorkloadKind,
-};
+use mesh_records::{DowntimeGrade, Pin, PodCounts, Roll, TrustAnchors, WorkloadKind};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 
@@ -39,8 +37,7 @@ pub(crate) struct SeenProxy<'a> {
     version: Cow<'a, str>,
     #[serde(default, borrow)]
     tag: Cow<'a, str>,
-    pub(crate) source: VersionSource,
-    pub(crate) pods: u32,
+    pub(crate) count: u32,
 }
 
 #[derive(Debug, Deserialize)]
@@ -63,7 +60,7 @@ impl Seen<'_> {
             ready,
             meshed,
         } = self.pods;
-        let listed: u64 = self.proxies.iter().map(|it| u64::from(it.pods)).sum();
+        let listed: u64 = self.proxies.iter().map(|it| u64::from(it.count)).sum();
         if ready > total || meshed > total {
             Some("more pods are ready or meshed than there are")
         } else if listed > u64::from(meshed) {

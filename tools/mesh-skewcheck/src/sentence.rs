@@ -1,10 +1,9 @@
 //! One sentence for a finding about workloads, and the way out.
 
-use mesh_records::{Ask, Decided};
+use mesh_records::{Ask, Decided, Rule};
 use mesh_versions::Skew;
 
 use crate::question::Standpoint;
-use crate::rule::Rule;
 use crate::tally::Group;
 
 pub(crate) const ROLL: &str = "mesh-survey | mesh-skewcheck --ask roll | mesh-roll";
@@ -132,7 +131,7 @@ fn said(rule: Rule, base: &str, at: &Standpoint<'_>) -> (String, Option<&'static
         | Rule::SurveyPartial
         | Rule::HelmChartSplit
         | Rule::GatewayApiUnprotected
-        | Rule::WaiverUnused => (rule.id().to_owned(), None),
+        | Rule::WaiverUnused => (rule.as_str().to_owned(), None),
     }
 }
 

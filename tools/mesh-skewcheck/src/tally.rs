@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use mesh_records::{Decided, PodCounts, Severity, Skew, SkewAction, SkewState, WorkloadRef};
+use mesh_records::{Decided, PodCounts, Rule, Severity, Skew, SkewAction, SkewState, WorkloadRef};
 
 use crate::question::Standpoint;
-use crate::rule::Rule;
+use crate::rule::severity;
 use crate::seen::Seen;
 use crate::smallest::Smallest;
 use crate::workload::Judged;
@@ -50,7 +50,7 @@ impl Tally {
         self.counts.add(seen.pods, &judged.skew);
         let mut counted: Vec<(Severity, Rule, bool)> = Vec::with_capacity(judged.hits.len());
         for hit in &judged.hits {
-            let Some(severity) = hit.rule.severity(at.ask(), hit.decided, hit.weight) else {
+            let Some(severity) = severity(hit.rule, at.ask(), hit.decided, hit.weight) else {
                 continue;
             };
             let key = (severity, hit.rule, hit.decided == Decided::CannotTell);

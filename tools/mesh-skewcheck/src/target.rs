@@ -2,13 +2,12 @@
 
 use std::cmp::Ordering;
 
-use mesh_records::{ControlPlane, InstalledBy};
+use mesh_records::{ControlPlane, InstalledBy, Rule};
 use mesh_versions::{Fit, Known, KubernetesVersion, Minor, Move, Releases, Version};
 use serde_json::Value;
 
 use crate::question::Standpoint;
 use crate::remark::Remark;
-use crate::rule::Rule;
 
 const UPGRADE_PAGE: &str = "https://linkerd.io/2/tasks/upgrade/";
 const GATEWAY_PAGE: &str = "https://linkerd.io/2/tasks/gateway-api-ownership-migration/";

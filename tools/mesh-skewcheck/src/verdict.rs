@@ -3,14 +3,14 @@
 use std::cmp::Ordering;
 
 use mesh_records::{
-    Ask, Closed, ControlPlane, Extension, Finding, From, Plan, Severity, Source, Verdict,
+    Ask, Closed, ControlPlane, Extension, Finding, From, Plan, Rule, Severity, Source, Verdict,
     VerdictScope,
 };
 
 use crate::plan::plan;
 use crate::question::Standpoint;
 use crate::remark::Remark;
-use crate::rule::Rule;
+use crate::rule::severity;
 use crate::sentence::{ROLL, sentence};
 use crate::tally::Tally;
 use crate::{certificates, extension, health, target};
@@ -89,7 +89,7 @@ pub(crate) fn conclude(
 /// The finding that an acknowledgement was for nothing, in nothing that was judged.
 pub(crate) fn add_unused(judgements: &mut [Judgement], acknowledged: &[Rule]) {
     for rule in acknowledged {
-        let id = rule.id();
+        let id = rule.as_str();
         let of_rule = |finding: &Finding| finding.id == id;
         if judgements
             .iter()
@@ -135,7 +135,7 @@ fn findings(
         let (message, hint) = sentence(rule, decided, group, at);
         findings.push(Finding {
             cluster: plane.cluster.clone(),
-            id: rule.id().to_owned(),
+            id: rule.as_str().to_owned(),
             severity,
             control_plane: plane.namespace.clone(),
             message,
@@ -161,8 +161,8 @@ fn weigh(remark: Remark, ask: Ask, cluster: &str, control_plane: &str) -> Option
     } = remark;
     Some(Finding {
         cluster: cluster.to_owned(),
-        id: rule.id().to_owned(),
-        severity: rule.severity(ask, decided, weight)?,
+        id: rule.as_str().to_owned(),
+        severity: severity(rule, ask, decided, weight)?,
         control_plane: control_plane.to_owned(),
         message,
         hint,
@@ -178,7 +178,7 @@ fn acknowledge(findings: &mut [Finding], at: &Standpoint<'_>) {
     for rule in &at.question.acknowledged {
         for finding in findings
             .iter_mut()
-            .filter(|finding| finding.id == rule.id())
+            .filter(|finding| finding.id == rule.as_str())
         {
             finding.waived = Some("acknowledged".to_owned());
         }
@@ -223,7 +223,7 @@ fn about(at: &Standpoint<'_>) -> Option<String> {
 }
 
 fn next(at: &Standpoint<'_>, blocking: &[String], tally: &Tally) -> Option<String> {
-    let blocks = |rule: Rule| blocking.iter().any(|id| id == rule.id());
+    let blocks = |rule: Rule| blocking.iter().any(|id| id == rule.as_str());
     let to = at.target.as_ref();
     let upgrade = |to: &str| format!("mesh-survey | mesh-skewcheck --to {to} | mesh-cp-upgrade");
     let roll = || (tally.counts().roll > 0).then(|| ROLL.to_owned());

@@ -1,13 +1,14 @@
 //! Judges one workload: how far its proxies are, and which rules it breaks.
 
 use mesh_records::{
-    Ask, Decided, DowntimeGrade, RollBy, Skew, SkewAction, SkewState, TrustAnchors, WorkloadKind,
+    Ask, Decided, DowntimeGrade, RollBy, Rule, Skew, SkewAction, SkewState, TrustAnchors,
+    WorkloadKind,
 };
 
 use crate::action::action;
-use crate::proxy::{Sight, Sights, Standing, is_weak};
+use crate::proxy::{Sight, Sights, Standing};
 use crate::question::{Jobs, Standpoint, is_job};
-use crate::rule::{Rule, Weight};
+use crate::rule::Weight;
 use crate::seen::{Seen, SeenProxy};
 
 /// What is said of one workload.
@@ -46,7 +47,7 @@ pub(crate) fn judge<'a>(
         hits: Vec::new(),
         worst: None,
     };
-    for proxy in seen.proxies.iter().filter(|proxy| proxy.pods > 0) {
+    for proxy in seen.proxies.iter().filter(|proxy| proxy.count > 0) {
         judge.proxy(proxy, sights.of(proxy, at));
     }
     judge.unlisted();
@@ -57,7 +58,6 @@ pub(crate) fn judge<'a>(
         judge.hit(Rule::DowntimeOutage, Weight::Full, "");
     }
     let (state, minors) = state(judge.worst);
-    let why = why.into_iter().map(str::to_owned).collect();
     Judged {
         skew: Skew {
             state,
@@ -76,9 +76,6 @@ impl<'a> Judge<'a, '_> {
         let text = proxy.text();
         self.worst = self.worst.max(Some(sight.standing));
         self.standing(sight.standing, text);
-        if is_weak(proxy.source) {
-            self.hit(Rule::ProxyUnknown, Weight::Soft, text);
-        }
         if sight.guessed {
             self.hit(Rule::NewerThanKnown, Weight::Full, text);
         }
@@ -189,7 +186,11 @@ impl<'a> Judge<'a, '_> {
 
 /// Pods whose proxies the record does not list are not known to be fine.
 pub(crate) fn has_unlisted(seen: &Seen<'_>) -> bool {
-    let listed: u64 = seen.proxies.iter().map(|proxy| u64::from(proxy.pods)).sum();
+    let listed: u64 = seen
+        .proxies
+        .iter()
+        .map(|proxy| u64::from(proxy.count))
+        .sum();
     listed < u64::from(seen.pods.meshed)
 }
 

@@ -13,7 +13,7 @@ use mesh_cluster::workload::proxy;
 use mesh_records::{ProxyCount, WorkloadKind, WorkloadRef};
 
 use crate::ground::{Ground, Owners};
-use group::{Group, add_count, count};
+use group::{Group, add_count, count, settle_counts};
 
 pub(crate) use usage::Use;
 
@@ -172,7 +172,9 @@ impl Fold {
             .collect();
         groups.sort_by(|one, other| (&one.0, &one.1).cmp(&(&other.0, &other.1)));
         let mut components: BTreeMap<_, _> = self.components.into_iter().collect();
-        components.values_mut().for_each(|counts| counts.sort());
+        for counts in components.values_mut() {
+            settle_counts(counts);
+        }
         Folded { groups, components }
     }
 }

@@ -63,7 +63,7 @@ pub fn is_ready(pod: &Pod) -> bool {
 }
 
 /// The version of a proxy: its image's tag if that is a Linkerd version, else what the injector
-/// says that it gave, else the injector's own version, else none.
+/// says that it gave, else none. `linkerd.io/created-by` names the injector, never the proxy.
 ///
 /// The image goes first because it is what runs: other webhooks may rewrite it after the injector.
 pub fn version(image: &str, annotations: &Annotations) -> ProxyVersion {
@@ -73,9 +73,7 @@ pub fn version(image: &str, annotations: &Annotations) -> ProxyVersion {
         Some((Some(version), source))
     };
     let annotation = annotations.get(label::PROXY_VERSION).map(String::as_str);
-    let found = of(tag, VersionSource::Image)
-        .or_else(|| of(annotation, VersionSource::Annotation))
-        .or_else(|| of(created_by(annotations), VersionSource::CreatedBy));
+    let found = of(tag, VersionSource::Image).or_else(|| of(annotation, VersionSource::Annotation));
     let (version, source) = found.unwrap_or((None, VersionSource::None));
     let tag = tag
         .filter(|_| source != VersionSource::Image)
@@ -163,7 +161,7 @@ mod tests {
 
     #[test]
     fn a_version_comes_from_the_best_source_that_names_one() {
-        use VersionSource::{Annotation, CreatedBy, Image, None as Nothing};
+        use VersionSource::{Annotation, Image, None as Nothing};
         let injector = "linkerd/proxy-injector stable-2.13.6";
         // image, annotation, created-by, version, tag, source
         let table = [
@@ -216,14 +214,7 @@ mod tests {
                 "v7-fips",
                 Annotation,
             ),
-            (
-                "mirror/p:v7",
-                "v7",
-                injector,
-                "stable-2.13.6",
-                "v7",
-                CreatedBy,
-            ),
+            ("mirror/p:v7", "v7", injector, "", "v7", Nothing),
             (
                 "p:dev-undefined",
                 "dev-undefined",

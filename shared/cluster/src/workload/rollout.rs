@@ -180,7 +180,7 @@ impl Observed {
         let mut pins = template_pins(&self.template);
         pins.extend(rules.pin().cloned());
         if hold_back(&pins, injects) {
-            return Some(Obstacle::Pinned);
+            return Some(Obstacle::VersionPinned);
         }
         match injection(rules, &self.template.meta, &self.template.spec) {
             Injection::On => None,

@@ -62,7 +62,7 @@ pub(crate) fn decide(task: &Task, world: &World, wishes: &Wishes, now: Timestamp
             // somebody else's to look after, and nobody waits for it here.
             State::HeldUp(_) if is_a_restart(observed, *stale_at, now) => Decision::Adopt,
             State::HeldUp(_) | State::Failed(_) if current => Decision::Skip(Obstacle::Current),
-            State::HeldUp(_) | State::Failed(_) => Decision::Skip(Obstacle::Unhealthy),
+            State::HeldUp(_) | State::Failed(_) => Decision::Skip(Obstacle::WorkloadUnhealthy),
         };
     }
     if current && restarted_since(observed, *stale_at) {
@@ -103,15 +103,16 @@ fn hindrance(
         return Some(obstacle);
     }
     if !pods.is_empty() && pods.iter().all(|pod| pod.proxy.is_none()) {
-        return Some(Obstacle::Unmeshed);
+        return Some(Obstacle::UnmeshedButAnnotated);
     }
     let settled = observed.standing == State::Settled;
     if !settled || pods.is_empty() || pods.iter().any(|pod| !pod.ready) {
-        return Some(Obstacle::Unhealthy);
+        return Some(Obstacle::WorkloadUnhealthy);
     }
     let key = &observed.key;
     let allowed = wishes.allow_outage.iter().any(|it| it.selects(key));
-    (observed.downtime.grade == DowntimeGrade::Outage && !allowed).then_some(Obstacle::Outage)
+    (observed.downtime.grade == DowntimeGrade::Outage && !allowed)
+        .then_some(Obstacle::DowntimeOutage)
 }
 
 // Its controller goes on with the rollout by itself.
@@ -276,10 +277,16 @@ mod tests {
             (scene(|s| s.pods.clone_from(&new)), Skip(Obstacle::Current)),
             (
                 scene(|s| s.pods = vec![(None, true), (None, true)]),
-                Skip(Obstacle::Unmeshed),
+                Skip(Obstacle::UnmeshedButAnnotated),
             ),
-            (scene(|s| s.pods[1].1 = false), Skip(Obstacle::Unhealthy)),
-            (scene(|s| s.status = sick), Skip(Obstacle::Unhealthy)),
+            (
+                scene(|s| s.pods[1].1 = false),
+                Skip(Obstacle::WorkloadUnhealthy),
+            ),
+            (
+                scene(|s| s.status = sick),
+                Skip(Obstacle::WorkloadUnhealthy),
+            ),
             (scene(|s| s.status.clone_from(&rolling)), Adopt),
             (
                 scene(|s| {
@@ -294,11 +301,11 @@ mod tests {
             ),
             (
                 scene(|s| s.spec = r#", "strategy": {"type": "Recreate"}"#),
-                Skip(Obstacle::Outage),
+                Skip(Obstacle::DowntimeOutage),
             ),
             (
                 scene(|s| s.template = r#""config.linkerd.io/proxy-version": "stable-2.13.7""#),
-                Skip(Obstacle::Pinned),
+                Skip(Obstacle::VersionPinned),
             ),
             (
                 scene(|s| s.template = r#""config.linkerd.io/proxy-version": "stable-2.14.10""#),
@@ -309,7 +316,7 @@ mod tests {
                 Skip(Obstacle::WouldLoseProxy),
             ),
             (scene(|s| s.namespace = ""), Skip(Obstacle::WouldLoseProxy)),
-            (scene(|s| s.pods.clear()), Skip(Obstacle::Unhealthy)),
+            (scene(|s| s.pods.clear()), Skip(Obstacle::WorkloadUnhealthy)),
             (
                 scene(|s| {
                     s.kind = WorkloadKind::StatefulSet;
@@ -364,7 +371,7 @@ mod tests {
         };
         let table = [
             ("shop/web", "x", Decision::Restart),
-            ("shop/db", "x", Decision::Skip(Obstacle::Outage)),
+            ("shop/db", "x", Decision::Skip(Obstacle::DowntimeOutage)),
             ("shop", "shop/w*", Decision::Skip(Obstacle::NotSelected)),
         ];
         for (allow, exclude, expected) in table {

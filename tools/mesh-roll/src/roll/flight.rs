@@ -315,7 +315,7 @@ impl Flight {
                 pods.into_iter().find_map(PodSeen::lack)
             }
         };
-        over(Conclusion::failed(Trouble::Timeout, problem))
+        over(Conclusion::failed(Trouble::TimedOut, problem))
     }
 }
 

@@ -137,7 +137,7 @@ impl Saying<'_> {
                 let target = target.unwrap_or("its proxy");
                 format!("is proven: every pod has {target} and is ready")
             }
-            Outcome::Failed if reason == Some(Trouble::Timeout) => {
+            Outcome::Failed if reason == Some(Trouble::TimedOut) => {
                 let took = took.unwrap_or(0) / 1000;
                 format!("timed out after {took}s{because}")
             }
@@ -172,7 +172,7 @@ impl Saying<'_> {
     fn because(&self, reason: Option<Trouble>, problem: Option<&Problem>) -> String {
         match (problem, reason) {
             (Some(problem), _) => format!(": {problem}{}", see(&self.key.namespace, problem)),
-            (None, Some(Trouble::Timeout) | None) => String::new(),
+            (None, Some(Trouble::TimedOut) | None) => String::new(),
             (None, Some(reason)) => format!(": {}", because_of(reason)),
         }
     }
@@ -206,7 +206,7 @@ fn because_of(reason: Trouble) -> &'static str {
         Trouble::Partition => "its partition keeps pods back",
         Trouble::Budget => "a PodDisruptionBudget does not allow it",
         Trouble::NoPods => "it has no pods left",
-        Trouble::Timeout => "its time is over",
+        Trouble::TimedOut => "its time is over",
         Trouble::Refused => "the API server did not take the write",
         Trouble::Stopped => "the run was stopped",
         Trouble::LockLost => "the lock was lost",

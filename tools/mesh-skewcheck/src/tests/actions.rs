@@ -25,8 +25,8 @@ fn a_workload_is_rolled_left_or_skipped_for_a_reason() {
         ),
         ("mixed", "roll", &["proxy-behind"], |workload| {
             let old = json!({"version": "stable-2.13.6", "source": "image", "native": false,
-                "pods": 1});
-            workload["proxies"][0]["pods"] = json!(1);
+                "count": 1});
+            workload["proxies"][0]["count"] = json!(1);
             workload["proxies"].as_array_mut().unwrap().push(old);
         }),
         (
@@ -35,13 +35,18 @@ fn a_workload_is_rolled_left_or_skipped_for_a_reason() {
             &["unmeshed-but-annotated"],
             |workload| {
                 workload["pods"]["meshed"] = json!(1);
-                workload["proxies"][0]["pods"] = json!(1);
+                workload["proxies"][0]["count"] = json!(1);
             },
         ),
-        ("without proxy", "skip", &["unmeshed"], |workload| {
-            workload["pods"]["meshed"] = json!(0);
-            workload["proxies"] = json!([]);
-        }),
+        (
+            "without proxy",
+            "skip",
+            &["unmeshed-but-annotated"],
+            |workload| {
+                workload["pods"]["meshed"] = json!(0);
+                workload["proxies"] = json!([]);
+            },
+        ),
         ("scaled to zero", "leave", &[], |workload| {
             workload["pods"] = json!({"total": 0, "ready": 0, "meshed": 0});
             workload["proxies"] = json!([]);
@@ -56,15 +61,15 @@ fn a_workload_is_rolled_left_or_skipped_for_a_reason() {
         ),
         ("by eviction", "roll", &["trust-anchor-stale"], |workload| {
             workload["trust_anchors"] = json!("stale");
-            workload["roll"] = json!({"by": "evict", "reason": "on_delete"});
+            workload["roll"] = json!({"by": "evict", "reason": "on-delete"});
         }),
         (
             "a bare pod",
             "skip",
-            &["trust-anchor-stale", "bare_pod"],
+            &["trust-anchor-stale", "bare-pod"],
             |workload| {
                 workload["trust_anchors"] = json!("stale");
-                workload["roll"] = json!({"by": "none", "reason": "bare_pod"});
+                workload["roll"] = json!({"by": "none", "reason": "bare-pod"});
             },
         ),
         (
@@ -79,10 +84,15 @@ fn a_workload_is_rolled_left_or_skipped_for_a_reason() {
         ("a current Job", "leave", &[], |workload| {
             workload["roll"] = json!({"by": "itself", "reason": "job"});
         }),
-        ("pinned", "skip", &["proxy-behind", "pinned"], |workload| {
-            workload["proxies"][0]["version"] = json!("stable-2.13.6");
-            workload["pins"] = json!([{"where": "template", "version": "stable-2.13.6"}]);
-        }),
+        (
+            "pinned",
+            "skip",
+            &["proxy-behind", "version-pinned"],
+            |workload| {
+                workload["proxies"][0]["version"] = json!("stable-2.13.6");
+                workload["pins"] = json!([{"where": "template", "version": "stable-2.13.6"}]);
+            },
+        ),
         (
             "pinned to what is injected",
             "roll",
@@ -98,18 +108,18 @@ fn a_workload_is_rolled_left_or_skipped_for_a_reason() {
         (
             "baked in",
             "skip",
-            &["trust-anchor-stale", "pinned"],
+            &["trust-anchor-stale", "version-pinned"],
             |workload| {
                 workload["trust_anchors"] = json!("stale");
-                workload["pins"] = json!([{"where": "baked_in"}]);
+                workload["pins"] = json!([{"where": "baked-in"}]);
             },
         ),
         ("unknown", "skip", &["proxy-unknown"], |workload| {
-            workload["proxies"] = json!([{"source": "none", "native": false, "pods": 2}]);
+            workload["proxies"] = json!([{"source": "none", "native": false, "count": 2}]);
         }),
         ("unknown but injected so", "leave", &[], |workload| {
-            workload["proxies"] = json!([{"source": "created_by", "version": "stable-2.12.6",
-                "tag": "stable-2.13.7", "native": false, "pods": 2}]);
+            workload["proxies"] = json!([{"source": "none", "tag": "stable-2.13.7",
+                 "native": false, "count": 2}]);
         }),
     ];
     for (name, action, why, bend) in table {
@@ -154,7 +164,7 @@ fn the_skew_is_that_of_the_worst_proxy() {
         let proxies: Vec<Value> = versions
             .iter()
             .map(
-                |version| json!({"version": version, "source": "image", "native": true, "pods": 1}),
+                |version| json!({"version": version, "source": "image", "native": true, "count": 1}),
             )
             .collect();
         let world = World::at("stable-2.13.7").with(|world| {

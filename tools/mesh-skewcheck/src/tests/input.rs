@@ -42,7 +42,7 @@ fn what_cannot_be_judged_is_refused_with_its_cause_and_a_way_out() {
     let overfull = world
         .clone()
         .with(|world| world.workloads[0]["pods"]["meshed"] = json!(3));
-    let overlisted = world.with(|world| world.workloads[0]["proxies"][0]["pods"] = json!(3));
+    let overlisted = world.with(|world| world.workloads[0]["proxies"][0]["count"] = json!(3));
     let wrong = whole.replace(
         "\"trust_anchors\":\"current\"",
         "\"trust_anchors\":\"maybe\"",

@@ -92,7 +92,7 @@ fn each_rule_is_as_severe_as_the_table_of_rules_says() {
             ["E", "W", "W", "E"],
             |world, _| {
                 world.workloads[0]["proxies"] =
-                    json!([{"source": "none", "native": false, "pods": 2, "tag": "acme-7"}]);
+                    json!([{"source": "none", "native": false, "count": 2, "tag": "acme-7"}]);
             },
         ),
         (
@@ -101,14 +101,6 @@ fn each_rule_is_as_severe_as_the_table_of_rules_says() {
             ["E", "W", "W", "E"],
             |world, _| {
                 world.workloads[0]["proxies"] = json!([]);
-            },
-        ),
-        (
-            "created-by alone",
-            "proxy-unknown",
-            ["W", "W", "W", "W"],
-            |world, _| {
-                world.workloads[0]["proxies"][0]["source"] = json!("created_by");
             },
         ),
         (
@@ -181,7 +173,7 @@ fn each_rule_is_as_severe_as_the_table_of_rules_says() {
             ["W", "W", "I", "E"],
             |world, _| {
                 world.workloads[0]["pods"]["meshed"] = json!(1);
-                world.workloads[0]["proxies"][0]["pods"] = json!(1);
+                world.workloads[0]["proxies"][0]["count"] = json!(1);
             },
         ),
         (

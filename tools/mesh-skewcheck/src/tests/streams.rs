@@ -26,7 +26,7 @@ fn many() -> Vec<Value> {
             one["pods"]["ready"] = json!(index % 3);
             let meshed = if index % 7 == 0 { 1 } else { 2 };
             one["pods"]["meshed"] = json!(meshed);
-            one["proxies"][0]["pods"] = json!(meshed);
+            one["proxies"][0]["count"] = json!(meshed);
             one["kind"] = json!(["Deployment", "Job", "Pod", "StatefulSet"][index % 4]);
             one
         })
@@ -96,8 +96,8 @@ fn a_finding_names_at_most_twenty_workloads_and_counts_them_all() {
 fn a_workload_with_two_versions_of_one_fault_counts_once() {
     let world = World::at("stable-2.13.7").with(|world| {
         world.workloads[0]["proxies"] = json!([
-            {"version": "stable-2.11.5", "source": "image", "native": false, "pods": 1},
-            {"version": "stable-2.11.4", "source": "image", "native": false, "pods": 1},
+            {"version": "stable-2.11.5", "source": "image", "native": false, "count": 1},
+            {"version": "stable-2.11.4", "source": "image", "native": false, "count": 1},
         ]);
     });
     let judged = judge(&[], &world.survey());
@@ -233,12 +233,12 @@ fn the_plan_goes_one_2x_at_a_time_with_all_that_goes_along() {
         hops,
         [
             "2.13>2.14 crds stable-2.14.10",
-            "2.13>2.14 control_plane stable-2.14.10",
+            "2.13>2.14 control-plane stable-2.14.10",
             "2.13>2.14 extensions stable-2.14.10",
             "2.13>2.14 roll stable-2.14.10",
             "2.14>2.15 kubernetes 1.22",
             "2.14>2.15 crds edge-24.2.4",
-            "2.14>2.15 control_plane edge-24.2.4",
+            "2.14>2.15 control-plane edge-24.2.4",
             "2.14>2.15 extensions edge-24.2.4",
             "2.14>2.15 roll edge-24.2.4",
         ]

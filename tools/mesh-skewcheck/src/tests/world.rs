@@ -30,7 +30,7 @@ impl World {
     /// A healthy cluster, all of it at one version.
     pub(super) fn at(version: &str) -> Self {
         let component = |name: &str| {
-            let proxy = json!({"version": version, "source": "image", "native": false, "pods": 1});
+            let proxy = json!({"version": version, "source": "image", "native": false, "count": 1});
             json!({"name": name, "version": version, "wanted": 1, "ready": 1, "updated": 1,
                 "proxies": [proxy]})
         };
@@ -82,7 +82,7 @@ pub(super) fn workload(name: &str, version: &str) -> Value {
     json!({"type": "workload", "cluster": "eu", "kind": "Deployment", "namespace": "shop",
         "name": name, "uid": format!("uid-{name}"), "control_plane": "linkerd",
         "pods": {"total": 2, "ready": 2, "meshed": 2},
-        "proxies": [{"version": version, "source": "image", "native": false, "pods": 2}],
+        "proxies": [{"version": version, "source": "image", "native": false, "count": 2}],
         "trust_anchors": "current", "roll": {"by": "restart"}, "downtime": {"grade": "none"}})
 }
 
@@ -161,7 +161,7 @@ impl Judged {
             return "-".to_owned();
         };
         let letter = finding["severity"].as_str().unwrap()[..1].to_uppercase();
-        let blind = finding["decided"] == "cannot_tell";
+        let blind = finding["decided"] == "cannot-tell";
         format!("{letter}{}", if blind { "?" } else { "" })
     }
 }

@@ -3,8 +3,10 @@
 mod record;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
 
 use mesh_records::{PinPlace, PodCounts, ProxyCount};
+use mesh_versions::{Confidence, Releases, Version};
 
 use super::oddity::{Oddity, Oddly};
 use super::usage::{Use, uses};
@@ -204,7 +206,7 @@ impl Group {
 
     /// Brings what was collected into an order that does not depend on the pods'.
     pub(crate) fn settle(&mut self) {
-        self.proxies.sort();
+        settle_counts(&mut self.proxies);
         self.listed.sort();
         if self.control_planes.len() > 1 {
             let pods = self.control_planes.values().sum();
@@ -236,8 +238,21 @@ pub(crate) fn add_count(proxies: &mut Vec<ProxyCount>, proxy: ProxyCount) {
             && known.native == proxy.native
     });
     match alike {
-        Some(known) => known.pods += proxy.pods,
+        Some(known) => known.count += proxy.count,
         None => proxies.push(proxy),
+    }
+}
+
+/// Sorts the counts and adds the minor version of each, so far as the releases file knows it: a
+/// guess from the number of an edge is left out.
+pub(crate) fn settle_counts(proxies: &mut [ProxyCount]) {
+    static RELEASES: LazyLock<Releases> = LazyLock::new(Releases::embedded);
+    proxies.sort();
+    for proxy in proxies {
+        let version = proxy.version.as_deref().map(Version::of_tag);
+        let minor = version.and_then(|version| RELEASES.minor_of(&version));
+        let known = minor.filter(|minor| minor.confidence > Confidence::Guessed);
+        proxy.line = known.map(|minor| minor.minor.to_string());
     }
 }
 
@@ -250,9 +265,10 @@ pub(crate) fn count(version: ProxyVersion, native: bool) -> ProxyCount {
     } = version;
     ProxyCount {
         version,
+        line: None,
         tag,
         source,
         native,
-        pods: 1,
+        count: 1,
     }
 }

@@ -151,6 +151,14 @@ fn a_proxy_is_read_for_what_it_is_however_the_pod_is_made() {
             "spec": {"containers": [{"name": "linkerd-proxy", "image": image}]},
         })
     };
+    let line = |version: &str| match version {
+        "stable-2.13.7" => Some("2.13"),
+        "stable-2.12.6" | "stable-2.12.0-rc2" => Some("2.12"),
+        "enterprise-2.17.0-1" => Some("2.17"),
+        "preview-25.10.7" => Some("2.19"),
+        "edge-26.6.3" => Some("2.20"),
+        _ => None,
+    };
     let native = json!({"spec": {
         "initContainers": [
             {"name": "linkerd-init", "image": "cr.l5d.io/linkerd/proxy:edge-26.6.3"},
@@ -245,10 +253,11 @@ fn a_proxy_is_read_for_what_it_is_however_the_pod_is_made() {
         let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
         let expected = ProxyCount {
             version: some(version),
+            line: line(version).map(str::to_owned),
             tag: some(tag),
             source,
             native,
-            pods: 1,
+            count: 1,
         };
         assert_eq!(workload.proxies, [expected], "{name}");
         let odd: Vec<String> = some(odd)

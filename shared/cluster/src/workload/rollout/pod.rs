@@ -89,7 +89,7 @@ impl PodSeen {
             return self.problem.clone();
         }
         Some(Problem {
-            trouble: Trouble::Timeout,
+            trouble: Trouble::TimedOut,
             pod: Some(self.name.clone()),
             container: self.unready.clone(),
             said: "not ready".to_owned(),

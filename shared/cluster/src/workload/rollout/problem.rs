@@ -115,7 +115,7 @@ impl Problem {
             | Trouble::PodFailed
             | Trouble::ProgressDeadline
             | Trouble::NoPods
-            | Trouble::Timeout
+            | Trouble::TimedOut
             | Trouble::Refused
             | Trouble::Stopped
             | Trouble::LockLost => false,
