@@ -3,11 +3,12 @@
 use mesh_records::{WorkloadKind, WorkloadRef};
 use serde_json::{Value, json};
 
+use crate::object::label::RESTARTED_AT;
 use crate::object::{DaemonSet, Deployment, Object, StatefulSet};
 use crate::wire::connect::Cluster;
 use crate::wire::error::{Error, Why};
 use crate::wire::target::{Options, Target};
-use crate::workload::rollout::{Observed, RESTARTED_AT, Restartable};
+use crate::workload::rollout::{Observed, Restartable};
 
 /// A restart: one annotation on a pod template, and nothing else.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! The labels, annotations and names by which Linkerd marks what is its own.
+//! The labels, annotations and names by which Linkerd and Kubernetes mark what the tools read.
 
 /// Label of a meshed pod: the namespace of its control plane.
 pub const CONTROL_PLANE_NS: &str = "linkerd.io/control-plane-ns";
@@ -51,3 +51,7 @@ pub const TRUST_ROOTS: &str = "linkerd-identity-trust-roots";
 pub const INJECTOR: &str = "linkerd-proxy-injector";
 /// The Secret of the issuer's certificate.
 pub const ISSUER: &str = "linkerd-identity-issuer";
+
+/// The annotation on a pod template that `kubectl rollout restart` writes. Pods bear it too, so it
+/// tells the pods of a restart from those before it, for every kind.
+pub const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";

@@ -13,53 +13,21 @@
 mod kinds;
 mod pod;
 mod problem;
+mod state;
 
 use jiff::{SignedDuration, Timestamp};
 use mesh_records::{Downtime, Obstacle, ProgressPods, Roll, RollBy, Trouble};
-use mesh_records::{WorkloadKind, WorkloadRef, hold_back};
+use mesh_records::{WorkloadRef, hold_back};
 
-use crate::object::{Object, Selector, Template};
+use crate::object::label::RESTARTED_AT;
+use crate::object::{Selector, Template};
 use crate::wire::store::Stored;
 use crate::workload::injection::{Injection, Rules, injection};
 use crate::workload::pin::template_pins;
 
 pub use pod::{PodSeen, ProxySeen};
 pub use problem::{Passes, Problem};
-
-/// The annotation on a pod template that `kubectl rollout restart` writes. Pods bear it too, so it
-/// tells the pods of a restart from those before it, for every kind.
-pub const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
-
-/// A kind with a pod template, which a restart annotation on that template rolls out.
-pub trait Restartable: Object {
-    /// The identity of this workload.
-    fn key(&self) -> WorkloadRef {
-        let meta = self.meta();
-        WorkloadRef {
-            namespace: meta.namespace.clone(),
-            kind: Self::kind(),
-            name: meta.name.clone(),
-        }
-    }
-
-    /// The kind.
-    fn kind() -> WorkloadKind {
-        WorkloadKind::from(Self::RESOURCE.kind.to_owned())
-    }
-
-    /// The pod template.
-    fn template(&self) -> &Template;
-    /// What selects its pods.
-    fn selector(&self) -> &Selector;
-    /// Its pods, by its own status.
-    fn counts(&self) -> ProgressPods;
-    /// How far the newest template has come, by its own status.
-    fn standing(&self) -> State;
-    /// Whether its status says in so many words that a rollout is under way.
-    fn says_under_way(&self) -> bool;
-    /// How it gets new pods, and what that costs.
-    fn how(&self) -> (Roll, Downtime);
-}
+pub use state::{Restartable, State, Wait};
 
 /// What a rollout needs of one observation of a workload.
 #[derive(Clone, Debug, PartialEq)]
@@ -88,36 +56,6 @@ pub struct Observed {
     pub roll: Roll,
     /// What that costs.
     pub downtime: Downtime,
-}
-
-/// How far a rollout is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum State {
-    /// It goes on.
-    Progressing(Wait),
-    /// Its controller is done: every pod is of the newest template and available.
-    Settled,
-    /// Something is wrong that can pass by itself.
-    HeldUp(Problem),
-    /// Something is wrong that no time helps.
-    Failed(Problem),
-    /// Its template no longer bears the restart that was asked for.
-    Superseded,
-}
-
-/// What a rollout waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wait {
-    /// The controller to see the newest template.
-    Unobserved,
-    /// New pods to be created.
-    Creation,
-    /// Old pods to go.
-    OldPods,
-    /// New pods to be available.
-    Availability,
-    /// The revision to be recorded as the current one.
-    Revision,
 }
 
 /// What somebody waits for.
@@ -283,20 +221,5 @@ impl Stored for Observed {
 
     fn resource_version(&self) -> &str {
         &self.resource_version
-    }
-}
-
-// === impl Wait ===
-
-impl Wait {
-    /// The rest of a sentence that begins with "waits for".
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Unobserved => "the controller to see the new template",
-            Self::Creation => "new pods to be created",
-            Self::OldPods => "old pods to go",
-            Self::Availability => "new pods to be available",
-            Self::Revision => "the new revision to be the current one",
-        }
     }
 }

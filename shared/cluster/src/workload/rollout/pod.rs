@@ -3,10 +3,9 @@
 use jiff::Timestamp;
 use mesh_records::{Trouble, WorkloadRef};
 
-use super::RESTARTED_AT;
 use super::problem::{Passes, Problem};
 use crate::object::Pod;
-use crate::object::label::{REVISION_HASH, TEMPLATE_HASH};
+use crate::object::label::{RESTARTED_AT, REVISION_HASH, TEMPLATE_HASH};
 use crate::wire::store::Stored;
 use crate::workload::owner::owner_of;
 use crate::workload::proxy::{self, ProxyVersion};

@@ -3,12 +3,13 @@
 
 use jiff::Timestamp;
 use mesh_cluster::object::Condition;
+use mesh_cluster::object::label::RESTARTED_AT;
 use mesh_cluster::object::{
     Container, ContainerState, ContainerStatus, DaemonSet, DaemonSetStatus, Deployment,
     DeploymentStatus, Meta, OwnerReference, Pod, PodSpec, PodStatus, Selector, StatefulSet,
     StatefulSetStatus, Template, Waiting,
 };
-use mesh_cluster::workload::rollout::{Observed, PodSeen, RESTARTED_AT};
+use mesh_cluster::workload::rollout::{Observed, PodSeen};
 use mesh_records::{WorkloadKind, WorkloadRef};
 
 use super::dice::Dice;
