@@ -1,39 +1,11 @@
 //! How a run ends: the exit code in one place.
 
 use mesh_cli::{DryRun, Exit};
-use mesh_records::{Obstacle, Outcome, SkipClass};
 
-use super::{Action, Finish, Phase, Roll, Stop};
-
-/// What became of the workloads so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Tally {
-    pub(crate) writes: u32,
-    pub(crate) proven: u32,
-    pub(crate) failed: u32,
-    /// Held up, interrupted or superseded: to be gone on with by another run.
-    pub(crate) open: u32,
-    pub(crate) attention: u32,
-}
-
-// === impl Tally ===
-
-impl Tally {
-    pub(crate) fn skipped(&mut self, obstacle: Obstacle) {
-        self.attention += u32::from(obstacle.class() == SkipClass::Attention);
-    }
-
-    pub(crate) fn ended(&mut self, outcome: Outcome) {
-        match outcome {
-            Outcome::Proven => self.proven += 1,
-            Outcome::Failed => self.failed += 1,
-            Outcome::Blocked | Outcome::Interrupted | Outcome::Superseded => self.open += 1,
-            Outcome::Gone => {}
-        }
-    }
-}
-
-// === impl Roll ===
+use super::event::{Action, Finish};
+use super::limits::Stop;
+use super::state::{Phase, Roll};
+use super::tally::Tally;
 
 impl Roll {
     /// Ends the run once nothing is in flight and nothing more will be.

@@ -4,8 +4,9 @@ use jiff::{SignedDuration, Timestamp};
 use mesh_cluster::workload::rollout::{Goal, Observed, Passes, PodSeen, Problem, State, with_pods};
 use mesh_records::{Outcome, ProgressPods, Trouble};
 
-use super::Item;
+use super::conclusion::Conclusion;
 use super::decide::Task;
+use super::item::Item;
 use super::proof::{Lack, Proof, judge};
 use super::watched::Mesh;
 use super::world::World;
@@ -68,16 +69,6 @@ pub(crate) enum Course {
     Over(Conclusion),
     /// Somebody else's rollout is over and the pods are old still: decide afresh.
     Again,
-}
-
-/// How a flight ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Conclusion {
-    pub(crate) outcome: Outcome,
-    pub(crate) reason: Option<Trouble>,
-    /// What was wrong, and where.
-    pub(crate) problem: Option<Problem>,
-    pub(crate) proven: u32,
 }
 
 /// The time, its limits, and when to look again.
@@ -321,42 +312,6 @@ impl Flight {
 
 fn over(conclusion: Conclusion) -> Course {
     Course::Over(conclusion)
-}
-
-// === impl Conclusion ===
-
-impl Conclusion {
-    pub(crate) fn of(outcome: Outcome) -> Self {
-        Self {
-            outcome,
-            reason: None,
-            problem: None,
-            proven: 0,
-        }
-    }
-
-    pub(crate) fn failed(reason: Trouble, problem: Option<Problem>) -> Self {
-        Self {
-            reason: Some(reason),
-            problem,
-            ..Self::of(Outcome::Failed)
-        }
-    }
-
-    fn blocked(reason: Trouble, problem: Option<Problem>) -> Self {
-        Self {
-            reason: Some(reason),
-            problem,
-            ..Self::of(Outcome::Blocked)
-        }
-    }
-
-    pub(crate) fn interrupted(reason: Trouble) -> Self {
-        Self {
-            reason: Some(reason),
-            ..Self::of(Outcome::Interrupted)
-        }
-    }
 }
 
 // === impl Clock ===

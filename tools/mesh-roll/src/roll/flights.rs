@@ -1,14 +1,15 @@
 //! The workloads in flight: followed, proven, concluded.
 
-use std::collections::BTreeSet;
-
 use mesh_cluster::workload::rollout::{PodSeen, Problem};
-use mesh_records::{Outcome, ProgressPods, Trouble, WorkloadRef};
+use mesh_records::{Outcome, Trouble, WorkloadRef};
 
-use super::flight::{Awaits, Clock, Conclusion, Course, Flight};
+use super::conclusion::Conclusion;
+use super::event::Action;
+use super::flight::{Awaits, Clock, Course, Flight};
+use super::limits::Stop;
 use super::proof::fault;
 use super::say::Facts;
-use super::{Action, Item, Phase, Roll, Stop};
+use super::state::{Phase, Roll};
 
 impl Roll {
     /// Looks at every workload in flight.
@@ -44,19 +45,6 @@ impl Roll {
             Course::Over(conclusion) => self.conclude(key, conclusion),
             Course::Again => self.try_again(key, None),
         }
-    }
-
-    pub(super) fn await_answer(&mut self, key: &WorkloadRef, awaits: Awaits, action: Action) {
-        if let Some(flight) = self.flight_mut(key) {
-            flight.awaits = awaits;
-            self.out.push(action);
-        }
-    }
-
-    pub(super) fn selector(&self, key: &WorkloadRef) -> String {
-        let observed = self.world.workload(key);
-        let selector = observed.map(|observed| observed.selector.query());
-        selector.unwrap_or_default()
     }
 
     fn tell(&mut self, key: &WorkloadRef, how: &str, reason: &str) {
@@ -237,72 +225,5 @@ impl Roll {
         let pods = self.world.pods(key);
         let new = pods.filter(|pod| flight.is_new(pod, observed)).count();
         u32::try_from(new).unwrap_or(u32::MAX)
-    }
-
-    fn flying_keys(&self) -> Vec<WorkloadRef> {
-        let flights = self.flying.iter();
-        flights.map(|flight| flight.item.task.key.clone()).collect()
-    }
-
-    pub(super) fn flight(&self, key: &WorkloadRef) -> Option<&Flight> {
-        let mut flights = self.flying.iter();
-        flights.find(|flight| flight.item.task.key == *key)
-    }
-
-    pub(super) fn flight_mut(&mut self, key: &WorkloadRef) -> Option<&mut Flight> {
-        let mut flights = self.flying.iter_mut();
-        flights.find(|flight| flight.item.task.key == *key)
-    }
-
-    /// Takes a workload out of those in flight.
-    pub(super) fn land(&mut self, key: &WorkloadRef) -> Option<Flight> {
-        let mut flights = self.flying.iter();
-        let place = flights.position(|flight| flight.item.task.key == *key)?;
-        Some(self.flying.remove(place))
-    }
-
-    fn waiting_rank(&self, key: &WorkloadRef) -> Option<super::Rank> {
-        let mut waiting = self.waiting.iter();
-        let (rank, _) = waiting.find(|(_, item)| item.task.key == *key)?;
-        Some(rank.clone())
-    }
-
-    fn item_mut(&mut self, key: &WorkloadRef) -> Option<&mut Item> {
-        if self.flight(key).is_some() {
-            return self.flight_mut(key).map(|flight| &mut flight.item);
-        }
-        if self.over.contains_key(key) {
-            return self.over.get_mut(key);
-        }
-        let rank = self.waiting_rank(key)?;
-        self.waiting.get_mut(&rank)
-    }
-
-    fn take_item(&mut self, key: &WorkloadRef) -> Option<Item> {
-        if let Some(flight) = self.land(key) {
-            return Some(flight.item);
-        }
-        if let Some(item) = self.over.remove(key) {
-            return Some(item);
-        }
-        let rank = self.waiting_rank(key)?;
-        self.waiting.remove(&rank)
-    }
-
-    pub(super) fn counts(&self, key: &WorkloadRef) -> ProgressPods {
-        let observed = self.world.workload(key);
-        observed.map(|observed| observed.pods).unwrap_or_default()
-    }
-
-    /// Keeps the versions that it runs before it is touched.
-    pub(super) fn note_versions(&self, item: &mut Item) {
-        let pods = self.world.pods(&item.task.key);
-        let versions: BTreeSet<String> = pods
-            .filter_map(|pod| {
-                let version = &pod.proxy.as_ref()?.version;
-                version.version.clone().or_else(|| version.tag.clone())
-            })
-            .collect();
-        item.from = versions.into_iter().collect();
     }
 }

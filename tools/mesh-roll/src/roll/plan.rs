@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use mesh_cli::DryRun;
 use mesh_records::{Deed, DowntimeGrade, Intent, Obstacle, Record, SkipClass, whole_seconds};
 
-use super::decide::{Decision, decide};
-use super::limits::{Hold, may_write};
+use super::decide::Decision;
+use super::event::Action;
+use super::limits::{Hold, Stop, may_write};
 use super::order::Rank;
-use super::say::Saying;
-use super::{Action, Item, Phase, Roll, Settings, Stop};
+use super::state::{Phase, Roll, Settings};
 
 impl Roll {
     /// Says what will be done, once everything has been seen.
@@ -64,10 +64,6 @@ impl Roll {
     fn decisions(&self) -> Vec<Decision> {
         let items = self.waiting.values();
         items.map(|item| self.decide(item)).collect()
-    }
-
-    pub(super) fn decide(&self, item: &Item) -> Decision {
-        decide(&item.task, &self.world, &self.settings.wishes, self.now)
     }
 
     fn deeds(&self, decisions: &[Decision]) -> Vec<Deed> {
@@ -166,23 +162,6 @@ impl Roll {
         let before = self.world.mesh().config_resource_version.as_deref();
         if before != Some(version) {
             self.stop(Stop::Changed("its configuration was written to".to_owned()));
-        }
-    }
-
-    pub(super) fn skip(&mut self, item: Item, obstacle: Obstacle) {
-        self.tally.skipped(obstacle);
-        let record = self.saying(&item).skipped(obstacle);
-        self.emit(record);
-        self.over.insert(item.task.key.clone(), item);
-    }
-
-    pub(super) fn saying<'a>(&'a self, item: &'a Item) -> Saying<'a> {
-        Saying {
-            cluster: &self.settings.cluster,
-            now: self.now,
-            key: &item.task.key,
-            uid: &item.task.uid,
-            from: &item.from,
         }
     }
 }

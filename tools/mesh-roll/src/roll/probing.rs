@@ -1,19 +1,13 @@
 //! Before the first start in each namespace and wave: a pod that is never created shows what the
 //! injector gives.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use mesh_cluster::Probe;
 
+use super::event::Action;
+use super::limits::Stop;
 use super::order::Wave;
-use super::{Action, Roll, Stop};
-
-/// Whether the injector was seen to give the right proxy in a namespace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Proven {
-    Asked { tries: u32 },
-    Yes,
-    Unanswered { tries: u32, again: Timestamp },
-}
+use super::state::{Proven, Roll};
 
 /// How often the injector is asked when there is no answer.
 const TRIES: u32 = 3;

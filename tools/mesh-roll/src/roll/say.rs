@@ -7,7 +7,7 @@ use mesh_records::{
     Trouble, WorkloadRef, whole_seconds,
 };
 
-use super::flight::Conclusion;
+use super::conclusion::Conclusion;
 
 /// Speaks of one workload at one moment.
 #[derive(Clone, Copy, Debug)]

@@ -12,12 +12,15 @@ use mesh_cluster::act::Restart;
 use mesh_cluster::workload::rollout::{Observed, PodSeen, State};
 use mesh_records::{Outcome, Trouble, WorkloadRef};
 
+use super::conclusion::Conclusion;
 use super::decide::Decision;
-use super::flight::{Awaits, Conclusion, Flight};
-use super::limits::{Hold, may_write};
+use super::event::{Action, Answer};
+use super::flight::{Awaits, Flight};
+use super::item::Item;
+use super::limits::{Hold, Stop, may_write};
 use super::order::{Rank, Wave};
 use super::proof::is_current;
-use super::{Action, Answer, Item, Roll, Stop};
+use super::state::Roll;
 
 /// How often one workload's write is tried after conflicts and lost answers.
 const ATTEMPTS: u32 = 10;

@@ -1,0 +1,48 @@
+//! How a flight ended.
+
+use mesh_cluster::workload::rollout::Problem;
+use mesh_records::{Outcome, Trouble};
+
+/// How a flight ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Conclusion {
+    pub(crate) outcome: Outcome,
+    pub(crate) reason: Option<Trouble>,
+    /// What was wrong, and where.
+    pub(crate) problem: Option<Problem>,
+    pub(crate) proven: u32,
+}
+
+impl Conclusion {
+    pub(crate) fn of(outcome: Outcome) -> Self {
+        Self {
+            outcome,
+            reason: None,
+            problem: None,
+            proven: 0,
+        }
+    }
+
+    pub(crate) fn failed(reason: Trouble, problem: Option<Problem>) -> Self {
+        Self {
+            reason: Some(reason),
+            problem,
+            ..Self::of(Outcome::Failed)
+        }
+    }
+
+    pub(crate) fn blocked(reason: Trouble, problem: Option<Problem>) -> Self {
+        Self {
+            reason: Some(reason),
+            problem,
+            ..Self::of(Outcome::Blocked)
+        }
+    }
+
+    pub(crate) fn interrupted(reason: Trouble) -> Self {
+        Self {
+            reason: Some(reason),
+            ..Self::of(Outcome::Interrupted)
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! What a run knows, and the small steps that all its parts take.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use jiff::{SignedDuration, Timestamp};
+use mesh_cli::DryRun;
+use mesh_records::{Obstacle, ProgressPods, Record, WorkloadRef};
+
+use super::decide::{Decision, Task, Wishes, decide};
+use super::event::Action;
+use super::flight::{Awaits, Flight};
+use super::item::Item;
+use super::limits::{Expected, Stop, Times};
+use super::order::{Rank, Wave};
+use super::say::Saying;
+use super::tally::Tally;
+use super::world::World;
+
+/// What was asked for.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    /// The cluster's label.
+    pub(crate) cluster: String,
+    pub(crate) cluster_uid: String,
+    pub(crate) wishes: Wishes,
+    pub(crate) expected: Expected,
+    pub(crate) max_in_flight: usize,
+    pub(crate) max_failures: u32,
+    /// For one workload.
+    pub(crate) timeout: SignedDuration,
+    pub(crate) deadline: Option<Timestamp>,
+    /// When the verdict is too old.
+    pub(crate) verdict_until: Timestamp,
+    pub(crate) dry_run: DryRun,
+    pub(crate) fail_on_attention: bool,
+}
+
+/// A run. Each workload of the plan is in one of three places: it waits, it is in flight, or it is
+/// over.
+#[derive(Debug)]
+pub(crate) struct Roll {
+    pub(super) settings: Settings,
+    pub(super) world: World,
+    /// In the order in which they start.
+    pub(super) waiting: BTreeMap<Rank, Item>,
+    pub(super) flying: Vec<Flight>,
+    pub(super) over: BTreeMap<WorkloadRef, Item>,
+    pub(super) phase: Phase,
+    pub(super) probes: HashMap<(Wave, String), Proven>,
+    pub(super) no_endpoint_since: Option<Timestamp>,
+    pub(super) stop: Option<Stop>,
+    pub(super) tally: Tally,
+    pub(super) now: Timestamp,
+    pub(super) wake: Option<Timestamp>,
+    pub(super) out: Vec<Action>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    Gathering,
+    Asking,
+    Locking,
+    Rolling,
+    Over,
+}
+
+/// Whether the injector was seen to give the right proxy in a namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Proven {
+    Asked { tries: u32 },
+    Yes,
+    Unanswered { tries: u32, again: Timestamp },
+}
+
+// === impl Roll ===
+
+impl Roll {
+    /// A run that is to bring the surveyed workloads up to date.
+    pub(crate) fn new(
+        settings: Settings,
+        tasks: impl IntoIterator<Item = Task>,
+        now: Timestamp,
+    ) -> Self {
+        let items = tasks.into_iter().map(Item::new);
+        let waiting: BTreeMap<Rank, Item> = items.map(|it| (it.rank.clone(), it)).collect();
+        let interest = waiting.values().map(|item| item.task.key.clone()).collect();
+        Self {
+            settings,
+            world: World::new(interest),
+            waiting,
+            flying: Vec::new(),
+            over: BTreeMap::new(),
+            phase: Phase::Gathering,
+            probes: HashMap::new(),
+            no_endpoint_since: None,
+            stop: None,
+            tally: Tally::default(),
+            now,
+            wake: None,
+            out: Vec::new(),
+        }
+    }
+
+    // The first reason stands; what comes after it changes nothing.
+    pub(super) fn stop(&mut self, stop: Stop) {
+        self.stop.get_or_insert(stop);
+    }
+
+    pub(super) fn emit(&mut self, record: Record) {
+        self.out.push(Action::Emit(Box::new(record)));
+    }
+
+    pub(super) fn times(&self) -> Times {
+        Times {
+            verdict_until: self.settings.verdict_until,
+            deadline: self.settings.deadline,
+        }
+    }
+
+    // When to look again.
+    pub(super) fn wake_at(&mut self, at: Timestamp) {
+        self.wake = Some(self.wake.map_or(at, |wake| wake.min(at)));
+    }
+
+    pub(super) fn saying<'a>(&'a self, item: &'a Item) -> Saying<'a> {
+        Saying {
+            cluster: &self.settings.cluster,
+            now: self.now,
+            key: &item.task.key,
+            uid: &item.task.uid,
+            from: &item.from,
+        }
+    }
+
+    pub(super) fn decide(&self, item: &Item) -> Decision {
+        decide(&item.task, &self.world, &self.settings.wishes, self.now)
+    }
+
+    pub(super) fn skip(&mut self, item: Item, obstacle: Obstacle) {
+        self.tally.skipped(obstacle);
+        let record = self.saying(&item).skipped(obstacle);
+        self.emit(record);
+        self.over.insert(item.task.key.clone(), item);
+    }
+
+    pub(super) fn await_answer(&mut self, key: &WorkloadRef, awaits: Awaits, action: Action) {
+        if let Some(flight) = self.flight_mut(key) {
+            flight.awaits = awaits;
+            self.out.push(action);
+        }
+    }
+
+    pub(super) fn selector(&self, key: &WorkloadRef) -> String {
+        let observed = self.world.workload(key);
+        let selector = observed.map(|observed| observed.selector.query());
+        selector.unwrap_or_default()
+    }
+
+    pub(super) fn counts(&self, key: &WorkloadRef) -> ProgressPods {
+        let observed = self.world.workload(key);
+        observed.map(|observed| observed.pods).unwrap_or_default()
+    }
+
+    /// Keeps the versions that it runs before it is touched.
+    pub(super) fn note_versions(&self, item: &mut Item) {
+        let pods = self.world.pods(&item.task.key);
+        let versions: BTreeSet<String> = pods
+            .filter_map(|pod| {
+                let version = &pod.proxy.as_ref()?.version;
+                version.version.clone().or_else(|| version.tag.clone())
+            })
+            .collect();
+        item.from = versions.into_iter().collect();
+    }
+
+    pub(super) fn flying_keys(&self) -> Vec<WorkloadRef> {
+        let flights = self.flying.iter();
+        flights.map(|flight| flight.item.task.key.clone()).collect()
+    }
+
+    pub(super) fn flight(&self, key: &WorkloadRef) -> Option<&Flight> {
+        let mut flights = self.flying.iter();
+        flights.find(|flight| flight.item.task.key == *key)
+    }
+
+    pub(super) fn flight_mut(&mut self, key: &WorkloadRef) -> Option<&mut Flight> {
+        let mut flights = self.flying.iter_mut();
+        flights.find(|flight| flight.item.task.key == *key)
+    }
+
+    /// Takes a workload out of those in flight.
+    pub(super) fn land(&mut self, key: &WorkloadRef) -> Option<Flight> {
+        let mut flights = self.flying.iter();
+        let place = flights.position(|flight| flight.item.task.key == *key)?;
+        Some(self.flying.remove(place))
+    }
+
+    fn waiting_rank(&self, key: &WorkloadRef) -> Option<Rank> {
+        let mut waiting = self.waiting.iter();
+        let (rank, _) = waiting.find(|(_, item)| item.task.key == *key)?;
+        Some(rank.clone())
+    }
+
+    pub(super) fn item_mut(&mut self, key: &WorkloadRef) -> Option<&mut Item> {
+        if self.flight(key).is_some() {
+            return self.flight_mut(key).map(|flight| &mut flight.item);
+        }
+        if self.over.contains_key(key) {
+            return self.over.get_mut(key);
+        }
+        let rank = self.waiting_rank(key)?;
+        self.waiting.get_mut(&rank)
+    }
+
+    pub(super) fn take_item(&mut self, key: &WorkloadRef) -> Option<Item> {
+        if let Some(flight) = self.land(key) {
+            return Some(flight.item);
+        }
+        if let Some(item) = self.over.remove(key) {
+            return Some(item);
+        }
+        let rank = self.waiting_rank(key)?;
+        self.waiting.remove(&rank)
+    }
+}
