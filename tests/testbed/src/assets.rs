@@ -86,6 +86,21 @@ pub(crate) fn root() -> PathBuf {
         .to_path_buf()
 }
 
+/// The program that a variable names for a version: a file is it, a folder has one for each version,
+/// called `VERSION` or `ANYTHING-VERSION`.
+pub(crate) fn of_version(named: &Path, version: &str) -> Option<PathBuf> {
+    if named.is_file() {
+        return Some(named.to_path_buf());
+    }
+    let suffix = format!("-{version}");
+    let entries = std::fs::read_dir(named).ok()?.filter_map(Result::ok);
+    let mut programs = entries.map(|entry| entry.path());
+    programs.find(|path| {
+        let name = path.file_name().and_then(|name| name.to_str());
+        name.is_some_and(|name| name == version || name.ends_with(&suffix))
+    })
+}
+
 // === impl Missing ===
 
 impl Missing {

@@ -27,50 +27,38 @@ pub struct Charts {
 impl Charts {
     /// Writes the charts of `version` into `dir`, with `identity` in their values file. Without one
     /// the values that are there stay, and a fresh identity is made where there are none.
+    ///
+    /// The charts are those of `LINKERD_CHARTS_DIR` where that is set, else the stand-ins.
     pub fn write(
         dir: &Path,
         version: &str,
         identity: Option<&MeshIdentity>,
     ) -> anyhow::Result<Self> {
-        let release =
-            Release::parse(version).with_context(|| format!("{version} is no Linkerd version"))?;
         let charts = Self {
             crds: dir.join(CRDS),
             control_plane: dir.join(CONTROL_PLANE),
             values: dir.join("values.yaml"),
             ha_values: dir.join(CONTROL_PLANE).join("values-ha.yaml"),
         };
+        let real = std::env::var_os("LINKERD_CHARTS_DIR");
+        let source = match &real {
+            Some(folder) => real_charts(Path::new(folder), version)?,
+            None => assets::root().join("tests/testbed/charts"),
+        };
         for name in [CRDS, CONTROL_PLANE] {
-            copy(
-                &assets::root().join("tests/testbed/charts").join(name),
-                &dir.join(name),
-            )?;
+            copy(&source.join(name), &dir.join(name))?;
         }
-        charts.stamp(&release)?;
+        if real.is_none() {
+            let release = Release::parse(version);
+            let release = release.with_context(|| format!("{version} is no Linkerd version"))?;
+            charts.stamp(&release)?;
+        }
         match identity {
             Some(identity) => fs::write(&charts.values, values(identity))?,
             None if charts.values.exists() => {}
             None => fs::write(&charts.values, values(&MeshIdentity::new()?))?,
         }
         Ok(charts)
-    }
-
-    fn replaced_by(self, real: &Path) -> anyhow::Result<Self> {
-        let (crds, control_plane) = (real.join(CRDS), real.join(CONTROL_PLANE));
-        for chart in [&crds, &control_plane] {
-            ensure!(
-                chart.join("Chart.yaml").exists(),
-                "no chart in {}",
-                chart.display()
-            );
-        }
-        let ha_values = control_plane.join("values-ha.yaml");
-        Ok(Self {
-            crds,
-            control_plane,
-            ha_values,
-            ..self
-        })
     }
 
     fn stamp(&self, release: &Release) -> anyhow::Result<()> {
@@ -109,23 +97,50 @@ impl Charts {
 }
 
 impl Bed {
-    /// The charts of a Linkerd version, with values that carry this bed's mesh identity: those of
-    /// `LINKERD_CHARTS_DIR/VERSION` where that is set, else the stand-ins.
+    /// The charts of a Linkerd version, with values that carry this bed's mesh identity.
     pub fn charts(&self, version: &str) -> anyhow::Result<Charts> {
         let dir = self.dir().join("charts").join(version);
-        let charts = Charts::write(&dir, version, Some(&self.identity))?;
-        match std::env::var_os("LINKERD_CHARTS_DIR") {
-            Some(real) => charts.replaced_by(&Path::new(&real).join(version)),
-            None => Ok(charts),
-        }
+        Charts::write(&dir, version, Some(&self.identity))
     }
 }
 
-/// Values are JSON, which is YAML.
+/// Where both charts of `version` are: in `folder/VERSION`, or in `folder` itself where its
+/// control-plane chart names that version.
+fn real_charts(folder: &Path, version: &str) -> anyhow::Result<PathBuf> {
+    let has_both = |place: &Path| {
+        let mut charts = [CRDS, CONTROL_PLANE].into_iter();
+        charts.all(|chart| place.join(chart).join("Chart.yaml").exists())
+    };
+    let own = folder.join(version);
+    if has_both(&own) {
+        return Ok(own);
+    }
+    let chart = fs::read_to_string(folder.join(CONTROL_PLANE).join("Chart.yaml"));
+    let is_named = |text: &str| text.lines().any(|line| app_version(line) == Some(version));
+    ensure!(
+        has_both(folder) && chart.is_ok_and(|text| is_named(&text)),
+        "LINKERD_CHARTS_DIR: no {CRDS} and {CONTROL_PLANE} of {version} in {} or in {}",
+        own.display(),
+        folder.display()
+    );
+    Ok(folder.to_path_buf())
+}
+
+fn app_version(line: &str) -> Option<&str> {
+    let version = line.strip_prefix("appVersion:")?;
+    Some(version.trim().trim_matches(['"', '\'']))
+}
+
+/// What an installation on the bed is given, as JSON, which is YAML. `linkerd check` wants the
+/// addresses of the Services, which are loopback here, to be among the cluster's networks.
 fn values(identity: &MeshIdentity) -> String {
     let tls = json!({ "crtPEM": identity.issuer.certificate, "keyPEM": identity.issuer.key });
-    json!({ "identityTrustAnchorsPEM": identity.anchors, "identity": { "issuer": { "tls": tls } } })
-        .to_string()
+    json!({
+        "identityTrustAnchorsPEM": identity.anchors,
+        "identity": { "issuer": { "tls": tls } },
+        "clusterNetworks": "10.0.0.0/8,100.64.0.0/10,127.0.0.0/8,172.16.0.0/12,192.168.0.0/16",
+    })
+    .to_string()
 }
 
 /// Sets single-line keys, each of which must be there once.

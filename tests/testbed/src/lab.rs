@@ -9,7 +9,7 @@ use crate::{
     bed::Bed,
     fault::Log,
     ground::Ground,
-    injector::Injector,
+    injector::{Injector, Where},
     journal::Journal,
     kubeconfig::{self, Credentials},
     kubelet::Kubelet,
@@ -48,9 +48,9 @@ impl Bed {
                 .context("creating the endpoint of the API server")?;
             anyhow::Ok(client)
         })?;
-        let kubelet = Kubelet::new(client.clone(), journal.clone());
+        let kubelet = Kubelet::new(client.clone(), journal.clone(), None);
         let handle = runtime.handle().clone();
-        let injector = Injector::new(client.clone(), journal.clone(), handle, Some(lab));
+        let injector = Injector::new(client.clone(), journal.clone(), handle, Where::Lab(lab));
         let bed = Self {
             identity: MeshIdentity::new()?,
             authority,

@@ -13,6 +13,7 @@ mod capability;
 mod charts;
 mod children;
 mod cli;
+mod delay;
 mod egress;
 mod event;
 mod fault;
@@ -34,8 +35,10 @@ mod release;
 mod servers;
 mod shop;
 mod start;
+mod validator;
 mod wait;
 mod warehouse;
+mod webhook;
 
 pub use crate::{
     ask::Ask,
@@ -46,7 +49,7 @@ pub use crate::{
     cli::main as linkerd_cli,
     event::AuditEvent,
     fault::{FaultProxy, Held, Match, On, Victim, When},
-    injector::Injector,
+    injector::{Injector, alone as linkerd_injector},
     kubelet::{BEHAVIOUR, Hold, Kubelet, READY_DELAY, STOP_DELAY, WITH_PROXY},
     pki::{MeshIdentity, Pair},
     program::main,

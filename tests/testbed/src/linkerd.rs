@@ -13,7 +13,7 @@ use kube::{Api, runtime::watcher};
 use serde_json::{Value, json};
 
 use crate::{
-    assets::{self, Assets},
+    assets::{self, Assets, of_version},
     bed::Bed,
     injector::NAMESPACE,
     kubectl::run,
@@ -90,17 +90,10 @@ impl Bed {
         definitions.iter().try_for_each(|one| self.apply_one(one))
     }
 
-    /// The `linkerd` CLI of a version: `LINKERD_BIN` where that is set and of this version, else a
+    /// The `linkerd` CLI of a version: `LINKERD_BIN` where it names one of this version, else a
     /// stand-in that renders what the version's charts render.
     pub fn linkerd_cli(&self, version: &str) -> anyhow::Result<PathBuf> {
-        if let Some(real) = std::env::var_os("LINKERD_BIN").map(PathBuf::from)
-            && run(
-                self.tool(&real).args(["version", "--client", "--short"]),
-                "",
-            )?
-            .trim()
-                == version
-        {
+        if let Some(real) = self.real_cli(version)? {
             return Ok(real);
         }
         let charts = self.charts(version)?;
@@ -120,6 +113,17 @@ impl Bed {
         fs::write(&cli, script).with_context(|| format!("writing {}", cli.display()))?;
         fs::set_permissions(&cli, Permissions::from_mode(0o755))?;
         Ok(cli)
+    }
+
+    // The CLI of `LINKERD_BIN`, where that is of this version.
+    fn real_cli(&self, version: &str) -> anyhow::Result<Option<PathBuf>> {
+        let named = std::env::var_os("LINKERD_BIN").map(PathBuf::from);
+        let Some(real) = named.and_then(|named| of_version(&named, version)) else {
+            return Ok(None);
+        };
+        let mut asked = self.tool(&real);
+        let said = run(asked.args(["version", "--client", "--short"]), "")?;
+        Ok((said.trim() == version).then_some(real))
     }
 
     /// Installs a control plane as the CLI does, and waits until it is available and injects.

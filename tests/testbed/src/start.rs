@@ -19,7 +19,7 @@ use crate::{
     children::Children,
     egress::{self, Egress},
     ground::{Ground, Real},
-    injector::Injector,
+    injector::{Injector, Processes, Where},
     journal::Journal,
     kubeconfig::{self, Credentials},
     kubelet::Kubelet,
@@ -27,6 +27,7 @@ use crate::{
     pki::{Authority, MeshIdentity, Pair},
     place::Place,
     servers::{self, Server},
+    validator::{self, Validator},
 };
 
 /// How long the API server may take to be ready on a loaded machine.
@@ -83,8 +84,11 @@ impl Bed {
                 .context("creating the endpoint of the API server")?;
             anyhow::Ok((client_of(&kubeconfig).await?, machinery))
         })?;
-        let kubelet = Kubelet::new(machinery.clone(), journal.clone());
-        let injector = Injector::new(machinery, journal.clone(), runtime.handle().clone(), None);
+        let processes = Processes::from_env(&place, &journal)?;
+        let kubelet = Kubelet::new(machinery.clone(), journal.clone(), processes.clone());
+        let whose = processes.map_or(Where::Cluster, Where::Processes);
+        let handle = runtime.handle().clone();
+        let injector = Injector::new(machinery, journal.clone(), handle, whose);
         let bed = Self {
             identity: MeshIdentity::new()?,
             authority,
@@ -118,6 +122,15 @@ impl Bed {
 
     pub(crate) fn start_tasks(&self) {
         if let Ground::Real(real) = &self.ground {
+            for service in validator::SERVICES {
+                let (client, journal) = (self.injector.client(), self.journal.clone());
+                let validator = Validator::new(client, journal.clone(), service);
+                self.spawn(async move {
+                    if let Err(error) = validator.run().await {
+                        journal.note(service, format!("{error:#}"));
+                    }
+                });
+            }
             let egress = Egress::new(&real.place, self.injector.clone(), self.journal.clone());
             let for_egress = self.journal.clone();
             self.spawn(async move {

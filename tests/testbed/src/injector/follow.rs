@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use anyhow::Context as _;
 use k8s_openapi::api::{
-    core::v1::{ConfigMap, Secret, Service},
+    core::v1::{ConfigMap, Pod, Secret, Service},
     discovery::v1::EndpointSlice,
 };
 use kube::{Api, ResourceExt as _, runtime::watcher};
@@ -12,10 +12,13 @@ use kube::{Api, ResourceExt as _, runtime::watcher};
 use super::{
     inject::Mesh,
     listen,
+    mounts::{Files, Volumes},
     values::{NAMESPACE, SERVICE, Values},
     world::{Injector, World},
 };
 use crate::wait;
+
+const OWN_PODS: &str = "linkerd.io/control-plane-component=proxy-injector";
 
 impl Injector {
     /// Follows the cluster and listens accordingly, until a watch or the listener ends.
@@ -43,6 +46,7 @@ impl Injector {
                 self.api::<Secret>(),
                 named("linkerd-proxy-injector-k8s-tls"),
                 |seen| {
+                    self.mount(|volumes| volumes.tls = secret_files(seen));
                     let acceptor = seen.values().next().map(listen::acceptor).transpose();
                     self.update(|world| world.acceptor = self.noted(acceptor).flatten());
                 }
@@ -51,13 +55,32 @@ impl Injector {
                 self.api::<ConfigMap>(),
                 watcher::Config::default(),
                 |seen| {
+                    self.mount(|volumes| {
+                        volumes.config = files(seen, "linkerd-config");
+                        volumes.trust_roots = files(seen, "linkerd-identity-trust-roots");
+                    });
                     let mesh = mesh(seen).transpose();
                     self.update(|world| world.mesh = self.noted(mesh).flatten().map(Arc::new));
                 }
             ),
+            self.follow_pods(),
             listen::run(self),
         )?;
         Ok(())
+    }
+
+    async fn follow_pods(&self) -> anyhow::Result<()> {
+        let Some(processes) = self.processes() else {
+            return Ok(());
+        };
+        let own = watcher::Config::default().labels(OWN_PODS);
+        wait::follow(self.api::<Pod>(), own, |seen| processes.follow(seen)).await
+    }
+
+    fn mount(&self, change: impl FnOnce(&mut Volumes)) {
+        if let Some(processes) = self.processes() {
+            processes.change(change);
+        }
     }
 
     fn api<K>(&self) -> Api<K>
@@ -79,7 +102,8 @@ impl Injector {
     }
 }
 
-fn has_ready_endpoint(slice: &EndpointSlice) -> bool {
+/// Whether a Service has a pod that is ready.
+pub(crate) fn has_ready_endpoint(slice: &EndpointSlice) -> bool {
     let mut endpoints = slice.endpoints.iter();
     endpoints.any(|endpoint| {
         endpoint
@@ -88,6 +112,19 @@ fn has_ready_endpoint(slice: &EndpointSlice) -> bool {
             .and_then(|conditions| conditions.ready)
             .unwrap_or(false)
     })
+}
+
+fn files(maps: &BTreeMap<String, ConfigMap>, name: &str) -> Files {
+    let maps = maps.values().filter(|map| map.name_any() == name);
+    let data = maps.filter_map(|map| map.data.clone()).flatten();
+    data.map(|(file, text)| (file, text.into_bytes())).collect()
+}
+
+fn secret_files(secrets: &BTreeMap<String, Secret>) -> Files {
+    let data = secrets.values().filter_map(|secret| secret.data.clone());
+    data.flatten()
+        .map(|(file, bytes)| (file, bytes.0))
+        .collect()
 }
 
 fn mesh(maps: &BTreeMap<String, ConfigMap>) -> Option<anyhow::Result<Mesh>> {
@@ -101,6 +138,7 @@ fn mesh(maps: &BTreeMap<String, ConfigMap>) -> Option<anyhow::Result<Mesh>> {
     );
     let values = Values::parse(&values).context("reading linkerd-config");
     Some(values.map(|values| Mesh {
+        version: values.version().to_owned(),
         values,
         trust_roots,
     }))

@@ -18,6 +18,8 @@ const NATIVE: [&str; 3] = [
 pub(super) struct Mesh {
     pub(super) values: Values,
     pub(super) trust_roots: String,
+    /// The injector's own version.
+    pub(super) version: String,
 }
 
 /// Who made the pod, where a label says so.
@@ -179,7 +181,7 @@ fn with_annotations(
     mesh: &Mesh,
     tag: &str,
 ) -> Map<String, Value> {
-    let created_by = format!("linkerd/proxy-injector {}", mesh.values.version());
+    let created_by = format!("linkerd/proxy-injector {}", mesh.version);
     annotations.insert("linkerd.io/created-by".into(), created_by.into());
     annotations.insert("linkerd.io/proxy-version".into(), tag.into());
     let digest = format!("{:x}", Sha256::digest(mesh.trust_roots.as_bytes()));
@@ -243,6 +245,7 @@ mod tests {
         Mesh {
             values: Values::parse(&text).unwrap(),
             trust_roots: "roots".into(),
+            version: "edge-25.4.4".into(),
         }
     }
 

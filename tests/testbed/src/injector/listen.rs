@@ -1,17 +1,12 @@
 //! The webhook's listener, which comes and goes with what the cluster says.
 
-use std::{convert::Infallible, net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc};
 
 use anyhow::Context as _;
-use http::{Request, Response, StatusCode};
-use http_body_util::{BodyExt as _, Full};
-use hyper::{
-    body::{Bytes, Incoming},
-    service::service_fn,
-};
-use hyper_util::rt::TokioIo;
+use hyper::body::Bytes;
 use k8s_openapi::api::core::v1::Secret;
 use tokio::{
+    io::copy_bidirectional,
     net::{TcpListener, TcpStream},
     task::JoinSet,
 };
@@ -27,11 +22,12 @@ use super::{
     owner::Owners,
     review,
     values::{NAMESPACE, SERVICE},
-    world::{Injector, Listening},
+    world::{Injector, Listening, Where},
 };
+use crate::webhook;
 
 /// The TLS side of a `kubernetes.io/tls` Secret.
-pub(super) fn acceptor(secret: &Secret) -> anyhow::Result<TlsAcceptor> {
+pub(crate) fn acceptor(secret: &Secret) -> anyhow::Result<TlsAcceptor> {
     let entry = |key: &str| {
         let data = secret.data.as_ref().and_then(|data| data.get(key));
         data.map(|bytes| bytes.0.as_slice())
@@ -60,7 +56,10 @@ pub(super) async fn run(injector: &Injector) -> anyhow::Result<()> {
     loop {
         let (wanted, closed) = {
             let world = world.borrow_and_update();
-            (world.wanted(injector.lab.is_some()), world.closed)
+            (
+                world.wanted(matches!(injector.whose, Where::Lab(_))),
+                world.closed,
+            )
         };
         if wanted != asked {
             serving.shutdown().await;
@@ -70,7 +69,7 @@ pub(super) async fn run(injector: &Injector) -> anyhow::Result<()> {
                     .await
                     .with_context(|| format!("listening at {address}"))?;
                 let here = listener.local_addr()?;
-                if let Some(lab) = &injector.lab {
+                if let Where::Lab(lab) = &injector.whose {
                     lab.route_service(NAMESPACE, SERVICE, here);
                 }
                 at = Some(here);
@@ -103,55 +102,25 @@ async fn accept(injector: Injector, owners: Arc<Owners>, listener: TcpListener) 
     }
 }
 
-async fn serve(injector: Injector, owners: Arc<Owners>, stream: TcpStream, peer: SocketAddr) {
+async fn serve(injector: Injector, owners: Arc<Owners>, mut stream: TcpStream, peer: SocketAddr) {
+    if let Some(processes) = injector.processes() {
+        if let Some(mut process) = processes.connect().await {
+            // Either side hangs up as it likes.
+            drop(copy_bidirectional(&mut stream, &mut process).await);
+        }
+        return;
+    }
     let acceptor = injector.world.borrow().acceptor.clone();
     let Some(acceptor) = acceptor else { return };
-    let stream = match acceptor.accept(stream).await {
-        Ok(stream) => stream,
-        Err(error) => {
-            return injector
-                .journal
-                .note("injector", format!("{peer}: {error}"));
-        }
-    };
-    let answer = service_fn(|request: Request<Incoming>| {
+    let answer = |body: Bytes| {
         let (injector, owners) = (&injector, &owners);
-        async move { Ok::<_, Infallible>(answer(injector, owners, request).await) }
-    });
-    let connection =
-        hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), answer);
-    if let Err(error) = connection.await {
-        injector
-            .journal
-            .note("injector", format!("{peer}: {error}"));
-    }
-}
-
-async fn answer(
-    injector: &Injector,
-    owners: &Owners,
-    request: Request<Incoming>,
-) -> Response<Full<Bytes>> {
-    let reviewed = async {
-        let body = request.into_body().collect().await?.to_bytes();
-        let mesh = injector.world.borrow().mesh();
-        review::review(&injector.client, owners, mesh, &body).await
-    };
-    let (status, body) = match reviewed.await {
-        Ok(review) => (StatusCode::OK, review),
-        Err(error) => {
-            injector.journal.note("injector", format!("{error:#}"));
-            (
-                StatusCode::INTERNAL_SERVER_ERROR,
-                format!("{error:#}").into_bytes(),
-            )
+        async move {
+            let mesh = injector.world.borrow().mesh();
+            review::review(&injector.client, owners, mesh, &body).await
         }
     };
-    let mut response = Response::new(Full::new(Bytes::from(body)));
-    *response.status_mut() = status;
-    response.headers_mut().insert(
-        http::header::CONTENT_TYPE,
-        http::HeaderValue::from_static("application/json"),
-    );
-    response
+    if let Err(error) = webhook::serve(stream, &acceptor, &injector.journal, answer).await {
+        let note = format!("{peer}: {error:#}");
+        injector.journal.note("injector", note);
+    }
 }

@@ -3,6 +3,7 @@
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::Arc,
+    time::Duration,
 };
 
 use anyhow::Context as _;
@@ -11,7 +12,7 @@ use mesh_lab::Lab;
 use tokio::{runtime::Handle, sync::watch};
 use tokio_rustls::TlsAcceptor;
 
-use super::inject::Mesh;
+use super::{inject::Mesh, process::Processes};
 use crate::journal::Journal;
 
 /// The injector of a bed.
@@ -20,11 +21,21 @@ pub struct Injector {
     pub(super) client: Client,
     pub(super) journal: Journal,
     pub(super) runtime: Handle,
-    /// Where it is said at which loopback port the webhook is, where no Service has an address.
-    pub(super) lab: Option<Arc<Lab>>,
+    pub(super) whose: Where,
     pub(super) world: watch::Sender<World>,
     /// What the listener made of the world so far.
     pub(super) listening: watch::Sender<Listening>,
+}
+
+/// Who answers, and at which address.
+#[derive(Clone)]
+pub(crate) enum Where {
+    /// The bed, at the Service's own address.
+    Cluster,
+    /// The bed, at a loopback port that the lab is told, because its Services have no addresses.
+    Lab(Arc<Lab>),
+    /// The processes of the injector's pods, through the Service's own address.
+    Processes(Arc<Processes>),
 }
 
 /// What the injector sees of the cluster, and what the test asked of it.
@@ -45,18 +56,13 @@ pub(super) struct Listening {
 }
 
 impl Injector {
-    pub(crate) fn new(
-        client: Client,
-        journal: Journal,
-        runtime: Handle,
-        lab: Option<Arc<Lab>>,
-    ) -> Self {
+    pub(crate) fn new(client: Client, journal: Journal, runtime: Handle, whose: Where) -> Self {
         let (world, listening) = (watch::Sender::default(), watch::Sender::default());
         Self {
             client,
             journal,
             runtime,
-            lab,
+            whose,
             world,
             listening,
         }
@@ -87,11 +93,37 @@ impl Injector {
     pub fn freeze_config(&self) {
         self.world
             .send_modify(|world| world.frozen = world.mesh.clone());
+        if let Some(processes) = self.processes() {
+            processes.freeze(true);
+        }
     }
 
     /// Answers with the cluster's configuration again.
     pub fn thaw_config(&self) {
         self.world.send_modify(|world| world.frozen = None);
+        if let Some(processes) = self.processes() {
+            processes.freeze(false);
+        }
+    }
+
+    /// Sets how long a change of the configuration takes to reach the pods, where
+    /// `LINKERD_INJECTOR` runs them.
+    pub fn set_mount_delay(&self, pause: Duration) {
+        if let Some(processes) = self.processes() {
+            processes.set_delay(pause);
+        }
+    }
+
+    /// Who the bed's own machinery is to the API server.
+    pub(crate) fn client(&self) -> Client {
+        self.client.clone()
+    }
+
+    pub(super) fn processes(&self) -> Option<&Arc<Processes>> {
+        match &self.whose {
+            Where::Processes(processes) => Some(processes),
+            Where::Cluster | Where::Lab(_) => None,
+        }
     }
 
     /// Where the webhook can be called, when it can.
@@ -104,7 +136,7 @@ impl Injector {
         let mut listening = self.listening.subscribe();
         let open = async {
             let open = listening.wait_for(|now| now.at.is_some());
-            tokio::time::timeout(std::time::Duration::from_secs(60), open)
+            tokio::time::timeout(Duration::from_secs(60), open)
                 .await
                 .map(drop)
         };

@@ -5,6 +5,8 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
 
+use crate::delay::duration;
+
 /// The label that picks a behaviour.
 pub const BEHAVIOUR: &str = "sim.test/behaviour";
 /// How long a pod takes to become ready: `150`, `150ms`, `2s`, `1m`.
@@ -98,19 +100,6 @@ fn behaviour(name: &str) -> Result<Behaviour, String> {
         "crash-loop" => Ok(Behaviour::CrashLoop),
         "job-done" => Ok(Behaviour::JobDone),
         other => Err(format!("{other:?} is no behaviour")),
-    }
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
-    let number: u64 = digits
-        .parse()
-        .map_err(|_| format!("{text:?} is no delay"))?;
-    match &text[digits.len()..] {
-        "" | "ms" => Ok(Duration::from_millis(number)),
-        "s" => Ok(Duration::from_secs(number)),
-        "m" => Ok(Duration::from_secs(number * 60)),
-        unit => Err(format!("{unit:?} is no unit of a delay")),
     }
 }
 

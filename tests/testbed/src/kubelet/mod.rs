@@ -34,7 +34,7 @@ pub use self::{
     behaviour::{BEHAVIOUR, READY_DELAY, STOP_DELAY, WITH_PROXY},
     hold::Hold,
 };
-use crate::{journal::Journal, wait::Soon};
+use crate::{injector::Processes, journal::Journal, wait::Soon};
 
 /// As many writes as the API server takes at once without getting slower.
 const CONCURRENT_WRITES: usize = 32;
@@ -47,6 +47,8 @@ pub struct Kubelet {
 struct Shared {
     client: Client,
     journal: Journal,
+    /// What runs the injector pods, where they run at all.
+    processes: Option<Arc<Processes>>,
     holds: watch::Sender<Vec<HoldRule>>,
     next_hold: AtomicU64,
     next_address: AtomicU32,
@@ -56,10 +58,11 @@ struct Shared {
 // === impl Kubelet ===
 
 impl Kubelet {
-    pub(crate) fn new(client: Client, journal: Journal) -> Self {
+    pub(crate) fn new(client: Client, journal: Journal, processes: Option<Arc<Processes>>) -> Self {
         let shared = Shared {
             client,
             journal,
+            processes,
             holds: watch::Sender::default(),
             next_hold: AtomicU64::default(),
             next_address: AtomicU32::default(),

@@ -79,6 +79,9 @@ impl Shared {
     async fn follow(&self, write: &Writer<'_>, plan: Plan) -> anyhow::Result<()> {
         tokio::time::sleep(plan.ready_after).await;
         self.released(write.pod).await?;
+        if let Some(processes) = &self.processes {
+            processes.ready(write.pod).await?;
+        }
         match plan.behaviour {
             Behaviour::Ok | Behaviour::Slow => write.stage(Stage::Running { ready: true }).await,
             Behaviour::NeverReady => write.stage(Stage::Running { ready: false }).await,

@@ -191,3 +191,50 @@ fn the_cli_refuses_to_upgrade_what_helm_installed() {
         "{said}"
     );
 }
+
+#[test]
+fn validators_answer_while_the_destination_component_is_ready() {
+    let Some(bed) = meshed_bed() else { return };
+    let secret = "/api/v1/namespaces/linkerd/secrets/linkerd-sp-validator-k8s-tls";
+    let certificate = bed.get(secret).unwrap()["data"]["tls.crt"].clone();
+    let name = "linkerd-sp-validator";
+    let service = serde_json::json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": { "name": name, "namespace": "linkerd" },
+        "spec": {
+            "selector": { "linkerd.io/control-plane-component": "destination" },
+            "ports": [{ "port": 443, "targetPort": 8443 }],
+        },
+    });
+    let webhook = serde_json::json!({
+        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration",
+        "metadata": { "name": "linkerd-sp-validator-webhook-config" },
+        "webhooks": [{
+            "name": "linkerd-sp-validator.linkerd.io", "failurePolicy": "Fail", "sideEffects": "None",
+            "admissionReviewVersions": ["v1"],
+            "clientConfig": {
+                "service": { "name": name, "namespace": "linkerd", "path": "/" },
+                "caBundle": certificate,
+            },
+            "rules": [{
+                "operations": ["CREATE", "UPDATE"], "apiGroups": ["linkerd.io"],
+                "apiVersions": ["v1alpha2"], "resources": ["serviceprofiles"],
+            }],
+        }],
+    });
+    bed.apply(&service.to_string()).unwrap();
+    bed.apply(&webhook.to_string()).unwrap();
+    let profile = |name: &str| {
+        let metadata = serde_json::json!({ "name": name, "namespace": "shop" });
+        let kind = "ServiceProfile";
+        serde_json::json!({ "apiVersion": "linkerd.io/v1alpha2", "kind": kind, "metadata": metadata })
+            .to_string()
+    };
+    let accepted = (0..100).any(|_| bed.apply(&profile("web")).is_ok());
+    assert!(accepted, "{:?}", bed.apply(&profile("web")));
+    let deployment = "/apis/apps/v1/namespaces/linkerd/deployments/linkerd-destination";
+    let none = serde_json::json!({ "spec": { "replicas": 0 } });
+    bed.merge(deployment, &none).unwrap();
+    let refused = (0..100).find_map(|number| bed.apply(&profile(&format!("p{number}"))).err());
+    let refused = format!("{:#}", refused.unwrap());
+    assert!(refused.contains("failed calling webhook"), "{refused}");
+}

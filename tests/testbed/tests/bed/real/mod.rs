@@ -5,6 +5,7 @@ mod kubelet;
 mod mesh;
 mod process;
 mod record;
+mod variables;
 
 use std::{collections::BTreeMap, sync::LazyLock};
 
