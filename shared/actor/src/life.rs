@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use mesh_cli::{Exit, host, records_from_stdin};
-use mesh_cluster::{Cluster, Error, Signals, User, Why};
+use mesh_cluster::{Cluster, Signals, Why};
 use mesh_records::{By, Explained, Stream, whole_seconds};
 use tokio::runtime::{Builder, Runtime};
 
@@ -52,33 +52,21 @@ fn live(
     args: &ActorArgs,
     life: impl AsyncFnOnce(&mut Run) -> Outcome<Ending>,
 ) -> Exit {
-    let opened = match guarded(runtime, open(&mut voice, args)) {
+    let (cluster, cluster_uid, signals, by) = match guarded(runtime, open(&mut voice, args)) {
         Ok(opened) => opened,
         Err(ending) => return voice.close(ending, args),
     };
-    let Opened {
-        cluster,
-        cluster_uid,
-        by,
-        signals,
-        stream,
-    } = opened;
     let mut run = Run {
-        cluster,
+        cluster: Arc::new(cluster),
         cluster_uid,
         args: args.clone(),
         voice,
         signals,
         heard: Heard::default(),
         lock: None,
-        by,
-        began: stream.time.unwrap_or_default(),
+        by: by.map_or_else(host, |by| format!("{}@{}", by.user, by.host)),
     };
-    let living = async {
-        run.voice.open(stream)?;
-        life(&mut run).await
-    };
-    let ending = match guarded(runtime, living) {
+    let ending = match guarded(runtime, life(&mut run)) {
         Ok(ending) | Err(ending) => ending,
     };
     runtime.block_on(run.release(&ending));
@@ -101,14 +89,9 @@ fn words(panic: &(dyn Any + Send)) -> String {
     text.unwrap_or_else(|| "it does not say why".to_owned())
 }
 
-struct Opened {
-    cluster: Arc<Cluster>,
-    cluster_uid: String,
-    by: String,
-    signals: Signals,
-    stream: Stream,
-}
+type Opened = (Cluster, String, Signals, Option<By>);
 
+// Writes the `stream` as soon as it is known who asks which cluster.
 async fn open(voice: &mut Voice, args: &ActorArgs) -> Outcome<Opened> {
     voice.record_to(args)?;
     let mut signals = Signals::listen().context("cannot listen for signals")?;
@@ -116,48 +99,36 @@ async fn open(voice: &mut Voice, args: &ActorArgs) -> Outcome<Opened> {
         drop(records_from_stdin(voice.actor.pipeline)?);
     }
     let agent = format!("{}/{VERSION}", voice.actor.tool);
-    let (cluster, cluster_uid, user) = tokio::select! {
+    let (cluster, uid, by) = tokio::select! {
         opened = connect(args, &agent) => opened?,
         asked = signals.next() => return Err(Interruption::from(asked).into()),
     };
-    voice.label = Some(cluster.label().to_owned());
     let time = cluster.now();
     let time = time.context("the API server's answers have no date")?;
-    let by = user.map(|user| By {
-        user: user.username,
-        groups: user.groups,
-        host: host(),
-    });
-    Ok(Opened {
-        by: by
-            .as_ref()
-            .map_or_else(host, |by| format!("{}@{}", by.user, by.host)),
-        stream: Stream {
-            time: Some(whole_seconds(time)),
-            cluster_uid: Some(cluster_uid.clone()),
-            by,
-            ..voice.stream()
-        },
-        cluster: Arc::new(cluster),
-        cluster_uid,
-        signals,
-    })
+    voice.label = Some(cluster.label().to_owned());
+    voice.open(Stream {
+        time: Some(whole_seconds(time)),
+        cluster_uid: Some(uid.clone()),
+        by: by.clone(),
+        ..voice.stream()
+    })?;
+    Ok((cluster, uid, signals, by))
 }
 
-async fn connect(args: &ActorArgs, agent: &str) -> Outcome<(Cluster, String, Option<User>)> {
+async fn connect(args: &ActorArgs, agent: &str) -> Outcome<(Cluster, String, Option<By>)> {
     let cluster = args.cluster.open(agent).await?;
     let uid = cluster.uid().await?;
-    let user = whoami(&cluster).await?;
-    Ok((cluster, uid, user))
-}
-
-// API servers before 1.28 cannot say who asks.
-async fn whoami(cluster: &Cluster) -> Result<Option<User>, Error> {
-    match cluster.whoami().await {
-        Ok(user) => Ok(Some(user)),
-        Err(error) if error.why() == Why::NotFound => Ok(None),
-        Err(error) => Err(error),
-    }
+    let by = match cluster.whoami().await {
+        Ok(user) => Some(By {
+            user: user.username,
+            groups: user.groups,
+            host: host(),
+        }),
+        // API servers before 1.28 cannot say who asks.
+        Err(error) if error.why() == Why::NotFound => None,
+        Err(error) => return Err(error.into()),
+    };
+    Ok((cluster, uid, by))
 }
 
 #[cfg(test)]

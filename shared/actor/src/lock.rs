@@ -78,11 +78,8 @@ impl Run {
         if matches!(ending, Ending::Left { .. }) {
             return;
         }
-        let released = tokio::select! {
-            released = lock.release() => released.err(),
-            _ = self.signals.next() => None,
-        };
-        if let Some(error) = released {
+        // A second signal does not wait for it.
+        if let Ok(Err(error)) = self.see_out(lock.release()).await {
             let error = anyhow::Error::new(error).context("the lock will expire by itself");
             warn(self.voice.actor.tool.name(), &error);
         }

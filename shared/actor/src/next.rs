@@ -9,7 +9,10 @@ pub(crate) fn again(actor: &Actor, cluster: &ClusterArgs, argv: &[String]) -> St
     let mut words = Vec::new();
     if let Some(question) = &actor.question {
         words.push("mesh-survey".to_owned());
-        words.extend(survey_flags(cluster));
+        words.extend(cluster.flags().iter().map(|word| quoted(word)));
+        if let Some(label) = &cluster.cluster_name {
+            words.extend(["--cluster-name".to_owned(), quoted(label)]);
+        }
         words.push(format!("| mesh-skewcheck {question} |"));
     }
     words.push(actor.tool.name().to_owned());
@@ -17,25 +20,6 @@ pub(crate) fn again(actor: &Actor, cluster: &ClusterArgs, argv: &[String]) -> St
     let own = argv.iter().skip(1).filter(|arg| !arg.starts_with("--yes="));
     words.extend(own.map(|arg| quoted(arg)));
     words.join(" ")
-}
-
-fn survey_flags(cluster: &ClusterArgs) -> Vec<String> {
-    let kubeconfig = cluster.kubeconfig.as_ref();
-    let kubeconfig = kubeconfig.map(|path| path.display().to_string());
-    let one = [
-        ("--kubeconfig", kubeconfig),
-        ("--context", cluster.context.clone()),
-        ("--as", cluster.as_user.clone()),
-        ("--cluster-name", cluster.cluster_name.clone()),
-    ];
-    let one = one
-        .into_iter()
-        .filter_map(|(flag, value)| Some((flag, value?)));
-    let groups = cluster.as_groups.iter().cloned();
-    let groups = groups.map(|group| ("--as-group", group));
-    one.chain(groups)
-        .flat_map(|(flag, value)| [flag.to_owned(), quoted(&value)])
-        .collect()
 }
 
 fn quoted(word: &str) -> String {

@@ -26,13 +26,13 @@ pub struct Run {
     pub(crate) lock: Option<Lock>,
     /// `user@host`.
     pub(crate) by: String,
-    pub(crate) began: Timestamp,
 }
 
 impl Run {
     /// The server's time.
     pub fn now(&self) -> Timestamp {
-        self.cluster.now().unwrap_or(self.began)
+        let now = self.cluster.now();
+        now.expect("the server's date was read before the bracket opened")
     }
 
     /// Whether nothing is to be written.

@@ -86,8 +86,8 @@ async fn run_once(
     let mut writer = helm.upgrade(upgrade)?;
     let finished = tokio::time::timeout(args.timeout, writer.finished());
     let Ok(status) = session.see_out(finished).await? else {
-        let what = format!("helm is still at work after {:?}", args.timeout);
-        let hint = format!("it is left at work; {AGAIN}, and waits for it");
+        let what = format!("helm has not finished after {:?}", args.timeout);
+        let hint = format!("helm goes on by itself; {AGAIN} and waits for helm");
         return Err(Ending::Stopped(Explained::new(what, hint)));
     };
     let status = status?;
@@ -99,7 +99,7 @@ async fn run_once(
         part.name,
         quote(&writer.said()?)
     );
-    let hint = part.or_back(&format!("mend what it says and {AGAIN}"));
+    let hint = part.or_back(&format!("fix what helm says, then {AGAIN}"));
     let ending = Ending::No(Explained::new(what, hint));
     match was_overtaken(session, helming).await? {
         true => Ok(Came::TooLate(ending)),

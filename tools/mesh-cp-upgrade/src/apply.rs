@@ -139,7 +139,7 @@ fn is_passing(error: &Error) -> bool {
 
 fn failed(part: &Part, manifest: &Manifest, why: &str) -> Ending {
     let what = format!("{manifest} could not be written: {why}");
-    let hint = format!("mend what it says and {AGAIN}");
+    let hint = format!("fix what the API server says, then {AGAIN}");
     Ending::No(Explained::new(what, part.or_back(&hint)))
 }
 

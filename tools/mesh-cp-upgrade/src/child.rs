@@ -1,23 +1,26 @@
 //! Child processes: the only place that starts any.
 //!
 //! Each runs in a process group of its own, so that a terminal's Ctrl-C does not reach it, and
-//! without a shell and without standard input, which bears records.
+//! without a shell and without standard input, which carries records.
 
+use std::fmt;
 use std::io::{Read as _, Seek as _, SeekFrom};
-use std::path::Path;
-use std::process::{ExitStatus, Stdio};
+use std::path::PathBuf;
+use std::process::{ExitStatus, Output, Stdio};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use mesh_records::{Explain as _, Explained};
 use tokio::process::{Child, Command};
 
-/// What a program that only reads came to.
-#[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) status: ExitStatus,
-    pub(crate) stdout: Vec<u8>,
-    pub(crate) stderr: String,
+/// A program of somebody else's.
+#[derive(Clone, Debug)]
+pub(crate) struct Program {
+    pub(crate) path: PathBuf,
+    /// What to do where it is not there.
+    pub(crate) way_out: &'static str,
+    /// How long one of its requests to the API server may take.
+    pub(crate) request: Duration,
 }
 
 /// A program that writes, running.
@@ -47,50 +50,78 @@ const UNWANTED: [&str; 9] = [
 /// fetch a chart.
 const REQUESTS: u32 = 10;
 
-/// Runs a program that only reads, for ten times as long as one `request` may take at most; dropping
-/// the future ends it. `way_out` is for one that is not there.
-pub(crate) async fn ask(
-    program: &Path,
-    args: &[String],
-    way_out: &str,
-    request: Duration,
-) -> Result<Answer, Explained> {
-    let patience = request.saturating_mul(REQUESTS);
-    let output = command(program, args).kill_on_drop(true).output();
-    let Ok(output) = tokio::time::timeout(patience, output).await else {
-        let (program, verb) = (program.display(), args.first().map_or("", String::as_str));
-        let what = format!("no answer from `{program} {verb}` within {patience:?}");
-        let hint = "does the API server answer it? it gets ten times the --request-timeout";
-        return Err(Explained::new(what, hint));
-    };
-    let output = output.explain(cannot_start(program), way_out)?;
-    Ok(Answer {
-        status: output.status,
-        stdout: output.stdout,
-        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-    })
-}
+// === impl Program ===
 
-/// Starts a program that writes; it outlives us, however we end.
-pub(crate) fn start(program: &Path, args: &[String], way_out: &str) -> anyhow::Result<Writer> {
-    let said = tempfile::tempfile().context("cannot keep what helm says")?;
-    let (stdout, stderr) = (said.try_clone()?, said.try_clone()?);
-    let child = command(program, args).stdout(stdout).stderr(stderr).spawn();
-    let child = child.explain(cannot_start(program), way_out)?;
-    Ok(Writer { child, said })
-}
-
-fn cannot_start(program: &Path) -> String {
-    format!("cannot start `{}`", program.display())
-}
-
-fn command(program: &Path, args: &[String]) -> Command {
-    let mut command = Command::new(program);
-    command.args(args).stdin(Stdio::null()).process_group(0);
-    for name in UNWANTED {
-        command.env_remove(name);
+impl Program {
+    /// What it writes to standard output where it only reads. It gets ten times as long as one
+    /// request may take; dropping the future ends it. An error begins with `what` was to be done.
+    pub(crate) async fn read(&self, args: &[String], what: &str) -> anyhow::Result<Vec<u8>> {
+        let Output {
+            status,
+            stdout,
+            stderr,
+        } = self.output(args).await?;
+        let said = quote(&String::from_utf8_lossy(&stderr));
+        anyhow::ensure!(status.success(), "{what}: {said}");
+        Ok(stdout)
     }
-    command
+
+    /// What it says, with how it ended if it fails.
+    pub(crate) async fn says(&self, args: &[&str]) -> anyhow::Result<String> {
+        let args: Vec<String> = args.iter().map(ToString::to_string).collect();
+        let Output {
+            status,
+            stdout,
+            stderr,
+        } = self.output(&args).await?;
+        let said = if stdout.is_empty() { stderr } else { stdout };
+        let said = quote(&String::from_utf8_lossy(&said));
+        Ok(match status.success() {
+            true => said,
+            false => format!("{said} ({status})"),
+        })
+    }
+
+    /// Starts it where it writes; it outlives us, however we end.
+    pub(crate) fn start(&self, args: &[String]) -> anyhow::Result<Writer> {
+        let said = tempfile::tempfile().context("cannot keep what helm says")?;
+        let (stdout, stderr) = (said.try_clone()?, said.try_clone()?);
+        let mut command = self.command(args);
+        let child = command.stdout(stdout).stderr(stderr).spawn();
+        let child = child.explain(self.cannot_start(), self.way_out)?;
+        Ok(Writer { child, said })
+    }
+
+    async fn output(&self, args: &[String]) -> Result<Output, Explained> {
+        let patience = self.request.saturating_mul(REQUESTS);
+        let output = self.command(args).kill_on_drop(true).output();
+        let Ok(output) = tokio::time::timeout(patience, output).await else {
+            let verb = args.first().map_or("", String::as_str);
+            let what = format!("no answer from `{self} {verb}` within {patience:?}");
+            let hint = "does the API server answer it? it gets ten times the --request-timeout";
+            return Err(Explained::new(what, hint));
+        };
+        output.explain(self.cannot_start(), self.way_out)
+    }
+
+    fn cannot_start(&self) -> String {
+        format!("cannot start `{self}`")
+    }
+
+    fn command(&self, args: &[String]) -> Command {
+        let mut command = Command::new(&self.path);
+        command.args(args).stdin(Stdio::null()).process_group(0);
+        for name in UNWANTED {
+            command.env_remove(name);
+        }
+        command
+    }
+}
+
+impl fmt::Display for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.path.display())
+    }
 }
 
 // === impl Writer ===

@@ -1,4 +1,4 @@
-//! The values by which a mesh knows itself. None of them changes unless that is asked for.
+//! The identity settings of a mesh. None of them changes unless `--allow-change` says so.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -16,7 +16,7 @@ use x509_parser::pem::Pem;
 
 use crate::render::Rendered;
 
-/// What a mesh knows itself by.
+/// The identity settings of a mesh.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Identity {
     pub(crate) anchors: Certificates,

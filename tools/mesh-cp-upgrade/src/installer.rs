@@ -147,7 +147,7 @@ impl Installer {
         }
     }
 
-    /// What it would take away with the upgrade.
+    /// What the upgrade would delete.
     pub(crate) async fn losses(
         &self,
         cluster: &Cluster,

@@ -177,7 +177,7 @@ impl Live {
         }
     }
 
-    /// What it knows itself by. A right to read the issuer that is missing is an answer of its own.
+    /// Its identity settings. Without the right to read the issuer, the issuer is `Unreadable`.
     pub(crate) async fn identity(&self, cluster: &Cluster) -> anyhow::Result<Identity> {
         let namespace = Some(self.config.meta.namespace.as_str());
         let config = Config::of(&self.config);

@@ -153,7 +153,7 @@ fn unsettled(board: &Board, now: Timestamp) -> String {
 
 // A failed upgrade leaves the old pods of what did not get ready at work.
 fn failed(plan: &Plan, why: &str) -> Ending {
-    let hint = plan.control_plane.or_back(&format!("mend it and {AGAIN}"));
+    let hint = plan.control_plane.or_back(&format!("fix it, then {AGAIN}"));
     Ending::No(Explained::new(format!("the upgrade failed: {why}"), hint))
 }
 

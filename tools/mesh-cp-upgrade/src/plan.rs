@@ -45,7 +45,7 @@ pub(crate) struct Part {
 #[derive(Debug)]
 pub(crate) enum Write {
     /// helm, by itself.
-    Helm(Helming),
+    Helm(Box<Helming>),
     /// This tool, object by object.
     Apply,
 }

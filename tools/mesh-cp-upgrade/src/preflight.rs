@@ -19,10 +19,7 @@ const AT_ONCE: usize = 8;
 
 /// Asks about every object; the first refusal is the answer.
 pub(crate) async fn preflight(session: &mut Session<'_>, goal: &Goal, plan: &Plan) -> Outcome<()> {
-    session.begin(
-        StepName::Preflight,
-        "asking the API server about every object (dryRun=All)",
-    )?;
+    session.begin(StepName::Preflight, "server-side dry run of every object")?;
     let cluster = Arc::clone(&session.cluster);
     let parts = [&plan.crds, &plan.control_plane]
         .into_iter()
@@ -52,7 +49,7 @@ pub(crate) async fn preflight(session: &mut Session<'_>, goal: &Goal, plan: &Pla
                     Opinion::Accepted => Ok(()),
                     Opinion::Refused(reason) => Err(refused(
                         format!("the API server would refuse {manifest}: {reason}"),
-                        "nothing was written; mend what it says",
+                        "nothing was written; fix what it says, then run the pipeline again",
                     )),
                 }
             }
@@ -66,10 +63,10 @@ pub(crate) async fn preflight(session: &mut Session<'_>, goal: &Goal, plan: &Pla
     let (asked, unasked) = session.unless_stopped(rehearsing).await??;
     let rest = match unasked {
         0 => String::new(),
-        count => format!("; {count} are of kinds that come with the new definitions"),
+        count => format!("; {count} more are of kinds that the new definitions bring"),
     };
     session.done(&format!(
-        "the API server would take all {asked} objects{rest}"
+        "server-side dry run: all {asked} objects accepted{rest}"
     ))
 }
 

@@ -116,10 +116,7 @@ async fn identity(
     scene: &Scene,
     plan: &Plan,
 ) -> Outcome<Vec<Change>> {
-    session.begin(
-        StepName::Identity,
-        "comparing what the mesh knows itself by",
-    )?;
+    session.begin(StepName::Identity, "comparing the identity settings")?;
     let cluster = Arc::clone(&session.cluster);
     let comparing = async {
         let live = scene.live.identity(&cluster).await?;
@@ -154,8 +151,8 @@ async fn identity(
         return Err(refused(rest.join("; "), hint));
     }
     let message = match all.len() {
-        0 => "nothing of it changes".to_owned(),
-        count => format!("{count} of its values change, as allowed"),
+        0 => "the identity settings are unchanged".to_owned(),
+        count => format!("{count} identity settings change, as --allow-change says"),
     };
     session.done(&message)?;
     Ok(all)
@@ -173,6 +170,6 @@ fn files(values: &[PathBuf]) -> String {
 }
 
 fn backup(session: &mut Session<'_>, plan: &Plan) -> Outcome<()> {
-    session.begin(StepName::Backup, "looking for the way back")?;
+    session.begin(StepName::Backup, "looking for a revision to go back to")?;
     session.done(&plan.control_plane.backup)
 }

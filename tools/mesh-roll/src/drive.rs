@@ -86,8 +86,8 @@ impl<'a> Shell<'a> {
         }
     }
 
-    // The server's time, carried on by the monotonic clock so that durations are right. Its answers
-    // bear whole seconds; only what is more than that is news, such as a night's sleep.
+    // The server's time, carried on by the monotonic clock so that durations are right. The server's
+    // answers have whole seconds; only a larger difference counts, such as after a night's sleep.
     fn time(&mut self) -> Timestamp {
         let (anchor, at) = self.anchor;
         let elapsed = SignedDuration::try_from(at.elapsed()).unwrap_or_default();

@@ -56,7 +56,6 @@ pub struct Cluster {
     label: String,
     server: String,
     context: Option<String>,
-    kubeconfig: Option<PathBuf>,
     namespace: String,
 }
 
@@ -85,6 +84,24 @@ impl ClusterArgs {
     /// The label that records bear where the cluster cannot even be chosen.
     pub fn label(&self) -> Option<String> {
         self.cluster_name.clone().or_else(|| self.context.clone())
+    }
+
+    /// The flags that choose the same cluster and user, as kubectl spells them.
+    pub fn flags(&self) -> Vec<String> {
+        let kubeconfig = self.kubeconfig.as_ref();
+        let kubeconfig = kubeconfig.map(|path| path.display().to_string());
+        let all = [
+            ("--kubeconfig", kubeconfig),
+            ("--context", self.context.clone()),
+            ("--as", self.as_user.clone()),
+        ];
+        let all = all
+            .into_iter()
+            .filter_map(|(flag, value)| Some((flag, value?)));
+        let groups = self.as_groups.iter().cloned();
+        all.chain(groups.map(|group| ("--as-group", group)))
+            .flat_map(|(flag, value)| [flag.to_owned(), value])
+            .collect()
     }
 
     /// Opens the door. Sends nothing yet.
@@ -116,7 +133,6 @@ impl ClusterArgs {
             label: label.unwrap_or_else(|| "in-cluster".to_owned()),
             server,
             context,
-            kubeconfig: self.kubeconfig.clone(),
             namespace,
         })
     }
@@ -203,7 +219,6 @@ impl Cluster {
             label: "test".to_owned(),
             server: "https://test".to_owned(),
             context: None,
-            kubeconfig: None,
             namespace: "default".to_owned(),
         }
     }
@@ -303,9 +318,14 @@ impl Cluster {
         self.context.as_deref()
     }
 
-    /// The kubeconfig file, if one was named by flag.
-    pub fn kubeconfig(&self) -> Option<&std::path::Path> {
-        self.kubeconfig.as_deref()
+    /// As [`ClusterArgs::flags`], with the context that is in use.
+    pub fn flags(&self, args: &ClusterArgs) -> Vec<String> {
+        let context = self.context.clone();
+        ClusterArgs {
+            context,
+            ..args.clone()
+        }
+        .flags()
     }
 
     /// The context's namespace.

@@ -1,24 +1,21 @@
 //! The linkerd CLI's command line, and what it answers.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use anyhow::Context as _;
 use mesh_cluster::{Cluster, ClusterArgs};
 use mesh_records::Explained;
 
-use crate::child::{self, Answer, quote};
+use crate::child::Program;
 use crate::render::{self, Rendered};
 
 /// The linkerd CLI, pointed at one control plane.
 #[derive(Debug)]
 pub(crate) struct Cli {
-    program: PathBuf,
+    program: Program,
     namespace: String,
-    /// The flags that name the cluster; kubectl has the same.
+    /// The flags that choose the cluster; kubectl has the same.
     at: Vec<String>,
-    /// How long one request may take.
-    request: Duration,
 }
 
 /// Which of its two manifests.
@@ -33,58 +30,39 @@ const WAY_OUT: &str = "install the linkerd CLI, or name it with --linkerd or $LI
 impl Cli {
     /// The CLI for the control plane in `namespace` of the cluster that `cluster` is connected to.
     pub(crate) fn new(
-        program: PathBuf,
+        path: PathBuf,
         cluster: &Cluster,
         args: &ClusterArgs,
         namespace: &str,
     ) -> Self {
-        let mut at = Vec::new();
-        let mut flag = |name: &str, value: &str| at.extend([name.to_owned(), value.to_owned()]);
-        if let Some(path) = cluster.kubeconfig() {
-            flag("--kubeconfig", &path.display().to_string());
-        }
-        if let Some(context) = cluster.context() {
-            flag("--context", context);
-        }
-        if let Some(user) = &args.as_user {
-            flag("--as", user);
-        }
-        for group in &args.as_groups {
-            flag("--as-group", group);
-        }
         Self {
-            program,
+            program: Program {
+                path,
+                way_out: WAY_OUT,
+                request: cluster.deadline(),
+            },
             namespace: namespace.to_owned(),
-            at,
-            request: cluster.deadline(),
+            at: cluster.flags(args),
         }
     }
 
     /// Refuses a CLI that is not there or not the target's: it upgrades to its own version only.
     pub(crate) async fn check(&self, target: &str) -> anyhow::Result<()> {
-        let args = ["version", "--client", "--short"].map(str::to_owned);
-        let answer = child::ask(&self.program, &args, WAY_OUT, self.request).await?;
-        let said = String::from_utf8_lossy(&answer.stdout).trim().to_owned();
-        if answer.status.success() && said == target {
+        let args = ["version", "--client", "--short"];
+        let said = self.program.says(&args).await?;
+        if said == target {
             return Ok(());
         }
-        let found = if said.is_empty() {
-            quote(&answer.stderr)
-        } else {
-            quote(&said)
-        };
+        let program = &self.program;
         Err(Explained::new(
-            format!(
-                "`{}` is not the linkerd CLI of {target}: {found}",
-                self.program.display()
-            ),
+            format!("`{program}` is not the linkerd CLI of {target}: {said}"),
             "the CLI upgrades to its own version only: install the target's, and name it with \
              --linkerd or $LINKERD",
         )
         .into())
     }
 
-    /// What an upgrade would apply. The manifest bears keys and goes nowhere from here.
+    /// What an upgrade would apply. The manifest contains keys and is never written anywhere.
     pub(crate) async fn render(
         &self,
         half: Half,
@@ -92,7 +70,7 @@ impl Cli {
         target: &str,
     ) -> anyhow::Result<Rendered> {
         let args = self.upgrade_args(half, values);
-        let stdout = self.ask(&args, "`linkerd upgrade`").await?;
+        let stdout = self.program.read(&args, "`linkerd upgrade`").await?;
         let text = String::from_utf8(stdout).context("a manifest that is no text")?;
         let manifests = render::manifests(&text).context("what `linkerd upgrade` renders")?;
         Ok(Rendered {
@@ -103,13 +81,16 @@ impl Cli {
 
     /// What is left over of earlier versions, as it would have it deleted.
     pub(crate) async fn orphans(&self) -> anyhow::Result<Vec<String>> {
-        let stdout = self.ask(&self.args(&["prune"]), "`linkerd prune`").await?;
+        let stdout = self
+            .program
+            .read(&self.args(&["prune"]), "`linkerd prune`")
+            .await?;
         let text = String::from_utf8(stdout).context("a manifest that is no text")?;
         let orphans = render::manifests(&text).context("what `linkerd prune` lists")?;
         Ok(orphans.iter().map(ToString::to_string).collect())
     }
 
-    /// The command whose manifest is applied. It bears no secrets: values come from files.
+    /// The command whose manifest is applied. It contains no secrets: values come from files.
     pub(crate) fn command(&self, half: Half, values: &[PathBuf]) -> Vec<String> {
         let mut command = vec!["linkerd".to_owned()];
         command.extend(self.upgrade_args(half, values));
@@ -142,29 +123,24 @@ impl Cli {
         args.extend(self.at.iter().cloned());
         args
     }
-
-    async fn ask(&self, args: &[String], what: &str) -> anyhow::Result<Vec<u8>> {
-        let Answer {
-            status,
-            stdout,
-            stderr,
-        } = child::ask(&self.program, args, WAY_OUT, self.request).await?;
-        anyhow::ensure!(status.success(), "{what}: {}", quote(&stderr));
-        Ok(stdout)
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
     fn everything_is_for_the_same_cluster() {
         let cli = Cli {
-            program: "linkerd".into(),
+            program: Program {
+                path: "linkerd".into(),
+                way_out: WAY_OUT,
+                request: Duration::from_secs(1),
+            },
             namespace: "mesh".to_owned(),
             at: ["--context", "eu"].map(str::to_owned).to_vec(),
-            request: Duration::from_secs(1),
         };
         let values = ["a.yaml".into()];
         let rest = "--linkerd-namespace mesh --context eu -f a.yaml";

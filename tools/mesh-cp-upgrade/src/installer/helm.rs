@@ -1,7 +1,6 @@
 //! helm's command line, and what it answers.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use anyhow::Context as _;
 use mesh_cluster::{Cluster, ClusterArgs};
@@ -9,17 +8,16 @@ use mesh_records::{Explained, Release};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::child::{self, Answer, Writer, quote};
+use crate::child::{Program, Writer};
 use crate::installer::history::History;
 use crate::render::{self, Manifest, Rendered};
 
 /// helm, pointed at one cluster.
 #[derive(Clone, Debug)]
 pub(crate) struct Helm {
-    program: PathBuf,
+    program: Program,
+    /// The flags that choose the cluster, as kubectl spells them.
     at: Vec<String>,
-    /// How long one request may take.
-    request: Duration,
 }
 
 /// A chart, as helm names it.
@@ -42,7 +40,7 @@ pub(crate) struct Upgrade {
 pub(crate) enum Values {
     /// Those of the files over the chart's own. A release's old values would keep its old version.
     Reset(Vec<PathBuf>),
-    /// The user's own of the release over the chart's: for definitions, which bear no version.
+    /// The user's own of the release over the chart's: definitions have no version of their own.
     Keep,
 }
 
@@ -56,49 +54,28 @@ const WAY_OUT: &str = "install helm, or name it with --helm or $HELM";
 
 impl Helm {
     /// helm for the cluster that `cluster` is connected to.
-    pub(crate) fn new(program: PathBuf, cluster: &Cluster, args: &ClusterArgs) -> Self {
-        let mut at = Vec::new();
-        let mut flag = |name: &str, value: &str| at.extend([name.to_owned(), value.to_owned()]);
-        if let Some(path) = cluster.kubeconfig() {
-            flag("--kubeconfig", &path.display().to_string());
-        }
-        if let Some(context) = cluster.context() {
-            flag("--kube-context", context);
-        }
-        if let Some(user) = &args.as_user {
-            flag("--kube-as-user", user);
-        }
-        for group in &args.as_groups {
-            flag("--kube-as-group", group);
-        }
+    pub(crate) fn new(path: PathBuf, cluster: &Cluster, args: &ClusterArgs) -> Self {
         Self {
-            program,
-            at,
-            request: cluster.deadline(),
+            program: Program {
+                path,
+                way_out: WAY_OUT,
+                request: cluster.deadline(),
+            },
+            at: cluster.flags(args),
         }
     }
 
     /// Refuses a helm that is not there or not of a version that is known to do right.
     pub(crate) async fn check(&self) -> anyhow::Result<()> {
-        let args = ["version", "--template", "{{.Version}}"].map(str::to_owned);
-        let answer = child::ask(&self.program, &args, WAY_OUT, self.request).await?;
-        let said = String::from_utf8_lossy(&answer.stdout).trim().to_owned();
+        let args = ["version", "--template", "{{.Version}}"];
+        let said = self.program.says(&args).await?;
         match major_minor(&said) {
             Some((3, 14..) | (4, _)) => Ok(()),
             Some(_) | None => {
-                let found = if said.is_empty() {
-                    quote(&answer.stderr)
-                } else {
-                    said
-                };
-                Err(Explained::new(
-                    format!(
-                        "`{}` is neither helm 4 nor helm 3.14 or a later 3: {found}",
-                        self.program.display()
-                    ),
-                    WAY_OUT,
-                )
-                .into())
+                let program = &self.program;
+                let what =
+                    format!("`{program}` is neither helm 4 nor helm 3.14 or a later 3: {said}");
+                Err(Explained::new(what, WAY_OUT).into())
             }
         }
     }
@@ -108,17 +85,19 @@ impl Helm {
         let name = &release.name;
         let args = self.args(release, &["history", name, "--max", "20", "-o", "json"]);
         let answer = self
-            .ask(&args, &format!("reading the history of the release {name}"))
+            .program
+            .read(&args, &format!("reading the history of the release {name}"))
             .await?;
         History::parse(&answer).with_context(|| format!("the history of the release {name}"))
     }
 
-    /// The values that a release was given. They bear secrets and go nowhere from here.
+    /// The values that a release was given. They contain secrets and are never written anywhere.
     pub(crate) async fn values(&self, release: &Release) -> anyhow::Result<Value> {
         let name = &release.name;
         let args = self.args(release, &["get", "values", name, "-o", "json"]);
         let answer = self
-            .ask(&args, &format!("reading the values of the release {name}"))
+            .program
+            .read(&args, &format!("reading the values of the release {name}"))
             .await?;
         let values = serde_json::from_slice(&answer);
         values.map_err(|_| anyhow::anyhow!("the values of the release {name} cannot be read"))
@@ -129,7 +108,8 @@ impl Helm {
         let name = &release.name;
         let args = self.args(release, &["get", "manifest", name]);
         let answer = self
-            .ask(&args, &format!("reading the objects of the release {name}"))
+            .program
+            .read(&args, &format!("reading the objects of the release {name}"))
             .await?;
         let text = String::from_utf8(answer).context("a manifest that is no text")?;
         render::manifests(&text).with_context(|| format!("the objects of the release {name}"))
@@ -140,7 +120,7 @@ impl Helm {
         let mut args = self.upgrade_args(upgrade);
         args.extend(["--dry-run=server", "-o", "json"].map(str::to_owned));
         let what = format!("rendering the chart {}", upgrade.chart.chart);
-        Rendered::parse(&self.ask(&args, &what).await?).context(what)
+        Rendered::parse(&self.program.read(&args, &what).await?).context(what)
     }
 
     /// The chart's version whose appVersion is `target`, by helm's own index of repositories.
@@ -156,7 +136,8 @@ impl Helm {
         ];
         let args = args.map(str::to_owned);
         let answer = self
-            .ask(&args, &format!("looking for the chart {chart}"))
+            .program
+            .read(&args, &format!("looking for the chart {chart}"))
             .await?;
         let found: Vec<Found> = serde_json::from_slice(&answer).context("helm's search")?;
         let version = found.into_iter().find(|found| found.app_version == target);
@@ -165,10 +146,10 @@ impl Helm {
 
     /// Begins an upgrade.
     pub(crate) fn upgrade(&self, upgrade: &Upgrade) -> anyhow::Result<Writer> {
-        child::start(&self.program, &self.upgrade_args(upgrade), WAY_OUT)
+        self.program.start(&self.upgrade_args(upgrade))
     }
 
-    /// The command that an upgrade runs. It bears no secrets: values come from files.
+    /// The command that an upgrade runs. It contains no secrets: values come from files.
     pub(crate) fn command(&self, upgrade: &Upgrade) -> Vec<String> {
         let mut command = vec!["helm".to_owned()];
         command.extend(self.upgrade_args(upgrade));
@@ -187,16 +168,13 @@ impl Helm {
     pub(crate) fn forget(&self, release: &Release, revision: u32) -> String {
         let Release { name, namespace } = release;
         let labels = format!("owner=helm,name={name},version={revision}");
-        let at = self.at.iter().map(|flag| match flag.as_str() {
-            "--kube-context" => "--context",
-            "--kube-as-user" => "--as",
-            "--kube-as-group" => "--as-group",
-            other => other,
-        });
         let delete = [
             "kubectl", "delete", "secret", "-n", namespace, "-l", &labels,
         ];
-        let command: Vec<&str> = delete.into_iter().chain(at).collect();
+        let command: Vec<&str> = delete
+            .into_iter()
+            .chain(self.at.iter().map(String::as_str))
+            .collect();
         command.join(" ")
     }
 
@@ -226,18 +204,13 @@ impl Helm {
     fn args(&self, release: &Release, verb: &[&str]) -> Vec<String> {
         let mut args: Vec<String> = verb.iter().map(ToString::to_string).collect();
         args.extend(["-n".to_owned(), release.namespace.clone()]);
-        args.extend(self.at.iter().cloned());
+        args.extend(self.at.iter().map(|flag| match flag.as_str() {
+            "--context" => "--kube-context".to_owned(),
+            "--as" => "--kube-as-user".to_owned(),
+            "--as-group" => "--kube-as-group".to_owned(),
+            other => other.to_owned(),
+        }));
         args
-    }
-
-    async fn ask(&self, args: &[String], what: &str) -> anyhow::Result<Vec<u8>> {
-        let Answer {
-            status,
-            stdout,
-            stderr,
-        } = child::ask(&self.program, args, WAY_OUT, self.request).await?;
-        anyhow::ensure!(status.success(), "{what}: {}", quote(&stderr));
-        Ok(stdout)
     }
 }
 
@@ -259,13 +232,18 @@ fn major_minor(version: &str) -> Option<(u64, u64)> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn helm() -> Helm {
         Helm {
-            program: "helm".into(),
-            at: ["--kube-context", "eu"].map(str::to_owned).to_vec(),
-            request: Duration::from_secs(1),
+            program: Program {
+                path: "helm".into(),
+                way_out: WAY_OUT,
+                request: Duration::from_secs(1),
+            },
+            at: ["--context", "eu"].map(str::to_owned).to_vec(),
         }
     }
 

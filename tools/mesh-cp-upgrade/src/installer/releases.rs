@@ -100,7 +100,7 @@ impl HelmReleases {
         let (crds_rendered, rendered, given) = rendered?;
         let is_there = live.configuration().version == Some(target);
         let is_at = |owned: &Owned, rendered: &Rendered| owned.history.is_at(&rendered.chart);
-        // What was mended in the values after a failed upgrade is to be applied.
+        // Values that were fixed after a failed upgrade must be applied.
         let is_done =
             is_there && is_at(&self.control_plane, &rendered) && values::same(&given, &wanted);
         let crds_are_there = is_at(&self.crds, &crds_rendered);
@@ -130,11 +130,11 @@ impl HelmReleases {
             way_back,
             backup,
             rendered,
-            write: Write::Helm(Helming {
+            write: Write::Helm(Box::new(Helming {
                 helm: self.helm.clone(),
                 upgrade,
                 over: owned.history.latest().revision,
-            }),
+            })),
         }
     }
 
