@@ -2,6 +2,7 @@
 //! are tested on.
 
 mod beds;
+mod pods;
 mod run;
 mod shelf;
 
@@ -20,6 +21,7 @@ use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
 use tempfile::{NamedTempFile, TempDir};
 
 pub use crate::beds::{Own, Shared};
+pub use crate::pods::{make_ready, make_wait};
 pub use crate::run::{Run, Running, begin, of_type, records, run};
 pub use crate::shelf::serve;
 

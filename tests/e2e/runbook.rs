@@ -68,7 +68,7 @@ const FIELDS: [(&str, &str, &str); 16] = [
     (
         "rolled",
         "type cluster time message kind namespace name uid strategy from outcome pods duration_ms",
-        "to reason",
+        "to reason pod container",
     ),
     (
         "skipped",

@@ -168,6 +168,12 @@ pub struct Rolled {
     /// Why it was not proven.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Trouble>,
+    /// The pod that shows why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod: Option<String>,
+    /// The container of that pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<String>,
     /// Its pods.
     pub pods: RolledPods,
     /// From the write to the outcome, in milliseconds.

@@ -183,8 +183,6 @@ words! {
     NotInjected = "not-injected",
     /// A new pod has another proxy than the injector gives.
     StillOld = "still-old",
-    /// The proxy of a new pod is not ready.
-    ProxyNotReady = "proxy-not-ready",
     /// A container of a new pod keeps crashing.
     CrashLoop = "crash-loop",
     /// An image of a new pod cannot be pulled.
@@ -281,7 +279,6 @@ set! {
     Trouble:
     NotInjected,
     StillOld,
-    ProxyNotReady,
     CrashLoop,
     ImagePull,
     CreateContainer,

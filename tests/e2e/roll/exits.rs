@@ -17,7 +17,8 @@ fn first_signal_waits_for_what_is_in_flight_and_the_next_run_goes_on(bed: Bed) {
     let workloads = names.map(|name| workload("Deployment", name, slow));
     let scene = Scene::with(bed, &workloads);
     let mut run = scene.start(&scene.verdict(), &["--yes"]);
-    run.until(|record| record["type"] == "progress");
+    // The record before the write comes too early: a signal then keeps the write back.
+    run.until(|record| record["pods"]["updated"] == 1);
     run.signal(Signal::TERM);
     let stopped = run.finish();
     assert_eq!(stopped.code, Some(3), "{}", stopped.said());

@@ -5,6 +5,7 @@
 mod deadline;
 mod exits;
 mod fleet;
+mod held_up;
 mod injector;
 mod kills;
 mod onlooker;

@@ -11,6 +11,8 @@ pub enum Capability {
     Kinds,
     /// Accounts that may not do everything.
     Rbac,
+    /// A scheduler, quotas, and admission webhooks of others than Linkerd.
+    Admission,
     /// Servers that can be stopped and started again.
     Servers,
 }

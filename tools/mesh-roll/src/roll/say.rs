@@ -160,6 +160,8 @@ impl Saying<'_> {
             to: target.filter(|_| proof).map(str::to_owned),
             outcome,
             reason,
+            pod: problem.as_ref().and_then(|problem| problem.pod.clone()),
+            container: problem.and_then(|problem| problem.container),
             pods: RolledPods {
                 wanted,
                 new,
@@ -193,7 +195,6 @@ fn because_of(reason: Trouble) -> &'static str {
     match reason {
         Trouble::NotInjected => "a new pod has no proxy",
         Trouble::StillOld => "a new pod has another proxy than the injector should give",
-        Trouble::ProxyNotReady => "a new pod's proxy does not get ready",
         Trouble::CrashLoop => "a new pod keeps crashing",
         Trouble::ImagePull => "a new pod's image cannot be pulled",
         Trouble::CreateContainer => "a new pod's containers cannot be created",

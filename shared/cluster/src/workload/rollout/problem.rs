@@ -108,7 +108,6 @@ impl Problem {
             | Trouble::Budget => true,
             Trouble::NotInjected
             | Trouble::StillOld
-            | Trouble::ProxyNotReady
             | Trouble::CrashLoop
             | Trouble::ImagePull
             | Trouble::CreateContainer
