@@ -2,58 +2,20 @@
 //!
 //! It is checked to be equal to what helm makes of the charts, but for the random certificates.
 
+mod chart;
 mod component;
 mod definition;
 
 use std::fs;
 
 use anyhow::{Context as _, bail};
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Map, Value, json};
-use sha2::{Digest as _, Sha256};
 
-use crate::{injector::NAMESPACE, pki::Pair, release::Release};
-
-const DEFAULTS: &str = include_str!("../charts/linkerd-control-plane/values.yaml");
-const DEFAULTS_OF_CRDS: &str = include_str!("../charts/linkerd-crds/values.yaml");
-
-/// A chart with the values that it is given.
-#[derive(Debug)]
-pub(crate) struct Chart {
-    release: Release,
-    values: Value,
-}
-
-// === impl Chart ===
+pub(crate) use self::chart::Chart;
+use self::chart::{encoded, remove};
+use crate::{injector::NAMESPACE, pki::Pair};
 
 impl Chart {
-    /// The control plane's chart. Later values outweigh former ones.
-    pub(crate) fn control_plane(version: &str, values: &[Value]) -> anyhow::Result<Self> {
-        let mut chart = Self::new(version, DEFAULTS)?;
-        chart.values["linkerdVersion"] = version.into();
-        chart.values["proxy"]["nativeSidecar"] = (chart.release.minor >= 20).into();
-        Ok(chart.with(values))
-    }
-
-    /// The chart of the custom resource definitions.
-    pub(crate) fn crds(version: &str, values: &[Value]) -> anyhow::Result<Self> {
-        Ok(Self::new(version, DEFAULTS_OF_CRDS)?.with(values))
-    }
-
-    fn new(version: &str, defaults: &str) -> anyhow::Result<Self> {
-        let release = Release::parse(version);
-        let release = release.with_context(|| format!("{version} is no Linkerd version"))?;
-        let values = serde_norway::from_str(defaults).context("reading the chart's values")?;
-        Ok(Self { release, values })
-    }
-
-    fn with(mut self, values: &[Value]) -> Self {
-        for values in values {
-            overlay(&mut self.values, values);
-        }
-        self
-    }
-
     /// The objects of the control plane's chart.
     pub(crate) fn render_control_plane(&self) -> anyhow::Result<Vec<Value>> {
         let mut objects = vec![self.config()?];
@@ -63,60 +25,6 @@ impl Chart {
         objects.extend(self.proxy_injector()?);
         objects.extend(self.heartbeat());
         Ok(objects)
-    }
-
-    fn text(&self, pointer: &str) -> &str {
-        let value = self.values.pointer(pointer).and_then(Value::as_str);
-        value.unwrap_or_default()
-    }
-
-    fn is_set(&self, pointer: &str) -> bool {
-        self.values.pointer(pointer) == Some(&Value::Bool(true))
-    }
-
-    fn required(&self, pointer: &str, message: &str) -> anyhow::Result<&str> {
-        match self.text(pointer) {
-            "" => bail!("{message}"),
-            text => Ok(text),
-        }
-    }
-
-    /// The first of two that is not empty.
-    fn either<'a>(&'a self, pointer: &str, otherwise: &'a str) -> &'a str {
-        match self.text(pointer) {
-            "" => otherwise,
-            text => text,
-        }
-    }
-
-    fn version(&self) -> &str {
-        self.text("/linkerdVersion")
-    }
-
-    fn proxy_version(&self) -> &str {
-        self.either("/proxy/image/version", self.version())
-    }
-
-    fn controller(&self) -> String {
-        let version = self.either("/controllerImageVersion", self.version());
-        format!("{}:{version}", self.text("/controllerImage"))
-    }
-
-    fn created_by(&self) -> Value {
-        let by = match self.text("/cliVersion") {
-            "" => format!("linkerd/helm {}", self.version()),
-            cli => cli.to_owned(),
-        };
-        json!({ "linkerd.io/created-by": by })
-    }
-
-    fn metadata(&self, component: &str, name: &str) -> Value {
-        json!({
-            "name": name,
-            "namespace": NAMESPACE,
-            "labels": labels(component),
-            "annotations": self.created_by(),
-        })
     }
 
     fn config(&self) -> anyhow::Result<Value> {
@@ -268,41 +176,8 @@ impl Chart {
     }
 }
 
-fn labels(component: &str) -> Value {
-    json!({
-        "linkerd.io/control-plane-component": component,
-        "linkerd.io/control-plane-ns": NAMESPACE,
-    })
-}
-
-fn encoded(text: &str) -> String {
-    STANDARD.encode(text)
-}
-
-fn sha256(text: &str) -> String {
-    format!("{:x}", Sha256::digest(text))
-}
-
 fn self_signed(service: &str) -> anyhow::Result<Pair> {
     Pair::self_signed(&format!("{service}.{NAMESPACE}.svc"))
-}
-
-fn remove(object: &mut Value, fields: &[&str]) {
-    if let Some(object) = object.as_object_mut() {
-        object.retain(|field, _| !fields.contains(&field.as_str()));
-    }
-}
-
-/// Lays values over others, map by map.
-fn overlay(under: &mut Value, over: &Value) {
-    match (under.as_object_mut(), over.as_object()) {
-        (Some(under), Some(over)) => {
-            for (field, value) in over {
-                overlay(under.entry(field.clone()).or_insert(Value::Null), value);
-            }
-        }
-        (_, _) => over.clone_into(under),
-    }
 }
 
 /// The values that helm's flags `-f FILE` and `--set KEY=VALUE` give.
@@ -330,6 +205,7 @@ pub(crate) fn values_of_flags(flags: &[&str]) -> anyhow::Result<Vec<Value>> {
 mod tests {
     use std::{collections::BTreeMap, path::Path, process::Command};
 
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
     use serde::Deserialize as _;
 
     use super::*;

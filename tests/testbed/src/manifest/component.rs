@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Chart, labels, sha256};
+use super::chart::{Chart, encoded, labels, sha256};
 use crate::{injector::NAMESPACE, pki::Pair};
 
 const RBAC: &str = "rbac.authorization.k8s.io";
@@ -15,8 +15,8 @@ impl Chart {
             "type": "kubernetes.io/tls",
             "metadata": self.metadata(component, &format!("{name}-k8s-tls")),
             "data": {
-                "tls.crt": super::encoded(&pair.certificate),
-                "tls.key": super::encoded(&pair.key),
+                "tls.crt": encoded(&pair.certificate),
+                "tls.key": encoded(&pair.key),
             },
         })
     }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::Chart;
+use super::chart::Chart;
 use crate::injector::NAMESPACE;
 
 const LINKERD: &str = "linkerd.io";
@@ -30,50 +30,17 @@ impl Chart {
 
     fn kinds(&self) -> Vec<Kind> {
         let minor = self.release.minor;
-        let servers: &[&str] = match minor {
+        let servers: &'static [&'static str] = match minor {
             0..=14 => &["v1alpha1", "v1beta1"],
             15 => &["v1alpha1", "v1beta1", "v1beta2"],
             16.. => &["v1alpha1", "v1beta1", "v1beta2", "v1beta3"],
         };
-        let routes: &[&str] = match minor {
+        let routes: &'static [&'static str] = match minor {
             0..=12 => &["v1alpha1", "v1beta1"],
             13 => &["v1alpha1", "v1beta1", "v1beta2"],
             14.. => &["v1alpha1", "v1beta1", "v1beta2", "v1beta3"],
         };
-        let mut kinds: Vec<Kind> = vec![
-            (
-                LINKERD,
-                "ServiceProfile",
-                "serviceprofiles",
-                &["v1alpha1", "v1alpha2"],
-            ),
-            (POLICY, "Server", "servers", servers),
-            (
-                POLICY,
-                "ServerAuthorization",
-                "serverauthorizations",
-                &["v1alpha1", "v1beta1"],
-            ),
-            (POLICY, "HTTPRoute", "httproutes", routes),
-            (
-                POLICY,
-                "AuthorizationPolicy",
-                "authorizationpolicies",
-                &["v1alpha1"],
-            ),
-            (
-                POLICY,
-                "MeshTLSAuthentication",
-                "meshtlsauthentications",
-                &["v1alpha1"],
-            ),
-            (
-                POLICY,
-                "NetworkAuthentication",
-                "networkauthentications",
-                &["v1alpha1"],
-            ),
-        ];
+        let mut kinds = kinds_of_every_line(servers, routes);
         if minor >= 15 {
             kinds.push((
                 WORKLOAD,
@@ -148,6 +115,46 @@ impl Chart {
             },
         })
     }
+}
+
+fn kinds_of_every_line(
+    servers: &'static [&'static str],
+    routes: &'static [&'static str],
+) -> Vec<Kind> {
+    vec![
+        (
+            LINKERD,
+            "ServiceProfile",
+            "serviceprofiles",
+            &["v1alpha1", "v1alpha2"],
+        ),
+        (POLICY, "Server", "servers", servers),
+        (
+            POLICY,
+            "ServerAuthorization",
+            "serverauthorizations",
+            &["v1alpha1", "v1beta1"],
+        ),
+        (POLICY, "HTTPRoute", "httproutes", routes),
+        (
+            POLICY,
+            "AuthorizationPolicy",
+            "authorizationpolicies",
+            &["v1alpha1"],
+        ),
+        (
+            POLICY,
+            "MeshTLSAuthentication",
+            "meshtlsauthentications",
+            &["v1alpha1"],
+        ),
+        (
+            POLICY,
+            "NetworkAuthentication",
+            "networkauthentications",
+            &["v1alpha1"],
+        ),
+    ]
 }
 
 fn gateway_kinds(minor: u32) -> Vec<Kind> {
