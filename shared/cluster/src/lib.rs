@@ -21,6 +21,6 @@ pub use object::label;
 pub use probe::Probe;
 pub use signals::{Asked, Signals};
 pub use wire::{
-    Change, Cluster, ClusterArgs, Error, Kinds, Opinion, Options, Page, Pages, Selection, Store,
+    Change, Cluster, ClusterArgs, Error, Kind, Kinds, Options, Page, Pages, Selection, Store,
     Stored, Target, User, Watch, Why,
 };

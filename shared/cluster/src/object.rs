@@ -5,6 +5,7 @@
 pub mod label;
 mod selector;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
@@ -21,15 +22,15 @@ pub trait Object: for<'de> Deserialize<'de> + Clone + Send + Sync + 'static {
 
 /// Where the API server keeps a kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Resource {
+pub struct Resource<S = &'static str> {
     /// The API group; empty for the core group.
-    pub group: &'static str,
+    pub group: S,
     /// The API version.
-    pub version: &'static str,
+    pub version: S,
     /// The plural that stands in paths and RBAC rules.
-    pub plural: &'static str,
+    pub plural: S,
     /// The kind.
-    pub kind: &'static str,
+    pub kind: S,
 }
 
 /// Metadata of an object or a pod template.
@@ -422,15 +423,11 @@ impl Meta {
 
 // === impl Resource ===
 
-impl Resource {
+impl<S: AsRef<str>> Resource<S> {
     /// Where objects of this kind are, in one namespace or in all of them.
     pub fn path(&self, namespace: Option<&str>) -> String {
-        let Self {
-            group,
-            version,
-            plural,
-            kind: _,
-        } = self;
+        let (group, version) = (self.group.as_ref(), self.version.as_ref());
+        let plural = self.plural.as_ref();
         let root = if group.is_empty() {
             "/api".to_owned()
         } else {
@@ -446,7 +443,8 @@ impl Resource {
     pub fn rule(&self, verbs: &str) -> String {
         format!(
             "apiGroups: [\"{}\"], resources: [\"{}\"], verbs: [{verbs}]",
-            self.group, self.plural
+            self.group.as_ref(),
+            self.plural.as_ref()
         )
     }
 }
@@ -466,6 +464,23 @@ impl EndpointSlice {
     pub fn is_of(&self, service: &str) -> bool {
         let named = self.meta.labels.get(label::SERVICE);
         named.is_some_and(|name| name == service)
+    }
+}
+
+impl From<Resource> for Resource<Cow<'static, str>> {
+    fn from(resource: Resource) -> Self {
+        let Resource {
+            group,
+            version,
+            plural,
+            kind,
+        } = resource;
+        Self {
+            group: group.into(),
+            version: version.into(),
+            plural: plural.into(),
+            kind: kind.into(),
+        }
     }
 }
 

@@ -1,6 +1,5 @@
 //! The wire: a cluster, its requests, lists and watches, and what can go wrong with them.
 
-pub mod apply;
 pub mod connect;
 pub mod error;
 pub mod kinds;
@@ -15,7 +14,7 @@ mod tests;
 
 pub use connect::{Cluster, ClusterArgs, User};
 pub use error::{Error, Why};
-pub use kinds::{Kinds, Opinion};
+pub use kinds::{Kind, Kinds};
 pub use page::{Page, Pages, Selection};
 pub use store::{Store, Stored};
 pub use target::{Options, Target};

@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use futures::{StreamExt as _, TryStreamExt as _};
 use mesh_actor::{AGAIN, Ending, Outcome};
-use mesh_cluster::{Cluster, Error, Kinds, Why, label};
+use mesh_cluster::{Cluster, Error, Kinds, Options, Target, Why, label};
 use mesh_records::Explained;
 use serde_json::{Value, json};
 
@@ -15,6 +15,7 @@ use crate::contained::contained;
 use crate::plan::Part;
 use crate::render::{Manifest, Rendered};
 use crate::session::Session;
+use crate::takeover::{remember, take_over};
 
 /// Whose fields they are.
 pub(crate) const MANAGER: &str = "mesh-cp-upgrade";
@@ -45,13 +46,19 @@ pub(crate) async fn differs(
         }
         let (version, kind) = (&manifest.api_version, &manifest.kind);
         match cluster.kind(&mut kinds, version, kind).await? {
-            Some(kind) => known.push((kind, as_stored(&manifest.body))),
+            Some(kind) => known.push((
+                kind.target(&manifest.body, namespace),
+                as_stored(&manifest.body),
+            )),
             None => return Ok(true),
         }
     }
-    let reading = futures::stream::iter(known).map(|(kind, body)| async move {
-        let live = cluster.counterpart(&kind, &body, namespace).await?;
-        Ok::<_, Error>(live.is_none_or(|live| !contained(&body, &live)))
+    let reading = futures::stream::iter(known).map(|(target, body)| async move {
+        match cluster.get_as::<Value>(&target).await {
+            Ok(live) => Ok(!contained(&body, &live)),
+            Err(error) if error.why() == Why::NotFound => Ok(true),
+            Err(error) => Err(error),
+        }
     });
     let differing = reading.buffer_unordered(AT_ONCE);
     differing.try_any(std::future::ready).await
@@ -97,8 +104,7 @@ pub(crate) async fn apply(session: &mut Session<'_>, namespace: &str, part: &Par
                 }
                 Err(error) if is_passing(&error) && attempt < ATTEMPTS => {}
                 Err(error) => {
-                    let why = format!("{:#}", anyhow::Error::new(error));
-                    return Err(failed(part, manifest, &why));
+                    return Err(failed(part, manifest, &said(manifest, error)));
                 }
             }
             attempt += 1;
@@ -119,10 +125,31 @@ async fn write(
     let Some(kind) = cluster.kind(kinds, version, kind).await? else {
         return Ok(false);
     };
+    let target = kind.target(&manifest.body, namespace);
+    let was_applied = take_over(cluster, &target, version, MANAGER).await?;
+    let mut body = manifest.body.clone();
+    if was_applied {
+        remember(&mut body);
+    }
+    let options = Options {
+        dry_run: false,
+        field_manager: Some(MANAGER),
+    };
+    // The manifest is what the installation is to be: whoever else set one of its fields, such as
+    // somebody's `kubectl edit`, yields, as with `kubectl apply`.
     cluster
-        .apply(&kind, &manifest.body, namespace, MANAGER)
+        .apply(&target, &placed(body, &target), options)
         .await?;
     Ok(true)
+}
+
+/// Writes the namespace where an object goes into its manifest.
+pub(crate) fn placed(mut body: Value, target: &Target) -> Value {
+    let metadata = body.get_mut("metadata").and_then(Value::as_object_mut);
+    if let (Some(metadata), Some(namespace)) = (metadata, target.namespace()) {
+        metadata.insert("namespace".to_owned(), namespace.into());
+    }
+    body
 }
 
 fn is_passing(error: &Error) -> bool {
@@ -135,6 +162,15 @@ fn is_passing(error: &Error) -> bool {
         | Why::Refused
         | Why::Malformed => false,
     }
+}
+
+// What the API server says of a Secret may quote it.
+fn said(manifest: &Manifest, error: Error) -> String {
+    let may_quote = matches!(error.why(), Why::Refused | Why::Broken);
+    if manifest.kind == "Secret" && may_quote {
+        return format!("{}: the API server refuses it", error.what());
+    }
+    format!("{:#}", anyhow::Error::new(error))
 }
 
 fn failed(part: &Part, manifest: &Manifest, why: &str) -> Ending {

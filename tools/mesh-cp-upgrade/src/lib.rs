@@ -25,6 +25,7 @@ mod prepare;
 mod render;
 mod scene;
 mod session;
+mod takeover;
 mod values;
 
 use std::process::ExitCode;

@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use futures::{StreamExt as _, TryStreamExt as _};
 use mesh_actor::{Ending, Outcome, refused};
-use mesh_cluster::wire::kinds::Kind;
-use mesh_cluster::{Cluster, Error, Kinds, Opinion};
+use mesh_cluster::object::Bare;
+use mesh_cluster::{Cluster, Error, Kinds, Options, Target, Why};
 use mesh_records::StepName;
+use serde::de::IgnoredAny;
+use serde_json::Value;
 
-use crate::apply::MANAGER;
+use crate::apply::{MANAGER, placed};
 use crate::gate::Goal;
 use crate::plan::{Plan, Write};
 use crate::render::Manifest;
@@ -36,18 +38,20 @@ pub(crate) async fn preflight(session: &mut Session<'_>, goal: &Goal, plan: &Pla
                 .kind(&mut kinds, &manifest.api_version, &manifest.kind)
                 .await?
             {
-                Some(kind) => questions.push((kind, *manifest)),
+                Some(kind) => {
+                    questions.push((kind.target(&manifest.body, &goal.namespace), *manifest));
+                }
                 None if to_come.contains(&manifest.kind) => unasked += 1,
                 None => return Err(unknown_kind(manifest)),
             }
         }
         let asked = questions.len();
-        let answers = futures::stream::iter(questions).map(|(kind, manifest)| {
+        let answers = futures::stream::iter(questions).map(|(target, manifest)| {
             let cluster = &cluster;
             async move {
-                match rehearse(cluster, &kind, manifest, &goal.namespace, write).await? {
-                    Opinion::Accepted => Ok(()),
-                    Opinion::Refused(reason) => Err(refused(
+                match rehearse(cluster, &target, manifest, write).await? {
+                    None => Ok(()),
+                    Some(reason) => Err(refused(
                         format!("the API server would refuse {manifest}: {reason}"),
                         "nothing was written; fix what it says, then run the pipeline again",
                     )),
@@ -70,21 +74,72 @@ pub(crate) async fn preflight(session: &mut Session<'_>, goal: &Goal, plan: &Pla
     ))
 }
 
-// In the way in which it will be written.
+// Asks in the way in which the object will be written, and returns what the API server objects to.
 async fn rehearse(
     cluster: &Cluster,
-    kind: &Kind,
+    target: &Target,
     manifest: &Manifest,
-    namespace: &str,
     write: &Write,
-) -> Result<Opinion, Error> {
-    let body = &manifest.body;
-    match write {
-        Write::Helm(..) => cluster.rehearse(kind, body, namespace, "helm").await,
-        Write::Apply => match cluster.rehearse(kind, body, namespace, MANAGER).await? {
-            Opinion::Accepted => cluster.rehearse_apply(kind, body, namespace, MANAGER).await,
-            refused @ Opinion::Refused(_) => Ok(refused),
+) -> Result<Option<String>, Error> {
+    let manager = match write {
+        Write::Helm(..) => "helm",
+        Write::Apply => MANAGER,
+    };
+    let options = Options {
+        dry_run: true,
+        field_manager: Some(manager),
+    };
+    let body = placed(manifest.body.clone(), target);
+    let mut answer = replace_or_create(cluster, target, body.clone(), options).await?;
+    if answer.is_ok() && matches!(write, Write::Apply) {
+        answer = match cluster.apply(target, &body, options).await {
+            // What kubectl owns is still beside what is applied: the two together may not be valid.
+            Err(error) if error.is_invalid() => Ok(()),
+            applied => applied,
+        };
+    }
+    match answer {
+        Ok(()) => Ok(None),
+        Err(error) => match objection(&manifest.kind, error.why(), error.reason()) {
+            Some(reason) => Ok(Some(reason)),
+            None => Err(error),
         },
+    }
+}
+
+// Nothing but the metadata of an existing object is read.
+async fn replace_or_create(
+    cluster: &Cluster,
+    target: &Target,
+    mut body: Value,
+    options: Options,
+) -> Result<Result<(), Error>, Error> {
+    match cluster.metadata::<Bare>(target).await {
+        Ok(existing) => {
+            body["metadata"]["resourceVersion"] = existing.meta.resource_version.into();
+            let replaced = cluster.replace::<IgnoredAny>(target, &body, options);
+            Ok(replaced.await.map(drop))
+        }
+        Err(error) if error.why() == Why::NotFound => {
+            let all = target.collection();
+            let created = cluster.create::<IgnoredAny>(&all, &body, options);
+            Ok(created.await.map(drop))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+// None where the server was not asked after all. What it says of a Secret may quote it.
+fn objection(kind: &str, why: Why, reason: String) -> Option<String> {
+    match why {
+        Why::Refused if kind == "Secret" => Some("it is not valid".to_owned()),
+        Why::Refused | Why::Conflict | Why::Forbidden | Why::Broken | Why::NotFound => Some(reason),
+        Why::Unreachable
+        | Why::TimedOut
+        | Why::Unauthorized
+        | Why::Gone
+        | Why::Busy
+        | Why::Malformed => None,
     }
 }
 
@@ -96,4 +151,18 @@ fn unknown_kind(manifest: &Manifest) -> Ending {
         ),
         "is the cluster's Kubernetes too old or too new for the target?",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_server_says_of_a_secret_is_kept_back() {
+        let said = || "Invalid value: \"PRIVATE\"".to_owned();
+        let of_secret = objection("Secret", Why::Refused, said()).unwrap();
+        assert!(!of_secret.contains("PRIVATE"), "{of_secret}");
+        assert_eq!(objection("Role", Why::Refused, said()), Some(said()));
+        assert_eq!(objection("Role", Why::TimedOut, said()), None);
+    }
 }

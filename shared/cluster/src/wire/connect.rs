@@ -338,7 +338,11 @@ impl Cluster {
         self.deadline
     }
 
-    pub(crate) fn rule(resource: &Resource, verb: &str, namespace: Option<&str>) -> String {
+    pub(crate) fn rule(
+        resource: &Resource<impl AsRef<str>>,
+        verb: &str,
+        namespace: Option<&str>,
+    ) -> String {
         let place = namespace
             .map(|name| format!(" in namespace {name}"))
             .unwrap_or_default();

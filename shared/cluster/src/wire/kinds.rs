@@ -1,62 +1,44 @@
-//! Objects of any kind, written for the sake of the API server's opinion only.
+//! Kinds that are known only at run time, because a manifest names them.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use http::Method;
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 use serde_json::Value;
 
+use crate::object::Resource;
 use crate::wire::connect::Cluster;
 use crate::wire::error::{Error, Why};
-use crate::wire::request::JSON;
-use crate::wire::target::encode;
+use crate::wire::target::Target;
 
-/// The kinds that the API server serves, read group by group as they are asked for.
+/// The kinds that the API server serves, read group by group as they are asked for: an APIService
+/// whose backend is down fails no other group.
 #[derive(Debug, Default)]
 pub struct Kinds {
-    groups: BTreeMap<String, BTreeMap<String, Kind>>,
+    groups: BTreeMap<String, Vec<Kind>>,
 }
 
-/// How a kind is addressed.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct Kind {
-    #[serde(rename = "kind")]
-    name: String,
-    #[serde(rename = "name")]
-    pub(crate) plural: String,
-    namespaced: bool,
-}
-
-/// What the API server makes of an object.
+/// A kind that the API server serves.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Opinion {
-    /// It would take it.
-    Accepted,
-    /// It would not; this is what it said.
-    Refused(String),
+pub struct Kind {
+    resource: Resource<Cow<'static, str>>,
+    is_namespaced: bool,
 }
 
 #[derive(Deserialize)]
 struct KindList {
-    resources: Vec<Kind>,
+    resources: Vec<Listed>,
 }
 
 #[derive(Deserialize)]
-struct Existing {
-    metadata: ExistingMeta,
+struct Listed {
+    name: String,
+    kind: String,
+    namespaced: bool,
 }
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct ExistingMeta {
-    resource_version: String,
-}
-
-pub(crate) const METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
 
 impl Cluster {
-    /// How `kind` of `api_version` is addressed; none if the API server does not serve it.
+    /// Finds `kind` of `api_version`; none if the API server does not serve it.
     pub async fn kind(
         &self,
         kinds: &mut Kinds,
@@ -64,181 +46,66 @@ impl Cluster {
         kind: &str,
     ) -> Result<Option<Kind>, Error> {
         if !kinds.groups.contains_key(api_version) {
-            let what = format!("reading the kinds of {api_version}");
-            let list = match self.get_path::<KindList>(&what, &root(api_version)).await {
-                Ok(list) => list.resources,
-                Err(error) if error.why() == Why::NotFound => Vec::new(),
-                Err(error) => return Err(error),
-            };
-            // A subresource has its parent's kind or one of its own.
-            let own = list.into_iter().filter(|kind| !kind.plural.contains('/'));
-            let by_name = own.map(|kind| (kind.name.clone(), kind)).collect();
-            kinds.groups.insert(api_version.to_owned(), by_name);
+            let served = self.served(api_version).await?;
+            kinds.groups.insert(api_version.to_owned(), served);
         }
-        let group = kinds.groups.get(api_version);
-        Ok(group.and_then(|group| group.get(kind)).cloned())
+        let mut served = kinds.groups.get(api_version).into_iter().flatten();
+        Ok(served.find(|it| it.resource.kind == kind).cloned())
     }
 
-    /// Has the API server check `object` with `dryRun=All`, as the update of what is there under
-    /// its name, or as a new object; `manager` is whose fields they would be.
-    ///
-    /// Nothing of an existing object but its metadata is read.
-    ///
-    /// # Errors
-    /// The API server cannot be reached, or this is not allowed to ask.
-    pub async fn rehearse(
-        &self,
-        kind: &Kind,
-        object: &Value,
-        default_namespace: &str,
-        manager: &str,
-    ) -> Result<Opinion, Error> {
-        let address = Address::of(kind, object, default_namespace);
-        let one = address.one();
-        let what = format!("reading {}", address.said());
-        let rule = Some(address.rule("get"));
-        let existing = self
-            .send::<Existing>(&what, rule, Method::GET, &one, METADATA, None)
-            .await;
-        let (method, path, verb, version) = match existing {
-            Ok(existing) => (
-                Method::PUT,
-                one,
-                "update",
-                Some(existing.metadata.resource_version),
-            ),
-            Err(error) if error.why() == Why::NotFound => {
-                (Method::POST, address.all(), "create", None)
-            }
-            Err(error) => return Err(error),
+    async fn served(&self, api_version: &str) -> Result<Vec<Kind>, Error> {
+        let root = if api_version.contains('/') {
+            "/apis"
+        } else {
+            "/api"
         };
-        let body = address.body(object, version);
-        let what = format!("rehearsing {}", address.said());
-        let path = format!("{path}?dryRun=All&fieldManager={}", encode(manager));
-        let rule = Some(address.rule(verb));
-        match self
-            .send::<IgnoredAny>(&what, rule, method, &path, JSON, Some(body))
-            .await
-        {
-            Ok(_) => Ok(Opinion::Accepted),
-            Err(error) => address.opinion(&error).ok_or(error),
+        let what = format!("reading the kinds of {api_version}");
+        let path = format!("{root}/{api_version}");
+        match self.get_path::<KindList>(&what, &path).await {
+            Ok(list) => Ok(list.kinds(api_version)),
+            Err(error) if error.why() == Why::NotFound => Ok(Vec::new()),
+            Err(error) => Err(error),
         }
     }
 }
 
-/// Where an object of any kind lives.
-pub(crate) struct Address<'a> {
-    pub(crate) kind: &'a Kind,
-    root: String,
-    group: &'a str,
-    namespace: Option<&'a str>,
-    name: &'a str,
-}
-
-fn root(api_version: &str) -> String {
-    let prefix = if api_version.contains('/') {
-        "/apis"
-    } else {
-        "/api"
-    };
-    format!("{prefix}/{api_version}")
-}
-
-// === impl Address ===
-
-impl<'a> Address<'a> {
-    pub(crate) fn of(kind: &'a Kind, object: &'a Value, default_namespace: &'a str) -> Self {
-        let text = |value: Option<&'a Value>| value.and_then(Value::as_str).unwrap_or_default();
-        let api_version = text(object.get("apiVersion"));
-        let metadata = |key| {
-            text(
-                object
-                    .get("metadata")
-                    .and_then(|metadata| metadata.get(key)),
-            )
+impl KindList {
+    fn kinds(self, api_version: &str) -> Vec<Kind> {
+        let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+        // A subresource has its parent's kind or one of its own.
+        let own = self
+            .resources
+            .into_iter()
+            .filter(|it| !it.name.contains('/'));
+        let kind = |listed: Listed| Kind {
+            resource: Resource {
+                group: group.to_owned().into(),
+                version: version.to_owned().into(),
+                plural: listed.name.into(),
+                kind: listed.kind.into(),
+            },
+            is_namespaced: listed.namespaced,
         };
-        let own = Some(metadata("namespace")).filter(|namespace| !namespace.is_empty());
-        Self {
-            kind,
-            root: root(api_version),
-            group: api_version.split_once('/').map_or("", |(group, _)| group),
-            namespace: kind.namespaced.then(|| own.unwrap_or(default_namespace)),
-            name: metadata("name"),
-        }
+        own.map(kind).collect()
     }
+}
 
-    pub(crate) fn all(&self) -> String {
-        let Self {
-            kind,
-            root,
+impl Kind {
+    /// Where an object of this kind lives; `default_namespace` serves where it names none.
+    pub fn target(&self, object: &Value, default_namespace: &str) -> Target {
+        let text = |key| {
+            let text = object
+                .get("metadata")
+                .and_then(|meta| meta.get(key)?.as_str());
+            text.filter(|text| !text.is_empty())
+        };
+        let namespace = text("namespace").unwrap_or(default_namespace);
+        let namespace = self.is_namespaced.then_some(namespace);
+        Target::one(
+            self.resource.clone(),
             namespace,
-            ..
-        } = self;
-        match namespace {
-            Some(namespace) => format!("{root}/namespaces/{}/{}", encode(namespace), kind.plural),
-            None => format!("{root}/{}", kind.plural),
-        }
-    }
-
-    pub(crate) fn one(&self) -> String {
-        format!("{}/{}", self.all(), encode(self.name))
-    }
-
-    pub(crate) fn said(&self) -> String {
-        let Self {
-            kind,
-            namespace,
-            name,
-            ..
-        } = self;
-        match namespace {
-            Some(namespace) => format!("{} {namespace}/{name}", kind.plural),
-            None => format!("{} {name}", kind.plural),
-        }
-    }
-
-    pub(crate) fn rule(&self, verb: &str) -> String {
-        let Self { kind, group, .. } = self;
-        let place = self
-            .namespace
-            .map_or("cluster-wide".to_owned(), |namespace| {
-                format!("in namespace {namespace}")
-            });
-        let plural = &kind.plural;
-        format!(
-            "{{apiGroups: [\"{group}\"], resources: [\"{plural}\"], verbs: [\"{verb}\"]}} {place}"
+            text("name").unwrap_or_default(),
         )
-    }
-
-    pub(crate) fn body(&self, object: &Value, version: Option<String>) -> Vec<u8> {
-        let mut object = object.clone();
-        if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
-            if let Some(namespace) = self.namespace {
-                metadata.insert("namespace".to_owned(), Value::from(namespace));
-            }
-            if let Some(version) = version {
-                metadata.insert("resourceVersion".to_owned(), Value::from(version));
-            }
-        }
-        object.to_string().into_bytes()
-    }
-
-    // None where the server was not asked after all. What it says of a Secret may quote it.
-    pub(crate) fn opinion(&self, error: &Error) -> Option<Opinion> {
-        match error.why() {
-            Why::Refused if self.kind.plural == "secrets" => {
-                Some(Opinion::Refused("it is not valid".to_owned()))
-            }
-            Why::Refused | Why::Conflict | Why::Forbidden | Why::Broken | Why::NotFound => {
-                Some(Opinion::Refused(error.reason()))
-            }
-            Why::Unreachable
-            | Why::TimedOut
-            | Why::Unauthorized
-            | Why::Gone
-            | Why::Busy
-            | Why::Malformed => None,
-        }
     }
 }
 
@@ -248,51 +115,39 @@ mod tests {
 
     use super::*;
 
-    fn kind(plural: &str, namespaced: bool) -> Kind {
-        Kind {
-            name: "K".to_owned(),
-            plural: plural.to_owned(),
-            namespaced,
-        }
-    }
-
     #[test]
     fn an_object_is_addressed_where_its_kind_lives() {
-        let here = json!({ "apiVersion": "apps/v1", "metadata": { "name": "web" } });
-        let there =
-            json!({ "apiVersion": "v1", "metadata": { "name": "a b", "namespace": "shop" } });
-        let crd = json!({ "apiVersion": "apiextensions.k8s.io/v1", "metadata": { "name": "x.y" } });
+        let here = json!({ "metadata": { "name": "web" } });
+        let there = json!({ "metadata": { "name": "a b", "namespace": "shop" } });
+        let crd = json!({ "metadata": { "name": "x.y" } });
         let table = [
             (
                 &here,
-                kind("deployments", true),
+                ("apps/v1", "deployments", true),
                 "/apis/apps/v1/namespaces/linkerd/deployments/web",
             ),
             (
                 &there,
-                kind("secrets", true),
+                ("v1", "secrets", true),
                 "/api/v1/namespaces/shop/secrets/a%20b",
             ),
             (
                 &crd,
-                kind("crds", false),
+                ("apiextensions.k8s.io/v1", "crds", false),
                 "/apis/apiextensions.k8s.io/v1/crds/x.y",
             ),
         ];
-        for (object, kind, path) in table {
-            assert_eq!(Address::of(&kind, object, "linkerd").one(), path);
+        for (object, (api_version, plural, namespaced), path) in table {
+            let listed = Listed {
+                name: plural.to_owned(),
+                kind: "K".to_owned(),
+                namespaced,
+            };
+            let list = KindList {
+                resources: vec![listed],
+            };
+            let kinds = list.kinds(api_version);
+            assert_eq!(kinds[0].target(object, "linkerd").path(), path);
         }
-    }
-
-    #[test]
-    fn what_the_server_says_of_a_secret_is_kept_back() {
-        let secret = json!({ "apiVersion": "v1", "metadata": { "name": "s" } });
-        let kind = kind("secrets", true);
-        let address = Address::of(&kind, &secret, "linkerd");
-        let said = Error::new("w", Why::Refused, "Invalid value: \"PRIVATE\"", "");
-        let Some(Opinion::Refused(text)) = address.opinion(&said) else {
-            panic!()
-        };
-        assert!(!text.contains("PRIVATE"), "{text}");
     }
 }

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use crate::object::{Resource, or_none_at_all};
 use crate::wire::connect::Cluster;
 use crate::wire::error::{Error, Why};
-use crate::wire::request::{JSON, check_kind};
+use crate::wire::request::{JSON, PARTIAL, check_kind};
 use crate::wire::target::{Target, encode};
 
 /// What a list selects.
@@ -74,7 +74,6 @@ const PAGE: u32 = 500;
 /// A list that expires this often will never be done.
 const RESTARTS: u32 = 3;
 const METADATA: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
-const PARTIAL: &str = "PartialObjectMetadata";
 
 // === impl Pages ===
 

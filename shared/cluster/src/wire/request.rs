@@ -1,6 +1,5 @@
 //! One request, one answer, one deadline.
 
-use std::fmt::Display;
 use std::time::Duration;
 
 use http::{Method, StatusCode, header};
@@ -44,7 +43,10 @@ const UNREACHED: [&str; 3] = [
 ];
 
 pub(crate) const JSON: &str = "application/json";
-pub(crate) const MERGE: &str = "application/merge-patch+json";
+const APPLY: &str = "application/apply-patch+yaml";
+const METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
+pub(crate) const PARTIAL: &str = "PartialObjectMetadata";
+const MERGE: &str = "application/merge-patch+json";
 
 // What an answer says that it is.
 #[derive(Deserialize)]
@@ -59,6 +61,13 @@ pub(crate) fn check_kind(kind: &str, wanted: &str) -> Result<(), String> {
         return Ok(());
     }
     Err(format!("the answer is a {kind} and no {wanted}"))
+}
+
+fn object<T: DeserializeOwned>(wanted: &str, bytes: &[u8]) -> Result<T, String> {
+    let malformed = |error: serde_json::Error| error.to_string();
+    let Kinded { kind } = serde_json::from_slice(bytes).map_err(malformed)?;
+    check_kind(&kind, wanted)?;
+    serde_json::from_slice(bytes).map_err(malformed)
 }
 
 // === impl Answered ===
@@ -87,6 +96,13 @@ impl Cluster {
     /// Reads one object of a kind that has no slim type.
     pub async fn get_as<T: DeserializeOwned>(&self, target: &Target) -> Result<T, Error> {
         self.call(Method::GET, target, "", JSON, None).await
+    }
+
+    /// Reads nothing but the metadata of one object; `T` is what is read of it.
+    pub async fn metadata<T: DeserializeOwned>(&self, target: &Target) -> Result<T, Error> {
+        let what = target.say(&Method::GET);
+        let bytes = self.fetch(Method::GET, target, "", METADATA, None).await?;
+        object(PARTIAL, &bytes).map_err(|cause| Error::malformed(&what, &cause))
     }
 
     /// Reads a path that is no object.
@@ -124,7 +140,8 @@ impl Cluster {
         body: &impl Serialize,
         options: Options,
     ) -> Result<T, Error> {
-        self.write(Method::POST, target, body, JSON, options).await
+        self.write(Method::POST, target, body, JSON, &options.query())
+            .await
     }
 
     /// Merges `body` into an object (RFC 7386); a resourceVersion in it is a precondition.
@@ -134,8 +151,33 @@ impl Cluster {
         body: &impl Serialize,
         options: Options,
     ) -> Result<T, Error> {
-        self.write(Method::PATCH, target, body, MERGE, options)
+        self.write(Method::PATCH, target, body, MERGE, &options.query())
             .await
+    }
+
+    /// Replaces an object; a resourceVersion in `body` is a precondition.
+    pub async fn replace<T: DeserializeOwned>(
+        &self,
+        target: &Target,
+        body: &impl Serialize,
+        options: Options,
+    ) -> Result<T, Error> {
+        self.write(Method::PUT, target, body, JSON, &options.query())
+            .await
+    }
+
+    /// Applies an object on the server. The fields of `body` are taken over from other managers;
+    /// the API server refuses `options` without a field manager.
+    pub async fn apply(
+        &self,
+        target: &Target,
+        body: &impl Serialize,
+        options: Options,
+    ) -> Result<(), Error> {
+        let query = format!("{}&force=true", options.query());
+        self.write::<IgnoredAny>(Method::PATCH, target, body, APPLY, &query)
+            .await
+            .map(drop)
     }
 
     /// Deletes an object, if it is still at this uid and resourceVersion.
@@ -197,13 +239,12 @@ impl Cluster {
         target: &Target,
         body: &impl Serialize,
         form: &str,
-        options: Options,
+        query: &str,
     ) -> Result<T, Error> {
         let what = target.say(&method);
         let body = serde_json::to_vec(body)
             .map_err(|error| Error::malformed(&what, &error.to_string()))?;
-        self.call(method, target, &options.query(), form, Some(body))
-            .await
+        self.call(method, target, query, form, Some(body)).await
     }
 
     /// Asks for an object, and takes nothing else for it.
@@ -217,10 +258,7 @@ impl Cluster {
     ) -> Result<T, Error> {
         let what = target.say(&method);
         let bytes = self.fetch(method, target, query, form, body).await?;
-        let malformed = |cause: &dyn Display| Error::malformed(&what, &cause.to_string());
-        let Kinded { kind } = serde_json::from_slice(&bytes).map_err(|error| malformed(&error))?;
-        check_kind(&kind, target.kind()).map_err(|cause| malformed(&cause))?;
-        serde_json::from_slice(&bytes).map_err(|error| malformed(&error))
+        object(target.kind(), &bytes).map_err(|cause| Error::malformed(&what, &cause))
     }
 
     pub(crate) async fn fetch(

@@ -1,5 +1,7 @@
 //! What a request is about, and how a write is done.
 
+use std::borrow::Cow;
+
 use http::Method;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
 
@@ -9,7 +11,7 @@ use crate::wire::connect::Cluster;
 /// What a request is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
-    resource: Resource,
+    resource: Resource<Cow<'static, str>>,
     namespace: Option<String>,
     name: Option<String>,
     subresource: Option<&'static str>,
@@ -28,9 +30,9 @@ pub struct Options {
 
 impl Target {
     /// All objects of a kind.
-    pub fn all(resource: Resource) -> Self {
+    pub fn all(resource: impl Into<Resource<Cow<'static, str>>>) -> Self {
         Self {
-            resource,
+            resource: resource.into(),
             namespace: None,
             name: None,
             subresource: None,
@@ -38,7 +40,7 @@ impl Target {
     }
 
     /// The objects of a kind in a namespace: what a create is sent to.
-    pub fn within(resource: Resource, namespace: &str) -> Self {
+    pub fn within(resource: impl Into<Resource<Cow<'static, str>>>, namespace: &str) -> Self {
         Self {
             namespace: Some(namespace.to_owned()),
             ..Self::all(resource)
@@ -46,14 +48,29 @@ impl Target {
     }
 
     /// One object.
-    pub fn one(resource: Resource, namespace: Option<&str>, name: &str) -> Self {
-        let namespace = namespace.map(str::to_owned);
+    pub fn one(
+        resource: impl Into<Resource<Cow<'static, str>>>,
+        namespace: Option<&str>,
+        name: &str,
+    ) -> Self {
         Self {
-            resource,
-            namespace,
+            namespace: namespace.map(str::to_owned),
             name: Some(name.to_owned()),
-            subresource: None,
+            ..Self::all(resource)
         }
+    }
+
+    /// Where an object is created: its kind and namespace, without its name.
+    pub fn collection(&self) -> Self {
+        Self {
+            name: None,
+            ..self.clone()
+        }
+    }
+
+    /// The namespace; none for all of them or for a cluster-wide kind.
+    pub fn namespace(&self) -> Option<&str> {
+        self.namespace.as_deref()
     }
 
     /// A subresource of it, such as `eviction`.
@@ -64,8 +81,8 @@ impl Target {
         }
     }
 
-    pub(crate) fn kind(&self) -> &'static str {
-        self.resource.kind
+    pub(crate) fn kind(&self) -> &str {
+        &self.resource.kind
     }
 
     pub(crate) fn path(&self) -> String {
