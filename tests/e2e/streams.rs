@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use mesh_testbed::Bed;
-use mesh_tests::{Shared, Toolbox, on_both_beds, toolbox};
+use mesh_tests::{Shared, Toolbox, on_both_beds, run, toolbox};
 use serde_json::Value;
 
 const WORKLOAD: &str = r#"
@@ -255,22 +255,14 @@ fn streams_that_are_mixed_up_are_refused_with_a_hint(bed: &Bed) {
         (gate, &["--dry-run"], roll, "roll"),
     ];
     for (tool, args, input, said) in rows {
-        let mut command = assert_cmd::Command::from_std(tools.run(tool));
-        let assert = command
-            .args(args)
-            .env("KUBECONFIG", bed.kubeconfig())
-            .write_stdin(input.to_owned())
-            .assert()
-            .code(2);
-        let errors = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();
-        assert!(
-            errors.contains(said),
-            "{tool} {args:?} does not say `{said}`: {errors}"
-        );
-        assert!(
-            errors.lines().count() <= 2,
-            "{tool} {args:?}: one line and a hint: {errors}"
-        );
+        let mut command = tools.run(tool);
+        command.args(args).env("KUBECONFIG", bed.kubeconfig());
+        let run = run(command, input);
+        assert_eq!(run.code, Some(2), "{tool} {args:?}: {}", run.stderr);
+        let errors = &run.stderr;
+        assert!(errors.contains(said), "{tool} {args:?}: {errors}");
+        // One line and a hint.
+        assert!(errors.lines().count() <= 2, "{tool} {args:?}: {errors}");
     }
 }
 

@@ -203,70 +203,43 @@ fn apply_removes_what_the_new_version_lacks_and_keeps_what_others_set(bed: Bed) 
     }
 }
 
+/// A CLI of the target version that does this when it is to render.
+fn cli(stage: &Stage, name: &str, renders: &str) -> String {
+    let path = stage.tools.folder().join(name);
+    let version = format!("[ \"$1\" = version ] && exec echo {TO}");
+    write_program(&path, &format!("#!/bin/sh\n{version}\n{renders}\n"));
+    path.to_str().unwrap().to_owned()
+}
+
 fn linkerd_flag_with_a_cli_that_does_not_fit_changes_nothing(bed: Bed) {
     let stage = Stage::by_cli(bed);
     let judged = stage.judged();
     let other = stage.bed.another().unwrap();
     let foreign = other.charts(TO).unwrap().values;
     let older = stage.tools.linkerd(&stage.bed, "stable-2.14.9");
-    let broken = stage.tools.folder().join("broken");
-    let script = format!(
-        "#!/bin/sh\n[ \"$1\" = version ] && exec echo {TO}\necho 'half: [' ; echo no luck >&2; exit 1\n"
+    let broken = cli(
+        &stage,
+        "broken",
+        "echo 'half: [' ; echo no luck >&2; exit 1",
     );
-    write_program(&broken, &script);
-    let cut = stage.tools.folder().join("cut");
-    let script = format!(
-        "#!/bin/sh\n[ \"$1\" = version ] && exec echo {TO}\n{} \"$@\" | head -c 9000\n",
-        stage.tools.linkerd(&stage.bed, TO).display()
-    );
-    write_program(&cut, &script);
-    let show = |path: &std::path::Path| path.display().to_string();
+    let renders = stage.tools.linkerd(&stage.bed, TO);
+    let cut = format!("{} \"$@\" | head -c 9000", renders.display());
+    let cut = cli(&stage, "cut", &cut);
+    for (linkerd, part) in [
+        (older.to_str().unwrap(), "stable-2.14.9"),
+        ("/no/such/linkerd", "/no/such/linkerd"),
+        // No CLI at all.
+        ("/bin/true", "/bin/true"),
+        (&broken, "no luck"),
+        (&cut, ""),
+    ] {
+        stage.refuses(&judged, &["--linkerd", linkerd], part);
+    }
+    let foreign = foreign.to_str().unwrap();
+    stage.refuses(&judged, &["-f", foreign], "trust anchors");
     let charts = stage.charts_by_flag();
     let charts: Vec<&str> = charts.iter().map(String::as_str).collect();
-    let table: Vec<(&str, Vec<String>, &str)> = vec![
-        (
-            "another version",
-            vec!["--linkerd".into(), show(&older)],
-            "stable-2.14.9",
-        ),
-        (
-            "no CLI",
-            vec!["--linkerd".into(), "/no/such/linkerd".into()],
-            "/no/such/linkerd",
-        ),
-        (
-            "another program",
-            vec!["--linkerd".into(), "/bin/true".into()],
-            "/bin/true",
-        ),
-        (
-            "a CLI that fails",
-            vec!["--linkerd".into(), show(&broken)],
-            "no luck",
-        ),
-        (
-            "a manifest that is cut",
-            vec!["--linkerd".into(), show(&cut)],
-            "",
-        ),
-        (
-            "values of another cluster",
-            vec!["-f".into(), show(&foreign)],
-            "trust anchors",
-        ),
-        (
-            "charts",
-            charts.iter().map(ToString::to_string).collect(),
-            "takes no chart",
-        ),
-    ];
-    for (name, more, part) in table {
-        let more: Vec<&str> = more.iter().map(String::as_str).collect();
-        let run = stage.run(&judged, &more);
-        assert_eq!(run.code, Some(2), "{name}: {}", run.stderr);
-        assert!(run.stderr.contains(part), "{name}: {}", run.stderr);
-        assert!(run.stderr.contains("hint: "), "{name}: {}", run.stderr);
-    }
+    stage.refuses(&judged, &charts, "takes no chart");
     // As on an installation by helm.
     let overrides = "/api/v1/namespaces/linkerd/secrets/linkerd-config-overrides";
     stage.bed.delete(overrides).unwrap();

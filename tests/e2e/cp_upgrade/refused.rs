@@ -22,123 +22,82 @@ fn cut_after(judged: &str, part: &str) -> String {
     lines[..=at].join("\n") + "\n"
 }
 
-fn verdict_that_does_not_fit_is_refused(bed: Bed) {
-    let stage = Stage::new(bed);
-    let judged = stage.judged();
-    let config = "\"config_resource_version\":\"";
-    let version = judged.split(config).last().unwrap();
-    let version = version.split('"').next().unwrap();
-    let changed = judged.replace(&format!("{config}{version}\""), &format!("{config}1\""));
-    let no = judged
-        .replace("\"pass\":true", "\"pass\":false")
-        .replace("\"blocking\":[]", "\"blocking\":[\"proxy-too-old\"]")
-        .replace(
-            "\"mesh-skewcheck\",\"outcome\":\"complete\",\"exit\":0",
-            "\"mesh-skewcheck\",\"outcome\":\"complete\",\"exit\":1",
-        );
-    let verdict = judged
+/// What a line says of a field whose value is text.
+fn text<'a>(line: &'a str, field: &str) -> &'a str {
+    let (_, value) = line.split_once(&format!("\"{field}\":\"")).unwrap();
+    value.split('"').next().unwrap()
+}
+
+/// The verdict with one thing in it that does not hold, and what is said of it.
+fn altered(judged: &str) -> Vec<(String, &'static str)> {
+    let verdict = judged.lines().find(|line| line.contains("\"verdict\""));
+    let verdict = verdict.unwrap();
+    let version = judged
         .lines()
-        .find(|line| line.contains("\"verdict\""))
-        .unwrap();
-    let twice = judged
-        .replace(verdict, &format!("{verdict}\n{verdict}"))
-        .replace("\"verdict\":1", "\"verdict\":2");
-    let surveyed = verdict
-        .split("\"surveyed\":\"")
-        .nth(1)
-        .unwrap()
-        .split('"')
-        .next()
-        .unwrap();
-    let stale = judged.replace(surveyed, "2020-01-01T00:00:00Z");
-    // what stands on standard input, more flags, the exit code, a part of what is said
-    let table: Vec<(&str, String, &[&str], i32, &str)> = vec![
-        ("no", no, &[], 1, "proxy-too-old"),
-        ("nothing", String::new(), &[], 2, "no stream"),
+        .rfind(|line| line.contains("config_resource_version"));
+    let version = text(version.unwrap(), "config_resource_version");
+    let from = format!("\"from\":{{\"version\":\"{FROM}\"");
+    let twice = judged.replace(verdict, &format!("{verdict}\n{verdict}"));
+    let rows = [
+        ("\"ask\":\"upgrade\"", "\"ask\":\"roll\"", "`roll`"),
+        ("\"source\":\"server\"", "\"source\":\"dump\"", "dump"),
+        ("\"scope\":\"full\"", "\"scope\":\"partial\"", "a part"),
         (
-            "a survey nobody judged",
-            judged.lines().nth(1).unwrap().into(),
-            &[],
-            2,
-            "nobody has judged",
-        ),
-        ("cut", cut_after(&judged, "\"verdict\""), &[], 2, "cut off"),
-        ("two", twice, &[], 2, "2 verdicts"),
-        (
-            "another question",
-            judged.replace("\"ask\":\"upgrade\"", "\"ask\":\"roll\""),
-            &[],
-            2,
-            "`roll`",
-        ),
-        (
-            "a dump",
-            judged.replace("\"source\":\"server\"", "\"source\":\"dump\""),
-            &[],
-            2,
-            "dump",
-        ),
-        (
-            "partial",
-            judged.replace("\"scope\":\"full\"", "\"scope\":\"partial\""),
-            &[],
-            2,
+            "\"scope\":{}",
+            "\"scope\":{\"namespaces\":[\"a\"]}",
             "a part",
         ),
+        (text(verdict, "surveyed"), "2020-01-01T00:00:00Z", "old"),
         (
-            "scoped",
-            judged.replace("\"scope\":{}", "\"scope\":{\"namespaces\":[\"a\"]}"),
-            &[],
-            2,
-            "a part",
-        ),
-        ("stale", stale, &[], 2, "old"),
-        (
-            "another target",
-            judged.clone(),
-            &["--to", "stable-2.14.9"],
-            2,
-            "--to says",
-        ),
-        (
-            "a typo",
-            judged.clone(),
-            &["--to", "stable-2.41.10"],
-            2,
-            "stable-2.41.10",
-        ),
-        (
-            "another version",
-            judged.replace(
-                &format!("\"from\":{{\"version\":\"{FROM}\""),
-                "\"from\":{\"version\":\"stable-2.13.6\"",
-            ),
-            &[],
-            2,
+            &from,
+            "\"from\":{\"version\":\"stable-2.13.6\"",
             "the verdict saw",
         ),
         (
-            "another configuration",
-            changed,
-            &[],
-            2,
+            &format!("\"config_resource_version\":\"{version}\""),
+            "\"config_resource_version\":\"1\"",
             "was changed since",
         ),
-        (
-            "another namespace",
-            judged.clone(),
-            &["-L", "mesh"],
-            2,
-            "not the one in `mesh`",
-        ),
     ];
-    for (name, input, more, code, part) in table {
-        let run = stage.run(&input, more);
-        assert_eq!(run.code, Some(code), "{name}: {}", run.stderr);
-        assert!(run.stderr.contains(part), "{name}: {}", run.stderr);
+    let rows = rows.map(|(from, to, part)| (judged.replace(from, to), part));
+    let mut rows: Vec<(String, &str)> = rows.into();
+    rows.push((
+        twice.replace("\"verdict\":1", "\"verdict\":2"),
+        "2 verdicts",
+    ));
+    rows
+}
+
+fn verdict_that_does_not_fit_is_refused(bed: Bed) {
+    let stage = Stage::new(bed);
+    let judged = stage.judged();
+    let says = |input: &str, more: &[&str], code: i32, part: &str| {
+        let run = stage.run(input, more);
+        assert_eq!(run.code, Some(code), "{part}: {}", run.stderr);
+        assert!(run.stderr.contains(part), "{part}: {}", run.stderr);
         if !run.records.is_empty() {
-            assert_eq!(run.end()["exit"], code, "{name}");
+            assert_eq!(run.end()["exit"], code, "{part}");
         }
+    };
+    let end = "\"mesh-skewcheck\",\"outcome\":\"complete\",\"exit\":";
+    let no = judged
+        .replace("\"pass\":true", "\"pass\":false")
+        .replace("\"blocking\":[]", "\"blocking\":[\"proxy-too-old\"]")
+        .replace(&format!("{end}0"), &format!("{end}1"));
+    says(&no, &[], 1, "proxy-too-old");
+    says("", &[], 2, "no stream");
+    says(judged.lines().nth(1).unwrap(), &[], 2, "nobody has judged");
+    says(&cut_after(&judged, "\"verdict\""), &[], 2, "cut off");
+    for (input, part) in altered(&judged) {
+        assert_ne!(input, judged, "{part}");
+        says(&input, &[], 2, part);
+    }
+    for (more, part) in [
+        (["--to", "stable-2.14.9"], "--to says"),
+        (["--to", "stable-2.41.10"], "stable-2.41.10"),
+        (["-L", "mesh"], "not the one in `mesh`"),
+    ] {
+        says(&judged, &more, 2, part);
     }
     stage.assert_unchanged(true);
     assert_eq!(stage.holder(), None);

@@ -147,6 +147,22 @@ impl Stage {
         run(self.command(more), judged)
     }
 
+    /// Runs with these flags, and checks that the tool fails with a hint and says `part`.
+    #[track_caller]
+    pub(crate) fn refuses(&self, judged: &str, more: &[&str], part: &str) {
+        let run = self.run(judged, more);
+        assert_eq!(run.code, Some(2), "{more:?}: {}", run.stderr);
+        assert!(run.stderr.contains(part), "{more:?}: {}", run.stderr);
+        assert!(run.stderr.contains("hint: "), "{more:?}: {}", run.stderr);
+    }
+
+    /// A file of the stage's own, such as one of values.
+    pub(crate) fn file(&self, name: &str, text: &str) -> String {
+        let path = self.tools.folder().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+
     pub(crate) fn begin(&self, judged: &str, more: &[&str]) -> Running {
         begin(self.command(more), judged)
     }

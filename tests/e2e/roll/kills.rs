@@ -33,47 +33,40 @@ fn six() -> Vec<Value> {
     ]
 }
 
+/// What each of the six is restarted by, once.
+const WRITES: [&str; 6] = [
+    "patch daemonsets shop/everywhere 200",
+    "patch deployments shop/plain 200",
+    "patch deployments shop/recreated 200",
+    "patch deployments shop/slow 200",
+    "patch deployments shop/surging 200",
+    "patch statefulsets shop/ordered 200",
+];
+
 fn killed_at_any_write_the_next_run_carries_on_and_restarts_nothing_twice(bed: Bed) {
     let scene = Scene::with(bed, &six());
     let proxy = scene.bed.proxy().unwrap();
     let verdict = scene.verdict();
     let both = [When::BeforeForward, When::AfterForward];
+    let [before, after] = both;
     let mut proven = Vec::new();
-    for when in both {
-        proven.append(&mut killed(&scene, &proxy, &verdict, "leases", when));
-    }
+    let mut kill = |place, when| proven.append(&mut killed(&scene, &proxy, &verdict, place, when));
+    kill("leases", before);
+    kill("leases", after);
     // The first takeover waits its time out.
-    proven.append(&mut killed(
-        &scene,
-        &proxy,
-        &verdict,
-        PODS,
-        When::BeforeForward,
-    ));
-    for when in [When::AfterForward]
-        .into_iter()
-        .chain([both; 6].concat())
-        .enumerate()
-    {
-        let (number, when) = when;
+    kill(PODS, before);
+    time_passes(&scene);
+    kill(PODS, after);
+    for when in [both; 6].concat() {
         time_passes(&scene);
-        let place = if number == 0 { PODS } else { WORKLOADS };
-        proven.append(&mut killed(&scene, &proxy, &verdict, place, when));
+        kill(WORKLOADS, when);
     }
     time_passes(&scene);
     let output = scene.roll(&verdict, &ARGS);
     assert_eq!(output.code, Some(0), "{}", output.said());
-    assert_eq!(
-        scene
-            .owners_of_pods(|pod| self::proxy(pod) == Some(NEW))
-            .len(),
-        6
-    );
-    assert!(
-        scene
-            .owners_of_pods(|pod| self::proxy(pod) != Some(NEW))
-            .is_empty()
-    );
+    let owners = |of: fn(Option<&str>) -> bool| scene.owners_of_pods(|pod| of(self::proxy(pod)));
+    assert_eq!(owners(|version| version == Some(NEW)).len(), 6);
+    assert!(owners(|version| version != Some(NEW)).is_empty());
     proven.append(&mut proven_in(&output.records));
     proven.sort();
     proven.dedup();
@@ -89,15 +82,7 @@ fn killed_at_any_write_the_next_run_carries_on_and_restarts_nothing_twice(bed: B
     let mut writes = scene.writes();
     writes.retain(|write| write.ends_with(" 200"));
     writes.sort();
-    let expected = [
-        "patch daemonsets shop/everywhere 200",
-        "patch deployments shop/plain 200",
-        "patch deployments shop/recreated 200",
-        "patch deployments shop/slow 200",
-        "patch deployments shop/surging 200",
-        "patch statefulsets shop/ordered 200",
-    ];
-    assert_eq!(writes, expected);
+    assert_eq!(writes, WRITES);
 }
 
 // The run dies at its first write to `place`; what it had proven before.
