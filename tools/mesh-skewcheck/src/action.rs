@@ -5,7 +5,6 @@ use mesh_versions::{Skew, Version};
 
 use crate::question::Standpoint;
 use crate::seen::Seen;
-use crate::workload::has_unlisted;
 
 /// Whether a roll is needed, and whether it would help. It is about what the injector gives now,
 /// not about a target to come.
@@ -65,7 +64,7 @@ fn difference(text: &str, injects: &Version, at: &Standpoint<'_>) -> Word {
 
 fn has_unknown(seen: &Seen<'_>) -> bool {
     let unnamed = |proxy: &crate::seen::SeenProxy<'_>| proxy.count > 0 && proxy.text().is_empty();
-    seen.proxies.iter().any(unnamed) || has_unlisted(seen)
+    seen.proxies.iter().any(unnamed) || seen.has_unlisted()
 }
 
 /// What keeps a roll from giving every pod the proxy that the injector gives. Spelled as in the

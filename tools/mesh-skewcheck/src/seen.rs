@@ -53,6 +53,12 @@ fn is_there<'de, D: Deserializer<'de>>(value: D) -> Result<bool, D::Error> {
 // === impl Seen ===
 
 impl Seen<'_> {
+    /// Whether some of its proxies are not listed: they are not known to be fine.
+    pub(crate) fn has_unlisted(&self) -> bool {
+        let counts = self.proxies.iter().map(|proxy| u64::from(proxy.count));
+        counts.sum::<u64>() < u64::from(self.pods.meshed)
+    }
+
     /// What its numbers say against each other, if they do.
     pub(crate) fn contradiction(&self) -> Option<&'static str> {
         let PodCounts {

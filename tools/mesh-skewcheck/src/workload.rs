@@ -121,7 +121,7 @@ impl<'a> Judge<'a, '_> {
     }
 
     fn unlisted(&mut self) {
-        if has_unlisted(self.seen) {
+        if self.seen.has_unlisted() {
             self.worst = self.worst.max(Some(Standing::Unknown));
             self.hit(Rule::ProxyUnknown, self.left_behind(), "");
         }
@@ -182,16 +182,6 @@ impl<'a> Judge<'a, '_> {
             self.hits.push(hit);
         }
     }
-}
-
-/// Pods whose proxies the record does not list are not known to be fine.
-pub(crate) fn has_unlisted(seen: &Seen<'_>) -> bool {
-    let listed: u64 = seen
-        .proxies
-        .iter()
-        .map(|proxy| u64::from(proxy.count))
-        .sum();
-    listed < u64::from(seen.pods.meshed)
 }
 
 fn is_rollable(seen: &Seen<'_>) -> bool {

@@ -9,10 +9,9 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::lock::lease::{Decision, Holder, Lease, RENEWAL, decide, renewal, surrender, term};
-use crate::lock::take::{no_date, options};
 use crate::wire::connect::Cluster;
 use crate::wire::error::{Error, Why};
-use crate::wire::target::Target;
+use crate::wire::target::{Options, Target};
 
 /// A lock that is held, and renewed in the background, until it is released or lost.
 ///
@@ -279,6 +278,17 @@ fn since_boot() -> Option<Duration> {
     let uptime = std::fs::read_to_string("/proc/uptime").ok()?;
     let seconds: f64 = uptime.split_whitespace().next()?.parse().ok()?;
     Duration::try_from_secs_f64(seconds).ok()
+}
+
+pub(crate) fn no_date() -> Error {
+    Error::malformed("reading the server's clock", "its answers bear no date")
+}
+
+pub(crate) fn options() -> Options {
+    Options {
+        field_manager: Some("mesh-tools"),
+        ..Options::default()
+    }
 }
 
 impl fmt::Display for Lost {

@@ -9,13 +9,13 @@ use jiff::{SignedDuration, Timestamp};
 use mesh_records::parse_duration;
 use tokio::time::Instant;
 
-use crate::lock::keep::{Keeper, Lock, Moment};
+use crate::lock::keep::{Keeper, Lock, Moment, no_date, options};
 use crate::lock::lease::{Claim, Decision, Holder, LABEL, Lease, NAME, decide, renewal, term};
 use crate::object::{Namespace, Object as _};
 use crate::wire::connect::Cluster;
 use crate::wire::error::{Error, Why};
 use crate::wire::page::Selection;
-use crate::wire::target::{Options, Target};
+use crate::wire::target::Target;
 use crate::wire::watch::Change;
 
 /// What to do when somebody else holds the lock.
@@ -42,8 +42,6 @@ pub enum Taking {
     /// It is somebody else's.
     Held(Holder),
 }
-
-const MANAGER: &str = "mesh-tools";
 
 impl Cluster {
     /// Takes the lock of the control plane in `namespace`, waiting for it for `patience`.
@@ -180,10 +178,6 @@ fn left(now: Timestamp, expires: Timestamp) -> Duration {
     Duration::try_from(left).unwrap_or(Duration::ZERO)
 }
 
-pub(crate) fn no_date() -> Error {
-    Error::malformed("reading the server's clock", "its answers bear no date")
-}
-
 async fn next<T>(
     changes: &mut (impl Stream<Item = Result<Change<T>, Error>> + Unpin),
 ) -> Result<Change<T>, Error> {
@@ -197,13 +191,6 @@ async fn sleep(duration: Option<Duration>) {
     match duration {
         Some(duration) => tokio::time::sleep(duration).await,
         None => std::future::pending().await,
-    }
-}
-
-pub(crate) fn options() -> Options {
-    Options {
-        field_manager: Some(MANAGER),
-        ..Options::default()
     }
 }
 
