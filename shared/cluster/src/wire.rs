@@ -8,14 +8,16 @@ pub mod request;
 pub mod store;
 pub mod target;
 pub mod watch;
+pub mod whoami;
 
 #[cfg(test)]
 mod tests;
 
-pub use connect::{Cluster, ClusterArgs, User};
+pub use connect::{Cluster, ClusterArgs};
 pub use error::{Error, Why};
 pub use kinds::{Kind, Kinds};
 pub use page::{Page, Pages, Selection};
 pub use store::{Store, Stored};
 pub use target::{Options, Target};
 pub use watch::{Change, Watch};
+pub use whoami::User;

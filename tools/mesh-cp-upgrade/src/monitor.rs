@@ -73,6 +73,16 @@ pub(crate) async fn settle(
             break;
         }
     }
+    confirm(session, goal, plan).await?;
+    session.done(&format!(
+        "all {count} components run {}, ready",
+        goal.target
+    ))
+}
+
+/// Checks that the configuration in the cluster names the target.
+async fn confirm(session: &mut Session<'_>, goal: &Goal, plan: &Plan) -> Outcome<()> {
+    let cluster = Arc::clone(&session.cluster);
     let version = session
         .unless_stopped(configured(&cluster, &goal.namespace))
         .await??;
@@ -81,10 +91,7 @@ pub(crate) async fn settle(
         let why = format!("the configuration names {is}, not {}", goal.target);
         return Err(failed(plan, &why));
     }
-    session.done(&format!(
-        "all {count} components run {}, ready",
-        goal.target
-    ))
+    Ok(())
 }
 
 fn sights<'a>(

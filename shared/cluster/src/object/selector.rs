@@ -2,7 +2,24 @@
 
 use std::collections::BTreeMap;
 
-use crate::object::{Selector, SelectorExpression};
+use serde::Deserialize;
+
+/// A label selector of an object's spec.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Selector {
+    pub match_labels: BTreeMap<String, String>,
+    pub match_expressions: Vec<SelectorExpression>,
+}
+
+/// A term of a label selector.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct SelectorExpression {
+    pub key: String,
+    pub operator: String,
+    pub values: Vec<String>,
+}
 
 // === impl Selector ===
 

@@ -13,11 +13,8 @@ use jiff::fmt::rfc2822;
 use kube::Config;
 use kube::config::{ExecInteractiveMode, KubeConfigOptions, Kubeconfig};
 use mesh_records::{Explain as _, Explained, parse_timeout};
-use serde::Deserialize;
 
-use crate::object::{Namespace, Resource};
-use crate::wire::error::{Error, chain};
-use crate::wire::target::{Options, Target};
+use crate::wire::error::chain;
 
 /// kubectl's flags for choosing a cluster and a user.
 #[derive(Args, Clone, Debug)]
@@ -57,16 +54,6 @@ pub struct Cluster {
     server: String,
     context: Option<String>,
     namespace: String,
-}
-
-/// Who this is to the API server.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
-pub struct User {
-    /// Its name.
-    pub username: String,
-    /// Its groups.
-    pub groups: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -223,53 +210,6 @@ impl Cluster {
         }
     }
 
-    /// The cluster's identity: the uid of its `kube-system` namespace. Reads it, and with it the
-    /// server's date.
-    pub async fn uid(&self) -> Result<String, Error> {
-        let namespace: Namespace = self.get(None, "kube-system").await?;
-        Ok(namespace.meta.uid)
-    }
-
-    /// Who this is to the API server.
-    pub async fn whoami(&self) -> Result<User, Error> {
-        #[derive(Default, Deserialize)]
-        #[serde(default, rename_all = "camelCase")]
-        struct Status {
-            user_info: User,
-        }
-        #[derive(Default, Deserialize)]
-        #[serde(default)]
-        struct Review {
-            status: Status,
-        }
-        let review = Resource {
-            group: "authentication.k8s.io",
-            version: "v1",
-            plural: "selfsubjectreviews",
-            kind: "SelfSubjectReview",
-        };
-        let body = serde_json::json!({
-            "apiVersion": "authentication.k8s.io/v1",
-            "kind": "SelfSubjectReview",
-        });
-        let target = Target::all(review);
-        let answer: Review = self.create(&target, &body, Options::default()).await?;
-        Ok(answer.status.user_info)
-    }
-
-    /// The API server's gitVersion.
-    pub async fn kubernetes(&self) -> Result<String, Error> {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Version {
-            git_version: String,
-        }
-        let version: Version = self
-            .get_path("reading the Kubernetes version", "/version")
-            .await?;
-        Ok(version.git_version)
-    }
-
     /// The API server's time: its last `Date`, carried on by a monotonic clock. It never goes
     /// back, and runs behind the server's by at most a second and an answer's way.
     ///
@@ -336,17 +276,6 @@ impl Cluster {
     /// The most that one request may take.
     pub fn deadline(&self) -> Duration {
         self.deadline
-    }
-
-    pub(crate) fn rule(
-        resource: &Resource<impl AsRef<str>>,
-        verb: &str,
-        namespace: Option<&str>,
-    ) -> String {
-        let place = namespace
-            .map(|name| format!(" in namespace {name}"))
-            .unwrap_or_default();
-        format!("{}{place}", resource.rule(verb))
     }
 }
 

@@ -6,7 +6,7 @@ use http::Method;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use crate::object::{Resource, or_none_at_all};
+use crate::object::{Object, Resource, or_none_at_all};
 use crate::wire::connect::Cluster;
 use crate::wire::error::{Error, Why};
 use crate::wire::request::{JSON, PARTIAL, check_kind};
@@ -74,6 +74,31 @@ const PAGE: u32 = 500;
 /// A list that expires this often will never be done.
 const RESTARTS: u32 = 3;
 const METADATA: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
+
+impl Cluster {
+    /// Lists objects, page by page.
+    pub fn pages<K: Object>(&self, selection: Selection<'_>) -> Pages<'_, K> {
+        Pages::new(self, K::RESOURCE, selection, false)
+    }
+
+    /// Lists nothing but the metadata of objects; `T` is what is read of it.
+    pub fn metadata_pages<T: DeserializeOwned>(
+        &self,
+        resource: Resource,
+        selection: Selection<'_>,
+    ) -> Pages<'_, T> {
+        Pages::new(self, resource, selection, true)
+    }
+
+    /// Lists objects of a kind that has no slim type; `T` is what is read of them.
+    pub fn pages_as<T: DeserializeOwned>(
+        &self,
+        resource: Resource,
+        selection: Selection<'_>,
+    ) -> Pages<'_, T> {
+        Pages::new(self, resource, selection, false)
+    }
+}
 
 // === impl Pages ===
 

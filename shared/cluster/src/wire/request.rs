@@ -11,7 +11,6 @@ use serde::{Deserialize, Serialize};
 use crate::object::{Object, Resource};
 use crate::wire::connect::Cluster;
 use crate::wire::error::{Error, chain};
-use crate::wire::page::{Pages, Selection};
 use crate::wire::target::{Options, Target};
 
 /// What RBAC calls the way through a Service.
@@ -110,29 +109,6 @@ impl Cluster {
         self.send(what, None, Method::GET, path, JSON, None).await
     }
 
-    /// Lists objects, page by page.
-    pub fn pages<K: Object>(&self, selection: Selection<'_>) -> Pages<'_, K> {
-        Pages::new(self, K::RESOURCE, selection, false)
-    }
-
-    /// Lists nothing but the metadata of objects; `T` is what is read of it.
-    pub fn metadata_pages<T: DeserializeOwned>(
-        &self,
-        resource: Resource,
-        selection: Selection<'_>,
-    ) -> Pages<'_, T> {
-        Pages::new(self, resource, selection, true)
-    }
-
-    /// Lists objects of a kind that has no slim type; `T` is what is read of them.
-    pub fn pages_as<T: DeserializeOwned>(
-        &self,
-        resource: Resource,
-        selection: Selection<'_>,
-    ) -> Pages<'_, T> {
-        Pages::new(self, resource, selection, false)
-    }
-
     /// Creates an object.
     pub async fn create<T: DeserializeOwned>(
         &self,
@@ -225,7 +201,7 @@ impl Cluster {
                 None if status != StatusCode::TOO_MANY_REQUESTS => Ok(true),
                 Some(said) if said.misses_the_service(status) => Ok(false),
                 Some(_) | None => {
-                    let rule = Some(Self::rule(&SERVICE_PROXY, "get", Some(namespace)));
+                    let rule = Some(SERVICE_PROXY.rule_in("get", Some(namespace)));
                     Err(Error::answered(&what, rule, status, retry_after, &bytes))
                 }
             };

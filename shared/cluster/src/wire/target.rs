@@ -6,7 +6,6 @@ use http::Method;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
 
 use crate::object::Resource;
-use crate::wire::connect::Cluster;
 
 /// What a request is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -127,7 +126,7 @@ impl Target {
             Method::DELETE => "delete",
             _ => "patch",
         };
-        Cluster::rule(&self.resource, verb, self.namespace.as_deref())
+        self.resource.rule_in(verb, self.namespace.as_deref())
     }
 }
 

@@ -272,7 +272,7 @@ impl<'a, K: Object> Watch<'a, K> {
         if let kube::Error::Api(status) = error {
             let code = http::StatusCode::from_u16(status.code)
                 .unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
-            let rule = Cluster::rule(&K::RESOURCE, "watch", self.namespace.as_deref());
+            let rule = K::RESOURCE.rule_in("watch", self.namespace.as_deref());
             let body = serde_json::to_vec(status).unwrap_or_default();
             return Error::answered(&what, Some(rule), code, None, &body);
         }

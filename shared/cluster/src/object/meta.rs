@@ -1,0 +1,158 @@
+//! What every kind has: where the API server keeps it, and its metadata.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Deserializer, Serialize};
+
+/// An object kind that can be listed and watched.
+pub trait Object: for<'de> Deserialize<'de> + Clone + Send + Sync + 'static {
+    /// Where the API server keeps it.
+    const RESOURCE: Resource;
+    /// Its metadata.
+    fn meta(&self) -> &Meta;
+}
+
+/// Where the API server keeps a kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Resource<S = &'static str> {
+    /// The API group; empty for the core group.
+    pub group: S,
+    /// The API version.
+    pub version: S,
+    /// The plural that stands in paths and RBAC rules.
+    pub plural: S,
+    /// The kind.
+    pub kind: S,
+}
+
+/// Metadata of an object or a pod template.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Meta {
+    pub name: String,
+    pub namespace: String,
+    pub uid: String,
+    pub resource_version: String,
+    pub generation: i64,
+    pub labels: BTreeMap<String, String>,
+    pub annotations: BTreeMap<String, String>,
+    pub owner_references: Vec<OwnerReference>,
+    pub creation_timestamp: Option<Timestamp>,
+    pub deletion_timestamp: Option<Timestamp>,
+}
+
+/// An object that owns another.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct OwnerReference {
+    pub api_version: String,
+    pub kind: String,
+    pub name: String,
+    pub uid: String,
+    pub controller: bool,
+}
+
+/// A condition of a status.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct Condition {
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub status: String,
+    pub reason: String,
+    pub message: String,
+}
+
+/// A number or a percentage, as in `maxUnavailable`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum IntOrPercent {
+    /// A number of pods.
+    Int(i32),
+    /// A percentage such as `25%`.
+    Percent(String),
+}
+
+// The API server writes some lists that are empty as `null`.
+pub(crate) fn or_none_at_all<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Vec<T>, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+macro_rules! object {
+    ($type:ident, $group:literal, $version:literal, $plural:literal) => {
+        impl Object for $type {
+            const RESOURCE: Resource = Resource {
+                group: $group,
+                version: $version,
+                plural: $plural,
+                kind: stringify!($type),
+            };
+
+            fn meta(&self) -> &Meta {
+                &self.meta
+            }
+        }
+    };
+}
+
+pub(super) use object;
+
+impl Meta {
+    /// The owner that controls it.
+    pub fn controller(&self) -> Option<&OwnerReference> {
+        self.owner_references.iter().find(|owner| owner.controller)
+    }
+}
+
+impl<S: AsRef<str>> Resource<S> {
+    /// Where objects of this kind are, in one namespace or in all of them.
+    pub fn path(&self, namespace: Option<&str>) -> String {
+        let (group, version) = (self.group.as_ref(), self.version.as_ref());
+        let plural = self.plural.as_ref();
+        let root = if group.is_empty() {
+            "/api".to_owned()
+        } else {
+            format!("/apis/{group}")
+        };
+        match namespace {
+            Some(namespace) => format!("{root}/{version}/namespaces/{namespace}/{plural}"),
+            None => format!("{root}/{version}/{plural}"),
+        }
+    }
+
+    /// The RBAC rule that allows `verbs`, in one namespace or in all of them.
+    pub(crate) fn rule_in(&self, verbs: &str, namespace: Option<&str>) -> String {
+        let place = namespace.map(|name| format!(" in namespace {name}"));
+        format!("{}{}", self.rule(verbs), place.unwrap_or_default())
+    }
+
+    /// The RBAC rule that allows `verbs`.
+    pub fn rule(&self, verbs: &str) -> String {
+        format!(
+            "apiGroups: [\"{}\"], resources: [\"{}\"], verbs: [{verbs}]",
+            self.group.as_ref(),
+            self.plural.as_ref()
+        )
+    }
+}
+
+impl From<Resource> for Resource<Cow<'static, str>> {
+    fn from(resource: Resource) -> Self {
+        let Resource {
+            group,
+            version,
+            plural,
+            kind,
+        } = resource;
+        Self {
+            group: group.into(),
+            version: version.into(),
+            plural: plural.into(),
+            kind: kind.into(),
+        }
+    }
+}

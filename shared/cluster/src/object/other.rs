@@ -1,0 +1,109 @@
+//! Namespaces, ConfigMaps, budgets and endpoints.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use super::label;
+use super::meta::{Meta, Object, Resource, object, or_none_at_all};
+use super::selector::Selector;
+
+/// A namespace, ConfigMap, Job or any other object of which nothing but metadata is read.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct Bare {
+    #[serde(rename = "metadata")]
+    pub meta: Meta,
+}
+
+/// A namespace.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct Namespace {
+    #[serde(rename = "metadata")]
+    pub meta: Meta,
+}
+
+/// A ConfigMap.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct ConfigMap {
+    #[serde(rename = "metadata")]
+    pub meta: Meta,
+    pub data: BTreeMap<String, String>,
+}
+
+/// A PodDisruptionBudget.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct DisruptionBudget {
+    #[serde(rename = "metadata")]
+    pub meta: Meta,
+    pub spec: DisruptionBudgetSpec,
+}
+
+/// A PodDisruptionBudget's spec.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct DisruptionBudgetSpec {
+    pub selector: Selector,
+}
+
+/// An EndpointSlice.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct EndpointSlice {
+    #[serde(rename = "metadata")]
+    pub meta: Meta,
+    #[serde(deserialize_with = "or_none_at_all")]
+    pub endpoints: Vec<Endpoint>,
+}
+
+/// An endpoint of a slice.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct Endpoint {
+    pub conditions: EndpointConditions,
+}
+
+/// An endpoint's conditions.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct EndpointConditions {
+    pub ready: Option<bool>,
+}
+
+object!(Namespace, "", "v1", "namespaces");
+
+object!(ConfigMap, "", "v1", "configmaps");
+
+object!(EndpointSlice, "discovery.k8s.io", "v1", "endpointslices");
+
+impl Object for DisruptionBudget {
+    const RESOURCE: Resource = Resource {
+        group: "policy",
+        version: "v1",
+        plural: "poddisruptionbudgets",
+        kind: "PodDisruptionBudget",
+    };
+
+    fn meta(&self) -> &Meta {
+        &self.meta
+    }
+}
+
+impl EndpointSlice {
+    /// How many endpoints are ready. An endpoint that does not say is ready.
+    pub fn ready(&self) -> usize {
+        let endpoints = self.endpoints.iter();
+        endpoints
+            .filter(|endpoint| endpoint.conditions.ready != Some(false))
+            .count()
+    }
+
+    /// Whether it belongs to a Service of its namespace.
+    pub fn is_of(&self, service: &str) -> bool {
+        let named = self.meta.labels.get(label::SERVICE);
+        named.is_some_and(|name| name == service)
+    }
+}

@@ -1,0 +1,106 @@
+//! Pods and pod templates.
+
+use serde::Deserialize;
+
+use super::meta::{Condition, Meta, Object, Resource, object};
+
+/// A pod.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct Pod {
+    #[serde(rename = "metadata")]
+    pub meta: Meta,
+    pub spec: PodSpec,
+    pub status: PodStatus,
+}
+
+/// A pod's or template's spec.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct PodSpec {
+    pub containers: Vec<Container>,
+    pub init_containers: Vec<Container>,
+    pub node_name: Option<String>,
+    pub host_network: bool,
+    pub automount_service_account_token: Option<bool>,
+}
+
+/// A container of a spec.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Container {
+    pub name: String,
+    pub image: String,
+    pub command: Vec<String>,
+    pub args: Vec<String>,
+    pub restart_policy: Option<String>,
+}
+
+/// A pod's status.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct PodStatus {
+    pub phase: String,
+    pub reason: String,
+    pub conditions: Vec<Condition>,
+    pub container_statuses: Vec<ContainerStatus>,
+    pub init_container_statuses: Vec<ContainerStatus>,
+}
+
+/// A container's status.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct ContainerStatus {
+    pub name: String,
+    pub ready: bool,
+    pub restart_count: i32,
+    pub state: ContainerState,
+}
+
+/// What a container is doing.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct ContainerState {
+    pub waiting: Option<Waiting>,
+}
+
+/// Why a container waits.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct Waiting {
+    pub reason: String,
+    pub message: String,
+}
+
+/// A pod template.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct Template {
+    #[serde(rename = "metadata")]
+    pub meta: Meta,
+    pub spec: PodSpec,
+}
+
+object!(Pod, "", "v1", "pods");
+
+impl Pod {
+    /// The statuses of its containers, those of init containers first.
+    pub fn container_statuses(&self) -> impl Iterator<Item = &ContainerStatus> {
+        let init = self.status.init_container_statuses.iter();
+        init.chain(&self.status.container_statuses)
+    }
+
+    /// Whether its Ready condition is true.
+    pub fn is_ready(&self) -> bool {
+        self.status
+            .conditions
+            .iter()
+            .any(|c| c.kind == "Ready" && c.status == "True")
+    }
+
+    /// Whether it has ended or is about to: it counts for nothing.
+    pub fn is_over(&self) -> bool {
+        self.meta.deletion_timestamp.is_some()
+            || matches!(self.status.phase.as_str(), "Succeeded" | "Failed")
+    }
+}

@@ -1,0 +1,67 @@
+//! What the API server says of the cluster, of its own version, and of who asks.
+
+use serde::Deserialize;
+
+use crate::object::{Namespace, Resource};
+use crate::wire::connect::Cluster;
+use crate::wire::error::Error;
+use crate::wire::target::{Options, Target};
+
+/// Who this is to the API server.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct User {
+    /// Its name.
+    pub username: String,
+    /// Its groups.
+    pub groups: Vec<String>,
+}
+
+impl Cluster {
+    /// The cluster's identity: the uid of its `kube-system` namespace. Reads it, and with it the
+    /// server's date.
+    pub async fn uid(&self) -> Result<String, Error> {
+        let namespace: Namespace = self.get(None, "kube-system").await?;
+        Ok(namespace.meta.uid)
+    }
+
+    /// Who this is to the API server.
+    pub async fn whoami(&self) -> Result<User, Error> {
+        #[derive(Default, Deserialize)]
+        #[serde(default, rename_all = "camelCase")]
+        struct Status {
+            user_info: User,
+        }
+        #[derive(Default, Deserialize)]
+        #[serde(default)]
+        struct Review {
+            status: Status,
+        }
+        let review = Resource {
+            group: "authentication.k8s.io",
+            version: "v1",
+            plural: "selfsubjectreviews",
+            kind: "SelfSubjectReview",
+        };
+        let body = serde_json::json!({
+            "apiVersion": "authentication.k8s.io/v1",
+            "kind": "SelfSubjectReview",
+        });
+        let target = Target::all(review);
+        let answer: Review = self.create(&target, &body, Options::default()).await?;
+        Ok(answer.status.user_info)
+    }
+
+    /// The API server's gitVersion.
+    pub async fn kubernetes(&self) -> Result<String, Error> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Version {
+            git_version: String,
+        }
+        let version: Version = self
+            .get_path("reading the Kubernetes version", "/version")
+            .await?;
+        Ok(version.git_version)
+    }
+}
