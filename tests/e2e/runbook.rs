@@ -18,7 +18,7 @@ const FIELDS: [(&str, &str, &str); 16] = [
     (
         "stream",
         "type schema tool version",
-        "cluster run time cluster_uid source consistency scope by argv",
+        "cluster run time cluster_uid source consistency scope by argv dry_run",
     ),
     (
         "control_plane",
@@ -29,15 +29,19 @@ const FIELDS: [(&str, &str, &str); 16] = [
     ("extension", "type cluster name namespace", "version"),
     (
         "workload",
-        "type cluster kind namespace name uid control_plane pods proxies trust_anchors roll downtime",
+        "type cluster ref kind namespace name uid control_plane pods proxies trust_anchors roll downtime",
         "pins managed_by skew",
     ),
     (
         "proxy",
-        "type cluster kind namespace name uid pod pod_uid source native ready",
+        "type cluster ref kind namespace name uid pod pod_uid source native ready",
         "version node",
     ),
-    ("anomaly", "type cluster id kind namespace name message", ""),
+    (
+        "anomaly",
+        "type cluster id ref kind namespace name message",
+        "",
+    ),
     (
         "unseen",
         "type cluster verb resource needed reason rule",
@@ -54,31 +58,35 @@ const FIELDS: [(&str, &str, &str); 16] = [
         "type cluster control_plane ask pass from scope source blocking releases_sha256 counts",
         "cluster_uid target next surveyed waived thresholds",
     ),
-    ("intent", "type cluster time message deeds digest", ""),
+    (
+        "intent",
+        "type cluster run time message deeds digest",
+        "dry_run",
+    ),
     (
         "step",
-        "type cluster time message step state",
+        "type cluster run time message step state",
         "reason command duration_ms",
     ),
     (
         "progress",
-        "type cluster time message pods",
-        "kind namespace name uid component reason",
+        "type cluster run time message pods",
+        "ref kind namespace name uid component reason",
     ),
     (
         "rolled",
-        "type cluster time message kind namespace name uid strategy from outcome pods duration_ms",
+        "type cluster run time message ref kind namespace name uid strategy from outcome pods duration_ms",
         "to reason pod container",
     ),
     (
         "skipped",
-        "type cluster time message kind namespace name uid class reason",
+        "type cluster run time message ref kind namespace name uid class reason",
         "",
     ),
     (
         "end",
         "type tool outcome exit totals",
-        "cluster blind reason next",
+        "cluster run blind reason next",
     ),
 ];
 

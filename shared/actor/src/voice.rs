@@ -2,7 +2,7 @@
 
 use anyhow::Context as _;
 use mesh_cli::{Closing, Exit, Output, Readers, argv, run_id, tell};
-use mesh_records::{Record, Stream};
+use mesh_records::{DryRun, Record, Stream};
 
 use crate::actor::Actor;
 use crate::args::ActorArgs;
@@ -15,6 +15,7 @@ pub(crate) struct Voice {
     pub(crate) actor: Actor,
     pub(crate) label: Option<String>,
     pub(crate) run: String,
+    dry_run: Option<DryRun>,
     output: Output,
     is_open: bool,
     blind: Vec<String>,
@@ -29,6 +30,7 @@ impl Voice {
             actor,
             label: args.cluster.label(),
             run: run_id(),
+            dry_run: args.consent.dry_run.recorded(),
             output: Output::stdout(&args.output, Readers::Optional),
             is_open: false,
             blind: Vec::new(),
@@ -48,6 +50,7 @@ impl Voice {
             cluster: self.label.clone(),
             run: Some(self.run.clone()),
             argv: argv(),
+            dry_run: self.dry_run,
             ..Stream::of(self.actor.tool, VERSION)
         }
     }
@@ -58,7 +61,8 @@ impl Voice {
     }
 
     pub(crate) fn emit(&mut self, record: &Record) -> anyhow::Result<()> {
-        let emitted = self.output.emit(record);
+        let record = record.clone().of_run(&self.run, self.dry_run);
+        let emitted = self.output.emit(&record);
         emitted.context("cannot write the records")
     }
 
@@ -87,6 +91,7 @@ impl Voice {
         let ended = self.output.end(Closing {
             tool: self.actor.tool,
             cluster: self.label,
+            run: Some(self.run),
             outcome,
             exit,
             blind: self.blind,

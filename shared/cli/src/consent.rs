@@ -35,6 +35,18 @@ pub enum DryRun {
     Server,
 }
 
+impl DryRun {
+    /// As the records have it: nothing where it acts.
+    #[must_use]
+    pub fn recorded(self) -> Option<mesh_records::DryRun> {
+        match self {
+            Self::None => None,
+            Self::Client => Some(mesh_records::DryRun::Client),
+            Self::Server => Some(mesh_records::DryRun::Server),
+        }
+    }
+}
+
 /// What consent came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Leave {
@@ -108,6 +120,8 @@ mod tests {
         let line = Line::try_parse_from(["it", flag]).ok()?;
         let intent = Intent {
             cluster: "eu".into(),
+            run: None,
+            dry_run: None,
             time: Timestamp::UNIX_EPOCH,
             message: String::new(),
             deeds: Vec::new(),

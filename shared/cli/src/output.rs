@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use mesh_records::{
-    Deed, End, EndOutcome, Explain as _, Explained, Intent, RawLine, Record, RecordType, Tool,
-    Writer,
+    Deed, End, EndOutcome, Explain as _, Explained, InFlight, Intent, RawLine, Record, RecordType,
+    Tool, Writer,
 };
 use serde::Serialize;
 
@@ -50,6 +50,8 @@ pub struct Closing {
     pub tool: Tool,
     /// The cluster's label.
     pub cluster: Option<String>,
+    /// The run of an action.
+    pub run: Option<String>,
     /// Whether it did what it was asked.
     pub outcome: EndOutcome,
     /// The exit code to come.
@@ -188,6 +190,7 @@ impl<W: Write> Output<W> {
         let Closing {
             tool,
             cluster,
+            run,
             outcome,
             exit,
             blind,
@@ -199,6 +202,7 @@ impl<W: Write> Output<W> {
         let end = End {
             tool,
             cluster,
+            run,
             outcome,
             exit,
             totals,
@@ -294,7 +298,9 @@ fn message(record: &Record) -> Option<&str> {
         Record::Intent(record) => Some(&record.message),
         Record::Step(record) => Some(&record.message),
         // Each change of a workload in flight is for programs; people want its start and its end.
-        Record::Progress(record) if record.uid.is_some() && record.reason.is_some() => None,
+        Record::Progress(record) if record.reason.is_some() && is_workload(record.of.as_ref()) => {
+            None
+        }
         Record::Progress(record) => Some(&record.message),
         Record::Rolled(record) => Some(&record.message),
         Record::Skipped(record) => Some(&record.message),
@@ -310,6 +316,10 @@ fn message(record: &Record) -> Option<&str> {
         | Record::Verdict(_)
         | Record::End(_) => None,
     }
+}
+
+fn is_workload(of: Option<&InFlight>) -> bool {
+    matches!(of, Some(InFlight::Workload { .. }))
 }
 
 #[cfg(test)]
@@ -350,6 +360,7 @@ mod tests {
         let closing = Closing {
             tool: Tool::MeshRoll,
             cluster: None,
+            run: None,
             outcome: EndOutcome::Stopped,
             exit: Exit::Stopped,
             blind: Vec::new(),

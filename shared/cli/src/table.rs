@@ -3,8 +3,8 @@
 use std::fmt;
 
 use mesh_records::{
-    ControlPlane, Finding, HopKind, ProxyCount, Record, Severity, SkewAction, SkewState, Verdict,
-    VerdictScope, Workload,
+    Ask, ControlPlane, Finding, HopKind, ProxyCount, Record, Severity, SkewAction, SkewState,
+    Verdict, VerdictScope, Workload,
 };
 
 use crate::Clean;
@@ -51,7 +51,7 @@ impl Table {
             Record::Proxy(record) => {
                 self.proxies.head = vec!["NAMESPACE", "POD", "PROXY", "READY"];
                 self.proxies.rows.push(vec![
-                    record.namespace.clone(),
+                    record.identity.namespace.clone(),
                     record.pod.clone(),
                     or_dash(record.version.as_ref()),
                     record.ready.to_string(),
@@ -112,8 +112,8 @@ impl Table {
     fn add_workload(&mut self, record: &Workload) {
         let mut head = vec!["NAMESPACE", "WORKLOAD", "READY", "MESHED", "PROXY"];
         let mut row = vec![
-            record.namespace.clone(),
-            format!("{}/{}", record.kind, record.name),
+            record.identity.namespace.clone(),
+            format!("{}/{}", record.identity.kind, record.identity.name),
             format!("{}/{}", record.pods.ready, record.pods.total),
             format!("{}/{}", record.pods.meshed, record.pods.total),
             proxies(&record.proxies),
@@ -204,33 +204,80 @@ fn finding(finding: &Finding) -> String {
     )
 }
 
+// The answer first, in a word that means the same for every question.
 fn verdict(verdict: &Verdict) -> String {
-    let answer = match (verdict.pass, verdict.scope) {
-        (false, _) => "no",
-        (true, VerdictScope::Full) => "yes",
-        (true, VerdictScope::Partial) => "yes, for the part that was surveyed",
-    };
-    let target = verdict
-        .target
-        .as_ref()
-        .map(|to| format!(" to {to}"))
-        .unwrap_or_default();
-    let because = if verdict.blocking.is_empty() {
-        String::new()
-    } else {
-        format!(", because of {}", verdict.blocking.join(", "))
-    };
     let Verdict {
         cluster,
         control_plane,
         ask,
+        pass,
         from,
+        target,
         ..
     } = verdict;
-    format!(
-        "{cluster}/{control_plane}: {ask}{target} from {}: {answer}{because}",
-        from.version
-    )
+    let running = &from.version;
+    let target = target.as_ref().unwrap_or(running);
+    let (answer, sentence) = match (ask, pass) {
+        (Ask::Upgrade, true) => (
+            "OK",
+            format!("the control plane may go from {running} to {target}"),
+        ),
+        (Ask::Upgrade, false) => (
+            "BLOCKED",
+            format!("do not go from {running} to {target} yet"),
+        ),
+        (Ask::Drift, true) => (
+            "OK",
+            format!("every proxy is within the supported skew of {running}"),
+        ),
+        (Ask::Drift, false) => (
+            "NOT OK",
+            format!("not every proxy is within the supported skew of {running}"),
+        ),
+        (Ask::Roll, true) => (
+            "OK",
+            format!("it is safe to restart workloads for {target}"),
+        ),
+        (Ask::Roll, false) => (
+            "BLOCKED",
+            format!("do not restart workloads for {target} yet"),
+        ),
+        (Ask::Done, true) => (
+            "DONE",
+            format!("the control plane and the workloads run {target}"),
+        ),
+        (Ask::Done, false) => ("NOT DONE", format!("not everything runs {target}")),
+    };
+    let but = but(verdict);
+    format!("{answer}  {cluster}/{control_plane}: {sentence}{but}")
+}
+
+// What limits the answer: it may rest on a part, on a person's word, or on what is not known.
+fn but(verdict: &Verdict) -> String {
+    let mut parts = Vec::new();
+    if !verdict.blocking.is_empty() {
+        parts.push(format!("because of {}", verdict.blocking.join(", ")));
+    }
+    if verdict.scope == VerdictScope::Partial {
+        parts.push("only a part of the cluster was judged".to_owned());
+    }
+    if !verdict.waived.is_empty() {
+        parts.push(format!("acknowledged: {}", verdict.waived.join(", ")));
+    }
+    let count = |name: &str| verdict.counts.get(name).copied().unwrap_or(0);
+    for (name, what) in [("behind", "behind"), ("unknown", "of unknown version")] {
+        if verdict.ask == Ask::Drift && count(name) > 0 {
+            parts.push(format!(
+                "{} of {} workloads {what}",
+                count(name),
+                count("workloads")
+            ));
+        }
+    }
+    match parts.is_empty() {
+        true => String::new(),
+        false => format!(" ({})", parts.join("; ")),
+    }
 }
 
 fn proxies(proxies: &[ProxyCount]) -> String {
@@ -285,5 +332,80 @@ fn action(action: SkewAction) -> &'static str {
         SkewAction::Roll => "roll",
         SkewAction::Leave => "leave",
         SkewAction::Skip => "skip",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const VERDICT: &str = r#"{"type":"verdict","cluster":"eu","control_plane":"linkerd","ask":"ASK","pass":PASS,"from":{"version":"stable-2.13.7"},"target":"stable-2.14.10","scope":"full","source":"server","blocking":[],"releases_sha256":"0","counts":{"workloads":40,"behind":31}}"#;
+
+    fn said(ask: &str, pass: &str, change: (&str, &str)) -> String {
+        let line = VERDICT.replace("ASK", ask).replace("PASS", pass);
+        let mut table = Table::default();
+        table.add_line(&line.replace(change.0, change.1));
+        table.to_string()
+    }
+
+    #[test]
+    fn a_verdict_begins_with_an_answer_that_means_the_same_for_every_question() {
+        let no = (r#""blocking":[]"#, r#""blocking":["proxy-too-old"]"#);
+        for (ask, pass, change, answer) in [
+            (
+                "upgrade",
+                "true",
+                ("", ""),
+                "OK  eu/linkerd: the control plane may go",
+            ),
+            ("upgrade", "false", no, "BLOCKED  eu/linkerd: do not go"),
+            (
+                "drift",
+                "true",
+                ("", ""),
+                "OK  eu/linkerd: every proxy is within",
+            ),
+            (
+                "drift",
+                "false",
+                no,
+                "NOT OK  eu/linkerd: not every proxy is within",
+            ),
+            (
+                "roll",
+                "true",
+                ("", ""),
+                "OK  eu/linkerd: it is safe to restart",
+            ),
+            ("roll", "false", no, "BLOCKED  eu/linkerd: do not restart"),
+            ("done", "true", ("", ""), "DONE  eu/linkerd: "),
+            (
+                "done",
+                "false",
+                no,
+                "NOT DONE  eu/linkerd: not everything runs",
+            ),
+        ] {
+            let said = said(ask, pass, change);
+            assert!(said.starts_with(answer), "{said}");
+            assert_eq!(said.contains("proxy-too-old"), pass == "false", "{said}");
+        }
+    }
+
+    #[test]
+    fn an_answer_names_what_limits_it() {
+        let partial = (r#""scope":"full""#, r#""scope":"partial""#);
+        assert!(said("upgrade", "true", partial).contains("only a part of the cluster"));
+        let waived = (
+            r#""blocking""#,
+            r#""waived":["newer-than-known"],"blocking""#,
+        );
+        assert!(said("upgrade", "true", waived).contains("acknowledged: newer-than-known"));
+        let unknown = (r#""behind":31"#, r#""behind":31,"unknown":2"#);
+        let said = said("drift", "true", unknown);
+        assert!(
+            said.contains("31 of 40 workloads behind; 2 of 40 workloads of unknown version"),
+            "{said}"
+        );
     }
 }

@@ -4,17 +4,23 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::{Obstacle, Trouble, WorkloadKind};
+use crate::{DryRun, Obstacle, Trouble, WorkloadRef};
 
 /// What an action will do, in order, said before anything is done.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Intent {
     /// The cluster's label.
     pub cluster: String,
+    /// The run that wrote it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<String>,
     /// When it was said.
     pub time: Timestamp,
     /// One sentence.
     pub message: String,
+    /// How nothing is written; absent where it acts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dry_run: Option<DryRun>,
     /// The deeds, in order.
     pub deeds: Vec<Deed>,
     /// Of SHA-256 of all of it but the time, and of which cluster it is about, the beginning:
@@ -36,6 +42,9 @@ pub struct Deed {
 pub struct Step {
     /// The cluster's label.
     pub cluster: String,
+    /// The run that wrote it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<String>,
     /// When.
     pub time: Timestamp,
     /// One sentence.
@@ -97,35 +106,47 @@ pub enum StepState {
     Skipped,
 }
 
-/// How far something in flight is. It bears either a workload's identity or a component.
+/// How far something in flight is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Progress {
     /// The cluster's label.
     pub cluster: String,
+    /// The run that wrote it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<String>,
     /// When.
     pub time: Timestamp,
     /// One sentence.
     pub message: String,
-    /// The workload's kind.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub kind: Option<WorkloadKind>,
-    /// The namespace of the workload or component.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub namespace: Option<String>,
-    /// The workload's name.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
-    /// The workload's uid.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub uid: Option<String>,
-    /// The control plane's Deployment.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub component: Option<String>,
+    /// What is in flight, where it is one thing.
+    #[serde(flatten)]
+    pub of: Option<InFlight>,
     /// Its pods.
     pub pods: ProgressPods,
     /// What it waits for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+}
+
+/// A workload or a component that is in flight.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum InFlight {
+    /// A workload that is rolled.
+    Workload {
+        /// Which.
+        #[serde(flatten)]
+        identity: WorkloadRef,
+        /// Its uid.
+        uid: String,
+    },
+    /// A Deployment of the control plane.
+    Component {
+        /// The control plane's namespace.
+        namespace: String,
+        /// The Deployment's name.
+        component: String,
+    },
 }
 
 /// Pods of something in flight.
@@ -144,16 +165,16 @@ pub struct ProgressPods {
 pub struct Rolled {
     /// The cluster's label.
     pub cluster: String,
+    /// The run that wrote it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<String>,
     /// When.
     pub time: Timestamp,
     /// One sentence.
     pub message: String,
-    /// The workload's kind.
-    pub kind: WorkloadKind,
-    /// Its namespace.
-    pub namespace: String,
-    /// Its name.
-    pub name: String,
+    /// Which workload.
+    #[serde(flatten)]
+    pub identity: WorkloadRef,
     /// Its uid.
     pub uid: String,
     /// How it was rolled.
@@ -224,16 +245,16 @@ pub struct RolledPods {
 pub struct Skipped {
     /// The cluster's label.
     pub cluster: String,
+    /// The run that wrote it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<String>,
     /// When.
     pub time: Timestamp,
     /// One sentence.
     pub message: String,
-    /// The workload's kind.
-    pub kind: WorkloadKind,
-    /// Its namespace.
-    pub namespace: String,
-    /// Its name.
-    pub name: String,
+    /// Which workload.
+    #[serde(flatten)]
+    pub identity: WorkloadRef,
     /// Its uid.
     pub uid: String,
     /// Whether somebody should look.
@@ -273,7 +294,9 @@ impl Intent {
         }
         Self {
             cluster: cluster.to_owned(),
+            run: None,
             time,
+            dry_run: None,
             digest: format!("{:.16x}", hash.finalize()),
             message,
             deeds,

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::ser::SerializeStruct as _;
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::{Source, WorkloadKind};
 
@@ -39,8 +40,8 @@ pub struct Finding {
     pub workloads: Vec<WorkloadRef>,
 }
 
-/// Names a workload.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+/// Names a workload. Written with `ref`, which is made of the parts and so never differs from them.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
 pub struct WorkloadRef {
     /// Its namespace.
     pub namespace: String,
@@ -208,6 +209,22 @@ impl Ask {
 impl fmt::Display for Ask {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+impl Serialize for WorkloadRef {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self {
+            namespace,
+            kind,
+            name,
+        } = self;
+        let mut fields = serializer.serialize_struct("WorkloadRef", 4)?;
+        fields.serialize_field("ref", &format_args!("{self}"))?;
+        fields.serialize_field("kind", kind)?;
+        fields.serialize_field("namespace", namespace)?;
+        fields.serialize_field("name", name)?;
+        fields.end()
     }
 }
 

@@ -21,8 +21,8 @@ pub mod word;
 pub mod writer;
 
 pub use action::{
-    Deed, Intent, Outcome, Progress, ProgressPods, Rolled, RolledPods, SkipClass, Skipped, Step,
-    StepName, StepState, Strategy,
+    Deed, InFlight, Intent, Outcome, Progress, ProgressPods, Rolled, RolledPods, SkipClass,
+    Skipped, Step, StepName, StepState, Strategy,
 };
 pub use duration::{parse_duration, parse_timeout};
 pub use error::StreamError;
@@ -39,8 +39,8 @@ pub use mesh::{
 };
 pub use reader::{Closed, Expect, Item, Reader, What};
 pub use record::{
-    By, Consistency, End, EndOutcome, Record, RecordType, Scope, Source, Stream, Tool, Totals,
-    whole_seconds,
+    By, Consistency, DryRun, End, EndOutcome, Record, RecordType, Scope, Source, Stream, Tool,
+    Totals, whole_seconds,
 };
 pub use word::{Obstacle, Rule, Trouble, Word};
 pub use writer::Writer;

@@ -6,7 +6,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{Obstacle, Word};
+use crate::{Obstacle, Word, WorkloadRef};
 
 /// A Linkerd control plane. Its pods are counted here and are no workloads.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -197,12 +197,9 @@ pub struct Extension {
 pub struct Workload {
     /// The cluster's label.
     pub cluster: String,
-    /// The owner's kind.
-    pub kind: WorkloadKind,
-    /// The owner's namespace.
-    pub namespace: String,
-    /// The owner's name.
-    pub name: String,
+    /// Which workload.
+    #[serde(flatten)]
+    pub identity: WorkloadRef,
     /// The owner's uid.
     pub uid: String,
     /// The namespace of the control plane that its proxies belong to.
@@ -441,12 +438,9 @@ pub enum SkewAction {
 pub struct Proxy {
     /// The cluster's label.
     pub cluster: String,
-    /// The owner's kind.
-    pub kind: WorkloadKind,
-    /// The pod's namespace.
-    pub namespace: String,
-    /// The owner's name.
-    pub name: String,
+    /// Which workload.
+    #[serde(flatten)]
+    pub identity: WorkloadRef,
     /// The owner's uid.
     pub uid: String,
     /// The pod's name.
@@ -474,12 +468,9 @@ pub struct Anomaly {
     pub cluster: String,
     /// What kind of oddity, such as `proxy-without-label`.
     pub id: String,
-    /// The owner's kind.
-    pub kind: WorkloadKind,
-    /// The owner's namespace.
-    pub namespace: String,
-    /// The owner's name.
-    pub name: String,
+    /// Which workload.
+    #[serde(flatten)]
+    pub identity: WorkloadRef,
     /// One sentence.
     pub message: String,
 }

@@ -111,6 +111,19 @@ pub struct Stream {
     /// The command line of an action, secrets taken out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub argv: Vec<String>,
+    /// How an action writes nothing; absent where it acts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dry_run: Option<DryRun>,
+}
+
+/// The ways to write nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DryRun {
+    /// No write is sent.
+    Client,
+    /// Each write is sent for the API server to check, and not kept.
+    Server,
 }
 
 /// The four tools.
@@ -184,6 +197,9 @@ pub struct End {
     /// The label of [`Stream::cluster`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster: Option<String>,
+    /// The run of an action.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<String>,
     /// Whether the tool did what it was asked to do.
     pub outcome: EndOutcome,
     /// The process's exit code.
@@ -242,6 +258,47 @@ impl Record {
             Self::Rolled(_) => RecordType::Rolled,
             Self::Skipped(_) => RecordType::Skipped,
             Self::End(_) => RecordType::End,
+        }
+    }
+
+    /// The record as a run of an action writes it: with the run's id, and, where nothing is
+    /// written, with a sentence that says so.
+    #[must_use]
+    pub fn of_run(mut self, run: &str, dry_run: Option<DryRun>) -> Self {
+        // An intent says what to do; every other sentence says what is so.
+        let mut mark = "dry run: ";
+        if let Self::Intent(intent) = &mut self {
+            intent.dry_run = dry_run;
+            mark = "would ";
+        }
+        let Some((own, message)) = self.run_and_message() else {
+            return self;
+        };
+        *own = Some(run.to_owned());
+        if dry_run.is_some() && !message.starts_with("would ") {
+            message.insert_str(0, mark);
+        }
+        self
+    }
+
+    fn run_and_message(&mut self) -> Option<(&mut Option<String>, &mut String)> {
+        match self {
+            Self::Intent(it) => Some((&mut it.run, &mut it.message)),
+            Self::Step(it) => Some((&mut it.run, &mut it.message)),
+            Self::Progress(it) => Some((&mut it.run, &mut it.message)),
+            Self::Rolled(it) => Some((&mut it.run, &mut it.message)),
+            Self::Skipped(it) => Some((&mut it.run, &mut it.message)),
+            Self::Stream(_)
+            | Self::ControlPlane(_)
+            | Self::Extension(_)
+            | Self::Workload(_)
+            | Self::Proxy(_)
+            | Self::Anomaly(_)
+            | Self::Unseen(_)
+            | Self::Finding(_)
+            | Self::Plan(_)
+            | Self::Verdict(_)
+            | Self::End(_) => None,
         }
     }
 }
@@ -327,6 +384,7 @@ impl Stream {
             scope: None,
             by: None,
             argv: Vec::new(),
+            dry_run: None,
         }
     }
 }
@@ -371,5 +429,61 @@ impl EndOutcome {
             Self::Stopped => "stopped",
             Self::Failed => "failed",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const EXAMPLES: &str = include_str!("../../../tests/contract/records.ndjson");
+
+    fn examples() -> impl Iterator<Item = (Value, Record)> {
+        EXAMPLES.lines().map(|line| {
+            let value: Value = serde_json::from_str(line).unwrap();
+            (value, serde_json::from_str(line).unwrap())
+        })
+    }
+
+    #[test]
+    fn every_sentence_of_a_dry_run_says_so_and_every_record_of_an_action_has_its_run() {
+        for (example, record) in examples().filter(|(example, _)| !example["run"].is_null()) {
+            if let "stream" | "end" = example["type"].as_str().unwrap() {
+                continue;
+            }
+            let said =
+                |dry_run| serde_json::to_value(record.clone().of_run("r7", dry_run)).unwrap();
+            let message = example["message"].as_str().unwrap();
+            let (acts, dry) = (said(None), said(Some(DryRun::Server)));
+            assert_eq!(
+                (&acts["run"], &acts["message"]),
+                (&json!("r7"), &json!(message))
+            );
+            let says = dry["message"].as_str().unwrap();
+            let so = says.starts_with("would ") || says.starts_with("dry run: ");
+            assert!(so && says.ends_with(message), "{says}");
+            let is_intent = example["type"] == "intent";
+            assert_eq!(dry["dry_run"] == "server", is_intent, "{dry}");
+            assert_eq!(acts.get("dry_run"), None);
+        }
+    }
+
+    #[test]
+    fn ref_is_made_of_the_parts_whatever_was_read() {
+        let mut seen = 0;
+        for (mut example, _) in examples().filter(|(example, _)| !example["ref"].is_null()) {
+            let part = |name: &str| example[name].as_str().unwrap();
+            let made = format!("{}/{}/{}", part("namespace"), part("kind"), part("name"));
+            example["ref"] = json!("another/Deployment/entirely");
+            let record: Record = serde_json::from_value(example).unwrap();
+            assert_eq!(serde_json::to_value(record).unwrap()["ref"], json!(made));
+            seen += 1;
+        }
+        assert_eq!(
+            seen, 6,
+            "workload, proxy, anomaly, progress, rolled, skipped"
+        );
     }
 }

@@ -82,7 +82,7 @@ fn flags_and_verdicts_that_are_refused_write_nothing(bed: Bed) {
             0,
             "--exclude shop/wbe: no workload",
         ),
-        (&verdict, &["--dry-run=server"], 0, "takes it"),
+        (&verdict, &["--dry-run=server"], 0, "accepts it"),
         (
             &verdict,
             &["--dry-run", "--fail-on", "attention"],

@@ -83,10 +83,12 @@ async fn under_lock(session: &mut Session<'_>, args: &Args, goal: &Goal) -> Outc
     let Goal {
         namespace, target, ..
     } = goal;
-    session.begin(
-        StepName::Lock,
-        &format!("taking the lock of the control plane in {namespace}"),
-    )?;
+    let take = match session.run.is_dry() {
+        true => "would take",
+        false => "taking",
+    };
+    let message = format!("{take} the lock of the control plane in {namespace}");
+    session.begin(StepName::Lock, &message)?;
     // A namespace that is not there is no control plane's, and has no lock.
     let cluster = Arc::clone(&session.cluster);
     let live = session.unless_stopped(look(&cluster, namespace)).await??;

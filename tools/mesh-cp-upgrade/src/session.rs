@@ -6,7 +6,9 @@ use std::time::Instant;
 use jiff::Timestamp;
 use mesh_actor::{Ending, Outcome, Run};
 use mesh_cluster::Cluster;
-use mesh_records::{Progress, ProgressPods, Record, Step, StepName, StepState, whole_seconds};
+use mesh_records::{
+    InFlight, Progress, ProgressPods, Record, Step, StepName, StepState, whole_seconds,
+};
 
 /// A run that is under way, with the step that it is at.
 #[derive(Debug)]
@@ -110,6 +112,7 @@ impl<'a> Session<'a> {
         };
         Step {
             cluster: self.cluster.label().to_owned(),
+            run: None,
             time: self.now(),
             message: message.to_owned(),
             step,
@@ -139,15 +142,15 @@ impl<'a> Session<'a> {
         } = pods;
         let progress = Progress {
             cluster: self.cluster.label().to_owned(),
+            run: None,
             time: self.now(),
             message: format!(
                 "{component}: {ready} of {wanted} pods ready, {updated} updated{because}"
             ),
-            kind: None,
-            namespace: Some(namespace.to_owned()),
-            name: None,
-            uid: None,
-            component: Some(component.to_owned()),
+            of: Some(InFlight::Component {
+                namespace: namespace.to_owned(),
+                component: component.to_owned(),
+            }),
             pods,
             reason,
         };
@@ -167,13 +170,10 @@ impl<'a> Session<'a> {
     fn progress_of_no_pods(&mut self, message: String, reason: Option<String>) -> Outcome<()> {
         let progress = Progress {
             cluster: self.cluster.label().to_owned(),
+            run: None,
             time: self.now(),
             message,
-            kind: None,
-            namespace: None,
-            name: None,
-            uid: None,
-            component: None,
+            of: None,
             pods: ProgressPods::default(),
             reason,
         };

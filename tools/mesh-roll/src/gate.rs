@@ -5,7 +5,6 @@ use mesh_actor::Gate;
 use mesh_actor::gate::Surveyed;
 use mesh_records::{
     Ask, ControlPlane, Explained, RecordType, Skew, SkewAction, StreamError, Verdict, Workload,
-    WorkloadRef,
 };
 
 use crate::args::PIPELINE;
@@ -42,11 +41,7 @@ struct Of<T> {
 fn task(workload: Workload, surveyed: Option<Timestamp>) -> Task {
     let to_be_rolled = |skew: &Skew| skew.action == SkewAction::Roll;
     Task {
-        key: WorkloadRef {
-            namespace: workload.namespace,
-            kind: workload.kind,
-            name: workload.name,
-        },
+        key: workload.identity,
         uid: workload.uid,
         stale_at: surveyed.filter(|_| workload.skew.as_ref().is_some_and(to_be_rolled)),
     }

@@ -1,13 +1,12 @@
 //! What a roll should do with a workload.
 
 use mesh_records::{Obstacle, RollBy, SkewAction, TrustAnchors, Word, hold_back};
-use mesh_versions::{Skew, Version};
 
 use crate::question::Standpoint;
 use crate::seen::Seen;
 
-/// Whether a roll is needed, and whether it would help. It is about what the injector gives now,
-/// not about a target to come.
+/// Whether a roll is needed, and whether it would help, with what no finding says of that. It is
+/// about what the injector gives now, not about a target to come.
 pub(crate) fn action(seen: &Seen<'_>, at: &Standpoint<'_>) -> (SkewAction, Vec<Word>) {
     if seen.pods.total == 0 {
         return (SkewAction::Leave, Vec::new());
@@ -18,13 +17,18 @@ pub(crate) fn action(seen: &Seen<'_>, at: &Standpoint<'_>) -> (SkewAction, Vec<W
     let Some(injects) = &at.injects else {
         return (SkewAction::Skip, vec![Word::InjectsUnknown]);
     };
-    let mut why = needs(seen, injects, at);
-    if why.is_empty() && has_unknown(seen) {
-        return (SkewAction::Skip, vec![Word::ProxyUnknown]);
+    let differs = differs(seen, injects.as_str());
+    let is_needed =
+        differs || seen.pods.meshed < seen.pods.total || seen.trust_anchors == TrustAnchors::Stale;
+    match is_needed {
+        false if has_unknown(seen) => return (SkewAction::Skip, vec![Word::ProxyUnknown]),
+        false => return (SkewAction::Leave, Vec::new()),
+        true => {}
     }
-    if why.is_empty() {
-        return (SkewAction::Leave, why);
-    }
+    let mut why: Vec<Word> = differs
+        .then_some(Word::VersionDiffers)
+        .into_iter()
+        .collect();
     match hinders(seen, injects.as_str()) {
         None => (SkewAction::Roll, why),
         Some(obstacle) => {
@@ -34,32 +38,9 @@ pub(crate) fn action(seen: &Seen<'_>, at: &Standpoint<'_>) -> (SkewAction, Vec<W
     }
 }
 
-fn needs(seen: &Seen<'_>, injects: &Version, at: &Standpoint<'_>) -> Vec<Word> {
-    let mut why = Vec::new();
-    for proxy in seen.proxies.iter().filter(|proxy| proxy.count > 0) {
-        if !proxy.text().is_empty() && !proxy.is(injects.as_str()) {
-            let difference = difference(proxy.text(), injects, at);
-            if !why.contains(&difference) {
-                why.push(difference);
-            }
-        }
-    }
-    if seen.pods.meshed < seen.pods.total {
-        why.push(Word::UnmeshedButAnnotated);
-    }
-    if seen.trust_anchors == TrustAnchors::Stale {
-        why.push(Word::TrustAnchorStale);
-    }
-    why
-}
-
-fn difference(text: &str, injects: &Version, at: &Standpoint<'_>) -> Word {
-    match at.releases().skew(&Version::of_tag(text), injects).0 {
-        Skew::Behind { minors: 0 | 1 } => Word::ProxyBehind,
-        Skew::Behind { .. } => Word::ProxyTooOld,
-        Skew::Ahead { .. } => Word::ProxyAhead,
-        Skew::Same | Skew::Unknown => Word::VersionDiffers,
-    }
+fn differs(seen: &Seen<'_>, injects: &str) -> bool {
+    let mut proxies = seen.proxies.iter().filter(|proxy| proxy.count > 0);
+    proxies.any(|proxy| !proxy.text().is_empty() && !proxy.is(injects))
 }
 
 fn has_unknown(seen: &Seen<'_>) -> bool {

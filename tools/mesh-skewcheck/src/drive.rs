@@ -176,6 +176,7 @@ fn closing(exit: Exit, outcome: EndOutcome, reason: Option<String>) -> Closing {
     Closing {
         tool: Tool::MeshSkewcheck,
         cluster: None,
+        run: None,
         outcome,
         exit,
         blind: Vec::new(),

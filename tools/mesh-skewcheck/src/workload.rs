@@ -1,14 +1,16 @@
 //! Judges one workload: how far its proxies are, and which rules it breaks.
 
+use std::collections::BTreeSet;
+
 use mesh_records::{
-    Ask, Decided, DowntimeGrade, RollBy, Rule, Skew, SkewAction, SkewState, TrustAnchors,
+    Ask, Decided, DowntimeGrade, RollBy, Rule, Skew, SkewAction, SkewState, TrustAnchors, Word,
     WorkloadKind,
 };
 
 use crate::action::action;
 use crate::proxy::{Sight, Sights, Standing};
 use crate::question::{Jobs, Standpoint, is_job};
-use crate::rule::Weight;
+use crate::rule::{Weight, severity};
 use crate::seen::{Seen, SeenProxy};
 
 /// What is said of one workload.
@@ -58,6 +60,7 @@ pub(crate) fn judge<'a>(
         judge.hit(Rule::DowntimeOutage, Weight::Full, "");
     }
     let (state, minors) = state(judge.worst);
+    let why = why_of(&judge.hits, why, at);
     Judged {
         skew: Skew {
             state,
@@ -67,6 +70,22 @@ pub(crate) fn judge<'a>(
         },
         hits: judge.hits,
     }
+}
+
+/// The id of every finding that the hits end in, and what no finding says of the action; in the
+/// order of the words, none twice.
+fn why_of(hits: &[Hit<'_>], of_action: Vec<Word>, at: &Standpoint<'_>) -> Vec<Word> {
+    let counts = |hit: &&Hit<'_>| severity(hit.rule, at.ask(), hit.decided, hit.weight).is_some();
+    let mut why: BTreeSet<Word> = hits
+        .iter()
+        .filter(counts)
+        .map(|hit| hit.rule.into())
+        .collect();
+    let says_how = [Word::ProxyTooOld, Word::ProxyBehind, Word::ProxyAhead];
+    let is_said = says_how.iter().any(|word| why.contains(word));
+    let of_action = of_action.into_iter();
+    why.extend(of_action.filter(|word| !is_said || *word != Word::VersionDiffers));
+    why.into_iter().collect()
 }
 
 // === impl Judge ===

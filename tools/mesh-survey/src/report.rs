@@ -104,6 +104,7 @@ impl<W: Write> Report<W> {
         self.output.end(Closing {
             tool,
             cluster,
+            run: None,
             outcome,
             exit,
             blind,

@@ -82,9 +82,11 @@ fn unreadable_config(cluster: &str, namespace: &str) -> Anomaly {
     Anomaly {
         cluster: cluster.to_owned(),
         id: "config-unreadable".to_owned(),
-        kind: WorkloadKind::Other("ConfigMap".to_owned()),
-        namespace: namespace.to_owned(),
-        name: label::CONFIG.to_owned(),
+        identity: WorkloadRef {
+            namespace: namespace.to_owned(),
+            kind: WorkloadKind::Other("ConfigMap".to_owned()),
+            name: label::CONFIG.to_owned(),
+        },
         message: format!("{namespace}/{}: its values cannot be read", label::CONFIG),
     }
 }

@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 use mesh_cluster::workload::rollout::Problem;
 use mesh_records::{
-    Obstacle, Outcome, Progress, ProgressPods, Record, Rolled, RolledPods, Skipped, Strategy,
-    Trouble, WorkloadRef, whole_seconds,
+    InFlight, Obstacle, Outcome, Progress, ProgressPods, Record, Rolled, RolledPods, Skipped,
+    Strategy, Trouble, WorkloadRef, whole_seconds,
 };
 
 use super::conclusion::Conclusion;
@@ -17,6 +17,8 @@ pub(crate) struct Saying<'a> {
     pub(crate) key: &'a WorkloadRef,
     pub(crate) uid: &'a str,
     pub(crate) from: &'a [String],
+    /// Whether nothing is written.
+    pub(crate) is_dry: bool,
 }
 
 /// What is known of a workload when it is over.
@@ -36,11 +38,13 @@ impl Saying<'_> {
         let key = self.key;
         Record::Skipped(Box::new(Skipped {
             cluster: self.cluster.to_owned(),
+            run: None,
             time: whole_seconds(self.now),
-            message: format!("{key} {}", reason.sentence()),
-            kind: key.kind.clone(),
-            namespace: key.namespace.clone(),
-            name: key.name.clone(),
+            message: match self.is_dry {
+                true => format!("would skip {key}: it {}", reason.sentence()),
+                false => format!("{key} {}", reason.sentence()),
+            },
+            identity: key.clone(),
             uid: self.uid.to_owned(),
             class: reason.class(),
             reason,
@@ -50,17 +54,18 @@ impl Saying<'_> {
     /// That it is about to be written to.
     pub(crate) fn announcement(&self, pods: ProgressPods, again: bool) -> Record {
         let key = self.key;
-        let how = if again {
-            "restarting again after a conflict"
-        } else {
-            "restarting"
+        let how = match (self.is_dry, again) {
+            (true, _) => "would restart",
+            (false, true) => "restarting again after a conflict",
+            (false, false) => "restarting",
         };
         self.progress(format!("{how} {key}"), pods, None)
     }
 
     pub(crate) fn adopted(&self, pods: ProgressPods) -> Record {
         let key = self.key;
-        let message = format!("seeing the rollout of {key} through that was begun already");
+        let wait = if self.is_dry { "would wait" } else { "waiting" };
+        let message = format!("{wait} for a rollout of {key} that is already in progress");
         self.progress(message, pods, None)
     }
 
@@ -79,7 +84,7 @@ impl Saying<'_> {
     /// That the API server would take the write.
     pub(crate) fn rehearsed(&self, pods: ProgressPods) -> Record {
         let key = self.key;
-        let message = format!("would restart {key}; the API server takes it");
+        let message = format!("would restart {key}: the API server accepts it");
         self.progress(message, pods, Some("dry run"))
     }
 
@@ -99,16 +104,15 @@ impl Saying<'_> {
     }
 
     fn progress(&self, message: String, pods: ProgressPods, reason: Option<&str>) -> Record {
-        let key = self.key;
         Record::Progress(Box::new(Progress {
             cluster: self.cluster.to_owned(),
+            run: None,
             time: whole_seconds(self.now),
             message,
-            kind: Some(key.kind.clone()),
-            namespace: Some(key.namespace.clone()),
-            name: Some(key.name.clone()),
-            uid: Some(self.uid.to_owned()),
-            component: None,
+            of: Some(InFlight::Workload {
+                identity: self.key.clone(),
+                uid: self.uid.to_owned(),
+            }),
             pods,
             reason: reason.map(str::to_owned),
         }))
@@ -149,11 +153,10 @@ impl Saying<'_> {
         };
         Record::Rolled(Box::new(Rolled {
             cluster: self.cluster.to_owned(),
+            run: None,
             time: whole_seconds(self.now),
             message: format!("{key} {words}"),
-            kind: key.kind.clone(),
-            namespace: key.namespace.clone(),
-            name: key.name.clone(),
+            identity: key.clone(),
             uid: self.uid.to_owned(),
             strategy: Strategy::Restart,
             from: self.from.to_vec(),

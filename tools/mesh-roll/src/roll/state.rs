@@ -129,6 +129,7 @@ impl Roll {
             key: &item.task.key,
             uid: &item.task.uid,
             from: &item.from,
+            is_dry: self.settings.dry_run != DryRun::None,
         }
     }
 

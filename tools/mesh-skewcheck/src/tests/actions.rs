@@ -1,5 +1,8 @@
 //! What a roll should do with a workload.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use mesh_records::Rule;
 use serde_json::{Value, json};
 
 use super::world::{World, judge};
@@ -96,7 +99,7 @@ fn a_workload_is_rolled_left_or_skipped_for_a_reason() {
         (
             "pinned to what is injected",
             "roll",
-            &["proxy-behind"],
+            &["proxy-behind", "version-pinned"],
             |workload| {
                 workload["proxies"][0]["version"] = json!("stable-2.13.6");
                 workload["pins"] = json!([
@@ -108,7 +111,7 @@ fn a_workload_is_rolled_left_or_skipped_for_a_reason() {
         (
             "baked in",
             "skip",
-            &["trust-anchor-stale", "version-pinned"],
+            &["version-pinned", "trust-anchor-stale"],
             |workload| {
                 workload["trust_anchors"] = json!("stale");
                 workload["pins"] = json!([{"where": "baked-in"}]);
@@ -135,6 +138,78 @@ fn a_workload_is_rolled_left_or_skipped_for_a_reason() {
 }
 
 #[test]
+fn why_selects_every_workload_that_a_finding_concerns_and_no_other() {
+    let world = World::at("stable-2.13.7").with(|world| {
+        let bend: [fn(&mut Value); 9] = [
+            |_| {},
+            |it| it["proxies"][0]["version"] = json!("stable-2.11.5"),
+            |it| it["proxies"][0]["version"] = json!("stable-2.12.6"),
+            |it| it["proxies"][0]["version"] = json!("stable-2.14.10"),
+            |it| it["proxies"] = json!([]),
+            |it| it["trust_anchors"] = json!("stale"),
+            |it| it["trust_anchors"] = json!("unknown"),
+            |it| {
+                it["pods"] = json!({"total": 3, "ready": 1, "meshed": 2});
+                it["downtime"] = json!({"grade": "outage"});
+            },
+            |it| {
+                it["kind"] = json!("Job");
+                it["proxies"][0]["version"] = json!("edge-23.1.1");
+                it["roll"] = json!({"by": "itself", "reason": "job"});
+                it["pins"] = json!([{"where": "namespace", "version": "edge-23.1.1"}]);
+            },
+        ];
+        let names = (0..30).map(|number| format!("w{number}"));
+        world.workloads = names
+            .map(|name| super::world::workload(&name, "stable-2.13.7"))
+            .collect();
+        for (number, one) in world.workloads.iter_mut().enumerate() {
+            bend[number % bend.len()](one);
+        }
+    });
+    let to = ["--to", "stable-2.14.10"];
+    let done = ["--ask", "done", "--to", "stable-2.14.10"];
+    let questions: [&[&str]; 4] = [&to, &[], &["--ask", "roll"], &done];
+    for question in questions {
+        let judged = judge(question, &world.survey());
+        let mut told: BTreeMap<&str, u64> = BTreeMap::new();
+        let mut named: BTreeSet<(&str, &str)> = BTreeSet::new();
+        for finding in judged.of_type("finding") {
+            let id = finding["id"].as_str().unwrap();
+            for workload in finding["workloads"].as_array().into_iter().flatten() {
+                *told.entry(id).or_default() += 0;
+                named.insert((id, workload["name"].as_str().unwrap()));
+            }
+            if let Some(count) = told.get_mut(id) {
+                *count += finding["count"].as_u64().unwrap();
+            }
+        }
+        assert!(told.len() > 4, "{question:?}: {told:?}");
+        let workloads = judged.of_type("workload");
+        let why = |workload: &Value| workload["skew"]["why"].as_array().unwrap().clone();
+        for (id, count) in &told {
+            let selected = workloads
+                .iter()
+                .filter(|workload| why(workload).contains(&json!(id)));
+            assert_eq!(selected.count() as u64, *count, "{question:?}: {id}");
+        }
+        for (id, name) in named {
+            let it = workloads.iter().find(|it| it["name"] == name).unwrap();
+            assert!(why(it).contains(&json!(id)), "{question:?}: {name}: {id}");
+        }
+        for workload in workloads {
+            for word in why(workload) {
+                let is_rule = Rule::named(word.as_str().unwrap()).is_some();
+                assert!(
+                    !is_rule || told.contains_key(word.as_str().unwrap()),
+                    "{word}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
 fn nothing_is_rolled_while_it_is_not_known_what_the_injector_gives() {
     let world = World::at("stable-2.13.7").with(|world| {
         world.plane.as_object_mut().unwrap().remove("injects");
@@ -142,7 +217,8 @@ fn nothing_is_rolled_while_it_is_not_known_what_the_injector_gives() {
     });
     let judged = judge(&["--ask", "roll"], &world.survey());
     for workload in judged.of_type("workload") {
-        assert_eq!(workload["skew"]["why"], json!(["injects-unknown"]));
+        let why = workload["skew"]["why"].as_array().unwrap();
+        assert_eq!(why.last(), Some(&json!("injects-unknown")));
     }
     assert_eq!(judged.exit, Ok(mesh_cli::Exit::No));
 }

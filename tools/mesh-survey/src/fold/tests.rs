@@ -130,7 +130,7 @@ fn anomalies(folded: &Folded) -> Vec<String> {
         .iter()
         .flat_map(|(identity, _, group)| group.anomalies("c", identity));
     anomalies
-        .map(|anomaly| format!("{} {}", anomaly.id, anomaly.name))
+        .map(|anomaly| format!("{} {}", anomaly.id, anomaly.identity.name))
         .collect()
 }
 
@@ -382,7 +382,12 @@ fn each_kind_of_owner_is_found_and_rolled_in_its_way() {
         let (workloads, _) = alone(pod(namespace, "p", &owners, json!({})));
         let found: Vec<_> = workloads
             .iter()
-            .map(|it| (format!("{}/{}", it.kind, it.name), it.roll.by))
+            .map(|it| {
+                (
+                    format!("{}/{}", it.identity.kind, it.identity.name),
+                    it.roll.by,
+                )
+            })
             .collect();
         assert_eq!(found, [(expected.to_owned(), by)]);
     }
@@ -431,7 +436,7 @@ fn owners_of_owners_gather_the_pods_of_what_they_own() {
         .iter()
         .map(|it| {
             (
-                format!("{}/{}", it.kind, it.name),
+                format!("{}/{}", it.identity.kind, it.identity.name),
                 it.uid.clone(),
                 it.pods.meshed,
             )
@@ -596,7 +601,7 @@ fn a_control_planes_own_pods_are_counted_by_component_and_are_no_workloads() {
     assert_eq!(components, ["linkerd-identity"]);
     let names: Vec<_> = workloads(&folded, &ground)
         .into_iter()
-        .map(|it| it.namespace)
+        .map(|it| it.identity.namespace)
         .collect();
     assert_eq!(names, ["shop"], "the label alone makes no control plane");
 }

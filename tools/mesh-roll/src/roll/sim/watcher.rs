@@ -187,11 +187,7 @@ impl Watcher {
             return;
         };
         let seed = self.seed;
-        let key = WorkloadRef {
-            namespace: rolled.namespace.clone(),
-            kind: rolled.kind.clone(),
-            name: rolled.name.clone(),
-        };
+        let key = rolled.identity.clone();
         if rolled.outcome == Outcome::Proven {
             self.proof(&key, model);
         }

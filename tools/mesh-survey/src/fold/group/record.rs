@@ -21,9 +21,7 @@ impl Group {
         ground: &Ground,
     ) -> Workload {
         let WorkloadRef {
-            namespace,
-            kind,
-            name,
+            namespace, kind, ..
         } = identity;
         let kept = ground.owners.same(identity, uid);
         let (roll, downtime) = match kept {
@@ -33,9 +31,7 @@ impl Group {
         };
         Workload {
             cluster: cluster.to_owned(),
-            kind: kind.clone(),
-            namespace: namespace.clone(),
-            name: name.clone(),
+            identity: identity.clone(),
             uid: uid.to_owned(),
             control_plane: self.control_plane(ground).to_owned(),
             pods: self.pods,
@@ -80,9 +76,7 @@ impl Group {
     ) -> impl Iterator<Item = Proxy> + 'a {
         self.listed.iter().map(move |listed| Proxy {
             cluster: cluster.to_owned(),
-            kind: identity.kind.clone(),
-            namespace: identity.namespace.clone(),
-            name: identity.name.clone(),
+            identity: identity.clone(),
             uid: uid.to_owned(),
             pod: listed.pod.clone(),
             pod_uid: listed.uid.clone(),
@@ -103,9 +97,7 @@ impl Group {
         self.oddities.iter().map(move |(oddity, oddly)| Anomaly {
             cluster: cluster.to_owned(),
             id: oddity.id().to_owned(),
-            kind: identity.kind.clone(),
-            namespace: identity.namespace.clone(),
-            name: identity.name.clone(),
+            identity: identity.clone(),
             message: oddity.message(identity, oddly),
         })
     }
