@@ -52,7 +52,8 @@ fn timeout_fails_an_upgrade_whose_image_never_comes_with_its_reason(bed: Bed) {
     let stage = Stage::new(bed);
     let bad = without_an_image(&stage);
     let judged = stage.judged();
-    let run = stage.run(&judged, &["-f", &bad, "--timeout", "5s"]);
+    // The time is helm's own, too.
+    let run = stage.run(&judged, &["-f", &bad, "--timeout", "20s"]);
     assert_eq!(run.code, Some(1), "{}", run.stderr);
     let back = "helm rollback linkerd-control-plane 1";
     for part in ["linkerd-destination", "ImagePullBackOff", back] {

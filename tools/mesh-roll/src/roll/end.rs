@@ -59,7 +59,7 @@ impl Roll {
             if matches!(stop, Stop::Blind(_)) || nothing_done && stop.is_a_refusal() {
                 return Exit::Failed;
             }
-            // To run it again does not mend an injector.
+            // Another run does not repair an injector.
             if matches!(stop, Stop::Injector(_)) {
                 return Exit::No;
             }
