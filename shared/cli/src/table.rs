@@ -1,5 +1,7 @@
 //! Records as aligned text for people.
 
+mod block;
+
 use std::fmt;
 
 use mesh_records::{
@@ -8,6 +10,7 @@ use mesh_records::{
 };
 
 use crate::Clean;
+use block::Block;
 
 /// Collects records and shows them, a block for each type.
 #[derive(Debug, Default)]
@@ -18,12 +21,6 @@ pub(crate) struct Table {
     proxies: Block,
     remarks: Vec<String>,
     verdicts: Vec<String>,
-}
-
-#[derive(Debug, Default)]
-struct Block {
-    head: Vec<&'static str>,
-    rows: Vec<Vec<String>>,
 }
 
 // === impl Table ===
@@ -154,33 +151,6 @@ impl fmt::Display for Table {
 }
 
 // === impl Block ===
-
-impl fmt::Display for Block {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let head: Vec<String> = self.head.iter().map(ToString::to_string).collect();
-        let rows: Vec<Vec<String>> = std::iter::once(&head)
-            .chain(&self.rows)
-            .map(|row| row.iter().map(|cell| Clean(cell).to_string()).collect())
-            .collect();
-        let width = |column: usize| {
-            rows.iter()
-                .filter_map(|row| row.get(column))
-                .map(|cell| cell.chars().count())
-                .max()
-        };
-        let widths: Vec<usize> = (0..head.len())
-            .map(|column| width(column).unwrap_or(0))
-            .collect();
-        for row in &rows {
-            let cells = row
-                .iter()
-                .zip(&widths)
-                .map(|(cell, width)| format!("{cell:width$}"));
-            writeln!(f, "{}", cells.collect::<Vec<_>>().join("  ").trim_end())?;
-        }
-        Ok(())
-    }
-}
 
 fn finding(finding: &Finding) -> String {
     let severity = match finding.severity {

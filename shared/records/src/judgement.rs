@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use jiff::Timestamp;
-use serde::ser::SerializeStruct as _;
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
-use crate::{Source, WorkloadKind};
+use crate::{Source, WorkloadRef};
 
 /// A rule's answer about one control plane and its workloads.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,17 +37,6 @@ pub struct Finding {
     /// The first of them by kind, namespace and name, at most twenty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub workloads: Vec<WorkloadRef>,
-}
-
-/// Names a workload. Written with `ref`, which is made of the parts and so never differs from them.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
-pub struct WorkloadRef {
-    /// Its namespace.
-    pub namespace: String,
-    /// Its kind.
-    pub kind: WorkloadKind,
-    /// Its name.
-    pub name: String,
 }
 
 /// How bad a finding is.
@@ -209,27 +197,5 @@ impl Ask {
 impl fmt::Display for Ask {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
-    }
-}
-
-impl Serialize for WorkloadRef {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self {
-            namespace,
-            kind,
-            name,
-        } = self;
-        let mut fields = serializer.serialize_struct("WorkloadRef", 4)?;
-        fields.serialize_field("ref", &format_args!("{self}"))?;
-        fields.serialize_field("kind", kind)?;
-        fields.serialize_field("namespace", namespace)?;
-        fields.serialize_field("name", name)?;
-        fields.end()
-    }
-}
-
-impl fmt::Display for WorkloadRef {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}/{}", self.namespace, self.kind, self.name)
     }
 }

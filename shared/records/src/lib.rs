@@ -4,7 +4,8 @@
 //! each tool brackets what it writes with a `stream` and an `end`, so that a stream that was cut
 //! never reads as a whole one.
 //!
-//! [`record`] declares each record once, [`line`](mod@line) reads and splices raw lines, [`reader`] checks the
+//! [`stream`], [`mesh`], [`workload`], [`judgement`] and [`action`] declare each record once, [`record`]
+//! lists them, [`line`](mod@line) reads and splices raw lines, [`reader`] checks the
 //! brackets, [`writer`] writes them.
 
 pub mod action;
@@ -12,12 +13,15 @@ mod agreement;
 mod duration;
 pub mod error;
 pub mod explain;
+pub mod identity;
 pub mod judgement;
 pub mod line;
 pub mod mesh;
 pub mod reader;
 pub mod record;
+pub mod stream;
 pub mod word;
+pub mod workload;
 pub mod writer;
 
 pub use action::{
@@ -27,22 +31,25 @@ pub use action::{
 pub use duration::{parse_duration, parse_timeout};
 pub use error::StreamError;
 pub use explain::{Explain, Explained};
+pub use identity::{WorkloadKind, WorkloadRef};
 pub use judgement::{
-    Ask, Decided, Finding, From, Hop, HopKind, Plan, Severity, Verdict, VerdictScope, WorkloadRef,
+    Ask, Decided, Finding, From, Hop, HopKind, Plan, Severity, Verdict, VerdictScope,
 };
 pub use line::{Lines, RawLine};
 pub use mesh::{
-    Anomaly, Certificate, CertificateRole, Component, ControlPlane, Crd, Downtime, DowntimeGrade,
-    Extension, FailurePolicy, InstalledBy, Need, Pin, PinPlace, PodCounts, Proxy, ProxyCount,
-    Release, Roll, RollBy, Skew, SkewAction, SkewState, State, TrustAnchors, Unseen, VersionSource,
-    Webhook, Workload, WorkloadKind, hold_back,
+    Anomaly, Certificate, CertificateRole, Component, ControlPlane, Crd, Extension, FailurePolicy,
+    InstalledBy, Need, Release, State, Unseen, Webhook,
 };
 pub use reader::{Closed, Expect, Item, Reader, What};
-pub use record::{
-    By, Consistency, DryRun, End, EndOutcome, Record, RecordType, Scope, Source, Stream, Tool,
-    Totals, whole_seconds,
+pub use record::{Record, RecordType};
+pub use stream::{
+    By, Consistency, DryRun, End, EndOutcome, Scope, Source, Stream, Tool, Totals, whole_seconds,
 };
 pub use word::{Obstacle, Rule, Trouble, Word};
+pub use workload::{
+    Downtime, DowntimeGrade, Pin, PinPlace, PodCounts, Proxy, ProxyCount, Roll, RollBy, Skew,
+    SkewAction, SkewState, TrustAnchors, VersionSource, Workload, hold_back,
+};
 pub use writer::Writer;
 
 /// The schema that this crate reads and writes. Changes are additive; a new meaning is a new type.

@@ -1,0 +1,115 @@
+//! What names a workload.
+
+use std::fmt;
+
+use serde::ser::SerializeStruct as _;
+use serde::{Deserialize, Serialize, Serializer};
+
+/// The kind of an owner, in Kubernetes' spelling.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
+pub enum WorkloadKind {
+    /// `apps/v1` Deployment.
+    Deployment,
+    /// `apps/v1` StatefulSet.
+    StatefulSet,
+    /// `apps/v1` DaemonSet.
+    DaemonSet,
+    /// `apps/v1` ReplicaSet without a Deployment.
+    ReplicaSet,
+    /// `v1` ReplicationController.
+    ReplicationController,
+    /// `batch/v1` Job without a CronJob.
+    Job,
+    /// `batch/v1` CronJob.
+    CronJob,
+    /// Argo's Rollout.
+    Rollout,
+    /// A pod that nothing owns.
+    Pod,
+    /// Any other owner.
+    Other(String),
+}
+
+// === impl WorkloadKind ===
+
+impl WorkloadKind {
+    /// Kubernetes' spelling.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Deployment => "Deployment",
+            Self::StatefulSet => "StatefulSet",
+            Self::DaemonSet => "DaemonSet",
+            Self::ReplicaSet => "ReplicaSet",
+            Self::ReplicationController => "ReplicationController",
+            Self::Job => "Job",
+            Self::CronJob => "CronJob",
+            Self::Rollout => "Rollout",
+            Self::Pod => "Pod",
+            Self::Other(kind) => kind,
+        }
+    }
+}
+
+impl std::convert::From<String> for WorkloadKind {
+    fn from(kind: String) -> Self {
+        match kind.as_str() {
+            "Deployment" => Self::Deployment,
+            "StatefulSet" => Self::StatefulSet,
+            "DaemonSet" => Self::DaemonSet,
+            "ReplicaSet" => Self::ReplicaSet,
+            "ReplicationController" => Self::ReplicationController,
+            "Job" => Self::Job,
+            "CronJob" => Self::CronJob,
+            "Rollout" => Self::Rollout,
+            "Pod" => Self::Pod,
+            _ => Self::Other(kind),
+        }
+    }
+}
+
+impl std::convert::From<WorkloadKind> for String {
+    fn from(kind: WorkloadKind) -> Self {
+        kind.as_str().to_owned()
+    }
+}
+
+impl fmt::Display for WorkloadKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Names a workload. Written with `ref`, which is made of the parts and so never differs from them.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+pub struct WorkloadRef {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its kind.
+    pub kind: WorkloadKind,
+    /// Its name.
+    pub name: String,
+}
+
+impl Serialize for WorkloadRef {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self {
+            namespace,
+            kind,
+            name,
+        } = self;
+        let mut fields = serializer.serialize_struct("WorkloadRef", 4)?;
+        fields.serialize_field("ref", &format_args!("{self}"))?;
+        fields.serialize_field("kind", kind)?;
+        fields.serialize_field("namespace", namespace)?;
+        fields.serialize_field("name", name)?;
+        fields.end()
+    }
+}
+
+impl fmt::Display for WorkloadRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}/{}", self.namespace, self.kind, self.name)
+    }
+}
