@@ -55,16 +55,6 @@ pub enum Problem {
     Spelling,
 }
 
-impl Target {
-    /// Whether it names a 2.x only.
-    pub fn is_line(&self) -> bool {
-        match self {
-            Self::Line(_) => true,
-            Self::Release(_) => false,
-        }
-    }
-}
-
 impl FromStr for Target {
     type Err = TargetError;
 
