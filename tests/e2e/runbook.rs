@@ -30,7 +30,7 @@ const FIELDS: [(&str, &str, &str); 16] = [
     (
         "workload",
         "type cluster ref kind namespace name uid control_plane pods proxies trust_anchors roll downtime",
-        "pins managed_by skew",
+        "labels pins managed_by skew",
     ),
     (
         "proxy",

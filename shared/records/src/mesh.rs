@@ -118,6 +118,9 @@ pub struct Release {
 pub struct Certificate {
     /// What it is for.
     pub role: CertificateRole,
+    /// The object that holds it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// Valid from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_before: Option<Timestamp>,

@@ -1,5 +1,7 @@
 //! Workloads and their proxies: the counts, the versions, and the ways to new pods.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{Obstacle, Word, WorkloadRef};
@@ -16,6 +18,9 @@ pub struct Workload {
     pub uid: String,
     /// The namespace of the control plane that its proxies belong to.
     pub control_plane: String,
+    /// The labels that were asked for: the owner's, else the namespace's.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
     /// Its pods, finished ones not counted.
     pub pods: PodCounts,
     /// The proxies of its pods.
@@ -40,6 +45,9 @@ pub struct Workload {
 /// Counts of a workload's pods, those that have finished or are terminating not counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PodCounts {
+    /// Asked for, where the owner says how many.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wanted: Option<u32>,
     /// All.
     pub total: u32,
     /// Those whose Ready condition is true.

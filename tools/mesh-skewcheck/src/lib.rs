@@ -2,8 +2,8 @@
 //!
 //! A filter without a cluster, a clock or a network. `args` reads the command line and the releases
 //! file; `drive` reads records and writes them; everything else is pure: `rule` is the table of
-//! severities, `workload`, `target`, `health`, `certificates` and `extension` find what breaks a
-//! rule, `tally` folds, `verdict` weighs.
+//! severities, `rules` finds what breaks a rule, `tally` counts the workloads of each finding,
+//! `verdict` answers.
 
 use std::process::ExitCode;
 
@@ -13,24 +13,20 @@ use mesh_cli::{Exit, Output, Readers, records_from_stdin, report};
 
 mod action;
 mod args;
-mod certificates;
 mod drive;
-mod extension;
 mod fresh;
-mod health;
 mod plan;
 mod proxy;
 mod question;
 mod remark;
 mod rule;
+mod rules;
 mod seen;
 mod sentence;
 mod smallest;
 mod survey;
 mod tally;
-mod target;
 mod verdict;
-mod workload;
 
 #[cfg(test)]
 mod tests;

@@ -65,6 +65,7 @@ impl Seen<'_> {
             total,
             ready,
             meshed,
+            wanted: _,
         } = self.pods;
         let listed: u64 = self.proxies.iter().map(|it| u64::from(it.count)).sum();
         if ready > total || meshed > total {

@@ -13,10 +13,10 @@ use mesh_versions::{Target, Version};
 
 use crate::proxy::Sights;
 use crate::question::{Question, Standpoint};
+use crate::rules::workload::judge;
 use crate::seen::Seen;
 use crate::tally::Tally;
 use crate::verdict::{Around, Judgement, conclude};
-use crate::workload::judge;
 
 /// A survey that is being read.
 #[derive(Debug)]

@@ -6,9 +6,9 @@ use mesh_records::{Decided, PodCounts, Rule, Severity, Skew, SkewAction, SkewSta
 
 use crate::question::Standpoint;
 use crate::rule::severity;
+use crate::rules::workload::Judged;
 use crate::seen::Seen;
 use crate::smallest::Smallest;
-use crate::workload::Judged;
 
 /// The most workloads that a finding names.
 const NAMED: usize = 20;

@@ -11,9 +11,9 @@ use crate::plan::plan;
 use crate::question::Standpoint;
 use crate::remark::Remark;
 use crate::rule::severity;
+use crate::rules::{certificates, extension, health, target};
 use crate::sentence::{ROLL, sentence};
 use crate::tally::Tally;
-use crate::{certificates, extension, health, target};
 
 /// The whole answer about one control plane.
 #[derive(Debug)]

@@ -33,6 +33,10 @@ pub(crate) struct Args {
     /// Look only at pods with the mesh's label: faster, but blind for pods that lack their proxy
     #[arg(long)]
     meshed_only: bool,
+    /// Give each workload this label of its own, else of its namespace (may be repeated)
+    #[arg(long, value_name = "KEY", value_delimiter = ',',
+          value_parser = NonEmptyStringValueParser::new())]
+    label: Vec<String>,
     /// Write a record for each proxy as well
     #[arg(long)]
     pods: bool,
@@ -72,6 +76,7 @@ impl Args {
             selector: self.selector.clone(),
             meshed_only: self.meshed_only,
             linkerd_namespace: self.linkerd_namespace.clone(),
+            label_keys: self.label.clone(),
             list_proxies: self.pods,
         }
     }

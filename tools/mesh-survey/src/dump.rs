@@ -34,8 +34,7 @@ pub(crate) fn survey(args: &Args, cluster: &str) -> (Stream, Looked) {
         Ok(dump) => {
             stream.cluster_uid = dump.cluster_uid().map(str::to_owned);
             let wish = args.wish();
-            let (survey, missing) =
-                dump.survey(cluster, &wish.linkerd_namespace, wish.list_proxies);
+            let (survey, missing) = dump.survey(cluster, wish);
             stream.scope = Some(Scope {
                 missing,
                 ..Scope::default()

@@ -11,7 +11,7 @@ use mesh_records::{Extension, WorkloadKind};
 
 use crate::plane::Objects;
 
-pub(crate) use kept::Kept;
+pub(crate) use kept::{Kept, Labels};
 pub(crate) use namespaces::Namespaces;
 pub(crate) use owners::{Owners, Shown};
 
@@ -26,6 +26,8 @@ pub(crate) struct Ground {
     pub(crate) fallback: String,
     /// Whether each proxy is to be listed by itself; memory then grows with pods.
     pub(crate) list_proxies: bool,
+    /// The keys of the labels that workloads are given.
+    pub(crate) label_keys: Vec<String>,
     /// Kinds that a dump does not have: an object of them that is not there is not gone.
     pub(crate) lacking: BTreeSet<String>,
 }

@@ -26,6 +26,7 @@ pub(crate) async fn look(mut ask: Ask<'_>, wish: &Wish) -> Result<Survey, Blocke
         namespaces: namespaces(&mut ask, wish).await?,
         fallback: wish.linkerd_namespace.clone(),
         list_proxies: wish.list_proxies,
+        label_keys: wish.label_keys.clone(),
         ..Ground::default()
     };
     owners::<Deployment>(&mut ask, wish, &mut ground).await?;
@@ -46,13 +47,13 @@ pub(crate) async fn look(mut ask: Ask<'_>, wish: &Wish) -> Result<Survey, Blocke
 
 async fn namespaces(ask: &mut Ask<'_>, wish: &Wish) -> Result<Namespaces, Blocked> {
     if wish.namespaces.is_empty() {
-        let add = |all: &mut Namespaces, it: Namespace| all.add(&it.meta);
+        let add = |all: &mut Namespaces, it: Namespace| all.add(&it.meta, &wish.label_keys);
         return ask.list(Selection::default(), add).await;
     }
     let mut namespaces = Namespaces::default();
     for name in &wish.namespaces {
         let namespace: Namespace = ask.existing(None, name).await?;
-        namespaces.add(&namespace.meta);
+        namespaces.add(&namespace.meta, &wish.label_keys);
     }
     Ok(namespaces)
 }
@@ -67,7 +68,7 @@ async fn owners<K: Shown>(
             namespace,
             labels: None,
         };
-        let add = |owners: &mut Owners, owner: K| owners.add(&owner);
+        let add = |owners: &mut Owners, owner: K| owners.add(&owner, &wish.label_keys);
         ground.owners.extend(ask.list(selection, add).await?);
     }
     Ok(())

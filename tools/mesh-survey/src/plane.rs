@@ -176,13 +176,18 @@ impl Objects {
                     .next()
             })
             .unwrap_or_else(|| unreadable(CertificateRole::Issuer));
-        let bundles = self
-            .own_hooks()
-            .filter_map(|hook| hook.client_config.ca_bundle.as_ref());
-        let webhooks = bundles.flat_map(|bundle| certificates(CertificateRole::Webhook, &bundle.0));
+        let named = |name: &str, it| Certificate {
+            name: Some(name.to_owned()),
+            ..it
+        };
+        let anchors = anchors.into_iter().map(|it| named(label::TRUST_ROOTS, it));
+        let webhooks = self.own_hooks().flat_map(|hook| {
+            let bundle = hook.client_config.ca_bundle.iter();
+            let found = bundle.flat_map(|it| certificates(CertificateRole::Webhook, &it.0));
+            found.map(|it| named(&hook.name, it)).collect::<Vec<_>>()
+        });
         anchors
-            .into_iter()
-            .chain([issuer])
+            .chain([named(label::ISSUER, issuer)])
             .chain(webhooks)
             .collect()
     }

@@ -13,6 +13,7 @@ use serde_json::value::RawValue;
 
 use crate::fold::{Fold, OPEN, OwnPods, Parents};
 use crate::ground::Ground;
+use crate::look::Wish;
 use crate::plane::Objects;
 use crate::plane::parts::{Definition, WEBHOOKS, WebhookConfiguration, is_of_interest};
 use crate::survey::{Parts, Survey};
@@ -151,25 +152,23 @@ impl Dump {
     }
 
     /// The survey, and the kinds that it lacks.
-    pub(crate) fn survey(
-        mut self,
-        cluster: &str,
-        fallback: &str,
-        list_proxies: bool,
-    ) -> (Survey, Vec<String>) {
+    pub(crate) fn survey(mut self, cluster: &str, wish: Wish) -> (Survey, Vec<String>) {
         let mut ground = Ground {
-            fallback: fallback.to_owned(),
-            list_proxies,
+            fallback: wish.linkerd_namespace,
+            list_proxies: wish.list_proxies,
+            label_keys: wish.label_keys,
             lacking: self.lacking(),
             ..Ground::default()
         };
         for namespace in &self.namespaces {
-            ground.namespaces.add(&namespace.meta);
+            ground.namespaces.add(&namespace.meta, &ground.label_keys);
         }
-        let owners = &mut ground.owners;
-        self.deployments.iter().for_each(|it| owners.add(it));
-        self.stateful_sets.iter().for_each(|it| owners.add(it));
-        self.daemon_sets.iter().for_each(|it| owners.add(it));
+        let (owners, keys) = (&mut ground.owners, &ground.label_keys);
+        self.deployments.iter().for_each(|it| owners.add(it, keys));
+        self.stateful_sets
+            .iter()
+            .for_each(|it| owners.add(it, keys));
+        self.daemon_sets.iter().for_each(|it| owners.add(it, keys));
         let planes = self.planes(&mut ground);
         let mut fold = Fold::default();
         for pod in std::mem::take(&mut self.pods) {
@@ -304,11 +303,18 @@ mod tests {
         dump
     }
 
+    fn wish() -> Wish {
+        Wish {
+            linkerd_namespace: "linkerd".to_owned(),
+            ..Wish::default()
+        }
+    }
+
     #[test]
     fn a_dump_is_surveyed_as_its_cluster_would_be() {
         let dump = dump(&[CLUSTER, PODS]);
         assert_eq!(dump.cluster_uid(), Some("u-cluster"));
-        let (survey, missing) = dump.survey("c", "linkerd", false);
+        let (survey, missing) = dump.survey("c", wish());
         assert!(missing.is_empty(), "{missing:?}");
         assert_eq!(
             survey.control_planes[0].version.as_deref(),
@@ -340,7 +346,7 @@ mod tests {
         ];
         for (texts, expected) in table {
             let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-            let (_, missing) = dump(&texts).survey("c", "linkerd", false);
+            let (_, missing) = dump(&texts).survey("c", wish());
             assert_eq!(missing, expected);
         }
     }

@@ -18,15 +18,16 @@ fn ground() -> Ground {
     let metas = [
         json!({"name": "shop", "annotations": {"linkerd.io/inject": "enabled"}}),
         json!({"name": "pinned", "annotations": {"linkerd.io/inject": "enabled", "config.linkerd.io/proxy-version": "stable-2.13.5"}}),
-        json!({"name": "plain"}),
+        json!({"name": "plain", "labels": {"team": "payments"}}),
         json!({"name": "kube-system", "annotations": {"linkerd.io/inject": "enabled"}}),
     ];
+    let keys = ["team".to_owned()];
     let mut namespaces = Namespaces::default();
     for meta in metas {
         let namespace: Namespace = read(json!({"metadata": meta}));
-        namespaces.add(&namespace.meta);
+        namespaces.add(&namespace.meta, &keys);
     }
-    let web = json!({"metadata": {"name": "web", "namespace": "shop", "uid": "u-web"}, "spec": {"replicas": 2}});
+    let web = json!({"metadata": {"name": "web", "namespace": "shop", "uid": "u-web", "labels": {"team": "web", "app": "web"}}, "spec": {"replicas": 2}});
     let manual = json!({
         "metadata": {"name": "manual", "namespace": "plain", "uid": "u-manual"},
         "spec": {"template": {
@@ -40,15 +41,16 @@ fn ground() -> Ground {
     });
     let agent = json!({"metadata": {"name": "agent", "namespace": "shop", "uid": "u-agent"}, "status": {"desiredNumberScheduled": 3}});
     let mut owners = Owners::default();
-    owners.add(&read::<Deployment>(web));
-    owners.add(&read::<Deployment>(manual));
-    owners.add(&read::<StatefulSet>(on_delete));
-    owners.add(&read::<DaemonSet>(agent));
+    owners.add(&read::<Deployment>(web), &keys);
+    owners.add(&read::<Deployment>(manual), &keys);
+    owners.add(&read::<StatefulSet>(on_delete), &keys);
+    owners.add(&read::<DaemonSet>(agent), &keys);
     Ground {
         namespaces,
         owners,
         bundles: BTreeMap::from([("linkerd".to_owned(), Some(BUNDLE.to_owned()))]),
         fallback: "linkerd".to_owned(),
+        label_keys: keys.into(),
         list_proxies: false,
         lacking: BTreeSet::new(),
     }
@@ -138,6 +140,24 @@ fn alone(pod: Pod) -> (Vec<Workload>, Vec<String>) {
     let ground = ground();
     let folded = folded(&[pod], &ground);
     (workloads(&folded, &ground), anomalies(&folded))
+}
+
+#[test]
+fn label_gives_the_owners_value_else_its_namespaces_and_no_other_label() {
+    for (namespace, replica_set, team) in [
+        ("shop", "web-6c5f7d9b8c", Some("web")),
+        ("plain", "manual-6c5f7d9b8c", Some("payments")),
+        ("shop", "db-6c5f7d9b8c", None),
+    ] {
+        let owners = owner("ReplicaSet", replica_set);
+        let (workloads, _) = alone(pod(namespace, "x", &owners, json!({})));
+        let expected = team.map(|team| ("team".to_owned(), team.to_owned()));
+        assert_eq!(
+            workloads[0].labels,
+            expected.into_iter().collect(),
+            "{replica_set}"
+        );
+    }
 }
 
 #[test]
@@ -497,6 +517,7 @@ fn the_order_of_pods_does_not_matter() {
     assert_eq!(
         web.pods,
         PodCounts {
+            wanted: Some(2),
             total: 5,
             ready: 5,
             meshed: 3
@@ -520,6 +541,7 @@ fn a_wholly_unmeshed_workload_is_seen_when_injection_is_on() {
     assert_eq!(
         web.pods,
         PodCounts {
+            wanted: Some(2),
             total: 1,
             ready: 1,
             meshed: 0

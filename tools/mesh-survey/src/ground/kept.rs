@@ -1,5 +1,7 @@
 //! What is kept of an owner of pods: how it is rolled, and what holds its proxies.
 
+use std::collections::BTreeMap;
+
 use mesh_cluster::object::Meta;
 use mesh_cluster::workload::owner::gitops;
 use mesh_cluster::workload::pin::template_pins;
@@ -19,10 +21,26 @@ pub(crate) struct Kept {
     pub(crate) pins: Vec<Pin>,
     /// The operator or GitOps tool that decides over it.
     pub(crate) managed_by: Option<String>,
+    /// How many pods it asks for.
+    pub(crate) wanted: u32,
+    /// Those of its labels that were asked for.
+    pub(crate) labels: Labels,
+}
+
+/// Labels by key.
+pub(crate) type Labels = BTreeMap<String, String>;
+
+/// Those of an object's labels that were asked for.
+pub(super) fn labels(meta: &Meta, keys: &[String]) -> Labels {
+    let all = meta.labels.iter();
+    let asked = all.filter(|(key, _)| keys.contains(key));
+    asked
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect()
 }
 
 /// Reads an owner.
-pub(super) fn keep<K: Restartable>(object: &K) -> (WorkloadRef, Kept) {
+pub(super) fn keep<K: Restartable>(object: &K, keys: &[String]) -> (WorkloadRef, Kept) {
     let meta = object.meta();
     let (roll, downtime) = object.how();
     let pins = template_pins(object.template());
@@ -35,6 +53,8 @@ pub(super) fn keep<K: Restartable>(object: &K) -> (WorkloadRef, Kept) {
             downtime,
             pins,
             managed_by,
+            wanted: object.counts().wanted,
+            labels: labels(meta, keys),
         },
     )
 }

@@ -6,10 +6,14 @@ use mesh_cluster::object::Meta;
 use mesh_cluster::object::label;
 use mesh_cluster::workload::injection::Rules;
 
+use super::kept::{Labels, labels};
+
 /// The namespaces that were read.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Namespaces {
     rules: HashMap<String, Rules>,
+    /// Those of each namespace's labels that were asked for.
+    labels: HashMap<String, Labels>,
     /// Those that the CLI labelled as a control plane's.
     pub(super) labelled: BTreeSet<String>,
     /// Extension by namespace.
@@ -17,8 +21,10 @@ pub(crate) struct Namespaces {
 }
 
 impl Namespaces {
-    pub(crate) fn add(&mut self, meta: &Meta) {
+    /// Adds a namespace, with those of its labels that have one of the `keys`.
+    pub(crate) fn add(&mut self, meta: &Meta, keys: &[String]) {
         self.add_rules(meta);
+        self.labels.insert(meta.name.clone(), labels(meta, keys));
         if meta
             .labels
             .get(label::IS_CONTROL_PLANE)
@@ -38,6 +44,11 @@ impl Namespaces {
 
     pub(crate) fn contains(&self, namespace: &str) -> bool {
         self.rules.contains_key(namespace)
+    }
+
+    /// Those of a namespace's labels that were asked for.
+    pub(crate) fn labels(&self, namespace: &str) -> Option<&Labels> {
+        self.labels.get(namespace)
     }
 
     pub(super) fn rules(&self, namespace: &str) -> Option<&Rules> {

@@ -60,14 +60,15 @@ const OPERATOR: &str = "linkerd-control-plane-operator";
 // === impl Owners ===
 
 impl Owners {
-    pub(crate) fn add<K: Shown>(&mut self, owner: &K) {
-        self.add_late(owner);
+    /// Adds an owner, with those of its labels that have one of the `keys`.
+    pub(crate) fn add<K: Shown>(&mut self, owner: &K, keys: &[String]) {
+        self.add_late(owner, keys);
         owner.show(self);
     }
 
     /// Adds an owner that came after the control planes were looked for.
-    pub(crate) fn add_late<K: Restartable>(&mut self, owner: &K) {
-        let (identity, kept) = keep(owner);
+    pub(crate) fn add_late<K: Restartable>(&mut self, owner: &K, keys: &[String]) {
+        let (identity, kept) = keep(owner, keys);
         self.kept.insert(identity, kept);
     }
 

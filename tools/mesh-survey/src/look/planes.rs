@@ -52,7 +52,8 @@ async fn outside(ask: &mut Ask<'_>, namespace: &str, ground: &mut Ground) -> Res
         namespace: Some(namespace),
         labels: Some(label::COMPONENT),
     };
-    let add = |owners: &mut Owners, owner: Deployment| owners.add(&owner);
+    let keys = ground.label_keys.clone();
+    let add = |owners: &mut Owners, owner: Deployment| owners.add(&owner, &keys);
     ground.owners.extend(ask.list(selection, add).await?);
     Ok(())
 }

@@ -129,6 +129,11 @@ async fn stranger<K: Restartable>(
         namespace, name, ..
     } = identity;
     let owner: Option<K> = ask.object(Some(namespace), name).await?;
-    owner.iter().for_each(|owner| ground.owners.add_late(owner));
+    let Ground {
+        owners, label_keys, ..
+    } = ground;
+    owner
+        .iter()
+        .for_each(|owner| owners.add_late(owner, label_keys));
     Ok(())
 }

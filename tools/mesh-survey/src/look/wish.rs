@@ -13,6 +13,8 @@ pub(crate) struct Wish {
     pub(crate) meshed_only: bool,
     /// Where a control plane is looked for, whatever the labels say.
     pub(crate) linkerd_namespace: String,
+    /// The keys of the labels that workloads are given.
+    pub(crate) label_keys: Vec<String>,
     /// Whether each proxy is to be listed by itself.
     pub(crate) list_proxies: bool,
 }

@@ -26,6 +26,7 @@ pub(super) fn certificates(role: CertificateRole, bundle: &[u8]) -> Vec<Certific
 pub(super) fn unreadable(role: CertificateRole) -> Certificate {
     Certificate {
         role,
+        name: None,
         not_before: None,
         not_after: None,
         readable: false,
@@ -37,6 +38,7 @@ fn certificate(role: CertificateRole, pem: &Pem) -> Option<Certificate> {
     let validity = certificate.validity();
     Some(Certificate {
         role,
+        name: None,
         not_before: Some(timestamp(validity.not_before)?),
         not_after: Some(timestamp(validity.not_after)?),
         readable: true,
@@ -71,6 +73,7 @@ AiEAzgig5CZOBYsCfp1ybSeuuhUMlKsqVdG67ixaVn+YHMI=\n\
         let found = certificates(CertificateRole::Anchor, both.as_bytes());
         let expected = Certificate {
             role: CertificateRole::Anchor,
+            name: None,
             not_before: Some("2026-11-22T11:00:51Z".parse().unwrap()),
             not_after: Some("2036-11-19T11:00:51Z".parse().unwrap()),
             readable: true,

@@ -1,12 +1,12 @@
 //! What the records say about the pods of one owner.
 
 use mesh_records::{
-    Anomaly, Downtime, DowntimeGrade, Pin, PinPlace, Proxy, Roll, RollBy, TrustAnchors, Workload,
-    WorkloadRef,
+    Anomaly, Downtime, DowntimeGrade, Pin, PinPlace, PodCounts, Proxy, Roll, RollBy, TrustAnchors,
+    Workload, WorkloadRef,
 };
 
 use super::{Anchors, Group, Pinned};
-use crate::ground::{Ground, Kept};
+use crate::ground::{Ground, Kept, Labels};
 use mesh_cluster::workload::how::other_how;
 
 // === impl Group ===
@@ -34,7 +34,11 @@ impl Group {
             identity: identity.clone(),
             uid: uid.to_owned(),
             control_plane: self.control_plane(ground).to_owned(),
-            pods: self.pods,
+            labels: labels(kept, ground, namespace),
+            pods: PodCounts {
+                wanted: kept.map(|kept| kept.wanted),
+                ..self.pods
+            },
             proxies: self.proxies.clone(),
             trust_anchors: self.trust_anchors(),
             pins: self.all_pins(kept, ground, namespace),
@@ -101,6 +105,17 @@ impl Group {
             message: oddity.message(identity, oddly),
         })
     }
+}
+
+// The namespace's labels stand where the owner has none of the key.
+fn labels(kept: Option<&Kept>, ground: &Ground, namespace: &str) -> Labels {
+    let mut labels = ground
+        .namespaces
+        .labels(namespace)
+        .cloned()
+        .unwrap_or_default();
+    labels.extend(kept.into_iter().flat_map(|kept| kept.labels.clone()));
+    labels
 }
 
 fn not_known() -> (Roll, Downtime) {

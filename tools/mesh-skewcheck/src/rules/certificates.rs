@@ -35,6 +35,7 @@ pub(crate) fn remarks(plane: &ControlPlane, surveyed: Option<Timestamp>) -> Vec<
 fn remark(certificate: &Certificate, now: Timestamp) -> Option<Remark> {
     let Certificate {
         role,
+        name: _,
         not_before,
         not_after,
         readable,

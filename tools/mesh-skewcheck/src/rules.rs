@@ -1,0 +1,7 @@
+//! What breaks a rule: one file for each thing that rules are about.
+
+pub(crate) mod certificates;
+pub(crate) mod extension;
+pub(crate) mod health;
+pub(crate) mod target;
+pub(crate) mod workload;
