@@ -6,9 +6,9 @@ use mesh_testbed::Bed;
 
 /// Registers tests as `lab::NAME` and `real::NAME`.
 ///
-/// Each takes a [`Bed`] of its own or, where they are `sharing` a [`Shared`] one, a reference to it.
-/// Those behind a [capability](mesh_testbed::Capability) in brackets need
-/// what the lab lacks: they are `real::CAPABILITY::NAME` alone, by which they can be counted.
+/// Each test takes its own [`Bed`], or a reference to a [`Shared`] one if it is `sharing`. A test
+/// with a [capability](mesh_testbed::Capability) in brackets needs something that the lab lacks: it
+/// is registered only as `real::CAPABILITY::NAME`, so that such tests can be counted.
 #[macro_export]
 macro_rules! on_both_beds {
     (sharing $beds:path; $($both:ident)* $([$need:ident] $($real:ident)*)*) => {
@@ -41,11 +41,11 @@ macro_rules! on_both_beds {
     };
 }
 
-/// A bed for each test.
+/// Each test gets its own bed.
 #[derive(Clone, Copy, Debug)]
 pub struct Own;
 
-/// A bed of each kind for all tests of a suite, which leave it as they found it.
+/// All tests of a suite share one bed of each kind and must not change it.
 #[derive(Debug)]
 pub struct Shared {
     fill: fn(&Bed),
@@ -56,7 +56,7 @@ pub struct Shared {
 // === impl Own ===
 
 impl Own {
-    /// Runs a test on the lab, which must know everything that it is asked.
+    /// Runs a test on the lab; fails on requests that the lab does not support.
     pub fn on_lab(self, test: impl FnOnce(Bed)) {
         let bed = Bed::lab().expect("the lab starts");
         let lab = bed.as_lab().cloned().expect("it stands on a lab");
@@ -64,7 +64,7 @@ impl Own {
         assert!(lab.unknown().is_empty(), "{:?}", lab.unknown());
     }
 
-    /// Runs a test on real servers, where they can be had.
+    /// Runs a test on real servers, if they are available.
     pub fn on_real(self, test: impl FnOnce(Bed)) {
         if let Some(bed) = Bed::for_test() {
             test(bed);
@@ -75,7 +75,7 @@ impl Own {
 // === impl Shared ===
 
 impl Shared {
-    /// A bed that is filled before its first test.
+    /// Makes a shared bed that `fill` prepares before the first test.
     #[must_use]
     pub const fn filled(fill: fn(&Bed)) -> Self {
         Self {
@@ -85,7 +85,7 @@ impl Shared {
         }
     }
 
-    /// Runs a test on the lab, which must know everything that it is asked.
+    /// Runs a test on the lab; fails on requests that the lab does not support.
     pub fn on_lab(&self, test: impl FnOnce(&Bed)) {
         let bed = self
             .lab
@@ -95,7 +95,7 @@ impl Shared {
         assert!(lab.unknown().is_empty(), "{:?}", lab.unknown());
     }
 
-    /// Runs a test on real servers, where they can be had.
+    /// Runs a test on real servers, if they are available.
     pub fn on_real(&self, test: impl FnOnce(&Bed)) {
         let bed = self
             .real

@@ -1,5 +1,4 @@
-//! The tools under test, under their real names on a `PATH` of their own, and the beds that they
-//! are tested on.
+//! The tools under test with their real names on their own `PATH`, and the beds for the tests.
 
 mod beds;
 mod pods;
@@ -25,28 +24,28 @@ pub use crate::pods::{make_ready, make_wait};
 pub use crate::run::{Run, Running, begin, of_type, records, run};
 pub use crate::shelf::serve;
 
-/// Writes a script that can be run. Whoever runs an earlier one of that name is not disturbed.
+/// Writes an executable script. A running script of the same name is not disturbed.
 ///
 /// # Panics
-/// Where a file cannot be written.
+/// If a file cannot be written.
 pub fn write_program(path: &Path, script: &str) {
     let folder = path.parent().expect("a program is in a folder");
     let mut file = NamedTempFile::new_in(folder).expect("a file can be made");
     file.write_all(script.as_bytes())
         .expect("it can be written");
     fs::set_permissions(file.path(), Permissions::from_mode(0o755)).expect("it is our own");
-    // What is open for writing cannot be run.
+    // A file that is open for writing cannot be executed, so it is closed and then renamed.
     let file = file.into_temp_path();
     file.persist(path).expect("a file can be renamed");
 }
 
-/// Sends a signal to a child that has not been waited for.
+/// Sends a signal to a child process that was not waited for yet.
 pub fn signal(pid: u32, signal: Signal) {
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
     kill_process(pid.expect("a process id"), signal).expect("the child is there");
 }
 
-/// A terminal: the end where somebody would sit, which keeps it, and the end for a program.
+/// Opens a pseudo-terminal; returns the user's end, which keeps it open, and the program's end.
 #[must_use]
 pub fn terminal() -> (OwnedFd, OwnedFd) {
     let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY;
@@ -64,7 +63,8 @@ pub struct Toolbox {
     path: String,
 }
 
-/// The toolbox of this package's own binaries. Cargo names them to tests only, hence the macro.
+/// Makes the toolbox of this package's binaries. A macro, because Cargo names binaries only to the
+/// tests themselves.
 #[macro_export]
 macro_rules! toolbox {
     () => {
@@ -85,7 +85,7 @@ macro_rules! toolbox {
 }
 
 impl Toolbox {
-    /// Links each binary under its name.
+    /// Makes a toolbox with a link to each binary.
     #[must_use]
     pub fn with(tools: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
@@ -101,8 +101,8 @@ impl Toolbox {
         symlink(program, self.folder.path().join(name)).expect("a link of a new name");
     }
 
-    /// The `linkerd` CLI of a version, for use on a bed. A real one needs helm or the internet, so
-    /// on the lab it is the stand-in.
+    /// Links the `linkerd` CLI of a version for use on a bed. On the lab it is the stand-in,
+    /// because the real one needs helm or the internet.
     #[must_use]
     pub fn linkerd(&self, bed: &Bed, version: &str) -> PathBuf {
         if bed.as_lab().is_none() {
@@ -121,19 +121,19 @@ impl Toolbox {
         cli
     }
 
-    /// Where a tool is.
+    /// Returns the path of a tool.
     #[must_use]
     pub fn tool(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    /// The toolbox's folder, which is also the home of what it runs.
+    /// Returns the toolbox's folder, which is also the `HOME` of its programs.
     #[must_use]
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// A command with nothing in its environment but the toolbox.
+    /// Makes a command whose environment has only the toolbox.
     #[must_use]
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);
@@ -144,13 +144,13 @@ impl Toolbox {
         command
     }
 
-    /// A tool, ready for its arguments.
+    /// Makes a command for a tool, without arguments.
     #[must_use]
     pub fn run(&self, tool: &str) -> Command {
         self.command(self.tool(tool))
     }
 
-    /// A pipeline as a careful script runs it.
+    /// Makes a command that runs a pipeline in a shell with strict options.
     #[must_use]
     pub fn shell(&self, pipeline: &str) -> Command {
         let mut command = self.command("/bin/bash");

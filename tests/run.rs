@@ -164,7 +164,7 @@ impl Running {
         signal(self.child.id(), what);
     }
 
-    /// The processes that it has started and that still run.
+    /// Returns the child processes that still run.
     #[must_use]
     pub fn children(&self) -> Vec<u32> {
         let tasks = format!("/proc/{}/task", self.child.id());

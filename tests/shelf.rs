@@ -1,4 +1,4 @@
-//! Files that are served over HTTP, as a chart repository's are.
+//! Serves files over HTTP like a chart repository.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 /// Serves the files of a folder on loopback until the test's process ends, and returns the address.
 ///
 /// # Panics
-/// Where no port is to be had.
+/// If no port is free.
 #[must_use]
 pub fn serve(folder: &Path) -> String {
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
@@ -16,7 +16,7 @@ pub fn serve(folder: &Path) -> String {
     let folder = PathBuf::from(folder);
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
-            // A client that hangs up early is its own affair.
+            // A client may close the connection early; that is no failure here.
             drop(answer(&stream, &folder));
         }
     });
@@ -26,7 +26,7 @@ pub fn serve(folder: &Path) -> String {
 fn answer(mut stream: &TcpStream, folder: &Path) -> std::io::Result<()> {
     let mut request = BufReader::new(stream).lines();
     let first = request.next().transpose()?.unwrap_or_default();
-    // The rest of the head is read, or the client may see a reset.
+    // Reads the rest of the head, because otherwise the client may see a connection reset.
     while request
         .next()
         .transpose()?

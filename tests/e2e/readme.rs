@@ -1,4 +1,4 @@
-//! The README's commands, run from the top as a new user would.
+//! Runs the README's commands from the top like a new user.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -12,7 +12,7 @@ const FROM: &str = "stable-2.13.7";
 const TO: &str = "stable-2.14.10";
 const README: &str = include_str!("../../README.md");
 
-/// The lines of the blocks that are marked as shell.
+/// Returns the lines of the README's shell blocks.
 fn commands() -> Vec<&'static str> {
     let mut inside = false;
     let mut commands = Vec::new();
@@ -60,7 +60,7 @@ fn the_readmes_commands_upgrade_a_mesh(bed: Bed) {
     user.follows_the_readme();
 }
 
-/// Somebody with a shop in the mesh, and its values at hand.
+/// A user with the shop in the mesh and its values file.
 struct User {
     bed: Bed,
     tools: Toolbox,

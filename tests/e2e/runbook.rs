@@ -1,4 +1,5 @@
-//! The whole runbook through the four real programs, and the shape of every line that they wrote.
+//! Runs the whole runbook with the four real programs, and checks the form of every line that they
+//! write.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -12,8 +13,8 @@ use serde_json::Value;
 const FROM: &str = "stable-2.13.7";
 const TO: &str = "stable-2.14.10";
 
-/// The contract written down a second time: each record's required fields, and those that may be
-/// absent. A field that is in neither is a change of the contract.
+/// The contract a second time: each record's required fields and optional fields. Any other field
+/// is a change of the contract.
 const FIELDS: [(&str, &str, &str); 16] = [
     (
         "stream",
@@ -90,7 +91,7 @@ const FIELDS: [(&str, &str, &str); 16] = [
     ),
 ];
 
-/// What a line breaks of the contract.
+/// Returns how a line breaks the contract.
 fn faults(line: &str) -> Vec<String> {
     let Ok(Value::Object(record)) = serde_json::from_str::<Value>(line) else {
         return vec!["no JSON object".to_owned()];
@@ -114,7 +115,7 @@ fn faults(line: &str) -> Vec<String> {
     faults
 }
 
-/// Fields that say "not known" by a value instead of by their absence.
+/// Returns fields that say "not known" by a value instead of being absent.
 fn unsaid(value: &Value, path: &str) -> Vec<String> {
     match value {
         Value::Null => vec![format!("{path} is null")],
@@ -194,7 +195,7 @@ fn goes_by_charts(bed: Bed, helm: &Path) {
     Mesh::on(bed).goes(&environment, charts);
 }
 
-/// A shop in the mesh of the release that it leaves.
+/// The shop in a mesh of the old release.
 struct Mesh {
     bed: Bed,
     tools: Toolbox,
@@ -207,7 +208,7 @@ impl Mesh {
         Self { bed, tools }
     }
 
-    /// Takes it to the release that it goes to.
+    /// Upgrades it to the new release.
     fn goes(&self, environment: &[(&str, &Path)], charts: &str) {
         let run = |pipeline: &str, code: i32| -> String {
             let mut command = self.tools.shell(pipeline);

@@ -1,4 +1,4 @@
-//! A stream that is cut, doubled, thinned or mixed up, in front of every tool that reads one.
+//! Gives a stream that is cut off, doubled, filtered or mixed up to every tool that reads one.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -22,7 +22,7 @@ spec:
     spec: {containers: [{name: web, image: "registry.test/web:1"}]}
 "#;
 
-/// What a survey of a small cluster and its two verdicts look like on the wire.
+/// The lines of a survey of a small cluster, and of its two judged streams.
 struct Streams {
     survey: String,
     upgrade: String,
@@ -82,7 +82,7 @@ fn out(command: &mut Command) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// The exit code and standard output of a command that was fed `input`.
+/// Runs a command with `input`; returns its exit code and standard output.
 fn fed(command: &mut Command, input: &[u8]) -> (Option<i32>, String) {
     let command = command
         .stdin(Stdio::piped())
@@ -187,9 +187,9 @@ fn stream_that_is_cut_is_refused_by_every_reader(bed: &Bed) {
     }
 }
 
-// On the lab alone: it takes thousands of runs, and what real servers add to them is how their
-// records look, not where they are cut. Before the verdict there is nothing to act on, and that a
-// proper prefix is none is the reader's own test.
+// Runs only on the lab, because it takes thousands of runs, and real servers would add only other
+// records, not other cuts. Only cuts near the end are tried: before the verdict nothing allows an
+// action, and the reader's own test covers all cuts.
 #[test]
 fn a_stream_that_is_cut_at_any_byte_of_its_end_is_refused_by_every_actor() {
     CLUSTER.on_lab(|bed| {
@@ -203,7 +203,7 @@ fn a_stream_that_is_cut_at_any_byte_of_its_end_is_refused_by_every_actor() {
     });
 }
 
-/// A record as `jq .` writes it.
+/// Formats a record like `jq .`.
 fn pretty(line: &str) -> String {
     let record: Value = serde_json::from_str(line).unwrap();
     serde_json::to_string_pretty(&record).unwrap() + "\n"

@@ -1,14 +1,15 @@
-//! A tool that acts.
+//! The description of a tool that changes a cluster (an action).
 
 use mesh_records::Tool;
 
-/// A tool that acts.
+/// A tool that changes a cluster (an action).
 #[derive(Clone, Debug)]
 pub struct Actor {
-    /// Its name.
+    /// The tool.
     pub tool: Tool,
-    /// The pipeline that ends in it.
+    /// The pipeline that ends in this tool, for hints.
     pub pipeline: &'static str,
-    /// The flags of `mesh-skewcheck` that ask for its verdict; none where the run reads no verdict.
+    /// The flags with which `mesh-skewcheck` gives this run's verdict; `None` if the run reads no
+    /// verdict.
     pub question: Option<String>,
 }

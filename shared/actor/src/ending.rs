@@ -1,4 +1,4 @@
-//! How a run ends: the outcome, the exit code, the reason and the next command, in one place.
+//! How a run ends: the outcome, the exit code, the reason and the next command.
 
 use std::io;
 
@@ -10,32 +10,32 @@ use mesh_records::{EndOutcome, Explained};
 pub enum Ending {
     /// All was done, or there was nothing to do.
     Done {
-        /// The command to go on with.
+        /// The next command.
         next: Option<String>,
         /// Why there was nothing to do.
         reason: Option<String>,
     },
-    /// What was asked for failed, or the verdict says no.
+    /// The action failed, or the verdict does not pass.
     No(Explained),
-    /// It could not be done.
+    /// The tool could not do it.
     Failed(anyhow::Error),
-    /// The run stopped in good order before the end.
+    /// The run stopped early in good order.
     Stopped(Explained),
-    /// Somebody else holds the lock, and `--if-locked skip` allows for that.
+    /// Somebody else holds the lock, and `--if-locked skip` was given.
     Skipped(Explained),
-    /// The run left at once, at a second signal.
+    /// A second signal ended the run at once.
     Left {
         /// The number of the signal.
         signal: u8,
-        /// What was left behind.
+        /// What the run left unfinished.
         reason: String,
     },
 }
 
-/// What a step is done with, or how the run ends instead.
+/// The result of a step, or how the run ends instead.
 pub type Outcome<T> = Result<T, Ending>;
 
-/// What an `end` record and the process's exit code say of an ending.
+/// The `end` record and the exit code of an ending.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Last {
     pub(crate) outcome: EndOutcome,
@@ -44,20 +44,20 @@ pub(crate) struct Last {
     pub(crate) next: Option<String>,
 }
 
-/// The way out of a run that was stopped.
+/// The hint for a run that was stopped.
 pub const AGAIN: &str = "run the pipeline again: it carries on where this run stopped";
 
-/// The run stops here and can be carried on.
+/// Ends the run early; the same pipeline can continue it.
 pub fn stopped(why: impl Into<String>) -> Ending {
     Ending::Stopped(Explained::new(why, AGAIN))
 }
 
-/// It cannot be done; `hint` is the way out.
+/// Ends the run with an error and a hint.
 pub fn refused(what: impl Into<String>, hint: impl Into<String>) -> Ending {
     Ending::Failed(Explained::new(what, hint).into())
 }
 
-/// It cannot be done; `hint` is the way out unless the error knows its own.
+/// Ends the run with an error, and with `hint` unless the error has its own.
 pub fn hinted(error: anyhow::Error, hint: impl Into<String>) -> Ending {
     if error.is::<Explained>() {
         return Ending::Failed(error);
@@ -66,7 +66,7 @@ pub fn hinted(error: anyhow::Error, hint: impl Into<String>) -> Ending {
 }
 
 impl Ending {
-    /// Why the run ended, if there is more to say than that all was done.
+    /// Returns why the run ended, unless everything was done.
     pub fn reason(&self) -> Option<String> {
         match self {
             Self::Done { reason, .. } => reason.clone(),
@@ -78,7 +78,8 @@ impl Ending {
         }
     }
 
-    /// `again` is the command that runs the same pipeline once more.
+    /// Makes the `end` record and the exit code. `again` is the command that runs the same pipeline
+    /// again.
     pub(crate) fn last(&self, stop_ok: bool, again: String) -> Last {
         let (outcome, exit, next) = match self {
             Self::Done { next, .. } => (EndOutcome::Complete, Exit::Yes, next.clone()),
@@ -99,7 +100,7 @@ impl Ending {
         }
     }
 
-    /// What standard error says of it.
+    /// Returns the message for standard error.
     pub(crate) fn into_error(self) -> Option<anyhow::Error> {
         match self {
             Self::Done { .. } => None,
@@ -110,7 +111,7 @@ impl Ending {
     }
 }
 
-// The innermost: it knows the cause best.
+// Returns the command of the innermost error, which is the most specific.
 fn next(error: &anyhow::Error) -> Option<String> {
     let known = error.chain().filter_map(|cause| cause.downcast_ref());
     known.filter_map(Explained::next).last()

@@ -1,4 +1,4 @@
-//! The gate: which verdict lets a run begin.
+//! The gate: decides whether a verdict allows a run.
 
 use std::io::BufRead;
 use std::time::Duration;
@@ -13,61 +13,62 @@ use mesh_records::{
 use crate::ending::{Ending, Outcome};
 use crate::run::Run;
 
-/// What a judged stream holds, as far as both tools need it.
+/// The parts of a judged stream that both tools need.
 #[derive(Debug, Default)]
 pub struct Judged {
     verdicts: Vec<Verdict>,
-    // A survey was narrowed, or records were taken out of it.
+    // Whether a survey was limited, or records were removed from it.
     is_partial: bool,
 }
 
 /// A record that a tool reads beside the verdict.
 #[derive(Clone, Copy, Debug)]
 pub struct Surveyed<'a> {
-    /// What it is.
+    /// The record's type.
     pub kind: RecordType,
-    /// Its line.
+    /// The record's line.
     pub line: RawLine<'a>,
-    /// The uid of the cluster whose survey it is part of.
+    /// The uid of the cluster whose survey the record belongs to.
     pub cluster_uid: Option<&'a str>,
 }
 
-/// What a tool asks of a verdict.
+/// The requirements of a tool for a verdict.
 #[derive(Clone, Copy, Debug)]
 pub struct Gate<'a> {
-    /// The question that it must answer.
+    /// The question that the verdict must answer.
     pub ask: Ask,
-    /// The control plane that it must be about; any where none is named.
+    /// The namespace of the control plane that the verdict must be about; any if absent.
     pub control_plane: Option<&'a str>,
     /// Whether a verdict on a part of the cluster is enough.
     pub takes_partial: bool,
 }
 
-/// What a verdict is held against.
+/// The facts that a verdict must match.
 #[derive(Clone, Copy, Debug)]
 pub struct Here<'a> {
     /// The cluster's label.
     pub cluster: &'a str,
-    /// Its identity.
+    /// The cluster's identity.
     pub cluster_uid: &'a str,
-    /// Its server's time.
+    /// The API server's time.
     pub now: Timestamp,
-    /// How old the survey may be.
+    /// The greatest age of the survey.
     pub max_age: Duration,
-    /// The pipeline that brings another verdict.
+    /// The pipeline that gives a new verdict, for hints.
     pub pipeline: &'a str,
 }
 
-/// Why the gate stays shut.
+/// Why no verdict allows the run.
 #[derive(Debug)]
 pub enum Shut {
-    /// The verdict is sound and says no.
+    /// The verdict is valid and does not pass.
     No(Explained),
-    /// There is no verdict that a run could rest on.
+    /// No verdict is valid for this run.
     Unsound(Explained),
 }
 
-/// A survey from the future means that a clock was set back; this much is between two servers.
+/// The allowed difference between two servers' clocks. A survey from further in the future means
+/// that a clock was set back.
 const CLOCKS_APART: SignedDuration = SignedDuration::from_secs(30);
 
 impl From<Shut> for Ending {
@@ -82,11 +83,11 @@ impl From<Shut> for Ending {
 // === impl Run ===
 
 impl Run {
-    /// Reads the judged stream on standard input, on a thread of its own: the pipeline before this
-    /// tool may run for long.
+    /// Reads the judged stream on standard input on its own thread, because the programs before
+    /// this one may run for long.
     ///
     /// # Errors
-    /// The stream is no whole judged one, or the run was interrupted.
+    /// The stream is not a complete judged stream, or the run was interrupted.
     pub async fn read<T: Send + 'static>(
         &mut self,
         read: impl FnOnce(&mut dyn BufRead) -> Result<T, StreamError> + Send + 'static,
@@ -98,13 +99,14 @@ impl Run {
         });
         let read = self.unless_stopped(reading).await?;
         let read = read.map_err(|error| anyhow::Error::new(error).context("standard input"))??;
-        // The stream may have taken long: the clock and the cluster are those of this moment.
+        // Reading the stream may have taken long, so the clock and the cluster's identity are read
+        // now.
         let cluster = self.cluster.clone();
         self.cluster_uid = self.unless_stopped(cluster.uid()).await??;
         Ok(read)
     }
 
-    /// What a verdict is held against at this moment.
+    /// Returns the facts that a verdict must match now.
     pub fn here(&self) -> Here<'_> {
         Here {
             cluster: self.cluster.label(),
@@ -119,10 +121,10 @@ impl Run {
 // === impl Judged ===
 
 impl Judged {
-    /// Reads the stream to its end; `keep` gets every record of a survey.
+    /// Reads the stream to its end and calls `keep` with every record of a survey.
     ///
     /// # Errors
-    /// The stream is no whole judged one.
+    /// The stream is not a complete judged stream.
     pub fn read(
         input: impl BufRead,
         mut keep: impl FnMut(Surveyed<'_>) -> Result<(), StreamError>,
@@ -154,11 +156,11 @@ impl Judged {
 // === impl Gate ===
 
 impl Gate<'_> {
-    /// The one verdict that lets the run begin. `further` holds the tool's own rules; it is asked
-    /// before the answer is looked at, so that a verdict on something else is never a no.
+    /// Returns the one verdict that allows the run. `further` checks the tool's own rules before
+    /// the verdict's answer is read, so that a verdict on something else is invalid and not a "no".
     ///
     /// # Errors
-    /// Why the gate stays shut.
+    /// No verdict allows the run; [`Shut`] gives the reason.
     pub fn pass(
         &self,
         judged: Judged,
@@ -252,10 +254,10 @@ fn is_of(verdict: &Verdict, here: Here<'_>) -> Result<(), Explained> {
     }
 }
 
-/// Checks that the survey behind a verdict is young enough, and returns when it no longer is.
+/// Checks that the survey of a verdict is recent enough, and returns the time until which it is.
 ///
 /// # Errors
-/// It is too old, from the future, from a dump, or does not say when it was taken.
+/// The survey is too old, from the future or from a dump, or has no time.
 pub fn fresh(verdict: &Verdict, here: Here<'_>) -> Result<Timestamp, Explained> {
     let Here {
         now,
@@ -317,7 +319,7 @@ mod tests {
 VERDICT
 {"type":"end","tool":"mesh-skewcheck","outcome":"complete","exit":0,"totals":{"verdict":9}}
 "#;
-    // The judge's own exit code agrees with its verdict.
+    // mesh-skewcheck's exit code must match its verdict.
     const EXIT: (&str, &str) = (
         r#""exit":0,"totals":{"verdict""#,
         r#""exit":1,"totals":{"verdict""#,
@@ -336,7 +338,7 @@ VERDICT
         takes_partial: false,
     };
 
-    // The exit code that it comes to, and the sentence.
+    // Returns the exit code and the message.
     fn answer(gate: Gate<'_>, changes: &[(&str, &str)], now: &str) -> (u8, String) {
         let mut stream = STREAM.replace("VERDICT", VERDICT);
         for (from, to) in changes {
@@ -368,7 +370,7 @@ VERDICT
     type Row<'a> = (Gate<'a>, &'a [(&'a str, &'a str)], &'a str, u8, &'a str);
 
     #[test]
-    fn each_verdict_opens_the_gate_or_says_why_not() {
+    fn the_gate_allows_a_verdict_or_gives_the_reason() {
         let now = "2026-01-02T03:10:00Z";
         let two = format!("{VERDICT}\n{VERDICT}");
         let roll = Gate {
@@ -429,7 +431,8 @@ VERDICT
             (UPGRADE, &[], "2026-01-02T02:59:29Z", 2, "future"),
             (roll, &[asked], "2026-01-02T02:59:00Z", 2, "future"),
             (UPGRADE, &[no_target], now, 2, "own rule"),
-            // A verdict that says no to something else, or is too old, is unsound and not a no.
+            // A failing verdict on something else, or a failing verdict that is too old, is invalid
+            // and not a "no".
             (UPGRADE, &old_no, now, 2, "another cluster"),
             (UPGRADE, &NO, "2026-01-02T05:00:00Z", 2, "too old"),
         ];

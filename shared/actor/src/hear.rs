@@ -1,4 +1,4 @@
-//! Hears what interrupts a run, and checks before a write that nothing does.
+//! Notices interruptions of a run, and checks for them before every write.
 
 use std::mem::discriminant;
 
@@ -12,10 +12,10 @@ use crate::run::Run;
 // === impl Run ===
 
 impl Run {
-    /// Whether anything more may be begun.
+    /// Checks that the run may start something more.
     ///
     /// # Errors
-    /// Why not.
+    /// The run was interrupted.
     pub fn may_go_on(&mut self) -> Result<(), Interruption> {
         self.poll_signals();
         let Heard { first, second, .. } = self.heard;
@@ -26,7 +26,7 @@ impl Run {
         reason.or(self.lost()).map_or(Ok(()), Err)
     }
 
-    /// Whether a write may begin at this moment.
+    /// Checks that a write may begin now.
     ///
     /// # Errors
     /// As [`Run::may_go_on`], or the lock is not held.
@@ -35,8 +35,8 @@ impl Run {
         self.holds_lock()
     }
 
-    /// Writes and flushes the record that announces a write, then checks whether the write may
-    /// begin: the record may have been the one that nobody read.
+    /// Writes and flushes the record that announces a write, then checks that the write may begin.
+    /// Writing the record may show that nobody reads the records any more.
     ///
     /// # Errors
     /// As [`Run::emit`]; the inner result is that of [`Run::may_write`].
@@ -45,10 +45,10 @@ impl Run {
         Ok(self.may_write())
     }
 
-    /// Whether the lock is held at this moment; a dry run needs none.
+    /// Checks that the lock is held now; a dry run needs no lock.
     ///
     /// # Errors
-    /// [`Interruption::LockLost`].
+    /// [`Interruption::LockLost`] if the lock is not held.
     pub fn holds_lock(&self) -> Result<(), Interruption> {
         match &self.lock {
             None if self.is_dry() => Ok(()),
@@ -57,7 +57,7 @@ impl Run {
         }
     }
 
-    /// Waits for the next interruption; each is told once. May be cancelled without losing one.
+    /// Waits for the next interruption; each is returned once. Cancelling the future loses none.
     pub async fn interrupted(&mut self) -> Interruption {
         loop {
             if let Some(interruption) = self.untold() {
@@ -77,10 +77,11 @@ impl Run {
         }
     }
 
-    /// Waits for something that may be left at any time.
+    /// Waits for `future`, which may be cancelled at any time. Fails on a signal and if the lock is
+    /// lost.
     ///
     /// # Errors
-    /// The interruption that came first.
+    /// An interruption came before the future was ready.
     pub async fn unless_stopped<F: Future>(
         &mut self,
         future: F,
@@ -92,10 +93,10 @@ impl Run {
         }
     }
 
-    /// Waits for something that must not be left in the middle.
+    /// Waits for a future that must not be cancelled.
     ///
     /// # Errors
-    /// [`Interruption::SecondSignal`]: nothing else ends the wait.
+    /// [`Interruption::SecondSignal`]; nothing else ends the wait.
     pub async fn see_out<F: Future>(&mut self, future: F) -> Result<F::Output, Interruption> {
         let mut future = std::pin::pin!(future);
         loop {
@@ -111,7 +112,7 @@ impl Run {
         }
     }
 
-    // A signal counts from the moment that it arrives, whatever the run waits for then.
+    // A signal counts as soon as it arrives, whatever the run is waiting for.
     fn poll_signals(&mut self) {
         while let Some(asked) = self.signals.next().now_or_never() {
             self.heard.hear(asked);

@@ -1,4 +1,4 @@
-//! What interrupts a run, and what of it a run has heard.
+//! Interruptions of a run, and which of them the run has noticed.
 
 use std::fmt;
 use std::mem::{Discriminant, discriminant};
@@ -7,20 +7,20 @@ use mesh_cluster::Asked;
 
 use crate::ending::{Ending, stopped};
 
-/// Why a run may begin nothing more.
+/// Why a run may start nothing more.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Interruption {
-    /// A first signal: stop in good order.
+    /// A first signal: the run stops in good order.
     Signal(u8),
-    /// A second signal: leave at once.
+    /// A second signal: the run ends at once.
     SecondSignal(u8),
-    /// The reader of standard output is gone.
+    /// The reader of standard output has gone away.
     ReaderGone,
-    /// The lock is lost, and this is how: nothing at all may be written.
+    /// The lock is lost, for this reason; nothing more may be written.
     LockLost(String),
 }
 
-/// What a run has heard.
+/// The interruptions that a run has noticed.
 #[derive(Debug, Default)]
 pub(crate) struct Heard {
     pub(crate) first: Option<u8>,

@@ -1,4 +1,4 @@
-//! What both actions are: `mesh-cp-upgrade` and `mesh-roll` live the same life.
+//! The common parts of the two actions, `mesh-cp-upgrade` and `mesh-roll`.
 //!
 //! - [`life`]: opens the bracket, runs what the tool does, and ends the run on every way out.
 //! - [`actor`] and [`args`]: which tool it is, and the flags that both tools have.

@@ -1,5 +1,5 @@
-//! A run from its beginning to its end: opens the bracket, runs what the tool does, and ends the
-//! run on every way out, a panic included.
+//! Runs an action from start to end: writes `stream`, runs the tool's steps, and writes `end` in
+//! every case, even after a panic.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -20,15 +20,14 @@ use crate::run::Run;
 use crate::voice::{VERSION, Voice};
 
 impl Actor {
-    /// Runs the tool to its end: `life` is what it does once the bracket is open.
+    /// Runs the tool. `life` has the tool's own steps, which run after `stream` was written.
     pub fn run(
         self,
         args: &ActorArgs,
         life: impl AsyncFnOnce(&mut Run) -> Outcome<Ending>,
     ) -> ExitCode {
         let voice = Voice::new(self, args);
-        // The lock is renewed on a thread of its own: a reader that is slow to take a record must
-        // not cost the lock.
+        // Writing to stdout can block; the lease is renewed on its own thread.
         let runtime = Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -36,7 +35,7 @@ impl Actor {
         let exit = match runtime.context("cannot start") {
             Ok(runtime) => {
                 let exit = live(&runtime, voice, args, life);
-                // A question on the terminal or a read of standard input is not waited for.
+                // Does not wait for a thread that still reads the terminal or standard input.
                 runtime.shutdown_background();
                 exit
             }
@@ -73,7 +72,7 @@ fn live(
     run.voice.close(ending, args)
 }
 
-// A panic is a failure like any other: what holds the run together stands outside of it.
+// A panic counts as a failure. What is needed to end the run is kept outside of the guarded future.
 fn guarded<T>(runtime: &Runtime, future: impl Future<Output = Outcome<T>>) -> Outcome<T> {
     let caught = catch_unwind(AssertUnwindSafe(|| runtime.block_on(future)));
     caught.unwrap_or_else(|panic| {
@@ -124,7 +123,7 @@ async fn connect(args: &ActorArgs, agent: &str) -> Outcome<(Cluster, String, Opt
             groups: user.groups,
             host: host(),
         }),
-        // API servers before 1.28 cannot say who asks.
+        // API servers before 1.28 cannot answer who the user is; then the user is unknown.
         Err(error) if error.why() == Why::NotFound => None,
         Err(error) => return Err(error.into()),
     };
@@ -148,7 +147,8 @@ mod tests {
         args: ActorArgs,
     }
 
-    // Whether the lock was let go: the API server then has a lease without a holder.
+    // The requests that the API server got. They show whether the lock was released: the Lease then
+    // has no holder.
     #[derive(Debug, Default)]
     struct Requests(std::sync::Mutex<Vec<String>>);
 

@@ -1,4 +1,4 @@
-//! Gets consent, takes the lock of a control plane, and lets it go.
+//! Asks for consent, takes the lock of a control plane, and releases it.
 
 use std::sync::Arc;
 
@@ -10,23 +10,23 @@ use mesh_records::{Explained, Intent};
 use crate::ending::{Ending, Outcome};
 use crate::run::Run;
 
-/// A lock that was taken, to be handed to [`Run::hold`].
+/// A lock that was taken, for [`Run::hold`].
 #[derive(Debug)]
 pub struct Taken {
     /// The lock.
     pub lock: Lock,
-    /// The holder that had let it expire, if there was one.
+    /// The earlier holder whose lock had expired, if any.
     pub expired: Option<Holder>,
 }
 
 // === impl Run ===
 
 impl Run {
-    /// Asks for consent on a thread of its own: somebody may think about it for long, and the
-    /// lock is renewed meanwhile. Borrows nothing from the run.
+    /// Asks for consent on its own thread, because a person may take long to answer while the lock
+    /// must be renewed. Borrows nothing from the run.
     ///
     /// # Errors
-    /// Nobody consented.
+    /// Nobody agreed.
     pub fn consent(
         &self,
         intent: Intent,
@@ -45,7 +45,7 @@ impl Run {
     /// from the run.
     ///
     /// # Errors
-    /// Somebody else holds it, or the API server cannot be asked.
+    /// Somebody else holds the lock, or the API server cannot be reached.
     pub fn take_lock(
         &self,
         namespace: &str,
@@ -72,7 +72,7 @@ impl Run {
         self.lock = Some(lock);
     }
 
-    // A run that leaves at once may have a write under way: its lock expires by itself.
+    // A run that ends at once may have a write in progress, so its lock is left to expire.
     pub(crate) async fn release(&mut self, ending: &Ending) {
         let Some(lock) = self.lock.take() else { return };
         if matches!(ending, Ending::Left { .. }) {

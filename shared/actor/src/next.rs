@@ -4,7 +4,7 @@ use mesh_cluster::ClusterArgs;
 
 use crate::actor::Actor;
 
-/// The pipeline with this run's own arguments, fit to be pasted into a shell.
+/// Returns the pipeline with this run's arguments, quoted for a shell.
 pub(crate) fn again(actor: &Actor, cluster: &ClusterArgs, argv: &[String]) -> String {
     let mut words = Vec::new();
     if let Some(question) = &actor.question {
@@ -16,7 +16,7 @@ pub(crate) fn again(actor: &Actor, cluster: &ClusterArgs, argv: &[String]) -> St
         words.push(format!("| mesh-skewcheck {question} |"));
     }
     words.push(actor.tool.name().to_owned());
-    // A digest is one plan's, and the next run's plan is another.
+    // The digest is left out, because the next run makes another plan.
     let own = argv.iter().skip(1).filter(|arg| !arg.starts_with("--yes="));
     words.extend(own.map(|arg| quoted(arg)));
     words.join(" ")

@@ -1,4 +1,4 @@
-//! A run that is under way, and what it says.
+//! A run in progress, and its records.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::interruption::Heard;
 use crate::next::again;
 use crate::voice::Voice;
 
-/// A run that is under way.
+/// The state of a run.
 #[derive(Debug)]
 pub struct Run {
     /// The cluster.
@@ -29,18 +29,18 @@ pub struct Run {
 }
 
 impl Run {
-    /// The server's time.
+    /// Returns the API server's time.
     pub fn now(&self) -> Timestamp {
         let now = self.cluster.now();
         now.expect("the server's date was read before the bracket opened")
     }
 
-    /// Whether nothing is to be written.
+    /// Returns true for a dry run.
     pub fn is_dry(&self) -> bool {
         self.args.consent.dry_run != DryRun::None
     }
 
-    /// Writes and flushes a record. A reader that is gone is no error.
+    /// Writes and flushes a record. A reader that went away is not an error.
     ///
     /// # Errors
     /// Standard output or the record file cannot be written.
@@ -48,17 +48,17 @@ impl Run {
         self.voice.emit(record)
     }
 
-    /// Remembers something that could not be looked at.
+    /// Remembers an optional permission that is missing.
     pub fn blind(&mut self, what: &str) {
         self.voice.blind(what);
     }
 
-    /// Sets the flags of `mesh-skewcheck` that ask for the verdict of this run.
+    /// Sets the flags with which `mesh-skewcheck` gives this run's verdict.
     pub fn set_question(&mut self, question: String) {
         self.voice.actor.question = Some(question);
     }
 
-    /// The command that acts where this run only showed what it would do.
+    /// Returns the command that does what this dry run showed.
     pub fn for_real(&self) -> String {
         let is_dry = |arg: &String| arg == "--dry-run" || arg.starts_with("--dry-run=");
         let argv: Vec<String> = argv().into_iter().filter(|arg| !is_dry(arg)).collect();

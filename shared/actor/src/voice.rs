@@ -9,7 +9,7 @@ use crate::args::ActorArgs;
 use crate::ending::{Ending, Last};
 use crate::next::again;
 
-/// All that a run writes.
+/// Writes all output of a run.
 #[derive(Debug)]
 pub(crate) struct Voice {
     pub(crate) actor: Actor,
@@ -21,7 +21,7 @@ pub(crate) struct Voice {
     blind: Vec<String>,
 }
 
-/// The version of the workspace, which is that of every tool.
+/// The version of all tools.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 impl Voice {
@@ -44,7 +44,7 @@ impl Voice {
         }
     }
 
-    /// A `stream` that knows nothing of a cluster yet.
+    /// Makes a `stream` record without facts about a cluster.
     pub(crate) fn stream(&self) -> Stream {
         Stream {
             cluster: self.label.clone(),
@@ -76,7 +76,7 @@ impl Voice {
         }
     }
 
-    /// Writes the `end`, and says on standard error why the run did not do all that was asked.
+    /// Writes the `end` record, and on standard error why the run did not do all that was asked.
     pub(crate) fn close(mut self, ending: Ending, args: &ActorArgs) -> Exit {
         let opened = match self.is_open {
             true => Ok(()),
@@ -105,7 +105,7 @@ impl Voice {
         }
         match written {
             Ok(()) => exit,
-            // That the records cannot be written may be what ended the run.
+            // If the run failed because records cannot be written, this error is the same one.
             Err(_) if exit == Exit::Failed => exit,
             Err(error) => {
                 tell(tool, &error);

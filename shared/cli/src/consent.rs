@@ -1,4 +1,4 @@
-//! Consent: asked on the terminal, because standard input bears records.
+//! Asks for consent on the terminal (`/dev/tty`), because standard input carries the records.
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -9,11 +9,11 @@ use mesh_records::{Explain as _, Explained, Intent};
 
 use crate::Clean;
 
-/// How an action is allowed to act.
+/// The consent flags of an action.
 #[derive(Args, Clone, Debug)]
 pub struct ConsentArgs {
     /// Act without asking; with a digest, only if the plan is the one that was read
-    // An empty digest is refused: it comes of a variable that was not set.
+    // `--yes=` with an empty value is refused: it usually comes from an unset shell variable.
     #[arg(long, value_name = "DIGEST", num_args = 0..=1, require_equals = true,
           value_parser = NonEmptyStringValueParser::new())]
     pub yes: Option<Option<String>>,
@@ -27,7 +27,7 @@ pub struct ConsentArgs {
 /// kubectl's `--dry-run`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum DryRun {
-    /// Act.
+    /// Act for real.
     None,
     /// Send no write.
     Client,
@@ -47,20 +47,21 @@ impl DryRun {
     }
 }
 
-/// What consent came to.
+/// What the tool may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Leave {
-    /// Act.
+    /// Act for real.
     Act,
-    /// Only show it.
+    /// Only show what would be done.
     DryRun(DryRun),
 }
 
-/// Gets leave to do what `intent` says; `summary` is shown to whoever is asked.
+/// Asks whether the tool may do what `intent` says. The flags answer first; otherwise `summary` is
+/// shown on the terminal with a question.
 ///
 /// # Errors
-/// There is no terminal to ask on and no flag that answers, the answer is no, or the digest is
-/// another plan's. Nothing may be done then.
+/// No flag answers and there is no terminal, the answer is no, or the digest belongs to another
+/// intent. The caller must then change nothing.
 pub fn consent(args: &ConsentArgs, intent: &Intent, summary: &str) -> Result<Leave, Explained> {
     if args.dry_run != DryRun::None {
         return Ok(Leave::DryRun(args.dry_run));
@@ -131,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_bare_yes_and_the_plans_own_digest_let_it_act() {
+    fn yes_acts_without_a_digest_or_with_the_intents_own_digest() {
         assert_eq!(leave("--yes"), Some(Leave::Act));
         assert_eq!(leave("--yes=d1"), Some(Leave::Act));
         assert_eq!(leave("--yes=d2"), None);

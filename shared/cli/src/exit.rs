@@ -1,23 +1,23 @@
-//! Exit codes, in one place.
+//! The exit codes of all tools.
 
-/// How a tool's process ends.
+/// How a tool's process ends; [`Exit::code`] gives the number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
     /// Done, and the answer is yes, or there was nothing to do.
     Yes,
     /// Done, and the answer is no.
     No,
-    /// Could not be done.
+    /// The tool could not do what was asked.
     Failed,
-    /// Stopped in good order before the end, or somebody else holds the lock.
+    /// Stopped early in good order, or somebody else holds the lock.
     Stopped,
-    /// A filter lost its reader.
+    /// The program that read a filter's output went away.
     ReaderGone,
-    /// A second signal said to leave at once.
+    /// A second signal asked the tool to exit at once. The field is the signal's number.
     Signal(u8),
 }
 
-/// The table of exit codes for every `--help`.
+/// The table of exit codes in every tool's `--help`.
 pub const EXIT_CODES: &str = "\
 Exit codes:
   0      done, and the answer is yes, or there was nothing to do
@@ -28,7 +28,7 @@ Exit codes:
   128+n  a second signal";
 
 impl Exit {
-    /// The code that the shell sees.
+    /// Returns the exit code that the shell sees.
     pub fn code(self) -> u8 {
         match self {
             Self::Yes => 0,

@@ -1,4 +1,4 @@
-//! What a process knows of itself: where its records come from, how it was called, where it runs.
+//! Facts about the process itself: its standard input, command line, host and run id.
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::io::{BufReader, IsTerminal as _, Stdin};
@@ -7,10 +7,10 @@ use mesh_records::Explained;
 
 const BUFFER: usize = 64 * 1024;
 
-/// Standard input as a source of records.
+/// Opens standard input to read records.
 ///
 /// # Errors
-/// It is a terminal; `pipeline` is what was meant.
+/// Standard input is a terminal; the hint then shows `pipeline`.
 pub fn records_from_stdin(pipeline: &str) -> Result<BufReader<Stdin>, Explained> {
     let stdin = std::io::stdin();
     if stdin.is_terminal() {
@@ -20,12 +20,12 @@ pub fn records_from_stdin(pipeline: &str) -> Result<BufReader<Stdin>, Explained>
     Ok(BufReader::with_capacity(BUFFER, stdin))
 }
 
-/// The command line, fit for a record: the value of a flag that may bear a secret is left out.
+/// Returns the command line for a record. The values of flags that may carry a secret are left out.
 pub fn argv() -> Vec<String> {
     redact(std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()))
 }
 
-/// The name of the machine; `localhost` where it has none.
+/// Returns the name of the machine, or `localhost` if the name is unknown.
 pub fn host() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     if name.trim().is_empty() {
@@ -35,7 +35,7 @@ pub fn host() -> String {
     }
 }
 
-/// A name for this run, unlike any other's.
+/// Makes a name for this run that no other run has.
 pub fn run_id() -> String {
     format!("{:016x}", RandomState::new().build_hasher().finish())
 }
@@ -72,7 +72,7 @@ mod tests {
     use super::redact;
 
     #[test]
-    fn values_of_flags_that_may_bear_secrets_are_left_out() {
+    fn argv_leaves_out_values_of_flags_that_may_carry_secrets() {
         let args = [
             "t",
             "--set",

@@ -1,7 +1,7 @@
-//! A mesh tool as a process: exit codes, the one error printer, output by terminal, consent.
+//! What every mesh tool does as a process: exit codes, error messages, output, consent.
 //!
-//! Standard output bears records and nothing else; standard error bears what people read. Nothing
-//! outside this crate prints.
+//! Standard output carries only records; messages for people go to standard error. No other crate
+//! prints.
 
 mod consent;
 mod exit;

@@ -1,4 +1,4 @@
-//! Where records go: NDJSON for programs, a table for people, and a file for evidence.
+//! Writes records: as NDJSON for programs, as a table for people, and to the file of `--record`.
 
 use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal as _, Stdout, Write};
@@ -28,39 +28,39 @@ pub struct OutputArgs {
 /// The forms of output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// One JSON record a line.
+    /// One JSON record per line.
     Ndjson,
     /// Aligned text for people.
     Table,
 }
 
-/// What it means when the reader of standard output goes away.
+/// What to do when the program that reads standard output goes away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Readers {
-    /// There is no point in going on: the write fails. Lines are buffered.
+    /// Fail the write. Lines are buffered.
     Needed,
-    /// Remembered, for an action to stop in good order. Every line is flushed.
+    /// Remember it, so that an action can stop in good order. Every line is flushed.
     Optional,
 }
 
-/// What a tool's `end` says beside its totals.
+/// The fields of a tool's `end` record, without the totals.
 #[derive(Clone, Debug)]
 pub struct Closing {
-    /// Who ends.
+    /// The tool that ends.
     pub tool: Tool,
     /// The cluster's label.
     pub cluster: Option<String>,
     /// The run of an action.
     pub run: Option<String>,
-    /// Whether it did what it was asked.
+    /// Whether the tool did what it was asked to do.
     pub outcome: EndOutcome,
-    /// The exit code to come.
+    /// How the process will exit.
     pub exit: Exit,
     /// Optional permissions that were missing.
     pub blind: Vec<String>,
-    /// Why it did not complete.
+    /// Why the tool did not complete.
     pub reason: Option<String>,
-    /// The command to go on with.
+    /// The next command.
     pub next: Option<String>,
 }
 
@@ -74,7 +74,7 @@ pub struct Output<W: Write = BufWriter<Stdout>> {
     gone: bool,
 }
 
-/// The file that outlives the reader.
+/// The file of `--record`, which keeps the records even if the reader of standard output goes away.
 #[derive(Debug)]
 struct Evidence {
     file: File,
@@ -84,7 +84,7 @@ struct Evidence {
 // === impl OutputArgs ===
 
 impl OutputArgs {
-    /// The form that was asked for, or the one that fits standard output.
+    /// Returns the format that was asked for; by default a table on a terminal, else NDJSON.
     pub fn format(&self) -> Format {
         let fits = if io::stdout().is_terminal() {
             Format::Table
@@ -98,7 +98,7 @@ impl OutputArgs {
 // === impl Output ===
 
 impl Output {
-    /// Standard output.
+    /// Makes an output to standard output.
     pub fn stdout(args: &OutputArgs, readers: Readers) -> Self {
         Self::new(
             BufWriter::with_capacity(BUFFER, io::stdout()),
@@ -109,7 +109,7 @@ impl Output {
 }
 
 impl<W: Write> Output<W> {
-    /// Any output.
+    /// Makes an output to `out`.
     pub fn new(out: W, format: Format, readers: Readers) -> Self {
         let table = (format == Format::Table).then(Table::default);
         Self {
@@ -121,8 +121,8 @@ impl<W: Write> Output<W> {
         }
     }
 
-    /// Also appends every record to the file at `path`, readable by its owner only and synced line
-    /// by line: evidence that outlives the reader and the machine's next moment.
+    /// Also appends each of this tool's own records to the file at `path`. Only the owner can read
+    /// the file, and each line is synced to disk, so it survives a crash of the machine.
     ///
     /// # Errors
     /// The file cannot be opened for appending.
@@ -139,11 +139,12 @@ impl<W: Write> Output<W> {
         Ok(())
     }
 
-    /// Writes a record of this tool's own.
+    /// Writes a record of this tool.
     ///
     /// # Errors
-    /// The output cannot be written; a reader that went away only where readers are needed. Evidence
-    /// that cannot be kept is an error once; standard output still gets what comes after.
+    /// Standard output cannot be written, or the file of [`Output::record_to`] cannot. A reader
+    /// that went away is an error only with [`Readers::Needed`]. The file fails only once: later
+    /// records go to standard output alone.
     pub fn emit(&mut self, record: &Record) -> io::Result<()> {
         let kept = self.evidence.as_mut().map(|evidence| evidence.keep(record));
         let kept = kept.unwrap_or(Ok(()));
@@ -154,7 +155,7 @@ impl<W: Write> Output<W> {
         self.heard(written).and(kept)
     }
 
-    /// Passes another tool's line on, byte for byte.
+    /// Passes on another tool's line unchanged.
     pub fn pass(&mut self, line: RawLine<'_>) -> io::Result<()> {
         let written = match &mut self.table {
             Some(table) => {
@@ -166,7 +167,7 @@ impl<W: Write> Output<W> {
         self.heard(written)
     }
 
-    /// Passes another tool's line on with one more field.
+    /// Passes on another tool's line with one more field.
     pub fn splice(
         &mut self,
         line: RawLine<'_>,
@@ -185,7 +186,7 @@ impl<W: Write> Output<W> {
         self.heard(written)
     }
 
-    /// Writes the `end`, and the table if there is one, and flushes.
+    /// Writes the `end` record and, with the table format, the table; then flushes.
     pub fn end(&mut self, closing: Closing) -> io::Result<()> {
         let Closing {
             tool,
@@ -218,13 +219,13 @@ impl<W: Write> Output<W> {
         self.heard(flushed)
     }
 
-    /// Flushes what is buffered.
+    /// Flushes the buffered lines.
     pub fn flush(&mut self) -> io::Result<()> {
         let flushed = self.writer.flush();
         self.heard(flushed)
     }
 
-    /// Whether the reader of standard output has gone away.
+    /// Returns true once the reader of standard output has gone away.
     pub fn reader_is_gone(&self) -> bool {
         self.gone
     }
@@ -292,12 +293,13 @@ fn named(error: &io::Error, what: &str) -> io::Error {
     io::Error::new(error.kind(), format!("{what}: {error}"))
 }
 
-// What an action says to people, line by line as it happens.
+// The message of an action's record, which people see at once rather than in the table.
 fn message(record: &Record) -> Option<&str> {
     match record {
         Record::Intent(record) => Some(&record.message),
         Record::Step(record) => Some(&record.message),
-        // Each change of a workload in flight is for programs; people want its start and its end.
+        // Progress with a reason repeats often during one rollout; people need only its start and
+        // its result.
         Record::Progress(record) if record.reason.is_some() && is_workload(record.of.as_ref()) => {
             None
         }
@@ -343,14 +345,14 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_went_away_fails_a_filter() {
+    fn with_readers_needed_a_reader_that_went_away_is_an_error() {
         let mut output = Output::new(Deaf, Format::Ndjson, Readers::Needed);
         let error = output.emit(&stream()).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
     }
 
     #[test]
-    fn a_reader_that_went_away_is_remembered_by_an_action_and_the_evidence_goes_on() {
+    fn with_readers_optional_a_lost_reader_is_remembered_and_the_file_goes_on() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("evidence.ndjson");
         let mut output = Output::new(Deaf, Format::Ndjson, Readers::Optional);

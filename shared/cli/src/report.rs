@@ -1,4 +1,4 @@
-//! The one place that prints errors.
+//! Prints errors, warnings and their hints to standard error.
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
@@ -9,8 +9,8 @@ use crate::{Clean, Exit};
 
 /// Ends a tool: prints its error, if there is one, and turns its result into the exit code.
 ///
-/// An error is exit code 2. A reader that went away is no error that anybody could read: 141,
-/// silently.
+/// An error gives exit code 2. A reader of standard output that went away gives 141, without a
+/// message.
 pub fn report(tool: &str, result: anyhow::Result<Exit>) -> ExitCode {
     let exit = match result {
         Ok(exit) => exit,
@@ -23,12 +23,12 @@ pub fn report(tool: &str, result: anyhow::Result<Exit>) -> ExitCode {
     ExitCode::from(exit.code())
 }
 
-/// Tells a person why a run ended that is no failure of the tool: its exit code says which.
+/// Tells a person why a run ended early although the tool did not fail.
 pub fn tell(tool: &str, error: &anyhow::Error) {
     print(tool, "", error);
 }
 
-/// Tells a person of something that does not end the run.
+/// Tells a person about a problem that does not end the run.
 pub fn warn(tool: &str, error: &anyhow::Error) {
     print(tool, "warning: ", error);
 }
@@ -40,11 +40,11 @@ fn print(tool: &str, prefix: &str, error: &anyhow::Error) {
         text.push_str(&Clean(&hint).to_string());
         text.push('\n');
     }
-    // Nobody is left to tell when standard error cannot be written.
+    // If standard error cannot be written, the failure can be reported nowhere.
     drop(io::stderr().write_all(text.as_bytes()));
 }
 
-// The innermost hint: it knows the cause best.
+// The hint closest to the cause is the most specific.
 fn hint(error: &anyhow::Error) -> Option<String> {
     let hints = error.chain().filter_map(|cause| {
         let explained = cause

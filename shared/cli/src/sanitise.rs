@@ -1,9 +1,9 @@
-//! Text from a cluster, made harmless for a terminal.
+//! Makes text from a cluster safe to print on a terminal.
 
 use std::fmt::{self, Write as _};
 
-/// Displays text with its control characters escaped, those that turn the direction of writing
-/// included: a name from the cluster can neither move the cursor nor hide a word.
+/// Displays text with control characters escaped, also those that change the writing direction, so
+/// that a name from the cluster cannot move the cursor or hide text.
 #[derive(Clone, Copy, Debug)]
 pub struct Clean<'a>(pub &'a str);
 
@@ -30,7 +30,7 @@ mod tests {
     use super::Clean;
 
     #[test]
-    fn escapes_what_moves_the_cursor_or_turns_the_text_and_nothing_else() {
+    fn escapes_only_characters_that_move_the_cursor_or_change_the_direction() {
         let table = [
             ("web-1 ä 日本", "web-1 ä 日本"),
             ("\u{1b}[2J", "\\u{1b}[2J"),

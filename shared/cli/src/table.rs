@@ -12,7 +12,7 @@ use mesh_records::{
 use crate::Clean;
 use block::Block;
 
-/// Collects records and shows them, a block for each type.
+/// Collects records and shows them as text, one block per type.
 #[derive(Debug, Default)]
 pub(crate) struct Table {
     control_planes: Block,
@@ -26,7 +26,7 @@ pub(crate) struct Table {
 // === impl Table ===
 
 impl Table {
-    /// Adds another tool's line. One that is no record of this schema is not shown.
+    /// Adds another tool's line. A line that is not a record of this schema is not shown.
     pub(crate) fn add_line(&mut self, line: &str) {
         if let Ok(record) = serde_json::from_str(line) {
             self.add(&record);

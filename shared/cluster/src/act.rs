@@ -1,4 +1,4 @@
-//! The one write that starts a rollout, and a fresh look at what it was sent to.
+//! The write that starts a rollout, and the read of the same workload before and after it.
 
 use mesh_records::{WorkloadKind, WorkloadRef};
 use serde_json::{Value, json};
@@ -10,16 +10,17 @@ use crate::wire::error::{Error, Why};
 use crate::wire::target::{Options, Target};
 use crate::workload::rollout::{Observed, Restartable};
 
-/// A restart: one annotation on a pod template, and nothing else.
+/// A restart of a workload: one annotation on its pod template, nothing else.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Restart {
-    /// What is restarted.
+    /// The workload.
     pub key: WorkloadRef,
-    /// The version that it was decided on; at any other the API server refuses.
+    /// The resourceVersion that the decision was based on. At any other version the API server
+    /// refuses the write.
     pub resource_version: String,
     /// The annotation's value.
     pub value: String,
-    /// Checked on the server and not stored.
+    /// Whether the API server only checks the write and stores nothing (`dryRun=All`).
     pub dry_run: bool,
 }
 
@@ -29,7 +30,8 @@ impl Cluster {
     /// Restarts a Deployment, a `StatefulSet` or a `DaemonSet`.
     ///
     /// # Errors
-    /// [`Why`] tells them apart; after one that is no answer the write may have happened.
+    /// The request fails; [`Why`] gives the reason. After a failure without an answer the write may
+    /// have happened.
     pub async fn restart(&self, restart: &Restart) -> Result<Observed, Error> {
         match &restart.key.kind {
             WorkloadKind::Deployment => self.restart_as::<Deployment>(restart).await,
@@ -45,7 +47,7 @@ impl Cluster {
         }
     }
 
-    /// Reads a Deployment, a `StatefulSet` or a `DaemonSet`; none if there is none.
+    /// Reads a Deployment, a `StatefulSet` or a `DaemonSet`; returns `None` if it does not exist.
     pub async fn observe(&self, key: &WorkloadRef) -> Result<Option<Observed>, Error> {
         let observed = match &key.kind {
             WorkloadKind::Deployment => self.observe_as::<Deployment>(key).await,
@@ -102,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_restart_changes_one_annotation_at_one_version_and_nothing_else() {
+    fn a_restart_patches_only_restarted_at_with_the_resource_version_as_precondition() {
         let restart = Restart {
             key: WorkloadRef {
                 namespace: "shop".to_owned(),

@@ -1,4 +1,4 @@
-//! The one crate that speaks to Kubernetes for the mesh tools.
+//! All communication of the mesh tools with Kubernetes.
 //!
 //! - [`wire`]: chooses a cluster, sends requests, lists pages, follows watches.
 //! - [`object`]: the few fields of Kubernetes objects that are read, labels and selectors.

@@ -1,4 +1,4 @@
-//! What the injector gives a new pod now, found out with a pod that is never created.
+//! Finds out which proxy the injector gives a new pod, with a dry run of a pod.
 
 use serde_json::{Value, json};
 
@@ -9,32 +9,32 @@ use crate::wire::error::{Error, Why};
 use crate::wire::target::{Options, Target};
 use crate::workload::proxy::{self, ProxyVersion};
 
-/// What became of a pod that asked for a proxy.
+/// The result of the dry run of a pod that asks for a proxy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Probe {
-    /// It got one.
+    /// The pod got a proxy.
     Injected {
         /// The proxy's version.
         version: ProxyVersion,
         /// The proxy's image.
         image: String,
-        /// As a native sidecar.
+        /// Whether the proxy is a native sidecar.
         native: bool,
     },
-    /// It got none: the injector is away, does not see the namespace, or declines.
+    /// The pod got no proxy: the injector is down, excludes the namespace, or declines.
     NotInjected,
-    /// The API server would not take it; this is what it said.
+    /// The API server refused the pod; the field is its message.
     Refused(String),
 }
 
-/// The image exists nowhere: should such a pod ever run, it could do nothing.
+/// The image does not exist: if such a pod were ever created, it could not run.
 const IMAGE: &str = "probe.mesh-tools.invalid/none";
 const MANAGER: &str = "mesh-tools";
 
 impl Cluster {
-    /// Asks the API server for a pod in `namespace` with `dryRun=All` and looks at what the
-    /// admission webhooks made of it. The injector's webhook takes part in dry runs; the pod has no
-    /// owner, so that nobody gets an event.
+    /// Creates a pod in `namespace` with `dryRun=All` and reads what the admission webhooks made of
+    /// it. The injector's webhook runs in dry runs too. The pod has no owner, so that no object
+    /// gets an event.
     pub async fn probe(&self, namespace: &str) -> Result<Probe, Error> {
         let options = Options {
             dry_run: true,
@@ -49,8 +49,8 @@ impl Cluster {
     }
 }
 
-// A webhook that fails closed and cannot be reached answers with 500, a quota or a policy with 403:
-// neither is a fault of the connection, nor lacks it a right.
+// A webhook with `failurePolicy: Fail` that cannot be reached gives 500; a quota or policy gives
+// 403. Neither means that the connection is bad or that a right is missing.
 fn is_refusal(error: &Error) -> bool {
     match error.why() {
         Why::Refused | Why::Conflict | Why::Broken => true,
@@ -69,8 +69,8 @@ fn lacks_a_right(reason: &str) -> bool {
     reason.contains("cannot create resource")
 }
 
-// It asks for as little as a quota or a security policy may want, so that neither refuses it for
-// a reason of its own.
+// The pod asks for few resources and sets strict security options, so that no quota or security
+// policy refuses it.
 fn pod(namespace: &str) -> Value {
     let resources = json!({ "cpu": "1m", "memory": "8Mi" });
     json!({
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_proxy_is_found_in_either_list_and_its_absence_is_an_answer_of_its_own() {
+    fn a_proxy_is_found_in_containers_or_init_containers_else_not_injected() {
         let proxy = r#"{"name": "linkerd-proxy", "image": "m/p:stable-2.14.10"}"#;
         for (list, expected) in [("containers", false), ("initContainers", true)] {
             let Probe::Injected {

@@ -1,4 +1,4 @@
-//! Signals: the first says to stop in good order, the second to leave at once.
+//! Signals: the first asks the tool to stop in good order, the second to exit at once.
 
 use std::io;
 
@@ -13,12 +13,12 @@ pub struct Signals {
     heard: bool,
 }
 
-/// How often it was asked to end.
+/// What a signal asks for. The field is the signal's number, which makes the exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asked {
     /// Stop in good order.
     Once(u8),
-    /// Leave at once; the signal's number makes the exit code.
+    /// Exit at once.
     Again(u8),
 }
 
@@ -27,7 +27,7 @@ const INTERRUPT: u8 = 2;
 const TERMINATE: u8 = 15;
 
 impl Signals {
-    /// Begins to listen; from here on a signal no longer ends the process by itself.
+    /// Starts to listen. From then on a signal no longer ends the process by itself.
     pub fn listen() -> io::Result<Self> {
         Ok(Self {
             hangup: signal(SignalKind::hangup())?,
@@ -37,7 +37,7 @@ impl Signals {
         })
     }
 
-    /// Waits for the next signal. May be cancelled without losing one.
+    /// Waits for the next signal. Cancelling the future loses no signal.
     pub async fn next(&mut self) -> Asked {
         let number = tokio::select! {
             _ = self.hangup.recv() => HANGUP,

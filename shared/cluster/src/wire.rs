@@ -1,4 +1,4 @@
-//! The wire: a cluster, its requests, lists and watches, and what can go wrong with them.
+//! Communication with the API server: requests, lists, watches, and their errors.
 
 pub mod connect;
 pub mod error;

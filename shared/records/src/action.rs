@@ -1,4 +1,5 @@
-//! What the two actions say: the intent, steps and progress, what became of each workload.
+//! The records of the two actions (`mesh-cp-upgrade`, `mesh-roll`): the intent, steps, progress,
+//! and the result for each workload.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -6,7 +7,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{DryRun, Obstacle, Trouble, WorkloadRef};
 
-/// What an action will do, in order, said before anything is done.
+/// All that an action will do, in order. It is written before the first change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Intent {
     /// The cluster's label.
@@ -14,26 +15,26 @@ pub struct Intent {
     /// The run that wrote it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<String>,
-    /// When it was said.
+    /// When the intent was written.
     pub time: Timestamp,
-    /// One sentence.
+    /// One sentence for people.
     pub message: String,
     /// How nothing is written; absent where it acts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dry_run: Option<DryRun>,
-    /// The deeds, in order.
+    /// The changes, in order.
     pub deeds: Vec<Deed>,
-    /// Of SHA-256 of all of it but the time, and of which cluster it is about, the beginning:
-    /// consent to exactly this (`--yes=DIGEST`).
+    /// The first 16 hex digits of a SHA-256 over the cluster's uid, the message and the deeds,
+    /// without the time. `--yes=DIGEST` agrees to exactly this intent.
     pub digest: String,
 }
 
-/// One thing that will be done.
+/// One change that the action will make.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Deed {
-    /// What is done, such as `restart` or `helm upgrade`.
+    /// The change, such as `restart` or `helm upgrade`.
     pub verb: String,
-    /// What it is done to, such as `shop/Deployment/web`.
+    /// The object that is changed, such as `shop/Deployment/web`.
     pub object: String,
 }
 
@@ -45,21 +46,21 @@ pub struct Step {
     /// The run that wrote it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<String>,
-    /// When.
+    /// When the record was written.
     pub time: Timestamp,
-    /// One sentence.
+    /// One sentence for people.
     pub message: String,
     /// Which step.
     pub step: StepName,
-    /// How it stands.
+    /// The state of the step.
     pub state: StepState,
-    /// Why it failed or was skipped.
+    /// Why the step failed or was skipped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// The command that it runs, secrets taken out.
+    /// The command that the step runs, without secrets.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub command: Vec<String>,
-    /// How long it took, in milliseconds.
+    /// How long the step took, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duration_ms: Option<u64>,
 }
@@ -68,27 +69,27 @@ pub struct Step {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum StepName {
-    /// The verdict is checked.
+    /// Check the verdict.
     Gate,
-    /// The lock is taken, and the control plane compared with what the verdict saw.
+    /// Take the lock, and compare the control plane with what the verdict saw.
     Lock,
-    /// Both charts are rendered.
+    /// Render both charts.
     Render,
-    /// No identity value changes unasked.
+    /// Refuse a change of an identity value that nobody asked for.
     Identity,
-    /// Every rendered object passes a dry run on the server.
+    /// Send every rendered object to the API server as a dry run.
     Preflight,
-    /// What is needed to go back is kept.
+    /// Save what a rollback needs.
     Backup,
-    /// The custom resource definitions are upgraded.
+    /// Upgrade the custom resource definitions.
     Crds,
-    /// The control plane is upgraded.
+    /// Upgrade the control plane.
     ControlPlane,
-    /// Its components are watched until they have settled.
+    /// Watch the control plane's components until they have settled.
     Watch,
-    /// A dry-run pod shows what the injector gives.
+    /// Create a pod as a dry run, to see which proxy the injector gives.
     Prove,
-    /// What is left to do by hand.
+    /// Say what is left to do by hand.
     Afterwards,
 }
 
@@ -96,13 +97,13 @@ pub enum StepName {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum StepState {
-    /// It begins; written before anything is.
+    /// The step begins; the record is written before the step changes anything.
     Started,
-    /// It is done.
+    /// The step is done.
     Done,
-    /// It failed.
+    /// The step failed.
     Failed,
-    /// It was not needed.
+    /// The step was not needed.
     Skipped,
 }
 
@@ -114,16 +115,16 @@ pub struct Progress {
     /// The run that wrote it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<String>,
-    /// When.
+    /// When the record was written.
     pub time: Timestamp,
-    /// One sentence.
+    /// One sentence for people.
     pub message: String,
     /// What is in flight, where it is one thing.
     #[serde(flatten)]
     pub of: Option<InFlight>,
-    /// Its pods.
+    /// The pods of the workload or component.
     pub pods: ProgressPods,
-    /// What it waits for.
+    /// What the rollout waits for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
@@ -149,18 +150,18 @@ pub enum InFlight {
     },
 }
 
-/// Pods of something in flight.
+/// Counts of pods during a rollout.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProgressPods {
-    /// Asked for.
+    /// Replicas that the specification asks for.
     pub wanted: u32,
-    /// Of the newest template.
+    /// Pods of the newest template.
     pub updated: u32,
-    /// Ready.
+    /// Pods that are ready.
     pub ready: u32,
 }
 
-/// What became of a workload that was rolled.
+/// The result for a workload that was rolled.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rolled {
     /// The cluster's label.
@@ -168,25 +169,25 @@ pub struct Rolled {
     /// The run that wrote it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<String>,
-    /// When.
+    /// When the record was written.
     pub time: Timestamp,
-    /// One sentence.
+    /// One sentence for people.
     pub message: String,
     /// Which workload.
     #[serde(flatten)]
     pub identity: WorkloadRef,
-    /// Its uid.
+    /// The workload's uid.
     pub uid: String,
-    /// How it was rolled.
+    /// How the workload was rolled.
     pub strategy: Strategy,
-    /// The proxy versions before.
+    /// The proxy versions before the roll.
     pub from: Vec<String>,
     /// The proxy version that every new pod was seen with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<String>,
-    /// What became of it.
+    /// The result.
     pub outcome: Outcome,
-    /// Why it was not proven.
+    /// Why the workload is not proven.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Trouble>,
     /// The pod that shows why.
@@ -195,9 +196,9 @@ pub struct Rolled {
     /// The container of that pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub container: Option<String>,
-    /// Its pods.
+    /// The workload's pods.
     pub pods: RolledPods,
-    /// From the write to the outcome, in milliseconds.
+    /// The time from the write to the result, in milliseconds.
     pub duration_ms: u64,
 }
 
@@ -215,32 +216,32 @@ pub enum Strategy {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
-    /// Every new pod was seen with the target proxy, ready.
+    /// Every new pod was seen ready, with the target proxy.
     Proven,
-    /// It went wrong.
+    /// The roll failed.
     Failed,
-    /// Something outside holds it up; it may go on by itself.
+    /// Something outside the workload delays the roll, which may still finish by itself.
     Blocked,
-    /// The run ended before it was decided.
+    /// The run ended before the result was known.
     Interrupted,
-    /// It was deleted, or replaced by another of its name.
+    /// The workload was deleted, or replaced by another with the same name.
     Gone,
-    /// Somebody else changed its template meanwhile.
+    /// Somebody else changed the workload's pod template during the roll.
     Superseded,
 }
 
-/// Pods of a rolled workload.
+/// Counts of a rolled workload's pods.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RolledPods {
-    /// Asked for.
+    /// Replicas that the specification asks for.
     pub wanted: u32,
-    /// Created by the roll.
+    /// Pods that the roll created.
     pub new: u32,
-    /// Seen with the target proxy, ready.
+    /// Pods that were seen ready, with the target proxy.
     pub proven: u32,
 }
 
-/// A workload that was left alone.
+/// A workload that was not rolled.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Skipped {
     /// The cluster's label.
@@ -248,18 +249,18 @@ pub struct Skipped {
     /// The run that wrote it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<String>,
-    /// When.
+    /// When the record was written.
     pub time: Timestamp,
-    /// One sentence.
+    /// One sentence for people.
     pub message: String,
     /// Which workload.
     #[serde(flatten)]
     pub identity: WorkloadRef,
-    /// Its uid.
+    /// The workload's uid.
     pub uid: String,
-    /// Whether somebody should look.
+    /// Whether somebody should look at the workload.
     pub class: SkipClass,
-    /// Why.
+    /// Why the workload was not rolled.
     pub reason: Obstacle,
 }
 
@@ -267,16 +268,17 @@ pub struct Skipped {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum SkipClass {
-    /// In the nature of things.
+    /// Nobody needs to look.
     Expected,
-    /// Somebody should.
+    /// Somebody should look.
     Attention,
 }
 
 // === impl Intent ===
 
 impl Intent {
-    /// The intent on the cluster of that uid, which people call `cluster`.
+    /// Makes an intent and its digest. `cluster` is the label for people; the digest uses
+    /// `cluster_uid`.
     #[must_use]
     pub fn new(
         cluster: &str,
@@ -307,7 +309,7 @@ impl Intent {
 // === impl Obstacle ===
 
 impl Obstacle {
-    /// Whether somebody should look at a workload skipped for this.
+    /// Says whether somebody should look at a workload that was skipped for this reason.
     #[must_use]
     pub fn class(self) -> SkipClass {
         match self {
@@ -330,7 +332,7 @@ impl Obstacle {
         }
     }
 
-    /// The rest of a sentence that begins with a workload's name.
+    /// Returns the sentence to print after the workload's name.
     #[must_use]
     pub fn sentence(self) -> &'static str {
         match self {
@@ -359,7 +361,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_digest_is_of_one_plan_for_one_cluster() {
+    fn the_digest_changes_with_the_cluster_uid_the_message_and_the_deeds() {
         let digest = |cluster: &str, uid: &str, time: i64, message: &str, verbs: &[&str]| {
             let time = Timestamp::from_second(time).unwrap();
             let deed = |verb: &&str| Deed {

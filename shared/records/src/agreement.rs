@@ -1,12 +1,12 @@
-//! Whether a judged stream agrees with itself: a verdict that was edited, or spliced in from another
-//! stream, allows nothing.
+//! Checks that a judged stream does not contradict itself. A verdict that was edited, or copied in
+//! from another stream, is an error.
 
 use jiff::Timestamp;
 use serde::Deserialize;
 
 use crate::{End, RawLine, Stream, StreamError};
 
-/// What a judged stream has said so far.
+/// The surveys and verdicts read so far from a judged stream.
 #[derive(Debug, Default)]
 pub(crate) struct Agreement {
     surveys: Vec<(Option<String>, Option<Timestamp>)>,
@@ -51,7 +51,7 @@ impl Agreement {
         Ok(())
     }
 
-    // Verdicts may have been selected; those that are left cannot contradict the exit code.
+    // A filter may have removed verdicts, so only a failing verdict under exit code 0 contradicts.
     pub(crate) fn end(&self, end: &End, number: u64) -> Result<(), StreamError> {
         let contradicts = match end.exit {
             0 => self.passing < self.verdicts,

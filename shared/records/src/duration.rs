@@ -7,7 +7,7 @@ use jiff::SignedDuration;
 /// Parses a duration as kubectl writes them: `90s`, `5m`, `1h30m`.
 ///
 /// # Errors
-/// The text is no duration, or a negative one.
+/// The text is not a duration, or the duration is negative.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let example = "write it as 90s, 5m or 1h30m";
     let signed: SignedDuration = text
@@ -16,10 +16,10 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     Duration::try_from(signed).map_err(|_| format!("a negative duration; {example}"))
 }
 
-/// Parses a duration that something is given to be done in: one that is not zero.
+/// Parses a time limit: a duration that is not zero.
 ///
 /// # Errors
-/// As [`parse_duration`], or there is no time at all.
+/// As [`parse_duration`], or the duration is zero.
 pub fn parse_timeout(text: &str) -> Result<Duration, String> {
     match parse_duration(text)? {
         Duration::ZERO => Err("no time at all; write it as 90s, 5m or 1h30m".to_owned()),
@@ -32,7 +32,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn kubectls_spellings_are_read_and_bare_numbers_and_negative_ones_are_refused() {
+    fn parse_duration_reads_kubectls_forms_and_refuses_bare_and_negative_numbers() {
         let table = [("90s", 90), ("5m", 300), ("1h30m", 5400), ("0s", 0)];
         for (text, seconds) in table {
             assert_eq!(

@@ -4,127 +4,127 @@ use std::{fmt, io};
 
 use crate::{SCHEMA, Tool};
 
-/// Why a stream cannot be used. Every one of them is exit code 2.
+/// Why a stream cannot be used. Each of these ends the tool with exit code 2.
 #[derive(Debug, thiserror::Error)]
 pub enum StreamError {
     /// The input cannot be read.
     #[error("cannot read the records: {0}")]
     Io(#[source] io::Error),
-    /// There is nothing at all, or nothing of this contract.
+    /// The input has no stream.
     #[error("there is no stream in the input")]
     Empty,
-    /// A line over [`crate::line::LONGEST`].
+    /// A line is longer than [`crate::line::LONGEST`].
     #[error("line {line}: longer than 16 MiB")]
     TooLong {
-        /// Its number.
+        /// The line's number.
         line: u64,
     },
     /// A line that is not UTF-8.
     #[error("line {line}: not UTF-8")]
     NotUtf8 {
-        /// Its number.
+        /// The line's number.
         line: u64,
     },
-    /// Text that is no JSON.
+    /// A line is text that is not JSON.
     #[error("line {line}: not a JSON record: `{}`", start.escape_debug())]
     NotJson {
-        /// Its number.
+        /// The line's number.
         line: u64,
-        /// How it begins.
+        /// The first 24 characters of the line.
         start: String,
     },
-    /// JSON spread over several lines.
+    /// A record is spread over several lines.
     #[error("line {line}: the records are spread over several lines")]
     Pretty {
-        /// The number of the first.
+        /// The number of the first of these lines.
         line: u64,
     },
-    /// No record of this contract.
+    /// A line is not a valid record, or the record is in the wrong place.
     #[error("line {line}: {cause}")]
     Malformed {
-        /// Its number.
+        /// The line's number.
         line: u64,
-        /// What is wrong with it.
+        /// What is wrong.
         cause: String,
     },
-    /// A record with a field that is missing or wrong.
+    /// A field of a record is missing or wrong.
     #[error("line {line}: {kind}: {field}: {cause}")]
     WrongField {
-        /// Its number.
+        /// The line's number.
         line: u64,
-        /// Its type.
+        /// The record's type.
         kind: String,
         /// The path of the field.
         field: String,
-        /// What is wrong with it.
+        /// What is wrong.
         cause: String,
     },
-    /// A schema that this version does not read.
+    /// The stream has a schema that this version does not read.
     #[error("line {line}: schema `{schema}` is not `{SCHEMA}`")]
     Schema {
-        /// Its number.
+        /// The line's number.
         line: u64,
-        /// What it says.
+        /// The stream's schema.
         schema: String,
     },
     /// The input ends inside a bracket.
     #[error("the stream of {tool}{} is cut off after line {line}", on(cluster.as_deref()))]
     Cut {
-        /// Whose stream.
+        /// The tool whose bracket is open.
         tool: Tool,
-        /// Of which cluster.
+        /// The cluster's label.
         cluster: Option<String>,
-        /// The last line there is.
+        /// The last line of the input.
         line: u64,
     },
-    /// A bracket that its writer did not complete.
+    /// The tool that wrote the bracket did not complete.
     #[error("line {line}: {tool}{} did not complete: {outcome}{}", on(cluster.as_deref()), because(reason.as_deref()))]
     NotComplete {
-        /// The `end`'s number.
+        /// The number of the `end` line.
         line: u64,
-        /// Who did not complete.
+        /// The tool that did not complete.
         tool: Tool,
-        /// On which cluster.
+        /// The cluster's label.
         cluster: Option<String>,
-        /// How it ended.
+        /// The outcome in the `end` record.
         outcome: &'static str,
-        /// Why.
+        /// The reason in the `end` record.
         reason: Option<String>,
     },
     /// The stream has been judged already.
     #[error("line {line}: this stream has been judged already")]
     JudgedAlready {
-        /// The line that shows it.
+        /// The line of the `stream` record.
         line: u64,
     },
     /// The stream has not been judged.
     #[error("line {line}: this is a survey that nobody has judged")]
     NotJudged {
-        /// The line that shows it.
+        /// The line of the `stream` record.
         line: u64,
     },
-    /// More than one judged stream.
+    /// The input has more than one judged stream.
     #[error("line {line}: a second judged stream")]
     SecondVerdictStream {
-        /// Where it begins.
+        /// The line where the second begins.
         line: u64,
     },
-    /// Two surveys of one control plane.
+    /// The input has two surveys of one control plane.
     #[error(
         "line {line}: a second survey of the control plane in `{namespace}` of cluster `{cluster}`"
     )]
     SurveyedTwice {
-        /// Where the second is.
+        /// The line of the second.
         line: u64,
         /// The cluster's label.
         cluster: String,
         /// The control plane's namespace.
         namespace: String,
     },
-    /// A survey that never ends.
+    /// The survey is a watch, which never ends.
     #[error("line {line}: a survey that goes on watching never ends and cannot be judged")]
     Watching {
-        /// Its first line.
+        /// The line of the `stream` record.
         line: u64,
     },
 }
@@ -139,7 +139,7 @@ impl StreamError {
         }
     }
 
-    /// The way out.
+    /// Returns the hint.
     #[must_use]
     pub fn hint(&self) -> &'static str {
         match self {

@@ -1,10 +1,10 @@
-//! Errors that name the way out.
+//! Errors that carry a hint: what to do next.
 
 use std::fmt;
 
 type Source = Box<dyn std::error::Error + Send + Sync>;
 
-/// An error with a hint: what went wrong, and what to do about it.
+/// An error with a hint: what failed, and what to do next.
 #[derive(Debug)]
 pub struct Explained {
     what: String,
@@ -15,15 +15,15 @@ pub struct Explained {
 
 /// Adds a sentence and a hint to an error.
 pub trait Explain<T> {
-    /// Says `what` could not be done and, as a `hint:`, the way out.
+    /// Wraps the error in an [`Explained`]: `what` failed, and `hint` says what to do next.
     ///
     /// # Errors
-    /// The original error, as the source of an [`Explained`].
+    /// Fails when `self` is an error; that error becomes the source.
     fn explain(self, what: impl Into<String>, hint: impl Into<String>) -> Result<T, Explained>;
 }
 
 impl Explained {
-    /// An error of its own.
+    /// Makes an error that has no source.
     #[must_use]
     pub fn new(what: impl Into<String>, hint: impl Into<String>) -> Self {
         Self {
@@ -34,20 +34,20 @@ impl Explained {
         }
     }
 
-    /// Adds the command to go on with, for [`End::next`](crate::End::next).
+    /// Adds the next command, for [`End::next`](crate::End::next).
     #[must_use]
     pub fn with_next(self, command: impl Into<String>) -> Self {
         let next = Some(command.into());
         Self { next, ..self }
     }
 
-    /// The way out.
+    /// Returns the hint.
     #[must_use]
     pub fn hint(&self) -> &str {
         &self.hint
     }
 
-    /// The command to go on with.
+    /// Returns the next command.
     #[must_use]
     pub fn next(&self) -> Option<String> {
         self.next.clone()

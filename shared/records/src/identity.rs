@@ -5,7 +5,7 @@ use std::fmt;
 use serde::ser::SerializeStruct as _;
 use serde::{Deserialize, Serialize, Serializer};
 
-/// The kind of an owner, in Kubernetes' spelling.
+/// The kind of an owner, with Kubernetes' spelling.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(from = "String", into = "String")]
 pub enum WorkloadKind {
@@ -34,7 +34,7 @@ pub enum WorkloadKind {
 // === impl WorkloadKind ===
 
 impl WorkloadKind {
-    /// Kubernetes' spelling.
+    /// Returns Kubernetes' spelling.
     #[must_use]
     pub fn as_str(&self) -> &str {
         match self {
@@ -84,11 +84,11 @@ impl fmt::Display for WorkloadKind {
 /// Names a workload. Written with `ref`, which is made of the parts and so never differs from them.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
 pub struct WorkloadRef {
-    /// Its namespace.
+    /// The workload's namespace.
     pub namespace: String,
-    /// Its kind.
+    /// The workload's kind.
     pub kind: WorkloadKind,
-    /// Its name.
+    /// The workload's name.
     pub name: String,
 }
 

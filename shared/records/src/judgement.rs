@@ -1,4 +1,4 @@
-//! What `mesh-skewcheck` says: findings, the path, the verdict.
+//! The records of `mesh-skewcheck`: findings, the plan, the verdict.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,33 +8,33 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Source, WorkloadRef};
 
-/// A rule's answer about one control plane and its workloads.
+/// The result of one rule for one control plane and its workloads.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
     /// The cluster's label.
     pub cluster: String,
-    /// The rule.
+    /// The rule's id.
     pub id: String,
-    /// How bad it is for the question that was asked.
+    /// How serious the finding is for the question that was asked.
     pub severity: Severity,
-    /// The namespace of the control plane it is about.
+    /// The namespace of the control plane.
     pub control_plane: String,
-    /// One sentence.
+    /// One sentence for people.
     pub message: String,
-    /// The way out.
+    /// What to do next.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
-    /// Where to read more.
+    /// The address of a page with more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub page: Option<String>,
-    /// Whether the facts were there to decide it.
+    /// Whether the survey had the facts that the rule needs.
     pub decided: Decided,
-    /// The reason it was waived for.
+    /// The reason that the user gave to waive the finding.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waived: Option<String>,
-    /// How many workloads it concerns; 1 where it concerns the control plane.
+    /// The number of workloads concerned; 1 for a finding about the control plane itself.
     pub count: u64,
-    /// The first of them by kind, namespace and name, at most twenty.
+    /// At most twenty of the workloads, sorted by kind, namespace and name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub workloads: Vec<WorkloadRef>,
 }
@@ -43,11 +43,11 @@ pub struct Finding {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Severity {
-    /// The answer is no.
+    /// Blocks: the verdict does not pass.
     Error,
-    /// Look at it.
+    /// Somebody should look.
     Warning,
-    /// Good to know.
+    /// Only information.
     Info,
 }
 
@@ -55,13 +55,13 @@ pub enum Severity {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Decided {
-    /// They did.
+    /// The rule was decided.
     Yes,
-    /// They did not: the rule may or may not hold.
+    /// Facts are missing: the rule may or may not apply.
     CannotTell,
 }
 
-/// The path from what runs to the target.
+/// The steps from the running version to the target.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
     /// The cluster's label.
@@ -72,16 +72,16 @@ pub struct Plan {
     pub hops: Vec<Hop>,
 }
 
-/// A step of the path.
+/// One step of a plan.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hop {
-    /// The 2.x before it.
+    /// The minor version before the step, such as `2.13`.
     pub from: String,
-    /// The 2.x after it.
+    /// The minor version after the step.
     pub to: String,
-    /// The release to take.
+    /// The release to install.
     pub release: String,
-    /// What is to be done.
+    /// What the step upgrades.
     pub kind: HopKind,
     /// The upgrade notes to read.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -100,16 +100,16 @@ pub enum HopKind {
     ControlPlane,
     /// The extensions.
     Extensions,
-    /// The data plane.
+    /// The proxies, by rolling the workloads.
     Roll,
 }
 
-/// The answer to the question, for one control plane.
+/// The answer to the question ([`Ask`]) for one control plane.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Verdict {
     /// The cluster's label.
     pub cluster: String,
-    /// The cluster's identity. A verdict without one allows nothing.
+    /// The uid of the `kube-system` namespace. The actions refuse a verdict without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster_uid: Option<String>,
     /// The namespace of the control plane.
@@ -118,41 +118,41 @@ pub struct Verdict {
     pub ask: Ask,
     /// The answer.
     pub pass: bool,
-    /// What the answer rests on.
+    /// The state of the control plane that was judged.
     pub from: From,
     /// The version that the question is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
-    /// The command or step that comes next.
+    /// The next command or step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
-    /// Whether all of the survey was judged.
+    /// Whether the whole cluster was surveyed and judged.
     pub scope: VerdictScope,
     /// Where the survey's facts come from.
     pub source: Source,
     /// When the survey was taken, by the API server's clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub surveyed: Option<Timestamp>,
-    /// The rules that say no.
+    /// The rules that block.
     pub blocking: Vec<String>,
-    /// The rules that were waived.
+    /// The rules that the user accepted with `--ack`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub waived: Vec<String>,
-    /// Every option that was not left at its default.
+    /// Every option that differs from its default.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub thresholds: BTreeMap<String, String>,
     /// SHA-256 of the releases file.
     pub releases_sha256: String,
-    /// How many workloads are in which state.
+    /// The number of workloads by state and by action, and of their pods.
     pub counts: BTreeMap<String, u64>,
 }
 
-/// The state of a control plane that a verdict was given on.
+/// The state of the control plane that a verdict is about.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct From {
-    /// Its version.
+    /// The control plane's version.
     pub version: String,
-    /// The resourceVersion of its configuration.
+    /// The resourceVersion of `linkerd-config`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_resource_version: Option<String>,
 }
@@ -161,28 +161,28 @@ pub struct From {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Ask {
-    /// May the control plane go to the target now?
+    /// May the control plane be upgraded to the target now?
     Upgrade,
-    /// Is every proxy within parameters of the control plane that runs?
+    /// Is every proxy's version close enough to the running control plane?
     Drift,
     /// Is it safe to roll now?
     Roll,
-    /// Is the upgrade to the target over?
+    /// Is the upgrade to the target finished?
     Done,
 }
 
-/// Whether a verdict is about all of a survey.
+/// Whether a verdict is about the whole cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum VerdictScope {
-    /// It is.
+    /// The whole cluster.
     Full,
-    /// The survey was narrowed, or records were taken out of it.
+    /// A part: the survey was limited, or a filter removed records.
     Partial,
 }
 
 impl Ask {
-    /// The spelling on the wire and on the command line.
+    /// Returns the spelling in the records and on the command line.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

@@ -1,8 +1,8 @@
 //! The stream contract of the mesh tools, schema `mesh/1`.
 //!
-//! Four programs share this crate's records and nothing else. They write one JSON object a line;
-//! each tool brackets what it writes with a `stream` and an `end`, so that a stream that was cut
-//! never reads as a whole one.
+//! Four programs exchange these records as NDJSON, one JSON object per line. Each tool begins its
+//! output with a `stream` record and finishes it with an `end` record (a bracket), so that a reader
+//! notices a stream that was cut off.
 //!
 //! [`stream`], [`mesh`], [`workload`], [`judgement`] and [`action`] declare each record once, [`record`]
 //! lists them, [`line`](mod@line) reads and splices raw lines, [`reader`] checks the
@@ -52,5 +52,6 @@ pub use workload::{
 };
 pub use writer::Writer;
 
-/// The schema that this crate reads and writes. Changes are additive; a new meaning is a new type.
+/// The schema that this crate reads and writes. New fields are optional; a field whose meaning
+/// changes needs a new record type.
 pub const SCHEMA: &str = "mesh/1";

@@ -1,4 +1,4 @@
-//! Raw lines: read, probed, parsed and spliced without re-spelling a byte.
+//! Raw lines: reads, parses and extends them without changing any other byte.
 
 use std::borrow::Cow;
 use std::io::{self, BufRead, Read as _, Write};
@@ -7,13 +7,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::StreamError;
 
-/// The longest line, in bytes without its newline.
+/// The longest line allowed, in bytes without its newline.
 pub const LONGEST: usize = 16 * 1024 * 1024;
 
 const BOM: &[u8] = "\u{feff}".as_bytes();
 
-/// Reads lines into one buffer. Blank lines are skipped; a byte order mark at the start and a
-/// carriage return at a line's end are forgiven.
+/// Reads lines into one buffer. Skips blank lines, a byte order mark at the start, and a carriage
+/// return at the end of a line.
 #[derive(Debug)]
 pub struct Lines<R> {
     input: R,
@@ -21,12 +21,12 @@ pub struct Lines<R> {
     number: u64,
 }
 
-/// One line as it stands in the input, without its newline.
+/// One line of the input, without its newline.
 #[derive(Clone, Copy, Debug)]
 pub struct RawLine<'a> {
-    /// Its bytes, valid UTF-8.
+    /// The line's text.
     pub text: &'a str,
-    /// Its number, from 1.
+    /// The line's number, counted from 1.
     pub number: u64,
 }
 
@@ -39,7 +39,7 @@ struct Probe<'a> {
 // === impl Lines ===
 
 impl<R: BufRead> Lines<R> {
-    /// Reads from `input`.
+    /// Makes a reader of lines from `input`.
     pub fn new(input: R) -> Self {
         Self {
             input,
@@ -48,7 +48,7 @@ impl<R: BufRead> Lines<R> {
         }
     }
 
-    /// The next line that is not blank; none at the end of the input.
+    /// Returns the next line that is not blank, or `None` at the end of the input.
     ///
     /// # Errors
     /// The input cannot be read, or a line is too long or not UTF-8.
@@ -95,10 +95,10 @@ impl<R: BufRead> Lines<R> {
 // === impl RawLine ===
 
 impl<'a> RawLine<'a> {
-    /// The value of the line's `type` field, wherever it stands.
+    /// Returns the value of the line's `type` field; the field may be at any position.
     ///
     /// # Errors
-    /// The line is no JSON object with a `type`.
+    /// The line is not a JSON object with a `type`.
     pub fn kind(&self) -> Result<Cow<'a, str>, StreamError> {
         match serde_json::from_str::<Probe<'a>>(self.text) {
             Ok(probe) => Ok(probe.kind),
@@ -106,7 +106,7 @@ impl<'a> RawLine<'a> {
         }
     }
 
-    /// The line as a record's fields.
+    /// Parses the line as a record.
     ///
     /// # Errors
     /// A field is missing or wrong; the error names the line, the type and the field.
@@ -117,7 +117,7 @@ impl<'a> RawLine<'a> {
         }
     }
 
-    /// Writes the line with one more field before its last brace.
+    /// Writes the line with one more field at its end.
     ///
     /// # Errors
     /// The output cannot be written.
@@ -133,7 +133,7 @@ impl<'a> RawLine<'a> {
         out.write_all(b"}\n")
     }
 
-    // Parsed a second time only to learn where it went wrong.
+    // Parses the line again, with a slower parser that also reports the path of the wrong field.
     fn wrong_field<T: Deserialize<'a>>(&self) -> StreamError {
         let mut json = serde_json::Deserializer::from_str(self.text);
         let kind = self.kind().unwrap_or(Cow::Borrowed("?")).into_owned();
@@ -169,7 +169,8 @@ impl<'a> RawLine<'a> {
     }
 }
 
-// A line's own number is what helps; serde_json counts lines within the line.
+// Drops serde_json's line number, which is always 1: `StreamError` has the line's number in the
+// input.
 fn without_position(error: &serde_json::Error) -> String {
     let text = error.to_string();
     match text.rfind(" at line ") {
@@ -198,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bom_carriage_returns_and_blank_lines_are_forgiven() {
+    fn a_bom_carriage_returns_and_blank_lines_are_skipped() {
         let seen = lines("\u{feff}{\"a\":1}\r\n\n  \n{\"b\":2}".as_bytes());
         assert_eq!(
             seen,
@@ -230,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn a_type_is_found_wherever_it_stands_and_however_it_is_escaped() {
+    fn kind_finds_the_type_at_any_position_and_with_escapes() {
         for text in [
             r#"{"type":"workload","x":1}"#,
             r#"{"x":{"type":"no"},"type":"workload"}"#,
@@ -268,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_ndjson_is_told_apart() {
+    fn input_that_is_not_ndjson_gets_its_own_stream_error() {
         let kind = |text: &str| RawLine { text, number: 1 }.kind().unwrap_err();
         assert!(matches!(
             kind("NAMESPACE  KIND"),

@@ -1,4 +1,4 @@
-//! What `mesh-survey` sees: control planes, extensions, workloads, and what it could not see.
+//! The records of `mesh-survey`: control planes, extensions, workloads, and what it could not read.
 
 use std::collections::BTreeMap;
 
@@ -7,33 +7,33 @@ use serde::{Deserialize, Serialize};
 
 use crate::{ProxyCount, WorkloadRef};
 
-/// A Linkerd control plane. Its pods are counted here and are no workloads.
+/// A Linkerd control plane. Its own pods are counted here, not as workloads.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ControlPlane {
     /// The cluster's label.
     pub cluster: String,
     /// The control plane's namespace, which names it within the cluster.
     pub namespace: String,
-    /// `linkerdVersion` of the `linkerd-config` ConfigMap. It changes the moment that the
-    /// configuration is applied, before the components have rolled.
+    /// `linkerdVersion` of the `linkerd-config` ConfigMap. It changes as soon as the configuration
+    /// is applied, before the components have rolled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
-    /// The proxy version that a new pod gets now.
+    /// The proxy version that the injector gives to a new pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub injects: Option<String>,
-    /// Its Deployments.
+    /// The control plane's Deployments.
     pub components: Vec<Component>,
-    /// Whether all of it has settled.
+    /// Whether all components have settled.
     pub state: State,
-    /// What installed it, and so must upgrade it.
+    /// What installed the control plane; the same tool must upgrade it.
     pub installed_by: InstalledBy,
-    /// The Helm release that owns it.
+    /// The Helm release that owns the control plane.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub release: Option<Release>,
     /// Signs that contradict `installed_by`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conflicts: Vec<String>,
-    /// Highly available: `highAvailability` of its configuration.
+    /// Whether the control plane is highly available: `highAvailability` in its configuration.
     pub ha: bool,
     /// The API server's gitVersion.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -41,10 +41,10 @@ pub struct ControlPlane {
     /// The resourceVersion of `linkerd-config`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_resource_version: Option<String>,
-    /// The certificates that could be looked for.
+    /// The certificates that the survey may look for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub certificates: Vec<Certificate>,
-    /// SHA-256 of the trust bundle, as the injector stamps it on pods.
+    /// SHA-256 of the trust bundle, as in the annotation that the injector puts on pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trust_anchors_sha256: Option<String>,
     /// The admission webhooks.
@@ -53,7 +53,7 @@ pub struct ControlPlane {
     /// The custom resource definitions.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub crds: Vec<Crd>,
-    /// What the upgrade notes need to know. A fact that could not be read is absent.
+    /// Facts that rules from the upgrade notes need. A fact that could not be read is absent.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub facts: BTreeMap<String, serde_json::Value>,
 }
@@ -63,16 +63,16 @@ pub struct ControlPlane {
 pub struct Component {
     /// The Deployment's name.
     pub name: String,
-    /// Its Linkerd version.
+    /// The component's Linkerd version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
-    /// Replicas asked for.
+    /// Replicas that the specification asks for.
     pub wanted: u32,
     /// Replicas that are available.
     pub ready: u32,
     /// Replicas of the newest template.
     pub updated: u32,
-    /// The proxies beside it.
+    /// The proxies in the component's pods.
     pub proxies: Vec<ProxyCount>,
 }
 
@@ -82,7 +82,7 @@ pub struct Component {
 pub enum State {
     /// Every component runs its newest template with all replicas available.
     Settled,
-    /// A component is on its way.
+    /// A component is rolling out.
     Rolling,
     /// A component has stopped making progress.
     Failed,
@@ -100,34 +100,34 @@ pub enum InstalledBy {
     Gitops,
     /// Buoyant's operator.
     Operator,
-    /// Nothing that left a sign.
+    /// Unknown: nothing left a sign.
     Unknown,
 }
 
 /// A Helm release, from the `meta.helm.sh` annotations.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Release {
-    /// Its name.
+    /// The workload's name.
     pub name: String,
-    /// The namespace that keeps its Secrets.
+    /// The namespace that holds the release's Secrets.
     pub namespace: String,
 }
 
 /// A certificate of the control plane.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Certificate {
-    /// What it is for.
+    /// What the certificate is for.
     pub role: CertificateRole,
     /// The object that holds it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// Valid from.
+    /// The start of the validity.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_before: Option<Timestamp>,
-    /// Valid until.
+    /// The end of the validity.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_after: Option<Timestamp>,
-    /// Whether it could be read at all.
+    /// Whether the certificate could be read.
     pub readable: bool,
 }
 
@@ -148,22 +148,22 @@ pub enum CertificateRole {
 pub struct Webhook {
     /// The webhook's name within its configuration.
     pub name: String,
-    /// What happens when it does not answer.
+    /// What the API server does when the webhook does not answer.
     pub failure_policy: FailurePolicy,
-    /// Ready endpoints behind its Service.
+    /// Ready endpoints of the webhook's Service.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ready_endpoints: Option<u32>,
-    /// Whether it answers the API server. Ready pods do not prove that it does.
+    /// Whether the webhook answered the API server. Ready pods alone do not prove that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answers: Option<bool>,
 }
 
-/// Kubernetes' `failurePolicy`, in its own spelling.
+/// Kubernetes' `failurePolicy`, with Kubernetes' spelling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FailurePolicy {
-    /// Pods are created without it.
+    /// The API server creates pods without calling the webhook.
     Ignore,
-    /// Pods are refused.
+    /// The API server refuses pods.
     Fail,
 }
 
@@ -172,7 +172,7 @@ pub enum FailurePolicy {
 pub struct Crd {
     /// `plural.group`.
     pub name: String,
-    /// Versions that are served.
+    /// The versions that the API server serves.
     pub served: Vec<String>,
     /// The version that new objects are stored in.
     pub storage: String,
@@ -187,44 +187,44 @@ pub struct Extension {
     pub cluster: String,
     /// `viz`, `multicluster`, `jaeger`, `cni`, …: the value of `linkerd.io/extension`.
     pub name: String,
-    /// Where it runs.
+    /// The namespace that the extension runs in.
     pub namespace: String,
-    /// Its version.
+    /// The extension's version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
 }
 
-/// Something odd.
+/// Something unusual about a workload that no rule describes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Anomaly {
     /// The cluster's label.
     pub cluster: String,
-    /// What kind of oddity, such as `proxy-without-label`.
+    /// The kind of anomaly, such as `proxy-without-label`.
     pub id: String,
     /// Which workload.
     #[serde(flatten)]
     pub identity: WorkloadRef,
-    /// One sentence.
+    /// One sentence for people.
     pub message: String,
 }
 
-/// Something that could not be looked at.
+/// A request that the survey could not make or that was refused.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unseen {
     /// The cluster's label.
     pub cluster: String,
     /// The request's verb.
     pub verb: String,
-    /// The resource, as an RBAC rule names it.
+    /// The resource, with the name that an RBAC rule uses.
     pub resource: String,
     /// The namespace, if one was named.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
-    /// Whether the survey is complete without it.
+    /// Whether the survey is complete without the answer.
     pub needed: Need,
-    /// What the API server said.
+    /// The API server's message.
     pub reason: String,
-    /// The RBAC rule that would allow it.
+    /// The RBAC rule that would allow the request.
     pub rule: String,
 }
 
@@ -232,8 +232,8 @@ pub struct Unseen {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Need {
-    /// It is not.
+    /// Required: without it the survey is not complete.
     Required,
-    /// It is, but some rules cannot tell.
+    /// Optional: the survey is complete, but some rules cannot be decided.
     Optional,
 }

@@ -1,5 +1,5 @@
-//! Reads a stream and holds it to its brackets, so that a stream that was cut, doubled or mixed up
-//! never passes for a whole one.
+//! Reads a stream and checks its brackets, so that a stream that was cut off, doubled or mixed with
+//! another is an error.
 
 use std::collections::BTreeSet;
 use std::io::BufRead;
@@ -11,52 +11,52 @@ use crate::{
     End, EndOutcome, Lines, RawLine, RecordType, SCHEMA, Scope, Stream, StreamError, Tool, Totals,
 };
 
-/// Reads the lines of a stream in order, each with what it is.
+/// Reads the lines of a stream in order and classifies each.
 ///
-/// Does *not* judge whether a survey is full: a narrowed or thinned one is told by [`Closed`].
+/// Does *not* check that a survey covers the whole cluster; see [`Closed::is_full`].
 #[derive(Debug)]
 pub struct Reader<R> {
     lines: Lines<R>,
     brackets: Brackets,
 }
 
-/// Which stream a tool takes.
+/// Which kind of stream a tool reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expect {
-    /// Surveys, one or more: for `mesh-skewcheck`.
+    /// One or more surveys; `mesh-skewcheck` reads these.
     Surveys,
-    /// One judged stream: for the actions.
+    /// One judged stream; the two actions read this.
     Judged,
 }
 
-/// A line and what it is.
+/// A line and its classification.
 #[derive(Debug)]
 pub struct Item<'a> {
-    /// The line, byte for byte.
+    /// The line, unchanged.
     pub line: RawLine<'a>,
-    /// What it is.
+    /// The classification.
     pub what: What,
 }
 
-/// What a line is.
+/// The classification of a line.
 #[derive(Debug)]
 pub enum What {
-    /// A bracket opens.
+    /// A `stream` record: a bracket opens.
     Open(Box<Stream>),
-    /// A bracket closes, complete.
+    /// An `end` record: a bracket closes, and its tool completed.
     Close(Box<Closed>),
-    /// Any other record, foreign ones included.
+    /// Any other record, of known or foreign type.
     Record(RecordType),
 }
 
-/// A bracket that was closed and complete.
+/// A bracket that was closed by a tool that completed.
 #[derive(Clone, Debug)]
 pub struct Closed {
-    /// How it began.
+    /// The record that opened the bracket.
     pub stream: Stream,
-    /// How it ended.
+    /// The record that closed the bracket.
     pub end: End,
-    /// Fewer records than its totals: somebody selected.
+    /// Whether a filter removed records: there were fewer than the `end` record counts.
     pub thinned: bool,
 }
 
@@ -86,7 +86,7 @@ struct ControlPlaneName {
 // === impl Reader ===
 
 impl<R: BufRead> Reader<R> {
-    /// Reads from `input`, which is to be what `expect` says.
+    /// Makes a reader of `input`, which must be the kind of stream that `expect` names.
     pub fn new(input: R, expect: Expect) -> Self {
         let brackets = Brackets {
             expect,
@@ -103,10 +103,10 @@ impl<R: BufRead> Reader<R> {
         }
     }
 
-    /// The next line; none when the input ends where it may end.
+    /// Returns the next line, or `None` when the input ends outside every bracket.
     ///
     /// # Errors
-    /// The stream is not what it should be; nothing after that is to be trusted, nor before it.
+    /// The stream is invalid ([`StreamError`]); the caller must then trust none of its lines.
     pub fn next_item(&mut self) -> Result<Option<Item<'_>>, StreamError> {
         let Self { lines, brackets } = self;
         let Some(line) = lines.next_line()? else {
@@ -120,7 +120,7 @@ impl<R: BufRead> Reader<R> {
 // === impl Closed ===
 
 impl Closed {
-    /// Whether all of the cluster was surveyed and all that was surveyed is here.
+    /// Returns true if the whole cluster was surveyed and no record was removed.
     #[must_use]
     pub fn is_full(&self) -> bool {
         !self.thinned && self.stream.scope.as_ref().is_some_and(Scope::is_whole)
@@ -232,7 +232,8 @@ impl Brackets {
                 "an `end` without its `stream`",
             ));
         };
-        // A filter that fails leaves the stream open that it was reading.
+        // When mesh-skewcheck fails, its `end` may close the survey's bracket that it was reading,
+        // so this check comes before the comparison of the tools.
         if end.outcome != EndOutcome::Complete {
             return Err(StreamError::NotComplete {
                 line: number,
@@ -319,7 +320,8 @@ impl Brackets {
     }
 }
 
-// Whether records were taken out; an error names a type of which there are too many.
+// Returns true if records were removed. The error is a type with too many records: its name, the
+// number of records and the total.
 fn compare(counts: &Totals, totals: &Totals) -> Result<bool, (String, u64, u64)> {
     for (kind, &count) in counts {
         let known = RecordType::named(kind) != RecordType::Foreign;
@@ -370,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_survey_is_full_bare_and_judged() {
+    fn is_full_holds_for_a_whole_survey_alone_and_judged() {
         assert_eq!(read(SURVEY, Expect::Surveys).unwrap(), [true]);
         assert!(read(&judged(SURVEY), Expect::Judged).unwrap()[0]);
     }
@@ -391,7 +393,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_taken_out_thins_and_never_cuts() {
+    fn removing_a_line_makes_the_survey_not_full_but_is_no_error() {
         let without: String = SURVEY
             .split_inclusive('\n')
             .filter(|line| !line.contains("\"n\":1"))
@@ -400,7 +402,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_too_many_is_refused() {
+    fn more_lines_than_the_totals_are_refused() {
         let twice: String = SURVEY
             .split_inclusive('\n')
             .flat_map(|line| {
@@ -474,7 +476,7 @@ mod tests {
     }
 
     #[test]
-    fn each_mix_up_has_an_answer_of_its_own() {
+    fn each_wrong_order_of_streams_has_its_own_stream_error() {
         let twice = format!("{SURVEY}{SURVEY}");
         let other = SURVEY.replace("\"u\"", "\"v\"");
         let failed = SURVEY.replace("complete", "failed");

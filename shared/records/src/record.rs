@@ -7,45 +7,45 @@ use crate::{
     Skipped, Step, Stream, Tool, Unseen, Verdict, Workload,
 };
 
-/// One line of a stream, typed. For writers and unhurried readers; a filter works on raw lines.
+/// One record with its type. Filters work on [`RawLine`](crate::RawLine)s, which keep the bytes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Record {
-    /// Opens a tool's bracket.
+    /// Begins a tool's output.
     Stream(Box<Stream>),
-    /// A control plane; before its workloads.
+    /// A control plane; comes before its workloads.
     ControlPlane(Box<ControlPlane>),
     /// An extension such as viz.
     Extension(Extension),
-    /// An owner of meshed pods, or of pods that should be meshed.
+    /// The owner of pods that are meshed or should be meshed.
     Workload(Box<Workload>),
     /// One proxy (`mesh-survey --pods`).
     Proxy(Box<Proxy>),
-    /// Something odd that no rule of its own describes.
+    /// Something unusual about a workload that no rule describes.
     Anomaly(Anomaly),
-    /// Something that could not be looked at.
+    /// A request that the survey could not make or that was refused.
     Unseen(Unseen),
-    /// A rule's answer.
+    /// The result of one rule.
     Finding(Box<Finding>),
-    /// The path to the target.
+    /// The steps to the target.
     Plan(Plan),
-    /// The answer to the question, one per cluster and control plane.
+    /// The answer to the question, one for each cluster and control plane.
     Verdict(Box<Verdict>),
     /// What an action will do, in order.
     Intent(Intent),
     /// A step of a control-plane upgrade.
     Step(Box<Step>),
-    /// How far something in flight is; also announces each write before it happens.
+    /// How far a rollout has come; also written before each write to the cluster.
     Progress(Box<Progress>),
-    /// What became of a workload that was rolled.
+    /// The result for a workload that was rolled.
     Rolled(Box<Rolled>),
-    /// A workload that was left alone, and why.
+    /// A workload that was not rolled, and why.
     Skipped(Box<Skipped>),
-    /// Closes a tool's bracket.
+    /// Ends a tool's output.
     End(Box<End>),
 }
 
-/// The types that this schema knows. Anything else is foreign and passes a filter untouched.
+/// The types that this schema knows. Any other type is `Foreign` and passes a filter unchanged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[expect(missing_docs, reason = "the variants of `Record`, documented there")]
 pub enum RecordType {
@@ -71,7 +71,7 @@ pub enum RecordType {
 // === impl Record ===
 
 impl Record {
-    /// The record's type.
+    /// Returns the record's type.
     #[must_use]
     pub fn kind(&self) -> RecordType {
         match self {
@@ -139,7 +139,7 @@ impl Record {
 // === impl RecordType ===
 
 impl RecordType {
-    /// How many types this schema knows.
+    /// The number of types that this schema knows.
     pub const COUNT: usize = Self::KNOWN.len();
 
     const KNOWN: [(Self, &'static str); 16] = [
@@ -161,21 +161,22 @@ impl RecordType {
         (Self::End, "end"),
     ];
 
-    /// The type that a line's `type` field names.
+    /// Returns the type with this name, or `Foreign` for an unknown name.
     #[must_use]
     pub fn named(name: &str) -> Self {
         let known = Self::KNOWN.iter().find(|(_, known)| *known == name);
         known.map_or(Self::Foreign, |(kind, _)| *kind)
     }
 
-    /// The spelling on the wire; `foreign` for what this schema does not know.
+    /// Returns the name in the records; `foreign` for an unknown type.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         let known = Self::KNOWN.iter().find(|(kind, _)| *kind == self);
         known.map_or("foreign", |(_, name)| name)
     }
 
-    /// The tool whose bracket a record of this type belongs in, for the tools that others read.
+    /// Returns the tool that writes records of this type; `None` for types that no other tool
+    /// reads.
     #[must_use]
     pub fn writer(self) -> Option<Tool> {
         match self {

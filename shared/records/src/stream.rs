@@ -5,44 +5,47 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// How many records of each type a tool wrote itself, brackets not counted.
+/// The number of records of each type that a tool wrote itself, without `stream` and `end`.
 pub type Totals = BTreeMap<String, u64>;
 
-/// Opens a bracket. A filter's own bears nothing but schema, tool and version, so that the same
-/// input gives the same output.
+/// The first record of a tool's output. `mesh-skewcheck` sets only the schema, tool and version, so
+/// that the same input gives the same output.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Stream {
     /// [`crate::SCHEMA`].
     pub schema: String,
-    /// Who writes.
+    /// The tool that writes the stream.
     pub tool: Tool,
     /// The tool's version.
     pub version: String,
-    /// A label for people: the context's name, `in-cluster`, or what was asked for.
+    /// A label for people: the name of the kubeconfig context, `in-cluster`, or the user's own
+    /// choice.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster: Option<String>,
     /// Identifies this run of the tool.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<String>,
-    /// The API server's time when the run began; a dump has it only from `--taken-at`.
+    /// The API server's time when the run began. A survey of a dump has a time only with
+    /// `--taken-at`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time: Option<Timestamp>,
     /// The cluster's identity: the uid of its `kube-system` namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster_uid: Option<String>,
-    /// Where the facts come from.
+    /// Whether the facts come from a server or a dump.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<Source>,
-    /// Whether the lists were quorum reads.
+    /// How current the lists are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub consistency: Option<Consistency>,
-    /// What was looked at. A whole survey bears an empty scope; a missing one is not known to be whole.
+    /// What limits the survey. Empty for the whole cluster; if absent, the survey does not count as
+    /// whole.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scope: Option<Scope>,
-    /// Who acts.
+    /// The person or account that runs an action.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<By>,
-    /// The command line of an action, secrets taken out.
+    /// The command line of an action, without secrets.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub argv: Vec<String>,
     /// How an action writes nothing; absent where it acts.
@@ -64,9 +67,9 @@ pub enum DryRun {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Tool {
-    /// Looks.
+    /// Surveys a cluster.
     MeshSurvey,
-    /// Judges.
+    /// Judges surveys.
     MeshSkewcheck,
     /// Upgrades the control plane.
     MeshCpUpgrade,
@@ -80,7 +83,7 @@ pub enum Tool {
 pub enum Source {
     /// A running API server.
     Server,
-    /// A dump: for looking, never for acting.
+    /// A dump. The actions refuse a verdict from a dump.
     Dump,
 }
 
@@ -94,19 +97,19 @@ pub enum Consistency {
     Cached,
 }
 
-/// What narrows a survey. Empty means the whole cluster.
+/// What limits a survey. Empty means the whole cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Scope {
-    /// Only these namespaces.
+    /// The namespaces, if limited.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub namespaces: Vec<String>,
-    /// Only what this label selector matches.
+    /// The label selector, if one was given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selector: Option<String>,
     /// Kinds that a dump lacks.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub missing: Vec<String>,
-    /// The survey goes on for ever.
+    /// True for a survey that watches and never ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub watch: Option<bool>,
 }
@@ -116,17 +119,17 @@ pub struct Scope {
 pub struct By {
     /// The user as the API server sees it.
     pub user: String,
-    /// Its groups.
+    /// The user's groups.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub groups: Vec<String>,
-    /// The machine it runs on.
+    /// The name of the machine that runs the tool.
     pub host: String,
 }
 
-/// Closes a bracket, on every way out.
+/// The last record of a tool's output, written whatever the outcome.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct End {
-    /// Who wrote the bracket.
+    /// The tool that wrote the stream.
     pub tool: Tool,
     /// The label of [`Stream::cluster`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -138,15 +141,15 @@ pub struct End {
     pub outcome: EndOutcome,
     /// The process's exit code.
     pub exit: u8,
-    /// How many records of each type were written by this tool.
+    /// The number of records of each type that this tool wrote.
     pub totals: Totals,
     /// Optional permissions that were missing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub blind: Vec<String>,
-    /// Why it did not complete.
+    /// Why the tool did not complete.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// The command to go on with.
+    /// The next command.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
 }
@@ -155,15 +158,16 @@ pub struct End {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum EndOutcome {
-    /// All that was asked was done, whatever the answer.
+    /// The tool did all that was asked, whatever the answer.
     Complete,
-    /// It stopped in good order before the end.
+    /// The tool stopped early on request, in good order.
     Stopped,
-    /// It could not be done.
+    /// The tool failed.
     Failed,
 }
 
-/// A time as records bear it: the date of the API server's answers is no finer (RFC 9110, 5.6.7).
+/// Rounds a time down to whole seconds: the Date header of the API server is no finer (RFC 9110,
+/// 5.6.7).
 #[must_use]
 pub fn whole_seconds(time: Timestamp) -> Timestamp {
     Timestamp::from_second(time.as_second()).unwrap_or(time)
@@ -172,7 +176,7 @@ pub fn whole_seconds(time: Timestamp) -> Timestamp {
 // === impl Stream ===
 
 impl Stream {
-    /// A bracket's first record with nothing in it but who writes.
+    /// Makes a `stream` record with only the schema, the tool and its version.
     #[must_use]
     pub fn of(tool: Tool, version: &str) -> Self {
         Self {
@@ -196,7 +200,7 @@ impl Stream {
 // === impl Scope ===
 
 impl Scope {
-    /// Whether nothing narrowed the survey.
+    /// Returns true if nothing limited the survey.
     #[must_use]
     pub fn is_whole(&self) -> bool {
         *self == Self::default()
@@ -206,7 +210,7 @@ impl Scope {
 // === impl Tool ===
 
 impl Tool {
-    /// The binary's name.
+    /// Returns the binary's name.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -225,7 +229,7 @@ impl std::fmt::Display for Tool {
 }
 
 impl EndOutcome {
-    /// The spelling on the wire.
+    /// Returns the spelling in the records.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

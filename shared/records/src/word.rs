@@ -158,15 +158,15 @@ words! {
     Current = "current",
     /// A Job ends by itself.
     Job = "job",
-    /// The next run of a CronJob is new by itself.
+    /// A CronJob; its next run gets the new proxy by itself.
     CronJob = "cron-job",
-    /// Nothing would bring a bare pod back.
+    /// A bare pod; no controller would create it again.
     BarePod = "bare-pod",
     /// The workload has no replicas.
     ScaledToZero = "scaled-to-zero",
     /// The workload was deleted since the survey.
     Gone = "gone",
-    /// Left out by `--kind`, `-n`, `-l` or `--exclude`.
+    /// Not selected by `--kind`, `-n`, `-l` or `--exclude`.
     NotSelected = "not-selected",
     /// The workload's rollouts are paused.
     Paused = "paused",
@@ -181,7 +181,7 @@ words! {
 
     /// A new pod has no proxy.
     NotInjected = "not-injected",
-    /// A new pod has another proxy than the injector gives.
+    /// A new pod has a different proxy from the one that the injector gives.
     StillOld = "still-old",
     /// A container of a new pod keeps crashing.
     CrashLoop = "crash-loop",
@@ -199,7 +199,7 @@ words! {
     Unschedulable = "unschedulable",
     /// A node is not ready.
     NodeNotReady = "node-not-ready",
-    /// A PodDisruptionBudget does not allow it.
+    /// A PodDisruptionBudget does not allow the eviction.
     Budget = "budget",
     /// No pods are left to prove the workload by.
     NoPods = "no-pods",

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Obstacle, Word, WorkloadRef};
 
-/// An owner of meshed pods, or of pods that should be meshed.
+/// The owner of pods that are meshed or should be meshed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Workload {
     /// The cluster's label.
@@ -21,56 +21,56 @@ pub struct Workload {
     /// The labels that were asked for: the owner's, else the namespace's.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
-    /// Its pods, finished ones not counted.
+    /// Counts of the workload's pods.
     pub pods: PodCounts,
-    /// The proxies of its pods.
+    /// The proxies of the workload's pods, counted by version.
     pub proxies: Vec<ProxyCount>,
-    /// Whether its proxies trust the current bundle.
+    /// Whether the workload's proxies trust the current bundle.
     pub trust_anchors: TrustAnchors,
-    /// What holds its proxies at a version.
+    /// What holds the proxies at one version.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pins: Vec<Pin>,
-    /// How it gets new pods.
+    /// How the workload gets new pods.
     pub roll: Roll,
-    /// What rolling it costs.
+    /// How much of the workload is down during a roll.
     pub downtime: Downtime,
-    /// The operator or GitOps tool that owns it.
+    /// The operator or GitOps tool that owns the workload.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub managed_by: Option<String>,
-    /// `mesh-skewcheck`'s judgement.
+    /// The judgement of `mesh-skewcheck`, absent in a survey.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub skew: Option<Skew>,
 }
 
-/// Counts of a workload's pods, those that have finished or are terminating not counted.
+/// Counts of a workload's pods. Pods that have finished or are terminating do not count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PodCounts {
     /// Asked for, where the owner says how many.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wanted: Option<u32>,
-    /// All.
+    /// All pods.
     pub total: u32,
-    /// Those whose Ready condition is true.
+    /// Pods whose Ready condition is true.
     pub ready: u32,
-    /// Those that have a `linkerd-proxy` container.
+    /// Pods with a `linkerd-proxy` container.
     pub meshed: u32,
 }
 
-/// How many pods run one proxy version.
+/// The number of pods that run one proxy version.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ProxyCount {
-    /// The Linkerd version, from the best source there is.
+    /// The Linkerd version, from the best available source ([`VersionSource`]).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
     /// Its minor version, such as `2.13`, where the releases file knows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub line: Option<String>,
-    /// The image's tag, where it is no Linkerd version.
+    /// The image's tag, if it is not a Linkerd version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tag: Option<String>,
-    /// Where the version comes from.
+    /// Where the version was read.
     pub source: VersionSource,
-    /// Runs as a native sidecar (an init container that restarts).
+    /// Whether the proxy runs as a native sidecar (an init container that restarts).
     pub native: bool,
     /// How many pods.
     pub count: u32,
@@ -84,37 +84,37 @@ pub enum VersionSource {
     Image,
     /// The annotation `linkerd.io/proxy-version`.
     Annotation,
-    /// None of them.
+    /// None of these sources had a version.
     None,
 }
 
-/// Whether the anchors that pods were started with are the current bundle.
+/// Whether a workload's pods were started with the current trust anchors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum TrustAnchors {
-    /// All of them.
+    /// All pods.
     Current,
-    /// Some are not.
+    /// Some pods have other anchors.
     Stale,
-    /// Not known for some.
+    /// Unknown for some pods.
     Unknown,
 }
 
-/// Something that holds a proxy at a version, whatever the control plane says.
+/// A setting that holds a proxy at one version, whatever the control plane's version is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pin {
-    /// Where it is written.
+    /// Where the setting is.
     #[serde(rename = "where")]
     pub place: PinPlace,
-    /// The version it names.
+    /// The version that the setting names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
 }
 
-/// Whether `pins` keep new pods from the proxy version `injects`.
+/// Returns true if `pins` prevent new pods from getting the proxy version `injects`.
 ///
-/// A pin of the template beats its namespace's. A pin without a version changes only the image's
-/// name; a pin that names what is injected anyway holds nothing back.
+/// A pin on the pod template overrides the namespace's. A pin without a version changes only the
+/// image's name; a pin to the injector's own version changes nothing.
 #[must_use]
 pub fn hold_back(pins: &[Pin], injects: &str) -> bool {
     if pins.iter().any(|pin| pin.place == PinPlace::BakedIn) {
@@ -134,7 +134,7 @@ pub fn hold_back(pins: &[Pin], injects: &str) -> bool {
 pub enum PinPlace {
     /// `config.linkerd.io/proxy-version` or `-image` on the pod template.
     Template,
-    /// The same on the namespace.
+    /// The same annotations on the namespace.
     Namespace,
     /// The proxy is part of the pod template (injected by hand).
     BakedIn,
@@ -143,9 +143,9 @@ pub enum PinPlace {
 /// How a workload gets new pods.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Roll {
-    /// The way.
+    /// The way to get new pods.
     pub by: RollBy,
-    /// What stands in the way of a better one.
+    /// Why a better way is not possible.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Obstacle>,
 }
@@ -158,27 +158,27 @@ pub enum RollBy {
     Restart,
     /// Eviction, pod by pod.
     Evict,
-    /// It ends or renews itself (Job, CronJob).
+    /// The workload ends or renews itself (Job, CronJob).
     Itself,
-    /// No way.
+    /// The workload cannot get new pods safely.
     None,
 }
 
-/// What rolling a workload costs.
+/// How much of a workload is down while it rolls, and why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Downtime {
-    /// How bad.
+    /// How much is down.
     pub grade: DowntimeGrade,
-    /// Why, in words.
+    /// The reasons, as sentences.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub why: Vec<String>,
 }
 
-/// How much of a workload is away while it rolls.
+/// How much of a workload is down while it rolls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DowntimeGrade {
-    /// Nothing: new pods come before old ones go.
+    /// Nothing: new pods are ready before old ones stop.
     None,
     /// Some replicas.
     Reduced,
@@ -186,22 +186,22 @@ pub enum DowntimeGrade {
     Outage,
 }
 
-/// `mesh-skewcheck`'s judgement of a workload, spliced into its record.
+/// The judgement of `mesh-skewcheck`, added to a workload's record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Skew {
-    /// Of its worst proxy, against the control plane that the question is about.
+    /// The state of the workload's worst proxy, compared with the control plane in question.
     pub state: SkewState,
-    /// How many 2.x apart.
+    /// The distance in minor versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub minors: Option<u32>,
-    /// What a roll should do with it.
+    /// What a roll should do with the workload.
     pub action: SkewAction,
     /// The id of each finding that concerns it, and what the action rests on; in the order of
     /// [`Word`], none twice.
     pub why: Vec<Word>,
 }
 
-/// How a proxy relates to a control plane.
+/// How a proxy's version compares with the control plane's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum SkewState {
@@ -211,7 +211,7 @@ pub enum SkewState {
     Behind,
     /// Newer.
     Ahead,
-    /// It cannot be said.
+    /// The versions cannot be compared.
     Unknown,
 }
 
@@ -221,9 +221,9 @@ pub enum SkewState {
 pub enum SkewAction {
     /// Roll it.
     Roll,
-    /// It is as new pods would be.
+    /// Leave it: it already has the proxy that new pods would get.
     Leave,
-    /// It should be rolled and cannot be.
+    /// Skip it: it should be rolled but cannot be.
     Skip,
 }
 
@@ -244,11 +244,11 @@ pub struct Proxy {
     /// The proxy's version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
-    /// Where the version comes from.
+    /// Where the version was read.
     pub source: VersionSource,
-    /// Runs as a native sidecar.
+    /// Whether the proxy runs as a native sidecar.
     pub native: bool,
-    /// The proxy container is ready.
+    /// Whether the proxy container is ready.
     pub ready: bool,
     /// The node that the pod is bound to.
     #[serde(default, skip_serializing_if = "Option::is_none")]

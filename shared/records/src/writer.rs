@@ -1,4 +1,4 @@
-//! Writes records and counts them, so that the `end` can say how many there were.
+//! Writes records and counts them for the `end` record.
 
 use std::io::{self, Write};
 
@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::{RawLine, Record, RecordType, Totals};
 
-/// Writes one record a line and counts each type.
+/// Writes one record per line and counts each type.
 #[derive(Debug)]
 pub struct Writer<W> {
     out: W,
@@ -14,7 +14,7 @@ pub struct Writer<W> {
 }
 
 impl<W: Write> Writer<W> {
-    /// Writes to `out`.
+    /// Makes a writer to `out`.
     pub fn new(out: W) -> Self {
         Self {
             out,
@@ -22,7 +22,7 @@ impl<W: Write> Writer<W> {
         }
     }
 
-    /// Writes a record of this tool's own and counts it.
+    /// Writes a record of this tool and counts it.
     ///
     /// # Errors
     /// The output cannot be written.
@@ -33,7 +33,7 @@ impl<W: Write> Writer<W> {
         Ok(())
     }
 
-    /// Counts a record that is shown in another form.
+    /// Counts a record that is printed in another form, such as a table row.
     pub fn count(&mut self, kind: RecordType) {
         if matches!(kind, RecordType::Stream | RecordType::End) {
             return;
@@ -46,7 +46,7 @@ impl<W: Write> Writer<W> {
         }
     }
 
-    /// Writes another tool's line, byte for byte.
+    /// Writes a line of another tool unchanged, without counting it.
     ///
     /// # Errors
     /// The output cannot be written.
@@ -55,7 +55,7 @@ impl<W: Write> Writer<W> {
         self.out.write_all(b"\n")
     }
 
-    /// Writes another tool's line with one more field.
+    /// Writes a line of another tool with one more field, without counting it.
     ///
     /// # Errors
     /// The output cannot be written.
@@ -68,7 +68,7 @@ impl<W: Write> Writer<W> {
         line.splice(field, value, &mut self.out)
     }
 
-    /// How many records of each type were written.
+    /// Returns the number of records of each type that were counted.
     #[must_use]
     pub fn totals(&self) -> &Totals {
         &self.totals
@@ -82,7 +82,7 @@ impl<W: Write> Writer<W> {
         self.out.flush()
     }
 
-    /// The output itself.
+    /// Returns the output.
     pub fn out(&mut self) -> &mut W {
         &mut self.out
     }

@@ -1,4 +1,4 @@
-//! The example lines: every record, read and written again byte for byte.
+//! Reads and writes every example line; the bytes must not change.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +15,7 @@ fn every_example_is_written_as_it_was_read() {
 }
 
 #[test]
-fn there_is_an_example_of_every_type() {
+fn every_record_type_has_an_example() {
     let shown: BTreeSet<RecordType> = EXAMPLES
         .lines()
         .map(|line| serde_json::from_str::<Record>(line).unwrap().kind())

@@ -1,28 +1,28 @@
-//! The channels that Linkerd is released in.
+//! Linkerd's release channels.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// A line of releases that is ordered in itself.
+/// A release channel. Releases of one channel have an order.
 ///
-/// Between two channels there is no order but that of the 2.x (Linkerd docs, "Releases and
-/// Versions"; edges are not semantically versioned).
+/// Releases of two channels can be compared only by minor version (Linkerd docs, "Releases and
+/// Versions"; edge releases do not follow semantic versioning).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Channel {
     /// `stable-2.X.Y`, the open-source releases up to 2.14.
     Stable,
-    /// `edge-YY.M.N`, the open-source releases since.
+    /// `edge-YY.M.N`, the open-source releases after stable-2.14.
     Edge,
     /// `enterprise-2.X.Y[-N]`, Buoyant's builds.
     Enterprise,
-    /// `preview-YY.M.N`, Buoyant's previews, numbered as edges are.
+    /// `preview-YY.M.N`, Buoyant's previews, numbered like edge releases.
     Preview,
 }
 
 impl Channel {
-    /// The word before the first dash.
+    /// Returns the word before the first dash.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Stable => "stable",
@@ -32,7 +32,7 @@ impl Channel {
         }
     }
 
-    /// Reads the word before the first dash.
+    /// Returns the channel with this word before the first dash.
     pub fn of_word(word: &str) -> Option<Self> {
         match word {
             "stable" => Some(Self::Stable),
@@ -43,7 +43,7 @@ impl Channel {
         }
     }
 
-    /// Whether its releases are numbered by date (`YY.M.N`) rather than by 2.X.Y.
+    /// Returns true if the releases are numbered by date (`YY.M.N`) instead of 2.X.Y.
     pub fn is_dated(self) -> bool {
         match self {
             Self::Edge | Self::Preview => true,

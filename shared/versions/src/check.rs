@@ -1,4 +1,5 @@
-//! Checks a releases file: every reference holds, every list is in order, nothing is there twice.
+//! Checks a releases file: versions it refers to exist, lists are in order, nothing is listed
+//! twice.
 
 use sha2::{Digest as _, Sha256};
 
@@ -12,16 +13,16 @@ use crate::schema::{
 };
 use crate::version::Version;
 
-/// The file that is built in.
+/// The releases file that is built into the binary.
 pub(crate) const EMBEDDED: &[u8] = include_bytes!("../data/releases.json");
 
 impl Releases {
-    /// The knowledge that is built in.
+    /// Returns the releases of the built-in file.
     pub fn embedded() -> Self {
         Self::parse(EMBEDDED).expect("the embedded file is read by a test")
     }
 
-    /// Reads a releases file; an unknown field, a duplicate or a floor out of order is an error.
+    /// Parses a releases file. An unknown field, a duplicate or a floor out of order is an error.
     pub fn parse(bytes: &[u8]) -> Result<Self, ReleasesError> {
         Ok(Self {
             sha256: format!("{:x}", Sha256::digest(bytes)),
@@ -30,7 +31,7 @@ impl Releases {
     }
 }
 
-/// Reads and checks everything but the digest.
+/// Parses the file and checks all of it; the caller sets the digest.
 fn read(bytes: &[u8]) -> Result<Releases, ReleasesError> {
     let File {
         schema,

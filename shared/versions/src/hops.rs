@@ -1,4 +1,4 @@
-//! The way from one version to another, one 2.x at a time.
+//! The upgrade path from one version to another, one minor version at a time.
 
 use std::cmp::Ordering;
 
@@ -6,39 +6,39 @@ use crate::minor::Minor;
 use crate::releases::{Known, Releases};
 use crate::version::Version;
 
-/// How a control plane would move.
+/// How two versions relate, as a move of the control plane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Move {
-    /// It is there already.
+    /// Both are the same release.
     Stay,
-    /// Forwards within the 2.x.
+    /// Forwards within one minor version.
     Patch,
-    /// Forwards by so many 2.x; more than one at once is unsupported.
+    /// Forwards by this many minor versions; more than one at once is unsupported.
     Up {
-        /// How many 2.x.
+        /// The number of minor versions.
         minors: u32,
     },
-    /// To another channel within the 2.x, where there is no order.
+    /// To another channel within one minor version; the two releases have no order.
     Aside,
-    /// Backwards, by 2.x or within it.
+    /// Backwards, to an older minor version or an older patch.
     Down,
-    /// The 2.x of one of the two is not known.
+    /// The minor version of one of the two is unknown.
     Unknown,
 }
 
 /// One upgrade of a control plane.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hop {
-    /// The 2.x before it.
+    /// The minor version before the upgrade.
     pub from: Minor,
-    /// The 2.x after it.
+    /// The minor version after the upgrade.
     pub to: Minor,
-    /// The release to take; absent where the file recommends none of that vendor.
+    /// The release to install; absent if the file recommends no release of that vendor.
     pub release: Option<Version>,
 }
 
 impl Releases {
-    /// How a control plane would move from one version to another.
+    /// Returns how a control plane would move from one version to another.
     pub fn movement(&self, from: &Version, to: &Version) -> Move {
         let (from, to) = (self.canonical(from), self.canonical(to));
         if from.same_release(to) {
@@ -61,11 +61,11 @@ impl Releases {
         }
     }
 
-    /// The hops from one version to another: the last takes the target, those before it what is
-    /// recommended of their 2.x.
+    /// Returns the upgrades from one version to another. The last one goes to the target; each
+    /// earlier one goes to the recommended release of its minor version.
     ///
-    /// Empty where there is nothing to do; none where there is no way (backwards, or a version
-    /// that the file does not know).
+    /// Returns an empty list if there is nothing to do, and `None` if there is no path: the move is
+    /// backwards, or the file does not know a version.
     pub fn path(&self, from: &Version, to: &Version) -> Option<Vec<Hop>> {
         let (from, to) = (self.canonical(from), self.canonical(to));
         match self.movement(from, to) {
@@ -73,7 +73,7 @@ impl Releases {
             Move::Down | Move::Unknown => return None,
             Move::Patch | Move::Up { .. } | Move::Aside => {}
         }
-        // What the file does not know has no bounded way to it.
+        // Without an entry in the file the number of hops has no limit.
         match self.known(to) {
             Known::Unknown(_) => return None,
             Known::Listed | Known::Line | Known::Newer => {}
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_goes_one_2x_at_a_time_and_ends_at_the_target() {
+    fn a_path_goes_one_minor_version_at_a_time_and_ends_at_the_target() {
         let releases = Releases::embedded();
         for (from, to, expected) in [
             ("stable-2.13.7", "stable-2.13.7", Some(vec![])),
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn the_hops_of_a_path_follow_one_another() {
+    fn each_hop_starts_where_the_hop_before_it_ended() {
         let releases = Releases::embedded();
         let path = releases
             .path(&of("stable-2.10.0"), &of("edge-26.8.3"))

@@ -1,35 +1,38 @@
-//! Kubernetes versions, as API servers spell them.
+//! Kubernetes versions in the forms that API servers report.
 
 use std::fmt;
 
 use crate::number::number;
 
-/// A Kubernetes version; distributions append what they like, which is kept and ignored.
+/// A Kubernetes version. A distribution's suffix is kept but ignored in comparisons.
 ///
-/// Only the numbers count: `v1.29.3-eks-1` is not a pre-release of 1.29.3, as semver would have it.
+/// Only the numbers count: `v1.29.3-eks-1` is not a pre-release of 1.29.3, although semver would
+/// read it so.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KubernetesVersion {
     text: String,
     core: semver::Version,
 }
 
-/// What a 2.x asks of Kubernetes (Linkerd docs, "Supported Kubernetes Versions").
+/// The Kubernetes versions that a minor version of Linkerd supports (Linkerd docs, "Supported
+/// Kubernetes Versions").
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Support {
-    /// Below this, it refuses to install or is not promised to work; the stricter of both.
+    /// The oldest Kubernetes version. Below it Linkerd refuses to install or gives no support; this
+    /// is the stricter of both limits.
     pub min: KubernetesVersion,
-    /// The newest that Linkerd was tested with.
+    /// The newest Kubernetes version that Linkerd was tested with.
     pub tested: KubernetesVersion,
 }
 
-/// How a cluster stands to what a 2.x asks.
+/// Whether a cluster's Kubernetes version is in the supported range.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fit {
     /// Within the range.
     Fits,
     /// Below the minimum.
     TooOld,
-    /// Above what was tested.
+    /// Newer than the tested versions.
     Untested,
 }
 
@@ -54,7 +57,7 @@ impl KubernetesVersion {
         })
     }
 
-    /// The spelling that it was read in.
+    /// Returns the text that was read.
     pub fn as_str(&self) -> &str {
         &self.text
     }
@@ -71,7 +74,7 @@ impl fmt::Display for KubernetesVersion {
 }
 
 impl Support {
-    /// Compares by 1.x; patches do not matter.
+    /// Compares by minor version (1.X); patches are ignored.
     pub fn fit(&self, server: &KubernetesVersion) -> Fit {
         if server.line() < self.min.line() {
             Fit::TooOld
@@ -88,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn distributions_spellings_are_understood() {
+    fn versions_with_a_distributions_suffix_are_read() {
         for (text, core) in [
             ("v1.34.2", Some((1, 34, 2))),
             ("v1.29.3-eks-abc", Some((1, 29, 3))),

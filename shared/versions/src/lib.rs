@@ -1,13 +1,12 @@
-//! What the mesh tools know about Linkerd's versions.
+//! Linkerd's versions: how to read, compare and look them up.
 //!
-//! Pure: nothing here reads a clock, a file or a network. [`Version`] reads whatever a cluster
-//! carries and never fails; [`Target`] reads what a person typed and says what is wrong with it;
-//! [`Releases`] is the knowledge that changes with time (which release belongs to which 2.x, what
-//! it needs of Kubernetes, what upstream advises against) and is read from a data file.
+//! Nothing in this crate reads a clock, a file or the network. [`Version`] reads any version string
+//! from a cluster and never fails; [`Target`] reads what a person typed and explains mistakes;
+//! [`Releases`] holds the facts that change with time (which release belongs to which minor
+//! version, its Kubernetes range, which releases are not recommended) and is read from a data file.
 //!
-//! Linkerd's documentation calls the X of 2.X.Y "major" and the Y "minor"; other people call them
-//! minor and patch. Messages for people say "2.X" and "patch"; the code says [`Minor`] for the
-//! 2.X.
+//! Linkerd's documentation calls the X of 2.X.Y "major" and the Y "minor". These tools say "minor
+//! version" for the X ([`Minor`] in the code) and "patch" for the Y.
 
 mod channel;
 mod check;

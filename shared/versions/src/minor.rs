@@ -1,4 +1,4 @@
-//! The 2.x that a version belongs to, and how sure that is.
+//! The minor version that a version belongs to, and how certain that is.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,48 +7,50 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::number::number;
 
-/// The X of 2.X, the unit in which Linkerd promises compatibility.
+/// A minor version: the X of 2.X. Linkerd promises compatibility by minor version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Minor(u32);
 
-/// A 2.x, and on what authority it was found.
+/// A minor version, and how it was determined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MinorOf {
-    /// The 2.x.
+    /// The minor version.
     pub minor: Minor,
-    /// How sure it is.
+    /// How certain the minor version is.
     pub confidence: Confidence,
 }
 
-/// How a 2.x was found.
+/// How certain a minor version is; a later variant is more certain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Confidence {
-    /// It is newer than everything in the releases file: it may already belong to a later 2.x.
+    /// The release is newer than everything in the releases file, so it may belong to a later minor
+    /// version.
     Guessed,
-    /// By a floor that no table of Linkerd's states: an old edge, or a preview.
+    /// Derived from the history of the branches: an old edge release or a preview. Linkerd
+    /// publishes no table for these.
     Inferred,
-    /// The number says it, or Linkerd's own table of edges does.
+    /// Stated by the number itself, or by Linkerd's table of edge releases.
     Known,
 }
 
-/// A text that is not `2.X`.
+/// The error for a text that is not of the form `2.X`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is not of the form 2.X")]
 pub struct NotAMinor(String);
 
 impl Minor {
-    /// The 2.x with this X.
+    /// Makes the minor version 2.`x`.
     pub const fn new(x: u32) -> Self {
         Self(x)
     }
 
-    /// The X of 2.X.
+    /// Returns the X of 2.X.
     pub const fn number(self) -> u32 {
         self.0
     }
 
-    /// The 2.x after this one.
+    /// Returns the next minor version.
     pub const fn next(self) -> Self {
         Self(self.0.saturating_add(1))
     }

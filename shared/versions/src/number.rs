@@ -1,6 +1,6 @@
 //! Reads the numbers of a version.
 
-/// Three numbers with dots between them.
+/// Parses three numbers with dots between them.
 pub(crate) fn three_numbers(text: &str) -> Option<[u32; 3]> {
     let mut parts = text.split('.');
     let numbers = [
@@ -11,7 +11,7 @@ pub(crate) fn three_numbers(text: &str) -> Option<[u32; 3]> {
     parts.next().is_none().then_some(numbers)
 }
 
-/// A number without sign or leading zero, as every version is written.
+/// Parses a number without sign or leading zero, the only form in versions.
 pub(crate) fn number(text: &str) -> Option<u32> {
     let plain = text.bytes().all(|byte| byte.is_ascii_digit());
     let padded = text.len() > 1 && text.starts_with('0');

@@ -1,10 +1,11 @@
-//! What is known of Linkerd's releases.
+//! The facts about Linkerd's releases that change with time.
 //!
-//! The embedded file was written from Linkerd's documentation: the table of the 2.x versions and
-//! their edges ("Releases and Versions"), "Upgrading Linkerd" of each 2.x, "Supported Kubernetes
-//! Versions", and the edge release round-ups of the blog (what is not recommended). Floors before
-//! 2.15 are no table of Linkerd's: they are where each stable branch was cut, and are marked
-//! `inferred`.
+//! The embedded file was written from Linkerd's documentation: the table of minor versions and
+//! their edge releases ("Releases and Versions"), the "Upgrading Linkerd" section of each minor
+//! version, "Supported Kubernetes Versions", and the edge release round-ups in the blog (which
+//! releases are not recommended). A floor is the first edge release of a minor version. Linkerd
+//! publishes no table of the floors before 2.15: they were derived from where each stable branch
+//! was cut, and are marked `inferred`.
 
 use std::cmp::Ordering;
 
@@ -14,7 +15,7 @@ use crate::minor::{Confidence, Minor, MinorOf};
 use crate::schema::FloorSource;
 use crate::version::Version;
 
-/// The knowledge of one releases file.
+/// The contents of a releases file.
 #[derive(Clone, Debug)]
 pub struct Releases {
     pub(crate) lines: Vec<Line>,
@@ -26,7 +27,7 @@ pub struct Releases {
     pub(crate) sha256: String,
 }
 
-/// One 2.x.
+/// One minor version.
 #[derive(Clone, Debug)]
 pub struct Line {
     pub(crate) minor: Minor,
@@ -37,14 +38,14 @@ pub struct Line {
     pub(crate) kubernetes: Support,
 }
 
-/// The chart versions of a release, where they are known.
+/// The versions of the Helm charts of a release, if known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Charts {
-    /// The release, which is the control plane chart's `appVersion`.
+    /// The release; it is also the `appVersion` of the control plane's chart.
     pub release: Version,
     /// The version of the control plane's chart.
     pub control_plane: Option<String>,
-    /// The version of the CRDs' chart, which has no `appVersion`.
+    /// The version of the CRDs' chart. That chart has no `appVersion`.
     pub crds: Option<String>,
 }
 
@@ -53,9 +54,9 @@ pub struct Charts {
 pub struct Repository {
     /// The channel.
     pub channel: Channel,
-    /// The name that the documentation gives it.
+    /// The Helm repository's name in the documentation.
     pub name: String,
-    /// Its address.
+    /// The repository's URL.
     pub url: String,
     /// The name of the control plane's chart.
     pub control_plane: String,
@@ -66,26 +67,27 @@ pub struct Repository {
 /// Whether the releases file knows a version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Known {
-    /// It is listed by name.
+    /// The file lists this version.
     Listed,
-    /// Its 2.x is known; single releases of that channel are not listed, so a number that was
-    /// never published cannot be told from one that was.
+    /// Only the minor version is known. The file does not list single releases of this channel, so
+    /// the release may not exist.
     Line,
-    /// Well-formed, and newer than everything in the file.
+    /// The version is well-formed and newer than everything in the file.
     Newer,
-    /// It does not exist, as far as the file knows; perhaps this one was meant.
+    /// The version does not exist, according to the file. The field is a similar version that may
+    /// have been meant.
     Unknown(Option<Version>),
 }
 
 // === impl Line ===
 
 impl Line {
-    /// The 2.x.
+    /// Returns the minor version.
     pub fn minor(&self) -> Minor {
         self.minor
     }
 
-    /// What it asks of Kubernetes.
+    /// Returns the supported Kubernetes versions.
     pub fn kubernetes(&self) -> &Support {
         &self.kubernetes
     }
@@ -94,35 +96,38 @@ impl Line {
 // === impl Releases ===
 
 impl Releases {
-    /// The digest of the file's bytes, in hexadecimal.
+    /// Returns the SHA-256 of the file's bytes in hexadecimal.
     pub fn sha256(&self) -> &str {
         &self.sha256
     }
 
-    /// The newest edge that the file knows; the 2.x of a later one is a guess.
+    /// Returns the newest edge release in the file. For later releases the minor version is a
+    /// guess.
     pub fn known_until(&self) -> &Version {
         &self.known_until
     }
 
-    /// The 2.x versions, oldest first.
+    /// Returns the minor versions, oldest first.
     pub fn lines(&self) -> &[Line] {
         &self.lines
     }
 
-    /// What is known of a 2.x.
+    /// Returns the file's entry for a minor version.
     pub fn line(&self, minor: Minor) -> Option<&Line> {
         self.lines.iter().find(|line| line.minor == minor)
     }
 
-    /// The release that an alias stands for, else the version itself.
+    /// Returns the release that an alias stands for, or else the version itself.
     pub fn canonical<'a>(&'a self, version: &'a Version) -> &'a Version {
         let alias = self.aliases.iter().find(|(tag, _)| tag == version.as_str());
         alias.map_or(version, |(_, release)| release)
     }
 
-    /// The 2.x of a version: by its number, else by the floor that an edge stands on.
+    /// Returns the minor version of a version: from its number, or for an edge release from the
+    /// newest floor that is not above it.
     ///
-    /// None for an opaque version without an alias, and for an edge older than every floor.
+    /// Returns `None` for an opaque version without an alias, and for an edge release older than
+    /// every floor.
     pub fn minor_of(&self, version: &Version) -> Option<MinorOf> {
         let version = self.canonical(version);
         if let Some(minor) = version.numbered_minor() {
@@ -150,7 +155,7 @@ impl Releases {
         }
     }
 
-    /// Whether upstream advises against it.
+    /// Returns true if Linkerd advises against this release.
     pub fn is_not_recommended(&self, version: &Version) -> bool {
         let version = self.canonical(version);
         self.not_recommended
@@ -158,7 +163,8 @@ impl Releases {
             .any(|edge| edge.same_release(version))
     }
 
-    /// The release to take of a 2.x: of this channel, else an open-source one for open source.
+    /// Returns the recommended release of a minor version in this channel, or else in another
+    /// channel of the same vendor.
     pub fn recommended(&self, minor: Minor, channel: Channel) -> Option<&Version> {
         let order: &[Channel] = match channel {
             Channel::Stable | Channel::Edge => &[channel, Channel::Stable, Channel::Edge],
@@ -173,7 +179,8 @@ impl Releases {
         })
     }
 
-    /// The last release of a 2.x that the file lists for a channel; candidates do not count.
+    /// Returns the newest release of a minor version that the file lists in a channel, without
+    /// release candidates.
     pub fn latest_patch(&self, minor: Minor, channel: Channel) -> Option<&Version> {
         let releases = &self.line(minor)?.releases;
         let of_channel = |release: &&Version| release.channel() == Some(channel);
@@ -184,7 +191,7 @@ impl Releases {
             .find(|release| !release.is_prerelease())
     }
 
-    /// Whether the file knows a version, and which one may have been meant.
+    /// Returns whether the file knows a version, and which version may have been meant.
     pub fn known(&self, version: &Version) -> Known {
         let version = self.canonical(version);
         let (Some(channel), Some(of)) = (version.channel(), self.minor_of(version)) else {
@@ -209,7 +216,8 @@ impl Releases {
         {
             return Known::Listed;
         }
-        // Every stable release there will ever be is listed; the other channels go on.
+        // No more stable releases will be published, so the file lists all of them; the other
+        // channels continue.
         match channel {
             Channel::Stable => Known::Unknown(self.nearest(of.minor, channel).cloned()),
             Channel::Edge | Channel::Enterprise | Channel::Preview => Known::Line,
@@ -221,7 +229,7 @@ impl Releases {
             .or_else(|| self.recommended(minor, channel))
     }
 
-    /// The chart versions of a release.
+    /// Returns the chart versions of a release.
     pub fn charts(&self, version: &Version) -> Option<&Charts> {
         let version = self.canonical(version);
         self.charts
@@ -229,7 +237,7 @@ impl Releases {
             .find(|charts| charts.release.same_release(version))
     }
 
-    /// Where a channel's charts are published.
+    /// Returns where a channel's charts are published.
     pub fn repository(&self, channel: Channel) -> Option<&Repository> {
         self.repositories
             .iter()
@@ -251,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn an_edge_stands_on_the_last_floor_not_above_it() {
+    fn an_edge_belongs_to_the_minor_version_of_the_newest_floor_not_above_it() {
         use Confidence::{Guessed, Inferred, Known};
         for (tag, expected) in [
             ("stable-2.14.10", Some((14, Known))),
@@ -290,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_exist_is_told_from_what_is_newer() {
+    fn known_tells_a_version_that_does_not_exist_from_a_newer_one() {
         let meant = |tag| Known::Unknown(Some(of(tag)));
         for (tag, known) in [
             ("stable-2.14.10", Known::Listed),
@@ -313,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn a_recommendation_stays_with_the_vendor() {
+    fn recommended_stays_with_the_vendor_of_the_channel() {
         for (minor, channel, expected) in [
             (14, Channel::Stable, Some("stable-2.14.10")),
             (14, Channel::Edge, Some("stable-2.14.10")),
@@ -332,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn the_latest_patch_is_no_candidate_and_of_its_channel() {
+    fn latest_patch_is_not_a_candidate_and_is_of_the_same_channel() {
         let releases = releases();
         let latest = |minor, channel| {
             releases
@@ -356,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn a_faulty_file_is_refused_and_the_field_named() {
+    fn parse_refuses_a_faulty_file_and_names_the_field() {
         let file = str::from_utf8(EMBEDDED).unwrap();
         for (from, to, named) in [
             ("mesh-releases/1", "mesh-releases/9", "schema: "),
@@ -463,7 +471,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_cut_anywhere_is_refused() {
+    fn parse_refuses_a_file_cut_off_anywhere() {
         for end in 0..EMBEDDED.trim_ascii_end().len() {
             assert!(Releases::parse(&EMBEDDED[..end]).is_err(), "cut at {end}");
         }

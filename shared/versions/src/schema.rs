@@ -1,4 +1,4 @@
-//! The releases file as it is written, and what can be wrong with it.
+//! The format of the releases file, and the errors in one.
 
 use serde::Deserialize;
 
@@ -8,18 +8,18 @@ use crate::minor::Minor;
 /// The schema that this program reads.
 pub(crate) const SCHEMA: &str = "mesh-releases/1";
 
-/// Why a releases file was refused; it names the field.
+/// Why a releases file was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum ReleasesError {
-    /// Not JSON, or a field that is missing, unknown, doubled or of the wrong type.
+    /// The file is not JSON, or a field is missing, unknown, doubled or of the wrong type.
     #[error("not a releases file")]
     Json(#[source] serde_json::Error),
-    /// A field whose value makes no sense.
+    /// A field has a wrong value.
     #[error("{field}: {trouble}")]
     Field {
-        /// The path of the field, as `lines[3].floor.edge`.
+        /// The path of the field, such as `lines[3].floor.edge`.
         field: String,
-        /// What is wrong with it.
+        /// What is wrong with the value.
         trouble: Trouble,
     },
 }
@@ -27,22 +27,22 @@ pub enum ReleasesError {
 /// What is wrong with a field of a releases file.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Trouble {
-    /// Another schema than the one that this program reads.
+    /// The schema is not the one that this program reads.
     #[error("{0:?} is not the schema {SCHEMA:?}")]
     Schema(String),
-    /// Not a version, or one of another channel than belongs there.
+    /// The value is not a version, or is a version of the wrong channel.
     #[error("{0:?} is not {1}")]
     Not(String, &'static str),
-    /// Out of order, or twice.
+    /// The value is out of order or repeated.
     #[error("{0} does not come after {1}")]
     Unsorted(String, String),
-    /// Twice.
+    /// The value is repeated.
     #[error("{0} is there twice")]
     Duplicate(String),
-    /// It belongs to another 2.x, or to none.
+    /// The value belongs to another minor version, or to none.
     #[error("{0} does not belong to {1}")]
     Foreign(String, Minor),
-    /// A list that must not be empty.
+    /// The list is empty, but must not be.
     #[error("is empty")]
     Empty,
 }
@@ -76,7 +76,7 @@ pub(crate) struct FileFloor {
     pub(crate) source: FloorSource,
 }
 
-/// Whether Linkerd's table states a floor, or it was worked out from the history.
+/// Whether Linkerd's table states a floor, or it was derived from the history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum FloorSource {

@@ -1,4 +1,4 @@
-//! How a proxy stands to a control plane.
+//! How a proxy's version compares with the control plane's.
 
 use std::cmp::Ordering;
 
@@ -6,34 +6,34 @@ use crate::minor::Confidence;
 use crate::releases::Releases;
 use crate::version::Version;
 
-/// How a proxy stands to a control plane, in 2.x.
+/// How a proxy's version compares with the control plane's, in minor versions.
 ///
-/// Linkerd's documentation ("Upgrading Linkerd"): the data plane may be one 2.x behind, whatever
-/// the patches; more is unsupported; nothing allows it to be ahead.
+/// Linkerd's documentation ("Upgrading Linkerd"): the data plane may be one minor version behind,
+/// with any patch; more is unsupported, and being ahead is not allowed at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Skew {
-    /// The same release, or one of the same 2.x that has no order with it (another channel, as
-    /// Buoyant's builds of a 2.x beside the open-source ones). [`Version::same_release`] tells
-    /// them apart.
+    /// The same release, or a release of the same minor version in another channel, which has no
+    /// order with it (such as Buoyant's builds and the open-source ones). [`Version::same_release`]
+    /// distinguishes the two cases.
     Same,
-    /// Older; `minors` is 0 when only the patch is.
+    /// The proxy is older; `minors` is 0 if only the patch is older.
     Behind {
-        /// How many 2.x.
+        /// The number of minor versions.
         minors: u32,
     },
-    /// Newer; `minors` is 0 when only the patch is.
+    /// The proxy is newer; `minors` is 0 if only the patch is newer.
     Ahead {
-        /// How many 2.x.
+        /// The number of minor versions.
         minors: u32,
     },
-    /// The 2.x of one of the two is not known.
+    /// The minor version of one of the two is unknown.
     Unknown,
 }
 
 impl Releases {
-    /// Compares a proxy with a control plane, and says how sure the answer is.
+    /// Compares a proxy with a control plane, and returns also how certain the answer is.
     ///
-    /// One release is the same as itself even where its 2.x is unknown.
+    /// A release is the same as itself even if its minor version is unknown.
     pub fn skew(&self, proxy: &Version, control_plane: &Version) -> (Skew, Confidence) {
         let (proxy, control_plane) = (self.canonical(proxy), self.canonical(control_plane));
         let known = (self.minor_of(proxy), self.minor_of(control_plane));
@@ -81,7 +81,7 @@ mod tests {
     ];
 
     #[test]
-    fn skew_is_counted_in_2x_and_patches_are_zero_of_them() {
+    fn skew_counts_minor_versions_and_a_patch_counts_zero() {
         let releases = Releases::embedded();
         for (proxy, control_plane, skew) in [
             ("stable-2.14.10", "stable-2.14.10", Skew::Same),
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn the_other_way_round_is_the_opposite_answer() {
+    fn skew_with_the_two_versions_swapped_is_the_opposite() {
         let releases = Releases::embedded();
         for one in VERSIONS.map(Version::of_tag) {
             for other in VERSIONS.map(Version::of_tag) {
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_guess_is_as_weak_as_its_weaker_side() {
+    fn the_confidence_is_that_of_the_less_certain_version() {
         let releases = Releases::embedded();
         let sure = |one, other| {
             releases

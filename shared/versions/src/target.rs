@@ -1,4 +1,4 @@
-//! What a person types as a version: read strictly, with what was probably meant.
+//! Reads the target version that a person typed. Strict; an error suggests what was probably meant.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,7 +11,7 @@ use crate::number::three_numbers;
 use crate::releases::Releases;
 use crate::version::Version;
 
-/// A target as it is typed: a release, or a 2.x whose recommended release is meant.
+/// A target: a release, or a minor version, which means its recommended release.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
     /// `stable-2.14.10`, `edge-25.4.4`, …
@@ -20,7 +20,8 @@ pub enum Target {
     Line(Minor),
 }
 
-/// A text that is no target; [`TargetError::hint`] says what may have been meant.
+/// The error for a text that is not a target; [`TargetError::hint`] suggests what may have been
+/// meant.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} {problem}")]
 pub struct TargetError {
@@ -32,7 +33,7 @@ pub struct TargetError {
 /// What is wrong with a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Problem {
-    /// Nothing was typed.
+    /// The text is empty.
     #[error("is empty")]
     Empty,
     /// `2.14.10`, `v2.14.10`.
@@ -89,14 +90,14 @@ impl Serialize for Target {
 // === impl TargetError ===
 
 impl TargetError {
-    /// What may have been meant.
+    /// Returns a target that may have been meant.
     pub fn hint(&self) -> Option<String> {
         self.meant
             .as_ref()
             .map(|meant| format!("did you mean {meant}?"))
     }
 
-    /// What is wrong.
+    /// Returns what is wrong.
     pub fn problem(&self) -> Problem {
         self.problem
     }
@@ -136,7 +137,8 @@ fn problem_of(text: &str) -> (Problem, Option<String>) {
     }
 }
 
-/// Blanks, capitals, an underscore or padded numbers hide a good version.
+/// Fixes blanks, capitals, underscores and leading zeros, and returns the result if it is a good
+/// version.
 fn respelled(text: &str) -> Option<String> {
     let lower = text.trim().to_lowercase().replace('_', "-");
     let plain: Vec<String> = lower.split('.').map(without_padding).collect();
@@ -155,7 +157,8 @@ fn without_padding(part: &str) -> String {
     }
 }
 
-/// `2.14.10`, `v2.14.10` and `v2.14`; after 2.14 there is no stable release to suggest.
+/// Suggests a channel for `2.14.10`, `v2.14.10` and `v2.14`. There are no stable releases after
+/// 2.14 to suggest.
 fn with_channel(text: &str) -> Option<String> {
     const LAST_STABLE: u32 = 14;
     let bare = text.trim().trim_start_matches('v');
@@ -181,7 +184,7 @@ fn completed(channel: Channel, numbers: &str) -> Option<String> {
 }
 
 impl Releases {
-    /// Reads a target; an alias of the file is as good as the release that it stands for.
+    /// Parses a target. An alias in the file counts as the release that it stands for.
     pub fn target(&self, text: &str) -> Result<Target, TargetError> {
         let typed = Version::of_tag(text);
         let release = self.canonical(&typed);
@@ -192,9 +195,9 @@ impl Releases {
         }
     }
 
-    /// The release that a target names, seen from the channel that runs.
+    /// Returns the release that a target means, given the channel that is running.
     ///
-    /// None for a 2.x of which the file recommends no release of that vendor.
+    /// Returns `None` for a minor version without a recommended release of that vendor.
     pub fn resolve(&self, target: &Target, running: Channel) -> Option<Version> {
         match target {
             Target::Release(version) => Some(version.clone()),

@@ -1,4 +1,4 @@
-//! A version as a cluster spells it, and its order.
+//! Versions as they appear in a cluster, and their order.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -10,15 +10,15 @@ use crate::channel::Channel;
 use crate::minor::Minor;
 use crate::number::{number, three_numbers};
 
-/// A Linkerd version, in the spelling that it was read in.
+/// A Linkerd version. The text that was read is kept.
 ///
-/// Reading never fails: what is no Linkerd version (`dev-…`, `git-…`, a stray tag) is *opaque*,
-/// which is an answer of its own and never "ok".
+/// Reading never fails: a text that is not a Linkerd version (`dev-…`, `git-…`, any other tag)
+/// becomes an *opaque* version, which callers must not treat as "ok".
 ///
-/// Three comparisons, on purpose: `==` is the spelling (two images differ when their tags do);
-/// [`Version::same_release`] and [`Version::order`] ignore what a rebuild appends
-/// (`stable-2.14.10-acme`), as `linkerd check` does. A hotpatch (`enterprise-2.17.0-1`) is no
-/// rebuild: it comes after the release, and a candidate (`-rc2`) before it.
+/// There are three comparisons. `==` compares the text (two images differ if their tags do).
+/// [`Version::same_release`] and [`Version::order`] ignore the suffix of a rebuild
+/// (`stable-2.14.10-acme`), as `linkerd check` does. A hotpatch (`enterprise-2.17.0-1`) is not a
+/// rebuild: it comes after the release. A candidate (`-rc2`) comes before it.
 #[derive(Clone)]
 pub struct Version {
     text: Box<str>,
@@ -27,7 +27,8 @@ pub struct Version {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Form {
-    /// `2.X.Y`: semantic but for what follows it, which is why only the core is given to semver.
+    /// `2.X.Y`. Only these three numbers are a semver version; Linkerd's suffixes do not follow
+    /// semver.
     Numbered {
         channel: Channel,
         core: semver::Version,
@@ -47,7 +48,7 @@ enum Form {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Date(u32, u32, u32);
 
-/// Where a build stands beside the release that it is named after; the order is by age.
+/// The position of a build before or after the release that it is named after; ordered by age.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Stage {
     Candidate(u32),
@@ -55,13 +56,13 @@ enum Stage {
     Hotpatch(u32),
 }
 
-/// The year of the first edge release; a smaller one is a stray tag.
+/// The year of the first edge release. A smaller number is not a year, so the text is another tag.
 const FIRST_YEAR: u32 = 18;
 
 // === impl Version ===
 
 impl Version {
-    /// Reads an image tag, an annotation or a chart's `appVersion`.
+    /// Reads a version from an image tag, an annotation or a chart's `appVersion`.
     pub fn of_tag(tag: &str) -> Self {
         Self {
             text: tag.into(),
@@ -69,12 +70,12 @@ impl Version {
         }
     }
 
-    /// The spelling that it was read in.
+    /// Returns the text that was read.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// The channel; an opaque version has none.
+    /// Returns the channel, or `None` for an opaque version.
     pub fn channel(&self) -> Option<Channel> {
         match &self.form {
             Form::Numbered { channel, .. } | Form::Dated { channel, .. } => Some(*channel),
@@ -82,12 +83,13 @@ impl Version {
         }
     }
 
-    /// Whether it is no version of Linkerd's.
+    /// Returns true if the text is not a Linkerd version.
     pub fn is_opaque(&self) -> bool {
         self.form == Form::Opaque
     }
 
-    /// The 2.x that the number itself says; a dated release needs [`crate::Releases::minor_of`].
+    /// Returns the minor version if the number itself contains it. For a dated release use
+    /// [`crate::Releases::minor_of`].
     pub fn numbered_minor(&self) -> Option<Minor> {
         match &self.form {
             Form::Numbered { core, .. } => u32::try_from(core.minor).ok().map(Minor::new),
@@ -95,7 +97,7 @@ impl Version {
         }
     }
 
-    /// Whether it is a candidate, a preview, or a build of somebody's own; opaque versions are.
+    /// Returns true for a release candidate, a preview, a private build and an opaque version.
     pub fn is_prerelease(&self) -> bool {
         match &self.form {
             Form::Numbered {
@@ -114,14 +116,15 @@ impl Version {
         }
     }
 
-    /// Whether both name one release, whatever a rebuild appended.
+    /// Returns true if both are builds of one release, whatever suffix a rebuild added.
     ///
-    /// Two opaque versions do when they are spelled alike.
+    /// Two opaque versions are the same release if their texts are equal.
     pub fn same_release(&self, other: &Self) -> bool {
         self.text == other.text || self.order(other) == Some(Ordering::Equal)
     }
 
-    /// The order within a channel; between channels, or with an opaque version, there is none.
+    /// Returns the order within a channel, or `None` for different channels and for opaque
+    /// versions.
     pub fn order(&self, other: &Self) -> Option<Ordering> {
         match (&self.form, &other.form) {
             (
@@ -156,7 +159,8 @@ impl Version {
         }
     }
 
-    /// The same date as an edge; previews are numbered as edges are.
+    /// Returns the edge release with the same date, for a dated version; previews are numbered like
+    /// edge releases.
     pub(crate) fn as_edge(&self) -> Option<Self> {
         match &self.form {
             Form::Dated {
@@ -236,7 +240,8 @@ fn form_of(tag: &str) -> Option<Form> {
     }
 }
 
-/// A candidate stands first; a hotpatch is the first number; the rest names a build.
+/// Reads the suffix: a release candidate comes first, a hotpatch is the first number, and the rest
+/// names a build.
 fn stage_of(tail: &str) -> (Stage, bool) {
     let mut parts = tail.split('-').peekable();
     let candidate = parts
@@ -370,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_released_is_a_prerelease() {
+    fn is_prerelease_holds_for_candidates_previews_and_private_builds() {
         for (tag, is) in [
             ("stable-2.14.10", false),
             ("enterprise-2.17.0-1", false),

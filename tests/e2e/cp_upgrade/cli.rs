@@ -1,4 +1,5 @@
-//! Where the linkerd CLI installed the control plane, the CLI renders and the tool applies.
+//! Upgrades of a control plane that the linkerd CLI installed: the CLI renders and the tool
+//! applies.
 
 use std::collections::BTreeSet;
 
@@ -21,7 +22,7 @@ on_both_beds! {
 }
 
 impl Stage {
-    // What the tool has written so far, but for its lock.
+    // Returns the tool's writes so far, without those of its lock.
     fn written(&self) -> Vec<String> {
         let events = self.bed.audit_of(AGENT).unwrap();
         let writes = events.iter().filter(|event| is_written(event));
@@ -30,7 +31,8 @@ impl Stage {
             .collect()
     }
 
-    // Each object of the control plane and the definitions, with its generation or version.
+    // Returns each object of the control plane and the definitions, with its generation or
+    // resourceVersion.
     fn versions(&self) -> BTreeSet<String> {
         let lists = [
             "/apis/apps/v1/deployments",
@@ -75,7 +77,7 @@ impl Stage {
     }
 }
 
-// Every write but those of the lock.
+// Returns true for every write except those of the lock.
 fn is_written(event: &AuditEvent) -> bool {
     event.writes() && event.resource != "leases"
 }
@@ -130,7 +132,7 @@ fn writes_are_announced_and_come_after_the_preflight(bed: Bed) {
     let run = stage.run(&stage.judged(), &[]);
     assert_eq!(run.code, Some(0), "{}", run.stderr);
     let events = stage.bed.audit_of(AGENT).unwrap();
-    // The proof is a dry run too, of a pod, and comes last.
+    // The last dry run is the proof's, of a pod; it does not count.
     let rehearsals = events
         .iter()
         .rposition(|event| event.dry_run && event.resource != "pods");
@@ -164,7 +166,8 @@ fn apply_removes_what_the_new_version_lacks_and_keeps_what_others_set(bed: Bed) 
         let containers = spec["containers"].as_array_mut().unwrap();
         containers[1]["env"] = json!([{ "name": "DROPPED", "value": "1" }]);
         containers.push(json!({ "name": "dropped", "image": "example.test/x:1" }));
-        // As an installation of a version with more in it leaves it behind, in either way.
+        // Makes the state that an older version with one more container leaves behind, by
+        // server-side or client-side apply.
         stage
             .bed
             .kubectl(["delete", "deployment", "-n", "linkerd", name])
@@ -240,7 +243,7 @@ fn linkerd_flag_with_a_cli_that_does_not_fit_changes_nothing(bed: Bed) {
     let charts = stage.charts_by_flag();
     let charts: Vec<&str> = charts.iter().map(String::as_str).collect();
     stage.refuses(&judged, &charts, "takes no chart");
-    // As on an installation by helm.
+    // An installation by helm has no such Secret.
     let overrides = "/api/v1/namespaces/linkerd/secrets/linkerd-config-overrides";
     stage.bed.delete(overrides).unwrap();
     let run = stage.run(&judged, &[]);

@@ -1,4 +1,4 @@
-//! Where helm installed the control plane, helm upgrades it.
+//! Upgrades of a control plane that helm installed: helm upgrades it.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! Killed in each step, alone and together with its helm, and run again.
+//! The tool is killed in each step, alone or together with its helm, and run again.
 
 use std::process::Stdio;
 
@@ -17,7 +17,7 @@ on_both_beds! {
     killed_together_with_its_helm_it_is_refused_with_the_way_out_which_works
 }
 
-// What helm writes in the middle of each of its two upgrades.
+// A write in the middle of each of the two helm upgrades.
 const MIDDLE: [(&str, &str); 2] = [
     (
         "crds",
@@ -30,14 +30,14 @@ fn write(path: &str) -> Match {
     Match::writes().agent("Helm/").path(path)
 }
 
-// The first that helm writes: the Secret of a new revision.
+// The first write of helm: the Secret of a new revision.
 fn revision() -> Match {
     Match::method(Method::POST)
         .agent("Helm/")
         .path("/namespaces/linkerd/secrets")
 }
 
-// A run whose helm is held in the middle of a step.
+// Starts a run whose helm is held in the middle of a step.
 fn held_in(
     stage: &Stage,
     proxy: &FaultProxy,
@@ -112,7 +112,7 @@ fn helm_that_outlives_its_run_is_waited_for(bed: Bed) {
 }
 
 fn helm_that_outlives_its_run_and_writes_first_is_taken_over(bed: Bed) {
-    // One helm is through when the other comes, one may still be at work.
+    // The first helm may be finished when the second starts, or may still be at work.
     let revisions = [
         ("crds", 1, "name=linkerd-crds,version=2,status=deployed"),
         ("control-plane", 2, "name=linkerd-control-plane,version=2"),

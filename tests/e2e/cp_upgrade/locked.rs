@@ -55,7 +55,7 @@ fn if_locked_stops_skips_or_waits_until_the_lock_expires(bed: Bed) {
     );
     stage.assert_unchanged(true);
 
-    // A holder that was killed: its lock expires by itself, by the server's clock.
+    // The holder is killed: its lock expires by itself, by the server's clock.
     stage.forget_lock();
     stage
         .bed
@@ -86,7 +86,7 @@ fn lock_that_is_lost_stops_the_run_before_the_next_write(bed: Bed) {
     let mut running = begin(command, &stage.judged());
     running.until_step("crds");
     held.arrived();
-    // The renewer finds out at its next turn.
+    // The next renewal detects the loss.
     let own = |request: Match| request.agent(AGENT).path("leases/mesh-tools");
     let renewal = proxy.on(own(Match::writes())).hold(When::BeforeForward);
     renewal.arrived();

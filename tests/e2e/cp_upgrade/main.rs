@@ -51,7 +51,7 @@ fn dry_run_shows_the_plan_and_changes_nothing(bed: Bed) {
     assert_eq!(from["from"]["version"], FROM);
 }
 
-// No line of the issuer's key, as PEM or as a Secret has it, in anything that was said.
+// Checks that no output contains a line of the issuer's key, as PEM or as in a Secret.
 pub(crate) fn assert_no_secret(stage: &Stage, run: &Run) {
     let values = std::fs::read_to_string(&stage.charts.values).unwrap();
     let key = values.split("PRIVATE KEY-----").nth(1).unwrap();

@@ -1,4 +1,4 @@
-//! What must not begin, and that nothing has changed then.
+//! Upgrades that must be refused; nothing may have changed then.
 
 use mesh_testbed::{Bed, Match};
 use mesh_tests::{on_both_beds, run, terminal};
@@ -137,7 +137,7 @@ fn verdict_of_another_cluster_is_refused_even_under_the_same_context_name(bed: B
 fn yes_is_required_without_a_terminal(bed: Bed) {
     let stage = Stage::new(bed);
     let judged = stage.judged();
-    // Without a controlling terminal there is nobody to ask.
+    // `setsid` takes away the controlling terminal, so the tool cannot ask.
     let mut alone = stage.env(stage.tools.command("setsid"));
     alone
         .arg("-w")

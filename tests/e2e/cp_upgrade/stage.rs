@@ -1,4 +1,4 @@
-//! A bed with a control plane that is to be upgraded, and the tool that upgrades it.
+//! A bed with a control plane to upgrade, and the tool.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,8 +11,8 @@ use serde_json::Value;
 
 pub(crate) const FROM: &str = "stable-2.13.7";
 pub(crate) const TO: &str = "stable-2.14.10";
-/// The CLI renders no control plane before its definitions are in the cluster. Those of an earlier
-/// patch satisfy it, and leave the tool something to write.
+/// The CLI renders a control plane only if its definitions are in the cluster. Definitions of an
+/// earlier patch are enough for the CLI, and leave the tool something to write.
 const DEFINITIONS: &str = "stable-2.14.5";
 pub(crate) const AGENT: &str = "mesh-cp-upgrade/";
 
@@ -24,15 +24,16 @@ pub(crate) struct Stage {
     requests_before: usize,
 }
 
-/// What the control plane was installed by, and so is upgraded by.
+/// What installed the control plane, which must also upgrade it.
 enum Installer {
     Helm,
-    /// This linkerd CLI of the target.
+    /// The linkerd CLI of the target version.
     Cli(PathBuf),
 }
 
 impl Stage {
-    /// On a control plane as helm installs it, or the CLI on the lab, which has no helm.
+    /// Makes a stage with a control plane installed by helm, or on the lab, which has no helm, by
+    /// the CLI.
     pub(crate) fn new(bed: Bed) -> Self {
         if bed.as_lab().is_some() {
             return Self::by_cli(bed);
@@ -41,7 +42,7 @@ impl Stage {
         Self::by_helm(bed)
     }
 
-    /// On a bed that has a control plane already.
+    /// Makes a stage on a bed that already has a control plane.
     pub(crate) fn by_helm(bed: Bed) -> Self {
         let stage = Self::of(bed, |_, _| Installer::Helm);
         stage.tools.link("helm", stage.bed.helm());
@@ -68,7 +69,7 @@ impl Stage {
         }
     }
 
-    /// What the API server sees of whoever writes the control plane.
+    /// Returns the user agent that writes the control plane.
     pub(crate) fn writer(&self) -> &'static str {
         match self.installer {
             Installer::Helm => "Helm/",
@@ -83,7 +84,7 @@ impl Stage {
         }
     }
 
-    /// What a passing verdict on going there looks like, from the real tools.
+    /// Returns a stream with a passing verdict for the target, from the real tools.
     pub(crate) fn judged(&self) -> String {
         let pipeline = format!("mesh-survey | mesh-skewcheck --to {TO}");
         let output = self.env(self.tools.shell(&pipeline)).output().unwrap();
@@ -103,7 +104,7 @@ impl Stage {
         command
     }
 
-    /// The flags that name what is rendered.
+    /// Returns the flags that name the charts or the CLI.
     pub(crate) fn source(&self) -> Vec<String> {
         if self.is_by_helm() {
             self.charts_by_flag()
@@ -130,7 +131,7 @@ impl Stage {
         ]
     }
 
-    /// The tool with what it renders, and leave to act unless `more` says otherwise.
+    /// Makes the tool's command, with `--yes` unless `more` says otherwise.
     pub(crate) fn command(&self, more: &[&str]) -> Command {
         let mut command = self.env(self.tools.run("mesh-cp-upgrade"));
         command.args(self.source()).args(more);
@@ -167,7 +168,7 @@ impl Stage {
         begin(self.command(more), judged)
     }
 
-    /// The version that the configuration names.
+    /// Returns the version in the configuration.
     pub(crate) fn configured(&self) -> String {
         let config = "/api/v1/namespaces/linkerd/configmaps/linkerd-config";
         let config = self.bed.get(config).unwrap();
@@ -178,7 +179,7 @@ impl Stage {
         line.unwrap().to_owned()
     }
 
-    /// A release's newest revision and its status.
+    /// Returns a release's newest revision and its status.
     pub(crate) fn revision(&self, release: &str) -> (u64, String) {
         let history = self
             .bed
@@ -192,7 +193,7 @@ impl Stage {
         )
     }
 
-    /// Waits for one of the Secrets in which helm keeps its revisions.
+    /// Waits for a Secret with a helm revision.
     pub(crate) fn await_secret(&self, labels: &str) {
         let secrets: Api<Secret> = Api::namespaced(self.bed.client(), "linkerd");
         self.bed
@@ -200,13 +201,13 @@ impl Stage {
             .unwrap();
     }
 
-    /// Who holds the lock.
+    /// Returns the holder of the lock.
     pub(crate) fn holder(&self) -> Option<String> {
         let lease = self.lease("GET")?;
         lease["spec"]["holderIdentity"].as_str().map(str::to_owned)
     }
 
-    /// Removes the lock of a run that was killed, to save the time until it expires.
+    /// Removes the lock of a killed run, so that the test need not wait until it expires.
     pub(crate) fn forget_lock(&self) {
         self.lease("DELETE");
     }
@@ -227,7 +228,7 @@ impl Stage {
         }
     }
 
-    /// Nothing was written since the beginning but locks and dry runs.
+    /// Checks that nothing was written except locks and dry runs.
     #[track_caller]
     pub(crate) fn assert_unchanged(&self, lock_is_allowed: bool) {
         let events = self.bed.audit().unwrap();

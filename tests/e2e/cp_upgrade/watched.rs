@@ -1,4 +1,4 @@
-//! Failing fast, signals, and a reader that goes away.
+//! Tests of fast failure, signals, and a reader that goes away.
 
 use mesh_testbed::{Bed, FaultProxy, Held, Match, When};
 use mesh_tests::{Running, Signal, begin, make_ready, on_both_beds, records};
@@ -68,7 +68,8 @@ fn timeout_fails_an_upgrade_whose_image_never_comes_with_its_reason(bed: Bed) {
     assert_eq!(run.end()["outcome"], "complete");
     assert_eq!(stage.holder(), None);
 
-    // What is mended is carried on with. The CLI remembers values, so they are said again.
+    // After the values are fixed, the same pipeline continues. The CLI keeps old values, so all are
+    // given again.
     let good = stage.tools.folder().join("good.yaml");
     std::fs::write(&good, "sim: {behaviour: {destination: ok}}\n").unwrap();
     let again = stage.run(&judged, &["-f", good.to_str().unwrap()]);
@@ -95,7 +96,7 @@ fn prove_in_a_namespace_without_injection_leaves_the_upgrade_unproven(bed: Bed) 
     run.until_step("prove");
     let run = run.finish();
     assert_eq!(run.code, Some(0), "{}", run.stderr);
-    // A namespace that the webhook does not see proves nothing.
+    // In a namespace that the webhook excludes nothing can be proven.
     let run = stage.run(&judged, &["--prove-in", "kube-system"]);
     assert_eq!(run.code, Some(1), "{}", run.stderr);
     assert!(run.stderr.contains("gets no proxy"), "{}", run.stderr);
@@ -145,7 +146,7 @@ fn second_signal_does_not_wait_for_helm(bed: Bed) {
     held.release();
 }
 
-// A run whose control plane is half written.
+// Starts a run that is held when the control plane is half written.
 fn held_at_the_configuration(stage: &Stage, proxy: &FaultProxy) -> (Running, Held) {
     let config = Match::writes()
         .agent(stage.writer())

@@ -1,4 +1,4 @@
-//! A request of a clean run, and what befalls it in another.
+//! Test cases: a request of a run without faults, and the fault for it in another run.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,21 +7,21 @@ use mesh_testbed::{AuditEvent, FaultProxy, Match, Victim};
 
 use crate::harm::Harm;
 
-/// A request, by what it is and which it is among those like it.
+/// Identifies a request: its kind, and its number among equal ones.
 #[derive(Clone, Debug)]
 pub(crate) struct Address {
     event: AuditEvent,
     nth: usize,
 }
 
-/// One run.
+/// One test case: a run with one fault.
 #[derive(Clone, Debug)]
 pub(crate) struct Case {
     pub(crate) request: Address,
     pub(crate) harm: Harm,
 }
 
-/// The requests of a clean run.
+/// Returns the requests of a run without faults.
 pub(crate) fn addresses(log: Vec<AuditEvent>) -> Vec<Address> {
     let mut seen: BTreeMap<String, usize> = BTreeMap::new();
     log.into_iter()
@@ -33,7 +33,7 @@ pub(crate) fn addresses(log: Vec<AuditEvent>) -> Vec<Address> {
         .collect()
 }
 
-/// Every fault at every request.
+/// Returns every fault at every request.
 pub(crate) fn all_pairs(requests: &[Address]) -> Vec<Case> {
     let pairs = requests.iter().flat_map(|request| {
         Harm::ALL.map(|harm| Case {
@@ -44,7 +44,7 @@ pub(crate) fn all_pairs(requests: &[Address]) -> Vec<Case> {
     pairs.collect()
 }
 
-/// Every request and every fault at least once.
+/// Returns cases in which every request and every fault occurs at least once.
 pub(crate) fn diagonal(requests: &[Address]) -> Vec<Case> {
     let longest = requests.len().max(Harm::ALL.len());
     let pairs = requests.iter().cycle().zip(Harm::ALL.into_iter().cycle());
@@ -55,7 +55,7 @@ pub(crate) fn diagonal(requests: &[Address]) -> Vec<Case> {
     pairs.collect()
 }
 
-/// Every `step`th of all pairs, so that each request and each fault still has its turns.
+/// Returns every `step`th pair, so that each request and each fault still occurs.
 pub(crate) fn thinned(pairs: Vec<Case>, step: usize) -> Vec<Case> {
     let faults = Harm::ALL.len();
     let pairs = pairs.into_iter().enumerate();
@@ -63,7 +63,7 @@ pub(crate) fn thinned(pairs: Vec<Case>, step: usize) -> Vec<Case> {
     kept.map(|(_, case)| case).collect()
 }
 
-/// One request of each kind of object, way of asking and client.
+/// Returns one request per kind of object, verb and client.
 pub(crate) fn one_of_each_kind(requests: &[Address]) -> Vec<Address> {
     let mut kinds: BTreeMap<String, Vec<usize>> = BTreeMap::new();
     for (number, request) in requests.iter().enumerate() {
@@ -77,12 +77,12 @@ pub(crate) fn one_of_each_kind(requests: &[Address]) -> Vec<Address> {
         .collect()
 }
 
-/// Whether there is time for every pair.
+/// Returns true if all pairs should run (`MESH_TEST_FAULTS`).
 pub(crate) fn every() -> bool {
     extent().is_some()
 }
 
-/// Those that MESH_TEST_FAULTS asks for: `all`, or a text that a case's name contains.
+/// Returns the cases that `MESH_TEST_FAULTS` selects: `all`, or those whose name contains its text.
 pub(crate) fn asked_for(cases: Vec<Case>) -> Vec<Case> {
     let text = extent().filter(|text| text != "all").unwrap_or_default();
     let asked = cases
@@ -117,7 +117,7 @@ impl Address {
         format!("{user_agent} {verb} {group} {what} {dry_run}")
     }
 
-    /// The same request in another namespace.
+    /// Returns the same request in another namespace.
     pub(crate) fn moved(&self, from: &str, to: &str) -> Self {
         let mut moved = self.clone();
         let (from, to) = (format!("/namespaces/{from}/"), format!("/namespaces/{to}/"));
@@ -127,7 +127,7 @@ impl Address {
 }
 
 impl Case {
-    /// Sets the fault; `client` dies of it, if anybody does.
+    /// Sets the fault; if the fault kills a process, it is `client`.
     pub(crate) fn set(&self, proxy: &FaultProxy, client: &Victim) {
         let request = Match::like(&self.request.event).nth(self.request.nth);
         self.harm.befall(proxy.on(request), client);

@@ -20,7 +20,7 @@ use crate::run::{Ran, run};
 
 const COMPONENTS: usize = 3;
 
-/// A verdict that says yes, from the tools.
+/// Returns a passing verdict from the real tools.
 pub(crate) fn judged(bed: &Bed, tools: &Toolbox) -> String {
     let judged = judge(bed, tools);
     let said = judged.summary();
@@ -28,7 +28,7 @@ pub(crate) fn judged(bed: &Bed, tools: &Toolbox) -> String {
     judged.run.stdout
 }
 
-/// What the tools say to an upgrade.
+/// Runs mesh-survey and mesh-skewcheck for the upgrade.
 pub(crate) fn judge(bed: &Bed, tools: &Toolbox) -> Ran {
     let pipeline = format!("mesh-survey | mesh-skewcheck --to {NEW}");
     let mut judge = tools.shell(&pipeline);
@@ -36,7 +36,7 @@ pub(crate) fn judge(bed: &Bed, tools: &Toolbox) -> Ran {
     run(judge, "", &Victim::default())
 }
 
-/// The tool for the way that the bed's control plane was installed.
+/// Makes the tool's command for a control plane that helm or the CLI installed.
 pub(crate) fn upgrade(bed: &Bed, tools: &Toolbox, kubeconfig: &Path) -> Command {
     if bed.as_lab().is_some() {
         return by_cli(bed, tools, kubeconfig);
@@ -49,7 +49,7 @@ pub(crate) fn upgrade(bed: &Bed, tools: &Toolbox, kubeconfig: &Path) -> Command 
     command
 }
 
-/// The tool for a control plane that the linkerd CLI installed.
+/// Makes the tool's command for a control plane that the linkerd CLI installed.
 pub(crate) fn by_cli(bed: &Bed, tools: &Toolbox, kubeconfig: &Path) -> Command {
     let mut command = tool(tools, kubeconfig);
     command.env("LINKERD", tools.linkerd(bed, NEW));
@@ -62,7 +62,7 @@ fn tool(tools: &Toolbox, kubeconfig: &Path) -> Command {
     command
 }
 
-/// Whether it is all at the new release, settled: nothing of it is an older release's.
+/// Returns true if the whole control plane is at the new release and settled.
 pub(crate) fn is_at_target(bed: &Bed) -> bool {
     is_of_target::<ConfigMap>(bed)
         && is_of_target::<CronJob>(bed)
@@ -74,8 +74,8 @@ pub(crate) fn is_at_target(bed: &Bed) -> bool {
         && runs_target(bed)
 }
 
-/// Whether the control plane's objects of a kind were all written by the new release. Those of RBAC
-/// do not say by which.
+/// Returns true if the new release wrote all the control plane's objects of a kind. RBAC objects do
+/// not state a version.
 fn is_of_target<K>(bed: &Bed) -> bool
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
@@ -110,7 +110,7 @@ fn has_version(deployment: &Deployment) -> bool {
         .any(|(key, value)| key == "app.kubernetes.io/version" && value == NEW)
 }
 
-/// Whether its controller is done with it.
+/// Returns true if the Deployment's rollout is finished.
 pub(crate) fn is_settled(deployment: &Deployment) -> bool {
     let wanted = deployment.spec.as_ref().and_then(|spec| spec.replicas);
     deployment.status.as_ref().is_some_and(|status| {

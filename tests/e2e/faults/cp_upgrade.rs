@@ -1,6 +1,7 @@
-//! `mesh-cp-upgrade`: a run with a fault, and more without until it is done.
+//! Tests `mesh-cp-upgrade`: one run with a fault, then runs without faults until the upgrade is
+//! done.
 //!
-//! With helm on the real servers, with the CLI's stand-in on the lab.
+//! Uses helm on the real servers, and the CLI's stand-in on the lab.
 
 use std::path::Path;
 
@@ -26,16 +27,16 @@ const ARGS: [&str; 7] = [
     "--pending-timeout",
     "3s",
 ];
-/// How often the same pipeline is run until it must be done.
+/// After this many runs without faults the upgrade must be done.
 const TRIES: usize = 3;
 const LAB_LANES: usize = 10;
 const REAL_LANES: usize = 3;
 
-/// Where the runs of one lane take place, one after the other.
+/// A lane: runs its cases one after the other.
 struct Lane<'a> {
     tools: &'a Toolbox,
     new_bed: fn() -> Bed,
-    /// A bed that nobody has upgraded, with the verdict on it.
+    /// A bed that was not upgraded yet, with its verdict.
     fresh: Option<(Bed, String)>,
 }
 
@@ -74,7 +75,7 @@ fn faults_never_call_an_upgrade_done_that_is_not(bed: Bed) {
 }
 
 fn strike(lanes: Vec<Lane<'_>>, mut cases: Vec<Case>) -> Tally {
-    // These wait for long, and cost nothing meanwhile.
+    // These cases mostly wait, so they start first.
     cases.sort_by_key(|case| case.harm != Harm::SilentForGood);
     tally(lanes, cases, Lane::strike)
 }
@@ -104,7 +105,7 @@ impl<'a> Lane<'a> {
         self.fresh.take().unwrap()
     }
 
-    /// A bed that was upgraded gets the old release anew; another lab is cheaper.
+    /// Installs the old release again on real servers; for the lab a new bed is cheaper.
     fn renew(&mut self, bed: Bed) {
         if bed.as_lab().is_none() {
             for release in ["linkerd-control-plane", "linkerd-crds"] {
@@ -140,7 +141,7 @@ impl<'a> Lane<'a> {
         let first = self.upgrade(&bed, &judged, proxy.kubeconfig(), &client);
         let complaint = complaint(&bed, case, &first);
         if complaint.is_none() && first.code.is_some() && !has_written(&proxy) {
-            // It is as it was, and serves another run.
+            // Nothing was changed, so the bed is used again.
             self.fresh = Some((bed, judged));
             return Outcome::of(&first, proxy.struck(), None);
         }
@@ -152,7 +153,7 @@ impl<'a> Lane<'a> {
         Outcome::of(&first, proxy.struck(), complaint.or(unfinished))
     }
 
-    /// Runs the same pipeline until it is done, and takes the way out that it names.
+    /// Runs the same pipeline until the upgrade is done, and runs the commands that its hints name.
     fn finish(&self, bed: &Bed) -> Option<String> {
         let mut said = Vec::new();
         for _ in 0..TRIES {
@@ -178,7 +179,7 @@ impl<'a> Lane<'a> {
     }
 }
 
-/// The program and its arguments where the next command is not the pipeline itself.
+/// Returns the program and its arguments, if the next command is not the pipeline itself.
 fn way_out(next: &Value) -> Option<(&str, &str)> {
     let (program, args) = next.as_str()?.split_once(' ')?;
     ["helm", "kubectl"]

@@ -1,4 +1,4 @@
-//! Small workloads of each kind, in as many namespaces as there are runs.
+//! Small workloads of each kind, in one namespace per run.
 
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Pod;
@@ -9,12 +9,12 @@ use serde_json::{Value, json};
 
 pub(crate) const OLD: &str = "stable-2.13.7";
 pub(crate) const NEW: &str = "stable-2.14.10";
-/// The CLI renders no control plane before its definitions are in the cluster. Those of an earlier
-/// patch satisfy it, and leave the tool something to write.
+/// The CLI renders a control plane only if its definitions are in the cluster. Definitions of an
+/// earlier patch are enough for the CLI, and leave the tool something to write.
 pub(crate) const DEFINITIONS: &str = "stable-2.14.5";
 pub(crate) const PEOPLE: &str = "people";
 
-/// Their names, kinds and pods; the DaemonSet's are one for each of the nodes.
+/// Names, kinds and numbers of pods; a DaemonSet has one pod per node.
 pub(crate) const WORKLOADS: [(&str, &str, usize); 4] = [
     ("anna", "Deployment", 1),
     ("bert", "StatefulSet", 2),
@@ -22,7 +22,7 @@ pub(crate) const WORKLOADS: [(&str, &str, usize); 4] = [
     ("dora", "Deployment", 2),
 ];
 
-/// Has the workloads in each of these namespaces, ready and meshed.
+/// Creates the workloads in each of these namespaces, and waits until they are ready and meshed.
 pub(crate) fn people(bed: &Bed, namespaces: &[&str]) {
     for namespace in namespaces {
         let inject = [("linkerd.io/inject", "enabled")];
@@ -71,7 +71,7 @@ fn workload(namespace: &str, name: &str, kind: &str, pods: usize) -> Value {
     workload
 }
 
-/// The tag of a pod's proxy, if it has one.
+/// Returns the tag of a pod's proxy, if it has one.
 pub(crate) fn proxy(pod: &Pod) -> Option<&str> {
     let spec = pod.spec.as_ref()?;
     let mut containers = spec
@@ -92,17 +92,17 @@ pub(crate) fn is_ready(pod: &Pod) -> bool {
         .any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
-/// Another lab.
+/// Starts another lab.
 pub(crate) fn another_lab() -> Bed {
     Bed::lab().unwrap()
 }
 
-/// More real servers, where there are some already.
+/// Starts more real servers, if real servers are used.
 pub(crate) fn another() -> Bed {
     Bed::for_test().unwrap()
 }
 
-/// Removes the lock of a run that was killed, to save the time until it expires.
+/// Removes the lock of a killed run, so that the test need not wait until it expires.
 pub(crate) fn forget_lock(bed: &Bed) {
     let leases: Api<Lease> = Api::namespaced(bed.client(), "linkerd");
     let how = DeleteParams::default();

@@ -1,4 +1,4 @@
-//! helm and the `linkerd` CLI, and one that does not answer any more.
+//! Tests with a helm or `linkerd` CLI that hangs.
 
 use std::cell::Cell;
 use std::fs::{File, OpenOptions};
@@ -12,14 +12,14 @@ use crate::control_plane::{by_cli, is_at_target, judged, upgrade};
 use crate::fleet::{NEW, OLD};
 use crate::run::run;
 
-/// What holds a program that hangs, until it is dropped.
+/// Makes a program hang until this is dropped.
 struct Pipe {
     path: PathBuf,
     _open: File,
     hanging: Cell<usize>,
 }
 
-/// What only reads ends after ten of these requests.
+/// A program that only reads may take ten times this `--request-timeout`.
 const READING: [&str; 3] = ["--dry-run=server", "--request-timeout", "1s"];
 const WRITING: [&str; 3] = ["--yes", "--timeout", "1s"];
 
@@ -42,7 +42,7 @@ fn request_timeout_ends_an_upgrade_without_an_answer_from_helm(bed: Bed) {
         "get?manifest*",
     ];
     no_answer(&bed, &tools, readers.map(hangs), &READING, 2);
-    // Nobody stops a helm that writes, so that the upgrade may yet be done.
+    // A helm that writes is not killed, because the upgrade may still finish.
     let writer = ["upgrade*-values"].map(hangs);
     no_answer(&bed, &tools, writer, &WRITING, 3);
 }
@@ -58,10 +58,10 @@ fn request_timeout_ends_an_upgrade_without_an_answer_from_the_cli(bed: Bed) {
     no_answer(&bed, &tools, readers.map(hangs), &READING, 2);
 }
 
-/// A command, its flag for another program, that program, and the arguments at which it hangs.
+/// A command, its flag for a program, that program, and the arguments at which the program hangs.
 type Hanging<'a> = (Command, &'a str, &'a Path, &'a str);
 
-/// Runs them side by side; each ends with `code` and says why.
+/// Runs the commands at the same time; each must end with `code` and give the reason.
 #[track_caller]
 fn no_answer<const N: usize>(
     bed: &Bed,
@@ -98,7 +98,8 @@ impl Pipe {
         let path = folder.join("pipe");
         let made = Command::new("mkfifo").arg(&path).status().unwrap();
         assert!(made.success());
-        // Open for both, or it would wait for a reader.
+        // Opened for reading and writing, because opening a pipe only for writing waits for a
+        // reader.
         let open = OpenOptions::new().read(true).write(true).open(&path);
         Self {
             path,
@@ -107,7 +108,7 @@ impl Pipe {
         }
     }
 
-    /// A program that answers like the `real` one, but for `arguments`.
+    /// Writes a program that works like `real` but hangs at `arguments`.
     fn hangs_at(&self, arguments: &str, real: &Path) -> PathBuf {
         let number = self.hanging.replace(self.hanging.get() + 1);
         let program = self.path.with_file_name(format!("hangs-{number}"));

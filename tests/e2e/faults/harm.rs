@@ -6,7 +6,7 @@ use When::{AfterForward, BeforeForward};
 use http::StatusCode;
 use mesh_testbed::{On, Victim, When};
 
-/// What befalls one request of a run.
+/// A fault at one request of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Harm {
     HungUp(When),
@@ -15,11 +15,11 @@ pub(crate) enum Harm {
     CutInTheMiddle,
     Halved,
     Garbled,
-    /// A failure in the answer's place, as if it were one.
+    /// A failure instead of the answer, with a success status.
     Misanswered,
     Delayed,
     Silent(When),
-    /// Nothing comes through from then on.
+    /// The proxy is silent from then on.
     SilentForGood,
     Error(StatusCode, When),
     Busy,
@@ -56,7 +56,7 @@ impl Harm {
         Self::Killed(AfterForward),
     ];
 
-    /// Does it to a request; `client` is who dies of it, if anybody.
+    /// Sets the fault for a request; if it kills a process, it is `client`.
     pub(crate) fn befall(self, request: On<'_>, client: &Victim) {
         match self {
             Self::HungUp(when) => request.hang_up(when),

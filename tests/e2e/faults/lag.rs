@@ -20,8 +20,8 @@ on_both_beds! {
     watch_that_lags_restarts_nothing_that_is_up_to_date
 }
 
-/// The list of pods is of before somebody else's restart, and the lists of their owners are of
-/// after it; nothing of what came in between is told.
+/// The list of pods is older than somebody else's restart, and the lists of their owners are newer;
+/// the events in between are lost.
 fn watch_that_lags_restarts_nothing_that_is_up_to_date(bed: Bed) {
     let bed = &bed;
     bed.install_linkerd(OLD).unwrap();
@@ -62,12 +62,12 @@ fn watch_that_lags_restarts_nothing_that_is_up_to_date(bed: Bed) {
     assert_eq!(ran.of("rolled").len(), WORKLOADS.len(), "{}", ran.stdout);
 }
 
-/// The list of all objects of a kind.
+/// Matches the list of all objects of a kind.
 fn all(kind: &str) -> Match {
     Match::method(http::Method::GET).path(&format!("/{kind}?"))
 }
 
-/// As `kubectl rollout restart` does it, to the end of every rollout.
+/// Restarts all workloads like `kubectl rollout restart`, and waits for the rollouts.
 fn restart_all(bed: &Bed) {
     restart::<Deployment>(bed, "Deployment");
     restart::<StatefulSet>(bed, "StatefulSet");

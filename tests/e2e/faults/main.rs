@@ -1,10 +1,10 @@
-//! Every request that a tool makes, struck by every fault that a wire or a server knows.
+//! Fault injection: every request of a tool meets every fault of the network or the server.
 //!
-//! The requests are those of a clean run, so nobody picks them; what a run may then say is held
-//! against the cluster. On the real servers each request and each fault has its turn, on the lab
-//! each pair of them. That is with MESH_TEST_FAULTS=all; without it only every third of a roll's
-//! pairs is taken, and an upgrade's requests are stood for by one of each kind, and not at every
-//! fault. MESH_TEST_FAULTS=TEXT takes those of all whose name contains TEXT.
+//! The requests are recorded from a run without faults. What a tool then reports is compared with
+//! the cluster. On the real servers each request and each fault occurs at least once; on the lab
+//! each pair. That is with `MESH_TEST_FAULTS=all`. Without it only every third pair of a roll runs,
+//! and of an upgrade one request of each kind with some of the faults. `MESH_TEST_FAULTS=TEXT` runs
+//! the cases whose name contains TEXT.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![expect(clippy::print_stdout, reason = "the tallies are what came of it")]

@@ -1,4 +1,4 @@
-//! The proxy's log is what the server's own audit log says.
+//! Tests that the proxy's log equals the server's audit log.
 
 use mesh_testbed::{AuditEvent, Bed, Victim};
 use mesh_tests::{Toolbox, on_both_beds, toolbox};
@@ -6,7 +6,7 @@ use mesh_tests::{Toolbox, on_both_beds, toolbox};
 use crate::fleet::{NEW, OLD, PEOPLE, people};
 use crate::run::run;
 
-/// All of a request that both logs know.
+/// Returns the facts about a request that both logs have.
 fn line(event: &AuditEvent) -> String {
     let AuditEvent {
         user_agent,

@@ -1,4 +1,4 @@
-//! `mesh-roll`: a run with a fault, and one more without.
+//! Tests `mesh-roll`: one run with a fault, then one without.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -18,20 +18,21 @@ use crate::harm::Harm;
 use crate::run::{Ran, run};
 use crate::tally::{Outcome, Tally, tally};
 
-/// Namespaces of one bed. Every watch sees all of them, so more beds are cheaper than large ones.
+/// The number of namespaces per bed. Every watch sees all of them, so several small beds are faster
+/// than a large one.
 const LAB_BATCH: usize = 4;
 const REAL_BATCH: usize = 20;
 const LAB_LANES: usize = 6;
 const REAL_LANES: usize = 2;
 const ARGS: [&str; 3] = ["--yes", "--request-timeout", "2s"];
 
-/// Where the runs of one lane take place, one after the other.
+/// A lane: runs its cases one after the other.
 struct Lane<'a> {
     tools: &'a Toolbox,
     new_bed: fn() -> Bed,
     batch: usize,
     bed: Option<Bed>,
-    /// Namespaces that nobody has rolled.
+    /// Namespaces that were not rolled yet.
     fresh: Vec<String>,
     judged: String,
 }
@@ -64,7 +65,7 @@ fn faults_never_call_a_workload_proven_that_is_not_nor_restart_it_twice(bed: Bed
 }
 
 fn strike(lanes: Vec<Lane<'_>>, mut cases: Vec<Case>) -> Tally {
-    // These wait for long, and cost nothing meanwhile.
+    // These cases mostly wait, so they start first.
     cases.sort_by_key(|case| case.harm != Harm::SilentForGood);
     tally(lanes, cases, |lane, case| lane.strike(case))
 }
@@ -81,7 +82,7 @@ impl<'a> Lane<'a> {
         }
     }
 
-    /// A bed whose workloads are a release behind.
+    /// Prepares a bed whose workloads are one release behind.
     fn fill(&mut self, bed: Bed) {
         bed.install_linkerd(OLD).unwrap();
         let names = (0..self.batch).map(|number| format!("people-{number}"));
@@ -93,7 +94,7 @@ impl<'a> Lane<'a> {
         self.judged = self.judged();
     }
 
-    /// A namespace that nobody has rolled.
+    /// Returns a namespace that was not rolled yet.
     fn take(&mut self) -> String {
         if self.fresh.is_empty() {
             self.bed = None;
@@ -119,7 +120,7 @@ impl<'a> Lane<'a> {
             .collect()
     }
 
-    /// The verdict on everything that the bed has.
+    /// Returns the verdict on the whole bed.
     fn judged(&self) -> String {
         let pipeline = "mesh-survey | mesh-skewcheck --ask roll";
         let mut judge = self.tools.shell(pipeline);
@@ -155,7 +156,7 @@ impl<'a> Lane<'a> {
         let first = self.roll(&namespace, struck.kubeconfig(), &client);
         let complaint = self.complaint(&namespace, case, &first);
         let complaint = if complaint.is_none() && restarts(&namespace, &[&struck]).is_empty() {
-            // It is as it was, and serves another run.
+            // Nothing was changed, so the namespace is used again.
             self.fresh.push(namespace);
             None
         } else {
@@ -168,7 +169,8 @@ impl<'a> Lane<'a> {
     }
 
     fn complaint(&self, namespace: &str, case: &Case, ran: &Ran) -> Option<String> {
-        // Who hears nothing cannot know that anything failed.
+        // With a silent proxy the tool cannot know that a workload failed, so exit code 1 is not
+        // expected.
         let codes: &[i32] = if case.harm.silences() {
             &[0, 2, 3]
         } else {
@@ -239,7 +241,7 @@ fn told(pods: &[Pod]) -> BTreeMap<String, String> {
     pods.iter().map(tell).collect()
 }
 
-/// How often each workload was restarted.
+/// Returns how often each workload was restarted.
 fn restarts(namespace: &str, proxies: &[&FaultProxy]) -> BTreeMap<String, usize> {
     let mut restarts = BTreeMap::new();
     for event in proxies.iter().flat_map(|proxy| proxy.served()) {

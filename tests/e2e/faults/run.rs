@@ -13,10 +13,10 @@ pub(crate) struct Ran {
     hung: bool,
 }
 
-/// The least that every deadline of these runs is shorter than.
+/// After this time a run counts as hung; every time limit of these runs is shorter.
 const GUARD: Duration = Duration::from_secs(180);
 
-/// Runs a tool to its end. Whoever kills it knows it as `client`.
+/// Runs a tool to its end; `client` gets its process id, for faults that kill it.
 pub(crate) fn run(command: Command, input: &str, client: &Victim) -> Ran {
     let running = begin(command, input);
     let pid = running.child.id();
@@ -49,14 +49,14 @@ impl Ran {
         self.records.last().filter(|record| record["type"] == "end")
     }
 
-    /// How it ended, in one line.
+    /// Returns how the run ended, in one line.
     pub(crate) fn summary(&self) -> String {
         let (code, stderr) = (self.code, self.stderr.trim().replace('\n', " | "));
         format!("exit {code:?}: {stderr}")
     }
 
-    /// What is wrong with its way out, whatever it did: it ends, says how in its last record, and
-    /// gives a reason where it did not do what was asked.
+    /// Returns what is wrong with the end of the run: the tool must end, write how it ended in its
+    /// last record, and give a reason if it did not do what was asked.
     pub(crate) fn misconduct(&self, codes: &[i32], was_killed: bool) -> Option<String> {
         if self.hung {
             return Some("it did not end".to_owned());

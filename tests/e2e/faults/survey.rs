@@ -1,4 +1,4 @@
-//! `mesh-survey`, and `mesh-skewcheck` on what it wrote.
+//! Tests `mesh-survey`, and `mesh-skewcheck` with its output.
 
 use std::path::Path;
 use std::process::Command;
@@ -12,7 +12,7 @@ use crate::fleet::{NEW, OLD, PEOPLE, people};
 use crate::run::{Ran, run};
 use crate::tally::{Outcome, Tally, tally};
 
-/// Questions to which the answer is yes, here.
+/// Questions that pass on this cluster.
 const QUESTIONS: [&[&str]; 2] = [&[], &["--to", NEW]];
 const LANES: usize = 8;
 
@@ -97,7 +97,7 @@ fn survey(tools: &Toolbox, kubeconfig: &Path) -> Command {
     command
 }
 
-/// All that a survey says of its cluster.
+/// Returns all facts of a survey.
 fn facts(survey: &Ran) -> Vec<Value> {
     let mut records = survey.records.clone();
     records.retain(|record| record["type"] != "stream");

@@ -1,4 +1,4 @@
-//! Many runs, in a few lanes side by side, and what came of them.
+//! Runs many cases in a few parallel lanes and counts the results.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,22 +7,23 @@ use std::sync::Mutex;
 use crate::case::{Case, asked_for};
 use crate::run::Ran;
 
-/// An upgrade makes some requests in most of its runs only; with so many turns each is met.
+/// Some requests happen only in most runs of an upgrade; with this many runs each must occur.
 const ENOUGH: usize = 5;
 
-/// What came of many runs.
+/// The results of many runs.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     runs: usize,
-    /// Runs without the request that was meant; the fault befell nobody.
+    /// Runs in which the chosen request did not happen, so the fault did not either.
     missed: Vec<String>,
-    /// The requests and the faults, in how many runs each had its turn, and how often it was met.
+    /// For each request and each fault: in how many runs it was chosen, and in how many it
+    /// happened.
     turns: BTreeMap<String, (usize, usize)>,
     exits: BTreeMap<String, usize>,
     complaints: Vec<String>,
 }
 
-/// What came of one.
+/// The result of one run.
 pub(crate) struct Outcome {
     pub(crate) exit: Option<i32>,
     pub(crate) struck: bool,
@@ -55,7 +56,8 @@ pub(crate) fn tally<L: Send>(
                 let next = || queue.lock().unwrap().next();
                 while let Some(case) = next() {
                     let mut outcome = run(&mut lane, &case);
-                    // On a busy machine a run may time out before it comes to the request.
+                    // On a busy machine a run may time out before the chosen request, so it is
+                    // repeated once.
                     if !outcome.struck && outcome.complaint.is_none() {
                         outcome = run(&mut lane, &case);
                     }
@@ -89,7 +91,7 @@ impl Tally {
         self.complaints.extend(complaint);
     }
 
-    /// Fails when a run did wrong, when a request or a fault was never met, and when many were not.
+    /// Fails if a run was wrong, if a request or a fault never happened, or if many did not.
     #[track_caller]
     pub(crate) fn judge(&self) {
         assert!(

@@ -1,4 +1,4 @@
-//! The ways out.
+//! Tests of the exit codes.
 
 use mesh_testbed::Bed;
 use mesh_tests::{Run, Signal, of_type, on_both_beds, records};
@@ -33,7 +33,7 @@ fn first_signal_waits_for_what_is_in_flight_and_the_next_run_goes_on(bed: Bed) {
             .contains("mesh-roll --yes")
     );
 
-    // A reader that leaves is a stop, too; the evidence goes on.
+    // A reader that goes away stops the run too; the file of `--record` still gets all records.
     let evidence = scene.tools.folder().join("evidence.ndjson");
     let args = ["--yes", "--record", evidence.to_str().unwrap()];
     let mut run = scene.start(&scene.verdict(), &args);

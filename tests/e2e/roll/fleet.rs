@@ -1,4 +1,4 @@
-//! A fleet of every kind, three at a time.
+//! Rolls workloads of every kind, three at a time.
 
 use std::collections::BTreeMap;
 
@@ -58,7 +58,7 @@ fn written(workload: &str) -> String {
     format!("patch {kind}s {}/{} 200", parts[0], parts[2])
 }
 
-// All but the job and the bare pod, which no roll renews.
+// Checks all pods except the job's and the bare pod, which a roll does not replace.
 fn every_pod_is_new(scene: &Scene, namespaces: &[String]) {
     for namespace in namespaces {
         let pods = scene
@@ -88,7 +88,8 @@ fn one_watch_a_kind(scene: &Scene) {
     }
     assert!(open.contains_key("pods "), "{open:?}");
     assert!(open.values().all(|watches| *watches == 1), "{open:?}");
-    // A look, a write and a proof each, beside a dry-run pod a wave and namespace.
+    // Per workload one list of pods before the write and one for the proof; besides, one dry-run
+    // pod per wave and namespace.
     let number = |verb: &str| {
         let own = events.iter().filter(|event| event.verb == verb);
         own.filter(|event| event.resource == "pods" && !event.namespace.is_empty())

@@ -1,4 +1,4 @@
-//! The injector goes away while its pods stay ready and its webhook lets pods through.
+//! The injector stops answering while its pods stay ready and its webhook lets pods pass.
 
 use mesh_testbed::Bed;
 use mesh_tests::{Run, of_type, on_both_beds};
@@ -84,7 +84,7 @@ fn mended_by_the_next_run(scene: &Scene) {
         .iter()
         .filter(|record| record["class"] == "attention")
         .collect();
-    // What lost every proxy is not for a roll to mend, and is said.
+    // A roll cannot fix workloads without any proxy, and must report them.
     let bare = scene.owners_of_pods(|pod| proxy(pod).is_none());
     assert_eq!(attention.len(), bare.len(), "{}", output.said());
     assert!(

@@ -1,4 +1,4 @@
-//! Killed at each of its writes in turn, and run again.
+//! The tool is killed at each of its writes in turn, and run again.
 
 use std::process::Command;
 
@@ -17,7 +17,7 @@ const PODS: &str = "/namespaces/shop/pods?";
 const WORKLOADS: &str = "/apis/apps/v1/";
 const ARGS: [&str; 4] = ["--yes", "--if-locked", "wait=30s", "--allow-outage=shop"];
 
-/// One of each kind and behaviour.
+/// Makes one workload of each kind and behaviour.
 fn six() -> Vec<Value> {
     vec![
         workload("Deployment", "plain", |_| {}),
@@ -53,7 +53,7 @@ fn killed_at_any_write_the_next_run_carries_on_and_restarts_nothing_twice(bed: B
     let mut kill = |place, when| proven.append(&mut killed(&scene, &proxy, &verdict, place, when));
     kill("leases", before);
     kill("leases", after);
-    // The first takeover waits its time out.
+    // The first takeover waits until the lock has expired.
     kill(PODS, before);
     time_passes(&scene);
     kill(PODS, after);
@@ -85,7 +85,7 @@ fn killed_at_any_write_the_next_run_carries_on_and_restarts_nothing_twice(bed: B
     assert_eq!(writes, WRITES);
 }
 
-// The run dies at its first write to `place`; what it had proven before.
+// Starts a run that is killed at its first write to `place`; returns what it had proven before.
 fn killed(
     scene: &Scene,
     proxy: &FaultProxy,
@@ -122,7 +122,7 @@ fn proven_in(records: &[Value]) -> Vec<String> {
         .collect()
 }
 
-// The dead holder's time is over.
+// Lets the killed holder's lock expire.
 fn time_passes(scene: &Scene) {
     let past = json!({ "spec": { "renewTime": "2020-01-01T00:00:00.000000Z" } });
     scene

@@ -1,4 +1,4 @@
-//! `mesh-roll` on real servers and on the lab.
+//! Tests `mesh-roll` on real servers and on the lab.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 

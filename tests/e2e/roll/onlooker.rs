@@ -1,4 +1,4 @@
-//! Looks on with watches of its own, and keeps every version that it sees.
+//! Watches a run from outside and keeps every version of every object.
 
 use std::collections::BTreeMap;
 
@@ -15,14 +15,14 @@ const KINDS: [&str; 4] = [
 ];
 const MARK: &str = "onlooker";
 
-/// Looks on from the versions that each kind had at first.
+/// Watches each kind from the version that it had at the start.
 pub(crate) struct Onlooker<'a> {
     scene: &'a Scene,
     from: [String; 4],
 }
 
-/// A workload's rollout, by the API server's versions: from the write that began it to the last of
-/// its new pods that got ready.
+/// A workload's rollout as resourceVersions: from the write that began it to the last new pod that
+/// became ready.
 #[derive(Debug)]
 pub(crate) struct Rollout {
     pub(crate) began: u64,
@@ -41,7 +41,7 @@ impl<'a> Onlooker<'a> {
         Self { scene, from }
     }
 
-    /// What has been seen up to now.
+    /// Returns the rollouts so far.
     pub(crate) fn rollouts(self) -> BTreeMap<String, Rollout> {
         let objects = self.objects();
         let mut pods = Vec::new();
@@ -73,7 +73,7 @@ impl<'a> Onlooker<'a> {
             .collect()
     }
 
-    // Every version of every object, up to a mark that is set now.
+    // Returns every version of every object, up to a marker object that is created now.
     fn objects(&self) -> Vec<Value> {
         let mut all = Vec::new();
         for (path, from) in KINDS.iter().zip(&self.from) {
@@ -97,7 +97,7 @@ impl<'a> Onlooker<'a> {
     }
 }
 
-/// The most rollouts that were under way at once.
+/// Returns the largest number of rollouts at the same time.
 pub(crate) fn most_at_once(rollouts: &BTreeMap<String, Rollout>) -> usize {
     let at = rollouts.values().map(|rollout| rollout.began);
     at.map(|at| {

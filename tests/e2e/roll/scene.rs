@@ -16,7 +16,8 @@ pub(crate) struct Scene {
 }
 
 impl Scene {
-    /// Workloads on the old release in one namespace, and the new release's control plane.
+    /// Makes workloads on the old release in one namespace, and installs the new release's control
+    /// plane.
     pub(crate) fn with(bed: Bed, workloads: &[Value]) -> Self {
         Self::of(bed, |bed| {
             let inject = [("linkerd.io/inject", "enabled")];
@@ -30,7 +31,7 @@ impl Scene {
         .0
     }
 
-    /// The whole shop on the old release, and the new release's control plane.
+    /// Makes the whole shop on the old release, and installs the new release's control plane.
     pub(crate) fn with_shop(bed: Bed) -> (Self, Shop) {
         Self::of(bed, |bed| bed.shop().unwrap())
     }
@@ -78,7 +79,7 @@ impl Scene {
         begin(command, judged)
     }
 
-    /// What mesh-roll wrote, its lock and dry runs left out.
+    /// Returns mesh-roll's writes, without its lock and dry runs.
     pub(crate) fn writes(&self) -> Vec<String> {
         let events = self.bed.audit_of("mesh-roll/").unwrap();
         let writes = events.into_iter().filter(|event| event.writes());
@@ -95,14 +96,14 @@ impl Scene {
             .collect()
     }
 
-    /// Somebody writes to the control plane's configuration.
+    /// Changes the control plane's configuration, like somebody else.
     pub(crate) fn touch_the_control_plane(&self) {
         let path = "/api/v1/namespaces/linkerd/configmaps/linkerd-config";
         let touched = json!({ "metadata": { "annotations": { "touched": "yes" } } });
         self.bed.merge(path, &touched).unwrap();
     }
 
-    /// `Kind/name` of the workloads of the namespace that have a pod as `is` says.
+    /// Returns `Kind/name` of the workloads in the namespace with a pod for which `is` is true.
     pub(crate) fn owners_of_pods(&self, is: impl Fn(&Value) -> bool) -> Vec<String> {
         let pods = self.bed.get("/api/v1/namespaces/shop/pods").unwrap();
         let pods = pods["items"].as_array().unwrap().iter();
@@ -114,7 +115,7 @@ impl Scene {
     }
 }
 
-/// A workload of the shop's: its kind, its name, and changes to its spec.
+/// Makes a workload of the shop with a kind, a name and changes to its spec.
 pub(crate) fn workload(kind: &str, name: &str, change: impl FnOnce(&mut Value)) -> Value {
     let labels = json!({ "app": name });
     let container = json!({ "name": name, "image": format!("registry.test/{name}:1.0.0") });
@@ -146,7 +147,7 @@ fn list(items: &[Value]) -> String {
     json!({ "apiVersion": "v1", "kind": "List", "items": items }).to_string()
 }
 
-// Until every workload of a kind has all the pods that it wants.
+// Waits until every workload of a kind has all its pods.
 fn await_rollouts(bed: &Bed, kind: &str, number: usize) {
     let path = format!(
         "/apis/apps/v1/namespaces/shop/{}s?watch=1",
@@ -174,7 +175,7 @@ fn is_settled(object: &Value) -> bool {
         && wanted == ready
 }
 
-/// `Kind/name` of the workload that a pod belongs to; a bare one to none.
+/// Returns `Kind/name` of the workload that a pod belongs to, or `None` for a bare pod.
 pub(crate) fn owner(pod: &Value) -> Option<String> {
     let owner = &pod["metadata"]["ownerReferences"][0];
     let (kind, name) = (owner["kind"].as_str()?, owner["name"].as_str()?);
@@ -188,7 +189,7 @@ pub(crate) fn owner(pod: &Value) -> Option<String> {
     }
 }
 
-/// The tag of a pod's proxy, if it has one.
+/// Returns the tag of a pod's proxy, if it has one.
 pub(crate) fn proxy(pod: &Value) -> Option<&str> {
     let spec = &pod["spec"];
     let containers = ["containers", "initContainers"].map(|list| spec[list].as_array());

@@ -1,4 +1,4 @@
-//! Stops under way, and rollouts and locks of somebody else's.
+//! Tests of stops during a run, and of rollouts and locks of others.
 
 use mesh_testbed::Bed;
 use mesh_tests::{Run, Signal, of_type, on_both_beds};
@@ -32,7 +32,7 @@ fn second_signal_leaves_at_once_and_says_what_it_leaves(bed: Bed) {
     run.signal(Signal::INT);
     let Run { records, code, .. } = run.finish();
     drop(hold);
-    // Which of two that come together is the second is not for anybody to say.
+    // Two signals at once may arrive in either order, so either may give the exit code.
     let code = code.unwrap();
     assert!([130, 143].contains(&code), "{code}: {records:#?}");
     let rolled = of_type(&records, "rolled");

@@ -1,4 +1,4 @@
-//! A cluster with a workload of every kind, wholly, partly and not at all in the mesh.
+//! A cluster with workloads of every kind, with some, all or no pods in the mesh.
 
 use mesh_testbed::Bed;
 use mesh_tests::Shared;
@@ -112,7 +112,7 @@ metadata: {name: nightly-1, namespace: shop, ownerReferences: [{apiVersion: batc
 spec: {template: {metadata: {labels: {app: nightly}}, spec: {restartPolicy: Never, containers: [{name: web, image: "registry.test/web:1"}]}}}
 "#;
 
-/// Kinds that the lab does not keep.
+/// Kinds that the lab does not have.
 const FOREIGN: &str = r#"
 apiVersion: v1
 kind: ReplicationController
@@ -180,7 +180,7 @@ fn fill(bed: &Bed) {
         bed.await_field(&path, "/status/containerStatuses/0/ready", &true.into())
             .unwrap();
     }
-    // Injection that came later, and an injector that was away for a while.
+    // Pods from before injection was turned on, and from a time when the injector was down.
     let inject = json!({ "metadata": { "annotations": { "linkerd.io/inject": "enabled" } } });
     bed.merge("/api/v1/namespaces/late", &inject).unwrap();
     bed.injector().close();
@@ -231,7 +231,7 @@ fn templated(manifests: &str) -> String {
     text
 }
 
-/// Waits for a number of ready pods, as the owner's own status counts them.
+/// Waits for a number of ready pods in the owner's status.
 fn ready(bed: &Bed, owner: &str, field: &str, pods: u32) {
     let [group, namespace, owner] = owner.split(' ').collect::<Vec<_>>()[..] else {
         panic!("{owner}")

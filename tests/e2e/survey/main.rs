@@ -1,4 +1,4 @@
-//! What a survey sees, against what the server has.
+//! Compares a survey with what the server has.
 
 #![expect(
     clippy::unwrap_used,

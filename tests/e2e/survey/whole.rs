@@ -1,4 +1,4 @@
-//! The control plane and the extensions, and the stream as a whole.
+//! Tests the control plane, the extensions, and the whole stream.
 
 use mesh_testbed::Bed;
 use mesh_tests::{of_type, on_both_beds, toolbox};
@@ -55,7 +55,8 @@ fn a_control_plane_is_described_with_its_components_identity_and_origin(bed: &Be
     for (field, expected) in facts {
         assert_eq!(plane[field], expected, "{field}");
     }
-    // The injector stamps the hash of its own bundle, so a fresh pod's is the proof of ours.
+    // The injector writes its bundle's hash on pods, so the hash on a new pod must equal the
+    // survey's.
     let pods = bed
         .get("/api/v1/namespaces/shop/pods?labelSelector=app%3Ddb")
         .unwrap();

@@ -1,4 +1,4 @@
-//! Workloads and their proxies, against what the server has.
+//! Compares workloads and proxies with what the server has.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -18,7 +18,7 @@ on_both_beds! {
     foreign_kinds_are_found_and_rolled_by_eviction
 }
 
-/// The owners of running pods and their counts, walking owner references up.
+/// Returns the owners of running pods with their counts, found by following owner references.
 fn truth(bed: &Bed) -> BTreeMap<String, Counts> {
     let list = |path: &str| bed.get(path).unwrap()["items"].as_array().unwrap().clone();
     let pods = list("/api/v1/pods");
@@ -68,7 +68,8 @@ fn truth(bed: &Bed) -> BTreeMap<String, Counts> {
 fn every_kind_is_found_and_counted_as_its_owners_say(bed: &Bed) {
     let records = records(survey(&toolbox!(), bed, &[]));
     let mut expected = truth(bed);
-    // No part of the mesh: the node's network, a pod that declines, a namespace that never asked.
+    // These are not in the mesh: a pod with `hostNetwork`, a pod that declines, a namespace without
+    // injection.
     for stranger in [
         "shop/Pod/on-the-node",
         "shop/Deployment/declines",

@@ -1,4 +1,4 @@
-//! No cluster, one without a mesh, and two of one name.
+//! Surveys without a cluster, of a cluster without a mesh, and of two clusters with one name.
 
 use std::path::Path;
 use std::process::{Child, Stdio};
@@ -63,7 +63,7 @@ fn from_a_pipe_that_brings_no_dump_hears_a_signal() {
     drop(stdin);
 }
 
-/// Waits until a process catches SIGTERM, by the kernel's own list.
+/// Waits until a process handles SIGTERM, according to `/proc`.
 fn wait_until_it_listens(child: &Child) {
     const TERM: u64 = 1 << 14;
     let path = format!("/proc/{}/status", child.id());

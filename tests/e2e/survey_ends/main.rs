@@ -1,4 +1,4 @@
-//! How a survey ends: complete, refused, cut off, stopped, unheard.
+//! Tests how a survey ends: complete, refused, cut off, stopped, or without a reader.
 
 #![expect(
     clippy::unwrap_used,
@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 static CLUSTER: Shared = Shared::filled(|bed| bed.install_linkerd("stable-2.13.7").unwrap());
 
-/// A cluster that has never heard of Linkerd.
+/// A cluster without Linkerd.
 static BLANK: Shared = Shared::filled(|_| {});
 
 fn survey(tools: &Toolbox, kubeconfig: &Path, args: &[&str]) -> Run {
@@ -31,7 +31,8 @@ fn command(tools: &Toolbox, kubeconfig: &Path, args: &[&str]) -> Command {
     command
 }
 
-/// The first and last record of a survey that ended with this code, and what it told people.
+/// Returns the first and last record of a survey that must end with this code, and its standard
+/// error.
 #[track_caller]
 fn brackets(survey: &Run, code: i32) -> (Value, Value, String) {
     assert_eq!(survey.code, Some(code), "{}", survey.stderr);

@@ -1,4 +1,4 @@
-//! What a survey asks for, and what it says when it may not have it.
+//! Tests the requests of a survey, and what it reports about missing rights.
 
 use mesh_testbed::Bed;
 use mesh_tests::{on_both_beds, toolbox};
@@ -17,7 +17,7 @@ on_both_beds! {
 
 const RBAC: &str = include_str!("../../../tools/mesh-survey/rbac.yaml");
 
-/// A kubeconfig with exactly the shipped permissions, but for the rules with this word in them.
+/// Makes a kubeconfig with the rights of `rbac.yaml`, without the rules that contain this word.
 fn kubeconfig_without(bed: &Bed, account: &str, word: &str) -> std::path::PathBuf {
     let rules = RBAC
         .lines()

@@ -65,7 +65,7 @@ fn killed_survey_is_cut_and_gets_no_verdict(bed: &Bed) {
 
 fn second_signal_is_heard_while_the_reader_stalls(bed: &Bed) {
     let tools = toolbox!();
-    // More than a pipe and a buffer hold, so that writing stalls.
+    // More than a pipe and a buffer hold, so that writing blocks.
     let pods: Vec<Value> = (0..2000).map(ghost).collect();
     let list = json!({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": pods});
     let proxy = bed.proxy().unwrap();

@@ -1,5 +1,4 @@
-//! Mutating admission webhooks: which are asked, over TLS where their Service is, and what comes
-//! of their answers.
+//! Calls mutating admission webhooks over TLS, and applies their answers.
 
 use std::time::Duration;
 
@@ -23,7 +22,7 @@ use crate::{
     store::Store,
 };
 
-/// Leads an object that is being created through the webhooks that ask for it.
+/// Sends an object that is being created to each webhook that matches it.
 pub(crate) async fn admit(
     lab: &Lab,
     key: &Key,
@@ -100,7 +99,8 @@ async fn ask(lab: &Lab, hook: &Value, review: &Value) -> anyhow::Result<Value> {
     Ok(answer["response"].take())
 }
 
-/// Asks a Service through its `proxy` subresource, trusting whom its webhook trusts.
+/// Sends a request to a Service through its `proxy` subresource, with the certificate authority of
+/// its webhook.
 pub(crate) async fn relay(lab: &Lab, key: &Key) -> Result<Response, Refusal> {
     let service = key
         .name
@@ -119,13 +119,13 @@ pub(crate) async fn relay(lab: &Lab, key: &Key) -> Result<Response, Refusal> {
     Ok(answer?.into_response())
 }
 
-/// The name that the Service of a webhook has within the cluster.
+/// Returns the DNS name of a webhook's Service.
 fn host(hook: &Value) -> String {
     let part = |field: &str| text(&hook["clientConfig"]["service"], field);
     format!("{}.{}.svc", part("/name"), part("/namespace"))
 }
 
-/// One request over TLS to the Service of a webhook, to where it was said to be.
+/// Sends one request over TLS to a webhook's Service, at the address that the test has set.
 async fn exchange(
     lab: &Lab,
     hook: &Value,

@@ -1,4 +1,4 @@
-//! Disruption budgets.
+//! PodDisruptionBudgets.
 
 use std::collections::BTreeMap;
 
@@ -33,7 +33,7 @@ pub(crate) fn status(store: &Store, budget: &Value) -> Value {
     })
 }
 
-/// Whether a pod may be evicted.
+/// Decides whether a pod may be evicted.
 pub(crate) fn allows(store: &Store, pod: &Value) -> Result<(), Refusal> {
     let budgets = store.all(Kind::PodDisruptionBudget, namespace(pod));
     let covering: Vec<_> = budgets.filter(|budget| covers(budget, pod)).collect();
@@ -64,7 +64,7 @@ fn covers(budget: &Value, pod: &Value) -> bool {
     of.is_object() && selects(&selector(of), pod)
 }
 
-/// The replicas that the pods' owners are to have; a pod without one is its own.
+/// Returns the wanted replicas of the pods' owners; a pod without an owner counts as one.
 fn scale(store: &Store, pods: &[&Value]) -> i64 {
     let mut owners = BTreeMap::new();
     for pod in pods {

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::{kind::Kind, refusal::Refusal, request::unknown};
 
-/// What kubectl lets a person type in place of the plural.
+/// The short names of kinds that kubectl accepts.
 const SHORT_NAMES: [(&str, &str); 13] = [
     ("configmaps", "cm"),
     ("cronjobs", "cj"),

@@ -1,4 +1,4 @@
-//! What the API server makes of what a client sends.
+//! Turns what a client sends into a stored object.
 
 use serde_json::{Value, json};
 
@@ -8,13 +8,13 @@ use crate::{
     refusal::Refusal,
 };
 
-/// What would change how an object behaves, and does not in the lab.
+/// Fields that would change an object's behaviour but that the lab does not support.
 const UNSUPPORTED: &str = "/metadata/finalizers /stringData \
     /spec/minReadySeconds /spec/paused /spec/podManagementPolicy /spec/progressDeadlineSeconds \
     /spec/suspend /spec/unhealthyPodEvictionPolicy \
     /spec/updateStrategy/rollingUpdate/maxSurge /spec/updateStrategy/rollingUpdate/partition";
 
-/// Makes an object out of what a client sent to be created.
+/// Makes a new object from a client's create.
 pub(crate) fn object(kind: Kind, namespace: &str, body: &Value) -> Result<(Key, Value), Refusal> {
     let mut object = body.clone();
     let prefix = text(body, "/metadata/generateName");
@@ -38,7 +38,7 @@ pub(crate) fn object(kind: Kind, namespace: &str, body: &Value) -> Result<(Key, 
     Ok((key, object))
 }
 
-/// Makes the next state of an object out of what a client would have.
+/// Makes the next state of an object from a client's update.
 pub(crate) fn changed(key: &Key, old: &Value, mut new: Value) -> Result<Value, Refusal> {
     let mut meta = old["metadata"].clone();
     for field in ["labels", "annotations", "ownerReferences", "finalizers"] {
@@ -50,7 +50,8 @@ pub(crate) fn changed(key: &Key, old: &Value, mut new: Value) -> Result<Value, R
     }
     let mut new = filled(key, &new)?;
     let differs = |pointer: &str| new.pointer(pointer) != old.pointer(pointer);
-    // The annotations of a Deployment are said to its controller, too, if not by it.
+    // A change of a Deployment's annotations also raises its generation, unless its controller
+    // makes the change.
     let noted = key.kind == Kind::Deployment && differs("/metadata/annotations");
     let noted = noted && !differs("/status");
     if key.kind.has_generation() && (noted || differs("/spec") || differs("/webhooks")) {
@@ -60,8 +61,8 @@ pub(crate) fn changed(key: &Key, old: &Value, mut new: Value) -> Result<Value, R
     Ok(new)
 }
 
-/// Adds the defaults that a client of the lab could miss, takes away what is null, and refuses what
-/// the lab does not know.
+/// Adds defaults that clients need, removes nulls, and refuses fields that the lab does not
+/// support.
 fn filled(key: &Key, object: &Value) -> Result<Value, Refusal> {
     let unset = [json!(null), json!(0), json!(false), json!([])];
     let is_set = |value: &Value| !unset.contains(value);
@@ -91,7 +92,7 @@ fn defaults(key: &Key, object: &Value) -> Value {
             json!({ "metadata": { "labels": labels } })
         }
         "pods" => json!({ "spec": pod, "status": { "phase": "Pending" } }),
-        // Nothing is reached by it, so all share one.
+        // Nothing connects to this address, so all Services have the same.
         "services" => json!({ "spec": { "clusterIP": "10.96.0.10", "type": "ClusterIP" } }),
         "replicasets" => json!({ "spec": { "replicas": 1, "template": template } }),
         "deployments" => {

@@ -1,4 +1,4 @@
-//! The kinds that the lab keeps, and where their objects are.
+//! The kinds that the lab keeps, and their paths.
 
 use std::fmt;
 
@@ -13,7 +13,7 @@ macro_rules! kinds {
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
         pub(crate) enum Kind { $($kind),* }
 
-        /// With their groups and plurals; every version is `v1`.
+        /// The kinds with their groups and plurals; every version is `v1`.
         static ALL: &[(Kind, &str, &str)] = &[$((Kind::$kind, $group, $plural)),*];
     };
 }
@@ -42,7 +42,7 @@ kinds! {
     ValidatingWebhookConfiguration HOOKS "validatingwebhookconfigurations"
 }
 
-/// Where an object is. The order is that of a list.
+/// The identity of an object. The order is the order of a list.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Key {
     pub(crate) kind: Kind,

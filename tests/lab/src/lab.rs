@@ -12,16 +12,16 @@ use tokio::sync::watch::Sender;
 
 use crate::{refusal::Refusal, store::Store};
 
-/// Who keeps a record of what the lab is asked.
+/// Records the requests to the lab.
 pub trait Witness: Debug + Send + Sync {
-    /// A request has come; the number stands for it from then on.
+    /// Records a request and returns its number.
     fn arrived(&self, request: &Parts, body: &[u8]) -> usize;
 
-    /// Its answer goes out.
+    /// Records the answer to a request.
     fn answered(&self, number: usize, status: StatusCode);
 }
 
-/// A lab, which ends with the runtime that it runs on.
+/// A lab. It ends with the runtime that it runs on.
 #[derive(Debug)]
 pub struct Lab {
     pub(crate) address: SocketAddr,
@@ -29,7 +29,7 @@ pub struct Lab {
     pub(crate) store: Mutex<Store>,
     /// The newest version.
     pub(crate) changed: Sender<u64>,
-    /// Where the Services are, by the names that they have within the cluster.
+    /// The addresses of Services, by their DNS names in the cluster.
     pub(crate) routes: Mutex<HashMap<String, SocketAddr>>,
     pub(crate) unknown: Mutex<Vec<String>>,
 }
@@ -41,22 +41,23 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 // === impl Lab ===
 
 impl Lab {
-    /// Where it serves.
+    /// Returns the lab's address.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// What was asked of it that it does not know.
+    /// Returns the unsupported requests so far.
     pub fn unknown(&self) -> Vec<String> {
         lock(&self.unknown).clone()
     }
 
-    /// Forgets what has happened: watches from an earlier version and the rests of lists are gone.
+    /// Forgets the history, so that older versions of watches and continue tokens of lists have
+    /// expired.
     pub fn compact(&self) {
         self.store().compact();
     }
 
-    /// Says where the webhook of a Service listens.
+    /// Sets the address at which a Service's webhook listens.
     pub fn route_service(&self, namespace: &str, name: &str, address: SocketAddr) {
         let host = format!("{name}.{namespace}.svc");
         lock(&self.routes).insert(host, address);
@@ -66,7 +67,7 @@ impl Lab {
         lock(&self.store)
     }
 
-    /// Changes the store, or for a dry run a copy that nobody sees.
+    /// Changes the store; a dry run changes only a copy.
     pub(crate) fn write<T>(
         &self,
         dry_run: bool,

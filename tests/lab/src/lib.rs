@@ -1,9 +1,9 @@
-//! The lab: an API server within this process, with exactly the resources and verbs that the mesh
-//! tools and their tests use.
+//! The lab: an API server inside the test process, with exactly the resources and verbs that the
+//! mesh tools and their tests use.
 //!
-//! It does what Kubernetes does, controllers, scheduler and admission webhooks included; where it
-//! differs it is wrong. What it does not know it answers with 501, and says it in
-//! [`Lab::unknown`], so that a test fails on it.
+//! It behaves like Kubernetes, with controllers, scheduler and admission webhooks; a difference is
+//! a bug of the lab. It answers unsupported requests with 501 and lists them in [`Lab::unknown`],
+//! so that a test fails on them.
 
 mod admit;
 mod budget;

@@ -11,7 +11,7 @@ use crate::{
 
 pub(crate) fn list(store: &mut Store, request: &Request) -> Result<Value, Refusal> {
     let Rest { version, mut items } = rest(store, request)?;
-    // A page ends where it is full, even if nothing that comes after is asked for.
+    // A full page ends and has a continue token, even if no later object matches.
     let mut chosen = (0..items.len()).filter(|at| request.selects(&items[*at]));
     let last = match request.query.limit {
         0 => None,

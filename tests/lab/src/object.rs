@@ -1,4 +1,4 @@
-//! What the lab reads of objects, and the names that it makes up.
+//! Reads fields of objects, and makes up names.
 
 use std::{
     collections::hash_map::{DefaultHasher, RandomState},
@@ -40,7 +40,7 @@ pub(crate) fn uid(object: &Value) -> &str {
     text(object, "/metadata/uid")
 }
 
-/// The uid of whoever controls an object, and where it should be.
+/// Returns the uid and the key of an object's controlling owner.
 pub(crate) fn controller(object: &Value) -> Option<(&str, Key)> {
     let mut references = items(object, "/metadata/ownerReferences").iter();
     let owner = references.find(|owner| owner["controller"] == true)?;
@@ -62,7 +62,7 @@ pub(crate) fn is_over(pod: &Value) -> bool {
     matches!(text(pod, "/status/phase"), "Succeeded" | "Failed")
 }
 
-/// Whether a pod counts for its controller.
+/// Returns true if a pod counts for its controller.
 pub(crate) fn is_active(pod: &Value) -> bool {
     !is_going(pod) && !is_over(pod)
 }
@@ -71,13 +71,13 @@ pub(crate) fn is_ready(pod: &Value) -> bool {
     condition(pod, "Ready").is_some_and(|ready| ready["status"] == "True")
 }
 
-/// How many of the objects are like that.
+/// Counts the objects for which `is` is true.
 pub(crate) fn tally(objects: &[&Value], is: impl Fn(&Value) -> bool) -> i64 {
     let those = objects.iter().filter(|object| is(object));
     i64::try_from(those.count()).unwrap_or(i64::MAX)
 }
 
-/// Reads a `LabelSelector`; one that is not there selects everything.
+/// Reads a `LabelSelector`; an absent one selects everything.
 pub(crate) fn selector(selector: &Value) -> Selector {
     let selector = serde_json::from_value::<LabelSelector>(selector.clone());
     Selector::try_from(selector.unwrap_or_default()).unwrap_or_default()
@@ -100,7 +100,7 @@ pub(crate) fn selects(selector: &Selector, object: &Value) -> bool {
     )
 }
 
-/// A time as the API writes it: in whole seconds.
+/// Formats a time like the API, in whole seconds.
 pub(crate) fn stamp(time: Timestamp) -> Value {
     time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string().into()
 }
@@ -109,7 +109,7 @@ pub(crate) fn now() -> Timestamp {
     Zoned::now().timestamp()
 }
 
-/// A count or a percentage of `total`.
+/// Reads a count, or a percentage of `total`.
 pub(crate) fn share(value: &Value, total: i64, round_up: bool) -> i64 {
     let percent = value
         .as_str()
@@ -121,7 +121,7 @@ pub(crate) fn share(value: &Value, total: i64, round_up: bool) -> i64 {
     }
 }
 
-/// The name of a pod template, the same for equal templates.
+/// Returns a hash of a pod template; equal templates have equal hashes.
 pub(crate) fn hash(template: &Value) -> String {
     let mut hasher = DefaultHasher::new();
     template.hash(&mut hasher);

@@ -1,4 +1,4 @@
-//! The answers that are no success.
+//! Error answers.
 
 use std::fmt::Display;
 
@@ -31,7 +31,7 @@ impl Refusal {
         }
     }
 
-    /// The lab does not know how; a test that asked for it fails.
+    /// Makes the answer to an unsupported request, which fails the test.
     pub(crate) fn unsupported(what: impl Display) -> Self {
         Self::new(
             501,
@@ -48,7 +48,7 @@ impl Refusal {
         Self::new(404, "NotFound", format!("{key} not found"))
     }
 
-    /// What no server knows, which is said in plain text.
+    /// Makes the plain text answer to a path that no server has.
     pub(crate) fn no_such_path() -> Self {
         Self::new(404, "", "404 page not found\n")
     }

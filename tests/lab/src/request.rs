@@ -1,4 +1,4 @@
-//! What a request asks for, read from its line and its headers.
+//! Parses a request from its line and headers.
 
 use axum::extract::Query;
 use http::{header, request::Parts};
@@ -14,12 +14,12 @@ use crate::{
 
 #[derive(Debug)]
 pub(crate) struct Request {
-    /// Without a name where it is for many, and without a namespace where it is for all.
+    /// The key; without a name for a list, and without a namespace for all namespaces.
     pub(crate) key: Key,
     pub(crate) subresource: String,
     pub(crate) query: Parameters,
     pub(crate) labels: Selector,
-    /// Only the metadata of what is read.
+    /// Whether only the metadata was asked for.
     pub(crate) metadata_only: bool,
 }
 
@@ -42,7 +42,8 @@ pub(crate) struct Parameters {
     _force: IgnoredAny,
 }
 
-/// What the lab does not know; what no Kubernetes brings is there only with its definition.
+/// Makes the answer to an unknown path. For a kind that Kubernetes itself does not have, the answer
+/// is 404, because it needs a definition.
 pub(crate) fn unknown(parts: &Parts, group: &str) -> Refusal {
     if group.contains('.') && !group.ends_with(".k8s.io") {
         return Refusal::no_such_path();
@@ -58,7 +59,7 @@ pub(crate) fn header<'a>(parts: &'a Parts, name: &str) -> &'a str {
     value.unwrap_or_default()
 }
 
-/// Reads as much of the syntax of label selectors as is used: `key` and `key=value`.
+/// Reads the forms of label selectors that are used: `key` and `key=value`.
 fn labels(selector: &str) -> Result<Selector, Refusal> {
     if selector.contains(['!', '(', ' ']) {
         return Err(Refusal::unsupported(format!(
@@ -108,7 +109,7 @@ impl Request {
         })
     }
 
-    /// Whether an object is one that a list or a watch asks for.
+    /// Returns true if a list or a watch asks for this object.
     pub(crate) fn selects(&self, object: &Value) -> bool {
         let mut fields = self.query.field_selector.split_terminator(',');
         let holds = |field: &str| {

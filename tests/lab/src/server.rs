@@ -1,4 +1,4 @@
-//! The server: requests in, answers out.
+//! The HTTP server.
 
 use std::{io, sync::Arc};
 
@@ -90,7 +90,7 @@ async fn respond(lab: &Arc<Lab>, parts: &Parts, body: &[u8]) -> Result<Response,
     Ok((code, Json(&*object)).into_response())
 }
 
-/// Answers what is for no object; none where it is for one.
+/// Answers requests that are not for an object; returns `None` for the others.
 fn no_object(parts: &Parts, body: &Value) -> Result<Option<Response>, Refusal> {
     let path: Vec<&str> = parts.uri.path().trim_matches('/').split('/').collect();
     let status = match path[..] {
@@ -102,12 +102,12 @@ fn no_object(parts: &Parts, body: &Value) -> Result<Option<Response>, Refusal> {
         ["apis"] => return Ok(Some(discovery::groups())),
         ["api", version] => return discovery::kinds(parts, "", version).map(Some),
         ["apis", group, version] => return discovery::kinds(parts, group, version).map(Some),
-        // Without schemas kubectl asks no further.
+        // kubectl works without schemas.
         ["openapi", ..] => return Err(Refusal::no_such_path()),
         ["apis", "authentication.k8s.io", "v1", "selfsubjectreviews"] => {
             json!({ "userInfo": { "username": "testbed-admin" } })
         }
-        // Everybody may do everything here.
+        // The lab has no access control.
         ["apis", _, "v1", "selfsubjectaccessreviews"] => json!({ "allowed": true }),
         _ => return Ok(None),
     };

@@ -17,7 +17,7 @@ use crate::{
 };
 
 impl Lab {
-    /// Starts a lab at a loopback port of its own, which speaks plain HTTP.
+    /// Starts a lab on its own loopback port, with plain HTTP.
     pub async fn start(witness: Arc<dyn Witness>) -> io::Result<Arc<Self>> {
         let mut store = Store::default();
         for name in ["default", "kube-node-lease", "kube-public", "kube-system"] {

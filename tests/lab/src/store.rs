@@ -1,4 +1,4 @@
-//! The objects, their versions, and what happened to them.
+//! The objects, their versions, and the history of changes.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,12 +17,12 @@ use crate::{
 pub(crate) struct Store {
     objects: BTreeMap<Key, Arc<Value>>,
     pub(crate) version: u64,
-    /// Every later version is in the history.
+    /// All versions after this one are in the history.
     oldest: u64,
     history: Vec<Arc<Event>>,
-    /// The namespaces that the controllers have yet to look at.
+    /// The namespaces that the controllers must look at.
     pub(crate) stirred: BTreeSet<String>,
-    /// By their tokens, the rests of the lists that are half read.
+    /// The rests of lists that were read in part, by continue token.
     pub(crate) rests: BTreeMap<String, Rest>,
 }
 
@@ -31,11 +31,11 @@ pub(crate) struct Event {
     pub(crate) version: u64,
     pub(crate) key: Key,
     pub(crate) before: Option<Arc<Value>>,
-    /// None at its end.
+    /// The object after the change; `None` after a delete.
     pub(crate) after: Option<Arc<Value>>,
 }
 
-/// What is left of a list that was read in part, as it was when it began.
+/// The rest of a list that was read in part, as it was at its beginning.
 #[derive(Clone, Debug)]
 pub(crate) struct Rest {
     pub(crate) version: u64,
@@ -49,7 +49,7 @@ impl Store {
         self.objects.get(key).ok_or_else(|| Refusal::not_found(key))
     }
 
-    /// The objects of a kind, in one namespace or, without one, in all, in their order.
+    /// Returns the objects of a kind in order, in one namespace or, if it is empty, in all.
     pub(crate) fn all(&self, kind: Kind, namespace: &str) -> impl Iterator<Item = &Arc<Value>> {
         let range = self.objects.range(Key::new(kind, namespace, "")..);
         let namespace = namespace.to_owned();
@@ -70,7 +70,7 @@ impl Store {
         Ok(self.put(key, object))
     }
 
-    /// Changes an object; without a difference nothing happens.
+    /// Changes an object; does nothing if nothing differs.
     pub(crate) fn update(
         &mut self,
         key: &Key,
@@ -116,7 +116,7 @@ impl Store {
         }));
     }
 
-    /// What happened after a version, if that is still known.
+    /// Returns the changes after a version; fails if the history no longer has them.
     pub(crate) fn since(&self, version: u64) -> Result<Vec<Arc<Event>>, Refusal> {
         if version < self.oldest {
             let message = format!("too old resource version: {version} ({})", self.oldest);
@@ -128,7 +128,7 @@ impl Store {
         Ok(self.history[later..].to_vec())
     }
 
-    /// Forgets what happened, and the lists that are half read.
+    /// Forgets the history, and the lists that were read in part.
     pub(crate) fn compact(&mut self) {
         self.history.clear();
         self.oldest = self.version;
@@ -136,7 +136,7 @@ impl Store {
     }
 }
 
-/// A version or a uid that a client names is a condition.
+/// Checks the preconditions: a version or uid in the client's object must match.
 pub(crate) fn check(key: &Key, object: &Value, wanted: &Value) -> Result<(), Refusal> {
     for field in ["uid", "resourceVersion"] {
         let (found, wanted) = (&object["metadata"][field], &wanted[field]);

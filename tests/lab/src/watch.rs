@@ -1,4 +1,4 @@
-//! Watches: a stream of changes as their watcher sees them.
+//! Watches: streams of changes.
 
 use std::{collections::VecDeque, convert::Infallible, sync::Arc, time::Duration};
 
@@ -19,7 +19,7 @@ const LAST_BOOKMARK_BEFORE_END: Duration = Duration::from_secs(2);
 struct Watching {
     lab: Arc<Lab>,
     request: Request,
-    /// The version up to which the watcher knows everything.
+    /// The version up to which the watcher has everything.
     version: u64,
     ready: VecDeque<Bytes>,
     changes: Receiver<u64>,
@@ -27,7 +27,7 @@ struct Watching {
     end: Instant,
 }
 
-/// Opens a watch; what it says is read from the stream.
+/// Opens a watch and returns its stream.
 pub(crate) fn watch(
     lab: &Arc<Lab>,
     request: Request,
@@ -55,7 +55,7 @@ pub(crate) fn watch(
 // === impl Watching ===
 
 impl Watching {
-    /// Says what the watcher has missed: everything, where it knows no version.
+    /// Sends what the watcher has missed; if it has no version, everything.
     fn begin(&mut self) -> Result<(), Refusal> {
         let from = &self.request.query.resource_version;
         if !matches!(from.as_str(), "" | "0") {
@@ -83,7 +83,8 @@ impl Watching {
         }
     }
 
-    /// An object that comes to match is new to the watcher, and one that ceases to is gone.
+    /// Sends an event. An object that begins to match is sent as added, and one that stops matching
+    /// as deleted.
     fn take(&mut self, event: &Event) {
         self.version = event.version;
         let key = &self.request.key;
@@ -114,7 +115,7 @@ impl Watching {
                 return Some(line);
             }
             tokio::select! {
-                // The end is final, and what happened before a bookmark is said before it.
+                // The end has priority, and changes are sent before a bookmark.
                 biased;
                 () = sleep_until(self.end) => return None,
                 changed = self.changes.changed() => {

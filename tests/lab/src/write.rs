@@ -1,4 +1,4 @@
-//! Creating, changing and deleting objects.
+//! Creates, changes and deletes objects.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::{
     store::{Store, check},
 };
 
-/// Creates an object, through the webhooks.
+/// Creates an object after the webhooks have seen it.
 pub(crate) async fn create(
     lab: &Lab,
     place: &Key,
@@ -28,8 +28,8 @@ pub(crate) async fn create(
     lab.write(dry_run, |store| store.create(&key, object))
 }
 
-/// Changes an object, or its status alone, as the form of the patch has it; what is applied is
-/// created where it is not there. The code tells which.
+/// Changes an object, or only its status, by the given form of patch. Server-side apply creates a
+/// missing object; the returned code shows it.
 pub(crate) async fn patch(
     lab: &Lab,
     key: &Key,
@@ -47,7 +47,8 @@ pub(crate) async fn patch(
         match form {
             "application/json-patch+json" => apply_json(&mut new, patch)?,
             "application/json" => new = patch,
-            // What a manager no longer applies stays: the lab keeps no managers.
+            // Fields that a manager no longer applies stay, because the lab keeps no field
+            // managers.
             _ if applies || form == "application/merge-patch+json" => {
                 json_patch::merge(&mut new, &patch);
             }
@@ -72,7 +73,7 @@ pub(crate) fn evict(store: &mut Store, key: &Key, options: &Value) -> Result<Arc
     Ok(success())
 }
 
-/// Deletes an object; a pod that runs is given time.
+/// Deletes an object; a running pod gets its grace period.
 pub(crate) fn delete(store: &mut Store, key: &Key, options: &Value) -> Result<Arc<Value>, Refusal> {
     let propagation = text(options, "/propagationPolicy");
     if key.kind == Kind::Namespace || !matches!(propagation, "" | "Background") {

@@ -1,5 +1,5 @@
-//! Checks how the files of the workspace stand to each other, and how long they and their functions
-//! are. Prints each problem and fails if there is one.
+//! Checks which files of the workspace use each other, and how long files and functions are. Prints
+//! each problem and fails if there is one.
 //!
 //! - **Circles**: in one crate, no file may use a file that uses it, directly or through others.
 //!   A file uses another when a path in its code leads to an item of the other file. `mod x;` alone

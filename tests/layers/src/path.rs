@@ -85,7 +85,7 @@ fn begins(tokens: &[TokenTree], at: usize) -> bool {
     !(field || rest || declared || labelled || after(1, '\''))
 }
 
-/// Takes the text of an attribute such as `default = "crate::value::yes"` for a path.
+/// Adds the path in the text of an attribute such as `default = "crate::value::yes"`.
 fn quoted(text: &str, line: usize, found: &mut Vec<Path>) {
     let segments: Segments = text
         .trim_matches('"')

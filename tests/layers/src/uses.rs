@@ -49,7 +49,8 @@ pub(crate) fn uses(read: &Crate) -> Uses {
     uses
 }
 
-/// No chain of re-exports is longer; a name that is defined by itself ends here.
+/// The longest chain of re-exports that is followed, so that a name defined by itself does not
+/// loop.
 const DEPTH: usize = 16;
 
 impl Names<'_> {

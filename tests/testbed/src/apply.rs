@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::bed::Bed;
 
-/// The kinds that belong to no namespace.
+/// The kinds without a namespace.
 const CLUSTER_WIDE: [&str; 7] = [
     "ClusterRole",
     "ClusterRoleBinding",

@@ -1,4 +1,4 @@
-//! Raw requests, for tests of what a server itself does.
+//! Raw requests, for tests of the server itself.
 
 use anyhow::{Context as _, ensure};
 use futures::StreamExt as _;
@@ -17,15 +17,16 @@ use crate::bed::Bed;
 #[derive(Clone, Copy, Debug)]
 pub struct Ask<'a> {
     pub method: &'a str,
-    /// With the query.
+    /// The path with the query.
     pub path: &'a str,
-    /// The content type of the body, or what is accepted where there is none.
+    /// The content type of the body; without a body, the accepted type.
     pub form: &'a str,
     pub body: &'a Value,
 }
 
 impl Bed {
-    /// A client that takes every answer as it is; kube's own tries again after a 429.
+    /// Makes a client that returns every answer unchanged; kube's own client repeats a request
+    /// after a 429.
     async fn patient(&self) -> anyhow::Result<Client> {
         let kubeconfig = Kubeconfig::read_from(&self.kubeconfig)?;
         let options = KubeConfigOptions::default();
@@ -34,8 +35,8 @@ impl Bed {
         Ok(Client::try_from(config)?)
     }
 
-    /// Sends a request as it is, and returns the answer's code and body; a body that is no JSON is
-    /// a text.
+    /// Sends a request unchanged and returns the answer's code and body. A body that is not JSON is
+    /// returned as a string.
     pub fn ask(&self, ask: Ask<'_>) -> anyhow::Result<(u16, Value)> {
         let Ask {
             method,
@@ -73,7 +74,7 @@ impl Bed {
             .map(drop)
     }
 
-    /// Deletes an object; that it is gone already is a failure.
+    /// Deletes an object. Fails if it does not exist.
     pub fn delete(&self, path: &str) -> anyhow::Result<()> {
         self.done("DELETE", path, "application/json", &Value::Null)
             .map(drop)
@@ -111,7 +112,7 @@ impl Bed {
         Ok(answer)
     }
 
-    /// Reads the events of a watch until `done` says that it has seen enough, or the watch ends.
+    /// Reads the events of a watch until `done` returns true or the watch ends.
     pub fn events(
         &self,
         path: &str,

@@ -1,4 +1,4 @@
-//! Where the real programs are, and what to do when one is missing.
+//! Finds the real programs, and says what to do if one is missing.
 
 use std::{
     collections::HashMap,
@@ -20,7 +20,7 @@ pub struct Assets {
     pub helm4: PathBuf,
 }
 
-/// What this machine lacks, with the command that brings it.
+/// What is missing on this machine, with the command that installs it.
 #[derive(Debug)]
 pub struct Missing(String);
 
@@ -29,16 +29,16 @@ pub struct Missing(String);
 pub enum Requirement {
     /// A missing part is a failure.
     Require,
-    /// Without the parts the tests are left out, with one line that says so.
+    /// Without the parts the tests are skipped, with a line that says so.
     Auto,
-    /// The tests are left out.
+    /// The tests are skipped.
     Off,
 }
 
 // === impl Assets ===
 
 impl Assets {
-    /// Asks `scripts/testbed env`, the one place that knows where parts come from.
+    /// Finds the programs with `scripts/testbed env`, which alone knows where parts come from.
     pub fn find() -> Result<Self, Missing> {
         let script = root().join("scripts/testbed");
         let output = Command::new(&script)
@@ -77,7 +77,7 @@ impl Assets {
     }
 }
 
-/// The repository's root.
+/// Returns the repository's root.
 pub(crate) fn root() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     here.ancestors()
@@ -120,7 +120,7 @@ impl std::error::Error for Missing {}
 // === impl Requirement ===
 
 impl Requirement {
-    /// Reads `MESH_TEST_REAL`; a value that is none of the three is a failure, not a default.
+    /// Reads `MESH_TEST_REAL`. Panics on any other value than the three.
     pub fn from_env() -> Self {
         let value = std::env::var_os("MESH_TEST_REAL").unwrap_or_else(|| "auto".into());
         match value.to_str() {

@@ -1,4 +1,4 @@
-//! The API server's audit log: what clients really asked.
+//! Reads the API server's audit log: the requests of all clients.
 
 use std::{
     collections::HashMap,
@@ -15,14 +15,15 @@ use serde_json::Value;
 
 use crate::{bed::Bed, event::AuditEvent, ground::Ground};
 
-/// How often the log is read again while a request that came in has no end yet.
+/// How often the log is read again while a request has no end in it.
 const READS: u32 = 250;
 const PAUSE: Duration = Duration::from_millis(20);
 
 // === impl Bed ===
 
 impl Bed {
-    /// Every request so far, in the order of arrival. Those of a client that has ended are whole.
+    /// Returns every request so far in the order of arrival. The requests of a client that has
+    /// ended are complete.
     pub fn audit(&self) -> anyhow::Result<Vec<AuditEvent>> {
         if let Ground::Lab { log, .. } = &self.ground {
             return Ok(log.servers());
@@ -30,7 +31,8 @@ impl Bed {
         let path = self.dir().join("audit.log");
         for _ in 0..READS {
             let events = read(&path)?;
-            // The server writes a request's end after the answer, so a finished client may be ahead.
+            // The server logs the end of a request after it has answered, so a client may end
+            // before its last log line.
             if events
                 .iter()
                 .all(|event| event.completed.is_some() || event.is_long_running())
@@ -42,7 +44,7 @@ impl Bed {
         read(&path)
     }
 
-    /// The requests so far of the user agents that start with `prefix`.
+    /// Returns the requests so far of user agents that start with `prefix`.
     pub fn audit_of(&self, prefix: &str) -> anyhow::Result<Vec<AuditEvent>> {
         let mut events = self.audit()?;
         events.retain(|event| event.user_agent.starts_with(prefix));
@@ -61,7 +63,7 @@ fn merge(lines: impl Iterator<Item = anyhow::Result<String>>) -> anyhow::Result<
     let mut places: HashMap<String, usize> = HashMap::new();
     let mut torn = None;
     for line in lines {
-        // Only the last line may be in the making.
+        // Only the last line may be incomplete.
         ensure!(
             torn.is_none(),
             "a line of the audit log cannot be read: {torn:?}"
@@ -153,7 +155,8 @@ impl Entry {
         }
     }
 
-    /// A later stage knows more than the first: the name of what was created, the body, the code.
+    /// Completes an event from a later stage of the request: the name of a created object, the
+    /// body, the code.
     fn complete(self, event: &mut AuditEvent) {
         let received = event.received;
         *event = AuditEvent {

@@ -1,4 +1,4 @@
-//! A bed: a whole control plane on loopback.
+//! A bed: a Kubernetes control plane on loopback.
 
 use std::{
     collections::BTreeMap,
@@ -30,7 +30,7 @@ use crate::{
     wait,
 };
 
-/// A running cluster, which ends when it is dropped.
+/// A running cluster. It ends when it is dropped.
 pub struct Bed {
     pub(crate) identity: MeshIdentity,
     pub(crate) authority: Authority,
@@ -40,7 +40,7 @@ pub struct Bed {
     pub(crate) kubeconfig: PathBuf,
     pub(crate) kubelet: Kubelet,
     pub(crate) injector: Injector,
-    // The order of the last two is the order in which they end.
+    // Fields are dropped in order: the runtime must end before the servers.
     pub(crate) runtime: Option<Runtime>,
     pub(crate) ground: Ground,
 }
@@ -56,7 +56,7 @@ impl Bed {
         self.runtime().handle().clone()
     }
 
-    /// Runs `future` to its end on the bed's own runtime.
+    /// Runs `future` to its end on the bed's runtime.
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         self.runtime().block_on(future)
     }
@@ -69,18 +69,18 @@ impl Bed {
         self.runtime().spawn(future)
     }
 
-    /// The administrator's kubeconfig; its context is `testbed`.
+    /// Returns the administrator's kubeconfig; its context is `testbed`.
     pub fn kubeconfig(&self) -> &Path {
         &self.kubeconfig
     }
 
-    /// A kubeconfig whose context is called `context`.
+    /// Writes a kubeconfig whose context is called `context`.
     pub fn kubeconfig_named(&self, context: &str) -> anyhow::Result<PathBuf> {
         let text = self.kubeconfig_text(context, &self.ground.server());
         self.write_kubeconfig(context, &text)
     }
 
-    /// The kubeconfig of a bearer token, such as a service account's.
+    /// Writes a kubeconfig with a bearer token, such as a service account's.
     pub fn kubeconfig_with_token(&self, name: &str, token: &str) -> anyhow::Result<PathBuf> {
         let credentials = Credentials::Token(token);
         let text = kubeconfig::render(
@@ -106,51 +106,51 @@ impl Bed {
         Ok(path)
     }
 
-    /// An administrator's client for the test's own looks.
+    /// Returns an administrator's client for the test itself.
     pub fn client(&self) -> Client {
         self.client.clone()
     }
 
-    /// The kubelet of the fake nodes.
+    /// Returns the kubelet of the fake nodes.
     pub fn kubelet(&self) -> &Kubelet {
         &self.kubelet
     }
 
-    /// The proxy injector.
+    /// Returns the proxy injector.
     pub fn injector(&self) -> &Injector {
         &self.injector
     }
 
-    /// The real programs in use.
+    /// Returns the real programs in use.
     pub fn assets(&self) -> &Assets {
         &self.real(Capability::Servers).assets
     }
 
-    /// A folder of the bed's own, which the next bed in its place clears.
+    /// Returns the bed's folder. The next bed on the same range clears it.
     pub fn dir(&self) -> &Path {
         self.ground.dir()
     }
 
-    /// The servers' process ids by name.
+    /// Returns the servers' process ids by name.
     pub fn pids(&self) -> BTreeMap<String, u32> {
         self.real(Capability::Servers).children.pids()
     }
 
-    /// Stops a server where it stands, so that it answers nobody, until it is resumed.
+    /// Stops a server with SIGSTOP: it does not answer until it is resumed.
     pub fn pause(&self, server: Server) -> anyhow::Result<()> {
         self.real(Capability::Servers)
             .children
             .signal(server.name(), Signal::STOP)
     }
 
-    /// Lets a paused server go on.
+    /// Resumes a paused server.
     pub fn resume(&self, server: Server) -> anyhow::Result<()> {
         self.real(Capability::Servers)
             .children
             .signal(server.name(), Signal::CONT)
     }
 
-    /// Kills a server and starts it again with the data that it had. Returns before it is ready.
+    /// Kills a server and starts it again with its data. Returns before it is ready.
     pub fn restart(&self, server: Server) -> anyhow::Result<()> {
         self.real(Capability::Servers).children.end(server.name())?;
         self.start_server(server)
@@ -176,7 +176,7 @@ impl Bed {
         command
     }
 
-    /// The lab that this bed stands on, if it does.
+    /// Returns the lab, if the bed runs on it.
     pub fn as_lab(&self) -> Option<&Arc<Lab>> {
         match &self.ground {
             Ground::Real(_) => None,
@@ -184,7 +184,8 @@ impl Bed {
         }
     }
 
-    /// The real servers and programs. A test that `need`s them is registered for the real bed alone.
+    /// Returns the real servers and programs. Panics on the lab: a test that needs them must be
+    /// registered with a capability.
     #[track_caller]
     pub(crate) fn real(&self, need: Capability) -> &Real {
         match &self.ground {
@@ -193,8 +194,8 @@ impl Bed {
         }
     }
 
-    /// Watches objects until they fulfil `done`, and returns them by `NAMESPACE/NAME`. `labels` is a
-    /// label selector; `what` names them when nothing comes of it.
+    /// Watches objects until `done` is true, and returns them by `NAMESPACE/NAME`. `labels` is a
+    /// label selector; `what` names the objects in the error after a timeout.
     pub fn until<K>(
         &self,
         api: Api<K>,
@@ -215,7 +216,7 @@ impl Bed {
 
     /// Waits until pods can be created in a namespace.
     pub fn await_service_account(&self, namespace: &str) -> anyhow::Result<()> {
-        // The lab asks for none.
+        // The lab needs no service account.
         if self.as_lab().is_some() {
             return Ok(());
         }

@@ -1,15 +1,15 @@
-//! What only real servers and programs can do.
+//! Capabilities that only real servers and programs have.
 
-/// What a test may need that the lab lacks.
+/// A capability that a test may need and that the lab lacks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Capability {
-    /// helm 3 and helm 4, and releases of theirs.
+    /// helm 3 and helm 4, and their releases.
     Helm,
-    /// kubectl, for what it alone leaves behind on an object.
+    /// kubectl, for the fields that only kubectl writes on an object.
     Kubectl,
-    /// Replication controllers, and kinds that are defined in the cluster.
+    /// ReplicationControllers, and kinds defined by custom resource definitions.
     Kinds,
-    /// Accounts that may not do everything.
+    /// Accounts with limited rights.
     Rbac,
     /// A scheduler, quotas, and admission webhooks of others than Linkerd.
     Admission,

@@ -1,4 +1,4 @@
-//! The two charts, stamped with a Linkerd version.
+//! Writes the two charts with a Linkerd version.
 
 use std::{
     fs,
@@ -13,20 +13,20 @@ use crate::{assets, bed::Bed, pki::MeshIdentity, release::Release};
 const CRDS: &str = "linkerd-crds";
 const CONTROL_PLANE: &str = "linkerd-control-plane";
 
-/// Charts of one Linkerd version, with the values that they must be given.
+/// The charts of one Linkerd version, with the values that they need.
 #[derive(Clone, Debug)]
 pub struct Charts {
     pub crds: PathBuf,
     pub control_plane: PathBuf,
-    /// Trust anchors and issuer.
+    /// A values file with the trust anchors and the issuer.
     pub values: PathBuf,
-    /// The chart's own values of a highly available control plane.
+    /// The chart's values file for high availability.
     pub ha_values: PathBuf,
 }
 
 impl Charts {
-    /// Writes the charts of `version` into `dir`, with `identity` in their values file. Without one
-    /// the values that are there stay, and a fresh identity is made where there are none.
+    /// Writes the charts of `version` into `dir`, with `identity` in their values file. Without an
+    /// identity an existing values file stays; if there is none, a new identity is made.
     ///
     /// The charts are those of `LINKERD_CHARTS_DIR` where that is set, else the stand-ins.
     pub fn write(
@@ -143,7 +143,7 @@ fn values(identity: &MeshIdentity) -> String {
     .to_string()
 }
 
-/// Sets single-line keys, each of which must be there once.
+/// Sets keys that have one line each. Each key must be in the file exactly once.
 fn set(path: &Path, lines: &[(&str, &str)]) -> anyhow::Result<()> {
     let text = fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
     fs::write(path, stamped(&text, lines)?).with_context(|| format!("writing {}", path.display()))

@@ -1,4 +1,4 @@
-//! The server processes of a bed.
+//! Starts and ends the server processes of a bed.
 
 use std::{
     collections::BTreeMap,
@@ -17,10 +17,10 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::lock::lock;
 
-/// Processes that end with the bed, however it ends.
+/// Processes that end with the bed, even if it crashes.
 ///
-/// A parent-death signal comes when the *thread* that started the child ends, so one thread of
-/// the bed's own starts them all.
+/// The kernel sends a parent-death signal when the *thread* that started the child ends, so one
+/// long-lived thread starts all children.
 #[derive(Debug)]
 pub(crate) struct Children {
     requests: Mutex<Option<Sender<Request>>>,
@@ -46,14 +46,15 @@ impl Children {
         }
     }
 
-    /// Starts `program`, which dies with this process; what it says goes to `NAME.log`.
+    /// Starts `program`, which ends with this process. Its output goes to `NAME.log`.
     pub(crate) fn start(&self, name: &str, program: &Path, args: &[String]) -> anyhow::Result<()> {
         let log = File::options()
             .create(true)
             .append(true)
             .open(self.log(name))?;
         let mut command = Command::new("setpriv");
-        // Speed for memory: the servers live briefly, and collecting garbage is half their work.
+        // The servers live briefly and spend half their time on garbage collection, so this
+        // collects less often and uses more memory.
         command.env("GOGC", "400");
         command
             .args(["--pdeathsig", "KILL", "--"])
@@ -64,7 +65,7 @@ impl Children {
             .stdout(log.try_clone()?)
             .stderr(log)
             .current_dir("/");
-        // An interrupt typed at the terminal is for the test, not for its servers.
+        // Ctrl-C on the terminal must reach only the test, not its servers.
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         let (answer, started) = channel();
         self.ask(Request::Start(command, answer))?;
@@ -91,7 +92,7 @@ impl Children {
         kill_process(pid, signal).with_context(|| format!("signalling {name}"))
     }
 
-    /// Kills a server and waits until nothing is left of it.
+    /// Kills a server and waits until it has ended.
     pub(crate) fn end(&self, name: &str) -> anyhow::Result<()> {
         let (answer, ended) = channel();
         self.ask(Request::End(self.pid(name)?, answer))?;
@@ -114,7 +115,7 @@ impl Children {
             .with_context(|| format!("no server {name} runs here"))
     }
 
-    /// Whether the process has ended, though nobody reaped it yet.
+    /// Returns true if the process has ended, even if it was not waited for.
     pub(crate) fn has_ended(&self, name: &str) -> bool {
         let Some(&pid) = self.pids().get(name) else {
             return true;
@@ -130,17 +131,17 @@ impl Drop for Children {
     fn drop(&mut self) {
         drop(lock(&self.requests).take());
         if let Some(thread) = self.thread.take() {
-            // A panic of that thread has ended the children already.
+            // If that thread panicked, the children have already ended.
             drop(thread.join());
         }
     }
 }
 
-/// Starts and ends children as it is asked, and ends them all when nobody can ask any more.
+/// Starts and ends children on request, and ends all when the sender is gone.
 fn keep(requests: &Receiver<Request>) {
     let mut children: Vec<Child> = Vec::new();
     while let Ok(request) = requests.recv() {
-        // Whoever asked may have given up meanwhile: nobody to answer.
+        // The sender of the request may be gone, so a failed answer is ignored.
         match request {
             Request::Start(mut command, answer) => {
                 let started = command.spawn().map(|child| {
@@ -162,7 +163,7 @@ fn keep(requests: &Receiver<Request>) {
 }
 
 fn end(child: &mut Child) {
-    // Both fail only for a child that is gone, which is what is wanted.
+    // Both calls fail only if the child has already ended.
     drop(child.kill());
     drop(child.wait());
 }

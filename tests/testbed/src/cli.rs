@@ -1,5 +1,5 @@
-//! A stand-in for the `linkerd` CLI that needs neither helm nor kubectl: it renders what the charts
-//! of its version render, and starts an upgrade from what the installation has stored.
+//! A stand-in for the `linkerd` CLI that needs neither helm nor kubectl: it renders what its
+//! version's charts render, and an upgrade starts from the values stored in the cluster.
 
 use std::{
     fs,
@@ -70,7 +70,7 @@ enum Command {
     Prune,
 }
 
-/// What a prune looks for: group, version, kind.
+/// The kinds that `prune` looks for: group, version, kind.
 const PRUNABLE: [(&str, &str, &str); 12] = [
     ("", "v1", "ConfigMap"),
     ("", "v1", "Secret"),
@@ -105,7 +105,7 @@ struct Render {
     set: Vec<String>,
 }
 
-/// Runs the stand-in.
+/// Runs the stand-in for the CLI.
 pub fn main() -> ExitCode {
     match run(&Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
@@ -202,7 +202,8 @@ impl Render {
 // === impl Cli ===
 
 impl Cli {
-    /// Fails where the cluster lacks a definition that this version renders, or a version of one.
+    /// Fails if a definition that this version renders, or one of its versions, is missing in the
+    /// cluster.
     async fn require_definitions(&self, wanted: &[Value], command: &str) -> anyhow::Result<()> {
         let definitions: Api<CustomResourceDefinition> = Api::all(self.client().await?);
         let there = definitions.list(&ListParams::default()).await?;
@@ -223,7 +224,7 @@ impl Cli {
         Ok(())
     }
 
-    /// What the installation was given, as it stored it.
+    /// Reads the values that the installation stored.
     async fn stored_values(&self) -> anyhow::Result<Value> {
         let client = self.client().await?;
         let secrets: Api<Secret> = Api::namespaced(client, NAMESPACE);
@@ -239,7 +240,7 @@ impl Cli {
         serde_norway::from_slice(&stored.0).with_context(|| format!("reading {OVERRIDES}"))
     }
 
-    /// What carries the control plane's label and is not wanted any more.
+    /// Lists objects that have the control plane's label and are not in `wanted`.
     async fn surplus(&self, wanted: &[Value]) -> anyhow::Result<Vec<Value>> {
         let client = self.client().await?;
         let labelled = ListParams::default().labels("linkerd.io/control-plane-ns");

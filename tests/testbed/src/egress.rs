@@ -1,6 +1,6 @@
-//! The API server's way into the cluster: every connection that it opens to a Service or a pod comes
-//! through here, so none ever leaves this machine, and the injector is reached at its pods' addresses
-//! just as at its Service's.
+//! The API server's way into the cluster. Every connection that it opens to a Service or a pod goes
+//! through here, so none leaves this machine, and the injector can be reached at its pods'
+//! addresses as well as at its Service's.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -16,7 +16,7 @@ use tokio::{
 
 use crate::{injector::Injector, journal::Journal, place::Place};
 
-/// Where the API server asks for connections.
+/// The socket at which the API server asks for connections.
 const SOCKET: &str = "egress.sock";
 const REQUEST_LIMIT: usize = 4096;
 
@@ -28,7 +28,8 @@ pub(crate) struct Egress {
     journal: Journal,
 }
 
-/// Tells the API server to come here for whatever is in the cluster.
+/// Returns the configuration that sends the API server's connections into the cluster through this
+/// proxy.
 pub(crate) fn configuration(place: &Place) -> String {
     let socket = place.path(SOCKET);
     format!(
@@ -84,12 +85,13 @@ impl Egress {
             bail!("nobody listens at {wanted}");
         };
         from.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await?;
-        // Either side hangs up as it likes.
+        // Both sides may close the connection at any time.
         drop(copy_bidirectional(&mut from, &mut to).await);
         Ok(())
     }
 
-    // A Service's address is loopback; any other is a pod's, and only the injector's serve.
+    // A Service's address is loopback. Any other address is a pod's, and only the injector's pods
+    // serve.
     fn resolve(&self, wanted: SocketAddr) -> Option<SocketAddr> {
         match wanted.ip() {
             IpAddr::V4(address) if address.is_loopback() => Some(wanted),
@@ -98,7 +100,7 @@ impl Egress {
     }
 }
 
-// `CONNECT HOST:PORT HTTP/1.1`, headers, and a blank line.
+// Reads a request `CONNECT HOST:PORT HTTP/1.1`, headers, and a blank line.
 async fn requested(stream: &mut UnixStream) -> anyhow::Result<SocketAddr> {
     let mut request = Vec::new();
     while !request.ends_with(b"\r\n\r\n") {

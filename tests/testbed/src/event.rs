@@ -11,7 +11,7 @@ pub struct AuditEvent {
     pub user_agent: String,
     /// `get`, `list`, `watch`, `create`, `patch`, …
     pub verb: String,
-    /// Empty for what is no resource, such as `/version`.
+    /// The API group; empty for a path that is not a resource, such as `/version`.
     pub group: String,
     pub resource: String,
     pub subresource: String,
@@ -27,8 +27,8 @@ pub struct AuditEvent {
 }
 
 impl AuditEvent {
-    /// Whether the request could change something: not a dry run, and no question in the form of
-    /// a create.
+    /// Returns true if the request could change something: it is not a dry run and not an access
+    /// review in the form of a create.
     pub fn writes(&self) -> bool {
         let reads = matches!(self.verb.as_str(), "get" | "list" | "watch");
         let asks = matches!(
@@ -38,7 +38,7 @@ impl AuditEvent {
         !reads && !asks && !self.dry_run
     }
 
-    /// Whether the request may go on for as long as its client does.
+    /// Returns true for a request that may last as long as its client, such as a watch.
     pub fn is_long_running(&self) -> bool {
         self.verb == "watch" || self.uri.contains("watch=true") || self.uri.contains("watch=1")
     }

@@ -1,4 +1,4 @@
-//! What a bed stands on: real servers, or the lab.
+//! What a bed runs on: real servers or the lab.
 
 use std::{net::IpAddr, net::Ipv4Addr, net::SocketAddr, path::Path, sync::Arc};
 
@@ -16,7 +16,7 @@ pub(crate) enum Ground {
     },
 }
 
-/// Real servers. The order of the last two is the order in which they end.
+/// Real servers. Fields are dropped in order: the children must end before the place is free.
 pub(crate) struct Real {
     pub(crate) assets: Assets,
     pub(crate) children: Children,
@@ -31,7 +31,7 @@ impl Ground {
         }
     }
 
-    /// The API server's address.
+    /// Returns the API server's address.
     pub(crate) fn address(&self) -> SocketAddr {
         match self {
             Self::Real(real) => SocketAddr::new(real.place.address(), real.place.api_port()),
@@ -46,7 +46,7 @@ impl Ground {
         }
     }
 
-    /// Where the bed's own listeners may be.
+    /// Returns the address for the bed's own listeners.
     pub(crate) fn home(&self) -> IpAddr {
         match self {
             Self::Real(real) => real.place.address(),
@@ -54,7 +54,7 @@ impl Ground {
         }
     }
 
-    /// What this bed's logs are called.
+    /// Returns the name of this bed's logs.
     pub(crate) fn name(&self) -> String {
         match self {
             Self::Real(real) => real.place.range().to_string(),

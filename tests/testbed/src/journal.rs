@@ -1,4 +1,4 @@
-//! What the bed's own tasks have to say, in a file beside the servers' logs.
+//! A log file of the bed's own tasks, beside the servers' logs.
 
 use std::{
     fmt::Display,
@@ -12,7 +12,7 @@ use anyhow::Context as _;
 
 use crate::lock::lock;
 
-/// A log that every task of a bed may write to.
+/// A log that all tasks of a bed can write to.
 #[derive(Clone, Debug)]
 pub(crate) struct Journal {
     file: Arc<Mutex<File>>,
@@ -29,7 +29,7 @@ impl Journal {
 
     pub(crate) fn note(&self, who: &str, what: impl Display) {
         let mut file = lock(&self.file);
-        // A log that cannot be written is no reason to fail a test.
+        // A test must not fail because the log cannot be written.
         drop(writeln!(
             file,
             "{} {who}: {what}",

@@ -1,16 +1,16 @@
-//! Kubeconfig files, as JSON, which is YAML.
+//! Writes kubeconfig files as JSON, which is valid YAML.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
 use crate::pki::Pair;
 
-/// How a client proves who it is.
+/// How a client authenticates.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Credentials<'a> {
     Certificate(&'a Pair),
     Token(&'a str),
-    /// The lab asks for nothing.
+    /// No credentials, for the lab.
     None,
 }
 

@@ -1,4 +1,4 @@
-//! kubectl and helm, run to their end.
+//! Runs kubectl and helm.
 
 use std::{
     ffi::OsStr,
@@ -12,7 +12,7 @@ use anyhow::{Context as _, ensure};
 use crate::{bed::Bed, capability::Capability};
 
 impl Bed {
-    /// Runs kubectl as the administrator and returns what it wrote.
+    /// Runs kubectl as the administrator and returns its output.
     pub fn kubectl<S: AsRef<OsStr>>(
         &self,
         args: impl IntoIterator<Item = S>,
@@ -20,7 +20,7 @@ impl Bed {
         run(self.command(self.kubectl_program()).args(args), "")
     }
 
-    /// Runs kubectl with something on its standard input.
+    /// Runs kubectl with `input` on its standard input.
     pub fn kubectl_with_input(&self, args: &[&str], input: &str) -> anyhow::Result<String> {
         run(self.command(self.kubectl_program()).args(args), input)
     }
@@ -52,12 +52,12 @@ impl Bed {
         self.await_service_account(name)
     }
 
-    /// The helm 3 in use.
+    /// Returns the path of helm 3.
     pub fn helm(&self) -> &Path {
         &self.real(Capability::Helm).assets.helm
     }
 
-    /// The helm 4 in use.
+    /// Returns the path of helm 4.
     pub fn helm4(&self) -> &Path {
         &self.real(Capability::Helm).assets.helm4
     }
@@ -66,13 +66,13 @@ impl Bed {
         &self.real(Capability::Kubectl).assets.kubectl
     }
 
-    /// A command with `KUBECONFIG` and with caches and configuration of the bed's own: beds follow
-    /// one another at the same address, and clients remember what they discovered there.
+    /// Makes a command with `KUBECONFIG` and its own cache and configuration folders. Beds use the
+    /// same address one after another, and clients cache what they discovered there.
     pub fn tool(&self, program: &Path) -> Command {
         self.command(program)
     }
 
-    /// Runs helm 3 and returns what it wrote.
+    /// Runs helm 3 and returns its output.
     pub fn run_helm<S: AsRef<OsStr>>(
         &self,
         args: impl IntoIterator<Item = S>,

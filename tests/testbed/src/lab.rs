@@ -1,4 +1,4 @@
-//! A bed on the lab: the same kubelet and injector, and no real server.
+//! Makes a bed on the lab, with the same kubelet and injector but no real servers.
 
 use std::{fs, sync::Arc};
 
@@ -19,7 +19,7 @@ use crate::{
 };
 
 impl Bed {
-    /// A bed on the lab, with nodes, kubelet and injector.
+    /// Starts a bed on the lab, with nodes, kubelet and injector.
     pub fn lab() -> anyhow::Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
@@ -67,7 +67,7 @@ impl Bed {
         Ok(bed)
     }
 
-    /// Another cluster of this bed's kind.
+    /// Starts another cluster of the same kind.
     pub fn another(&self) -> anyhow::Result<Self> {
         match &self.ground {
             Ground::Real(_) => Self::start(),

@@ -1,8 +1,9 @@
-//! The real test bed: etcd and the Kubernetes servers on loopback, with a kubelet and a proxy
-//! injector that stand in for what would need containers.
+//! The test bed: etcd and the Kubernetes servers on loopback, with a fake kubelet and a fake proxy
+//! injector instead of containers.
 //!
-//! A [`Bed`] is blocking outside and asynchronous inside, so tests are plain functions. Beds of
-//! one process or of several run side by side; each ends when it is dropped, however it is.
+//! A [`Bed`] has a blocking interface and an asynchronous core, so that tests are plain functions.
+//! Beds of several processes can run side by side. A bed ends when it is dropped, also after a
+//! panic.
 
 mod apply;
 mod ask;

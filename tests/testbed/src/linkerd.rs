@@ -1,4 +1,4 @@
-//! A control plane in the bed, by the charts and the real helm.
+//! Installs a Linkerd control plane in the bed, with the charts and the real helm.
 
 use std::{
     collections::BTreeMap,
@@ -21,7 +21,7 @@ use crate::{
     wait,
 };
 
-/// Helm's own names for what upstream documents.
+/// The names of the Helm releases in Linkerd's documentation.
 const CRDS: &str = "linkerd-crds";
 const CONTROL_PLANE: &str = "linkerd-control-plane";
 const COMPONENTS: usize = 3;
@@ -59,8 +59,8 @@ impl Bed {
         self.injector().await_open()
     }
 
-    /// Installs or upgrades a control plane as the `linkerd` CLI and kubectl would, and waits until
-    /// it is available and injects. `flags` are helm's flags of values.
+    /// Installs or upgrades a control plane like the `linkerd` CLI with kubectl, and waits until it
+    /// is available and injects. `flags` are helm's flags for values.
     pub(crate) fn apply_linkerd(&self, version: &str, flags: &[&str]) -> anyhow::Result<()> {
         let tls = json!({ "crtPEM": self.identity.issuer.certificate, "keyPEM": self.identity.issuer.key });
         let mut values = vec![json!({
@@ -126,7 +126,7 @@ impl Bed {
         Ok((said.trim() == version).then_some(real))
     }
 
-    /// Installs a control plane as the CLI does, and waits until it is available and injects.
+    /// Installs a control plane with the CLI, and waits until it is available and injects.
     pub fn install_linkerd_by_cli(&self, version: &str) -> anyhow::Result<()> {
         if self.as_lab().is_some() {
             return self.apply_linkerd(version, &[]);
@@ -180,7 +180,7 @@ impl Bed {
     }
 
     /// Waits until every component of the control plane is available at `version` and no old pod
-    /// serves any more.
+    /// serves requests.
     pub fn await_linkerd(&self, version: &str) -> anyhow::Result<()> {
         let deployments: Api<Deployment> = Api::namespaced(self.client(), NAMESPACE);
         let config = watcher::Config::default().labels("linkerd.io/control-plane-component");
@@ -200,7 +200,7 @@ impl Bed {
     }
 }
 
-/// The control plane's namespace.
+/// Makes the control plane's namespace.
 pub(crate) fn home() -> Value {
     json!({
         "apiVersion": "v1",

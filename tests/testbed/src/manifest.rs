@@ -1,6 +1,6 @@
-//! What the two charts render, without helm: for the lab, which has none.
+//! Renders the two charts without helm, for the lab.
 //!
-//! It is checked to be equal to what helm makes of the charts, but for the random certificates.
+//! A test checks that the result equals helm's, except for the random certificates.
 
 mod chart;
 mod component;
@@ -16,7 +16,7 @@ use self::chart::{encoded, remove};
 use crate::{injector::NAMESPACE, pki::Pair};
 
 impl Chart {
-    /// The objects of the control plane's chart.
+    /// Renders the control plane's chart.
     pub(crate) fn render_control_plane(&self) -> anyhow::Result<Vec<Value>> {
         let mut objects = vec![self.config()?];
         objects.extend(self.stored_values()?);
@@ -42,7 +42,7 @@ impl Chart {
         Ok(json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data }))
     }
 
-    /// What a later upgrade by the CLI starts from.
+    /// Returns the values that the installation stores for a later upgrade by the CLI.
     fn stored_values(&self) -> anyhow::Result<Option<Value>> {
         if self.text("/cliVersion").is_empty() {
             return Ok(None);
@@ -180,7 +180,7 @@ fn self_signed(service: &str) -> anyhow::Result<Pair> {
     Pair::self_signed(&format!("{service}.{NAMESPACE}.svc"))
 }
 
-/// The values that helm's flags `-f FILE` and `--set KEY=VALUE` give.
+/// Returns the values of helm's flags `-f FILE` and `--set KEY=VALUE`.
 pub(crate) fn values_of_flags(flags: &[&str]) -> anyhow::Result<Vec<Value>> {
     let mut values = Vec::new();
     for flag in flags.chunks(2) {
@@ -235,7 +235,7 @@ mod tests {
         documents.filter(|document| !document.is_null()).collect()
     }
 
-    /// Objects by kind and name, without what is random.
+    /// Maps objects by kind and name, without random values.
     fn known(objects: Vec<Value>) -> BTreeMap<String, Value> {
         let objects = objects.into_iter().map(|mut object| {
             if object["type"] == "kubernetes.io/tls" {
@@ -304,7 +304,7 @@ mod tests {
                     "proxy.image.version=other",
                 ],
             ];
-            // Each line of the charts at least once, with fewer runs of helm.
+            // Uses every line of the charts at least once with few runs of helm.
             for more in &more[number % 2 * 2..][..2] {
                 let flags = [&["-f", given], *more].concat();
                 let values = values_of_flags(&flags).unwrap();

@@ -1,4 +1,4 @@
-//! Fake nodes, which say that they are ready and have room, and the API server's endpoint.
+//! Fake nodes with the status ready and free capacity, and the API server's endpoint.
 
 use jiff::Timestamp;
 use k8s_openapi::api::{core::v1::Node, discovery::v1::EndpointSlice};
@@ -10,12 +10,12 @@ use serde_json::{Value, json};
 
 pub(crate) const COUNT: u8 = 3;
 
-/// The name of a node, counted from one.
+/// Returns the name of a node, counted from one.
 fn name(number: u8) -> String {
     format!("node-{number}")
 }
 
-/// The address of a fake node.
+/// Returns the address of a fake node.
 pub(crate) fn address(node: &str) -> String {
     format!("10.0.0.{}", node.rsplit('-').next().unwrap_or("0"))
 }

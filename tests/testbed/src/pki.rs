@@ -1,4 +1,4 @@
-//! Keys and certificates, made anew for each bed.
+//! Makes new keys and certificates for each bed.
 
 use std::{fs, net::IpAddr, path::Path};
 
@@ -8,14 +8,14 @@ use rcgen::{
     KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
 };
 
-/// A certificate and its key, both PEM.
+/// A certificate and its key, both in PEM.
 #[derive(Clone)]
 pub struct Pair {
     pub certificate: String,
     pub key: String,
 }
 
-/// An authority that signs for one bed.
+/// A certificate authority of one bed.
 #[derive(Debug)]
 pub(crate) struct Authority {
     certificate: String,
@@ -46,7 +46,7 @@ impl Authority {
         &self.certificate
     }
 
-    /// The pair of an administrator called `name`, who can also serve at `addresses`.
+    /// Makes the pair of an administrator called `name`, which can also serve at `addresses`.
     pub(crate) fn admin(&self, name: &str, addresses: &[IpAddr]) -> anyhow::Result<Pair> {
         let names = addresses.iter().map(IpAddr::to_string).collect::<Vec<_>>();
         let mut params = CertificateParams::new(names)?;
@@ -82,7 +82,7 @@ fn authority_params(name: &str) -> CertificateParams {
 // === impl MeshIdentity ===
 
 impl MeshIdentity {
-    /// A fresh anchor and issuer, both ECDSA P-256.
+    /// Makes a new anchor and issuer, both ECDSA P-256.
     pub fn new() -> anyhow::Result<Self> {
         let anchor = Authority::new("root.linkerd.cluster.local")?;
         let mut params = authority_params("identity.linkerd.cluster.local");
@@ -98,7 +98,7 @@ impl MeshIdentity {
 // === impl Pair ===
 
 impl Pair {
-    /// A certificate for one name that vouches for itself.
+    /// Makes a self-signed certificate for one name.
     pub(crate) fn self_signed(name: &str) -> anyhow::Result<Self> {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
         let mut params = CertificateParams::new([name.to_owned()])?;

@@ -11,11 +11,12 @@ use anyhow::{Context as _, bail};
 
 use crate::assets::Missing;
 
-/// The second numbers of the loopback ranges that beds may take.
+/// The second number N of the ranges `127.N.0.0/16` that beds may use.
 const RANGES: std::ops::RangeInclusive<u8> = 96..=250;
 
-/// A loopback range `127.N.0.0/16` and a folder. The lock on it ends with the process at the
-/// latest, so beds of several processes never meet and a crash leaves nothing to clean up.
+/// A loopback range `127.N.0.0/16` and a folder, both locked. The kernel frees the lock when the
+/// process ends, so beds of several processes never use the same range and a crash needs no
+/// cleanup.
 #[derive(Debug)]
 pub(crate) struct Place {
     range: u8,
@@ -25,12 +26,13 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// Whether this machine lets a process listen where the API server calls webhooks.
+    /// Checks that this machine lets a process listen on port 443, where the API server calls
+    /// webhooks.
     pub(crate) fn check() -> Result<(), Missing> {
-        // Port 443 of an address that nobody else has: a Service's.
+        // Port 443 of a Service address that no bed uses.
         match TcpListener::bind((Ipv4Addr::new(127, *RANGES.end() + 1, 127, 254), 443)) {
             Ok(_) => Ok(()),
-            // Another bed asks the same at this moment.
+            // Another bed makes the same check at this moment.
             Err(error) if error.kind() == ErrorKind::AddrInUse => Ok(()),
             Err(error) => Err(Missing::new(format!(
                 "listening at port 443 of a loopback address: {error} (run as root, or set net.ipv4.ip_unprivileged_port_start=443)"
@@ -74,14 +76,14 @@ impl Place {
             dir,
             _lock: lock,
         };
-        // Somebody else's server may sit on the range; the next one will do.
+        // Another server may listen in the range; then the next range is tried.
         let free = [place.api_port, 2379, 2380]
             .into_iter()
             .all(|port| TcpListener::bind((place.address(), port)).is_ok());
         Ok(free.then_some(place))
     }
 
-    /// Where the servers listen: outside the Services' half of the range.
+    /// Returns the servers' address, outside the Services' half of the range.
     pub(crate) fn address(&self) -> IpAddr {
         Ipv4Addr::new(127, self.range, 255, 1).into()
     }
@@ -94,8 +96,8 @@ impl Place {
         format!("https://{}:{}", self.address(), self.api_port)
     }
 
-    /// The range of ClusterIPs. It is loopback, so whoever listens at a ClusterIP on this machine
-    /// is what the API server reaches there.
+    /// Returns the range of ClusterIPs. It is loopback, so a listener at a ClusterIP on this
+    /// machine gets the API server's connections.
     pub(crate) fn services(&self) -> String {
         format!("127.{}.0.0/17", self.range)
     }
@@ -115,13 +117,13 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        // The next bed in this place clears what is left.
+        // The next bed on this range clears the folder if this fails.
         drop(fs::remove_dir_all(&self.dir));
     }
 }
 
-/// Clients keep what they discovered of a server under its address and port: a port that no
-/// recent bed had keeps them from mixing two beds up.
+/// Picks a port that no recent bed had, because clients cache what they discovered at an address
+/// and port.
 fn unlikely_port() -> u16 {
     let nanos = jiff::Zoned::now()
         .timestamp()

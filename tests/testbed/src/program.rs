@@ -1,4 +1,4 @@
-//! The `testbed` program: a standing bed for people and scripts.
+//! The `testbed` program: a long-running bed for people and scripts.
 
 use std::{
     collections::BTreeMap,
@@ -14,7 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{Bed, Charts, apply, start::client_of, warehouse};
 
-/// What the shop starts from: the last but one of the stable lines.
+/// The version that the shop starts with: the last but one stable minor version.
 const SHOP_VERSION: &str = "stable-2.13.7";
 
 /// A real Kubernetes control plane on loopback, with a kubelet and an injector that stand in

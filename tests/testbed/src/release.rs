@@ -1,6 +1,6 @@
-//! The little that the stand-ins must know about Linkerd's versions.
+//! The facts about Linkerd's versions that the stand-ins need.
 
-/// First edge releases of the 2.x lines that only edge releases have.
+/// The first edge release of each minor version that has only edge releases.
 const EDGE_FLOORS: [((u32, u32, u32), u32); 6] = [
     ((24, 2, 4), 15),
     ((24, 8, 2), 16),
@@ -10,7 +10,7 @@ const EDGE_FLOORS: [((u32, u32, u32), u32); 6] = [
     ((26, 6, 3), 20),
 ];
 
-/// Chart versions that do not follow from the release: control plane, CRDs.
+/// Chart versions that cannot be computed from the release: control plane, CRDs.
 const STABLE_CHARTS: [(&str, &str, &str); 7] = [
     ("stable-2.12.0", "1.9.0", "1.4.0"),
     ("stable-2.12.6", "1.9.8", "1.4.0"),
@@ -21,7 +21,7 @@ const STABLE_CHARTS: [(&str, &str, &str); 7] = [
     ("stable-2.14.10", "1.16.11", "1.8.0"),
 ];
 
-/// A Linkerd version with the `x` of its 2.x.
+/// A Linkerd version with the X of its 2.X.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Release {
     pub(crate) version: String,
@@ -30,7 +30,7 @@ pub(crate) struct Release {
 }
 
 impl Release {
-    /// None where the text is no release of a known 2.x.
+    /// Parses a release; returns `None` if its minor version is unknown.
     pub(crate) fn parse(version: &str) -> Option<Self> {
         let (channel, numbers) = version.split_once('-')?;
         let numbers = numbers.split('-').next()?;
@@ -53,7 +53,7 @@ impl Release {
         })
     }
 
-    /// The versions of the control-plane chart and of the CRD chart.
+    /// Returns the versions of the control plane's chart and of the CRDs' chart.
     pub(crate) fn charts(&self) -> (String, String) {
         let known = STABLE_CHARTS
             .iter()
@@ -82,7 +82,7 @@ impl Release {
         }
     }
 
-    /// Whether a chart upgrade that changes no image still restarts the components.
+    /// Returns true if an upgrade without a new image still restarts the components.
     pub(crate) fn restarts_on_new_certificates(&self) -> bool {
         match (self.minor, self.patch) {
             (12 | 13, _) => false,

@@ -1,4 +1,4 @@
-//! The command lines of the servers.
+//! Makes the command lines of the servers.
 
 use std::path::Path;
 
@@ -13,11 +13,11 @@ pub enum Server {
     Scheduler,
 }
 
-/// Who the bed's own machinery is: controllers, scheduler, kubelet and injector.
+/// The user name of the bed's own controllers, scheduler, kubelet and injector.
 pub(crate) const MACHINERY: &str = "testbed-machinery";
 
-/// What clients ask is written down as it happens; patches of workloads with their bodies. The
-/// machinery would drown them.
+/// The audit policy: logs all requests of clients, and the bodies of patches of workloads. Requests
+/// of the bed's own machinery are left out, because they are too many.
 pub(crate) const AUDIT_POLICY: &str = "\
 apiVersion: audit.k8s.io/v1
 kind: Policy
@@ -36,7 +36,7 @@ rules:
 // === impl Server ===
 
 impl Server {
-    /// The name of the program.
+    /// Returns the program's name.
     pub fn name(self) -> &'static str {
         match self {
             Self::Etcd => "etcd",
@@ -119,7 +119,7 @@ fn api_server(place: &Place) -> Vec<String> {
         format!("--service-cluster-ip-range={}", place.services()),
         "--authorization-mode=RBAC".into(),
         "--allow-privileged=true".into(),
-        // The controller that would take the taint off again does not run here.
+        // The controller that would remove the taint does not run here.
         "--disable-admission-plugins=TaintNodesByCondition".into(),
         "--enable-priority-and-fairness=false".into(),
         "--max-requests-inflight=0".into(),
@@ -137,7 +137,8 @@ fn api_server(place: &Place) -> Vec<String> {
 
 fn controller_manager(place: &Place) -> Vec<String> {
     let mut args = vec![
-        // Nobody renews the fake nodes' leases, and they are to stay ready.
+        // Nobody renews the fake nodes' leases, so this controller would mark the nodes as not
+        // ready.
         "--controllers=*,-node-lifecycle-controller".into(),
         "--use-service-account-credentials=false".into(),
         format!("--root-ca-file={}", path(place, "ca.crt")),

@@ -1,4 +1,4 @@
-//! A shop: meshed workloads of every kind, for demonstrations and for tests of whole fleets.
+//! The shop: meshed workloads of every kind, for demos and for tests of many workloads.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,8 @@ const PART_OF: &str = "app.kubernetes.io/part-of";
 const SHOP: &str = "shop";
 const NATIVE: &str = "config.alpha.linkerd.io/proxy-enable-native-sidecar";
 
-/// Namespaces with their workloads; the fourth of each is a StatefulSet, the fifth a DaemonSet.
+/// Namespaces with their workloads. The fourth workload of each is a StatefulSet, the fifth a
+/// DaemonSet.
 const DEPARTMENTS: [(&str, [&str; 5]); 6] = [
     (
         "storefront",
@@ -38,7 +39,7 @@ const DEPARTMENTS: [(&str, [&str; 5]); 6] = [
         ["query", "suggest", "ranking", "shards", "collector"],
     ),
 ];
-/// The department whose proxies are native sidecars, where the mesh knows them.
+/// The namespace whose proxies are native sidecars, if the version supports them.
 const NATIVE_DEPARTMENT: &str = "search";
 const REPLICAS: usize = 2;
 
@@ -50,19 +51,19 @@ pub(crate) enum Kind {
     DaemonSet,
 }
 
-/// What the shop consists of.
+/// The workloads of the shop.
 #[derive(Clone, Debug)]
 pub struct Shop {
-    /// `namespace/kind/name` of what can be rolled.
+    /// `namespace/kind/name` of the workloads that can be rolled.
     pub workloads: Vec<String>,
     pub namespaces: Vec<String>,
-    /// Pods in all, with those of the job and the bare one.
+    /// The number of all pods, with the job's and the bare pod.
     pub pods: usize,
 }
 
 impl Bed {
-    /// Makes thirty workloads that can be rolled, a running job and a bare pod in six namespaces,
-    /// and waits until all of them are ready and meshed.
+    /// Creates thirty workloads that can be rolled, a running job and a bare pod in six namespaces,
+    /// and waits until all are ready and meshed.
     pub fn shop(&self) -> anyhow::Result<Shop> {
         let namespaces: Vec<Value> = DEPARTMENTS
             .iter()
@@ -183,7 +184,7 @@ fn bare_pod() -> Value {
     pod
 }
 
-/// Whether a pod has a proxy.
+/// Returns true if a pod has a proxy.
 pub(crate) fn is_meshed(pod: &Pod) -> bool {
     let spec = pod.spec.iter();
     let mut containers = spec.flat_map(|spec| {
@@ -194,7 +195,7 @@ pub(crate) fn is_meshed(pod: &Pod) -> bool {
     containers.any(|container| container.name == "linkerd-proxy")
 }
 
-/// Whether a pod says that it is ready.
+/// Returns true if a pod's Ready condition is true.
 pub(crate) fn is_ready(pod: &Pod) -> bool {
     let conditions = pod
         .status

@@ -1,4 +1,4 @@
-//! Bringing a bed up.
+//! Starts a bed.
 
 use std::{
     fs,
@@ -30,12 +30,12 @@ use crate::{
     validator::{self, Validator},
 };
 
-/// How long the API server may take to be ready on a loaded machine.
+/// How long the API server may take to become ready on a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(90);
 
 impl Bed {
-    /// A bed for a test, or none when real servers are off or cannot be had here; then the test is
-    /// to return. Under `MESH_TEST_REAL=require` what is missing fails the test.
+    /// Starts a bed for a test. Returns `None` if real servers are turned off or missing; the test
+    /// should then return. With `MESH_TEST_REAL=require` a missing part fails the test.
     #[track_caller]
     pub fn for_test() -> Option<Self> {
         let requirement = Requirement::from_env();
@@ -52,12 +52,12 @@ impl Bed {
         }
     }
 
-    /// Whether real servers can run here.
+    /// Checks that real servers can run here.
     pub fn check() -> Result<(), Missing> {
         usable().map(drop)
     }
 
-    /// Starts servers, nodes, kubelet and injector.
+    /// Starts the servers, the nodes, the kubelet and the injector.
     pub fn start() -> anyhow::Result<Self> {
         Self::start_with(usable()?)
     }
@@ -112,7 +112,7 @@ impl Bed {
         Ok(bed)
     }
 
-    /// Waits until the API server says that it is ready.
+    /// Waits until the API server reports that it is ready.
     pub fn await_ready(&self) -> anyhow::Result<()> {
         self.block_on(ready(
             &self.client,
@@ -193,7 +193,7 @@ async fn ready(client: &Client, children: &Children) -> anyhow::Result<()> {
                     tail(&children.log(name))
                 );
             }
-            // There is nothing to watch before the server is there.
+            // Polls, because nothing can be watched before the server runs.
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
@@ -212,7 +212,7 @@ fn tail(path: &Path) -> String {
     lines[lines.len().saturating_sub(8)..].join("\n")
 }
 
-/// The programs, where this machine can run them.
+/// Returns the programs if this machine can run them.
 fn usable() -> Result<Assets, Missing> {
     let assets = Assets::find()?;
     Place::check()?;

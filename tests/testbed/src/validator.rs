@@ -55,7 +55,8 @@ impl Validator {
         }
     }
 
-    /// Follows the cluster and listens accordingly, until a watch or the listener ends.
+    /// Watches the cluster, and listens while the injector should, until a watch or the listener
+    /// fails.
     pub(crate) async fn run(&self) -> anyhow::Result<()> {
         let named = |name: &str| {
             let field = format!("metadata.name={name}");

@@ -1,4 +1,4 @@
-//! Waiting for the cluster by watching it.
+//! Waits for states of the cluster by watching it.
 
 use std::{collections::BTreeMap, fmt::Debug, time::Duration};
 
@@ -14,14 +14,14 @@ use kube::{
 };
 use serde::de::DeserializeOwned;
 
-/// Long enough for a loaded machine; nothing that works takes a tenth of it.
+/// Long enough for a loaded machine; a correct test needs less than a tenth of it.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The pause before a broken watch is tried again.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Soon;
 
-/// Watches the objects that `config` selects until they fulfil `done`, and returns them.
+/// Watches the objects that `config` selects until `done` is true, and returns them.
 pub(crate) async fn until<K>(
     api: Api<K>,
     config: watcher::Config,
@@ -61,7 +61,7 @@ where
     Ok(seen.objects)
 }
 
-/// Tells `told` all objects that `config` selects, each time one changes. Comes back only with an
+/// Calls `told` with all objects that `config` selects after each change. Returns only with an
 /// error.
 pub(crate) async fn follow<K>(
     api: Api<K>,
@@ -78,7 +78,7 @@ where
     };
     let mut events = std::pin::pin!(watcher(api, config).backoff(Soon));
     while let Some(event) = events.next().await {
-        // A watch that breaks is taken up again, from a new list if need be.
+        // A broken watch is opened again, with a new list if needed.
         let Ok(event) = event else { continue };
         seen.take(event);
         if seen.whole {
@@ -90,7 +90,7 @@ where
 
 struct Seen<K> {
     objects: BTreeMap<String, K>,
-    /// The first list has arrived to its end.
+    /// Whether the first list is complete.
     whole: bool,
 }
 

@@ -1,4 +1,4 @@
-//! A warehouse beside the shop: what a roll meets in life, for demonstrations.
+//! The warehouse: workloads with the obstacles that a roll meets in practice, for demos.
 
 use std::collections::BTreeMap;
 
@@ -23,17 +23,17 @@ use crate::{
 };
 
 const WAREHOUSE: &str = "warehouse";
-/// Somebody wants the proxy that it has, and no other.
+/// A workload whose proxy version is pinned.
 const PINNED: &str = "legacy-erp";
 const PIN: &str = "config.linkerd.io/proxy-version";
-/// Its pod is no longer ready.
+/// A workload whose pod is no longer ready.
 const UNHEALTHY: &str = "forecast";
-/// It stops its only pod before it starts the next.
+/// A workload that stops its only pod before it starts the next.
 const ALONE: &str = "label-printer";
-/// It has no pods outside its season.
+/// A workload with zero replicas.
 const ASLEEP: &str = "christmas";
 
-/// The workloads with their pods; the DaemonSet's are one for each of the nodes.
+/// The workloads with their numbers of pods; a DaemonSet has one pod per node.
 const WORKLOADS: [(Kind, &str, u8); 8] = [
     (Kind::Deployment, "picking", 2),
     (Kind::Deployment, "returns", 2),
@@ -46,9 +46,9 @@ const WORKLOADS: [(Kind, &str, u8); 8] = [
 ];
 
 impl Bed {
-    /// Makes eight workloads, among them one that is pinned to the proxy of `version`, one that is
-    /// not healthy, one that a restart takes down and one without pods, and waits until all are as
-    /// they shall be.
+    /// Creates eight workloads and waits until they have the intended states. Among them are one
+    /// pinned to the proxy of `version`, one that is not healthy, one that a restart takes down,
+    /// and one without pods.
     pub fn warehouse(&self, version: &str) -> anyhow::Result<()> {
         self.apply(&list(&[namespace(WAREHOUSE)]))?;
         self.await_service_account(WAREHOUSE)?;
@@ -67,7 +67,7 @@ impl Bed {
     }
 }
 
-// What was rolled out well gets ill later.
+// Makes the workload unhealthy after it was rolled out well.
 async fn sicken(client: Client) -> anyhow::Result<()> {
     let deployments: Api<Deployment> = Api::namespaced(client.clone(), WAREHOUSE);
     let config = watcher::Config::default().fields(&format!("metadata.name={UNHEALTHY}"));
@@ -87,7 +87,7 @@ async fn sicken(client: Client) -> anyhow::Result<()> {
     await_pods(client, is_ill).await
 }
 
-// The controller says so once, and does not take it back when pods falter.
+// The controller sets this reason once and keeps it when pods become unready.
 fn is_complete(deployment: &Deployment) -> bool {
     let conditions = deployment
         .status
@@ -99,8 +99,8 @@ fn is_complete(deployment: &Deployment) -> bool {
     conditions.flatten().any(reason)
 }
 
-/// Does what only their owners can do: the pin is taken out, and the unhealthy workload gets a
-/// release that works. Both get new pods by that.
+/// Does what the workloads' owners must do: removes the pin, and gives the unhealthy workload a
+/// release that works. Both get new pods that way.
 pub(crate) async fn mend(client: Client) -> anyhow::Result<()> {
     let deployments: Api<Deployment> = Api::namespaced(client.clone(), WAREHOUSE);
     let works = json!({ "name": UNHEALTHY, "image": format!("registry.test/{UNHEALTHY}:1.0.1") });

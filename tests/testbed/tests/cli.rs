@@ -1,4 +1,4 @@
-//! The stand-in for the `linkerd` CLI, on the lab.
+//! Tests the stand-in for the `linkerd` CLI on the lab.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 

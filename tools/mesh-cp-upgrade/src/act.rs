@@ -1,4 +1,4 @@
-//! The writes: the definitions, then the control plane.
+//! Upgrades the definitions, then the control plane.
 
 use mesh_actor::{AGAIN, Ending, Outcome};
 use mesh_records::{Explained, StepName};
@@ -11,14 +11,14 @@ use crate::plan::{Helming, Part, Plan, Write};
 use crate::scene::quiet_scene;
 use crate::session::Session;
 
-/// What a helm of ours came to.
+/// The result of one `helm upgrade`.
 enum Came {
     Through,
-    /// Another helm wrote to the release before it.
+    /// Another helm wrote a revision of the release first.
     TooLate(Ending),
 }
 
-/// Upgrades what needs it: the definitions first.
+/// Upgrades the parts that need it, the definitions first.
 pub(crate) async fn upgrade(
     session: &mut Session<'_>,
     args: &Args,
@@ -51,7 +51,8 @@ async fn run(
     session.done(&is)
 }
 
-// A helm that outlived a run that was killed may write for the first time after we have looked.
+// A helm process of an earlier, killed run may write its first revision only after this run has
+// checked. Then wait for that helm, compare again, and try a second time.
 async fn run_helm(
     session: &mut Session<'_>,
     args: &Args,
@@ -107,7 +108,7 @@ async fn run_once(
     }
 }
 
-// What cannot be read shows nobody.
+// Unreadable history: assume that nobody overtook us.
 async fn was_overtaken(session: &mut Session<'_>, helming: &Helming) -> Outcome<bool> {
     let Helming {
         helm,

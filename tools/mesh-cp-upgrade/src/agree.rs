@@ -1,4 +1,4 @@
-//! Says what will be done, and gets leave to do it.
+//! Writes the intent and asks for consent.
 
 use anyhow::Context as _;
 use mesh_actor::Outcome;
@@ -11,7 +11,7 @@ use crate::gate::Goal;
 use crate::plan::{Part, Plan};
 use crate::session::Session;
 
-/// Says what will be done and gets leave to do it; false if it is only shown.
+/// Writes the intent and asks for consent. Returns false for a dry run.
 pub(crate) async fn agree(
     session: &mut Session<'_>,
     args: &Args,

@@ -1,4 +1,4 @@
-//! The writes where the linkerd CLI renders: every object, one after the other.
+//! Writes the objects that the linkerd CLI rendered, one after the other.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,22 +17,23 @@ use crate::render::{Manifest, Rendered};
 use crate::session::Session;
 use crate::takeover::{remember, take_over};
 
-/// Whose fields they are.
+/// The field manager of these writes.
 pub(crate) const MANAGER: &str = "mesh-cp-upgrade";
 
-/// As many objects as are read at once.
+/// The number of objects that are read at the same time.
 const AT_ONCE: usize = 8;
-/// A write may be repeated: the second time it changes nothing.
+/// How often a write is tried. A repeated write changes nothing.
 const ATTEMPTS: u32 = 5;
 const PAUSE: Duration = Duration::from_secs(1);
-/// How long the API server may take to serve the kind of a new definition, in pauses.
+/// How long to wait until the API server serves the kind of a new definition, in pauses of
+/// [`PAUSE`].
 const PATIENCE: u32 = 30;
 
-/// Whether anything that was rendered is not there yet as it was rendered.
+/// Returns true if a rendered object is missing in the cluster or differs there.
 ///
-/// The webhooks' certificates are made anew by every render and not compared. They are written
-/// before the configuration and the components (see [`rank`]), so that a run that was cut off leaves
-/// a difference behind.
+/// The webhooks' certificates are not compared, because every render makes new ones. They are
+/// written before the configuration and the components (see [`rank`]), so an interrupted run always
+/// leaves another difference.
 pub(crate) async fn differs(
     cluster: &Cluster,
     rendered: &Rendered,
@@ -69,7 +70,7 @@ fn is_certificate(manifest: &Manifest) -> bool {
     manifest.kind == "Secret" && of == Some("kubernetes.io/tls")
 }
 
-// A Secret's plain text is stored among its data.
+// The API server stores `stringData` in `data`.
 fn as_stored(body: &Value) -> Value {
     let mut body = body.clone();
     let Some(fields) = body.as_object_mut() else {
@@ -84,8 +85,8 @@ fn as_stored(body: &Value) -> Value {
     body
 }
 
-/// Writes a part's objects. A signal does not stop it in the middle: webhooks and their certificates
-/// belong together, and the rest takes seconds.
+/// Writes a part's objects. A first signal does not stop it: webhooks and their certificates belong
+/// together, and the rest takes only seconds.
 pub(crate) async fn apply(session: &mut Session<'_>, namespace: &str, part: &Part) -> Outcome<()> {
     let cluster = Arc::clone(&session.cluster);
     let mut kinds = Kinds::default();
@@ -114,7 +115,7 @@ pub(crate) async fn apply(session: &mut Session<'_>, namespace: &str, part: &Par
     Ok(())
 }
 
-// False where the API server does not know the kind, or not yet.
+// Returns false if the API server does not serve the kind yet.
 async fn write(
     cluster: &Cluster,
     kinds: &mut Kinds,
@@ -185,8 +186,8 @@ fn in_order(manifests: &[Manifest]) -> Vec<&Manifest> {
     all
 }
 
-// The namespace, then what pods read, the configuration after everything that it goes with, and the
-// components last.
+// The order of writes: first the namespace and the definitions, then what pods read, then the
+// configuration, and the components last.
 fn rank(manifest: &Manifest) -> u8 {
     match manifest.kind.as_str() {
         "Namespace" => 0,
@@ -204,14 +205,14 @@ mod tests {
     use crate::render::manifests;
 
     #[test]
-    fn a_secrets_plain_text_is_compared_as_it_is_stored() {
+    fn as_stored_moves_string_data_into_data() {
         let body = json!({ "kind": "Secret", "stringData": { "a": "x" }, "data": { "b": "eQ==" } });
         let stored = json!({ "kind": "Secret", "data": { "a": "eA==", "b": "eQ==" } });
         assert_eq!(as_stored(&body), stored);
     }
 
     #[test]
-    fn secrets_come_before_and_the_configuration_and_the_components_after_all_else() {
+    fn secrets_are_written_early_and_the_configuration_and_deployments_last() {
         let yaml: String = [
             ("Deployment", "a"),
             ("ConfigMap", "linkerd-config"),

@@ -86,11 +86,11 @@ pub(crate) struct Args {
     pub(crate) actor: ActorArgs,
 }
 
-/// The pipeline that is meant.
+/// The pipeline that an error's hint shows.
 pub(crate) const PIPELINE: &str =
     "mesh-survey | mesh-skewcheck --to VERSION | mesh-cp-upgrade -f values.yaml";
 
-// An alias such as an edge that has a name of its own is a target too.
+// Aliases in the releases file are targets too.
 fn target(text: &str) -> Result<Target, String> {
     Releases::embedded()
         .target(text)
@@ -101,7 +101,7 @@ fn target(text: &str) -> Result<Target, String> {
 }
 
 impl Args {
-    /// Whether any chart is named; only helm takes one.
+    /// Returns true if a chart flag was given; these work only with helm.
     pub(crate) fn names_charts(&self) -> bool {
         let versions = [&self.chart_version, &self.crds_chart_version];
         let charts = [&self.chart, &self.crds_chart];
@@ -118,7 +118,7 @@ impl Args {
         (!self.without_gate).then(|| format!("--to {target}"))
     }
 
-    /// What can be told to be wrong without a look at the cluster.
+    /// Checks the flags that can be checked without the cluster.
     pub(crate) fn check(&self) -> Result<(), Explained> {
         for path in &self.values {
             if let Err(error) = std::fs::File::open(path) {
@@ -145,7 +145,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_command_line_is_sound_and_its_help_tells_the_exit_codes() {
+    fn the_command_line_is_valid_and_help_lists_the_exit_codes() {
         Args::command().debug_assert();
         assert!(
             Args::command()
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn going_without_a_verdict_takes_a_reason_and_a_target() {
+    fn without_gate_requires_reason_and_to() {
         let parse =
             |args: &[&str]| Args::try_parse_from([&["mesh-cp-upgrade"], args].concat()).is_ok();
         assert!(parse(&[

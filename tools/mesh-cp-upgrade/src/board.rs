@@ -1,4 +1,4 @@
-//! How the components stand, and whether the upgrade is over: pure, from what the watches saw.
+//! Decides from the watches how far each component is and whether the upgrade is finished. Pure.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ use mesh_records::ProgressPods;
 
 use crate::render::Expected;
 
-/// What the watches saw of a control plane that is being upgraded.
+/// The watched objects of a control plane that is being upgraded.
 #[derive(Debug, Default)]
 pub(crate) struct Board {
     expected: Vec<Expected>,
@@ -23,7 +23,7 @@ pub(crate) struct Board {
     slices: Store<EndpointSlice>,
 }
 
-/// A change that a watch saw.
+/// An event of a watch.
 #[derive(Debug)]
 pub(crate) enum Sight {
     Deployment(Box<Change<Deployment>>),
@@ -32,7 +32,7 @@ pub(crate) enum Sight {
     Slice(Change<EndpointSlice>),
 }
 
-/// How one component stands.
+/// The state of one component.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Component {
     pub(crate) name: String,
@@ -40,22 +40,21 @@ pub(crate) struct Component {
     pub(crate) state: State,
 }
 
-/// Whether a component is where it should be: the state of its rollout, and whether that rollout is
-/// the one of this upgrade.
+/// How far a component is: the state of its rollout, and whether it is the rollout of this upgrade.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum State {
-    /// Every pod runs what was rendered, and is ready.
+    /// All pods run the rendered template and are ready.
     Settled,
-    /// On its way; what it waits for.
+    /// The component is rolling out; the field is what it waits for.
     Moving(String),
-    /// Something is wrong that can pass by itself.
+    /// Something is wrong that may resolve itself.
     HeldUp(Problem),
-    /// Something is wrong that no time helps.
+    /// Something is wrong that waiting does not fix.
     Failed(Problem),
 }
 
 impl Board {
-    /// Nothing seen yet of these components, and of the Services behind the webhooks.
+    /// Makes a board that has seen nothing yet. `services` are the Services behind the webhooks.
     pub(crate) fn new(expected: Vec<Expected>, services: BTreeSet<String>) -> Self {
         Self {
             expected,
@@ -73,7 +72,7 @@ impl Board {
         }
     }
 
-    /// Each component; none before everything was listed once.
+    /// Returns the state of each component, or `None` until every kind has been listed once.
     pub(crate) fn components(&self, now: Timestamp) -> Option<Vec<Component>> {
         let owners = self.deployments.is_known() && self.replica_sets.is_known();
         let known = owners && self.pods.is_known() && self.slices.is_known();
@@ -81,7 +80,7 @@ impl Board {
         known.then(|| components.map(|it| self.component(it, now)).collect())
     }
 
-    /// The Services behind webhooks that have no ready endpoint.
+    /// Returns the webhooks' Services without a ready endpoint.
     pub(crate) fn silent_services(&self) -> Vec<&str> {
         let ready = |service: &str| {
             let mut slices = self.slices.iter();
@@ -115,7 +114,7 @@ impl Board {
         Component { name, pods, state }
     }
 
-    // How far the rollout of what was rendered has come.
+    // Returns how far the rollout of the rendered template is.
     fn rollout(
         &self,
         deployment: &Deployment,
@@ -139,8 +138,8 @@ impl Board {
         }
     }
 
-    // The pods of the newest template, once the watches agree on which that is. Pods of a template
-    // that was replaced may have the same images, and are on their way out.
+    // Returns the pods of the newest template, once the watches agree which that is. Pods of a
+    // replaced template may have the same images and are being deleted.
     fn newest_pods(&self, deployment: &Deployment) -> impl Iterator<Item = &Pod> {
         let mut sets = self.replica_sets.iter();
         let newest = sets.find(|set| is_newest_set(&set.meta, &deployment.meta));
@@ -152,7 +151,7 @@ impl Board {
 // === impl Component ===
 
 impl Component {
-    /// What it waits for, or what is wrong.
+    /// Returns what the component waits for, or what is wrong.
     pub(crate) fn reason(&self) -> Option<String> {
         match &self.state {
             State::Settled => None,
@@ -161,7 +160,7 @@ impl Component {
         }
     }
 
-    /// When its problem will not pass by itself any more, if nothing changes before.
+    /// Returns when the component's problem becomes a failure, if nothing changes before.
     pub(crate) fn fails_at(&self) -> Option<Timestamp> {
         match &self.state {
             State::HeldUp(Problem {
@@ -332,7 +331,7 @@ mod tests {
             p("/metadata/deletionTimestamp", json!("2026-01-01T00:00:00Z")),
         ];
         for (number, (deployment, pod)) in table.into_iter().enumerate() {
-            // The label's key has a slash of its own.
+            // In a JSON pointer the slash of the label's key is written `~1`.
             let deployment =
                 match deployment["metadata"]["labels"].get("app.kubernetes.io~1version") {
                     Some(version) => with(
@@ -390,7 +389,7 @@ mod tests {
         let paused = with(going.clone(), "/spec/paused", json!(true));
         let late = condition("Progressing", "False", "ProgressDeadlineExceeded");
         let full = condition("ReplicaFailure", "True", "FailedCreate");
-        // The Deployment, its pod, what is said, and whether that is a failure.
+        // Deployment, pod, message, whether it is a failure
         let table = [
             (
                 &going,
@@ -442,7 +441,7 @@ mod tests {
     }
 
     #[test]
-    fn troubles_of_an_old_pod_or_of_an_older_generation_do_not_count() {
+    fn failures_of_an_old_pod_or_an_older_generation_do_not_count() {
         let old = with(
             pod(),
             "/spec/containers",
@@ -460,7 +459,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pod_of_a_template_that_was_given_up_is_not_held_against_the_next_one() {
+    fn a_failed_pod_of_an_abandoned_template_does_not_fail_the_next_one() {
         let crash = json!([{ "name": "linkerd-proxy", "state": { "waiting": { "reason": "ImagePullBackOff" } } }]);
         let crash = with(pod(), "/status/containerStatuses", crash);
         let crash = with(crash, "/status/conditions", json!([]));
@@ -472,14 +471,14 @@ mod tests {
         let state = |pod: Value| answer(going.clone(), &[pod]);
         assert!(matches!(state(of("second")), State::HeldUp(_)));
         assert!(matches!(state(of("first")), State::Moving(_)));
-        // Its ReplicaSet has not been seen yet.
+        // The ReplicaSet of revision 3 has not been seen yet.
         let ahead = json!({ "deployment.kubernetes.io/revision": "3" });
         let ahead = with(going.clone(), "/metadata/annotations", ahead);
         assert!(matches!(answer(ahead, &[of("second")]), State::Moving(_)));
     }
 
     #[test]
-    fn nothing_is_said_before_everything_was_listed_once() {
+    fn components_is_none_until_every_kind_was_listed_once() {
         let mut board = Board::new(vec![Expected::default()], BTreeSet::new());
         assert_eq!(board.components(now()), None);
         list(&[deployment()])
@@ -492,7 +491,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_that_is_not_whole_replaces_nothing() {
+    fn an_incomplete_list_replaces_nothing() {
         let mut board = board(&[deployment()], &[pod()]);
         board.see(Sight::Deployment(Box::new(Change::Began)));
         assert_eq!(board.components(now()).unwrap()[0].state, State::Settled);
@@ -506,7 +505,7 @@ mod tests {
     }
 
     #[test]
-    fn a_webhooks_service_without_a_ready_endpoint_is_silent() {
+    fn silent_services_are_webhook_services_without_a_ready_endpoint() {
         let mut board = board(&[deployment()], &[pod()]);
         assert_eq!(board.silent_services(), ["injector"]);
         let slice = |ready: bool| {

@@ -1,4 +1,4 @@
-//! Child processes: the only place that starts any.
+//! Starts child processes. No other module does.
 //!
 //! Each runs in a process group of its own, so that a terminal's Ctrl-C does not reach it, and
 //! without a shell and without standard input, which carries records.
@@ -23,17 +23,17 @@ pub(crate) struct Program {
     pub(crate) request: Duration,
 }
 
-/// A program that writes, running.
+/// A running program that writes to the cluster.
 ///
-/// What it says goes to a file without a name: were it a pipe, the program would die with us at its
-/// next word, in the middle of an upgrade.
+/// Its output goes to an unnamed file. With a pipe, the program would die at its next output after
+/// this process ended, in the middle of an upgrade.
 #[derive(Debug)]
 pub(crate) struct Writer {
     child: Child,
     said: std::fs::File,
 }
 
-/// What would send helm to another cluster than the one that was asked, or make it chatter.
+/// Environment variables that would point helm to another cluster or make it print debug output.
 const UNWANTED: [&str; 9] = [
     "HELM_DEBUG",
     "HELM_KUBEAPISERVER",
@@ -46,8 +46,8 @@ const UNWANTED: [&str; 9] = [
     "HELM_KUBETOKEN",
 ];
 
-/// How many times as long as one request such a program may take: it makes a few of them, and may
-/// fetch a chart.
+/// The time limit of a program that only reads, as a multiple of `--request-timeout`: it makes
+/// several requests, and may download a chart.
 const REQUESTS: u32 = 10;
 
 // === impl Program ===
@@ -127,12 +127,12 @@ impl fmt::Display for Program {
 // === impl Writer ===
 
 impl Writer {
-    /// Waits for its end. May be cancelled and waited for again.
+    /// Waits until the program ends. Can be cancelled and called again.
     pub(crate) async fn finished(&mut self) -> anyhow::Result<ExitStatus> {
         self.child.wait().await.context("waiting for helm")
     }
 
-    /// What it said so far.
+    /// Returns the program's output so far.
     pub(crate) fn said(&mut self) -> anyhow::Result<String> {
         let mut bytes = Vec::new();
         self.said.seek(SeekFrom::Start(0))?;
@@ -141,7 +141,8 @@ impl Writer {
     }
 }
 
-/// What a program said, fit for a record: on one line, not too long, with nothing that may be a key.
+/// Prepares a program's output for a record: on one line, not too long, without anything that may
+/// be a key.
 pub(crate) fn quote(said: &str) -> String {
     let mut quoted = String::new();
     let mut within_pem = false;
@@ -174,7 +175,7 @@ pub(crate) fn quote(said: &str) -> String {
 
 const LONGEST: usize = 1000;
 
-// A long word of nothing but base64 letters is no word.
+// Hides a long word of base64 characters, which may be a key.
 fn word(word: &str) -> &str {
     let code = |c: char| c.is_ascii_alphanumeric() || "+/=".contains(c);
     if word.len() > 60 && word.chars().all(code) {

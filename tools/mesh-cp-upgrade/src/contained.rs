@@ -1,13 +1,13 @@
-//! Whether what is there is what was rendered: pure.
+//! Compares a live object with a rendered one. Pure.
 
 use serde_json::Value;
 
-/// What every render makes anew, and what is not a manifest's to say. A new certificate alone is no
-/// reason to write.
+/// Fields that are not compared: every render makes new ones, or the API server sets them. A new
+/// certificate alone is no reason to write.
 const NO_MATTER: [&str; 4] = ["caBundle", "checksum/config", "status", "creationTimestamp"];
 
-/// Whether `live` says all that `rendered` says; the API server adds defaults and leaves out what
-/// is empty.
+/// Returns true if `live` contains all of `rendered`. The API server adds defaults and leaves out
+/// empty values.
 pub(crate) fn contained(rendered: &Value, live: &Value) -> bool {
     match (rendered, live) {
         (Value::Object(rendered), Value::Object(live)) => rendered.iter().all(|(key, value)| {
@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn defaults_and_new_certificates_are_no_difference_and_all_else_is() {
+    fn contained_ignores_only_defaults_and_new_certificates() {
         let live = json!({
             "metadata": { "annotations": { "checksum/config": "old" } },
             "spec": { "replicas": 1, "list": [{ "name": "a", "image": "x", "policy": "Always" }] },

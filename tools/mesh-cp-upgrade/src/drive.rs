@@ -1,4 +1,4 @@
-//! The order of an upgrade.
+//! Runs the steps of an upgrade in order.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -73,7 +73,7 @@ async fn afterwards(session: &mut Session<'_>, installer: &Installer) -> Outcome
             "left over, for `linkerd prune` to show and for you to delete: {}",
             orphans.join(", ")
         ),
-        // The upgrade is proven; what it left behind harms nothing.
+        // The upgrade is done, and leftover objects do no harm, so this is not a failure.
         Err(error) => format!("what is left over could not be listed: {error:#}"),
     };
     session.done(&format!("{left}; {next}"))
@@ -89,7 +89,7 @@ async fn under_lock(session: &mut Session<'_>, args: &Args, goal: &Goal) -> Outc
     };
     let message = format!("{take} the lock of the control plane in {namespace}");
     session.begin(StepName::Lock, &message)?;
-    // A namespace that is not there is no control plane's, and has no lock.
+    // A missing namespace has no control plane and no lock, so look before taking the lock.
     let cluster = Arc::clone(&session.cluster);
     let live = session.unless_stopped(look(&cluster, namespace)).await??;
     installer::check(session, args, goal, &live).await?;

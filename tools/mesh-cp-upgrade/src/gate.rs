@@ -1,4 +1,4 @@
-//! The gate of an upgrade: the verdict is about the target that was named.
+//! The gate of an upgrade: checks also that the verdict is about the target of `--to`.
 
 use anyhow::Context as _;
 use mesh_actor::{Gate, Judged, Outcome};
@@ -8,19 +8,19 @@ use mesh_versions::{Releases, Target, Version};
 use crate::args::Args;
 use crate::session::Session;
 
-/// What is to be reached, and from where.
+/// The target of the upgrade, and its start.
 #[derive(Debug)]
 pub(crate) struct Goal {
     pub(crate) namespace: String,
     pub(crate) target: String,
-    /// What the verdict saw; none without a verdict.
+    /// The state that the verdict saw; `None` without a verdict.
     pub(crate) from: Option<Seen>,
     pub(crate) verdict: Option<Verdict>,
 }
 
 const AGAIN: &str = "judge that target: mesh-skewcheck --to VERSION";
 
-/// Reads the verdict and holds it to this upgrade.
+/// Reads the verdict and checks that it allows this upgrade.
 pub(crate) async fn pass_gate(session: &mut Session<'_>, args: &Args) -> Outcome<Goal> {
     if let (true, Some(reason), Some(to)) = (args.without_gate, &args.reason, &args.to) {
         session.skip(
@@ -68,7 +68,7 @@ pub(crate) async fn pass_gate(session: &mut Session<'_>, args: &Args) -> Outcome
     })
 }
 
-// Checks that the verdict names a target, and the one that `--to` says.
+// Checks that the verdict has a target, the same as `--to` if that is given.
 fn same_target(verdict: &Verdict, to: Option<&Target>) -> Result<(), Explained> {
     let Some(target) = verdict.target.as_deref() else {
         return Err(Explained::new("the verdict names no target", AGAIN));

@@ -28,7 +28,7 @@ pub(crate) struct Identity {
     pub(crate) failure_policy: String,
 }
 
-/// The fingerprints of certificates, in no order.
+/// The fingerprints of certificates; their order does not matter.
 pub(crate) type Certificates = BTreeSet<String>;
 
 /// Where the issuer's certificate comes from.
@@ -36,9 +36,9 @@ pub(crate) type Certificates = BTreeSet<String>;
 pub(crate) enum Issuer {
     /// From the values.
     Chart(Certificates),
-    /// From somebody else, such as cert-manager; an upgrade does not touch it.
+    /// Kept by somebody else, such as cert-manager; an upgrade does not change it.
     External,
-    /// It could not be read.
+    /// The certificate could not be read.
     Unreadable,
 }
 
@@ -69,7 +69,7 @@ pub(crate) struct Change {
     pub(crate) to: String,
 }
 
-/// What differs.
+/// Returns the settings that would change.
 pub(crate) fn changes(live: &Identity, rendered: &Identity) -> Vec<Change> {
     let cni = |cni: bool| if cni { "on" } else { "off" }.to_owned();
     let table = [
@@ -101,7 +101,8 @@ pub(crate) fn changes(live: &Identity, rendered: &Identity) -> Vec<Change> {
 // === impl Identity ===
 
 impl Identity {
-    /// What a configuration and the objects beside it say; absent values are the charts' defaults.
+    /// Reads the identity settings from a configuration and its objects. For absent values the
+    /// chart's defaults count.
     pub(crate) fn of(config: &Config, anchors: &ConfigMap, issuer: Issuer) -> anyhow::Result<Self> {
         let facts = config.facts();
         let text = |name: &str| facts.get(name).and_then(Value::as_str);
@@ -128,7 +129,7 @@ impl Identity {
         })
     }
 
-    /// What a chart renders.
+    /// Reads the identity settings from rendered objects.
     pub(crate) fn rendered(rendered: &Rendered) -> anyhow::Result<Self> {
         let issuer = match rendered.find("Secret", label::ISSUER) {
             None => Issuer::External,
@@ -158,13 +159,13 @@ impl Identity {
 // === impl Issuer ===
 
 impl Issuer {
-    /// The certificate in a Secret's data.
+    /// Reads the certificate from a Secret's data.
     pub(crate) fn of_secret(encoded: &str) -> anyhow::Result<Self> {
         let what = "the issuer's certificate";
         Self::of_pem(&STANDARD.decode(encoded.trim()).context(what)?)
     }
 
-    /// The certificate itself.
+    /// Reads the certificate from PEM text.
     pub(crate) fn of_pem(pem: &[u8]) -> anyhow::Result<Self> {
         let what = "the issuer's certificate";
         let pem = std::str::from_utf8(pem).context(what)?;
@@ -182,9 +183,10 @@ impl fmt::Display for Issuer {
     }
 }
 
-// The fingerprints that `openssl x509 -fingerprint -sha256` shows, of every certificate of a bundle.
+// Returns the fingerprint of every certificate in a bundle, as `openssl x509 -fingerprint -sha256`
+// shows it.
 fn certificates(pem: &str) -> anyhow::Result<Certificates> {
-    // The parser passes over a block that is indented.
+    // The parser ignores an indented block, so the lines are trimmed.
     let lines: Vec<&str> = pem.lines().map(str::trim).collect();
     let mut found = Certificates::new();
     for block in Pem::iter_from_buffer(lines.join("\n").as_bytes()) {
@@ -207,7 +209,7 @@ fn list(certificates: &Certificates) -> String {
 // === impl Key ===
 
 impl Key {
-    /// What it is, in a sentence.
+    /// Returns the setting's name for a message.
     pub(crate) fn sentence(self) -> &'static str {
         match self {
             Self::Anchors => "the trust anchors",
@@ -265,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn each_value_of_the_identity_is_told_when_it_changes() {
+    fn changes_reports_each_key_that_changes() {
         let base =
             "{clusterDomain: cluster.local, controllerReplicas: 3, webhookFailurePolicy: Fail}";
         let live = identity(base, &pem("anchor"), issuer("issuer"));
@@ -318,14 +320,14 @@ mod tests {
     }
 
     #[test]
-    fn an_issuer_that_cannot_be_read_is_never_taken_for_unchanged() {
+    fn an_unreadable_issuer_counts_as_a_change() {
         let unreadable = identity("{}", &pem("anchor"), Issuer::Unreadable);
         let rendered = identity("{}", &pem("anchor"), issuer("issuer"));
         assert_eq!(keys(&unreadable, &rendered), [Key::Issuer]);
     }
 
     #[test]
-    fn the_way_a_bundle_is_written_does_not_matter_and_its_certificates_do() {
+    fn bundles_are_compared_by_their_certificates_not_their_text() {
         let (a, b) = (pem("a"), pem("b"));
         let live = identity("{}", &format!("{a}{b}"), Issuer::External);
         let same = identity("{}", &format!("# ours\n{b}\r\n\n  {a}"), Issuer::External);

@@ -1,4 +1,4 @@
-//! What installed the control plane: only that may upgrade it.
+//! The tool that installed the control plane: only that tool may upgrade it.
 
 mod charts;
 mod cli;
@@ -24,17 +24,18 @@ use crate::plan::{Part, Parts, Write};
 use crate::render::Rendered;
 use crate::session::Session;
 
-/// What installed the control plane, as it stands now.
+/// The tool that installed the control plane, with its current state.
 #[derive(Debug)]
 pub(crate) enum Installer {
     Helm(Box<HelmReleases>),
     Cli(Cli),
 }
 
-/// Only helm knows where it keeps its releases, so its state is asked for and not watched.
+/// The pause between two reads of helm's state. Only helm knows where it keeps its releases, so
+/// they cannot be watched.
 const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_secs(2);
 
-/// Refuses a control plane whose installer is not at hand.
+/// Fails if the program that installed the control plane cannot be used.
 pub(crate) async fn check(
     session: &mut Session<'_>,
     args: &Args,
@@ -69,8 +70,8 @@ fn cli(session: &Session<'_>, args: &Args, namespace: &str) -> Cli {
     Cli::new(program, &session.cluster, &args.actor.cluster, namespace)
 }
 
-/// Reads the control plane once no helm is at work on its releases any more. One that outlived the
-/// run that started it is waited for.
+/// Waits until no helm is at work on the releases, such as a helm of an earlier, killed run; then
+/// reads the control plane.
 pub(crate) async fn quiet(
     session: &mut Session<'_>,
     args: &Args,
@@ -122,7 +123,7 @@ pub(crate) async fn quiet(
 // === impl Installer ===
 
 impl Installer {
-    /// The version that it last began to install, as far as it keeps one.
+    /// Returns the version of the last upgrade that was begun, if the installer records it.
     pub(crate) fn began(&self) -> Option<&str> {
         match self {
             Self::Helm(releases) => {
@@ -133,7 +134,7 @@ impl Installer {
         }
     }
 
-    /// Renders what it would apply, and compares that with what is there.
+    /// Renders both parts and compares them with the cluster.
     pub(crate) async fn parts(
         &self,
         session: &mut Session<'_>,
@@ -155,7 +156,7 @@ impl Installer {
     ) -> anyhow::Result<Option<Change>> {
         match self {
             Self::Helm(releases) => releases.losses(cluster, rendered).await,
-            // Nothing that was applied is ever deleted.
+            // The CLI's objects are only applied; nothing is deleted.
             Self::Cli(_) => Ok(None),
         }
     }

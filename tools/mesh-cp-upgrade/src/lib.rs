@@ -1,4 +1,5 @@
-//! Upgrades the Linkerd control plane through what installed it, and watches it until it is proven.
+//! Upgrades the Linkerd control plane with the tool that installed it, and watches it until every
+//! component runs the target.
 //!
 //! `drive` is the order of the steps. `gate` reads the verdict, `scene` looks at the control plane
 //! under the lock, `prepare` and `preflight` compare before the first write, `agree` asks, `act`

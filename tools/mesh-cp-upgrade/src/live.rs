@@ -1,4 +1,4 @@
-//! The control plane as it is now.
+//! Reads the control plane's current state.
 
 use mesh_actor::Ending;
 use mesh_cluster::control_plane::issuer::{IssuerSecret, SECRETS};
@@ -12,7 +12,7 @@ use serde::de::IgnoredAny;
 
 use crate::identity::{Identity, Issuer};
 
-/// The control plane as it is now.
+/// The control plane's objects in the cluster, and what installed it.
 #[derive(Debug)]
 pub(crate) struct Live {
     pub(crate) installed: Installed,
@@ -20,18 +20,18 @@ pub(crate) struct Live {
     version: Option<String>,
 }
 
-/// What a control plane's configuration says of it.
+/// The version and resourceVersion of a control plane's configuration.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Configuration<'a> {
-    /// The version that it names.
+    /// The version in the configuration.
     pub(crate) version: Option<&'a str>,
     pub(crate) resource_version: &'a str,
 }
 
-/// What installed it, and may upgrade it.
+/// What installed the control plane.
 #[derive(Debug)]
 pub(crate) enum Installed {
-    /// Two releases.
+    /// Helm, with two releases.
     Helm {
         control_plane: Release,
         crds: Release,
@@ -40,13 +40,13 @@ pub(crate) enum Installed {
     Cli,
 }
 
-/// A definition that every Linkerd since stable-2.11 has.
+/// A custom resource definition that every Linkerd since stable-2.11 has.
 const DEFINITION: &str = "serviceprofiles.linkerd.io";
-/// The scheme of an issuer that somebody else, such as cert-manager, keeps up to date.
+/// The scheme of an issuer that another tool, such as cert-manager, keeps up to date.
 const FROM_OUTSIDE: &str = "kubernetes.io/tls";
 const OPERATED: &str = "/apis/linkerd.buoyant.io/v1alpha1/controlplanes";
 
-/// Reads it, and refuses what this tool may not upgrade.
+/// Reads the control plane. Fails if this tool may not upgrade it.
 pub(crate) async fn look(cluster: &Cluster, namespace: &str) -> Result<Live, Ending> {
     let config = config(cluster, namespace).await?;
     let selection = Selection {
@@ -96,7 +96,7 @@ async fn is_operated(cluster: &Cluster) -> Result<bool, Error> {
     }
 }
 
-// The release of the control plane; none where the linkerd CLI installed it.
+// Returns the control plane's release, or `None` if the linkerd CLI installed it.
 fn allowed(origin: Origin) -> Result<Option<Release>, Ending> {
     let Origin {
         installed_by,
@@ -129,7 +129,7 @@ fn allowed(origin: Origin) -> Result<Option<Release>, Ending> {
     }
 }
 
-// What owns the definitions must be what owns the control plane.
+// The same tool must own the definitions and the control plane.
 fn agreed(release: Option<Release>, crds: Option<Release>) -> Result<Installed, Ending> {
     let refuse = |what: String, hint: &str| Err(Explained::new(what, hint).into());
     match (release, crds) {
@@ -169,7 +169,7 @@ fn version(config: &ConfigMap) -> Option<String> {
 // === impl Live ===
 
 impl Live {
-    /// Its configuration, in short.
+    /// Returns the configuration's version and resourceVersion.
     pub(crate) fn configuration(&self) -> Configuration<'_> {
         Configuration {
             version: self.version.as_deref(),
@@ -205,7 +205,7 @@ impl Live {
     }
 }
 
-/// The version that the configuration names now.
+/// Reads the version in the configuration.
 pub(crate) async fn configured(
     cluster: &Cluster,
     namespace: &str,
@@ -216,7 +216,7 @@ pub(crate) async fn configured(
     Ok(version(&config))
 }
 
-/// Whether helm would keep a definition that its chart no longer has.
+/// Returns true if helm would keep a definition that its chart no longer has.
 pub(crate) async fn is_kept(cluster: &Cluster, definition: &str) -> Result<bool, Error> {
     let target = Target::one(DEFINITIONS, None, definition);
     match cluster.get_as::<Bare>(&target).await {
@@ -224,7 +224,7 @@ pub(crate) async fn is_kept(cluster: &Cluster, definition: &str) -> Result<bool,
             let policy = bare.meta.annotations.get("helm.sh/resource-policy");
             Ok(policy.is_some_and(|policy| policy == "keep"))
         }
-        // What is gone already cannot be deleted.
+        // A definition that does not exist cannot be deleted.
         Err(error) if error.why() == Why::NotFound => Ok(true),
         Err(error) => Err(error),
     }

@@ -1,4 +1,4 @@
-//! Watches the components until they have settled, then proves the injector.
+//! Watches the components until they have settled, then checks the injector.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,11 +18,12 @@ use crate::live::configured;
 use crate::plan::Plan;
 use crate::session::Session;
 
-/// The API server may hold on to a connection to an injector that has gone for some seconds.
+/// How long the injector is asked. The API server may keep a connection to a stopped injector open
+/// for some seconds.
 const PROOF: Duration = Duration::from_secs(30);
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
-/// Watches until every component runs what was rendered, all of it ready.
+/// Watches until every component runs the rendered template with all pods ready.
 pub(crate) async fn settle(
     session: &mut Session<'_>,
     args: &Args,
@@ -117,7 +118,7 @@ fn sights<'a>(
     futures::stream::select_all(all)
 }
 
-// Each component is spoken of when something about it has changed.
+// Writes a record for each component that has changed.
 fn tell(
     session: &mut Session<'_>,
     namespace: &str,
@@ -158,13 +159,14 @@ fn unsettled(board: &Board, now: Timestamp) -> String {
     }
 }
 
-// A failed upgrade leaves the old pods of what did not get ready at work.
+// After a failed upgrade the old pods of unready components still run, so going back is only a
+// hint.
 fn failed(plan: &Plan, why: &str) -> Ending {
     let hint = plan.control_plane.or_back(&format!("fix it, then {AGAIN}"));
     Ending::No(Explained::new(format!("the upgrade failed: {why}"), hint))
 }
 
-/// Has the injector show what it gives a new pod.
+/// Checks with a dry-run pod which proxy the injector gives.
 pub(crate) async fn prove(
     session: &mut Session<'_>,
     args: &Args,

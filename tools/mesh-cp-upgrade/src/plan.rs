@@ -4,65 +4,65 @@ use crate::identity::Change;
 use crate::installer::helm::{Helm, Upgrade};
 use crate::render::{Expected, Rendered};
 
-/// What will be done.
+/// The plan of the upgrade.
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) crds: Part,
     pub(crate) control_plane: Part,
     pub(crate) components: Vec<Expected>,
-    /// The proxy version that the injector will give.
+    /// The proxy version that the injector will give after the upgrade.
     pub(crate) injects: String,
     pub(crate) changes: Vec<Change>,
 }
 
-/// Both parts of it as they are rendered.
+/// Both rendered parts of the upgrade.
 #[derive(Debug)]
 pub(crate) struct Parts {
     pub(crate) crds: Part,
     pub(crate) control_plane: Part,
-    /// What to do if another version than the target was rendered.
+    /// The hint if another version than the target was rendered.
     pub(crate) hint: &'static str,
 }
 
-/// The definitions, or the control plane.
+/// One part of the upgrade: the definitions or the control plane.
 #[derive(Debug)]
 pub(crate) struct Part {
     pub(crate) name: String,
-    /// The command that does it, or whose output is applied.
+    /// The command that upgrades the part, or whose output is applied.
     pub(crate) command: Vec<String>,
-    /// Whether the user's values go into it.
+    /// Whether the user's values files are used for the part.
     pub(crate) is_given_values: bool,
     pub(crate) rendered: Rendered,
     pub(crate) is_needed: bool,
-    /// The command to go back with.
+    /// The command for a rollback.
     pub(crate) way_back: Option<String>,
-    /// What is kept of the state before.
+    /// A sentence on what is kept for a rollback.
     pub(crate) backup: String,
     pub(crate) write: Write,
 }
 
-/// Who writes it.
+/// How the part is written.
 #[derive(Debug)]
 pub(crate) enum Write {
     /// helm, by itself.
     Helm(Box<Helming>),
-    /// This tool, object by object.
+    /// This tool applies the objects one by one.
     Apply,
 }
 
-/// What helm is told, and what it finds.
+/// An upgrade by helm, and the release's state before it.
 #[derive(Debug)]
 pub(crate) struct Helming {
     pub(crate) helm: Helm,
     pub(crate) upgrade: Upgrade,
-    /// The revision that it goes over.
+    /// The release's newest revision before the upgrade.
     pub(crate) over: u32,
 }
 
 // === impl Part ===
 
 impl Part {
-    /// A hint, with the way back behind it where there is one.
+    /// Returns the hint with the command for a rollback added, if there is one.
     pub(crate) fn or_back(&self, hint: &str) -> String {
         match &self.way_back {
             Some(command) => format!("{hint}; or go back: {command}"),
@@ -74,7 +74,7 @@ impl Part {
 // === impl Plan ===
 
 impl Plan {
-    /// Whether there is nothing to write.
+    /// Returns true if nothing has to be written.
     pub(crate) fn is_done(&self) -> bool {
         !self.crds.is_needed && !self.control_plane.is_needed
     }

@@ -1,4 +1,4 @@
-//! The API server's opinion of every object, before any of them is written.
+//! Sends every object to the API server as a dry run before the first write.
 
 use std::sync::Arc;
 
@@ -16,10 +16,10 @@ use crate::plan::{Plan, Write};
 use crate::render::Manifest;
 use crate::session::Session;
 
-/// As many questions as the API server is asked at once.
+/// The number of dry runs that are sent at the same time.
 const AT_ONCE: usize = 8;
 
-/// Asks about every object; the first refusal is the answer.
+/// Sends every object as a dry run; fails at the first refusal.
 pub(crate) async fn preflight(session: &mut Session<'_>, goal: &Goal, plan: &Plan) -> Outcome<()> {
     session.begin(StepName::Preflight, "server-side dry run of every object")?;
     let cluster = Arc::clone(&session.cluster);
@@ -129,7 +129,8 @@ async fn replace_or_create(
     }
 }
 
-// None where the server was not asked after all. What it says of a Secret may quote it.
+// Returns `None` if the error is not the server's opinion of the object. The server's message
+// about a Secret may quote its contents, so it is dropped.
 fn objection(kind: &str, why: Why, reason: String) -> Option<String> {
     match why {
         Why::Refused if kind == "Secret" => Some("it is not valid".to_owned()),
@@ -158,7 +159,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_server_says_of_a_secret_is_kept_back() {
+    fn the_servers_message_about_a_secret_is_dropped() {
         let said = || "Invalid value: \"PRIVATE\"".to_owned();
         let of_secret = objection("Secret", Why::Refused, said()).unwrap();
         assert!(!of_secret.contains("PRIVATE"), "{of_secret}");

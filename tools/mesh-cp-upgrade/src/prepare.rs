@@ -1,4 +1,4 @@
-//! Before the first write: the charts are rendered, and compared with what is there.
+//! The steps before the first write: renders the charts and compares them with the cluster.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::session::Session;
 
 const AT_TARGET: &str = "it is at the target already";
 
-/// Renders, compares and rehearses.
+/// Renders both parts, compares them with the cluster, and sends them as a dry run.
 pub(crate) async fn prepare(
     session: &mut Session<'_>,
     args: &Args,

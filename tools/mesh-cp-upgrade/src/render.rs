@@ -1,4 +1,4 @@
-//! What a chart renders to: objects, the version they are of, the components to expect.
+//! The rendered objects, their version, and the components to expect.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,11 +10,11 @@ use mesh_cluster::workload::proxy;
 use serde::Deserialize;
 use serde_json::Value;
 
-/// What helm or the linkerd CLI renders.
+/// The output of helm or the linkerd CLI.
 #[derive(Debug)]
 pub(crate) struct Rendered {
-    /// What rendered it: a chart's name and version, joined by a dash, as helm's history spells it;
-    /// or the CLI and its version.
+    /// What rendered the objects: a chart's name and version, joined by a dash as in helm's
+    /// history, or the CLI and its version.
     pub(crate) chart: String,
     pub(crate) manifests: Vec<Manifest>,
 }
@@ -29,7 +29,7 @@ pub(crate) struct Manifest {
     pub(crate) body: Value,
 }
 
-/// A component as it will be once it has been upgraded.
+/// A component as it should be after the upgrade.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Expected {
     pub(crate) name: String,
@@ -55,7 +55,7 @@ struct AnswerMetadata {
     version: String,
 }
 
-/// The objects of a manifest.
+/// Parses the objects of a manifest.
 pub(crate) fn manifests(yaml: &str) -> anyhow::Result<Vec<Manifest>> {
     let mut manifests = Vec::new();
     for (number, document) in serde_norway::Deserializer::from_str(yaml).enumerate() {
@@ -74,8 +74,8 @@ pub(crate) fn manifests(yaml: &str) -> anyhow::Result<Vec<Manifest>> {
 // === impl Rendered ===
 
 impl Rendered {
-    /// What `helm upgrade --dry-run -o json` wrote. Everything but the chart's name and the
-    /// manifest is left behind; the user's values are among it.
+    /// Parses the output of `helm upgrade --dry-run -o json`. Keeps only the chart's name and the
+    /// manifest, because the output also contains the user's values.
     pub(crate) fn parse(json: &[u8]) -> anyhow::Result<Self> {
         let HelmAnswer { chart, manifest } =
             serde_json::from_slice(json).map_err(|error| anyhow::anyhow!("{}", place(&error)))?;
@@ -86,13 +86,13 @@ impl Rendered {
         })
     }
 
-    /// A rendered object.
+    /// Returns a rendered object.
     pub(crate) fn find(&self, kind: &str, name: &str) -> Option<&Manifest> {
         let mut all = self.manifests.iter();
         all.find(|manifest| manifest.kind == kind && manifest.name == name)
     }
 
-    /// A rendered `ConfigMap`.
+    /// Returns a rendered `ConfigMap`.
     pub(crate) fn config_map(&self, name: &str) -> anyhow::Result<ConfigMap> {
         let manifest = self.find("ConfigMap", name);
         let manifest = manifest
@@ -101,18 +101,18 @@ impl Rendered {
             .with_context(|| format!("the rendered {manifest}"))
     }
 
-    /// The control plane's configuration.
+    /// Returns the rendered `linkerd-config`.
     pub(crate) fn config(&self) -> anyhow::Result<Config> {
         let config = Config::of(&self.config_map(label::CONFIG)?);
         config.context("the configuration that is rendered cannot be read")
     }
 
-    /// The names of the custom resource definitions.
+    /// Returns the names of the custom resource definitions.
     pub(crate) fn crds(&self) -> BTreeSet<&str> {
         crds(&self.manifests)
     }
 
-    /// The kinds that its custom resource definitions define.
+    /// Returns the kinds that the rendered custom resource definitions define.
     pub(crate) fn new_kinds(&self) -> BTreeSet<String> {
         let crds = self.manifests.iter();
         let crds = crds.filter(|manifest| manifest.kind == "CustomResourceDefinition");
@@ -123,7 +123,7 @@ impl Rendered {
         crds.filter_map(kind).collect()
     }
 
-    /// The components, in the order of their names.
+    /// Returns the components, sorted by name.
     pub(crate) fn components(&self) -> anyhow::Result<Vec<Expected>> {
         let deployments = self
             .manifests
@@ -140,7 +140,7 @@ impl Rendered {
         Ok(components)
     }
 
-    /// The Services behind the rendered webhooks.
+    /// Returns the Services behind the rendered webhooks.
     pub(crate) fn webhook_services(&self) -> BTreeSet<String> {
         let configurations = [
             "MutatingWebhookConfiguration",
@@ -157,7 +157,7 @@ impl Rendered {
     }
 }
 
-/// The names of the custom resource definitions among objects.
+/// Returns the names of the custom resource definitions among objects.
 pub(crate) fn crds(manifests: &[Manifest]) -> BTreeSet<&str> {
     let crds = manifests
         .iter()
@@ -165,7 +165,7 @@ pub(crate) fn crds(manifests: &[Manifest]) -> BTreeSet<&str> {
     crds.map(|manifest| manifest.name.as_str()).collect()
 }
 
-// Where it went wrong and nothing of what stands there: it may be a secret.
+// Names only the position of the error, not the text, which may be a secret.
 fn place(error: &serde_json::Error) -> String {
     format!(
         "helm's dry run cannot be read (line {}, column {})",
@@ -206,7 +206,7 @@ impl std::fmt::Display for Manifest {
     }
 }
 
-// A Secret's body is not to be seen, not even in a test's output.
+// Does not show the body, which may be a Secret's, not even in the output of a test.
 impl std::fmt::Debug for Manifest {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Manifest({self})")
@@ -226,13 +226,13 @@ impl Expected {
         })
     }
 
-    /// Whether it has a proxy beside it.
+    /// Returns true if the component has a proxy.
     pub(crate) fn has_proxy(&self) -> bool {
         self.images.contains_key(label::PROXY)
     }
 
-    /// Whether a pod or a template runs what is expected. What somebody else's webhook added is
-    /// left out of account.
+    /// Returns true if a pod or template has the expected images. Containers that other webhooks
+    /// added are ignored.
     pub(crate) fn runs(&self, spec: &object::PodSpec) -> bool {
         let seen = images(spec);
         self.images
@@ -240,7 +240,7 @@ impl Expected {
             .all(|(name, image)| seen.get(name) == Some(image))
     }
 
-    /// The images that are no Linkerd version of `target`'s.
+    /// Returns the images whose tag is a Linkerd version other than `target`.
     pub(crate) fn strangers(&self, target: &str) -> Vec<&str> {
         let strange = |image: &&str| {
             let tag = proxy::image_tag(image).and_then(proxy::linkerd_version);
@@ -306,7 +306,7 @@ spec:
     }
 
     #[test]
-    fn hostile_or_broken_manifests_are_errors_and_never_a_part_of_one() {
+    fn a_hostile_or_broken_manifest_is_an_error_as_a_whole() {
         let bomb: String = (1..30)
             .map(|n| {
                 format!(
@@ -336,7 +336,7 @@ spec:
     }
 
     #[test]
-    fn an_unreadable_dry_run_says_where_and_nothing_of_what_it_holds() {
+    fn an_unreadable_dry_run_gives_the_position_but_no_content() {
         let broken = br#"{"config":{"keyPEM":"SECRET"},"manifest":7}"#;
         let error = format!("{:#}", Rendered::parse(broken).unwrap_err());
         assert!(!error.contains("SECRET"), "{error}");
@@ -357,7 +357,7 @@ webhooks:
     }
 
     #[test]
-    fn a_template_with_more_containers_than_expected_still_runs_what_is_expected() {
+    fn runs_ignores_additional_containers() {
         let expected = rendered(DEPLOYMENT)
             .unwrap()
             .components()

@@ -1,5 +1,5 @@
-//! The control plane right before it is written to, and whether it is still the one that the
-//! verdict is about.
+//! Reads the control plane right before the first write, and checks that it is still the one that
+//! the verdict is about.
 
 use mesh_actor::gate::fresh;
 use mesh_actor::{Ending, Outcome, refused};
@@ -11,25 +11,26 @@ use crate::installer::{self, Installer};
 use crate::live::{Configuration, Live};
 use crate::session::Session;
 
-/// The control plane under the lock, with no helm at work on it.
+/// The control plane after the lock was taken, while no helm is at work on it.
 #[derive(Debug)]
 pub(crate) struct Scene {
     pub(crate) live: Live,
     pub(crate) installer: Installer,
 }
 
-// How the control plane stands to what the verdict saw.
+// How the control plane compares with what the verdict saw.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Standing {
-    /// Exactly as it was seen.
+    /// The control plane is exactly as the verdict saw it.
     AsSeen,
-    /// At the target, or on the way there: an earlier run is carried on with.
+    /// The control plane is at the target or on the way to it: this run continues an earlier one.
     Begun,
-    /// Something else.
+    /// Somebody changed it otherwise.
     Changed,
 }
 
-/// The control plane with no helm at work on it, if it is still the one that the verdict is about.
+/// Waits until no helm is at work on the control plane, and checks that it is still in the state
+/// that the verdict saw.
 pub(crate) async fn quiet_scene(
     session: &mut Session<'_>,
     args: &Args,
@@ -37,7 +38,7 @@ pub(crate) async fn quiet_scene(
 ) -> Outcome<(Scene, &'static str)> {
     let (live, installer) = installer::quiet(session, args, &goal.namespace).await?;
     let scene = Scene { live, installer };
-    // Locks and helms may have been waited for, for long.
+    // Waiting for the lock and for helm may have taken long, so the verdict's age is checked again.
     if let Some(verdict) = &goal.verdict {
         fresh(verdict, session.run.here())?;
     }
@@ -71,8 +72,8 @@ fn changed(goal: &Goal, scene: &Scene) -> Ending {
     )
 }
 
-// How the control plane stands to the verdict's `from`, where an upgrade to `began` was begun last;
-// without a verdict, as it is.
+// Compares the control plane with the verdict's `from`. `began` is the version of the last upgrade
+// that was begun. Without a verdict every state counts as seen.
 fn standing(
     from: Option<&Seen>,
     is: Configuration<'_>,
@@ -98,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_begun_is_carried_on_with_and_what_changed_is_not() {
+    fn standing_is_as_seen_begun_or_changed() {
         use Standing::{AsSeen, Begun, Changed};
         let from = Seen {
             version: "stable-2.13.7".into(),

@@ -1,4 +1,4 @@
-//! A run of this tool: what it says of its steps.
+//! A run of this tool, and the records of its steps.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -10,7 +10,7 @@ use mesh_records::{
     InFlight, Progress, ProgressPods, Record, Step, StepName, StepState, whole_seconds,
 };
 
-/// A run that is under way, with the step that it is at.
+/// A run in progress, with its current step.
 #[derive(Debug)]
 pub(crate) struct Session<'a> {
     pub(crate) cluster: Arc<Cluster>,
@@ -29,19 +29,20 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// The server's time, in whole seconds as its answers have it.
+    /// Returns the server's time in whole seconds.
     pub(crate) fn now(&self) -> Timestamp {
         whole_seconds(self.run.now())
     }
 
-    /// Says that a step begins, unless the run is to stop.
+    /// Writes that a step begins. Fails if the run must stop.
     pub(crate) fn begin(&mut self, step: StepName, message: &str) -> Outcome<()> {
         self.run.may_go_on()?;
         self.step = Some((step, Instant::now()));
         self.say(step, StepState::Started, message, None)
     }
 
-    /// Says that a step begins that writes with `command`; only after an `Ok` may it write.
+    /// Writes that a step begins that changes the cluster with `command`. The change is allowed
+    /// only after an `Ok`.
     pub(crate) fn begin_write(
         &mut self,
         step: StepName,
@@ -57,7 +58,7 @@ impl<'a> Session<'a> {
         Ok(self.run.announce(&Record::Step(Box::new(record)))??)
     }
 
-    /// Says that the step is done.
+    /// Writes that the current step is done.
     pub(crate) fn done(&mut self, message: &str) -> Outcome<()> {
         match self.step {
             Some((step, _)) => self.say(step, StepState::Done, message, None),
@@ -65,13 +66,13 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Says that a step was not needed.
+    /// Writes that a step was not needed.
     pub(crate) fn skip(&mut self, step: StepName, message: &str, reason: &str) -> Outcome<()> {
         self.step = None;
         self.say(step, StepState::Skipped, message, Some(reason.to_owned()))
     }
 
-    /// Says of the step that the run ends in that it was not done.
+    /// Writes that the current step was not done, because the run ends.
     pub(crate) fn fail_step(&mut self, ending: &Ending) -> Outcome<()> {
         let (Some((step, _)), Some(reason)) = (self.step, ending.reason()) else {
             return Ok(());
@@ -123,7 +124,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Says how far a component is.
+    /// Writes how far a component is.
     pub(crate) fn progress(
         &mut self,
         namespace: &str,
@@ -157,12 +158,12 @@ impl<'a> Session<'a> {
         Ok(self.run.emit(&Record::Progress(Box::new(progress)))?)
     }
 
-    /// Says what the run waits for before it can go on.
+    /// Writes what the run waits for.
     pub(crate) fn says_waiting(&mut self, message: String, reason: String) -> Outcome<()> {
         self.progress_of_no_pods(message, Some(reason))
     }
 
-    /// Says which object of a step is written now.
+    /// Writes which object is written next.
     pub(crate) fn says_object(&mut self, message: &str) -> Outcome<()> {
         self.progress_of_no_pods(message.to_owned(), None)
     }
@@ -180,12 +181,12 @@ impl<'a> Session<'a> {
         Ok(self.run.emit(&Record::Progress(Box::new(progress)))?)
     }
 
-    /// As [`Run::unless_stopped`], with the ending that an interruption comes to.
+    /// Like [`Run::unless_stopped`], but returns the ending for the interruption.
     pub(crate) async fn unless_stopped<F: Future>(&mut self, future: F) -> Outcome<F::Output> {
         Ok(self.run.unless_stopped(future).await?)
     }
 
-    /// As [`Run::see_out`], with the ending that a second signal comes to.
+    /// Like [`Run::see_out`], but returns the ending for a second signal.
     pub(crate) async fn see_out<F: Future>(&mut self, future: F) -> Outcome<F::Output> {
         Ok(self.run.see_out(future).await?)
     }

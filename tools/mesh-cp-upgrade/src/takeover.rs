@@ -28,8 +28,9 @@ struct Metadata {
     managed_fields: Vec<Value>,
 }
 
-/// Whose fields an applied manifest's are: the managers of `kubectl apply` in both its ways, of
-/// `kubectl create` and `replace`, and of whoever wrote before managers were kept.
+/// The field managers whose fields become ours: those of client-side and server-side
+/// `kubectl apply`, of `kubectl create` and `kubectl replace`, and of writes from before Kubernetes
+/// recorded managers.
 const PREDECESSORS: [(&str, &str); 5] = [
     ("kubectl-client-side-apply", "Update"),
     ("kubectl-create", "Update"),
@@ -38,9 +39,9 @@ const PREDECESSORS: [(&str, &str); 5] = [
     ("before-first-apply", "Update"),
 ];
 
-/// What a later `kubectl apply` takes for the last manifest.
+/// The annotation that a later `kubectl apply` reads as the last applied manifest.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
-/// All annotations of an object together may have 256 KiB.
+/// The annotations of an object may have 256 KiB in total, so this leaves room for others.
 const LONGEST_ANNOTATION: usize = 200 * 1024;
 /// A controller may write the object between the read and the write.
 const ATTEMPTS: usize = 5;
@@ -79,7 +80,8 @@ pub(crate) async fn take_over(
     }
 }
 
-/// The managers of an object once `manager` has what its predecessors own; none if they own nothing.
+/// Returns the managers of an object after `manager` has taken the predecessors' fields, or `None`
+/// if the predecessors own no fields.
 fn handed_over(entries: Vec<Value>, manager: &str, api_version: &str) -> Option<Vec<Value>> {
     let is = |entry: &Value, name: &str, operation: &str| {
         entry["manager"] == name && entry["operation"] == operation
@@ -111,7 +113,7 @@ fn handed_over(entries: Vec<Value>, manager: &str, api_version: &str) -> Option<
     Some(rest)
 }
 
-// Fields are a tree of names whose leaves are empty.
+// `fieldsV1` is a tree of names; a leaf is an empty object.
 fn unite(into: &mut Map<String, Value>, from: Map<String, Value>) {
     for (name, fields) in from {
         match (into.get_mut(&name), fields) {
@@ -149,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn what_kubectl_applied_becomes_ours_and_what_others_set_stays_theirs() {
+    fn kubectls_managed_fields_become_ours_and_those_of_others_stay() {
         let scaler = entry(
             "autoscaler",
             "Update",
@@ -182,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_ours_already_is_not_handed_over_again() {
+    fn handed_over_returns_none_if_kubectl_owns_nothing() {
         let ours = entry("mesh", "Apply", &json!({ "f:spec": {} }));
         let edited = entry("kubectl-edit", "Update", &json!({ "f:spec": {} }));
         let patched = entry("kubectl", "Update", &json!({ "f:spec": {} }));
@@ -191,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_manifest_is_remembered_without_itself() {
+    fn the_last_applied_annotation_does_not_contain_itself() {
         let manifest = json!({ "kind": "K", "metadata": { "name": "n" } });
         let mut object = manifest.clone();
         remember(&mut object);

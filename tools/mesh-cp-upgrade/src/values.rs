@@ -1,17 +1,17 @@
-//! Values files, merged as helm merges them.
+//! Reads values files and merges them like helm.
 
 use std::path::PathBuf;
 
 use anyhow::Context as _;
 use serde_json::Value;
 
-/// The values of `files`, later ones over earlier ones.
+/// Merges the values of `files`; a later file overrides an earlier one.
 pub(crate) fn read(files: &[PathBuf]) -> anyhow::Result<Value> {
     let mut all = Value::Object(serde_json::Map::new());
     for path in files {
         let what = || format!("the values file `{}`", path.display());
         let text = std::fs::read_to_string(path).with_context(what)?;
-        // What stands in it may be a secret: only where it is wrong is said.
+        // The text may contain a secret, so the error names only the line.
         let values: Value = serde_norway::from_str(&text).map_err(|error| {
             let line = error.location().map_or(0, |location| location.line());
             anyhow::anyhow!("{} is not YAML (line {line})", what())
@@ -21,7 +21,7 @@ pub(crate) fn read(files: &[PathBuf]) -> anyhow::Result<Value> {
     Ok(all)
 }
 
-/// Whether two sets of values are the same. No values at all are an empty set.
+/// Returns true if two sets of values are equal. No values equal an empty set.
 pub(crate) fn same(one: &Value, other: &Value) -> bool {
     let empty = |value: &Value| {
         value
@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn later_values_go_over_earlier_ones_map_by_map() {
+    fn later_values_files_override_earlier_ones_map_by_map() {
         let mut all = json!({});
         for values in [
             json!({ "a": { "x": 1, "y": [1, 2] }, "b": "old" }),
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_no_yaml_is_not_quoted() {
+    fn an_error_in_a_values_file_does_not_quote_it() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("values.yaml");
         std::fs::write(&path, "a: 1\nkeyPEM: [SECRET\n").unwrap();

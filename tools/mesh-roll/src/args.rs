@@ -63,18 +63,18 @@ pub(crate) struct Args {
     pub(crate) actor: ActorArgs,
 }
 
-/// What else makes a run fail.
+/// What else makes the exit code 1 (`--fail-on`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum FailOn {
     /// A workload that was skipped and needs attention.
     Attention,
 }
 
-/// The pipeline that is meant.
+/// The pipeline that an error's hint shows.
 pub(crate) const PIPELINE: &str = "mesh-survey | mesh-skewcheck --ask roll | mesh-roll";
 
 impl Args {
-    /// Which of the workloads are meant.
+    /// Returns which workloads the flags select.
     pub(crate) fn choice(&self) -> Choice {
         Choice {
             namespaces: self.namespace.clone(),
@@ -83,7 +83,7 @@ impl Args {
         }
     }
 
-    /// Workloads that may go down.
+    /// Returns the workloads of `--allow-outage`.
     pub(crate) fn outages(&self) -> Vec<Selector> {
         self.allow_outage.clone()
     }

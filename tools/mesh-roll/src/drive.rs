@@ -1,4 +1,5 @@
-//! The order of a run, and the one loop that waits and performs. It decides nothing.
+//! The order of a run, and its loop: waits for events and performs the actions of the core. It
+//! decides nothing itself.
 
 use std::collections::VecDeque;
 use std::process::ExitCode;
@@ -22,7 +23,7 @@ use crate::prepare::{prepare, settings};
 use crate::roll::{Action, Event, Finish, Roll};
 use crate::watches::{self, Told, Watches};
 
-/// Runs the tool to its end, whatever that is.
+/// Runs the tool and returns its exit.
 pub(crate) fn run(args: &Args) -> ExitCode {
     let actor = Actor {
         tool: Tool::MeshRoll,
@@ -35,7 +36,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     })
 }
 
-/// Waits, performs, and hands what happens to the core.
+/// Performs the core's actions and passes events to it.
 struct Shell<'a> {
     run: &'a mut Run,
     control_plane: String,
@@ -49,7 +50,7 @@ struct Shell<'a> {
     anchor: (Timestamp, Instant),
 }
 
-/// Events that wait while one is acted on; the watches wait when they are more.
+/// The capacity of the queue of watch events; when it is full, the watches wait.
 const BACKLOG: usize = 1024;
 const CLOCK_ERROR: SignedDuration = SignedDuration::from_secs(2);
 
@@ -155,7 +156,7 @@ impl<'a> Shell<'a> {
             Action::Announce(key, record) => {
                 let held = match self.run.announce(&record)? {
                     Err(Interruption::LockLost(how)) => Err(how),
-                    // What else forbids the write comes before it as an event of its own.
+                    // Other reasons against the write arrive earlier as events of their own.
                     Ok(()) | Err(_) => Ok(()),
                 };
                 self.queue.push_back(Event::Announced(key, held));
@@ -189,7 +190,7 @@ impl<'a> Shell<'a> {
         Ok(())
     }
 
-    // An interruption comes before everything that waits: nothing is written after it.
+    // Puts an interruption before all queued events, so that nothing is written after it.
     fn hear(&mut self) {
         while let Some(interruption) = self.run.interrupted().now_or_never() {
             self.queue.push_front(event(interruption));

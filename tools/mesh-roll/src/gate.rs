@@ -1,4 +1,4 @@
-//! What comes with the verdict: the control plane that it is about, and its workloads.
+//! Reads what belongs to the verdict: its control plane and its workloads.
 
 use jiff::Timestamp;
 use mesh_actor::Gate;
@@ -10,7 +10,7 @@ use mesh_records::{
 use crate::args::PIPELINE;
 use crate::roll::{Expected, Task};
 
-/// What a roll asks of a verdict.
+/// The requirements of a roll for a verdict.
 pub(crate) const GATE: Gate<'_> = Gate {
     ask: Ask::Roll,
     control_plane: None,
@@ -24,14 +24,14 @@ pub(crate) struct Survey {
     workloads: Vec<Of<Workload>>,
 }
 
-/// What is to be rolled.
+/// The verdict's control plane and workloads.
 #[derive(Debug)]
 pub(crate) struct Order {
     pub(crate) expected: Expected,
     pub(crate) tasks: Vec<Task>,
 }
 
-// A record with the uid of the cluster whose survey it stands in.
+// A record with the uid of the cluster whose survey it belongs to.
 #[derive(Debug)]
 struct Of<T> {
     cluster_uid: Option<String>,
@@ -72,7 +72,7 @@ impl Survey {
         Ok(())
     }
 
-    /// The workloads of the verdict's own control plane.
+    /// Returns the workloads of the verdict's control plane.
     pub(crate) fn order(self, verdict: Verdict) -> Result<Order, Explained> {
         let Self {
             control_planes,
@@ -147,7 +147,7 @@ VERDICT
     }
 
     #[test]
-    fn a_passing_verdict_brings_its_own_control_planes_workloads_and_partial_ones_are_welcome() {
+    fn the_gate_takes_a_passing_verdict_also_partial_with_its_control_planes_workloads() {
         let order = order(("eu", "eu")).unwrap();
         let uids: Vec<&str> = order.tasks.iter().map(|task| task.uid.as_str()).collect();
         assert_eq!(uids, ["w1"]);

@@ -1,8 +1,9 @@
-//! Rolls the workloads that need new proxies, at a pace, with proof.
+//! Restarts the workloads that need new proxies, a few at a time, and checks that every new pod has
+//! the right one.
 //!
-//! `gate` reads what comes with the verdict, `roll` decides everything from then on and waits for
-//! nothing. `prepare` comes before it, `drive` waits, `watches` see, `perform` writes to the
-//! cluster. What it shares with every tool that acts is `mesh-actor`.
+//! `gate` reads what belongs to the verdict; `roll` makes all later decisions and never waits.
+//! `prepare` runs before it, `drive` waits for events, `watches` follow the cluster, `perform`
+//! sends requests. The parts common to all actions are in `mesh-actor`.
 
 mod args;
 mod drive;

@@ -1,4 +1,4 @@
-//! Performs what the core decided: each request becomes the event that answers it.
+//! Performs the actions of the core. Each request returns the event that answers it.
 
 use std::sync::Arc;
 
@@ -15,19 +15,19 @@ use serde::Deserialize;
 
 use crate::roll::{Answer, Event};
 
-/// What a request came to.
+/// The result of a request.
 #[derive(Debug)]
 pub(crate) enum Happened {
     Event(Event),
-    /// The lock is held, and the control plane's configuration is of this version.
+    /// The lock is taken; with the resourceVersion of the control plane's configuration.
     Locked(Lock, String),
-    /// The nodes that are not ready, or why that cannot be told.
+    /// The nodes that are not ready, or the error of the request.
     Nodes(WorkloadRef, Result<Vec<String>, Error>),
     /// The run cannot go on.
     Ended(Ending),
 }
 
-/// A request under way.
+/// A request that is running.
 pub(crate) type Work = LocalBoxFuture<'static, Happened>;
 
 const NODES: Resource = Resource {
@@ -66,7 +66,7 @@ pub(crate) fn ask(asking: impl Future<Output = anyhow::Result<Leave>> + 'static)
     })
 }
 
-/// Takes the lock, then looks at the configuration that nobody else changes from here on.
+/// Takes the lock, then reads the configuration; from then on no other run changes it.
 pub(crate) fn lock(
     taking: impl Future<Output = Outcome<Taken>> + 'static,
     cluster: Arc<Cluster>,
@@ -94,7 +94,7 @@ pub(crate) fn restart(cluster: Arc<Cluster>, restart: Restart) -> Work {
     })
 }
 
-// Only an answer that says so is taken to mean that nothing was written.
+// Without an answer from the server the write may have happened.
 fn answer(error: &Error) -> Answer {
     match error.why() {
         Why::Conflict => Answer::Conflict,
@@ -117,7 +117,7 @@ pub(crate) fn look(cluster: Arc<Cluster>, key: WorkloadRef) -> Work {
     })
 }
 
-/// Lists the pods of a workload, and answers with `answer`.
+/// Lists the pods of a workload; `answer` makes the event from the result.
 pub(crate) fn list(
     cluster: Arc<Cluster>,
     key: WorkloadRef,
@@ -166,7 +166,7 @@ impl Node {
     }
 }
 
-/// An error on one line, with the right that is lacking.
+/// Returns an error on one line, with the RBAC rule that is missing.
 pub(crate) fn words(error: &Error) -> String {
     let rule = error.rule().map(|rule| format!(" (needs {rule})"));
     format!("{error}: {}{}", error.reason(), rule.unwrap_or_default())

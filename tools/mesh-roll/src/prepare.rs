@@ -1,4 +1,4 @@
-//! Before the first look at a workload: the records, and the verdict among them.
+//! The steps before the first read of a workload: reads the records and checks the verdict.
 
 use jiff::{SignedDuration, Timestamp};
 use mesh_actor::gate::fresh;
@@ -10,8 +10,8 @@ use crate::gate::{GATE, Order, Survey};
 use crate::roll::{Settings, Wishes};
 use crate::select::Choice;
 
-/// Reads the records and holds the verdict against the cluster; also returns when the verdict is
-/// too old.
+/// Reads the records and checks the verdict against the cluster. Returns also the time after which
+/// the verdict is too old.
 pub(crate) async fn prepare(args: &Args, run: &mut Run) -> Outcome<(Order, Timestamp)> {
     let reading = run.read(|input| {
         let mut survey = Survey::default();
@@ -26,7 +26,7 @@ pub(crate) async fn prepare(args: &Args, run: &mut Run) -> Outcome<(Order, Times
     Ok((order, until))
 }
 
-// A name that is mistyped must not look like a mesh that needs nothing.
+// A mistyped name must be an error; otherwise it would look as if nothing had to be rolled.
 fn known(args: &Args, order: &Order) -> Result<(), Explained> {
     let Choice {
         namespaces,
@@ -59,7 +59,7 @@ fn known(args: &Args, order: &Order) -> Result<(), Explained> {
     Ok(())
 }
 
-/// What was asked for.
+/// Returns the settings of the run.
 pub(crate) fn settings(args: &Args, run: &Run, order: &Order, until: Timestamp) -> Settings {
     let deadline = args.deadline;
     let deadline = deadline.and_then(|after| run.now().checked_add(after).ok());

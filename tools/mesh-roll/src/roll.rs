@@ -1,8 +1,8 @@
-//! Rolls workloads: one pure function from what happens to what is to be done.
+//! Rolls workloads: a pure state machine from events to actions.
 //!
-//! [`Roll::on`] takes every event and the time, and answers with actions in order; it never waits
-//! and never speaks to anybody. Each write passes one gate, [`start`], after the record that
-//! announces it was written. Every way out passes [`end`].
+//! [`Roll::on`] takes an event and the time and returns actions in order; it never waits and does
+//! no input or output. Every write passes the checks in [`start`] after the record that announces
+//! it was written. Every run ends in [`end`].
 //!
 //! [`event`] has the events and actions, [`state`] what a run knows. The parts stand on it: [`plan`]
 //! says what will be done, [`start`] begins workloads, [`probing`] asks the injector first,
@@ -42,7 +42,7 @@ pub(crate) use state::{Roll, Settings};
 pub(crate) use watched::{NamespaceRules, Watched};
 
 impl Roll {
-    /// What is to be done after `event`.
+    /// Returns the actions that follow from `event`.
     pub(crate) fn on(&mut self, event: Event, now: Timestamp) -> Vec<Action> {
         self.now = self.now.max(now);
         self.wake = None;
@@ -67,7 +67,8 @@ impl Roll {
         std::mem::take(&mut self.out)
     }
 
-    // What was started may be over already: a rollout that is waited for need not have waited.
+    // Repeats until nothing changes, because a workload may be finished as soon as it is started,
+    // such as an adopted rollout.
     fn go_on(&mut self) {
         loop {
             self.fly();

@@ -1,4 +1,4 @@
-//! Which workloads a flag means.
+//! Patterns that select workloads.
 
 use std::fmt;
 use std::str::FromStr;
@@ -14,7 +14,7 @@ pub(crate) struct Selector {
     name: String,
 }
 
-/// Which of the workloads are meant at all.
+/// The workloads that the flags select.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Choice {
     pub(crate) namespaces: Vec<String>,
@@ -25,7 +25,7 @@ pub(crate) struct Choice {
 // === impl Selector ===
 
 impl Selector {
-    /// Whether it means this workload.
+    /// Returns true if the pattern matches this workload.
     pub(crate) fn selects(&self, key: &WorkloadRef) -> bool {
         is_like(&self.namespace, &key.namespace)
             && self.kind.as_ref().is_none_or(|kind| *kind == key.kind)
@@ -73,7 +73,7 @@ impl FromStr for Selector {
 // === impl Choice ===
 
 impl Choice {
-    /// Whether it takes this workload.
+    /// Returns true if this workload is selected.
     pub(crate) fn takes(&self, key: &WorkloadRef) -> bool {
         let Self {
             namespaces,
@@ -86,7 +86,7 @@ impl Choice {
     }
 }
 
-/// One of the kinds that are rolled, as kubectl lets people write them.
+/// Parses a kind that can be rolled, in any form that kubectl accepts.
 pub(crate) fn parse_kind(text: &str) -> Result<WorkloadKind, String> {
     match text.to_ascii_lowercase().as_str() {
         "deployment" | "deployments" | "deploy" => Ok(WorkloadKind::Deployment),
@@ -112,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pattern_means_what_it_spells_out() {
+    fn a_selector_matches_namespace_kind_and_name_with_wildcards() {
         let key = WorkloadRef {
             namespace: "shop".to_owned(),
             kind: WorkloadKind::StatefulSet,

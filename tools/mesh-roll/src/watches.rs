@@ -1,4 +1,4 @@
-//! The watches: one a kind, each telling what it shows.
+//! The watches, one per kind; each sends its events to a channel.
 
 use std::sync::Arc;
 
@@ -14,10 +14,10 @@ use tokio::sync::mpsc::Sender;
 
 use crate::roll::{NamespaceRules, Watched};
 
-/// What a watch tells; after an error it has ended.
+/// A message of a watch. After an error the watch has ended.
 pub(crate) type Told = Result<Watched, Error>;
 
-/// Watches that are open, for as long as they are polled.
+/// The open watches; they run while they are polled.
 pub(crate) type Watches = FuturesUnordered<LocalBoxFuture<'static, ()>>;
 
 /// Opens every watch.
@@ -74,7 +74,7 @@ impl Opening<'_> {
             };
             let mut changes = std::pin::pin!(cluster.watch::<K>(selection).into_stream());
             while let Some(change) = changes.next().await {
-                // Whoever listened has ended.
+                // The receiver is gone, so the run has ended.
                 if tell.send(change.map(watched)).await.is_err() {
                     return;
                 }

@@ -48,8 +48,8 @@ fn has_unknown(seen: &Seen<'_>) -> bool {
     seen.proxies.iter().any(unnamed) || seen.has_unlisted()
 }
 
-/// What keeps a roll from giving every pod the proxy that the injector gives. Spelled as in the
-/// `skipped` record of the roll to come.
+/// Returns why a roll would not give every pod the injector's proxy. The value is the same as in
+/// mesh-roll's `skipped` record.
 fn hinders(seen: &Seen<'_>, injects: &str) -> Option<Obstacle> {
     if hold_back(&seen.pins, injects) {
         return Some(Obstacle::VersionPinned);

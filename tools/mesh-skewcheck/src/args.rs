@@ -57,18 +57,19 @@ pub(crate) struct Args {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum AskArg {
-    /// May the control plane go to the target now?
+    /// May the control plane be upgraded to the target now?
     Upgrade,
-    /// Is every proxy within parameters of the control plane that runs?
+    /// Is every proxy's version close enough to the running control plane?
     Drift,
     /// Is it safe to roll now?
     Roll,
-    /// Is the upgrade to the target over?
+    /// Is the upgrade to the target finished?
     Done,
 }
 
 impl Args {
-    /// What is asked, and what is demanded of the input. Reads the releases file, if one is named.
+    /// Returns the question, and the checks of the whole input. Reads the releases file if one is
+    /// named.
     pub(crate) fn question(&self) -> Result<(Question, Demands)> {
         let releases = self.releases()?;
         let ask = self.asked()?;

@@ -1,5 +1,5 @@
-//! Reads the stream, writes what is judged, and ends with the answer. The only module that reads
-//! records and writes them.
+//! Reads the input stream, writes the judged stream, and returns the exit code. The only module
+//! that reads or writes records.
 
 use std::io::{self, BufRead, Write};
 
@@ -15,15 +15,16 @@ use crate::question::Question;
 use crate::survey::Survey;
 use crate::verdict::{Judgement, add_unused};
 
-/// What must hold of the input as a whole.
+/// Checks of the whole input.
 #[derive(Debug)]
 pub(crate) struct Demands {
-    /// Labels or uids of clusters that must be there.
+    /// Labels or uids of clusters that the input must contain.
     pub(crate) expected: Vec<String>,
     pub(crate) freshness: Option<Freshness>,
 }
 
-/// Judges all of `input`. Whatever happens, an `end` is written, unless nobody reads.
+/// Judges all of `input`. Writes an `end` record in every case, unless the reader of the output
+/// went away.
 pub(crate) fn drive<W: Write>(
     question: &Question,
     demands: &Demands,

@@ -1,11 +1,11 @@
-//! Refuses a survey that is too old, at a time that is given.
+//! Refuses a survey that is too old at `--now`.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 use mesh_records::{Explained, Stream};
 
-/// How old a survey may be, and now.
+/// The greatest age of a survey (`--max-age`), and the time of `--now`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Freshness {
     pub(crate) max_age: Duration,
@@ -13,7 +13,7 @@ pub(crate) struct Freshness {
 }
 
 impl Freshness {
-    /// Refuses a survey that was taken too long before or after now, or at no known time.
+    /// Refuses a survey without a time, or taken more than `max_age` before or after `now`.
     pub(crate) fn check(&self, stream: &Stream) -> Result<(), Explained> {
         let label = stream.cluster.as_deref().unwrap_or("?");
         let hint = "take the survey again";

@@ -1,4 +1,5 @@
-//! Judges whether the proxies of a mesh are within parameters.
+//! Judges surveys: whether an upgrade or a roll may start, and which proxies are too old or too
+//! new.
 //!
 //! A filter without a cluster, a clock or a network. `args` reads the command line and the releases
 //! file; `drive` reads records and writes them; everything else is pure: `rule` is the table of

@@ -1,4 +1,4 @@
-//! The path to the target, step by step.
+//! Makes the plan: the steps to the target.
 
 use mesh_records::{ControlPlane, Extension, Hop, HopKind, Plan, Rule};
 use mesh_versions::{Fit, KubernetesVersion};
@@ -6,8 +6,8 @@ use mesh_versions::{Fit, KubernetesVersion};
 use crate::question::Standpoint;
 use crate::tally::Tally;
 
-/// The path from what runs to the target: one 2.x at a time, each with what goes along with it.
-/// None where there is nothing to do, or no way.
+/// Makes the plan from the running version to the target, one minor version at a time, each with
+/// the steps that belong to it. `None` if there is nothing to do or no path.
 pub(crate) fn plan(
     plane: &ControlPlane,
     extensions: &[Extension],
@@ -61,7 +61,7 @@ pub(crate) fn plan(
     })
 }
 
-/// Too old for the target, and a roll to what runs would bring them nearer.
+/// Returns true if proxies are too old for the target and a roll to the running version would help.
 fn must_roll_first(tally: &Tally) -> bool {
     let too_old = tally
         .groups()

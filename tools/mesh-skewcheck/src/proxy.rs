@@ -1,4 +1,4 @@
-//! How one proxy version stands to what the question is about.
+//! Compares a proxy's version with the version in question.
 
 use std::collections::HashMap;
 
@@ -7,29 +7,29 @@ use mesh_versions::{Channel, Confidence, Skew, Version};
 use crate::question::Standpoint;
 use crate::seen::SeenProxy;
 
-/// More distinct versions than this are no longer remembered: a mesh has a handful.
+/// How many versions are cached. A mesh has only a few; hostile input could have many.
 const REMEMBERED: usize = 1024;
 
-/// How a proxy stands.
+/// The comparison of one proxy version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Sight {
     pub(crate) standing: Standing,
-    /// Whether its 2.x is a guess.
+    /// Whether its minor version is a guess.
     pub(crate) guessed: bool,
     pub(crate) channel: Option<Channel>,
     pub(crate) not_recommended: bool,
 }
 
-/// A proxy beside the version that the question is about. From best to worst.
+/// How a proxy's version compares with the version in question; from best to worst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Standing {
-    /// That very release.
+    /// The same release.
     There,
-    /// Another channel's release of the same 2.x.
+    /// A release of the same minor version in another channel.
     Beside,
-    /// A later patch of the same 2.x.
+    /// A later patch of the same minor version.
     AheadByPatch,
-    /// Older, and allowed to be.
+    /// Older, within the allowed skew.
     Behind {
         minors: u32,
     },
@@ -42,7 +42,7 @@ pub(crate) enum Standing {
     },
 }
 
-/// The proxies of one control plane, each version looked at once.
+/// The comparisons for one control plane, cached by version.
 #[derive(Debug, Default)]
 pub(crate) struct Sights {
     by_text: HashMap<String, Sight>,

@@ -1,11 +1,11 @@
-//! What is asked, and what it is judged against.
+//! The question, and the versions that it is judged against.
 
 use std::collections::BTreeMap;
 
 use mesh_records::{Ask, Rule, WorkloadKind};
 use mesh_versions::{Channel, Releases, Target, Version};
 
-/// The question, with everything that changes its answer.
+/// The question and all options that change its answer.
 #[derive(Debug)]
 pub(crate) struct Question {
     pub(crate) ask: Ask,
@@ -14,7 +14,7 @@ pub(crate) struct Question {
     pub(crate) jobs: Jobs,
     pub(crate) acknowledged: Vec<Rule>,
     pub(crate) releases: Releases,
-    /// Every option that was not left at its default, as it is said in the verdict.
+    /// Every option that differs from its default, as the verdict shows it.
     pub(crate) thresholds: BTreeMap<String, String>,
 }
 
@@ -27,20 +27,20 @@ pub(crate) enum Jobs {
     Ignore,
 }
 
-/// A question put to one control plane.
+/// The question for one control plane.
 #[derive(Debug)]
 pub(crate) struct Standpoint<'a> {
     pub(crate) question: &'a Question,
-    /// What the control plane says that it runs.
+    /// The version in the control plane's configuration.
     pub(crate) running: Version,
     /// The release that the question is about, if it is about one.
     pub(crate) target: Option<Version>,
-    /// What a new pod gets now.
+    /// The proxy version that new pods get now.
     pub(crate) injects: Option<Version>,
 }
 
 impl Standpoint<'_> {
-    /// What proxies are compared with: the target, or what runs.
+    /// Returns the version that proxies are compared with: the target, or else the running version.
     pub(crate) fn base(&self) -> &Version {
         self.target.as_ref().unwrap_or(&self.running)
     }
@@ -53,15 +53,15 @@ impl Standpoint<'_> {
         &self.question.releases
     }
 
-    /// Whether two versions are one release, aliases considered.
+    /// Returns true if two versions are the same release, also by an alias.
     pub(crate) fn same_release(&self, one: &Version, other: &Version) -> bool {
         self.releases()
             .canonical(one)
             .same_release(self.releases().canonical(other))
     }
 
-    /// The channel that runs; what is no Linkerd version is taken for open source, where it is
-    /// told apart by its unknown 2.x.
+    /// Returns the running channel. A version that is not Linkerd's counts as open source; its
+    /// unknown minor version is reported elsewhere.
     pub(crate) fn channel(&self) -> Channel {
         self.releases()
             .canonical(&self.running)
@@ -70,7 +70,7 @@ impl Standpoint<'_> {
     }
 }
 
-/// Whether a workload of this kind ends or renews itself.
+/// Returns true for kinds that end or renew themselves.
 pub(crate) fn is_job(kind: &WorkloadKind) -> bool {
     match kind {
         WorkloadKind::Job | WorkloadKind::CronJob => true,

@@ -1,10 +1,10 @@
-//! What is said of a control plane itself, before it is weighed.
+//! A rule's result for a control plane, before it has a severity.
 
 use mesh_records::{Decided, Rule};
 
 use crate::rule::Weight;
 
-/// A rule's answer about a control plane, in words.
+/// A rule's result for a control plane, with its message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Remark {
     pub(crate) rule: Rule,
@@ -27,7 +27,7 @@ impl Remark {
         }
     }
 
-    /// The facts do not suffice.
+    /// Makes a remark that facts are missing to decide the rule.
     pub(crate) fn cannot_tell(rule: Rule, message: impl Into<String>) -> Self {
         Self {
             decided: Decided::CannotTell,

@@ -4,23 +4,23 @@ use mesh_records::{Ask, Decided, Rule, Severity};
 
 use Grade::{E, I, N, W};
 
-/// What a rule's answer means for a question.
+/// The severity of a broken rule for one question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Grade {
-    /// Error: the answer is no.
+    /// Error: it blocks.
     E,
     /// Warning.
     W,
     /// Info.
     I,
-    /// Never: the rule does not belong to the question.
+    /// None: the rule does not apply to the question.
     N,
 }
 
-/// How much of its grade a hit deserves.
+/// A limit on the severity of one hit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Weight {
-    /// The grade of the table.
+    /// No limit: the severity in the table.
     Full,
     /// A warning at most.
     Soft,
@@ -35,7 +35,7 @@ struct Row {
     blind: [Grade; 4],
 }
 
-/// Whether a person may answer for breaking a rule.
+/// Whether `--ack` may accept a broken rule.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Binding {
     Mandatory,
@@ -44,8 +44,8 @@ enum Binding {
 
 use Binding::{Mandatory as M, Waivable as V};
 
-/// For each rule its grade under upgrade, drift, roll and done; and its grade there when the facts
-/// do not suffice to decide it, which is never better than "cannot tell".
+/// For each rule: its severity under the questions upgrade, drift, roll and done if it is broken;
+/// and its severity if facts are missing to decide it, which is at least "cannot tell".
 #[rustfmt::skip]
 const TABLE: [Row; 35] = [
     //                                                                       hit           cannot tell
@@ -96,7 +96,7 @@ const fn row(rule: Rule, binding: Binding, asked: [Grade; 4], blind: [Grade; 4])
     }
 }
 
-/// Whether nobody can answer for breaking it.
+/// Returns true if `--ack` cannot accept a broken rule.
 pub(crate) fn is_mandatory(rule: Rule) -> bool {
     row_of(rule).binding == Binding::Mandatory
 }
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_weight_never_makes_a_grade_worse() {
+    fn a_weight_never_raises_a_severity() {
         for row in &TABLE {
             for ask in [Ask::Upgrade, Ask::Drift, Ask::Roll, Ask::Done] {
                 let of = |weight| severity(row.rule, ask, Decided::Yes, weight);
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_of_a_mandatory_fact_is_never_an_info_where_a_hit_is_an_error() {
+    fn cannot_tell_of_a_mandatory_rule_is_never_info_where_a_hit_is_an_error() {
         for row in TABLE.iter().filter(|row| is_mandatory(row.rule)) {
             for (asked, blind) in row.asked.iter().zip(&row.blind) {
                 let decided_elsewhere = *blind == N;

@@ -1,4 +1,4 @@
-//! The fields of a workload that are judged, borrowed from its line.
+//! The fields of a workload record that are judged, borrowed from its line.
 
 use std::borrow::Cow;
 
@@ -13,7 +13,7 @@ pub(crate) struct Seen<'a> {
     pub(crate) namespace: Cow<'a, str>,
     #[serde(borrow)]
     pub(crate) name: Cow<'a, str>,
-    /// Two kinds of one name may come from different API groups.
+    /// Part of the identity, because two API groups may have kinds with the same name.
     #[serde(default, borrow)]
     pub(crate) uid: Cow<'a, str>,
     #[serde(borrow)]
@@ -26,7 +26,7 @@ pub(crate) struct Seen<'a> {
     pub(crate) pins: Vec<Pin>,
     pub(crate) roll: Roll,
     pub(crate) downtime: SeenDowntime,
-    /// Whether a judgement is there already; a second one would be a doubled field.
+    /// Whether the record already has a `skew` field; another one would make a duplicate field.
     #[serde(default, rename = "skew", deserialize_with = "is_there")]
     pub(crate) is_judged: bool,
 }
@@ -45,7 +45,7 @@ pub(crate) struct SeenDowntime {
     pub(crate) grade: DowntimeGrade,
 }
 
-// A `null` is there as well.
+// A field with the value `null` counts as present.
 fn is_there<'de, D: Deserializer<'de>>(value: D) -> Result<bool, D::Error> {
     IgnoredAny::deserialize(value).map(|_| true)
 }
@@ -59,7 +59,7 @@ impl Seen<'_> {
         counts.sum::<u64>() < u64::from(self.pods.meshed)
     }
 
-    /// What its numbers say against each other, if they do.
+    /// Returns how the counts contradict each other, if they do.
     pub(crate) fn contradiction(&self) -> Option<&'static str> {
         let PodCounts {
             total,
@@ -81,7 +81,8 @@ impl Seen<'_> {
 // === impl SeenProxy ===
 
 impl SeenProxy<'_> {
-    /// What it is judged by: its version, else the tag, which an alias may explain; else nothing.
+    /// Returns the text to compare: the version, or else the tag, which may have an alias;
+    /// otherwise empty.
     pub(crate) fn text(&self) -> &str {
         if self.version.is_empty() {
             &self.tag
@@ -90,7 +91,7 @@ impl SeenProxy<'_> {
         }
     }
 
-    /// Whether it is what this text names, by version or by a tag that is none.
+    /// Returns true if the version or the tag is `text`.
     pub(crate) fn is(&self, text: &str) -> bool {
         !text.is_empty() && (self.version == text || self.tag == text)
     }

@@ -1,4 +1,4 @@
-//! One sentence for a finding about workloads, and the way out.
+//! Writes the message and the hint of a finding about workloads.
 
 use mesh_records::{Ask, Decided, Rule};
 use mesh_versions::Skew;
@@ -36,7 +36,7 @@ const HINTS: [(Rule, &str); 6] = [
     ),
 ];
 
-/// What a group of workloads has in common, in words.
+/// Returns the message and the hint for a group of workloads.
 pub(crate) fn sentence(
     rule: Rule,
     decided: Decided,
@@ -155,7 +155,8 @@ fn is_base_unknown(at: &Standpoint<'_>) -> bool {
     at.releases().minor_of(at.base()).is_none()
 }
 
-/// Whether what the injector gives now is near enough to what the question is about.
+/// Returns true if the injector's proxy is close enough to the version in question, so that a roll
+/// would help.
 fn roll_helps(at: &Standpoint<'_>) -> bool {
     let skew = |injects| at.releases().skew(injects, at.base()).0;
     at.injects

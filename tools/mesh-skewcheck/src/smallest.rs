@@ -1,8 +1,8 @@
-//! The smallest of many, whatever order they come in.
+//! Keeps the smallest values of a sequence, in any order of arrival.
 
 use std::collections::BTreeSet;
 
-/// Keeps the smallest values that it is shown, so that neither their order nor their number
+/// Keeps at most `most` values: the smallest ones. Neither the order nor the number of the others
 /// matters.
 #[derive(Debug)]
 pub(crate) struct Smallest<T> {
@@ -28,17 +28,18 @@ impl<T: Ord> Smallest<T> {
         }
     }
 
-    /// Whether a value that compares so to those kept would be kept; saves making it.
+    /// Returns true if a value would be kept, given how it compares with the kept ones. Saves
+    /// allocating it.
     pub(crate) fn would_keep(&self, is_smaller_than: impl Fn(&T) -> bool) -> bool {
         self.kept.len() < self.most || self.kept.last().is_some_and(is_smaller_than)
     }
 
-    /// Says that values were left out unseen.
+    /// Records that values were left out without being shown.
     pub(crate) fn left_out(&mut self) {
         self.dropped = true;
     }
 
-    /// Whether there were more than are kept.
+    /// Returns true if values were left out.
     pub(crate) fn is_short(&self) -> bool {
         self.dropped
     }
@@ -49,7 +50,7 @@ impl<T: Ord> Smallest<T> {
 }
 
 impl Smallest<String> {
-    /// As `show`, for a text that is likely to be there already.
+    /// Like `show`, but allocates only if the text is new and would be kept.
     pub(crate) fn show_text(&mut self, text: &str) {
         if self.kept.contains(text) {
             return;

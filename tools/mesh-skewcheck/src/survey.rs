@@ -1,5 +1,4 @@
-//! One survey in the stream: its control planes, their workloads as they come by, and what is
-//! concluded at its end.
+//! Judges one survey of the stream: workloads as they arrive, the rest at its end.
 
 use std::collections::hash_map::DefaultHasher;
 use std::collections::{BTreeMap, HashSet};
@@ -26,13 +25,14 @@ pub(crate) struct Survey<'q> {
     label: String,
     planes: BTreeMap<String, Plane<'q>>,
     early: BTreeMap<String, Vec<Early>>,
-    /// The workloads so far, by the hash of what names them: a number each instead of their names.
+    /// The workloads so far, as hashes of their identities: this needs less memory than their
+    /// names.
     known: HashSet<u64>,
     extensions: Vec<Extension>,
     lacks_required: bool,
 }
 
-/// A workload that came before its control plane.
+/// A workload whose control plane has not arrived yet.
 #[derive(Debug)]
 pub(crate) struct Early {
     number: u64,
@@ -66,7 +66,7 @@ impl<'q> Survey<'q> {
         }
     }
 
-    /// Takes a control plane in, and gives back the workloads that waited for it.
+    /// Adds a control plane and returns the workloads that waited for it.
     pub(crate) fn control_plane(&mut self, line: RawLine<'_>) -> Result<Vec<Early>> {
         let record: ControlPlane = line.parse()?;
         let name = record.namespace.clone();
@@ -75,7 +75,7 @@ impl<'q> Survey<'q> {
         Ok(self.early.remove(&name).unwrap_or_default())
     }
 
-    /// Judges a workload; none if it has to wait for its control plane.
+    /// Judges a workload; returns `None` if it must wait for its control plane.
     pub(crate) fn workload(&mut self, line: RawLine<'_>) -> Result<Option<Skew>> {
         let seen: Seen<'_> = line.parse()?;
         if seen.is_judged {
@@ -85,7 +85,7 @@ impl<'q> Survey<'q> {
             return Err(refused(line.number, &seen, wrong).into());
         }
         if let Some(plane) = self.planes.get_mut(&*seen.control_plane) {
-            // A copy would stand in the totals for a workload that was taken out.
+            // A duplicate would hide in the totals that another workload was removed.
             if !self.known.insert(hash_of(&seen)) {
                 return Err(refused(line.number, &seen, "it stands there twice").into());
             }
@@ -110,7 +110,7 @@ impl<'q> Survey<'q> {
         Ok(())
     }
 
-    /// The answers, one a control plane.
+    /// Returns one judgement per control plane.
     pub(crate) fn conclude(self, closed: &Closed) -> Result<Vec<Judgement>> {
         self.all_there(closed)?;
         let Self {
@@ -164,7 +164,7 @@ impl<'q> Survey<'q> {
 // === impl Early ===
 
 impl Early {
-    /// The line as it stood in the input.
+    /// Returns the line unchanged.
     pub(crate) fn line(&self) -> RawLine<'_> {
         RawLine {
             text: &self.text,

@@ -1,4 +1,4 @@
-//! Folds what is said of single workloads into one finding a rule.
+//! Counts the workloads that break a rule, to make one finding per rule.
 
 use std::collections::BTreeMap;
 
@@ -10,19 +10,19 @@ use crate::rules::workload::Judged;
 use crate::seen::Seen;
 use crate::smallest::Smallest;
 
-/// The most workloads that a finding names.
+/// The largest number of workloads that a finding names.
 const NAMED: usize = 20;
-/// The most versions that a message names.
+/// The largest number of versions that a message names.
 const VERSIONS: usize = 4;
 
-/// Everything that is kept of the workloads of one control plane. It does not grow with them.
+/// The counts of one control plane's workloads. Its size does not grow with their number.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     counts: Counts,
     by_rule: BTreeMap<(Severity, Rule, bool), Group>,
 }
 
-/// The workloads that break one rule, with one severity.
+/// The workloads that break one rule with one severity.
 #[derive(Debug)]
 pub(crate) struct Group {
     pub(crate) count: u64,
@@ -45,7 +45,7 @@ pub(crate) struct Counts {
 }
 
 impl Tally {
-    /// Counts one workload in. One with two versions of one fault counts once.
+    /// Counts one workload. A workload that breaks a rule with two versions counts once.
     pub(crate) fn add(&mut self, seen: &Seen<'_>, judged: &Judged<'_>, at: &Standpoint<'_>) {
         self.counts.add(seen.pods, &judged.skew);
         let mut counted: Vec<(Severity, Rule, bool)> = Vec::with_capacity(judged.hits.len());
@@ -67,7 +67,7 @@ impl Tally {
         &self.counts
     }
 
-    /// The groups, the gravest first.
+    /// Returns the groups, the most severe first.
     pub(crate) fn groups(&self) -> impl Iterator<Item = (Severity, Rule, Decided, &Group)> {
         self.by_rule.iter().map(|((severity, rule, blind), group)| {
             let decided = if *blind {

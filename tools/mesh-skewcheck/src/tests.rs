@@ -1,4 +1,4 @@
-//! Whole streams through the judge: a small world of records, bent one fault at a time.
+//! Judges whole streams: a healthy cluster's records with one fault at a time.
 
 mod actions;
 mod input;

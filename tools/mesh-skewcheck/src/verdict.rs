@@ -1,4 +1,4 @@
-//! Weighs what was found into findings and one answer.
+//! Makes the findings and the verdict from the results of all rules.
 
 use std::cmp::Ordering;
 
@@ -15,7 +15,7 @@ use crate::rules::{certificates, extension, health, target};
 use crate::sentence::{ROLL, sentence};
 use crate::tally::Tally;
 
-/// The whole answer about one control plane.
+/// The findings, plan and verdict for one control plane.
 #[derive(Debug)]
 pub(crate) struct Judgement {
     pub(crate) findings: Vec<Finding>,
@@ -23,16 +23,16 @@ pub(crate) struct Judgement {
     pub(crate) verdict: Verdict,
 }
 
-/// What is known of the survey around a control plane.
+/// Facts about the survey that a control plane belongs to.
 #[derive(Debug)]
 pub(crate) struct Around<'a> {
     pub(crate) closed: &'a Closed,
     pub(crate) extensions: &'a [Extension],
-    /// Something that a whole survey needs could not be looked at.
+    /// Whether a request that the survey needs was refused.
     pub(crate) lacks_required: bool,
 }
 
-/// Judges one control plane, all of whose workloads have been counted.
+/// Judges one control plane after all its workloads have been counted.
 pub(crate) fn conclude(
     plane: &ControlPlane,
     at: &Standpoint<'_>,
@@ -70,7 +70,7 @@ pub(crate) fn conclude(
         } else {
             VerdictScope::Partial
         },
-        // A survey that does not say so is not known to come from a server.
+        // Without a `source` the survey may be a dump, so it counts as one.
         source: stream.source.unwrap_or(Source::Dump),
         surveyed: stream.time,
         blocking,
@@ -86,7 +86,7 @@ pub(crate) fn conclude(
     }
 }
 
-/// The finding that an acknowledgement was for nothing, in nothing that was judged.
+/// Adds a finding for each `--ack` that matched nothing in any judgement.
 pub(crate) fn add_unused(judgements: &mut [Judgement], acknowledged: &[Rule]) {
     for rule in acknowledged {
         let id = rule.as_str();
@@ -239,7 +239,8 @@ fn next(at: &Standpoint<'_>, blocking: &[String], tally: &Tally) -> Option<Strin
             let first = path.first()?.release.as_ref()?;
             Some(format!("mesh-survey | mesh-skewcheck --to {first}"))
         }
-        // There is no way back through the gate.
+        // A downgrade never passes the gate, so no command is offered for a target older than the
+        // running version.
         (Ask::Done, false) if blocks(Rule::ControlPlaneNotAtTarget) => to
             .filter(|to| at.running.order(to) != Some(Ordering::Greater))
             .map(|to| upgrade(to.as_str())),

@@ -20,7 +20,7 @@ use crate::look::Wish;
 #[command(name = "mesh-survey", version, after_help = EXIT_CODES)]
 pub(crate) struct Args {
     /// Look only at this namespace (may be repeated); a gate takes the result for a part
-    // An empty one comes of a variable that was not set, and would be no limit at all.
+    // An empty value usually comes from an unset shell variable, and would not limit the survey.
     #[arg(short, long, value_name = "NAMESPACE", value_delimiter = ',',
           value_parser = NonEmptyStringValueParser::new())]
     namespace: Vec<String>,
@@ -82,7 +82,7 @@ impl Args {
     }
 }
 
-/// What a wish leaves out, as the stream says it.
+/// Returns what limits the survey, for the `stream` record.
 pub(crate) fn scope(wish: &Wish) -> Scope {
     Scope {
         namespaces: wish.namespaces.clone(),
@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_empty_limit_is_refused() {
+    fn an_empty_namespace_or_selector_is_refused() {
         for flags in [["-n", ""], ["-n", "shop,"], ["-l", ""], ["-L", ""]] {
             let line = ["mesh-survey"].into_iter().chain(flags);
             assert!(Args::try_parse_from(line).is_err(), "{flags:?}");

@@ -1,4 +1,4 @@
-//! All of the waiting: for the API server, for signals, for a slow reader.
+//! The asynchronous part: waits for the API server, signals and the reader of the output.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -27,7 +27,7 @@ pub(crate) async fn drive(args: &Args) -> Result<Exit> {
         _ = signals.next() => Looked::Stopped,
         looked = survey(args, &mut report) => looked?,
     };
-    // A reader that stalls must not keep a signal from being heard.
+    // Writing to stdout can block; on a thread of its own it does not delay a signal.
     let stopping = Arc::new(AtomicBool::new(false));
     let stop = Arc::clone(&stopping);
     let mut writing = tokio::task::spawn_blocking(move || report.finish(looked, &stop));
@@ -42,12 +42,13 @@ pub(crate) async fn drive(args: &Args) -> Result<Exit> {
     }
 }
 
-// An error of the cluster is what the look came to; only one of the output is an error here.
+// A failure of the cluster is part of the result (`Looked`); only a failure of the output is an
+// error here.
 async fn survey(args: &Args, report: &mut Report<Out>) -> Result<Looked> {
     if !args.dump.from.is_empty() {
         let cluster = args.cluster.label().unwrap_or_else(|| "dump".to_owned());
         let args = args.clone();
-        // A pipe that brings nothing must not keep a signal from being heard.
+        // Reading stdin can block; on a thread of its own it does not delay a signal.
         let read = tokio::task::spawn_blocking(move || dump::survey(&args, &cluster));
         let (stream, looked) = read.await.context("reading the dump")?;
         report.open(stream)?;

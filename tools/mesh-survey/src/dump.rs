@@ -1,4 +1,5 @@
-//! Reads files instead of a server: what `kubectl get … -o json` wrote. For looking, never for acting.
+//! Reads files instead of a server: the output of `kubectl get … -o json`. The actions refuse a
+//! verdict on such a survey.
 
 mod objects;
 
@@ -14,7 +15,7 @@ use objects::Dump;
 
 const DUMP: &str = "kubectl get namespaces,pods,deployments,statefulsets,daemonsets,replicasets,jobs,configmaps -A -o json > dump.json";
 
-/// Reads a dump: how the stream opens, and what is in it.
+/// Reads a dump; returns the `stream` record and the survey.
 pub(crate) fn survey(args: &Args, cluster: &str) -> (Stream, Looked) {
     let DumpArgs { from, taken_at } = &args.dump;
     let mut stream = Stream {

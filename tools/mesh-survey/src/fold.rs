@@ -1,4 +1,5 @@
-//! Pods folded into their owners while pages arrive: memory grows with workloads, not with pods.
+//! Counts pods by owner while the pages of the list arrive, so that memory grows with workloads
+//! instead of pods.
 
 mod group;
 mod oddity;
@@ -17,37 +18,37 @@ use group::{Group, add_count, count, settle_counts};
 
 pub(crate) use usage::Use;
 
-/// What becomes of a control plane's own pods.
+/// What to do with a control plane's own pods.
 #[derive(Clone, Copy)]
 pub(crate) enum OwnPods {
-    /// They are counted with all others.
+    /// Count all pods, these too.
     Count,
-    /// They are counted in a list of their own, and this is another one.
+    /// Ignore these pods: another list counts them.
     Ignore,
-    /// They are all that counts.
+    /// Count only these pods.
     Only,
 }
 
-/// The pods of a cluster, folded.
+/// The pods of a cluster, counted by owner.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Fold {
     groups: HashMap<Key, Group>,
     components: HashMap<Component, Vec<ProxyCount>>,
 }
 
-/// The fold when all is known: sorted, and without what nothing is to be said of.
+/// The finished counts, sorted, without owners that have nothing to report.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Folded {
-    /// Owners of pods.
+    /// The owners, each with its uid and the counts of its pods.
     pub(crate) groups: Vec<(WorkloadRef, String, Group)>,
-    /// The proxies beside each component of a control plane.
+    /// The proxies in each component's pods.
     pub(crate) components: BTreeMap<Component, Vec<ProxyCount>>,
 }
 
-/// A control plane's namespace and a Deployment of it.
+/// A component of a control plane: its namespace and the name of its Deployment.
 pub(crate) type Component = (String, String);
 
-/// Who owns the owners that were found open, by the uid of the owned; nobody, where none does.
+/// The owners of owners, by the uid of the owned object; `None` for an object without an owner.
 pub(crate) type Parents = HashMap<String, Option<OwnerReference>>;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -56,13 +57,13 @@ struct Key {
     uid: String,
 }
 
-/// Kinds whose own owner is not known from a pod.
+/// Kinds that may have an owner themselves, which a pod does not show.
 pub(crate) const OPEN: [WorkloadKind; 2] = [WorkloadKind::ReplicaSet, WorkloadKind::Job];
 
 // === impl Fold ===
 
 impl Fold {
-    /// Counts a pod. One that has ended, or is about to, counts for nothing.
+    /// Counts a pod. A pod that has ended or is terminating only counts as seen.
     pub(crate) fn add(&mut self, pod: &Pod, own_pods: OwnPods, ground: &Ground) {
         if pod.is_over() {
             return;
@@ -90,7 +91,7 @@ impl Fold {
         }
     }
 
-    // A component's ReplicaSet bears its Deployment's name.
+    // The name of a component's ReplicaSet begins with the name of its Deployment.
     fn add_own(&mut self, pod: &Pod) {
         let Some(sidecar) = proxy::sidecar(&pod.spec) else {
             return;
@@ -102,7 +103,7 @@ impl Fold {
         add_count(counts, count(version, sidecar.native));
     }
 
-    /// The namespaces where owners of this kind are whose own owner is not known yet.
+    /// Returns the namespaces with owners of this kind whose own owner must still be looked up.
     pub(crate) fn open(&self, kind: &WorkloadKind) -> BTreeSet<String> {
         let open = self
             .groups
@@ -112,7 +113,7 @@ impl Fold {
             .collect()
     }
 
-    /// Hands the pods of owners of a kind on to the owners' own owners.
+    /// Moves the pods of owners of this kind to the owners' owners.
     pub(crate) fn adopt(&mut self, kind: &WorkloadKind, parents: &Parents, ground: &Ground) {
         let keys: Vec<Key> = self
             .groups
@@ -145,7 +146,7 @@ impl Fold {
         }
     }
 
-    /// Owners with a template that pods name and no list showed.
+    /// Returns owners that pods name but no list contained, of the kinds with a pod template.
     pub(crate) fn strangers(&self, owners: &Owners) -> Vec<WorkloadRef> {
         let strange = self
             .groups
@@ -154,7 +155,7 @@ impl Fold {
         strange.map(|(key, _)| key.identity.clone()).collect()
     }
 
-    /// Ends the fold: what is still strange is gone.
+    /// Finishes the counts. An owner that is still not found counts as gone.
     pub(crate) fn finish(mut self, ground: &Ground) -> Folded {
         for (key, group) in &mut self.groups {
             let gone = key.is_strange(&ground.owners) && !ground.lacks(&key.identity.kind);
@@ -182,7 +183,8 @@ impl Fold {
 // === impl Folded ===
 
 impl Folded {
-    /// What upgrade notes are about, with the workloads of a control plane that it concerns.
+    /// Returns the uses that upgrade notes are about, each with the workloads of this control
+    /// plane.
     pub(crate) fn uses(
         &self,
         control_plane: &str,

@@ -1,4 +1,4 @@
-//! What pods are read against: namespaces, owners of pods, control planes.
+//! What must be known before pods can be counted: namespaces, owners, control planes.
 
 mod kept;
 mod namespaces;
@@ -15,44 +15,45 @@ pub(crate) use kept::{Kept, Labels};
 pub(crate) use namespaces::Namespaces;
 pub(crate) use owners::{Owners, Shown};
 
-/// What pods are read against.
+/// What must be known before pods can be counted: namespaces, owners, control planes.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Ground {
     pub(crate) namespaces: Namespaces,
     pub(crate) owners: Owners,
     /// The control planes by namespace, each with the hash of its trust bundle.
     pub(crate) bundles: BTreeMap<String, Option<String>>,
-    /// The control plane of pods that name none.
+    /// The namespace of the control plane for pods that name none.
     pub(crate) fallback: String,
-    /// Whether each proxy is to be listed by itself; memory then grows with pods.
+    /// Whether each proxy is also listed separately; memory then grows with pods.
     pub(crate) list_proxies: bool,
     /// The keys of the labels that workloads are given.
     pub(crate) label_keys: Vec<String>,
-    /// Kinds that a dump does not have: an object of them that is not there is not gone.
+    /// Kinds that a dump does not have. An owner of such a kind that is not found does not count as
+    /// gone.
     pub(crate) lacking: BTreeSet<String>,
 }
 
 static NO_RULES: std::sync::LazyLock<Rules> = std::sync::LazyLock::new(Rules::default);
 
 impl Ground {
-    /// What a namespace says to the injector; one that is not known says nothing.
+    /// Returns a namespace's injection settings; empty settings for an unknown namespace.
     pub(crate) fn rules(&self, namespace: &str) -> &Rules {
         self.namespaces.rules(namespace).unwrap_or(&NO_RULES)
     }
 
-    /// Whether owners of this kind could not be looked at.
+    /// Returns true if owners of this kind could not be read.
     pub(crate) fn lacks(&self, kind: &WorkloadKind) -> bool {
         self.lacking.contains(kind.as_str())
     }
 
-    /// Whether every control plane is known.
+    /// Returns true if every control plane is known.
     pub(crate) fn knows_control_planes(&self) -> bool {
         !["ConfigMap", "Deployment"]
             .iter()
             .any(|kind| self.lacking.contains(*kind))
     }
 
-    /// The namespaces where labels say that there is a control plane.
+    /// Returns the namespaces whose labels, or whose Deployments' labels, show a control plane.
     pub(crate) fn control_plane_namespaces(&self) -> BTreeSet<String> {
         let components = self.owners.components.iter();
         let mut namespaces = self.namespaces.labelled.clone();
@@ -60,7 +61,8 @@ impl Ground {
         namespaces
     }
 
-    /// Tells the control planes what the owners show, and chooses the one of pods that name none.
+    /// Adds to the control planes what the owners show, and chooses the control plane for pods that
+    /// name none.
     pub(crate) fn settle(&mut self, planes: &mut [Objects]) {
         let plugins = &self.owners.plugins;
         let rolling = plugins.iter().any(|plugin| !plugin.is_settled);

@@ -35,7 +35,7 @@ fn run(args: &Args) -> Result<Exit> {
         .build()
         .context("starting")?;
     let exit = runtime.block_on(drive::drive(args));
-    // Nobody waits for a reader that keeps the writer waiting.
+    // Does not wait for a writer thread that a stalled reader blocks.
     runtime.shutdown_background();
     exit
 }

@@ -1,4 +1,4 @@
-//! Looks at a cluster: namespaces, owners of pods, control planes, pods, and the owners' owners.
+//! Reads what a survey needs: namespaces, owners, control planes, pods, and the owners' owners.
 
 mod ask;
 mod parts;
@@ -17,10 +17,10 @@ use pods::pods;
 pub(crate) use ask::{Ask, Blocked};
 pub(crate) use wish::Wish;
 
-/// Looks at a cluster.
+/// Reads a cluster.
 ///
 /// # Errors
-/// The API server does not give something that the survey needs: then there is no survey.
+/// Something that every survey needs could not be read.
 pub(crate) async fn look(mut ask: Ask<'_>, wish: &Wish) -> Result<Survey, Blocked> {
     let mut ground = Ground {
         namespaces: namespaces(&mut ask, wish).await?,

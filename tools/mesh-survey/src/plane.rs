@@ -1,4 +1,5 @@
-//! A control plane as its objects show it: version, components, identity, webhooks, origin.
+//! Reads a control plane's record from its objects: version, components, identity, webhooks,
+//! origin.
 
 mod certificate;
 pub(crate) mod parts;
@@ -21,26 +22,26 @@ use serde_json::Value as Fact;
 use certificate::{certificates, unreadable};
 use parts::{Definition, WebhookConfiguration};
 
-/// The objects of a control plane. What could not be read is absent.
+/// The objects of a control plane. An object that could not be read is absent.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Objects {
-    /// Its namespace.
+    /// The control plane's namespace.
     pub(crate) namespace: String,
     /// `linkerd-config`.
     pub(crate) config: Option<ConfigMap>,
     /// `linkerd-identity-trust-roots`.
     pub(crate) trust_roots: Option<ConfigMap>,
-    /// Its Deployments.
+    /// The control plane's Deployments.
     pub(crate) components: Vec<Deployment>,
     /// The issuer's Secret.
     pub(crate) issuer: Option<IssuerSecret>,
-    /// Its webhook configurations.
+    /// The control plane's webhook configurations.
     pub(crate) webhooks: Option<Vec<WebhookConfiguration>>,
-    /// The `EndpointSlice`s of its namespace.
+    /// The `EndpointSlice`s in the namespace.
     pub(crate) slices: Option<Vec<EndpointSlice>>,
-    /// Whether the injector answers the API server.
+    /// Whether the injector answered the API server.
     pub(crate) answers: Option<bool>,
-    /// The custom resource definitions that matter to it.
+    /// The custom resource definitions that an upgrade changes.
     pub(crate) definitions: Option<Vec<Definition>>,
     /// Whether Buoyant's operator is in the cluster.
     pub(crate) operator: bool,
@@ -50,7 +51,7 @@ pub(crate) struct Objects {
     pub(crate) facts: BTreeMap<String, Fact>,
 }
 
-/// How far a control plane's Deployments are. One without any is not settled.
+/// Returns the state of a control plane's Deployments. Without any Deployment it is not settled.
 fn state(components: &[Deployment]) -> State {
     let mut state = if components.is_empty() {
         State::Failed
@@ -73,12 +74,13 @@ fn state(components: &[Deployment]) -> State {
     state
 }
 
-/// Whether a Deployment is a component of the control plane in its namespace.
+/// Returns true if a Deployment is a component of the control plane in its namespace.
 pub(crate) fn is_component(meta: &Meta) -> bool {
     meta.labels.contains_key(label::COMPONENT)
 }
 
-/// The version that a Deployment of Linkerd's runs: by its images, else by what its chart says.
+/// Returns the version that a Linkerd Deployment runs: from its images, or else from its labels and
+/// annotations.
 fn component_version(deployment: &Deployment) -> Option<String> {
     let containers = &deployment.spec.template.spec.containers;
     let own = containers
@@ -90,7 +92,7 @@ fn component_version(deployment: &Deployment) -> Option<String> {
         .or_else(|| stated_version(&deployment.meta))
 }
 
-/// The Linkerd version that an object's annotations or labels state.
+/// Returns the Linkerd version in an object's annotations or labels.
 pub(crate) fn stated_version(meta: &Meta) -> Option<String> {
     let created_by = created_by(&meta.annotations);
     let stated = created_by.and_then(linkerd_version);
@@ -103,7 +105,7 @@ pub(crate) fn stated_version(meta: &Meta) -> Option<String> {
 // === impl Objects ===
 
 impl Objects {
-    /// The record, but for what only pods can tell.
+    /// Makes the record, without the facts that need the pods.
     pub(crate) fn record(&self, cluster: &str) -> ControlPlane {
         let config = self.config.as_ref().and_then(Config::of);
         let Origin {
@@ -141,7 +143,7 @@ impl Objects {
         }
     }
 
-    /// Whether there is a configuration that cannot be read.
+    /// Returns true if `linkerd-config` exists but cannot be parsed.
     pub(crate) fn is_unreadable(&self) -> bool {
         self.config
             .as_ref()
@@ -168,7 +170,7 @@ impl Objects {
             |bundle| certificates(CertificateRole::Anchor, bundle.as_bytes()),
         );
         let issuer = self.issuer.as_ref().and_then(IssuerSecret::certificate);
-        // The first certificate is the issuer's; what follows is its chain.
+        // The first certificate is the issuer's; the others are its chain.
         let issuer = issuer
             .and_then(|pem| {
                 certificates(CertificateRole::Issuer, pem)
@@ -195,7 +197,7 @@ impl Objects {
     fn webhooks(&self) -> Vec<Webhook> {
         let webhook = |hook: &parts::Hook| Webhook {
             name: hook.name.clone(),
-            // The API server's own default.
+            // The API server's default.
             failure_policy: hook.failure_policy.unwrap_or(FailurePolicy::Fail),
             answers: self.answers.filter(|_| hook.calls(label::INJECTOR)),
             ready_endpoints: self.slices.as_deref().and_then(|slices| {
@@ -206,7 +208,8 @@ impl Objects {
         self.own_hooks().map(webhook).collect()
     }
 
-    // The configurations' names are the same for every control plane of a cluster.
+    // All control planes of a cluster use the same names of webhook configurations, so a webhook is
+    // ours if its Service is in our namespace.
     fn own_hooks(&self) -> impl Iterator<Item = &parts::Hook> {
         let hooks = self.webhooks.iter().flatten().flat_map(|it| &it.webhooks);
         hooks.filter(|hook| {
@@ -238,7 +241,7 @@ impl Objects {
 fn component(deployment: &Deployment) -> Component {
     let count = |count: i32| u32::try_from(count).unwrap_or(0);
     let status = &deployment.status;
-    // A status of an older generation says nothing about the newest template.
+    // A status for an older generation does not describe the newest template.
     let observed = status.observed_generation >= deployment.meta.generation;
     Component {
         name: deployment.meta.name.clone(),

@@ -1,4 +1,4 @@
-//! Writes the survey: its brackets on every way out, its records in a fixed order.
+//! Writes the survey's records in a fixed order, with `stream` and `end` in every case.
 
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,20 +8,20 @@ use anyhow::Result;
 use mesh_cli::{Closing, Exit, Output};
 use mesh_records::{EndOutcome, Record, Stream, Tool, Unseen};
 
-/// What the look came to.
+/// The result of surveying.
 pub(crate) enum Looked {
-    /// All that was asked for was seen.
+    /// The whole survey.
     Whole(Box<Survey>),
-    /// A signal ended it.
+    /// A signal stopped the survey.
     Stopped,
-    /// Something that is needed could not be read.
+    /// Something that the survey needs could not be read.
     Failed {
         error: anyhow::Error,
         unseen: Option<Box<Unseen>>,
     },
 }
 
-/// A survey's bracket.
+/// Writes one survey's records.
 pub(crate) struct Report<W: Write> {
     output: Output<W>,
     cluster: Option<String>,
@@ -39,7 +39,7 @@ impl<W: Write> Report<W> {
         }
     }
 
-    /// Names the cluster, for an end that comes before the stream could be opened.
+    /// Sets the cluster's label, for an `end` record before the `stream` record could be written.
     pub(crate) fn name(&mut self, cluster: &str) {
         self.cluster = Some(cluster.to_owned());
     }
@@ -50,7 +50,7 @@ impl<W: Write> Report<W> {
         self.output.emit(&Record::Stream(Box::new(stream)))
     }
 
-    /// Writes what was seen, and the end. `stopping` is looked at before each record.
+    /// Writes the survey's records and the `end` record. Checks `stopping` before each record.
     pub(crate) fn finish(mut self, looked: Looked, stopping: &AtomicBool) -> Result<Exit> {
         if !self.opened {
             let mut stream = Stream::of(Tool::MeshSurvey, env!("CARGO_PKG_VERSION"));
@@ -114,7 +114,7 @@ impl<W: Write> Report<W> {
     }
 }
 
-// One at a time: a survey's records together can outweigh the survey.
+// An iterator, because all records at once may need more memory than the survey.
 fn records<'a>(survey: &'a Survey, cluster: &'a str) -> impl Iterator<Item = Record> + 'a {
     let Survey {
         control_planes,

@@ -1,4 +1,4 @@
-//! A survey put together from what was seen, wherever that came from.
+//! Puts a survey together, from a cluster or from a dump.
 
 use mesh_records::{Anomaly, ControlPlane, Extension, Unseen, WorkloadKind, WorkloadRef};
 use serde_json::{Value, json};
@@ -8,26 +8,26 @@ use crate::ground::Ground;
 use crate::plane::Objects;
 use mesh_cluster::object::label;
 
-/// What was seen.
+/// A survey of a cluster.
 #[derive(Debug)]
 pub(crate) struct Survey {
     /// The control planes, by namespace.
     pub(crate) control_planes: Vec<ControlPlane>,
     /// The extensions, by name.
     pub(crate) extensions: Vec<Extension>,
-    /// The workloads.
+    /// The workloads and the proxies of components.
     pub(crate) folded: Folded,
-    /// What the pods were read against.
+    /// What the pods were counted with.
     pub(crate) ground: Ground,
-    /// What is odd about the control planes.
+    /// The anomalies of control planes.
     pub(crate) anomalies: Vec<Anomaly>,
-    /// What could not be looked at, though not needed.
+    /// Optional requests that were refused.
     pub(crate) unseen: Vec<Unseen>,
-    /// How often a list expired and began again.
+    /// How often a list expired and was started again.
     pub(crate) restarts: u32,
 }
 
-/// What a survey is put together from.
+/// The parts of a survey.
 #[derive(Debug)]
 pub(crate) struct Parts {
     pub(crate) planes: Vec<Objects>,
@@ -37,7 +37,7 @@ pub(crate) struct Parts {
     pub(crate) restarts: u32,
 }
 
-/// The most workloads that a fact names.
+/// The largest number of workloads that a fact names.
 const NAMED: usize = 20;
 
 // === impl Parts ===

@@ -1,4 +1,4 @@
-//! `linkerd-config`: the values that a control plane was installed with.
+//! Reads `linkerd-config`: the values that a control plane was installed with.
 
 use std::collections::BTreeMap;
 
@@ -7,13 +7,13 @@ use serde_norway::Value;
 
 use crate::object::ConfigMap;
 
-/// A control plane's own configuration.
+/// The values in a control plane's `linkerd-config`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     values: Value,
 }
 
-/// Facts that upgrade notes need, and where the values have them.
+/// Facts that rules from the upgrade notes need, each with its path in the values.
 const FACTS: [(&str, &str); 22] = [
     ("await", "proxy.await"),
     ("cli_version", "cliVersion"),
@@ -40,32 +40,32 @@ const FACTS: [(&str, &str); 22] = [
 ];
 
 impl Config {
-    /// Reads the ConfigMap; none where it bears no values that can be read.
+    /// Reads the ConfigMap; returns `None` if it has no values that can be parsed.
     pub fn of(config: &ConfigMap) -> Option<Self> {
         let values: Value = serde_norway::from_str(config.data.get("values")?).ok()?;
         values.is_mapping().then_some(Self { values })
     }
 
-    /// The control plane's version. It changes the moment that the configuration is applied,
-    /// before anything has rolled.
+    /// Returns the control plane's version. It changes as soon as the configuration is applied,
+    /// before any component has rolled.
     pub fn version(&self) -> Option<&str> {
         self.text("linkerdVersion")
     }
 
-    /// The proxy version that a new pod gets, unless an annotation asks for another.
+    /// Returns the proxy version that a new pod gets without an annotation that pins another.
     pub fn injects(&self) -> Option<&str> {
         self.text("proxy.image.version").or_else(|| self.version())
     }
 
-    /// Highly available. The value is as old as stable-2.14.0; before, three replicas were the
-    /// sign of it.
+    /// Returns true if the control plane is highly available. The value exists since stable-2.14.0;
+    /// for older versions three replicas are the sign.
     pub fn is_highly_available(&self) -> bool {
         let replicas = || self.value("controllerReplicas").and_then(Value::as_u64);
         let stated = self.value("highAvailability").and_then(Value::as_bool);
         stated.unwrap_or_else(|| replicas().is_some_and(|replicas| replicas >= 3))
     }
 
-    /// What upgrade notes need.
+    /// Returns the facts that rules from the upgrade notes need.
     pub fn facts(&self) -> BTreeMap<String, Fact> {
         let facts = FACTS.into_iter().filter_map(|(name, path)| {
             let fact = fact(self.value(path)?)?;
@@ -78,7 +78,7 @@ impl Config {
         self.value(path)?.as_str().filter(|text| !text.is_empty())
     }
 
-    // Before stable-2.10 all of it was under `global`.
+    // Before stable-2.10 all values were under `global`.
     fn value(&self, path: &str) -> Option<&Value> {
         let within = |root| {
             path.split('.')
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn values_that_cannot_be_read_are_none_at_all() {
+    fn config_of_returns_none_for_values_that_cannot_be_parsed() {
         for values in ["", "a: [", "just text"] {
             assert_eq!(config(values), None, "{values:?}");
         }
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn facts_are_what_the_values_say_and_absent_where_they_say_nothing() {
+    fn facts_come_from_the_values_and_are_absent_without_a_value() {
         let facts = config(
             "{cniEnabled: false, proxy: {logFormat: '', nativeSidecar: true, waitBeforeExitSeconds: 5}}",
         );

@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use crate::object::Resource;
 
-/// The certificate of an issuer's Secret; its key is never read.
+/// The issuer's Secret, with its certificate only; its key is never read.
 #[derive(Clone, Default, Deserialize)]
 #[serde(default)]
 pub struct IssuerSecret {
@@ -21,7 +21,7 @@ struct IssuerData {
     external: Option<ByteString>,
 }
 
-/// Secrets, of which one is read by name.
+/// Secrets. Only one is read, by name.
 pub const SECRETS: Resource = Resource {
     group: "",
     version: "v1",

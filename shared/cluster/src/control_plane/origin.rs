@@ -1,4 +1,4 @@
-//! What installed a control plane: only that may upgrade it.
+//! Finds what installed a control plane: only the same tool may upgrade it.
 
 use mesh_records::{InstalledBy, Release};
 
@@ -6,21 +6,22 @@ use crate::object::Meta;
 use crate::object::label;
 use crate::workload::owner::gitops;
 
-/// What installed a control plane, and what contradicts that.
+/// What installed a control plane, and signs that contradict it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
-    /// What installed it.
+    /// What installed the control plane.
     pub installed_by: InstalledBy,
-    /// The Helm release that its objects name.
+    /// The Helm release that the objects name.
     pub release: Option<Release>,
-    /// Signs of something else.
+    /// Signs that something else installed it.
     pub conflicts: Vec<String>,
 }
 
-/// Reads the signs on a control plane's objects; `operator` says that Buoyant's operator is in the
+/// Reads the signs on a control plane's objects. `operator` is true if Buoyant's operator is in the
 /// cluster.
 ///
-/// Whoever would undo a change comes first: an operator, then GitOps, which may well use Helm.
+/// A tool that would undo a change comes first: an operator, then GitOps. GitOps may itself use
+/// Helm.
 pub fn origin(objects: &[&Meta], operator: bool) -> Origin {
     let releases = distinct(objects.iter().filter_map(|meta| release(meta)));
     let gitops = objects.iter().find_map(|meta| gitops(meta));
@@ -67,7 +68,7 @@ pub fn origin(objects: &[&Meta], operator: bool) -> Origin {
     }
 }
 
-/// The Helm release that an object names as its owner.
+/// Returns the Helm release that an object names as its owner.
 pub fn release(meta: &Meta) -> Option<Release> {
     let value = |key| meta.annotations.get(key).cloned();
     Some(Release {
@@ -109,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn who_would_undo_a_change_comes_first_and_contradictions_are_said() {
+    fn origin_prefers_an_operator_then_gitops_and_reports_conflicts() {
         let helm = meta(&[
             (label::CREATED_BY, "linkerd/helm stable-2.13.7"),
             (label::HELM_RELEASE, "linkerd-control-plane"),

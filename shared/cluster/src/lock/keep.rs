@@ -1,4 +1,4 @@
-//! Keeps a control plane's lock: renews it in the background, knows when it is lost, lets it go.
+//! Keeps a control plane's lock: renews it in the background, detects its loss, releases it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,9 +13,9 @@ use crate::wire::connect::Cluster;
 use crate::wire::error::{Error, Why};
 use crate::wire::target::{Options, Target};
 
-/// A lock that is held, and renewed in the background, until it is released or lost.
+/// A lock that is held. A background task renews it until it is released or lost.
 ///
-/// Dropped without a release it expires by itself.
+/// If dropped without a release, the lock expires by itself.
 #[derive(Debug)]
 pub struct Lock {
     grip: Grip,
@@ -23,7 +23,7 @@ pub struct Lock {
     renewer: Option<JoinHandle<Result<(), Error>>>,
 }
 
-/// Tells whether a lock is still held; may be cloned and handed on.
+/// Says whether a lock is still held. Can be cloned and passed to other tasks.
 #[derive(Clone, Debug)]
 pub struct Grip {
     standing: watch::Receiver<Standing>,
@@ -32,11 +32,11 @@ pub struct Grip {
 /// Why a lock was lost.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Lost {
-    /// It could not be renewed in time; this is what the last attempt met with.
+    /// The lock could not be renewed in time. The field is the error of the last attempt.
     Expired(Option<String>),
-    /// Somebody else has it.
+    /// Somebody else has the lock.
     Taken(Holder),
-    /// Somebody deleted or cleared it.
+    /// Somebody deleted or cleared the lock's Lease.
     Removed,
 }
 
@@ -46,7 +46,8 @@ enum Standing {
     Lost(Lost),
 }
 
-// A machine that sleeps stops the monotonic clock but not the time since boot.
+// A point in time. While a machine sleeps the monotonic clock stops, but the time since boot goes
+// on, so both are kept.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Moment {
     instant: Instant,
@@ -61,19 +62,19 @@ pub(crate) struct Keeper {
     pub(crate) until: Moment,
 }
 
-/// One attempt to renew may not take the time of the next.
+/// The longest that one attempt to renew may take, so that there is time for another attempt.
 const ATTEMPT: Duration = Duration::from_secs(3);
 const PAUSE: Duration = Duration::from_millis(500);
 
 // === impl Lock ===
 
 impl Lock {
-    /// A view of the lock to hand on.
+    /// Returns a [`Grip`] to pass to other tasks.
     pub fn grip(&self) -> Grip {
         self.grip.clone()
     }
 
-    /// Stops renewing and lets the lock go, if it is still ours.
+    /// Stops renewing, and releases the lock if it is still ours.
     ///
     /// # Errors
     /// The API server cannot be reached; the lock then expires by itself.
@@ -97,10 +98,10 @@ impl Drop for Lock {
 // === impl Grip ===
 
 impl Grip {
-    /// Whether the lock is held at this moment. To be asked right before every write.
+    /// Checks that the lock is held now. Call this right before every write.
     ///
     /// # Errors
-    /// Why it is not.
+    /// The lock is lost; [`Lost`] gives the reason.
     pub fn check(&self) -> Result<(), Lost> {
         match &*self.standing.borrow() {
             Standing::Until(moment) if moment.is_over() => Err(Lost::Expired(None)),
@@ -109,7 +110,7 @@ impl Grip {
         }
     }
 
-    /// Waits until the lock is lost; for ever, if it is released first.
+    /// Waits until the lock is lost. Never returns if the lock is released first.
     pub async fn lost(&mut self) -> Lost {
         loop {
             let standing = self.standing.borrow_and_update().clone();
@@ -152,7 +153,7 @@ impl Keeper {
         };
         if let Some(lost) = lost {
             tell.send_replace(Standing::Lost(lost));
-            // Either a release or the end of the program.
+            // Waits for the release of the lock, or for its drop.
             drop(stopped.await);
         }
         let cluster = Arc::clone(&self.cluster);
@@ -162,7 +163,7 @@ impl Keeper {
             .map_err(slow)?
     }
 
-    // Renews until that fails for good.
+    // Renews the lock until it is lost.
     async fn renew(&mut self, tell: &watch::Sender<Standing>) -> Lost {
         let mut cause = None;
         loop {
@@ -203,8 +204,8 @@ impl Keeper {
         Ok(None)
     }
 
-    // A conflict may be our own write whose answer was lost: then its version is the one to go on
-    // from.
+    // A conflict may come from our own earlier write whose answer was lost; renewing then continues
+    // from that version.
     async fn look(&mut self) -> Result<Option<Lost>, Error> {
         let lease: Lease = match self.cluster.get_as(&self.target).await {
             Ok(lease) => lease,
@@ -228,7 +229,8 @@ impl Keeper {
         }
     }
 
-    // Only ever at a version at which it was ours: somebody else's lock is not touched.
+    // The patch names a version at which the lock was ours, so it cannot change somebody else's
+    // lock.
     async fn let_go(mut self) -> Result<(), Error> {
         loop {
             let body = surrender(&self.version);
@@ -273,7 +275,7 @@ impl Moment {
     }
 }
 
-// Where it cannot be read, the monotonic clock alone decides.
+// If the time since boot cannot be read, only the monotonic clock counts.
 fn since_boot() -> Option<Duration> {
     let uptime = std::fs::read_to_string("/proc/uptime").ok()?;
     let seconds: f64 = uptime.split_whitespace().next()?.parse().ok()?;

@@ -1,8 +1,8 @@
-//! Who holds a control plane's lock, and for how long: pure decisions on its `Lease`.
+//! Decides who holds a control plane's lock, and for how long, from its `Lease`. Pure.
 //!
-//! Time is the API server's throughout. A holder believes in its lock for less time than others
-//! grant it, by more than the error of either's reading of the server's clock; so no two believe at
-//! once.
+//! All times are the API server's. A holder trusts its lock for less time than others wait before
+//! they take it. The difference is larger than the error of both readings of the server's clock, so
+//! two runs never trust the lock at the same time.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,15 +16,15 @@ use crate::object::{Meta, Object, Resource};
 
 /// The lock's name, in the namespace of its control plane.
 pub const NAME: &str = "mesh-tools";
-/// How long others leave a lock alone that is not renewed.
+/// How long others wait before they take a lock that is not renewed.
 pub const LENGTH: Duration = Duration::from_secs(15);
-/// How often a holder renews it.
+/// How often a holder renews the lock.
 pub const RENEWAL: Duration = Duration::from_secs(5);
 pub(crate) const LABEL: (&str, &str) = ("app.kubernetes.io/managed-by", "mesh-tools");
 
-/// A `Date` is cut to whole seconds, so a reading of the server's clock is late by up to that.
+/// `Date` is cut to whole seconds, so a reading of the server's clock may be up to a second late.
 const CUT: SignedDuration = SignedDuration::from_secs(1);
-/// How far the clocks of one cluster's API servers may lie apart.
+/// The largest assumed difference between the clocks of a cluster's API servers.
 const APART: SignedDuration = SignedDuration::from_secs(2);
 const TARGET: &str = "mesh-tools/target";
 
@@ -53,9 +53,9 @@ pub struct LeaseSpec {
 pub struct Claim {
     /// `user@host`.
     pub by: String,
-    /// The run's own name, which no other run has.
+    /// The run's name, which no other run has.
     pub run: String,
-    /// What is to be done under the lock, such as `stable-2.14.10` or `roll`.
+    /// What the run will do under the lock, such as `stable-2.14.10` or `roll`.
     pub target: String,
 }
 
@@ -64,27 +64,27 @@ pub struct Claim {
 pub struct Holder {
     /// `user@host`.
     pub by: String,
-    /// What is done under the lock.
+    /// What the holder does under the lock.
     pub target: Option<String>,
-    /// Since when.
+    /// When the holder took the lock.
     pub since: Option<Timestamp>,
-    /// When it expires unless it is renewed; unknown for a lease that says no time.
+    /// When the lock expires if it is not renewed; `None` for a Lease without times.
     pub expires: Option<Timestamp>,
 }
 
-/// What a lease means to a claimant.
+/// What a run that wants the lock should do, given the Lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// There is no lease: create it.
+    /// No Lease exists: create it.
     Create,
-    /// Nobody holds it, or its holder has let it expire: take it at exactly this version.
+    /// Nobody holds the lock, or it has expired: take it at exactly this version.
     Take {
-        /// The holder that let it expire.
+        /// The holder whose lock expired.
         expired: Option<Holder>,
     },
-    /// It is the claimant's own.
+    /// The run already holds the lock.
     Mine,
-    /// Somebody else's.
+    /// Somebody else holds the lock.
     Held(Holder),
 }
 
@@ -101,9 +101,9 @@ impl Object for Lease {
     }
 }
 
-/// What `lease` means to whoever is called `me`, at the server's time `now`.
+/// Decides what the run named `me` should do with `lease` at the server's time `now`.
 ///
-/// A lease whose holder says no time is held until somebody looks into it.
+/// A Lease with a holder but without times never expires; a person must look at it.
 pub fn decide(lease: Option<&Lease>, now: Timestamp, me: &str) -> Decision {
     let Some(lease) = lease else {
         return Decision::Create;
@@ -123,8 +123,8 @@ pub fn decide(lease: Option<&Lease>, now: Timestamp, me: &str) -> Decision {
     }
 }
 
-/// How long after it was sent a renewal is to be believed in, given the time `written` into it and
-/// the server's time once it was answered.
+/// Returns how long, counted from its sending, a renewal may be trusted. `written` is the time in
+/// the renewal, `answered` is the server's time when the answer came.
 pub fn term(written: Timestamp, answered: Timestamp) -> Duration {
     let length = SignedDuration::try_from(LENGTH).expect("fifteen seconds fit");
     let left = length - CUT - APART - answered.duration_since(written);
@@ -134,12 +134,12 @@ pub fn term(written: Timestamp, answered: Timestamp) -> Duration {
 // === impl Claim ===
 
 impl Claim {
-    /// The identity that stands in the lease.
+    /// Returns the holder identity for the Lease.
     pub fn identity(&self) -> String {
         format!("{}/{}", self.by, self.run)
     }
 
-    /// The lease as it is created.
+    /// Returns the Lease to create.
     pub(crate) fn lease(&self, namespace: &str, now: Timestamp) -> Value {
         let (label, value) = LABEL;
         let labels = BTreeMap::from([(label, value)]);
@@ -156,7 +156,7 @@ impl Claim {
         })
     }
 
-    /// The merge patch that takes the lease at exactly the version that was read.
+    /// Returns the merge patch that takes the Lease at exactly the version that was read.
     pub(crate) fn takeover(&self, lease: &Lease, now: Timestamp) -> Value {
         let (label, value) = LABEL;
         let labels = BTreeMap::from([(label, value)]);
@@ -182,7 +182,7 @@ impl Claim {
     }
 }
 
-/// The merge patch that renews a lease at exactly `version`.
+/// Returns the merge patch that renews a Lease at exactly `version`.
 pub(crate) fn renewal(version: &str, now: Timestamp) -> Value {
     json!({
         "metadata": { "resourceVersion": version },
@@ -190,7 +190,7 @@ pub(crate) fn renewal(version: &str, now: Timestamp) -> Value {
     })
 }
 
-/// The merge patch that lets a lease go at exactly `version`.
+/// Returns the merge patch that releases a Lease at exactly `version`.
 pub(crate) fn surrender(version: &str) -> Value {
     json!({
         "metadata": { "resourceVersion": version, "annotations": { TARGET: null } },
@@ -198,7 +198,7 @@ pub(crate) fn surrender(version: &str) -> Value {
     })
 }
 
-// The API reads a MicroTime with exactly six digits.
+// The API accepts a MicroTime only with exactly six decimals.
 fn micro(time: Timestamp) -> String {
     format!("{time:.6}")
 }
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lease_is_held_until_its_time_is_over_by_the_servers_clock() {
+    fn a_lease_is_held_until_it_expires_by_the_servers_clock() {
         let (free, take, mine, other) = ("create", "take", "mine", "held");
         let empty = Lease::default();
         let no_name = held("", Some(0));
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn a_holder_believes_for_less_time_than_others_grant() {
+    fn term_is_shorter_than_the_time_after_which_others_take_the_lock() {
         assert_eq!(term(at(0), at(0)), Duration::from_secs(12));
         assert_eq!(term(at(0), at(5)), Duration::from_secs(7));
         assert_eq!(term(at(0), at(60)), Duration::ZERO);
@@ -305,12 +305,12 @@ mod tests {
     }
 
     #[test]
-    fn times_have_the_six_digits_that_the_api_insists_on() {
+    fn micro_times_have_six_decimals() {
         assert_eq!(micro(at(0)), "2023-11-14T22:13:20.000000Z");
     }
 
-    // A small world: one server, claimants that read its clock cut to seconds and over slow wires,
-    // each request lost, answered late, or answered and the answer lost.
+    // A simulation: one server, and claimants that read its clock in whole seconds over slow
+    // connections. A request may be lost, answered late, or its answer may be lost.
     struct World {
         seed: u64,
         lease: Option<Lease>,
@@ -320,7 +320,7 @@ mod tests {
 
     struct Contender {
         name: Claim,
-        // The server's time as read last, and when, on its own monotonic clock.
+        // The server's time at the last reading, and the claimant's monotonic time at that reading.
         reading: (i64, i64),
         believes_until_ms: i64,
         version: String,
@@ -338,7 +338,7 @@ mod tests {
             self.true_ms += i64::try_from(self.random(most_ms)).unwrap();
         }
 
-        // The server compares and swaps; the patch is what the real code sends.
+        // The server compares the version and swaps; the patch comes from the real code.
         fn patch(&mut self, patch: &Value) -> bool {
             let wanted = patch["metadata"]["resourceVersion"].as_str();
             let current = self.lease.as_ref().map(|l| l.meta.resource_version.clone());
@@ -420,7 +420,7 @@ mod tests {
     }
 
     #[test]
-    fn no_two_contenders_ever_believe_at_once() {
+    fn two_claimants_never_hold_the_lock_at_the_same_time() {
         let mut turns_as_holder = [0_u32; 2];
         for seed in 1..=400 {
             let mut world = World {
@@ -442,7 +442,7 @@ mod tests {
             let mut both = [contender("a"), contender("b")];
             for _ in 0..200 {
                 let turn = usize::try_from(world.random(2)).unwrap();
-                // A claimant may be stopped for longer than a lease lasts.
+                // A claimant may be suspended for longer than a Lease lasts.
                 if world.random(12) == 0 {
                     world.pass(40_000);
                 }

@@ -23,28 +23,28 @@ use crate::wire::watch::Change;
 pub enum IfLocked {
     /// Stop: exit code 3.
     Fail,
-    /// There is nothing to do: exit code 0.
+    /// Do nothing: exit code 0.
     Skip,
-    /// Wait for it for so long, then stop.
+    /// Wait for the lock for this long, then stop.
     Wait(Duration),
 }
 
-/// What became of an attempt to take the lock.
+/// The result of an attempt to take the lock.
 #[derive(Debug)]
 pub enum Taking {
-    /// It is ours.
+    /// The lock is ours.
     Taken {
         /// The lock.
         lock: Lock,
-        /// The holder that had let it expire, if there was one.
+        /// The earlier holder whose lock had expired, if any.
         expired: Option<Holder>,
     },
-    /// It is somebody else's.
+    /// Somebody else holds the lock.
     Held(Holder),
 }
 
 impl Cluster {
-    /// Takes the lock of the control plane in `namespace`, waiting for it for `patience`.
+    /// Takes the lock of the control plane in `namespace`; waits at most `patience` for it.
     pub async fn lock(
         self: &Arc<Self>,
         namespace: &str,
@@ -57,7 +57,7 @@ impl Cluster {
             let holder = match self.try_lock(namespace, claim).await? {
                 Some(Taking::Held(holder)) => holder,
                 Some(taken @ Taking::Taken { .. }) => return Ok(taken),
-                // Somebody else was faster: what they did decides.
+                // Somebody else wrote the Lease first: read it again.
                 None => continue,
             };
             if Instant::now() >= give_up {
@@ -95,7 +95,7 @@ impl Cluster {
                 let patched = self.patch(&target, &body, options());
                 (patched.await, expired)
             }
-            // The answer to an earlier write was lost.
+            // An earlier write took the lock, but its answer was lost.
             Decision::Mine => {
                 let body = renewal(&lease.unwrap_or_default().meta.resource_version, written);
                 let patched = self.patch(&target, &body, options());
@@ -120,7 +120,7 @@ impl Cluster {
         Ok(Some(Taking::Taken { lock, expired }))
     }
 
-    // A missing namespace is also "not found", and no race.
+    // "Not found" may also mean that the namespace is missing, which a new attempt cannot fix.
     async fn gone_or_raced(&self, namespace: &str, error: Error) -> Result<Option<Taking>, Error> {
         if error.why() == Why::NotFound {
             let found = self.get::<Namespace>(None, namespace).await;
@@ -129,7 +129,7 @@ impl Cluster {
         Ok(None)
     }
 
-    // Follows the lease until it looks free, or its time seems over.
+    // Watches the Lease until the lock seems free or expired.
     async fn until_free(
         &self,
         namespace: &str,
@@ -172,7 +172,8 @@ impl Cluster {
     }
 }
 
-// A reading of the server's clock is late by a second at most, and so is this.
+// The reading of the server's clock may be up to a second late, so this wait may be up to a second
+// too long.
 fn left(now: Timestamp, expires: Timestamp) -> Duration {
     let left = expires.duration_since(now) + SignedDuration::from_millis(100);
     Duration::try_from(left).unwrap_or(Duration::ZERO)
@@ -197,7 +198,7 @@ async fn sleep(duration: Option<Duration>) {
 // === impl IfLocked ===
 
 impl IfLocked {
-    /// How long to wait for the lock.
+    /// Returns how long to wait for the lock.
     pub fn patience(self) -> Duration {
         match self {
             Self::Fail | Self::Skip => Duration::ZERO,

@@ -1,4 +1,4 @@
-//! The lock against a server of one Lease, which compares and swaps as the real one does.
+//! Tests the lock against a fake server with one Lease that compares and swaps like the real one.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -17,9 +17,9 @@ use crate::{Claim, Grip, Lock, Lost, Taking};
 enum Mood {
     #[default]
     Answers,
-    /// It does what it is asked and the answer is lost.
+    /// Executes one request and loses the answer.
     LosesOneAnswer,
-    /// Nothing comes through.
+    /// Never answers.
     Silent,
 }
 
@@ -191,7 +191,7 @@ async fn a_lock_that_cannot_be_renewed_is_lost_before_others_may_take_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_short_outage_loses_nothing() {
+async fn a_short_outage_does_not_lose_the_lock() {
     let server = Server::default();
     let (_lock, grip) = locked(&server).await;
     server.store().mood = Mood::Silent;
@@ -202,7 +202,7 @@ async fn a_short_outage_loses_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lock_that_somebody_else_has_is_lost_and_not_touched() {
+async fn a_lock_that_somebody_else_took_is_lost_and_not_changed() {
     let server = Server::default();
     let (lock, mut grip) = locked(&server).await;
     server.give_to("you@there/2");
@@ -226,7 +226,7 @@ async fn a_lock_that_was_removed_is_lost() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_was_lost_loses_no_lock() {
+async fn a_lost_answer_does_not_lose_the_lock() {
     let server = Server::default();
     let (lock, grip) = locked(&server).await;
     server.store().mood = Mood::LosesOneAnswer;
@@ -237,7 +237,7 @@ async fn an_answer_that_was_lost_loses_no_lock() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lock_of_somebody_else_is_told_and_an_expired_one_is_taken_over() {
+async fn a_held_lock_is_reported_and_an_expired_one_is_taken() {
     let server = Server::default();
     server.give_to("you@there/2");
     let taking = server

@@ -8,9 +8,9 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 /// An object kind that can be listed and watched.
 pub trait Object: for<'de> Deserialize<'de> + Clone + Send + Sync + 'static {
-    /// Where the API server keeps it.
+    /// The kind's place in the API.
     const RESOURCE: Resource;
-    /// Its metadata.
+    /// Returns the object's metadata.
     fn meta(&self) -> &Meta;
 }
 
@@ -21,7 +21,7 @@ pub struct Resource<S = &'static str> {
     pub group: S,
     /// The API version.
     pub version: S,
-    /// The plural that stands in paths and RBAC rules.
+    /// The plural name, as in API paths and RBAC rules.
     pub plural: S,
     /// The kind.
     pub kind: S,
@@ -75,7 +75,7 @@ pub enum IntOrPercent {
     Percent(String),
 }
 
-// The API server writes some lists that are empty as `null`.
+// The API server writes some empty lists as `null`.
 pub(crate) fn or_none_at_all<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> Result<Vec<T>, D::Error> {
@@ -102,14 +102,14 @@ macro_rules! object {
 pub(super) use object;
 
 impl Meta {
-    /// The owner that controls it.
+    /// Returns the owner that controls the object.
     pub fn controller(&self) -> Option<&OwnerReference> {
         self.owner_references.iter().find(|owner| owner.controller)
     }
 }
 
 impl<S: AsRef<str>> Resource<S> {
-    /// Where objects of this kind are, in one namespace or in all of them.
+    /// Returns the API path of this kind's objects, in one namespace or in the whole cluster.
     pub fn path(&self, namespace: Option<&str>) -> String {
         let (group, version) = (self.group.as_ref(), self.version.as_ref());
         let plural = self.plural.as_ref();
@@ -130,7 +130,7 @@ impl<S: AsRef<str>> Resource<S> {
         format!("{}{}", self.rule(verbs), place.unwrap_or_default())
     }
 
-    /// The RBAC rule that allows `verbs`.
+    /// Returns the RBAC rule that allows `verbs` on this kind.
     pub fn rule(&self, verbs: &str) -> String {
         format!(
             "apiGroups: [\"{}\"], resources: [\"{}\"], verbs: [{verbs}]",

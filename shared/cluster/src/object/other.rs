@@ -8,7 +8,7 @@ use super::label;
 use super::meta::{Meta, Object, Resource, object, or_none_at_all};
 use super::selector::Selector;
 
-/// A namespace, ConfigMap, Job or any other object of which nothing but metadata is read.
+/// Any object of which only the metadata is read, such as a Job.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct Bare {
@@ -93,7 +93,8 @@ impl Object for DisruptionBudget {
 }
 
 impl EndpointSlice {
-    /// How many endpoints are ready. An endpoint that does not say is ready.
+    /// Returns the number of ready endpoints. An endpoint without a `ready` condition counts as
+    /// ready.
     pub fn ready(&self) -> usize {
         let endpoints = self.endpoints.iter();
         endpoints
@@ -101,7 +102,7 @@ impl EndpointSlice {
             .count()
     }
 
-    /// Whether it belongs to a Service of its namespace.
+    /// Returns true if the slice belongs to this Service.
     pub fn is_of(&self, service: &str) -> bool {
         let named = self.meta.labels.get(label::SERVICE);
         named.is_some_and(|name| name == service)

@@ -84,13 +84,13 @@ pub struct Template {
 object!(Pod, "", "v1", "pods");
 
 impl Pod {
-    /// The statuses of its containers, those of init containers first.
+    /// Returns the statuses of the containers, init containers first.
     pub fn container_statuses(&self) -> impl Iterator<Item = &ContainerStatus> {
         let init = self.status.init_container_statuses.iter();
         init.chain(&self.status.container_statuses)
     }
 
-    /// Whether its Ready condition is true.
+    /// Returns true if the pod's Ready condition is true.
     pub fn is_ready(&self) -> bool {
         self.status
             .conditions
@@ -98,7 +98,7 @@ impl Pod {
             .any(|c| c.kind == "Ready" && c.status == "True")
     }
 
-    /// Whether it has ended or is about to: it counts for nothing.
+    /// Returns true if the pod has ended or is being deleted; such a pod is not counted.
     pub fn is_over(&self) -> bool {
         self.meta.deletion_timestamp.is_some()
             || matches!(self.status.phase.as_str(), "Succeeded" | "Failed")

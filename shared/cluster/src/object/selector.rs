@@ -1,4 +1,4 @@
-//! Label selectors: whom they select, and how a request spells them.
+//! Matches label selectors, and writes them for requests.
 
 use std::collections::BTreeMap;
 
@@ -24,14 +24,14 @@ pub struct SelectorExpression {
 // === impl Selector ===
 
 impl Selector {
-    /// Whether it selects a pod with these labels. An empty one selects all.
+    /// Returns true if the selector matches these labels. An empty selector matches all.
     pub fn selects(&self, labels: &BTreeMap<String, String>) -> bool {
         let equal = |(key, value): (&String, &String)| labels.get(key) == Some(value);
         self.match_labels.iter().all(equal)
             && self.match_expressions.iter().all(|term| term.holds(labels))
     }
 
-    /// It, as a request spells it.
+    /// Returns the selector in the form that a request needs.
     pub fn query(&self) -> String {
         let equal = self.match_labels.iter();
         let equal = equal.map(|(key, value)| format!("{key}={value}"));
@@ -49,7 +49,7 @@ impl SelectorExpression {
             "In" => listed,
             "NotIn" => !listed,
             "DoesNotExist" => value.is_none(),
-            // `Exists`; the API server lets nothing else through.
+            // `Exists`; the API server allows no other operator.
             _ => value.is_some(),
         }
     }
@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_selector_selects_what_all_of_its_terms_hold_for() {
+    fn a_selector_matches_if_all_its_terms_match() {
         let labels = BTreeMap::from([("app".to_owned(), "web".to_owned())]);
         let table = [
             ("{}", true, ""),

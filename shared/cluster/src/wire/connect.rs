@@ -1,4 +1,4 @@
-//! Which cluster, through which door, as whom, and what time it is there.
+//! Chooses the cluster: kubeconfig, client and user; and keeps the server's clock.
 
 use std::io::IsTerminal as _;
 use std::net::IpAddr;
@@ -68,7 +68,7 @@ const NO_CLUSTER: &str =
 // === impl ClusterArgs ===
 
 impl ClusterArgs {
-    /// The label that records bear where the cluster cannot even be chosen.
+    /// Returns the cluster's label for records if the cluster cannot be chosen.
     pub fn label(&self) -> Option<String> {
         self.cluster_name.clone().or_else(|| self.context.clone())
     }
@@ -91,14 +91,14 @@ impl ClusterArgs {
             .collect()
     }
 
-    /// Opens the door. Sends nothing yet.
+    /// Makes the client. Sends no request yet.
     ///
     /// # Errors
-    /// There is no usable kubeconfig, context or service account.
+    /// No kubeconfig, context or service account can be used.
     pub async fn open(&self, agent: &str) -> Result<Cluster, Explained> {
         let (mut config, context) = self.config().await?;
-        // Each of these tools decides itself what is tried again; a retry must never repeat a
-        // write, nor hold a request for minutes.
+        // Each tool decides what it repeats. An automatic retry could repeat a write or hold a
+        // request for minutes.
         config.default_retry = false;
         config.connect_timeout = Some(self.request_timeout);
         config.auth_info.impersonate.clone_from(&self.as_user);
@@ -167,20 +167,20 @@ impl ClusterArgs {
     }
 }
 
-/// What `HTTPS_PROXY` names is not asked for this machine itself, as with every Go program, kubectl
-/// among them.
+/// Requests to this machine itself do not go through the proxy in `HTTPS_PROXY`, as in every Go
+/// program, such as kubectl.
 fn is_loopback(server: &http::Uri) -> bool {
     let host = server.host().unwrap_or_default().trim_matches(['[', ']']);
     let is_loopback = |address: IpAddr| address.is_loopback();
     host == "localhost" || host.parse().is_ok_and(is_loopback)
 }
 
-// What follows the first line is an excerpt of the file, tokens and all.
+// The lines after the first quote the file, including tokens.
 fn first_line(error: &dyn std::error::Error) -> String {
     chain(error).lines().next().unwrap_or_default().to_owned()
 }
 
-// A credential plugin inherits standard input and could eat the records on it.
+// A credential plugin inherits standard input and could read the records from it.
 fn keep_off_stdin(kubeconfig: &mut Kubeconfig) {
     if std::io::stdin().is_terminal() {
         return;
@@ -210,10 +210,11 @@ impl Cluster {
         }
     }
 
-    /// The API server's time: its last `Date`, carried on by a monotonic clock. It never goes
-    /// back, and runs behind the server's by at most a second and an answer's way.
+    /// Returns the API server's time: its latest `Date` plus the time since then by a monotonic
+    /// clock. It never goes back. It is behind the server's clock by at most a second and the time
+    /// that an answer takes.
     ///
-    /// None before the first answer.
+    /// `None` before the first answer.
     pub fn now(&self) -> Option<Timestamp> {
         let clock = self
             .clock
@@ -237,23 +238,23 @@ impl Cluster {
             .clock
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
-        // A date is cut to whole seconds: the reading that is furthest ahead is the closest.
+        // `Date` is cut to whole seconds, so the reading that is furthest ahead is the most exact.
         if clock.is_none_or(|known| known.at(reading.at) < reading.server) {
             *clock = Some(reading);
         }
     }
 
-    /// The label for people.
+    /// Returns the label for people.
     pub fn label(&self) -> &str {
         &self.label
     }
 
-    /// The API server's address.
+    /// Returns the API server's address.
     pub fn server(&self) -> &str {
         &self.server
     }
 
-    /// The kubeconfig's context; none for a service account.
+    /// Returns the kubeconfig's context, or `None` with a service account.
     pub fn context(&self) -> Option<&str> {
         self.context.as_deref()
     }
@@ -268,12 +269,12 @@ impl Cluster {
         .flags()
     }
 
-    /// The context's namespace.
+    /// Returns the context's namespace.
     pub fn namespace(&self) -> &str {
         &self.namespace
     }
 
-    /// The most that one request may take.
+    /// Returns the longest time that one request may take.
     pub fn deadline(&self) -> Duration {
         self.deadline
     }
@@ -308,7 +309,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn nothing_of_a_broken_kubeconfig_is_repeated() {
+    async fn an_error_never_quotes_a_broken_kubeconfig() {
         let path = std::env::temp_dir().join(format!("mesh-kubeconfig-{}", std::process::id()));
         let broken = "users:\n- name: x\n  user:\n    token: hush\n   oops: [\n";
         std::fs::write(&path, broken).unwrap();
@@ -328,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn only_this_machine_itself_is_asked_past_a_proxy() {
+    fn only_loopback_addresses_bypass_https_proxy() {
         let table = [
             ("http://127.0.0.1:8001", true),
             ("https://127.8.0.1", true),
@@ -343,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn a_servers_date_is_read() {
+    fn http_date_reads_an_imf_fixdate() {
         let read = |text| http_date(text).map(|time| time.to_string());
         assert_eq!(
             read("Sun, 06 Nov 1994 08:49:37 GMT").as_deref(),

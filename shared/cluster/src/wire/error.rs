@@ -6,7 +6,7 @@ use http::StatusCode;
 use mesh_records::Explained;
 use serde::Deserialize;
 
-/// A request that did not get the answer it wanted.
+/// A request that failed.
 #[derive(Debug, thiserror::Error)]
 #[error("{what}")]
 pub struct Error {
@@ -22,27 +22,27 @@ pub struct Error {
 /// Why a request failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Why {
-    /// No answer at all.
+    /// The API server did not answer.
     Unreachable,
-    /// No answer in time.
+    /// The API server did not answer in time.
     TimedOut,
     /// 401.
     Unauthorized,
-    /// 403; [`Error::rule`] says what would allow it.
+    /// 403; [`Error::rule`] is the RBAC rule that would allow the request.
     Forbidden,
     /// 404.
     NotFound,
-    /// 409: somebody else was faster.
+    /// 409: somebody else changed the object first.
     Conflict,
-    /// 410: the version or token is too old.
+    /// 410: the resourceVersion or continue token has expired.
     Gone,
-    /// 429 or 503: later perhaps.
+    /// 429 or 503: a later attempt may succeed.
     Busy,
-    /// Any other 4xx: this request is wrong, or an admission webhook said no.
+    /// Any other 4xx: the request is invalid, or an admission webhook refused it.
     Refused,
     /// Any other 5xx.
     Broken,
-    /// An answer that is not what it should be.
+    /// The answer does not have the expected form.
     Malformed,
 }
 
@@ -55,32 +55,32 @@ struct Status {
 // === impl Error ===
 
 impl Error {
-    /// Why it failed.
+    /// Returns why the request failed.
     pub fn why(&self) -> Why {
         self.why
     }
 
-    /// What was asked.
+    /// Returns what the request was for.
     pub fn what(&self) -> &str {
         &self.what
     }
 
-    /// What the API server said.
+    /// Returns the API server's message.
     pub fn reason(&self) -> String {
         self.cause.to_string()
     }
 
-    /// The RBAC rule that would allow it.
+    /// Returns the RBAC rule that would allow the request.
     pub fn rule(&self) -> Option<&str> {
         self.rule.as_deref()
     }
 
-    /// When the API server wants to be asked again.
+    /// Returns how long the API server asks to wait before the next attempt (`Retry-After`).
     pub fn retry_after(&self) -> Option<Duration> {
         self.retry_after
     }
 
-    /// Whether the object that was sent would not be valid (422).
+    /// Returns true if the API server found the object invalid (422).
     pub fn is_invalid(&self) -> bool {
         self.is_invalid
     }
@@ -178,7 +178,7 @@ impl Why {
     }
 }
 
-/// An error with all of its causes, on one line.
+/// Returns an error and all its causes on one line.
 pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

@@ -72,7 +72,7 @@ impl Cluster {
 impl KindList {
     fn kinds(self, api_version: &str) -> Vec<Kind> {
         let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-        // A subresource has its parent's kind or one of its own.
+        // Subresources are left out: one may have the same kind as its parent.
         let own = self
             .resources
             .into_iter()
@@ -116,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_object_is_addressed_where_its_kind_lives() {
+    fn an_address_has_the_path_of_the_objects_kind() {
         let here = json!({ "metadata": { "name": "web" } });
         let there = json!({ "metadata": { "name": "a b", "namespace": "shop" } });
         let crd = json!({ "metadata": { "name": "x.y" } });

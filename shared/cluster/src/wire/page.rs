@@ -15,13 +15,13 @@ use crate::wire::target::{Target, encode};
 /// What a list selects.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Selection<'a> {
-    /// One namespace; all of them otherwise.
+    /// The namespace; all namespaces if absent.
     pub namespace: Option<&'a str>,
     /// A label selector.
     pub labels: Option<&'a str>,
 }
 
-/// A list, page by page.
+/// A list that is read page by page.
 #[derive(Debug)]
 pub struct Pages<'a, T> {
     cluster: &'a Cluster,
@@ -35,9 +35,9 @@ pub struct Pages<'a, T> {
 /// A step of a list.
 #[derive(Debug)]
 pub enum Page<T> {
-    /// Some of its items.
+    /// Some items of the list.
     Items(Vec<T>),
-    /// The list has expired on the server and begins again: forget what came before.
+    /// The list expired on the server and starts again: forget the items so far.
     Restarted,
 }
 
@@ -71,7 +71,7 @@ struct ListMeta {
 
 /// kubectl's page size.
 const PAGE: u32 = 500;
-/// A list that expires this often will never be done.
+/// How often a list may expire before it is given up.
 const RESTARTS: u32 = 3;
 const METADATA: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
 
@@ -81,7 +81,7 @@ impl Cluster {
         Pages::new(self, K::RESOURCE, selection, false)
     }
 
-    /// Lists nothing but the metadata of objects; `T` is what is read of it.
+    /// Lists only the metadata of objects; `T` has the fields that are read.
     pub fn metadata_pages<T: DeserializeOwned>(
         &self,
         resource: Resource,
@@ -90,7 +90,7 @@ impl Cluster {
         Pages::new(self, resource, selection, true)
     }
 
-    /// Lists objects of a kind that has no slim type; `T` is what is read of them.
+    /// Lists objects of a kind that has no slim type; `T` has the fields that are read.
     pub fn pages_as<T: DeserializeOwned>(
         &self,
         resource: Resource,
@@ -133,10 +133,11 @@ impl<'a, T: DeserializeOwned> Pages<'a, T> {
         }
     }
 
-    /// The next step; none when the list is whole.
+    /// Returns the next step, or `None` after the last page.
     ///
     /// # Errors
-    /// [`Why`] tells them apart. What came before is then a part of the list at best.
+    /// A request fails; [`Why`] gives the reason. The items so far are then only a part of the
+    /// list.
     pub async fn next_page(&mut self) -> Result<Option<Page<T>>, Error> {
         let Paging::Next { token, restarts } = &self.state else {
             return Ok(None);
@@ -195,7 +196,7 @@ impl<'a, T: DeserializeOwned> Pages<'a, T> {
         Ok((metadata, items))
     }
 
-    /// Every item at once, for lists that are short by nature.
+    /// Reads the whole list at once; for short lists.
     pub async fn all(mut self) -> Result<Vec<T>, Error> {
         let mut all = Vec::new();
         while let Some(page) = self.next_page().await? {
@@ -207,7 +208,7 @@ impl<'a, T: DeserializeOwned> Pages<'a, T> {
         Ok(all)
     }
 
-    /// The version of the whole list; none before it is whole.
+    /// Returns the resourceVersion of the list, or `None` before the last page.
     pub fn resource_version(&self) -> Option<&str> {
         match &self.state {
             Paging::Next { .. } => None,

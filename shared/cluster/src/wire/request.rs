@@ -1,4 +1,4 @@
-//! One request, one answer, one deadline.
+//! Sends one request and reads one answer, within one time limit.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::wire::connect::Cluster;
 use crate::wire::error::{Error, chain};
 use crate::wire::target::{Options, Target};
 
-/// What RBAC calls the way through a Service.
+/// RBAC's name for requests through a Service.
 pub const SERVICE_PROXY: Resource = Resource {
     group: "",
     version: "v1",
@@ -24,7 +24,7 @@ pub const SERVICE_PROXY: Resource = Resource {
 /// How long the API server waits for an admission webhook by default.
 const ADMISSION_PATIENCE: Duration = Duration::from_secs(10);
 
-// The API server's own answer, rather than one that it passes on.
+// An answer of the API server itself, as opposed to one that it passes on from a Service.
 #[derive(Deserialize)]
 struct Answered {
     #[serde(rename = "apiVersion")]
@@ -34,7 +34,7 @@ struct Answered {
     message: String,
 }
 
-/// How the API server begins to say that it found nobody behind a Service.
+/// How the API server's message begins if no pod behind a Service can be reached.
 const UNREACHED: [&str; 3] = [
     "error trying to reach service",
     "no endpoints available for service",
@@ -47,14 +47,14 @@ const METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;
 pub(crate) const PARTIAL: &str = "PartialObjectMetadata";
 const MERGE: &str = "application/merge-patch+json";
 
-// What an answer says that it is.
+// The `kind` field of an answer.
 #[derive(Deserialize)]
 struct Kinded {
     kind: String,
 }
 
-/// A failure that comes with a status of success would else read as an object without fields, or as
-/// a list without items.
+/// Checks the kind of an answer. Otherwise a failure with a success status would be read as an
+/// object without fields or a list without items.
 pub(crate) fn check_kind(kind: &str, wanted: &str) -> Result<(), String> {
     if kind == wanted {
         return Ok(());
@@ -72,7 +72,7 @@ fn object<T: DeserializeOwned>(wanted: &str, bytes: &[u8]) -> Result<T, String> 
 // === impl Answered ===
 
 impl Answered {
-    // Also a server that is overloaded says 503.
+    // 503 alone is not enough: an overloaded API server also answers 503.
     fn misses_the_service(&self, status: StatusCode) -> bool {
         let unreached = || {
             UNREACHED
@@ -104,7 +104,7 @@ impl Cluster {
         object(PARTIAL, &bytes).map_err(|cause| Error::malformed(&what, &cause))
     }
 
-    /// Reads a path that is no object.
+    /// Reads a path that is not an object.
     pub async fn get_path<T: DeserializeOwned>(&self, what: &str, path: &str) -> Result<T, Error> {
         self.send(what, None, Method::GET, path, JSON, None).await
     }
@@ -156,7 +156,7 @@ impl Cluster {
             .map(drop)
     }
 
-    /// Deletes an object, if it is still at this uid and resourceVersion.
+    /// Deletes an object if it still has this uid and resourceVersion.
     pub async fn delete(
         &self,
         target: &Target,
@@ -171,18 +171,19 @@ impl Cluster {
         let body = serde_json::to_vec(&body).expect("it has no keys but text");
         let rule = Some(target.rule(&Method::DELETE));
         let (what, path) = (target.say(&Method::DELETE), target.path());
-        // The answer is the object or a status.
+        // The answer may be the deleted object or a Status, so its kind is not checked.
         self.send::<IgnoredAny>(&what, rule, Method::DELETE, &path, JSON, Some(body))
             .await?;
         Ok(())
     }
 
-    /// Whether a Service answers the API server over HTTPS, asked through its `proxy` subresource:
-    /// a read, and the way that admission reviews take. Any answer of its own counts; silence is
-    /// the Service's when it is met twice, since one may be the connection's own.
+    /// Asks whether a Service answers the API server over HTTPS, through the Service's `proxy`
+    /// subresource: a read, on the same path that admission reviews take. Any answer from the
+    /// Service counts. A timeout is tried once more, because the first may be the connection's
+    /// fault; after two, the Service does not answer.
     ///
     /// # Errors
-    /// The API server cannot be asked, does not allow it, or has troubles of its own.
+    /// The API server cannot be reached, does not allow the request, or fails itself.
     pub async fn answers(&self, namespace: &str, service: &str, port: u16) -> Result<bool, Error> {
         let what = format!("asking whether {namespace}/{service} answers");
         let path = format!("/api/v1/namespaces/{namespace}/services/https:{service}:{port}/proxy/");
@@ -223,7 +224,7 @@ impl Cluster {
         self.call(method, target, query, form, Some(body)).await
     }
 
-    /// Asks for an object, and takes nothing else for it.
+    /// Sends a request and checks that the answer has the target's kind.
     async fn call<T: DeserializeOwned>(
         &self,
         method: Method,
@@ -252,7 +253,7 @@ impl Cluster {
             .await
     }
 
-    /// Asks for anything but a failure.
+    /// Sends a request; any answer with a success status is accepted.
     pub(crate) async fn send<T: DeserializeOwned>(
         &self,
         what: &str,
@@ -315,7 +316,8 @@ impl Cluster {
         let status = answer.status();
         let retry_after = answer.headers().get(header::RETRY_AFTER);
         let retry_after = retry_after.and_then(|value| value.to_str().ok()?.parse().ok());
-        // A page of pods is megabytes: frame by frame there is one copy of it, not three.
+        // A page of pods has megabytes. Reading it frame by frame keeps one copy in memory instead
+        // of three.
         let mut bytes = Vec::new();
         let mut body = answer.into_body();
         while let Some(frame) = body.frame().await {

@@ -1,4 +1,4 @@
-//! The objects of a watched kind, kept up to date.
+//! Keeps the objects of a watched kind up to date.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -6,13 +6,13 @@ use std::ops::Bound;
 use crate::object::Object;
 use crate::wire::watch::Change;
 
-/// What a [`Store`] keeps: an object, or what was read of one.
+/// An item of a [`Store`]: an object, or what is needed of one.
 pub trait Stored {
-    /// What tells two of them apart.
+    /// The key that identifies an item.
     type Key: Ord + Clone;
-    /// Its key.
+    /// Returns the item's key.
     fn key(&self) -> Self::Key;
-    /// The version that it was seen in; empty where that is not kept.
+    /// Returns the item's resourceVersion; empty if it is not kept.
     fn resource_version(&self) -> &str;
 }
 
@@ -29,10 +29,10 @@ impl<K: Object> Stored for K {
     }
 }
 
-/// The objects of a watched kind as they are now.
+/// The current objects of a watched kind.
 ///
-/// A list that has begun is collected apart. It replaces what is known once it is whole, so a list
-/// that begins again has nothing to undo.
+/// A new list is collected separately and replaces the known objects when it is complete, so a list
+/// that starts again needs no undo.
 #[derive(Clone, Debug)]
 pub struct Store<T: Stored> {
     current: BTreeMap<T::Key, T>,
@@ -41,7 +41,7 @@ pub struct Store<T: Stored> {
 }
 
 impl<T: Stored> Store<T> {
-    /// Takes in what a watch shows.
+    /// Applies an event of a watch.
     pub fn apply(&mut self, change: Change<T>) {
         match change {
             Change::Began => self.coming = Some(BTreeMap::new()),
@@ -57,8 +57,7 @@ impl<T: Stored> Store<T> {
         }
     }
 
-    /// Takes in an object that was read beside the watch, or comes from it, unless a newer version
-    /// is known.
+    /// Adds an object from a watch or from another read, unless a newer version is known.
     pub fn put(&mut self, object: T) {
         let key = object.key();
         let known = self.current.get(&key);
@@ -67,7 +66,7 @@ impl<T: Stored> Store<T> {
         }
     }
 
-    // An answer to a write may be newer than the list that was under way meanwhile.
+    // The answer to a write may be newer than the list that was being read.
     fn replace(&mut self) {
         let mut known = std::mem::take(&mut self.current);
         for (key, object) in self.coming.take().into_iter().flatten() {
@@ -77,27 +76,27 @@ impl<T: Stored> Store<T> {
         self.listed = true;
     }
 
-    /// Whether everything is known: there was a whole list, and no other has begun since.
+    /// Returns true if a list was completed and no other has begun since.
     pub fn is_whole(&self) -> bool {
         self.listed && self.coming.is_none()
     }
 
-    /// Whether there was a whole list.
+    /// Returns true if a list was completed once.
     pub fn is_known(&self) -> bool {
         self.listed
     }
 
-    /// The object with this key.
+    /// Returns the object with this key.
     pub fn get(&self, key: &T::Key) -> Option<&T> {
         self.current.get(key)
     }
 
-    /// All objects, in the order of their keys.
+    /// Returns all objects, sorted by key.
     pub fn iter(&self) -> impl Iterator<Item = &T> + Clone {
         self.current.values()
     }
 
-    /// The objects from this key on.
+    /// Returns the objects from this key on.
     pub fn from(&self, key: T::Key) -> impl Iterator<Item = &T> + Clone {
         let range = (Bound::Included(key), Bound::Unbounded);
         self.current.range(range).map(|(_, object)| object)
@@ -114,7 +113,8 @@ impl<T: Stored> Default for Store<T> {
     }
 }
 
-// Versions are numbers on every API server there is; where they are not, the last word counts.
+// resourceVersions are numbers on every known API server. If they are not, the later observation
+// wins.
 fn is_older<T: Stored>(object: &T, known: &T) -> bool {
     let number = |object: &T| object.resource_version().parse::<u64>().ok();
     match (number(object), number(known)) {
@@ -149,12 +149,12 @@ mod tests {
     }
 
     #[test]
-    fn a_list_counts_once_it_is_whole_and_what_it_lacks_is_gone() {
+    fn a_list_replaces_the_objects_once_it_is_complete() {
         let mut store = Store::default();
         store.apply(Change::Began);
         store.apply(Change::Seen(object("a", "1")));
         assert_eq!((shown(&store), store.is_known()), (vec![], false));
-        // It begins again, and this time `a` is not in it.
+        // The list starts again, now without `a`.
         store.apply(Change::Began);
         store.apply(Change::Seen(object("b", "2")));
         store.apply(listed());

@@ -1,4 +1,4 @@
-//! What a request is about, and how a write is done.
+//! The object or list that a request is about, and the options of a write.
 
 use std::borrow::Cow;
 
@@ -7,7 +7,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, utf8_percent_e
 
 use crate::object::Resource;
 
-/// What a request is about.
+/// The object or list that a request is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
     resource: Resource<Cow<'static, str>>,
@@ -16,12 +16,12 @@ pub struct Target {
     subresource: Option<&'static str>,
 }
 
-/// How a write is done.
+/// The options of a write.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Options {
-    /// Checks it on the server and stores nothing (`dryRun=All`).
+    /// Whether the API server only checks the write and stores nothing (`dryRun=All`).
     pub dry_run: bool,
-    /// Whose fields they are.
+    /// The field manager.
     pub field_manager: Option<&'static str>,
 }
 
@@ -38,7 +38,7 @@ impl Target {
         }
     }
 
-    /// The objects of a kind in a namespace: what a create is sent to.
+    /// The objects of a kind in a namespace; a create is sent to this path.
     pub fn within(resource: impl Into<Resource<Cow<'static, str>>>, namespace: &str) -> Self {
         Self {
             namespace: Some(namespace.to_owned()),
@@ -72,7 +72,7 @@ impl Target {
         self.namespace.as_deref()
     }
 
-    /// A subresource of it, such as `eviction`.
+    /// A subresource of the object, such as `eviction`.
     pub fn subresource(self, subresource: &'static str) -> Self {
         Self {
             subresource: Some(subresource),

@@ -1,4 +1,4 @@
-//! What is asked of an API server, and what its answers come to, against canned answers.
+//! Tests requests and the handling of answers against canned answers.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -11,7 +11,7 @@ use crate::object::{ConfigMap, Object as _, Pod};
 use crate::wire::connect::Cluster;
 use crate::{Change, Options, Page, Selection, Target, Why};
 
-/// Canned answers in order, and what was asked.
+/// Canned answers in order, and the requests that were made.
 #[derive(Clone, Default)]
 struct Script {
     answers: Arc<Mutex<VecDeque<(u16, String)>>>,
@@ -134,7 +134,7 @@ async fn a_list_that_expires_again_and_again_is_an_error() {
 }
 
 #[tokio::test]
-async fn each_refusal_is_told_apart_and_a_forbidden_one_names_its_rule() {
+async fn each_status_has_its_why_and_a_forbidden_request_names_its_rule() {
     let table = [
         (401, Why::Unauthorized),
         (403, Why::Forbidden),
@@ -204,14 +204,14 @@ async fn an_answer_of_another_kind_is_never_an_object() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_says_nothing_is_given_up() {
+async fn a_silent_server_ends_with_timed_out() {
     let cluster = Script::default().cluster();
     let error = cluster.get::<ConfigMap>(None, "x").await.unwrap_err();
     assert_eq!(error.why(), Why::TimedOut);
 }
 
 #[tokio::test]
-async fn a_dry_run_says_so_in_its_address() {
+async fn dry_run_adds_dry_run_all_to_the_query() {
     let script = Script::of(&[(200, r#"{"kind":"Pod"}"#)]);
     let options = Options {
         dry_run: true,
@@ -269,7 +269,7 @@ async fn a_watch_that_nobody_answers_any_more_is_an_error() {
 }
 
 #[tokio::test]
-async fn the_clock_is_the_servers() {
+async fn now_follows_the_servers_date() {
     let script = Script::of(&[(200, r#"{"kind":"Namespace","metadata":{"uid":"u"}}"#)]);
     let cluster = script.cluster();
     assert_eq!(cluster.now(), None);

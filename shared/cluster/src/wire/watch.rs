@@ -1,4 +1,4 @@
-//! A list and the changes to it from then on: one watch a kind, no polling.
+//! Follows a kind: one list and then its changes, by one watch per kind, without polling.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -17,26 +17,26 @@ use crate::wire::target::encode;
 /// A change of a watched kind.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Change<K> {
-    /// A list begins; it may be the first, or come after a gap.
+    /// A list begins: the first one, or one after a gap.
     Began,
     /// An object of the list.
     Seen(K),
-    /// The list is whole: what was not seen since it began is gone.
+    /// The list is complete: objects that were not seen since it began are gone.
     Listed {
-        /// The version of the whole list.
+        /// The resourceVersion of the list.
         resource_version: String,
     },
     /// An object was created or changed.
     Applied(K),
-    /// An object was deleted; this is its last state.
+    /// An object was deleted; the field is its last state.
     Deleted(K),
 }
 
 /// Follows all objects of a kind that a selection matches.
 ///
-/// An expired version lists again; a broken connection is opened again where it ended, for as long
-/// as one request may take; a silent one is broken after [`SILENCE`]. The stream ends with the
-/// first error.
+/// If the version has expired, the list is read again. If the connection breaks, the watch is
+/// opened again at the last version, for at most the time of one request. A connection that is
+/// silent for [`SILENCE`] counts as broken. The stream ends with the first error.
 #[derive(Debug)]
 pub struct Watch<'a, K> {
     cluster: &'a Cluster,
@@ -47,10 +47,11 @@ pub struct Watch<'a, K> {
     broken_since: Option<Instant>,
 }
 
-/// The API server sends a bookmark about once a minute; a watch that is silent for longer is dead.
+/// The API server sends a bookmark about once a minute; a watch that is silent for longer than this
+/// counts as broken.
 pub const SILENCE: Duration = Duration::from_secs(90);
 
-/// How long the API server keeps one watch open, in seconds.
+/// How long the API server keeps one watch open, in seconds; the watch is then opened again.
 const LIFETIME: u32 = 290;
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -75,7 +76,7 @@ impl<K> std::fmt::Debug for Step<'_, K> {
 }
 
 impl<K> Change<K> {
-    /// The same change of what `read` makes of the object.
+    /// Applies `read` to the object of a change.
     pub fn map<T>(self, read: impl FnOnce(K) -> T) -> Change<T> {
         match self {
             Self::Began => Change::Began,
@@ -102,7 +103,7 @@ impl Cluster {
 }
 
 impl<'a, K: Object> Watch<'a, K> {
-    /// The changes as a stream; it ends after the first error.
+    /// Returns the changes as a stream that ends after the first error.
     pub fn into_stream(self) -> impl Stream<Item = Result<Change<K>, Error>> + 'a {
         futures::stream::try_unfold(self, |mut watch| async move {
             let change = watch.next_change().await?;
@@ -110,13 +111,13 @@ impl<'a, K: Object> Watch<'a, K> {
         })
     }
 
-    /// The next change, however long it takes.
+    /// Waits for the next change, without a time limit.
     ///
-    /// Cancelling it loses a part of a list or an event; keep the future until it is ready, as
+    /// Cancelling the future loses a part of a list or an event. Keep it until it is ready, as
     /// [`Watch::into_stream`] does.
     ///
     /// # Errors
-    /// The API server cannot be reached for as long as one request may take, or refuses.
+    /// The API server refuses, or cannot be reached for the time of one request.
     pub async fn next_change(&mut self) -> Result<Change<K>, Error> {
         loop {
             if let Some(change) = self.ready.pop_front() {
@@ -204,7 +205,8 @@ impl<'a, K: Object> Watch<'a, K> {
         mut events: Events<K>,
     ) -> Result<Step<'a, K>, Error> {
         let event = match tokio::time::timeout(SILENCE, events.next()).await {
-            // Silent or ended: nothing is lost, the next one goes on from the same version.
+            // The watch was silent or ended. Nothing is lost: the next watch continues from the
+            // same version.
             Err(_) | Ok(None) => {
                 return self.reopen(version).await;
             }
@@ -247,7 +249,8 @@ impl<'a, K: Object> Watch<'a, K> {
         Ok(Step::Opening { version })
     }
 
-    // A short pause, or the error once it has been broken for longer than one request may take.
+    // Waits a moment before the next attempt; returns the error once attempts have failed for
+    // longer than one request may take.
     async fn wait_after(&mut self, error: Error) -> Result<(), Error> {
         let lasting = matches!(
             error.why(),

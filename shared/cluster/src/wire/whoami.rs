@@ -7,25 +7,25 @@ use crate::wire::connect::Cluster;
 use crate::wire::error::Error;
 use crate::wire::target::{Options, Target};
 
-/// Who this is to the API server.
+/// The user that the API server sees.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct User {
-    /// Its name.
+    /// The user's name.
     pub username: String,
-    /// Its groups.
+    /// The user's groups.
     pub groups: Vec<String>,
 }
 
 impl Cluster {
-    /// The cluster's identity: the uid of its `kube-system` namespace. Reads it, and with it the
+    /// Reads the cluster's identity, the uid of its `kube-system` namespace, and with it the
     /// server's date.
     pub async fn uid(&self) -> Result<String, Error> {
         let namespace: Namespace = self.get(None, "kube-system").await?;
         Ok(namespace.meta.uid)
     }
 
-    /// Who this is to the API server.
+    /// Asks the API server which user it sees.
     pub async fn whoami(&self) -> Result<User, Error> {
         #[derive(Default, Deserialize)]
         #[serde(default, rename_all = "camelCase")]
@@ -52,7 +52,7 @@ impl Cluster {
         Ok(answer.status.user_info)
     }
 
-    /// The API server's gitVersion.
+    /// Reads the API server's gitVersion.
     pub async fn kubernetes(&self) -> Result<String, Error> {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]

@@ -1,13 +1,13 @@
-//! How a kind of workload gets new pods, and what that costs.
+//! Decides how a workload gets new pods, and how much of it is down meanwhile.
 
 use mesh_records::{Downtime, DowntimeGrade, Obstacle, Roll, RollBy, WorkloadKind};
 
 use crate::object::{DaemonSet, Deployment, IntOrPercent, Meta, StatefulSet, UpdateStrategy};
 
-/// How a Deployment gets new pods, and what that costs.
+/// Returns how a Deployment gets new pods, and how much of it is down meanwhile.
 ///
-/// An obstacle says what prevents a better way: a restart that a paused Deployment would not act
-/// on, an eviction because nothing else would replace every pod.
+/// The obstacle says why a better way is not possible: a restart of a paused Deployment would have
+/// no effect; an eviction is needed where nothing else would replace every pod.
 pub(super) fn deployment_how(deployment: &Deployment) -> (Roll, Downtime) {
     let replicas = wanted(deployment.spec.replicas);
     let downtime = if is_kind(&deployment.spec.strategy, "Recreate") && replicas > 0 {
@@ -22,7 +22,7 @@ pub(super) fn deployment_how(deployment: &Deployment) -> (Roll, Downtime) {
     scalable(&deployment.meta, replicas, downtime)
 }
 
-/// How a `StatefulSet` gets new pods, and what that costs.
+/// Returns how a `StatefulSet` gets new pods, and how much of it is down meanwhile.
 pub(super) fn stateful_set_how(set: &StatefulSet) -> (Roll, Downtime) {
     let replicas = wanted(set.spec.replicas);
     let strategy = &set.spec.update_strategy;
@@ -42,7 +42,7 @@ pub(super) fn stateful_set_how(set: &StatefulSet) -> (Roll, Downtime) {
     scalable(&set.meta, replicas, graded(replicas, 0, unavailable.max(1)))
 }
 
-/// How a `DaemonSet` gets new pods, and what that costs.
+/// Returns how a `DaemonSet` gets new pods, and how much of it is down meanwhile.
 pub(super) fn daemon_set_how(set: &DaemonSet) -> (Roll, Downtime) {
     let nodes = u32::try_from(set.status.desired_number_scheduled).unwrap_or(0);
     let strategy = &set.spec.update_strategy;
@@ -53,7 +53,7 @@ pub(super) fn daemon_set_how(set: &DaemonSet) -> (Roll, Downtime) {
     let surge = of(strategy.rolling_update.max_surge.as_ref()).unwrap_or(0);
     let unavailable = of(strategy.rolling_update.max_unavailable.as_ref());
     let unavailable = unavailable.unwrap_or(u32::from(surge == 0));
-    // The controller obeys the default where both come to nothing.
+    // The controller allows one unavailable pod if both values are zero.
     let unavailable = if surge == 0 {
         unavailable.max(1)
     } else {
@@ -62,7 +62,8 @@ pub(super) fn daemon_set_how(set: &DaemonSet) -> (Roll, Downtime) {
     scalable(&set.meta, nodes, graded(nodes, surge, unavailable))
 }
 
-/// How an owner of any other kind, or one that was not read, gets new pods, and what that costs.
+/// Returns how an owner of another kind, or one that was not read, gets new pods, and how much of
+/// it is down meanwhile.
 pub fn other_how(kind: &WorkloadKind, pods: u32) -> (Roll, Downtime) {
     let itself = |reason| {
         (
@@ -89,7 +90,7 @@ pub fn other_how(kind: &WorkloadKind, pods: u32) -> (Roll, Downtime) {
         WorkloadKind::ReplicaSet | WorkloadKind::ReplicationController | WorkloadKind::Rollout => {
             (evict(None), one_by_one(pods))
         }
-        // A built-in owner that was deleted before it could be read.
+        // The owner was deleted before it could be read.
         WorkloadKind::Deployment | WorkloadKind::StatefulSet | WorkloadKind::DaemonSet => none(
             Obstacle::Gone,
             "its owner is gone: nothing brings its pods back",
@@ -101,12 +102,13 @@ pub fn other_how(kind: &WorkloadKind, pods: u32) -> (Roll, Downtime) {
     }
 }
 
-// A restart where nobody puts the template back, an eviction where somebody does.
+// An object with an owner is evicted, because its owner would undo a change of the template; others
+// are restarted.
 fn scalable(meta: &Meta, replicas: u32, downtime: Downtime) -> (Roll, Downtime) {
     if replicas == 0 {
         return (restart(Some(Obstacle::ScaledToZero)), no_downtime());
     }
-    // The controller of this object would put back what a patch changes.
+    // The object that owns this one would undo a patch.
     if meta.controller().is_some() {
         return (evict(Some(Obstacle::ForeignOwner)), one_by_one(replicas));
     }
@@ -118,8 +120,8 @@ struct Fences {
     unavailable: u32,
 }
 
-// The Deployment controller's own arithmetic: a surge is rounded up, what may be away is rounded
-// down, and where both come to nothing one pod may be away.
+// Computes like the Deployment controller: maxSurge is rounded up, maxUnavailable is rounded down,
+// and if both are zero one pod may be unavailable.
 fn deployment_fences(strategy: &UpdateStrategy, replicas: u32) -> Fences {
     let default = IntOrPercent::Percent("25%".to_owned());
     let rolling = &strategy.rolling_update;
@@ -147,8 +149,8 @@ fn scaled(value: &IntOrPercent, total: u32, rounding: Rounding) -> u32 {
         IntOrPercent::Percent(text) => {
             let percent: Option<u32> = text.strip_suffix('%').and_then(|text| text.parse().ok());
             let Some(percent) = percent else {
-                // The API server lets nothing else through; the cautious reading of it is: none
-                // more, or all away.
+                // The API server accepts only percentages here. For anything else assume the worst:
+                // no surge, all unavailable.
                 return match rounding {
                     Rounding::Up => 0,
                     Rounding::Down => total,
@@ -252,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn a_deployment_goes_down_only_as_far_as_its_effective_fences_let_it() {
+    fn a_deployments_downtime_follows_max_surge_and_max_unavailable() {
         let restart = |grade| (RollBy::Restart, None, grade);
         let table = [
             (
@@ -314,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stateful_set_never_surges_and_is_evicted_where_a_restart_would_not_reach_every_pod() {
+    fn a_stateful_set_with_on_delete_or_a_partition_is_evicted() {
         let table = [
             (r#"{}"#, (RollBy::Restart, None, OUTAGE), "one replica"),
             (
@@ -360,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn a_daemon_set_loses_pods_unless_it_surges() {
+    fn a_daemon_set_is_reduced_unless_max_surge_is_set() {
         let table = [
             (
                 5,
@@ -410,7 +412,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_operator_owns_is_evicted_because_its_template_would_be_put_back() {
+    fn an_object_with_a_controlling_owner_is_evicted() {
         let json = r#"{"metadata": {"ownerReferences": [{"kind": "Shop", "controller": true}]}, "spec": {"replicas": 2}}"#;
         let deployment: Deployment = read(json);
         let expected = (RollBy::Evict, Some(Obstacle::ForeignOwner), REDUCED);
@@ -418,7 +420,7 @@ mod tests {
     }
 
     #[test]
-    fn every_other_kind_has_its_own_answer() {
+    fn other_kinds_are_evicted_roll_themselves_or_cannot_be_rolled() {
         let table = [
             ("Job", 1, (RollBy::Itself, Some(Obstacle::Job), NONE)),
             (

@@ -1,4 +1,4 @@
-//! Whether the injector would give a pod a proxy: its own truth table, on slim objects.
+//! Decides whether the injector would give a pod a proxy, by the injector's own rules.
 
 use mesh_records::{Pin, PinPlace};
 
@@ -6,7 +6,7 @@ use crate::object::label;
 use crate::object::{Meta, PodSpec};
 use crate::workload::pin::asked_pin;
 
-/// What a namespace says to the injector.
+/// A namespace's injection settings.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rules {
     inject: Word,
@@ -17,28 +17,28 @@ pub struct Rules {
 /// Whether a new pod gets a proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Injection {
-    /// It does.
+    /// The pod gets a proxy.
     On,
-    /// It does not.
+    /// The pod gets no proxy.
     Off(Off),
 }
 
 /// Why a new pod gets no proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Off {
-    /// Neither its namespace nor itself asks for one, or it declines.
+    /// Neither the namespace nor the pod asks for a proxy, or the pod declines it.
     NotAsked,
     /// An annotation has a value that the injector does not know.
     Invalid,
-    /// The webhook does not see its namespace.
+    /// The webhook excludes the namespace.
     Namespace,
-    /// The webhook does not see it, because it belongs to a control plane or the CNI plugin.
+    /// The webhook excludes the pod, because it belongs to a control plane or the CNI plugin.
     OwnParts,
-    /// It uses the node's network.
+    /// The pod uses the node's network (`hostNetwork`).
     HostNetwork,
-    /// It has a proxy already, of whichever mesh.
+    /// The pod already has a proxy, from Linkerd or another mesh.
     Sidecar,
-    /// It does without a service account's token, which a proxy needs.
+    /// The pod does not mount a service account token, which a proxy needs.
     NoToken,
 }
 
@@ -51,17 +51,17 @@ enum Word {
     Invalid,
 }
 
-/// Namespaces that the injector's webhook leaves out by name.
+/// Namespaces that the injector's webhook excludes by name.
 const LEFT_OUT: [&str; 2] = ["kube-system", "cert-manager"];
-/// Containers whose presence makes the injector stand back.
+/// Containers that make the injector skip a pod.
 const SIDECARS: [&str; 4] = [label::PROXY, "linkerd-init", "istio-proxy", "istio-init"];
 
-/// Whether the injector's webhook leaves out a namespace by its name.
+/// Returns true if the injector's webhook excludes a namespace by its name.
 pub fn is_left_out(namespace: &str) -> bool {
     LEFT_OUT.contains(&namespace)
 }
 
-/// Whether the injector would give a pod with this metadata and spec a proxy.
+/// Decides whether the injector would give a proxy to a pod with this metadata and spec.
 pub fn injection(rules: &Rules, pod: &Meta, spec: &PodSpec) -> Injection {
     if rules.hidden {
         return Injection::Off(Off::Namespace);
@@ -96,7 +96,7 @@ fn has_sidecar(spec: &PodSpec) -> bool {
 // === impl Rules ===
 
 impl Rules {
-    /// What a namespace's labels and annotations say.
+    /// Reads the settings from a namespace's labels and annotations.
     pub fn of(namespace: &Meta) -> Self {
         let disabled = namespace
             .labels
@@ -109,7 +109,7 @@ impl Rules {
         }
     }
 
-    /// The pin that the namespace puts on its proxies.
+    /// Returns the namespace's pin of its proxies.
     pub fn pin(&self) -> Option<&Pin> {
         self.pin.as_ref()
     }
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn the_pods_word_beats_its_namespaces_and_an_unknown_word_stops_both() {
+    fn the_pods_inject_annotation_beats_the_namespaces_and_an_unknown_value_is_off() {
         use Injection::{Off as No, On};
         // namespace, pod, answer
         let table = [

@@ -5,7 +5,7 @@ use mesh_records::{WorkloadKind, WorkloadRef};
 use crate::object::label::{REVISION, TEMPLATE_HASH};
 use crate::object::{Meta, OwnerReference};
 
-/// The GitOps tool that keeps an object as its source says.
+/// Returns the GitOps tool that syncs an object from its source.
 pub fn gitops(meta: &Meta) -> Option<&'static str> {
     const SIGNS: [(&str, &str); 4] = [
         ("argocd.argoproj.io/tracking-id", "argocd"),
@@ -20,7 +20,7 @@ pub fn gitops(meta: &Meta) -> Option<&'static str> {
         .map(|(_, tool)| tool)
 }
 
-/// The workload that a pod belongs to; none for a bare pod.
+/// Returns the workload that a pod belongs to, or `None` for a bare pod.
 pub fn owner_of(pod: &Meta) -> Option<WorkloadRef> {
     let owner = pod.controller()?;
     let (kind, name) = match deployment_name(pod) {
@@ -34,8 +34,8 @@ pub fn owner_of(pod: &Meta) -> Option<WorkloadRef> {
     })
 }
 
-/// The Deployment that a pod of a `ReplicaSet` belongs to. A Deployment names its `ReplicaSet`s
-/// after itself and the template's hash, and labels their pods with that hash.
+/// Returns the Deployment that a pod of a `ReplicaSet` belongs to. The name of the `ReplicaSet` is
+/// the Deployment's name, a dash and the template's hash; pods have the hash as a label.
 pub fn deployment_name(pod: &Meta) -> Option<&str> {
     let owner = pod.controller()?;
     if kind_of(owner) != WorkloadKind::ReplicaSet {
@@ -45,7 +45,7 @@ pub fn deployment_name(pod: &Meta) -> Option<&str> {
     owner.name.strip_suffix(hash.as_str())?.strip_suffix('-')
 }
 
-/// Whether a `ReplicaSet` has the pods of a Deployment's newest template.
+/// Returns true if a `ReplicaSet` is that of a Deployment's newest template.
 pub fn is_newest_set(set: &Meta, deployment: &Meta) -> bool {
     let number = deployment.annotations.get(REVISION);
     let owner = set.controller();
@@ -54,8 +54,8 @@ pub fn is_newest_set(set: &Meta, deployment: &Meta) -> bool {
         && set.annotations.get(REVISION) == number
 }
 
-/// The kind that an owner reference names. Another group's kind of a built-in name is spelled with
-/// its group, so that nobody takes it for the built-in one.
+/// Returns the kind that an owner reference names. A kind of another API group with a built-in name
+/// is written with its group, so that it is not confused with the built-in kind.
 pub fn kind_of(owner: &OwnerReference) -> WorkloadKind {
     let (group, _) = owner
         .api_version
@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn another_groups_kind_is_not_taken_for_the_built_in_one() {
+    fn kind_of_writes_a_foreign_group_into_the_kind() {
         let table = [
             ("apps/v1", "StatefulSet", WorkloadKind::StatefulSet),
             (
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_replicasets_pod_belongs_to_the_deployment_whose_name_and_hash_it_bears() {
+    fn owner_of_finds_the_deployment_behind_a_replica_set() {
         let mut pod = Meta {
             owner_references: vec![OwnerReference {
                 api_version: "apps/v1".to_owned(),

@@ -1,4 +1,4 @@
-//! What holds a proxy at a version: annotations and proxies that are part of a template.
+//! Pins: annotations, and proxies in a pod template, that hold a proxy at one version.
 
 use mesh_records::{Pin, PinPlace};
 
@@ -13,8 +13,8 @@ pub fn asked_pin(meta: &Meta, place: PinPlace) -> Option<Pin> {
     pinned.then_some(Pin { place, version })
 }
 
-/// Reads the pins of a pod template. A proxy that is part of the template keeps the injector away
-/// altogether.
+/// Reads the pins of a pod template. A proxy that is itself in the template counts as a pin,
+/// because the injector then skips the pod.
 pub fn template_pins(template: &Template) -> Vec<Pin> {
     let baked_in = proxy::sidecar(&template.spec).map(|sidecar| Pin {
         place: PinPlace::BakedIn,

@@ -1,4 +1,4 @@
-//! A pod's proxy: where it is, which version it is and how that is known.
+//! Finds a pod's proxy, its version, and where the version was read.
 
 use std::collections::BTreeMap;
 
@@ -11,28 +11,28 @@ use crate::object::{Container, ContainerStatus, Meta, Pod, PodSpec};
 /// A proxy in a pod's or a template's spec.
 #[derive(Clone, Copy, Debug)]
 pub struct Sidecar<'a> {
-    /// Its container.
+    /// The proxy's container.
     pub container: &'a Container,
-    /// It is an init container that keeps running (a native sidecar).
+    /// Whether the proxy is an init container that keeps running (a native sidecar).
     pub native: bool,
 }
 
-/// A proxy's version, from the best source there is.
+/// A proxy's version, from the best available source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProxyVersion {
-    /// The Linkerd version, in the spelling that it was read in.
+    /// The Linkerd version, as it was written.
     pub version: Option<String>,
-    /// The image's tag, where it is no Linkerd version.
+    /// The image's tag, if it is not a Linkerd version.
     pub tag: Option<String>,
-    /// Where the version comes from.
+    /// Where the version was read.
     pub source: VersionSource,
 }
 
 /// Annotations of a pod or template.
 pub type Annotations = BTreeMap<String, String>;
 
-/// The proxy of a pod or template, wherever it is. The container's name is the only thing that
-/// every release and every private mirror keeps.
+/// Returns the proxy among the containers and init containers. It is found by the container's name,
+/// the only thing that is the same in every release and every private mirror.
 pub fn sidecar(spec: &PodSpec) -> Option<Sidecar<'_>> {
     let named = |containers: &'_ Vec<Container>| {
         containers
@@ -52,7 +52,7 @@ pub fn sidecar(spec: &PodSpec) -> Option<Sidecar<'_>> {
     })
 }
 
-/// Whether a pod's proxy container is ready, whichever list its status is in.
+/// Returns true if a pod's proxy container is ready; its status may be in either list.
 pub fn is_ready(pod: &Pod) -> bool {
     let ready = |statuses: &[ContainerStatus]| {
         statuses
@@ -65,7 +65,8 @@ pub fn is_ready(pod: &Pod) -> bool {
 /// The version of a proxy: its image's tag if that is a Linkerd version, else what the injector
 /// says that it gave, else none. `linkerd.io/created-by` names the injector, never the proxy.
 ///
-/// The image goes first because it is what runs: other webhooks may rewrite it after the injector.
+/// The image comes first because it is what runs: other webhooks may change the image after the
+/// injector.
 pub fn version(image: &str, annotations: &Annotations) -> ProxyVersion {
     let tag = image_tag(image);
     let of = |text: Option<&str>, source| {
@@ -85,8 +86,8 @@ pub fn version(image: &str, annotations: &Annotations) -> ProxyVersion {
     }
 }
 
-/// The annotation's version where it contradicts the image's: somebody changed the image after the
-/// injector, or the annotation.
+/// Returns the annotation's version if it contradicts the image's. Somebody then changed the image
+/// or the annotation after the injection.
 pub fn contradiction<'a>(proxy: &ProxyVersion, annotations: &'a Annotations) -> Option<&'a str> {
     let annotation = annotations.get(label::PROXY_VERSION)?.as_str();
     let image = proxy
@@ -96,18 +97,19 @@ pub fn contradiction<'a>(proxy: &ProxyVersion, annotations: &'a Annotations) -> 
     (image != annotation).then_some(annotation)
 }
 
-/// The hash of the trust bundle that the injector gave a pod; since stable-2.12.0.
+/// Returns the SHA-256 of the trust bundle that the injector gave a pod; the annotation exists
+/// since stable-2.12.0.
 pub fn trust_anchors(meta: &Meta) -> Option<&str> {
     meta.annotations.get(label::TRUST_ROOT).map(String::as_str)
 }
 
-/// The version in `linkerd.io/created-by`, which reads `linkerd/proxy-injector stable-2.13.7`.
+/// Returns the version in `linkerd.io/created-by`, such as `linkerd/proxy-injector stable-2.13.7`.
 pub fn created_by(annotations: &Annotations) -> Option<&str> {
     let (_, version) = annotations.get(label::CREATED_BY)?.split_once(' ')?;
     Some(version)
 }
 
-/// The tag of an image reference; a digest is none, nor is a registry's port.
+/// Returns the tag of an image reference. A digest or a registry's port is not a tag.
 pub fn image_tag(image: &str) -> Option<&str> {
     let (reference, _digest) = image.split_once('@').unwrap_or((image, ""));
     let (_, name) = reference.rsplit_once('/').unwrap_or(("", reference));
@@ -115,7 +117,7 @@ pub fn image_tag(image: &str) -> Option<&str> {
     Some(tag).filter(|tag| !tag.is_empty())
 }
 
-/// The text, if it is a version of Linkerd's.
+/// Returns the text if it is a Linkerd version.
 pub fn linkerd_version(text: &str) -> Option<&str> {
     (!Version::of_tag(text).is_opaque()).then_some(text)
 }
@@ -123,8 +125,8 @@ pub fn linkerd_version(text: &str) -> Option<&str> {
 // === impl ProxyVersion ===
 
 impl ProxyVersion {
-    /// Whether it is what `injects` names, by version or, where a mirror has tags of its own, by
-    /// the tag.
+    /// Returns true if this is the version in `injects`. If a mirror has its own tags, the tags are
+    /// compared.
     pub fn is(&self, injects: &str) -> bool {
         self.version.as_deref() == Some(injects) || self.tag.as_deref() == Some(injects)
     }
@@ -135,7 +137,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_tag_is_found_behind_ports_paths_and_digests() {
+    fn image_tag_handles_ports_paths_and_digests() {
         let table = [
             (
                 "cr.l5d.io/linkerd/proxy:stable-2.13.7",

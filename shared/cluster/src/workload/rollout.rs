@@ -1,7 +1,6 @@
-//! How far a rollout is, and what is wrong with it: from an object and its pods to a state. Pure.
+//! Decides how far a rollout is and what is wrong with it, from the workload and its pods. Pure.
 //!
-//! A state is about the newest template only. Fields of a status that describe an older generation
-//! are never read.
+//! A state describes the newest template only. Status fields of an older generation are ignored.
 //!
 //! What can pass by itself *holds up* a rollout ([`State::HeldUp`]) and is waited for, with its
 //! reason, until `--timeout`: image pulls, quotas, an admission webhook that is away, a pod that no
@@ -29,52 +28,52 @@ pub use pod::{PodSeen, ProxySeen};
 pub use problem::{Passes, Problem};
 pub use state::{Restartable, State, Wait};
 
-/// What a rollout needs of one observation of a workload.
+/// A workload at one moment, with only what a rollout needs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Observed {
-    /// Which workload.
+    /// The workload.
     pub key: WorkloadRef,
-    /// Its uid.
+    /// The owner's uid.
     pub uid: String,
-    /// The observation's version: the precondition of a write that rests on it.
+    /// The resourceVersion, the precondition of a write that is based on this observation.
     pub resource_version: String,
-    /// Its generation.
+    /// The workload's generation.
     pub generation: i64,
-    /// It is being deleted.
+    /// Whether the workload is being deleted.
     pub deleting: bool,
-    /// What selects its pods.
+    /// The selector of the workload's pods.
     pub selector: Selector,
-    /// Its pod template.
+    /// The pod template.
     pub template: Template,
-    /// Its pods, by its own status.
+    /// The counts of pods in the workload's status.
     pub pods: ProgressPods,
-    /// How far the newest template has come, by its own status.
+    /// How far the rollout of the newest template is, according to the workload's status.
     pub standing: State,
-    /// Its status says in so many words that a rollout is under way.
+    /// Whether the workload's status says explicitly that a rollout is in progress.
     pub says_under_way: bool,
-    /// How it gets new pods.
+    /// How the workload gets new pods.
     pub roll: Roll,
-    /// What that costs.
+    /// How much of the workload is down meanwhile.
     pub downtime: Downtime,
 }
 
-/// What somebody waits for.
+/// The rollout to wait for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Goal<'a> {
-    /// The generation that the write was answered with.
+    /// The generation in the answer to the write.
     pub generation: i64,
-    /// The value of [`RESTARTED_AT`] that was written; none where somebody else's rollout is
-    /// waited for.
+    /// The value of [`RESTARTED_AT`] that was written; `None` when waiting for somebody else's
+    /// rollout.
     pub restarted_at: Option<&'a str>,
 }
 
-/// How long after its restart an unsettled workload is taken to be on its way still.
+/// For how long after a restart an unsettled workload counts as still rolling out.
 const RECENT: SignedDuration = SignedDuration::from_mins(10);
 
 // === impl Observed ===
 
 impl Observed {
-    /// What a rollout needs of `object`.
+    /// Takes from `object` what a rollout needs.
     pub fn of<K: Restartable>(object: &K) -> Self {
         let meta = object.meta();
         let (roll, downtime) = object.how();
@@ -94,14 +93,14 @@ impl Observed {
         }
     }
 
-    /// The value of [`RESTARTED_AT`] on its template.
+    /// Returns the value of [`RESTARTED_AT`] on the pod template.
     pub fn restarted_at(&self) -> Option<&str> {
         let annotations = &self.template.meta.annotations;
         annotations.get(RESTARTED_AT).map(String::as_str)
     }
 
-    /// What keeps a restart from happening, or a new pod from the proxy that the injector gives by
-    /// default, in a namespace with these rules.
+    /// Returns why a restart is not possible, or why a new pod would not get the proxy that the
+    /// injector gives by default, in a namespace with these rules.
     pub fn obstacle(&self, rules: &Rules, injects: &str) -> Option<Obstacle> {
         if self.roll.reason.is_some() {
             return self.roll.reason;
@@ -113,7 +112,7 @@ impl Observed {
         self.injection_obstacle(rules, injects)
     }
 
-    /// What keeps a new pod from the proxy that the injector gives by default.
+    /// Returns why a new pod would not get the proxy that the injector gives by default.
     pub fn injection_obstacle(&self, rules: &Rules, injects: &str) -> Option<Obstacle> {
         let mut pins = template_pins(&self.template);
         pins.extend(rules.pin().cloned());
@@ -126,8 +125,8 @@ impl Observed {
         }
     }
 
-    /// Those of its pods that were created from its newest template: the template of the pod that
-    /// was created last. There are none while its status counts none.
+    /// Returns the pods of the newest template: the template of the pod that was created last.
+    /// Returns none while the workload's status counts none.
     pub fn newest_pods<'a>(
         &self,
         pods: impl Iterator<Item = &'a PodSeen> + Clone,
@@ -138,7 +137,7 @@ impl Observed {
         pods.filter(move |pod| last.is_some_and(|last| last.template == pod.template))
     }
 
-    /// How far it is towards `goal`, by its own status.
+    /// Returns how far the rollout `goal` is, according to the workload's status.
     pub fn state(&self, goal: Goal<'_>) -> State {
         if self.generation < goal.generation {
             return State::Progressing(Wait::Unobserved);
@@ -149,9 +148,9 @@ impl Observed {
         self.standing.clone()
     }
 
-    /// Whether a rollout is under way and may come to a good end, whoever began it.
+    /// Returns true if a rollout is in progress and may still succeed, whoever started it.
     ///
-    /// A status that is merely not settled is that of a sick workload, unless its restart is
+    /// A workload that is only unsettled is treated as unhealthy instead, unless its restart is
     /// recent.
     pub fn under_way(&self, now: Timestamp) -> bool {
         match self.standing {
@@ -165,7 +164,7 @@ impl Observed {
         }
     }
 
-    /// Whether its template was restarted within the last ten minutes.
+    /// Returns true if the workload was restarted within the last ten minutes.
     pub fn restarted_recently(&self, now: Timestamp) -> bool {
         let at = self
             .restarted_at()
@@ -174,8 +173,8 @@ impl Observed {
     }
 }
 
-/// The state of a rollout together with the problems of its new pods: a pod shows them long before
-/// a controller does.
+/// Combines the state of a rollout with the problems of its new pods. Pods show a problem long
+/// before the controller does.
 pub fn with_pods<'a>(
     state: State,
     new_pods: impl Iterator<Item = &'a PodSeen>,
@@ -200,7 +199,7 @@ pub fn with_pods<'a>(
     }
 }
 
-// Of several problems the one that decides, or that says most, is told.
+// Ranks problems: the one that decides, or that says most, is reported.
 fn weight(problem: &Problem, now: Timestamp) -> u8 {
     match (problem.trouble, problem.passes) {
         _ if problem.is_final(now) => 5,

@@ -1,4 +1,4 @@
-//! Deployments: a ReplicaSet for each template, and the way from one to the next.
+//! The Deployment controller: one ReplicaSet per template, and the rollout from one to the next.
 
 use serde_json::{Value, json};
 
@@ -62,7 +62,7 @@ pub(super) fn plan(store: &Store, deployment: &Value) -> Vec<Wish> {
     }
 
     let (pods, updated) = (sum(|set| set.pods), new.map_or(0, |set| set.pods));
-    // Once a rollout is complete it stays so, however its pods fare afterwards.
+    // A complete rollout stays complete, even if pods fail later.
     let known = condition(deployment, "Progressing");
     let stays = known.is_some_and(|known| known["reason"] == DONE) && updated == pods;
     let is_done = stays || [pods, updated, ready] == [wanted; 3];
@@ -86,7 +86,7 @@ fn revision(object: &Value) -> i64 {
         .unwrap_or_default()
 }
 
-/// Fewer old pods: those that serve nobody, and as many others as may be away.
+/// Reduces old pods: first those that are not ready, then as many others as may be unavailable.
 fn scale_down(old: &[&Set<'_>], mut may_go: i64, mut spare: i64) -> Vec<Wish> {
     let mut wishes = Vec::new();
     for set in old {
@@ -126,7 +126,7 @@ impl<'a> Set<'a> {
         }
     }
 
-    /// What brings the set to so many pods, unless it is there.
+    /// Returns the change that scales the set, unless it already has this size.
     fn scale(&self, replicas: i64) -> Option<Wish> {
         set(self.object, "spec", &json!({ "replicas": replicas }))
     }

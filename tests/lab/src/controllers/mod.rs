@@ -1,5 +1,5 @@
-//! The controllers: each decides on what it sees of its object and of what that owns. One loop asks
-//! all of them whenever something has changed, and does what they wish.
+//! The controllers. Each makes its wishes from an object and the objects that it owns. One loop
+//! asks all controllers after every change and carries out their wishes.
 
 mod deployment;
 mod pods;
@@ -20,7 +20,7 @@ use crate::{
     write,
 };
 
-/// How soon what has failed is wished again: webhooks that were away come back.
+/// How soon a failed wish is tried again, for example because a webhook was down.
 const TICK: Duration = Duration::from_millis(500);
 
 /// Runs the controllers for as long as the lab does.
@@ -34,15 +34,15 @@ pub(crate) async fn run(lab: Arc<Lab>) {
             .iter()
             .map(|(key, object)| write::create(&lab, key, object, false));
         join_all(creates).await;
-        // What has failed is wished again.
+        // Failed wishes are made again.
         let homes = fresh.into_iter().map(|(key, _)| key.namespace);
         lab.store().stirred.extend(homes);
-        // In vain or not, it is time to look.
+        // Continue after a change and after the timeout alike.
         drop(tokio::time::timeout(TICK, changes.changed()).await);
     }
 }
 
-/// Does what needs no webhook until nothing is left of it, and returns what is to be created.
+/// Carries out all wishes that need no webhook, until none is left; returns the objects to create.
 fn settle(store: &mut Store) -> Vec<(Key, Value)> {
     let mut creates = Vec::new();
     while let Some(namespace) = store.stirred.pop_first() {
@@ -57,7 +57,7 @@ fn settle(store: &mut Store) -> Vec<(Key, Value)> {
                 Wish::Delete(key, options) => drop(write::delete(store, &key, &options)),
             }
         }
-        // What a change was to be followed by is wished again when its namespace is looked at next.
+        // After a change, the creates are wished again when the namespace is looked at next.
         if store.version == before {
             creates.append(&mut wished);
         }

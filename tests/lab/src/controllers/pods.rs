@@ -1,4 +1,4 @@
-//! The kinds that own pods themselves, the node that a pod gets, and the Services that lead to pods.
+//! The controllers of kinds that own pods, the scheduler, and the EndpointSlices of Services.
 
 use serde_json::{Value, json};
 
@@ -12,13 +12,13 @@ use crate::{
     store::Store,
 };
 
-/// The label of a pod that names its template.
+/// The label that names the template of a pod.
 const REVISION: &str = "controller-revision-hash";
 
 pub(super) fn replica_set(store: &Store, set: &Value) -> Vec<Wish> {
     let mut pods = owned(store, set, Kind::Pod);
     pods.retain(|pod| is_active(pod));
-    // What is not ready goes first.
+    // Pods that are not ready are deleted first.
     pods.sort_by_key(|pod| is_ready(pod));
     let (all, ready) = (tally(&pods, |_| true), tally(&pods, is_ready));
     let wanted = count(set, "/spec/replicas");
@@ -50,7 +50,7 @@ pub(super) fn job(store: &Store, job: &Value) -> Vec<Wish> {
     wishes
 }
 
-/// Pods with names: they come in order, and are replaced one by one from the last.
+/// The StatefulSet controller: pods are created in order, and replaced one by one from the last.
 pub(super) fn stateful_set(store: &Store, set: &Value) -> Vec<Wish> {
     let mut pods = owned(store, set, Kind::Pod);
     pods.sort_by_key(|pod| number(pod));
@@ -80,7 +80,7 @@ pub(super) fn stateful_set(store: &Store, set: &Value) -> Vec<Wish> {
     step.into_iter().chain(status(set, counts)).collect()
 }
 
-/// A pod on each node; as many at once are replaced as may be away.
+/// The DaemonSet controller: one pod per node; as many are replaced at once as may be unavailable.
 pub(super) fn daemon_set(store: &Store, set: &Value) -> Vec<Wish> {
     let (pods, spec) = (owned(store, set, Kind::Pod), &set["spec"]);
     let update = hash(&spec["template"]);
@@ -102,7 +102,7 @@ pub(super) fn daemon_set(store: &Store, set: &Value) -> Vec<Wish> {
     for node in nodes {
         match here(node) {
             None => wishes.push(pod(set, &some_name(set), &update, Some(name(node)))),
-            // One that is away already costs nothing.
+            // Replacing a pod that is not ready does not reduce the available pods.
             Some(pod) if is_over(pod) || is_old(pod) && !is_ready(pod) => wishes.push(delete(pod)),
             Some(pod) if is_old(pod) && room > 0 => {
                 room -= 1;
@@ -139,7 +139,7 @@ fn serves(pod: &Value) -> bool {
     is_ready(pod) && !is_going(pod)
 }
 
-/// The number of a pod whose name ends with one.
+/// Returns the number at the end of a pod's name.
 fn number(pod: &Value) -> i64 {
     let number = name(pod).rsplit('-').next();
     number
@@ -190,7 +190,7 @@ fn endpoint(pod: &Value) -> Value {
     })
 }
 
-/// Takes a pod without a node to the one with the fewest pods of its namespace.
+/// The scheduler: binds a pod to the node with the fewest pods of its namespace.
 pub(super) fn bind(store: &Store, pod: &Value) -> Vec<Wish> {
     if !text(pod, "/spec/nodeName").is_empty() || is_over(pod) {
         return Vec::new();
@@ -208,7 +208,7 @@ pub(super) fn bind(store: &Store, pod: &Value) -> Vec<Wish> {
     node.and_then(|node| bind(node)).into_iter().collect()
 }
 
-/// Whether a pod's own wishes allow a node.
+/// Returns true if the pod's node selector allows a node.
 pub(super) fn fits(spec: &Value, node: &Value) -> bool {
     selects(&labelled(&spec["nodeSelector"]), node)
 }

@@ -12,12 +12,12 @@ use crate::{
 /// A change that a controller wants.
 pub(super) enum Wish {
     Create(Key, Value),
-    /// Merges into the whole object.
+    /// Merges a patch into the whole object.
     Merge(Key, Value),
     Delete(Key, Value),
 }
 
-/// What an object owns of one kind, in the order of the names.
+/// Returns the objects of one kind that an object owns, sorted by name.
 pub(super) fn owned<'a>(store: &'a Store, owner: &Value, kind: Kind) -> Vec<&'a Value> {
     let all = store.all(kind, namespace(owner)).map(|object| &**object);
     let is_owned = |object: &&Value| controller(object).is_some_and(|(of, _)| of == uid(owner));
@@ -34,7 +34,7 @@ pub(super) fn delete(object: &Value) -> Wish {
     Wish::Delete(key(object), options)
 }
 
-/// Makes fields of an object what they should be, if they are not.
+/// Sets a field of an object, if it differs.
 pub(super) fn set(object: &Value, field: &str, wanted: &Value) -> Option<Wish> {
     let (known, mut new) = (&object[field], object[field].clone());
     json_patch::merge(&mut new, wanted);
@@ -46,7 +46,7 @@ pub(super) fn status(object: &Value, mut status: Value) -> Option<Wish> {
     set(object, "status", &status)
 }
 
-/// Creates something that an object controls.
+/// Creates an object with a controlling owner.
 pub(super) fn create(kind: Kind, owner: &Value, name: &str, mut object: Value) -> Wish {
     let reference = json!({
         "apiVersion": owner["apiVersion"], "kind": owner["kind"], "name": self::name(owner),

@@ -13,7 +13,7 @@ on_both!(
     a_deleted_pod_goes_in_its_own_time,
 );
 
-/// Waits until so many pods are ready, and returns them.
+/// Waits until `number` pods are ready, and returns them.
 fn ready(server: &Server<'_>, home: &str, number: usize) -> Vec<Value> {
     let mut pods = BTreeMap::new();
     let watch = core(home, "pods?watch=true&timeoutSeconds=60");

@@ -187,7 +187,7 @@ fn a_group_lists_its_kinds(server: &Server<'_>) {
     assert_eq!(server.ask("/apis/example.com/v1").0, 404);
 }
 
-// A real server forgets what it is not told to forget only in minutes.
+// Only on the lab, because a real server expires tokens only after minutes.
 #[test]
 fn a_token_that_has_expired_is_gone() {
     let bed = mesh_testbed::Bed::lab().unwrap();

@@ -1,5 +1,4 @@
-//! What the lab promises, checked on the lab and on real servers by the same tests. Where the two
-//! differ the lab is wrong.
+//! Runs the same tests on the lab and on real servers. Where the two differ, the lab is wrong.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -21,7 +20,7 @@ use serde_json::{Value, json};
 
 static REAL: LazyLock<Option<Bed>> = LazyLock::new(Bed::for_test);
 
-/// Runs a property on a lab of its own, which must know everything that it is asked.
+/// Runs a property on its own lab; fails on unsupported requests.
 #[track_caller]
 fn on_lab(property: fn(&Server<'_>)) {
     let bed = Bed::lab().unwrap();
@@ -30,21 +29,21 @@ fn on_lab(property: fn(&Server<'_>)) {
     assert!(unknown.is_empty(), "{unknown:?}");
 }
 
-/// Runs a property on the real bed that all of them share.
+/// Runs a property on the shared real bed.
 fn on_real(property: fn(&Server<'_>)) {
     if let Some(bed) = REAL.as_ref() {
         property(&Server { bed });
     }
 }
 
-/// Runs a property on a real bed of its own.
+/// Runs a property on its own real bed.
 fn on_real_alone(property: fn(&Server<'_>)) {
     if let Some(bed) = Bed::for_test() {
         property(&Server { bed: &bed });
     }
 }
 
-/// Registers properties that change what the whole cluster has.
+/// Registers properties that change the whole cluster, each on its own bed.
 macro_rules! on_both_alone {
     ($($property:ident),* $(,)?) => {
         mod lab { $(#[test] fn $property() { $crate::on_lab(super::$property); })* }
@@ -108,7 +107,7 @@ impl Server<'_> {
         self.send("DELETE", path, "application/json", options)
     }
 
-    /// The events of a watch of everything there is and comes, up to the first that fulfils `last`.
+    /// Returns the events of a watch up to the first for which `last` is true.
     #[track_caller]
     fn until(&self, path: &str, last: impl Fn(&Value) -> bool) -> Vec<Value> {
         let sign = if path.contains('?') { '&' } else { '?' };
@@ -125,12 +124,12 @@ impl Server<'_> {
         events
     }
 
-    /// The names of a list, in its order.
+    /// Returns the names in a list, in order.
     fn names(&self, path: &str) -> Vec<String> {
         names(&self.get(path))
     }
 
-    /// A namespace whose pods do what they like.
+    /// Creates a namespace.
     fn home(&self, name: &str) {
         self.bed.namespace(name, &[]).unwrap();
     }
@@ -199,7 +198,7 @@ fn template(app: &str) -> Value {
     json!({ "metadata": { "labels": { "app": app } }, "spec": { "containers": [container] } })
 }
 
-/// A workload of any kind that has a selector and a template, with more in its spec.
+/// Makes a workload of any kind with a selector and a template; `more` is added to its spec.
 fn workload(name: &str, more: &Value) -> Value {
     let selector = json!({ "matchLabels": { "app": name } });
     let mut spec = json!({ "selector": selector, "template": template(name) });
@@ -215,7 +214,7 @@ fn pod(name: &str) -> Value {
     pod
 }
 
-/// What makes every pod of a workload be replaced.
+/// Makes the patch that restarts a workload.
 fn restart() -> Value {
     json!({ "spec": { "template": { "metadata": { "annotations": { "at": "now" } } } } })
 }

@@ -61,7 +61,7 @@ fn a_rolling_update_keeps_between_its_bounds(server: &Server<'_>) {
             let available = count(event, "/object/status/availableReplicas");
             assert!(available >= 4 - away, "{name}: {event}");
         }
-        // A status may be behind; what is asked for never is.
+        // The status may be behind, but the spec never is.
         let mut wanted = BTreeMap::new();
         let sets = apps(&home, "replicasets");
         let last = |event: &Value| {
@@ -163,7 +163,7 @@ fn a_deployment_and_its_newest_set_have_one_revision(server: &Server<'_>) {
     server.until(&deployments, settled(1));
     let revision = "/metadata/annotations/deployment.kubernetes.io~1revision";
     let at = "/spec/template/metadata/annotations/at";
-    // The last template has been there before, and so has its set.
+    // The last template equals an earlier one, so its ReplicaSet is used again.
     for (number, (time, all)) in (2..).zip([("now", 2), ("then", 3), ("now", 3)]) {
         let mut patch = restart();
         *patch.pointer_mut(at).unwrap() = time.into();

@@ -41,7 +41,7 @@ fn rolled(replicas: i64) -> impl Fn(&Value) -> bool {
     }
 }
 
-/// In which order pods became ready for the first time.
+/// Returns the order in which pods first became ready.
 fn ready_order(events: &[Value]) -> Vec<String> {
     let mut order: Vec<(String, String)> = Vec::new();
     for pod in events

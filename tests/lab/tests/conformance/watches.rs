@@ -83,7 +83,7 @@ fn a_watch_ends_in_time_and_with_a_bookmark(server: &Server<'_>) {
     let watch = format!(
         "{maps}?watch=true&timeoutSeconds=8&allowWatchBookmarks=true&resourceVersion={from}"
     );
-    // A busy server may end a watch before it has come to send the bookmark: none is promised.
+    // A busy server may end a watch before it sends the bookmark; bookmarks are not guaranteed.
     let marked = || {
         let events = server.bed.events(&watch, |_| false).unwrap();
         events

@@ -198,7 +198,7 @@ fn a_dry_run_stores_nothing(server: &Server<'_>) {
         &applied,
     );
     assert_eq!(server.ask(&core("dry", "configmaps/two")).0, 404);
-    // Nothing of it may be told either.
+    // Watches must not see the dry run either.
     let events = server.until(&maps, |event| text(event, "/object/metadata/name") == "one");
     assert!(
         events

@@ -1,4 +1,4 @@
-//! Answers' bodies: whole, or with harm done to them.
+//! Bodies of answers: whole, or damaged by a fault.
 
 use anyhow::anyhow;
 use futures::stream;
@@ -9,12 +9,12 @@ use tokio::sync::watch;
 
 pub(super) type Body = UnsyncBoxBody<Bytes, anyhow::Error>;
 
-/// Whether nothing comes through any more.
+/// Becomes true when no more data passes through the proxy.
 pub(super) type Silence = watch::Receiver<bool>;
 
 const GARBAGE: &[u8] = b"<html>it works!</html>\n";
 
-/// What is done to an answer's body.
+/// How an answer's body is damaged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Spoil {
     Cut(usize),
@@ -23,7 +23,7 @@ pub(super) enum Spoil {
     Garble,
 }
 
-/// Never comes to an end once nothing comes through any more.
+/// Runs `future`, but never returns once the proxy is silent.
 pub(super) async fn unless_silent<F: Future>(silence: &mut Silence, future: F) -> F::Output {
     let silent = async {
         if silence.wait_for(|silent| *silent).await.is_err() {
@@ -37,7 +37,7 @@ pub(super) async fn unless_silent<F: Future>(silence: &mut Silence, future: F) -
     }
 }
 
-/// The body as it comes, for as long as anything comes through.
+/// Passes the body on until the proxy is silent.
 pub(super) fn whole(response: Response<Incoming>, silence: Silence) -> Response<Body> {
     response.map(|body| {
         let frames = stream::unfold((body, silence), |(mut body, mut silence)| async move {
@@ -48,7 +48,7 @@ pub(super) fn whole(response: Response<Incoming>, silence: Silence) -> Response<
     })
 }
 
-/// An answer with harm done to it. Waits for the whole of one that is no watch's.
+/// Damages an answer. Reads all of it first, unless it is a watch's.
 pub(super) async fn spoil(
     response: Response<Incoming>,
     spoil: Spoil,
@@ -85,7 +85,7 @@ async fn first_frame(body: &mut Incoming) -> anyhow::Result<Bytes> {
     }
 }
 
-/// A body that says of itself that it is whole.
+/// Makes an answer with another body and the matching length.
 fn replaced(mut head: Parts, body: Bytes) -> Response<Body> {
     for name in [
         header::CONTENT_LENGTH,
@@ -100,7 +100,7 @@ fn replaced(mut head: Parts, body: Bytes) -> Response<Body> {
 
 type Broken = Result<Frame<Bytes>, anyhow::Error>;
 
-/// The data, and then an error, which ends the connection.
+/// Sends the data and then an error, which ends the connection.
 async fn broken_off(data: Option<Bytes>) -> Option<(Broken, Option<Bytes>)> {
     match data {
         Some(data) if !data.is_empty() => {
@@ -112,13 +112,13 @@ async fn broken_off(data: Option<Bytes>) -> Option<(Broken, Option<Bytes>)> {
     }
 }
 
-// What was written before an error is sent only when the body lets the connection come to it.
+// Data before an error is sent only if the connection gets a turn before the error.
 async fn out() -> anyhow::Error {
     tokio::task::yield_now().await;
     anyhow!("the answer was cut")
 }
 
-/// The first `bytes` bytes, and then an error, which ends the connection.
+/// Sends the first `bytes` bytes and then an error, which ends the connection.
 fn cut(body: Incoming, bytes: usize) -> Body {
     let frames = stream::unfold((body, bytes, false), |(mut body, left, ended)| async move {
         if ended {

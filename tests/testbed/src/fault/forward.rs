@@ -1,4 +1,4 @@
-//! The proxy's connections: requests in, requests out, bodies streamed both ways.
+//! The proxy's connections: forwards requests and answers as streams.
 
 use std::sync::Arc;
 
@@ -25,14 +25,14 @@ use super::{
 };
 use crate::journal::Journal;
 
-/// How clients come in.
+/// How clients connect.
 #[derive(Clone)]
 pub(super) enum Door {
     Tls(TlsAcceptor),
     Plain,
 }
 
-/// One request on its way.
+/// One request in the proxy.
 struct Errand<'a> {
     request: Request<Full<Bytes>>,
     number: usize,
@@ -50,7 +50,7 @@ impl Door {
     }
 }
 
-/// Takes connections until the proxy is dropped.
+/// Accepts connections until the proxy is dropped.
 pub(super) async fn run(
     listener: TcpListener,
     door: Door,
@@ -103,7 +103,7 @@ async fn serve(
     Ok(())
 }
 
-/// One request. An error ends the client's connection without an answer.
+/// Handles one request. An error ends the client's connection without an answer.
 async fn pass(
     request: Request<Incoming>,
     link: &Link,
@@ -149,7 +149,7 @@ impl Errand<'_> {
             Some(Fault::Instead(when, instead)) => {
                 let (number, shared) = (self.number, self.shared);
                 if when == When::AfterForward {
-                    // The head of an answer to a write comes when the write is done.
+                    // When the head of the answer has arrived, the server has done the write.
                     self.forward().await?;
                 }
                 replace(instead, number, shared).await

@@ -1,4 +1,4 @@
-//! Processes that are to be killed, and requests that wait.
+//! Processes to kill, and requests that wait.
 
 use std::{sync::Arc, time::Duration};
 
@@ -6,10 +6,10 @@ use anyhow::Context as _;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::{runtime::Handle, sync::watch};
 
-/// How long a test waits for a request that it means to hold.
+/// How long a test waits for a request that it wants to hold.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A process to be killed, named as soon as it is known.
+/// A process to kill, set once its id is known.
 #[derive(Clone, Debug, Default)]
 pub struct Victim {
     pid: Arc<watch::Sender<Option<u32>>>,
@@ -35,7 +35,7 @@ struct GateState {
 // === impl Victim ===
 
 impl Victim {
-    /// Names the process; requests that would kill it wait until then.
+    /// Sets the process. Requests that would kill it wait until then.
     pub fn set(&self, pid: u32) {
         self.pid.send_replace(Some(pid));
     }
@@ -54,7 +54,7 @@ impl Victim {
 impl Gate {
     pub(super) async fn pass(&self) {
         self.0.send_modify(|state| state.arrived += 1);
-        // The gate itself keeps the sender alive.
+        // Cannot fail: the gate itself keeps the sender alive.
         drop(self.0.subscribe().wait_for(|state| state.open).await);
     }
 
@@ -70,7 +70,7 @@ impl Held {
     ///
     /// # Panics
     ///
-    /// When none does: the test waits for something that does not happen.
+    /// If no request arrives in time.
     #[track_caller]
     pub fn arrived(&self) {
         let mut state = self.gate.0.subscribe();
@@ -85,12 +85,12 @@ impl Held {
         );
     }
 
-    /// Whether a request is held or has been.
+    /// Returns true if a request is held or was held.
     pub fn has_arrived(&self) -> bool {
         self.gate.0.borrow().arrived > 0
     }
 
-    /// Lets the requests go on, and those that come later too.
+    /// Releases the held requests and lets later ones pass.
     pub fn release(self) {
         drop(self);
     }

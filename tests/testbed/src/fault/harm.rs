@@ -1,4 +1,4 @@
-//! What can happen to a request.
+//! The faults that can happen to a request.
 
 use std::time::Duration;
 
@@ -12,27 +12,27 @@ use super::{
     gate::{Gate, Victim},
 };
 
-/// What happens to a request.
+/// A fault that happens to a request.
 #[derive(Clone, Debug)]
 pub(super) enum Fault {
     Hold(Gate, When),
     Delay(Duration),
-    /// The client does not get the server's answer, whether or not the server was asked.
+    /// The client does not get the server's answer; the server may have handled the request or not.
     Instead(When, Instead),
-    /// The client does not get the whole of it.
+    /// The client gets only a damaged answer.
     Spoil(Spoil),
 }
 
-/// On which side of the server's work a fault strikes.
+/// Whether a fault happens before or after the server handles the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum When {
-    /// The server never sees the request.
+    /// The server does not get the request.
     BeforeForward,
-    /// The server has done it, and the client does not hear so.
+    /// The server handles the request, but the client does not get the answer.
     AfterForward,
 }
 
-/// What a client gets in the place of an answer.
+/// What a client gets instead of an answer.
 #[derive(Clone, Debug)]
 pub(super) enum Instead {
     Kill(Victim),
@@ -42,7 +42,7 @@ pub(super) enum Instead {
     Answer(Answer),
 }
 
-/// An answer in the server's place.
+/// An answer that the proxy gives instead of the server.
 #[derive(Clone, Debug)]
 pub(super) struct Answer {
     status: StatusCode,
@@ -59,7 +59,7 @@ impl Answer {
         }
     }
 
-    /// An error as the API server would say it.
+    /// Makes an error in the API server's form.
     pub(super) fn error(status: StatusCode) -> Self {
         let body = json!({
             "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",

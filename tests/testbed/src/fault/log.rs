@@ -1,4 +1,4 @@
-//! What came by, in the shape of the API server's audit log.
+//! A log of the requests, in the form of the API server's audit log.
 
 use std::sync::Mutex;
 
@@ -9,10 +9,10 @@ use serde_json::Value;
 
 use crate::{event::AuditEvent, lock::lock};
 
-/// Who asks the lab.
+/// The user name of the lab's clients.
 const ADMIN: &str = "testbed-admin";
 
-/// Every request so far, in the order of arrival.
+/// The requests so far, in the order of arrival.
 #[derive(Debug, Default)]
 pub(crate) struct Log {
     seen: Mutex<Vec<Sighting>>,
@@ -46,7 +46,7 @@ struct Place {
 // === impl Log ===
 
 impl Log {
-    /// Writes a request down; the number stands for it from then on.
+    /// Logs a request and returns its number.
     pub(super) fn arrive(&self, event: AuditEvent) -> usize {
         let mut seen = lock(&self.seen);
         seen.push(Sighting {
@@ -76,7 +76,7 @@ impl Log {
         }
     }
 
-    /// As the clients know it.
+    /// Returns the log with the answers that the clients got.
     pub(super) fn clients(&self) -> Vec<AuditEvent> {
         let seen = lock(&self.seen);
         seen.iter()
@@ -84,7 +84,7 @@ impl Log {
             .collect()
     }
 
-    /// As the server knows it.
+    /// Returns the log with the answers that the server gave.
     pub(crate) fn servers(&self) -> Vec<AuditEvent> {
         let seen = lock(&self.seen);
         let forwarded = seen.iter().filter(|sighting| sighting.forwarded);
@@ -94,7 +94,7 @@ impl Log {
     }
 }
 
-/// The log of the lab itself, where nothing stands between.
+/// The log of the lab itself, without a proxy.
 impl Witness for Log {
     fn arrived(&self, request: &Parts, body: &[u8]) -> usize {
         let mut event = event(request, body);
@@ -130,8 +130,8 @@ impl End {
     }
 }
 
-/// A request, as it arrives. Who asks is the server's to find out, so `user` is empty unless the
-/// client acts for somebody.
+/// Makes the event of an arriving request. `user` is empty unless the client impersonates somebody,
+/// because only the server knows the user.
 pub(super) fn event(request: &Parts, body: &[u8]) -> AuditEvent {
     let (path, query) = (request.uri.path(), request.uri.query().unwrap_or_default());
     let place = Place::of(path);
@@ -185,10 +185,10 @@ fn text(headers: &HeaderMap, name: &str) -> String {
     value.unwrap_or_default().to_owned()
 }
 
-/// The name of an object that is to be created, in either of the encodings that clients use.
+/// Reads the name of an object to create, from JSON or protobuf.
 fn name_of(body: &[u8]) -> String {
     if let Some(unknown) = body.strip_prefix(b"k8s\0") {
-        // runtime.Unknown's `raw`, the object's `metadata`, its `name`.
+        // The path in the message: `raw` of runtime.Unknown, `metadata` of the object, `name`.
         let name = field(unknown, 2).and_then(|raw| field(field(raw, 1)?, 1));
         return String::from_utf8_lossy(name.unwrap_or_default()).into_owned();
     }
@@ -199,7 +199,7 @@ fn name_of(body: &[u8]) -> String {
         .to_owned()
 }
 
-/// A field of a protobuf message that is of a length of its own.
+/// Returns a length-delimited field of a protobuf message.
 fn field(mut message: &[u8], number: u64) -> Option<&[u8]> {
     loop {
         let key = varint(&mut message)?;
@@ -256,7 +256,8 @@ fn parameter(query: &str, name: &str) -> Option<String> {
 // === impl Place ===
 
 impl Place {
-    /// None for what is no resource, such as `/version` or `/apis/apps/v1`.
+    /// Parses a path; returns `None` for a path that is not a resource, such as `/version` or
+    /// `/apis/apps/v1`.
     fn of(path: &str) -> Option<Self> {
         let path = path.trim_matches('/').replace("%3A", ":");
         let segments: Vec<&str> = path.split('/').collect();
@@ -266,7 +267,7 @@ impl Place {
             _ => return None,
         };
         let (namespace, rest) = match rest {
-            // A namespace's own subresources are of the resource `namespaces`.
+            // Subresources of a namespace belong to the resource `namespaces`.
             ["namespaces", namespace, rest @ ..]
                 if !matches!(rest, [] | ["status" | "finalize"]) =>
             {

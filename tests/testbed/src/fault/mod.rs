@@ -1,7 +1,7 @@
-//! A proxy between clients and the API server that does harm on request.
+//! A proxy between clients and the API server that makes faults on request.
 //!
-//! A fault is addressed by the request that it is for, never by time or chance. What no fault is
-//! for goes through as it is, watches included.
+//! A fault is chosen by the request, never by time or chance. Other requests pass unchanged,
+//! watches too.
 
 mod body;
 mod forward;
@@ -48,7 +48,7 @@ use crate::{
     lock::lock,
 };
 
-/// A proxy in front of a bed's API server, which ends when it is dropped.
+/// A proxy in front of a bed's API server. It ends when it is dropped.
 #[derive(Debug)]
 pub struct FaultProxy {
     shared: Arc<Shared>,
@@ -60,7 +60,7 @@ pub struct FaultProxy {
     task: JoinHandle<()>,
 }
 
-/// Where a fault is attached to its requests.
+/// Attaches a fault to the requests of a [`Match`].
 #[must_use = "a match does nothing without a fault"]
 #[derive(Debug)]
 pub struct On<'a> {
@@ -69,7 +69,7 @@ pub struct On<'a> {
 }
 
 impl Bed {
-    /// A proxy in front of the API server with a kubeconfig of its own.
+    /// Starts a proxy in front of the API server, with its own kubeconfig.
     pub fn proxy(&self) -> anyhow::Result<FaultProxy> {
         let upstream = self.ground.address();
         let (door, upstream) = match &self.ground {
@@ -112,12 +112,12 @@ impl Bed {
 // === impl FaultProxy ===
 
 impl FaultProxy {
-    /// A kubeconfig whose server is the proxy; its context is `testbed`.
+    /// Returns a kubeconfig whose server is the proxy; its context is `testbed`.
     pub fn kubeconfig(&self) -> &Path {
         &self.kubeconfig
     }
 
-    /// The kubeconfig of a bearer token, with the proxy as its server.
+    /// Writes a kubeconfig with a bearer token and the proxy as its server.
     pub fn kubeconfig_with_token(&self, name: &str, token: &str) -> anyhow::Result<PathBuf> {
         let credentials = Credentials::Token(token);
         let text = kubeconfig::render("testbed", &self.server, &self.authority, credentials);
@@ -128,12 +128,14 @@ impl FaultProxy {
         Ok(path)
     }
 
-    /// Where the proxy listens: with TLS by the bed's authority, or plainly before the lab.
+    /// Returns the proxy's address. It speaks TLS with the bed's certificate authority, or plain
+    /// HTTP in front of the lab.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Picks requests for a fault. Where several faults are for one request, the first set wins.
+    /// Selects requests for a fault. If several faults match a request, the first one that was set
+    /// applies.
     pub fn on(&self, matcher: Match) -> On<'_> {
         On {
             proxy: self,
@@ -141,23 +143,23 @@ impl FaultProxy {
         }
     }
 
-    /// Every request so far, in the order of arrival, with the code that its client was told.
+    /// Returns every request so far in the order of arrival, with the code that its client got.
     pub fn log(&self) -> Vec<AuditEvent> {
         self.shared.log.clients()
     }
 
-    /// The requests so far that the server has seen, with the code that it gave. This is what the
-    /// server's own audit log says.
+    /// Returns the requests so far that the server got, with the code that it gave, as in the
+    /// server's audit log.
     pub fn served(&self) -> Vec<AuditEvent> {
         self.shared.log.servers()
     }
 
-    /// How many requests a fault has struck.
+    /// Returns how many requests had a fault.
     pub fn struck(&self) -> usize {
         *self.shared.struck.borrow()
     }
 
-    /// Takes all faults off, silence too; requests that are held stay held.
+    /// Removes all faults, also silence. Held requests stay held.
     pub fn clear(&self) {
         lock(&self.shared.rules).clear();
         self.shared.silent.send_replace(false);
@@ -181,12 +183,12 @@ impl On<'_> {
         Held { gate, runtime }
     }
 
-    /// Lets requests wait before they go on.
+    /// Delays requests.
     pub fn delay(self, duration: Duration) {
         self.set(Fault::Delay(duration));
     }
 
-    /// Kills a process, so that it never hears the answer.
+    /// Kills a process, so that it never gets the answer.
     pub fn kill(self, victim: &Victim, when: When) {
         self.set(Fault::Instead(when, Instead::Kill(victim.clone())));
     }
@@ -201,52 +203,51 @@ impl On<'_> {
         self.set(Fault::Instead(when, Instead::Silence));
     }
 
-    /// From this request on nothing comes through any more, not even on the watches that are open.
+    /// Makes the proxy silent from this request on, also on open watches.
     pub fn silence_from_here(self) {
         self.set(Fault::Instead(When::BeforeForward, Instead::SilenceAll));
     }
 
-    /// Answers with an error in the server's place.
+    /// Answers with an error instead of the server.
     pub fn answer(self, status: StatusCode) {
         self.answer_once(status, When::BeforeForward);
     }
 
-    /// Answers with an error, before the server has seen the request or though it has done it.
+    /// Answers once with an error, before or after the server handles the request.
     pub fn answer_once(self, status: StatusCode, when: When) {
         let answer = Answer::error(status);
         self.set(Fault::Instead(when, Instead::Answer(answer)));
     }
 
-    /// Answers that there is too much to do, and when to come again.
+    /// Answers with 429 and `Retry-After`.
     pub fn busy(self, retry_after: Duration) {
         let answer = Answer::error(StatusCode::TOO_MANY_REQUESTS).again_after(retry_after);
         self.set(Fault::Instead(When::BeforeForward, Instead::Answer(answer)));
     }
 
-    /// Answers with a JSON body in the server's place, such as a watch event.
+    /// Answers with a JSON body instead of the server, such as a watch event.
     pub fn answer_with(self, status: StatusCode, body: &str) {
         let answer = Answer::new(status, body);
         self.set(Fault::Instead(When::BeforeForward, Instead::Answer(answer)));
     }
 
-    /// Ends the answer after `bytes` bytes of its body, with the connection.
+    /// Ends the answer and the connection after `bytes` bytes of the body.
     pub fn cut(self, bytes: usize) {
         self.set(Fault::Spoil(Spoil::Cut(bytes)));
     }
 
-    /// Ends the answer in the middle of its body, with the connection; a watch's within its first
-    /// event.
+    /// Ends the answer and the connection in the middle of the body, or of a watch's first event.
     pub fn cut_in_the_middle(self) {
         self.set(Fault::Spoil(Spoil::CutInTheMiddle));
     }
 
-    /// Leaves the second half of the answer's body out, as if it were whole; of a watch only a half
-    /// event comes.
+    /// Leaves out the second half of the body, but lets the answer look complete. Of a watch only
+    /// half an event comes.
     pub fn halve(self) {
         self.set(Fault::Spoil(Spoil::Halve));
     }
 
-    /// Puts something that is no JSON in the place of the answer's body.
+    /// Replaces the body with text that is not JSON.
     pub fn garble(self) {
         self.set(Fault::Spoil(Spoil::Garble));
     }

@@ -1,15 +1,15 @@
-//! Which requests a fault is for.
+//! Selects the requests for a fault.
 
 use http::{Method, request::Parts, uri::PathAndQuery};
 
 use super::harm::Fault;
 use crate::event::AuditEvent;
 
-/// Requests, by what they are; without conditions every one.
+/// Conditions on requests; without conditions it matches every request.
 #[derive(Clone, Debug, Default)]
 pub struct Match {
     methods: Vec<Method>,
-    /// Parts of the path, with its query, that must all be there, and such that must not.
+    /// Parts that the path with its query must contain, and parts that it must not contain.
     with: Vec<String>,
     without: Vec<String>,
     agent: Option<String>,
@@ -17,7 +17,7 @@ pub struct Match {
     nth: Option<usize>,
 }
 
-/// What makes two requests the same but for the moment.
+/// What two requests have in common if they differ only in time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Likeness {
     user_agent: String,
@@ -26,7 +26,7 @@ struct Likeness {
     dry_run: bool,
 }
 
-/// A fault with its address.
+/// A fault and the requests that it is for.
 #[derive(Debug)]
 pub(super) struct Rule {
     matcher: Match,
@@ -37,12 +37,12 @@ pub(super) struct Rule {
 // === impl Match ===
 
 impl Match {
-    /// Every request.
+    /// Matches every request.
     pub fn any() -> Self {
         Self::default()
     }
 
-    /// Requests that change something: no dry runs, no questions about access.
+    /// Matches requests that change something, without dry runs and access reviews.
     pub fn writes() -> Self {
         let methods = vec![Method::POST, Method::PUT, Method::PATCH, Method::DELETE];
         let without = ["dryRun=", "authorization.k8s.io/", "authentication.k8s.io/"];
@@ -53,7 +53,7 @@ impl Match {
         }
     }
 
-    /// Requests of one method.
+    /// Matches requests with one method.
     pub fn method(method: Method) -> Self {
         Self {
             methods: vec![method],
@@ -61,12 +61,12 @@ impl Match {
         }
     }
 
-    /// Watches whose path contains `part`.
+    /// Matches watches whose path contains `part`.
     pub fn watches(part: &str) -> Self {
         Self::method(Method::GET).path(part).path("watch=")
     }
 
-    /// Requests like one that was seen: of the same user agent, verb and path, and dry runs or not.
+    /// Matches requests like `event`: same user agent, verb, path, and dry run or not.
     pub fn like(event: &AuditEvent) -> Self {
         Self {
             like: Some(Likeness::of(event)),
@@ -74,14 +74,14 @@ impl Match {
         }
     }
 
-    /// Only those whose path, with its query, contains `part`.
+    /// Keeps only requests whose path with its query contains `part`.
     #[must_use]
     pub fn path(mut self, part: &str) -> Self {
         self.with.push(part.to_owned());
         self
     }
 
-    /// Only those whose user agent starts with `prefix`.
+    /// Keeps only requests whose user agent starts with `prefix`.
     #[must_use]
     pub fn agent(self, prefix: &str) -> Self {
         Self {
@@ -90,7 +90,7 @@ impl Match {
         }
     }
 
-    /// Only the `n`th of them, counted from one.
+    /// Keeps only the `n`th of the requests, counted from one.
     #[must_use]
     pub fn nth(self, n: usize) -> Self {
         Self {
@@ -147,7 +147,7 @@ impl Rule {
         }
     }
 
-    /// The fault, when it is for this request. Counts what it matches.
+    /// Returns the fault if it is for this request. Counts the requests that match.
     pub(super) fn strike(&mut self, request: &Parts, event: &AuditEvent) -> Option<Fault> {
         if !self.matcher.covers(request, event) {
             return None;

@@ -23,10 +23,10 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    /// Writes a request down, and finds the fault that is for it.
+    /// Logs a request and finds its fault.
     pub(super) fn arrive(&self, request: &Parts, body: &[u8]) -> (usize, Option<Fault>) {
         let event = log::event(request, body);
-        // Every rule counts, also those that a former one leaves nothing to do.
+        // Every rule must count the request, even if an earlier rule already gives the fault.
         let struck: Vec<Fault> = lock(&self.rules)
             .iter_mut()
             .filter_map(|rule| rule.strike(request, &event))

@@ -1,4 +1,4 @@
-//! The way from the proxy to the server.
+//! The proxy's connections to the server.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -25,11 +25,11 @@ use tokio_rustls::{
 
 use crate::pki::Pair;
 
-/// The API server, as the administrator and as whoever a bearer token names.
+/// Connects to the API server as the administrator, or as the user of a bearer token.
 #[derive(Clone)]
 pub(super) struct Upstream {
     address: SocketAddr,
-    /// None for the lab, which speaks plain HTTP.
+    /// `None` for the lab, which speaks plain HTTP.
     tls: Option<Connectors>,
 }
 
@@ -39,7 +39,7 @@ struct Connectors {
     anonymous: TlsConnector,
 }
 
-/// The connection to the server that belongs to one connection of a client.
+/// The connection to the server for one connection of a client.
 pub(super) struct Link {
     upstream: Upstream,
     sender: Mutex<Option<Sender>>,
@@ -87,7 +87,7 @@ impl Upstream {
         let Some(Connectors { admin, anonymous }) = &self.tls else {
             return start(stream).await;
         };
-        // A client certificate would outweigh the token.
+        // A client certificate would take precedence over the token.
         let connector = if has_token { anonymous } else { admin };
         let name = ServerName::from(self.address.ip());
         start(connector.connect(name, stream).await?).await

@@ -21,7 +21,8 @@ use crate::wait;
 const OWN_PODS: &str = "linkerd.io/control-plane-component=proxy-injector";
 
 impl Injector {
-    /// Follows the cluster and listens accordingly, until a watch or the listener ends.
+    /// Watches the cluster, and listens while the injector should, until a watch or the listener
+    /// fails.
     pub(crate) async fn run(&self) -> anyhow::Result<()> {
         let named =
             |name: &str| watcher::Config::default().fields(&format!("metadata.name={name}"));

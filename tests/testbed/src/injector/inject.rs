@@ -1,4 +1,4 @@
-//! Whether a pod gets a proxy, and what it looks like then.
+//! Decides whether a pod gets a proxy, and makes the patch.
 
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
@@ -7,13 +7,13 @@ use super::values::{NAMESPACE, Values};
 
 const INJECT: &str = "linkerd.io/inject";
 const CONFIG: &str = "config.linkerd.io/";
-/// The spellings of one setting, youngest first.
+/// The names of one annotation in different versions, newest first.
 const NATIVE: [&str; 3] = [
     "config.linkerd.io/proxy-enable-native-sidecar",
     "config.beta.linkerd.io/proxy-enable-native-sidecar",
     "config.alpha.linkerd.io/proxy-enable-native-sidecar",
 ];
-/// What the injector knows when it is asked.
+/// What the injector knows about the mesh.
 #[derive(Clone, Debug)]
 pub(super) struct Mesh {
     pub(super) values: Values,
@@ -22,7 +22,7 @@ pub(super) struct Mesh {
     pub(super) version: String,
 }
 
-/// Who made the pod, where a label says so.
+/// The owner of a pod, for kinds that get a label.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Owner {
     /// Lower-case, such as `deployment`.
@@ -30,7 +30,7 @@ pub(super) struct Owner {
     pub(super) name: String,
 }
 
-/// Why a pod is left as it is.
+/// Why a pod is not changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Skip {
     HostNetwork,
@@ -51,7 +51,7 @@ pub(super) struct Request<'a> {
     pub(super) owner: Option<&'a Owner>,
 }
 
-/// The JSON patch that injects the pod, or why there is none.
+/// Returns the JSON patch that injects the pod, or why there is none.
 pub(super) fn inject(request: &Request<'_>, mesh: &Mesh) -> Result<Value, Skip> {
     decide(request)?;
     Ok(patch(request, mesh))
@@ -88,7 +88,7 @@ enum Asked {
     Nothing,
 }
 
-/// None for a value that the mesh does not know.
+/// Returns `None` for a value that the injector does not know.
 fn asked(annotation: Option<&Value>) -> Option<Asked> {
     match annotation.and_then(Value::as_str) {
         None => Some(Asked::Nothing),
@@ -160,7 +160,7 @@ fn list(spec: &Value, name: &str) -> Vec<Value> {
     spec[name].as_array().cloned().unwrap_or_default()
 }
 
-/// The pod's annotations and those of its namespace that it does not have itself.
+/// Merges the namespace's annotations into the pod's; the pod's own ones win.
 fn merged_annotations(request: &Request<'_>, metadata: &Value) -> Map<String, Value> {
     let mut annotations = metadata["annotations"]
         .as_object()

@@ -1,4 +1,4 @@
-//! The webhook's listener, which comes and goes with what the cluster says.
+//! The webhook's listener, opened and closed as the cluster's state demands.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -26,7 +26,7 @@ use super::{
 };
 use crate::webhook;
 
-/// The TLS side of a `kubernetes.io/tls` Secret.
+/// Makes the TLS acceptor of a `kubernetes.io/tls` Secret.
 pub(crate) fn acceptor(secret: &Secret) -> anyhow::Result<TlsAcceptor> {
     let entry = |key: &str| {
         let data = secret.data.as_ref().and_then(|data| data.get(key));
@@ -36,7 +36,7 @@ pub(crate) fn acceptor(secret: &Secret) -> anyhow::Result<TlsAcceptor> {
     tls_acceptor(entry("tls.crt")?, entry("tls.key")?).context("reading the injector's Secret")
 }
 
-/// Serves with a certificate and key in PEM.
+/// Makes a TLS acceptor from a certificate and a key in PEM.
 pub(crate) fn tls_acceptor(certificate: &[u8], key: &[u8]) -> anyhow::Result<TlsAcceptor> {
     let chain = CertificateDer::pem_slice_iter(certificate).collect::<Result<Vec<_>, _>>()?;
     let key = PrivateKeyDer::from_pem_slice(key)?;
@@ -47,7 +47,7 @@ pub(crate) fn tls_acceptor(certificate: &[u8], key: &[u8]) -> anyhow::Result<Tls
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
-/// Listens where the world wants it, and hangs up on everyone when it does not.
+/// Listens while the world wants it, and closes all connections when it does not.
 pub(super) async fn run(injector: &Injector) -> anyhow::Result<()> {
     let owners = Arc::new(Owners::default());
     let mut world = injector.world.subscribe();

@@ -1,7 +1,7 @@
 //! The proxy injector: a real admission webhook at the address of the chart's own Service.
 //!
 //! It answers while the injector's Service has a ready endpoint and the test has not closed it,
-//! with the certificate and the configuration that the chart put into the cluster. Where
+//! with the chart's certificate and configuration from the cluster. Where
 //! `LINKERD_INJECTOR` names a program, that answers.
 
 mod alone;

@@ -1,4 +1,4 @@
-//! Who owns a pod, as the mesh labels it.
+//! Finds the owner of a pod for the injector's labels.
 
 use std::{collections::HashMap, sync::Mutex};
 
@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::inject::Owner;
 use crate::lock::lock;
 
-/// Looks owners up and remembers them: an object's owner never changes.
+/// Looks up owners and caches them, because an object's owner never changes.
 #[derive(Default)]
 pub(super) struct Owners {
     known: Mutex<HashMap<String, Option<Owner>>>,
@@ -61,8 +61,8 @@ async fn look_up(
     Ok(labelled(kind, name, single(&parents)))
 }
 
-/// A parent that the mesh does not know as one of these leaves the ReplicaSet itself as owner; a
-/// CronJob leaves no label at all.
+/// Returns the owner to put on the label. If the parent is not a kind with a label, the ReplicaSet
+/// itself is the owner; a CronJob gives no label at all.
 fn labelled(kind: &str, name: &str, parent: Option<&Value>) -> Option<Owner> {
     let of_parent =
         parent.and_then(|parent| Some((parent["kind"].as_str()?, parent["name"].as_str()?)));

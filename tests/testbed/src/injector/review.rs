@@ -1,4 +1,4 @@
-//! One admission review: a request in, an answer out.
+//! Answers one admission review.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ pub(super) async fn review(
             json!({ "allowed": true, "patchType": "JSONPatch", "patch": STANDARD.encode(patch.to_string()) })
         }
         Ok(None) => json!({ "allowed": true }),
-        // An injector that cannot answer refuses the pod, whatever the failure policy.
+        // If the injector fails, the pod is refused, whatever the failure policy.
         Err(error) => json!({ "allowed": false, "status": { "message": format!("{error:#}") } }),
     };
     response["uid"] = request["uid"].clone();

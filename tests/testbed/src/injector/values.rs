@@ -8,12 +8,12 @@ use crate::release::Release;
 /// The control plane's namespace.
 pub(crate) const NAMESPACE: &str = "linkerd";
 pub(super) const SERVICE: &str = "linkerd-proxy-injector";
-/// The line in which native sidecars came.
+/// The X of the first 2.X with native sidecars.
 const FIRST_WITH_NATIVE: u32 = 15;
-/// The line in which the proxy's image took over what `linkerd-init` runs.
+/// The X of the first 2.X whose proxy image also does the work of `linkerd-init`.
 const FIRST_WITHOUT_INIT_IMAGE: u32 = 20;
 
-/// The chart's values, as the ConfigMap `linkerd-config` keeps them.
+/// The chart's values from the ConfigMap `linkerd-config`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Values {
@@ -74,7 +74,7 @@ impl Values {
         self.proxy.awaited
     }
 
-    /// Whether the proxy is a native sidecar, where an annotation asks for something.
+    /// Returns true if the proxy is a native sidecar; `asked` is the annotation's value.
     pub(super) fn is_native(&self, asked: Option<&str>) -> bool {
         self.minor() >= FIRST_WITH_NATIVE
             && asked.map_or(self.proxy.native_sidecar, |asked| asked == "true")

@@ -23,7 +23,7 @@ pub struct Injector {
     pub(super) runtime: Handle,
     pub(super) whose: Where,
     pub(super) world: watch::Sender<World>,
-    /// What the listener made of the world so far.
+    /// The listener's current state.
     pub(super) listening: watch::Sender<Listening>,
 }
 
@@ -38,7 +38,7 @@ pub(crate) enum Where {
     Processes(Arc<Processes>),
 }
 
-/// What the injector sees of the cluster, and what the test asked of it.
+/// What the injector sees in the cluster, and what the test has set.
 #[derive(Clone, Default)]
 pub(super) struct World {
     pub(super) address: Option<IpAddr>,
@@ -68,8 +68,8 @@ impl Injector {
         }
     }
 
-    /// Stops listening, though the injector's pods stay ready. New pods come up without a proxy, or
-    /// not at all where the webhook's failure policy says so.
+    /// Stops listening while the injector's pods stay ready. New pods then get no proxy, or are
+    /// refused if the webhook's failure policy is `Fail`.
     pub fn close(&self) {
         self.set_closed(true);
     }
@@ -88,8 +88,8 @@ impl Injector {
         settled.expect("the injector holds the sender itself");
     }
 
-    /// Keeps answering with the configuration of this moment, as an injector does whose kubelet has
-    /// not yet brought it the new one.
+    /// Keeps the current configuration, like an injector whose kubelet has not yet updated the
+    /// mounted ConfigMap.
     pub fn freeze_config(&self) {
         self.world
             .send_modify(|world| world.frozen = world.mesh.clone());
@@ -98,7 +98,7 @@ impl Injector {
         }
     }
 
-    /// Answers with the cluster's configuration again.
+    /// Uses the cluster's configuration again.
     pub fn thaw_config(&self) {
         self.world.send_modify(|world| world.frozen = None);
         if let Some(processes) = self.processes() {
@@ -126,12 +126,12 @@ impl Injector {
         }
     }
 
-    /// Where the webhook can be called, when it can.
+    /// Returns the webhook's address while it listens.
     pub fn address(&self) -> Option<SocketAddr> {
         self.listening.borrow().at
     }
 
-    /// Waits until the webhook can be called.
+    /// Waits until the webhook listens.
     pub fn await_open(&self) -> anyhow::Result<()> {
         let mut listening = self.listening.subscribe();
         let open = async {

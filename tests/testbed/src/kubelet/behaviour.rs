@@ -1,4 +1,4 @@
-//! What a pod is to do, as its labels and annotations say.
+//! How a pod should behave, from its labels and annotations.
 
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ pub(crate) enum Behaviour {
     JobDone,
 }
 
-/// What a pod is to do.
+/// How a pod should behave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Plan {
     pub(crate) behaviour: Behaviour,
@@ -39,7 +39,7 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// The plan of a pod, or what is wrong with what it asks.
+    /// Reads the plan of a pod, or says what is wrong with its labels and annotations.
     pub(crate) fn of(pod: &Pod) -> Result<Self, String> {
         let behaviour = match with_its_proxy(pod)? {
             Some(behaviour) => behaviour,

@@ -1,4 +1,4 @@
-//! Holding pods back, so that a test decides when they become ready.
+//! Holds pods back, so that a test decides when they become ready.
 
 use std::sync::{Arc, atomic::Ordering};
 
@@ -15,8 +15,8 @@ pub struct Hold {
 }
 
 impl Kubelet {
-    /// Keeps pods with all of `labels` (`app=web,tier=front`; none means every pod) in `namespace`
-    /// (empty means every one) from becoming ready. Pods that are ready stay so.
+    /// Keeps pods from becoming ready: pods in `namespace` (empty for all) with all of `labels`
+    /// (such as `app=web,tier=front`; empty for all pods). Pods that are already ready stay ready.
     pub fn hold(&self, namespace: &str, labels: &str) -> Hold {
         let id = self.shared.next_hold.fetch_add(1, Ordering::Relaxed);
         let labels = labels.split(',').filter(|label| !label.is_empty());
@@ -52,7 +52,7 @@ impl Shared {
 // === impl Hold ===
 
 impl Hold {
-    /// Lets the pods go on.
+    /// Lets the pods become ready.
     pub fn release(self) {
         drop(self);
     }

@@ -1,4 +1,5 @@
-//! A kubelet for all fake nodes: it plays pods through the real API and runs nothing.
+//! A kubelet for all fake nodes: it writes the status of pods through the API and runs no
+//! containers.
 
 mod behaviour;
 mod hold;
@@ -36,7 +37,7 @@ pub use self::{
 };
 use crate::{injector::Processes, journal::Journal, wait::Soon};
 
-/// As many writes as the API server takes at once without getting slower.
+/// How many writes the API server handles at once without becoming slower.
 const CONCURRENT_WRITES: usize = 32;
 /// The kubelet of a bed's nodes.
 #[derive(Clone)]
@@ -73,7 +74,7 @@ impl Kubelet {
         }
     }
 
-    /// Plays every pod that is bound to a node, until the watch cannot go on.
+    /// Plays every pod that is bound to a node, until the watch fails.
     pub(crate) async fn run(&self) -> anyhow::Result<()> {
         let pods: Api<Pod> = Api::all(self.shared.client.clone());
         let config = watcher::Config::default().fields("spec.nodeName!=");

@@ -1,4 +1,4 @@
-//! A pod's life, from its first status to its end.
+//! Plays a pod's life, from its first status to its end.
 
 use std::{sync::atomic::Ordering, time::Duration};
 
@@ -14,7 +14,7 @@ use super::{
     status::{self, Identity, Stage, now},
 };
 
-/// The pauses between a crash and the next, shorter than a real kubelet's.
+/// The pauses between two crashes, shorter than a real kubelet's.
 const CRASH_PAUSES: [Duration; 4] = [
     Duration::from_millis(100),
     Duration::from_millis(300),
@@ -41,7 +41,7 @@ impl Shared {
     }
 
     async fn start(&self, pod: &Pod) -> anyhow::Result<()> {
-        // A bed that reconnects sees pods again that it has played already.
+        // After a reconnect the bed sees pods that it has already played.
         if pod
             .status
             .as_ref()
@@ -172,7 +172,8 @@ impl Writer<'_> {
     }
 }
 
-/// The pod went, or a namesake took its place: nothing is left to play.
+/// Returns true if the pod is gone or was replaced by one with the same name, so nothing is left to
+/// play.
 fn overtaken(error: &anyhow::Error) -> bool {
     matches!(error.downcast_ref(), Some(kube::Error::Api(status)) if matches!(status.code, 404 | 409))
 }

@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 
 const PROXY: &str = "linkerd-proxy";
 
-/// Where a pod stands. Only its own containers fail; init containers and the proxy do not.
+/// A stage of a pod's life. Only the pod's own containers fail, not the init containers or the
+/// proxy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
     Creating,
@@ -19,14 +20,14 @@ pub(crate) enum Stage {
         reason: &'static str,
         message: String,
     },
-    /// The containers keep ending.
+    /// The containers crash again and again.
     Crashed {
         restarts: u32,
     },
     Succeeded,
 }
 
-/// What stays the same through a pod's life.
+/// Facts that do not change during a pod's life.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Identity<'a> {
     pub(crate) pod_ip: &'a str,
@@ -34,8 +35,8 @@ pub(crate) struct Identity<'a> {
     pub(crate) started: Timestamp,
 }
 
-/// A merge patch of the pod's status, which keeps the conditions that others had written. It names
-/// the pod's uid, so that a namesake is never written to.
+/// Makes a merge patch of the pod's status that keeps others' conditions. It names the pod's uid,
+/// so that it never changes another pod of the same name.
 pub(crate) fn patch(pod: &Pod, identity: Identity<'_>, stage: &Stage, now: Timestamp) -> Value {
     let spec = pod.spec.as_ref();
     let own = spec.map_or(&[][..], |spec| &spec.containers);
@@ -62,11 +63,11 @@ pub(crate) fn patch(pod: &Pod, identity: Identity<'_>, stage: &Stage, now: Times
 
 pub(super) fn now() -> Timestamp {
     let now = Zoned::now().timestamp();
-    // Kubernetes keeps whole seconds.
+    // Kubernetes stores times in whole seconds.
     Timestamp::from_second(now.as_second()).expect("a present time is in range")
 }
 
-/// The patch of a pod that has been running and is not ready any more.
+/// Makes the patch for a running pod that is no longer ready.
 pub(crate) fn faltered(pod: &Pod) -> Value {
     let (stage, now) = (Stage::Running { ready: false }, now());
     let own = pod.spec.iter().flat_map(|spec| &spec.containers);

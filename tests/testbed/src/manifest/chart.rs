@@ -10,7 +10,7 @@ use crate::{injector::NAMESPACE, release::Release};
 const DEFAULTS: &str = include_str!("../../charts/linkerd-control-plane/values.yaml");
 const DEFAULTS_OF_CRDS: &str = include_str!("../../charts/linkerd-crds/values.yaml");
 
-/// A chart with the values that it is given.
+/// A chart with its values.
 #[derive(Debug)]
 pub(crate) struct Chart {
     pub(super) release: Release,
@@ -20,7 +20,7 @@ pub(crate) struct Chart {
 // === impl Chart ===
 
 impl Chart {
-    /// The control plane's chart. Later values outweigh former ones.
+    /// Makes the control plane's chart. Later values override earlier ones.
     pub(crate) fn control_plane(version: &str, values: &[Value]) -> anyhow::Result<Self> {
         let mut chart = Self::new(version, DEFAULTS)?;
         chart.values["linkerdVersion"] = version.into();
@@ -28,7 +28,7 @@ impl Chart {
         Ok(chart.with(values))
     }
 
-    /// The chart of the custom resource definitions.
+    /// Makes the chart of the custom resource definitions.
     pub(crate) fn crds(version: &str, values: &[Value]) -> anyhow::Result<Self> {
         Ok(Self::new(version, DEFAULTS_OF_CRDS)?.with(values))
     }
@@ -123,7 +123,7 @@ pub(super) fn remove(object: &mut Value, fields: &[&str]) {
     }
 }
 
-/// Lays values over others, map by map.
+/// Merges values over others, map by map.
 fn overlay(under: &mut Value, over: &Value) {
     match (under.as_object_mut(), over.as_object()) {
         (Some(under), Some(over)) => {

@@ -1,4 +1,4 @@
-//! The parts that every component of the control plane has.
+//! The objects that every component of the control plane has.
 
 use serde_json::{Value, json};
 
@@ -33,8 +33,8 @@ impl Chart {
         json!({ "apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec })
     }
 
-    /// A component's accounts, its Deployment with the proxy in the template, and its budget.
-    /// A change of `certificates` restarts it.
+    /// Renders a component's service account, its Deployment with a proxy in the template, and its
+    /// PodDisruptionBudget. A change of `certificates` restarts it.
     pub(super) fn component(
         &self,
         component: &str,
@@ -141,7 +141,8 @@ impl Chart {
         spec
     }
 
-    /// Since 2.20 the proxy image holds what prepares the pod's network.
+    /// Makes the init container. Since 2.20 the proxy image contains the program that prepares the
+    /// pod's network.
     fn init_container(&self) -> Value {
         let image = format!(
             "{}:{}",

@@ -10,7 +10,7 @@ const POLICY: &str = "policy.linkerd.io";
 const WORKLOAD: &str = "workload.linkerd.io";
 const GATEWAY: &str = "gateway.networking.k8s.io";
 
-/// A kind with its group, its plural and its versions, the stored one last.
+/// A kind with its group, its plural and its versions; the last version is the stored one.
 type Kind = (
     &'static str,
     &'static str,
@@ -19,7 +19,7 @@ type Kind = (
 );
 
 impl Chart {
-    /// The objects of the CRD chart.
+    /// Renders the CRDs' chart.
     pub(crate) fn render_crds(&self) -> Vec<Value> {
         let kinds = self.kinds();
         kinds

@@ -1,4 +1,4 @@
-//! What the test bed promises to the tests that stand on it.
+//! Tests of the test bed itself.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 

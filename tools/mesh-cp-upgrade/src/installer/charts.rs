@@ -1,4 +1,4 @@
-//! Which charts: those that were named, or those of the target's own repository.
+//! Chooses the charts: those that the flags name, or those of the target's repository.
 
 use mesh_actor::{Outcome, hinted, refused};
 use mesh_versions::{Charts as Known, Releases, Repository, Version};
@@ -11,13 +11,13 @@ use crate::installer::helm::{Chart, Helm};
 pub(crate) struct Charts {
     pub(crate) control_plane: Chart,
     pub(crate) crds: Chart,
-    /// What to do if helm cannot render them.
+    /// What to do if helm cannot render the charts.
     pub(crate) hint: String,
 }
 
 const NAME_BOTH: &str = "name both charts: --chart, --crds-chart";
 
-/// The charts for `target`.
+/// Returns the charts for `target`.
 pub(crate) async fn charts(args: &Args, target: &str, helm: &Helm) -> Outcome<Charts> {
     if let (Some(chart), Some(crds)) = (&args.chart, &args.crds_chart) {
         return Ok(Charts {
@@ -47,8 +47,8 @@ pub(crate) async fn charts(args: &Args, target: &str, helm: &Helm) -> Outcome<Ch
     }
 }
 
-// Which version of a chart a release is comes from the releases file, or else from helm's index of
-// the repository; the definitions' chart names no release.
+// The chart versions of a release come from the releases file, or else from helm's index of the
+// repository. The CRDs' chart does not name the release.
 async fn of_repository(
     args: &Args,
     target: &Version,

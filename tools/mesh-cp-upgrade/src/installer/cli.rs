@@ -1,4 +1,4 @@
-//! The linkerd CLI's command line, and what it answers.
+//! Runs the linkerd CLI and reads its output.
 
 use std::path::PathBuf;
 
@@ -9,7 +9,7 @@ use mesh_records::Explained;
 use crate::child::Program;
 use crate::render::{self, Rendered};
 
-/// The linkerd CLI, pointed at one control plane.
+/// The linkerd CLI with the flags for one control plane.
 #[derive(Debug)]
 pub(crate) struct Cli {
     program: Program,
@@ -18,7 +18,7 @@ pub(crate) struct Cli {
     at: Vec<String>,
 }
 
-/// Which of its two manifests.
+/// Which of the CLI's two manifests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Half {
     Crds,
@@ -28,7 +28,7 @@ pub(crate) enum Half {
 const WAY_OUT: &str = "install the linkerd CLI, or name it with --linkerd or $LINKERD";
 
 impl Cli {
-    /// The CLI for the control plane in `namespace` of the cluster that `cluster` is connected to.
+    /// Makes the CLI for the control plane in `namespace` of the connected `cluster`.
     pub(crate) fn new(
         path: PathBuf,
         cluster: &Cluster,
@@ -46,7 +46,8 @@ impl Cli {
         }
     }
 
-    /// Refuses a CLI that is not there or not the target's: it upgrades to its own version only.
+    /// Fails if the CLI cannot be started or does not have the target's version: a CLI upgrades
+    /// only to its own version.
     pub(crate) async fn check(&self, target: &str) -> anyhow::Result<()> {
         let args = ["version", "--client", "--short"];
         let said = self.program.says(&args).await?;
@@ -79,7 +80,7 @@ impl Cli {
         })
     }
 
-    /// What is left over of earlier versions, as it would have it deleted.
+    /// Lists the objects of earlier versions that `linkerd prune` would delete.
     pub(crate) async fn orphans(&self) -> anyhow::Result<Vec<String>> {
         let stdout = self
             .program
@@ -97,7 +98,7 @@ impl Cli {
         command
     }
 
-    /// The command that goes back, with the CLI of the version before.
+    /// Returns the command for a rollback, which needs the CLI of the earlier version.
     pub(crate) fn way_back(&self) -> String {
         let upgrade = self.args(&["upgrade"]).join(" ");
         let at: String = self.at.iter().map(|flag| format!(" {flag}")).collect();
@@ -132,7 +133,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn everything_is_for_the_same_cluster() {
+    fn every_command_has_the_flags_of_the_same_cluster() {
         let cli = Cli {
             program: Program {
                 path: "linkerd".into(),

@@ -1,4 +1,4 @@
-//! helm's command line, and what it answers.
+//! Runs helm and reads its output.
 
 use std::path::PathBuf;
 
@@ -12,7 +12,7 @@ use crate::child::{Program, Writer};
 use crate::installer::history::History;
 use crate::render::{self, Manifest, Rendered};
 
-/// helm, pointed at one cluster.
+/// helm with the flags for one cluster.
 #[derive(Clone, Debug)]
 pub(crate) struct Helm {
     program: Program,
@@ -20,7 +20,7 @@ pub(crate) struct Helm {
     at: Vec<String>,
 }
 
-/// A chart, as helm names it.
+/// A chart, with the name that helm takes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Chart {
     pub(crate) chart: String,
@@ -38,7 +38,8 @@ pub(crate) struct Upgrade {
 /// Which values a release gets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Values {
-    /// Those of the files over the chart's own. A release's old values would keep its old version.
+    /// The values of the files over the chart's defaults. The release's old values are dropped,
+    /// because they would keep the old version.
     Reset(Vec<PathBuf>),
     /// The user's own of the release over the chart's: definitions have no version of their own.
     Keep,
@@ -53,7 +54,7 @@ struct Found {
 const WAY_OUT: &str = "install helm, or name it with --helm or $HELM";
 
 impl Helm {
-    /// helm for the cluster that `cluster` is connected to.
+    /// Makes helm for the connected `cluster`.
     pub(crate) fn new(path: PathBuf, cluster: &Cluster, args: &ClusterArgs) -> Self {
         Self {
             program: Program {
@@ -65,7 +66,7 @@ impl Helm {
         }
     }
 
-    /// Refuses a helm that is not there or not of a version that is known to do right.
+    /// Fails if helm cannot be started or its version is not supported.
     pub(crate) async fn check(&self) -> anyhow::Result<()> {
         let args = ["version", "--template", "{{.Version}}"];
         let said = self.program.says(&args).await?;
@@ -80,7 +81,7 @@ impl Helm {
         }
     }
 
-    /// A release's revisions.
+    /// Reads a release's revisions.
     pub(crate) async fn history(&self, release: &Release) -> anyhow::Result<History> {
         let name = &release.name;
         let args = self.args(release, &["history", name, "--max", "20", "-o", "json"]);
@@ -103,7 +104,7 @@ impl Helm {
         values.map_err(|_| anyhow::anyhow!("the values of the release {name} cannot be read"))
     }
 
-    /// The objects of a release as they were installed.
+    /// Reads the objects of a release as they were installed.
     pub(crate) async fn installed(&self, release: &Release) -> anyhow::Result<Vec<Manifest>> {
         let name = &release.name;
         let args = self.args(release, &["get", "manifest", name]);
@@ -115,7 +116,7 @@ impl Helm {
         render::manifests(&text).with_context(|| format!("the objects of the release {name}"))
     }
 
-    /// What an upgrade would apply. helm reads the cluster and writes nothing.
+    /// Renders what an upgrade would apply. helm reads the cluster but writes nothing.
     pub(crate) async fn render(&self, upgrade: &Upgrade) -> anyhow::Result<Rendered> {
         let mut args = self.upgrade_args(upgrade);
         args.extend(["--dry-run=server", "-o", "json"].map(str::to_owned));
@@ -123,7 +124,8 @@ impl Helm {
         Rendered::parse(&self.program.read(&args, &what).await?).context(what)
     }
 
-    /// The chart's version whose appVersion is `target`, by helm's own index of repositories.
+    /// Returns the version of the chart whose appVersion is `target`, from helm's index of
+    /// repositories.
     pub(crate) async fn search(&self, chart: &str, target: &str) -> anyhow::Result<Option<String>> {
         let args = [
             "search",
@@ -144,7 +146,7 @@ impl Helm {
         Ok(version.map(|found| found.version))
     }
 
-    /// Begins an upgrade.
+    /// Starts an upgrade.
     pub(crate) fn upgrade(&self, upgrade: &Upgrade) -> anyhow::Result<Writer> {
         self.program.start(&self.upgrade_args(upgrade))
     }
@@ -156,15 +158,15 @@ impl Helm {
         command
     }
 
-    /// The command that goes back to a revision.
+    /// Returns the command for a rollback to a revision.
     pub(crate) fn way_back(&self, release: &Release, revision: u32) -> String {
         let revision = revision.to_string();
         let args = self.args(release, &["rollback", &release.name, &revision]);
         format!("helm {}", args.join(" "))
     }
 
-    /// The command that makes helm forget a revision that it never ended. Nothing that the release
-    /// is made of changes: the API server may not take older definitions back.
+    /// Returns the command that makes helm forget an unfinished revision. No object changes. A
+    /// rollback is not offered here, because the API server may refuse older definitions.
     pub(crate) fn forget(&self, release: &Release, revision: u32) -> String {
         let Release { name, namespace } = release;
         let labels = format!("owner=helm,name={name},version={revision}");
@@ -178,7 +180,8 @@ impl Helm {
         command.join(" ")
     }
 
-    // Without --wait and --atomic: helm applies in seconds, the watch is ours.
+    // No `--wait` and no `--atomic`: helm then only applies, which takes seconds; this tool watches
+    // the components itself.
     fn upgrade_args(&self, upgrade: &Upgrade) -> Vec<String> {
         let Upgrade {
             release,
@@ -275,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn a_revision_is_forgotten_where_helm_keeps_it() {
+    fn forget_names_the_secret_of_the_revision() {
         let release = upgrade(Values::Keep).release;
         assert_eq!(
             helm().forget(&release, 2),
@@ -284,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn helm_neither_waits_nor_rolls_back_by_itself() {
+    fn upgrade_args_have_no_wait_and_no_atomic() {
         for values in [Values::Keep, Values::Reset(Vec::new())] {
             let command = helm().command(&upgrade(values)).join(" ");
             for flag in [

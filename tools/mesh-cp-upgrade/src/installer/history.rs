@@ -30,7 +30,7 @@ pub(crate) enum Status {
     PendingRollback,
 }
 
-/// A release's revisions, oldest first, never empty.
+/// A release's revisions, oldest first; never empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct History {
     revisions: Vec<Revision>,
@@ -39,18 +39,18 @@ pub(crate) struct History {
 /// Whether a release can be upgraded now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Readiness {
-    /// It can.
+    /// The release can be upgraded.
     Ready,
-    /// A helm is at work on it, or died in the middle.
+    /// A helm is at work on the release, or died during its work.
     Pending,
-    /// It is going away.
+    /// The release is uninstalled, or its status is unknown.
     Gone,
 }
 
 // === impl History ===
 
 impl History {
-    /// What helm wrote.
+    /// Parses the output of `helm history`.
     pub(crate) fn parse(json: &[u8]) -> anyhow::Result<Self> {
         let mut revisions: Vec<Revision> = serde_json::from_slice(json)?;
         anyhow::ensure!(!revisions.is_empty(), "helm lists no revision");
@@ -58,12 +58,12 @@ impl History {
         Ok(Self { revisions })
     }
 
-    /// The newest revision.
+    /// Returns the newest revision.
     pub(crate) fn latest(&self) -> &Revision {
         self.revisions.last().expect("a history has a revision")
     }
 
-    /// Whether it can be upgraded now.
+    /// Returns whether the release can be upgraded now.
     pub(crate) fn readiness(&self) -> Readiness {
         match self.latest().status {
             Status::Deployed | Status::Failed | Status::Superseded => Readiness::Ready,
@@ -74,20 +74,21 @@ impl History {
         }
     }
 
-    /// Whether `chart` is what is deployed.
+    /// Returns true if the newest revision is deployed and of `chart`.
     pub(crate) fn is_at(&self, chart: &str) -> bool {
         let latest = self.latest();
         latest.status == Status::Deployed && latest.chart == chart
     }
 
-    /// Whether another helm got in behind `revision`. A failed revision is nobody else's: a helm
-    /// that finds another one before it leaves none.
+    /// Returns true if another helm wrote a revision after `revision`. A failed revision is our
+    /// own: a helm that finds another helm's revision first writes none.
     pub(crate) fn overtook(&self, revision: u32) -> bool {
         let latest = self.latest();
         latest.revision > revision && latest.status != Status::Failed
     }
 
-    /// The newest revision that was once deployed whole and is not of `chart`: the way back.
+    /// Returns the revision for a rollback: the newest that was deployed completely and is of
+    /// another chart than `chart`.
     pub(crate) fn way_back(&self, chart: &str) -> Option<u32> {
         let sound = |revision: &&Revision| {
             matches!(revision.status, Status::Deployed | Status::Superseded)
@@ -100,7 +101,7 @@ impl History {
             .map(|revision| revision.revision)
     }
 
-    /// The newest revision that was once deployed whole.
+    /// Returns the newest revision that was deployed completely.
     pub(crate) fn last_sound(&self) -> Option<u32> {
         self.way_back("")
     }
@@ -155,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_release_is_ready_pending_or_gone_by_its_newest_revision() {
+    fn readiness_follows_the_status_of_the_newest_revision() {
         use Readiness::{Gone, Pending, Ready};
         let table = [
             ("deployed", Ready),
@@ -196,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_deployed_revision_of_the_very_chart_is_at_it() {
+    fn is_at_needs_a_deployed_revision_of_the_same_chart() {
         let chart = "cp-1.16.11";
         assert!(latest("deployed", chart, "").is_at(chart));
         assert!(!latest("failed", chart, "").is_at(chart));
@@ -204,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_revision_behind_ours_that_did_not_fail_is_another_helms() {
+    fn overtook_is_true_for_a_later_revision_that_did_not_fail() {
         let table = [
             ("pending-upgrade", 1, true),
             ("deployed", 1, true),

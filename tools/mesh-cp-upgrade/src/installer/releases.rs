@@ -1,4 +1,4 @@
-//! The releases of a control plane that helm installed, and what of them is upgraded.
+//! The two Helm releases of a control plane, and which of them need an upgrade.
 
 use mesh_actor::{AGAIN, Ending, Outcome, hinted, refused};
 use mesh_cluster::Cluster;
@@ -24,7 +24,7 @@ pub(crate) struct HelmReleases {
     pub(crate) crds: Owned,
 }
 
-/// A release and its past.
+/// A release and its history.
 #[derive(Debug)]
 pub(crate) struct Owned {
     release: Release,
@@ -32,7 +32,7 @@ pub(crate) struct Owned {
 }
 
 impl HelmReleases {
-    /// As they stand now.
+    /// Reads both releases.
     pub(crate) async fn read(
         helm: Helm,
         control_plane: &Release,
@@ -45,13 +45,13 @@ impl HelmReleases {
         })
     }
 
-    /// One that a helm is at work on, or that cannot be upgraded.
+    /// Returns a release that a helm is at work on or that cannot be upgraded.
     pub(crate) fn busy(&self) -> Option<&Owned> {
         let mut both = [&self.control_plane, &self.crds].into_iter();
         both.find(|owned| owned.history.readiness() != Readiness::Ready)
     }
 
-    /// The end of a run that found a release that a helm died on.
+    /// Ends the run with a hint, because a helm died while it upgraded a release.
     pub(crate) fn abandoned(&self, busy: &Owned) -> Ending {
         let Owned { release, history } = busy;
         let Some(sound) = history.last_sound() else {
@@ -59,7 +59,7 @@ impl HelmReleases {
             return busy.stuck(hint.to_owned()).into();
         };
         let (way, command) = if busy.name() == self.crds.name() {
-            // Definitions may only go forward.
+            // Definitions must not be rolled back: the API server may refuse older ones.
             let forget = self.helm.forget(release, history.latest().revision);
             ("have helm forget it with", forget)
         } else {
@@ -138,8 +138,8 @@ impl HelmReleases {
         }
     }
 
-    /// The change that helm makes to definitions that its chart no longer has: it deletes them, and
-    /// with them every object of their kinds.
+    /// Returns the definitions that helm would delete because its chart no longer has them. All
+    /// objects of their kinds would be deleted too.
     pub(crate) async fn losses(
         &self,
         cluster: &Cluster,
@@ -184,7 +184,7 @@ impl Owned {
         &self.release.name
     }
 
-    /// It will never be ready to be upgraded.
+    /// Ends the run, because the release can never be upgraded.
     pub(crate) fn gone(&self) -> Ending {
         let what = format!(
             "the release {} cannot be upgraded: {}",
@@ -194,7 +194,7 @@ impl Owned {
         refused(what, "see what helm says: helm list -A --all")
     }
 
-    /// A helm died in the middle of it.
+    /// Makes the error for a release that a helm died on.
     fn stuck(&self, hint: String) -> Explained {
         let Self { release, history } = self;
         let what = format!(

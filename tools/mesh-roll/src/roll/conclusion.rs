@@ -3,7 +3,7 @@
 use mesh_cluster::workload::rollout::Problem;
 use mesh_records::{Outcome, Trouble};
 
-/// How a flight ended.
+/// The result of a workload in flight.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Conclusion {
     pub(crate) outcome: Outcome,

@@ -1,4 +1,4 @@
-//! What is to be done with a workload, on the facts of this moment.
+//! Decides what to do with a workload, from the latest facts.
 
 use jiff::Timestamp;
 use mesh_cluster::workload::rollout::{Observed, PodSeen, State, with_pods};
@@ -9,35 +9,35 @@ use super::watched::Mesh;
 use super::world::World;
 use crate::select::{Choice, Selector};
 
-/// What is to be done with a workload.
+/// What to do with a workload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Decision {
     /// Restart it.
     Restart,
-    /// Wait for the rollout that is under way, whoever began it.
+    /// Wait for a rollout that is already in progress, whoever started it.
     Adopt,
-    /// Leave it alone.
+    /// Do not roll it, for this reason.
     Skip(Obstacle),
 }
 
-/// What the user wants.
+/// The user's choices.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Wishes {
     pub(crate) choice: Choice,
-    /// Workloads that may go down.
+    /// Workloads that may be down during the roll (`--allow-outage`).
     pub(crate) allow_outage: Vec<Selector>,
 }
 
-/// A workload as it was surveyed.
+/// A workload from the survey.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Task {
     pub(crate) key: WorkloadRef,
     pub(crate) uid: String,
-    /// When it was seen with pods that differ from new ones, if it was.
+    /// When the survey saw that the workload needs a roll; `None` if it does not.
     pub(crate) stale_at: Option<Timestamp>,
 }
 
-/// What is to be done with a workload now.
+/// Decides what to do with a workload now.
 pub(crate) fn decide(task: &Task, world: &World, wishes: &Wishes, now: Timestamp) -> Decision {
     let Task { key, uid, stale_at } = task;
     if !wishes.choice.takes(key) {
@@ -58,15 +58,15 @@ pub(crate) fn decide(task: &Task, world: &World, wishes: &Wishes, now: Timestamp
         let newest = observed.newest_pods(pods.iter().copied());
         return match with_pods(observed.standing.clone(), newest, now) {
             State::Progressing(_) | State::Settled | State::Superseded => Decision::Adopt,
-            // A restart may be that of a run that was killed. Any other rollout that is held up is
-            // somebody else's to look after, and nobody waits for it here.
+            // A recent restart may come from an earlier, killed run. Any other rollout with a
+            // problem belongs to somebody else, and this run does not wait for it.
             State::HeldUp(_) if is_a_restart(observed, *stale_at, now) => Decision::Adopt,
             State::HeldUp(_) | State::Failed(_) if current => Decision::Skip(Obstacle::Current),
             State::HeldUp(_) | State::Failed(_) => Decision::Skip(Obstacle::WorkloadUnhealthy),
         };
     }
     if current && restarted_since(observed, *stale_at) {
-        // A run that was killed began it and nobody has proven it yet.
+        // An earlier run was killed after this restart, so nobody has proven the workload yet.
         return Decision::Adopt;
     }
     if current {
@@ -115,7 +115,7 @@ fn hindrance(
         .then_some(Obstacle::DowntimeOutage)
 }
 
-// Its controller goes on with the rollout by itself.
+// Returns true if the controller finishes the rollout by itself.
 fn is_left_to_its_controller(observed: &Observed) -> bool {
     matches!(observed.roll.reason, None | Some(Obstacle::ForeignOwner))
 }
@@ -153,7 +153,8 @@ mod tests {
         NOW.parse().unwrap()
     }
 
-    // A workload, its namespace and its pods: each a proxy's tag, or none, and whether it is ready.
+    // A workload, its namespace and its pods. A pod is the proxy's tag, if it has one, and whether
+    // it is ready.
     struct Scene {
         kind: WorkloadKind,
         namespace: &'static str,
@@ -262,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn each_workload_is_restarted_left_alone_or_waited_for_for_a_reason_of_its_own() {
+    fn decide_restarts_adopts_or_skips_with_the_obstacle() {
         use Decision::{Adopt, Restart, Skip};
         let rolling = WELL.replace(r#""updatedReplicas": 2"#, r#""updatedReplicas": 1"#);
         let sick = WELL.replace(r#""availableReplicas": 2"#, r#""availableReplicas": 1"#);
@@ -360,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn an_outage_is_taken_only_where_it_was_allowed_and_nothing_that_was_not_chosen() {
+    fn an_outage_needs_allow_outage_and_unselected_workloads_are_skipped() {
         let recreated = scene(|s| s.spec = r#", "strategy": {"type": "Recreate"}"#);
         let wishes = |allow: &str, exclude: &str| Wishes {
             choice: Choice {

@@ -1,4 +1,4 @@
-//! How a run ends: the exit code in one place.
+//! Decides how a run ends, and its exit code.
 
 use mesh_cli::{DryRun, Exit};
 
@@ -8,7 +8,7 @@ use super::state::{Phase, Roll};
 use super::tally::Tally;
 
 impl Roll {
-    /// Ends the run once nothing is in flight and nothing more will be.
+    /// Ends the run if nothing is in flight and nothing more will start.
     pub(super) fn finish_if_done(&mut self) {
         let nothing_starts = self.stop.is_some() || self.waiting.is_empty() || self.is_jammed();
         if self.flying.is_empty() && nothing_starts {
@@ -16,7 +16,7 @@ impl Roll {
         }
     }
 
-    /// A second signal: at once.
+    /// Ends the run at once after a second signal.
     pub(super) fn leave(&mut self, number: u8) {
         let reason = Some(self.reason("left at once by a second signal"));
         self.end(Finish {

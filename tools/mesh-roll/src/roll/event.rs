@@ -13,24 +13,24 @@ use super::watched::Watched;
 #[derive(Clone, Debug)]
 pub(crate) enum Event {
     Watched(Watched),
-    /// The plan was agreed to, or is only to be shown.
+    /// The user agreed to the plan, or the run is a dry run.
     Agreed,
-    /// The lock is held; the version of the control plane's configuration since then.
+    /// The lock is taken; with the current resourceVersion of the control plane's configuration.
     Locked(String),
-    /// The record before a write is written; whether the lock is held at this moment.
+    /// The record before a write was written. The error says that the lock is lost.
     Announced(WorkloadRef, Result<(), String>),
     Patched(WorkloadRef, Answer),
-    /// A fresh look at an object; none if there is none.
+    /// The answer to [`Action::Look`]; `None` if the object does not exist.
     Looked(WorkloadRef, Result<Option<Box<Observed>>, String>),
     /// All pods of a workload before it is restarted.
     ListedBefore(WorkloadRef, Result<Vec<PodSeen>, String>),
     /// All pods of a workload after its controller was done.
     ListedProof(WorkloadRef, Result<Vec<PodSeen>, String>),
     Probed(String, Result<Probe, String>),
-    /// The nodes that are not ready.
+    /// The answer to [`Action::Nodes`]: the nodes that are not ready.
     Nodes(WorkloadRef, Vec<String>),
     LockLost(String),
-    /// A watch has ended for good.
+    /// A watch has failed and ended.
     Blind(String),
     Asked(Asked),
     ReaderGone,
@@ -43,18 +43,19 @@ pub(crate) enum Answer {
     Done(Box<Observed>),
     Conflict,
     Gone,
-    /// It did not happen, and would not.
+    /// The API server refused the write; a repetition would not help.
     Refused(String),
-    /// It may have happened.
+    /// No answer arrived; the write may have happened.
     Lost(String),
 }
 
-/// Something to be done. In order: what stands before a write is done before it.
+/// An action of the core. Actions are performed in order, so a record before a write is written
+/// before it.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Action {
-    /// Ask for leave; the answer is [`Event::Agreed`], or the end of the run.
+    /// Ask for consent. The answer is [`Event::Agreed`] or the end of the run.
     Ask(Box<Intent>, String),
-    /// Take the lock; the answer is [`Event::Locked`], or the end of the run.
+    /// Take the lock. The answer is [`Event::Locked`] or the end of the run.
     Lock,
     Emit(Box<Record>),
     /// Write the record and answer with [`Event::Announced`].
@@ -63,7 +64,7 @@ pub(crate) enum Action {
     Look(WorkloadRef),
     /// List the pods of a workload by this label selector, to see whether a restart is needed.
     ListBefore(WorkloadRef, String),
-    /// The same list, to see whether the restart did what it was for.
+    /// List the pods of a workload by this label selector, to see whether the restart succeeded.
     ListProof(WorkloadRef, String),
     Probe(String),
     Nodes(WorkloadRef),

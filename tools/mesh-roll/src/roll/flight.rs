@@ -1,4 +1,4 @@
-//! One workload in flight: what comes next for it, on what its object and its pods show.
+//! One workload in flight: decides its next step from its object and pods.
 
 use jiff::{SignedDuration, Timestamp};
 use mesh_cluster::workload::rollout::{Goal, Observed, Passes, PodSeen, Problem, State, with_pods};
@@ -16,9 +16,10 @@ use super::world::World;
 pub(crate) struct Flight {
     pub(crate) item: Item,
     pub(crate) awaits: Awaits,
-    /// The restart that is written; none where somebody else's rollout is waited for.
+    /// The annotation's value in our restart; `None` when waiting for somebody else's rollout.
     pub(crate) restart: Option<String>,
-    /// The version of the object that its pods were listed after: the precondition of the write.
+    /// The resourceVersion of the object before its pods were listed; the precondition of the
+    /// write.
     pub(crate) version: String,
     pub(crate) since: Timestamp,
     pub(crate) told: Option<(ProgressPods, String)>,
@@ -29,49 +30,49 @@ pub(crate) struct Flight {
     pause: SignedDuration,
 }
 
-/// What a flight waits for.
+/// What a workload in flight waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Awaits {
     /// The list of its pods before the restart.
     ListBefore,
-    /// Its record to be written.
+    /// The writing of the record that announces the restart.
     Announcement,
-    /// The answer to its write.
+    /// The answer to the write.
     Answer,
-    /// A fresh look at the object, because the answer was a conflict or none.
+    /// A new read of the object, because the write met a conflict or had no answer.
     Look,
-    /// The time for another look.
+    /// The time of the next read, because the last one failed.
     NextLook,
-    /// Its controller and its pods.
+    /// The controller and the pods.
     Rollout,
-    /// The list of its pods that proves it.
+    /// The list of its pods, to prove the result.
     ListProof,
-    /// The nodes that its pods are on.
+    /// The list of nodes that are not ready.
     Nodes,
 }
 
-/// What comes next for a flight.
+/// The next step of a workload in flight.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Course {
-    /// It waits, and nothing is said of it.
+    /// Wait, without a progress record.
     Silent,
-    /// It waits for this.
+    /// Wait for this.
     Wait(&'static str),
-    /// It waits until this has passed.
+    /// Wait until this problem is resolved.
     HeldUp(Problem),
-    /// List its pods as a proof.
+    /// List the pods to prove the result.
     ListProof,
     /// Ask which nodes are not ready.
     AskNodes,
-    /// Look at the object itself.
+    /// Read the object again.
     Look,
-    /// It is over.
+    /// The workload is finished.
     Over(Conclusion),
-    /// Somebody else's rollout is over and the pods are old still: decide afresh.
+    /// Somebody else's rollout is finished, but pods are still old: decide again.
     Again,
 }
 
-/// The time, its limits, and when to look again.
+/// The time, the time limits, and when to look again.
 #[derive(Debug)]
 pub(crate) struct Clock {
     pub(crate) now: Timestamp,
@@ -80,24 +81,25 @@ pub(crate) struct Clock {
     pub(crate) wake: Option<Timestamp>,
 }
 
-/// By how much the watch of pods may lag behind the one of their owners before a list is worth it.
+/// How long to wait for the watch of pods, which may lag behind the watch of owners, before the
+/// pods are listed.
 const LAG: SignedDuration = SignedDuration::from_secs(2);
 const LONGEST_PAUSE: SignedDuration = SignedDuration::from_secs(30);
 
 // === impl Flight ===
 
 impl Flight {
-    /// Begins with a list of the pods, taken after the object was seen in this `version`.
+    /// Makes a flight that lists the pods after the object was seen in this `version`.
     pub(crate) fn listing(item: Item, version: String, now: Timestamp) -> Self {
         Self::new(item, Awaits::ListBefore, None, version, now)
     }
 
-    /// Begins with the announcement of `restart`, on the object in this `version`.
+    /// Makes a flight that announces `restart` of the object in this `version`.
     pub(crate) fn restarting(item: Item, restart: String, version: String, now: Timestamp) -> Self {
         Self::new(item, Awaits::Announcement, Some(restart), version, now)
     }
 
-    /// Begins by waiting for somebody else's rollout.
+    /// Makes a flight that waits for somebody else's rollout.
     pub(crate) fn adopted(item: Item, now: Timestamp) -> Self {
         Self::new(item, Awaits::Rollout, None, String::new(), now)
     }
@@ -124,26 +126,26 @@ impl Flight {
         }
     }
 
-    /// The write has happened.
+    /// Records that the write happened.
     pub(crate) fn written(&mut self, observed: &Observed) {
         self.awaits = Awaits::Rollout;
         self.generation = observed.generation;
     }
 
-    /// Something could not be found out: again, but not at once.
+    /// Tries the stage again after a pause, which doubles each time.
     pub(crate) fn later(&mut self, awaits: Awaits, now: Timestamp) {
         self.awaits = awaits;
         self.look_at = now + self.pause;
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);
     }
 
-    /// Whether a pod was created by this roll.
+    /// Returns true if a pod was created by this roll.
     pub(crate) fn is_new(&self, pod: &PodSeen, observed: &Observed) -> bool {
         let restart = self.restart.as_deref().or(observed.restarted_at());
         restart.is_some() && pod.restarted_at.as_deref() == restart
     }
 
-    /// What comes next, on what the watches show.
+    /// Returns the next step, given the latest facts.
     pub(crate) fn assess(&mut self, world: &World, clock: &mut Clock) -> Course {
         match self.awaits {
             Awaits::ListBefore
@@ -186,7 +188,8 @@ impl Flight {
         }
     }
 
-    // Waited for until the time is over; then what is outside the workload is no failure of it.
+    // Waits until the time limit. Then the workload is blocked if the problem is outside of it, and
+    // failed otherwise.
     fn held_up(&self, problem: Problem, clock: &mut Clock) -> Course {
         let is_over = clock.is_over(self.since);
         let is_outside = problem.is_outside();
@@ -205,7 +208,8 @@ impl Flight {
     fn state(&mut self, observed: &Observed, world: &World, now: Timestamp) -> State {
         let mut state = observed.state(self.goal());
         if state == State::Superseded {
-            // Whoever came after us: their pods get the same proxy, so theirs may prove it.
+            // Somebody else restarted the workload after us. Their pods get the same proxy, so
+            // these pods can prove it.
             self.restart = None;
             self.superseded = true;
             self.generation = observed.generation;
@@ -222,7 +226,7 @@ impl Flight {
         }
     }
 
-    /// The pods of the rollout that is waited for, those that have failed included.
+    /// Returns the pods of the rollout in question, also those that have failed.
     fn new_pods<'a>(&self, observed: &Observed, world: &'a World) -> Vec<&'a PodSeen> {
         let pods = world.all_pods(&observed.key);
         match &self.restart {
@@ -256,9 +260,9 @@ impl Flight {
         Course::Wait("its pods to prove it")
     }
 
-    /// What a list of its pods, taken after its controller was done, makes of it.
+    /// Returns the next step after a list of pods that was read after the controller was done.
     ///
-    /// The error is a pod that the injector has not made as it should.
+    /// Returns an error for a pod without a proxy or with the wrong one.
     pub(crate) fn listed_proof(
         &mut self,
         pods: &[PodSeen],
@@ -282,8 +286,8 @@ impl Flight {
         })
     }
 
-    /// The end of a flight whose time is over, given the nodes that are not ready: blocked by such
-    /// a node, else timed out, with the first new pod that is not ready.
+    /// Returns the result after the time limit, given the nodes that are not ready: blocked if a
+    /// pod is on such a node, else timed out, with the first new pod that is not ready.
     pub(crate) fn timed_out(
         &mut self,
         observed: &Observed,
@@ -317,7 +321,7 @@ fn over(conclusion: Conclusion) -> Course {
 // === impl Clock ===
 
 impl Clock {
-    /// Whether `at` has come; if not, it is when to look again.
+    /// Returns true if the time is `at` or later; otherwise asks to be woken at `at`.
     pub(crate) fn reached(&mut self, at: Timestamp) -> bool {
         if self.now >= at {
             return true;

@@ -1,4 +1,4 @@
-//! The workloads in flight: followed, proven, concluded.
+//! Follows the workloads in flight until they are proven or ended.
 
 use mesh_cluster::workload::rollout::{PodSeen, Problem};
 use mesh_records::{Outcome, Trouble, WorkloadRef};
@@ -12,7 +12,7 @@ use super::say::Facts;
 use super::state::{Phase, Roll};
 
 impl Roll {
-    /// Looks at every workload in flight.
+    /// Takes the next step for every workload in flight.
     pub(super) fn fly(&mut self) {
         for key in self.flying_keys() {
             let mut clock = Clock {
@@ -63,7 +63,7 @@ impl Roll {
         }
     }
 
-    /// The pods are listed after the controller was done.
+    /// Handles the list of pods that was read after the controller was done.
     pub(super) fn listed_proof(&mut self, key: &WorkloadRef, pods: Result<Vec<PodSeen>, String>) {
         let now = self.now;
         let mesh = self.world.target().clone();
@@ -82,7 +82,8 @@ impl Roll {
 
     fn not_as_injected(&mut self, key: &WorkloadRef, problem: Problem) {
         if problem.trouble == Trouble::StillOld && self.has_changed() {
-            // The injector gives what the control plane is now, which is not what this run is for.
+            // The control plane has changed, so the injector gives another proxy than this run's
+            // target.
             return self.conclude(key, Conclusion::of(Outcome::Superseded));
         }
         self.break_off(key, problem);
@@ -101,8 +102,8 @@ impl Roll {
         self.follow(key, course);
     }
 
-    /// A pod that was created since the run began shows what the injector does. One that is not as
-    /// it should be stops everything, whichever workload it belongs to.
+    /// Checks the pods that were created since the run began, because they show what the injector
+    /// gives. One wrong pod stops the whole run.
     pub(super) fn check_fresh_pods(&mut self, key: &WorkloadRef) {
         if self.phase != Phase::Rolling {
             return;
@@ -149,7 +150,8 @@ impl Roll {
             let fault = fault(pod, mesh)?;
             Some((pod, fault))
         });
-        // Nobody expects the default proxy there, unless it is this run that takes it away.
+        // This workload is not expected to get the injector's default proxy, so only pods of our
+        // own restart without a proxy count.
         if observed.injection_obstacle(&rules, injects).is_some() {
             let ours = self.flight(key)?.restart.as_deref()?;
             let unmeshed = faults.find(|(pod, fault)| {
@@ -158,14 +160,15 @@ impl Roll {
             });
             return unmeshed.map(|(_, fault)| fault);
         }
-        // After the control plane has changed, another proxy is no fault of the injector's.
+        // After a change of the control plane, a different proxy version is not the injector's
+        // fault.
         let forgiven = self.has_changed().then_some(Trouble::StillOld);
         let mut faults = faults.map(|(_, fault)| fault);
         faults.find(|fault| Some(fault.trouble) != forgiven)
     }
 
-    /// Ends a workload, wherever it is: its record, its place in the tally, and what follows from a
-    /// failure.
+    /// Ends a workload in any state: writes its record, counts it, and stops the run after too many
+    /// failures.
     pub(super) fn conclude(&mut self, key: &WorkloadRef, conclusion: Conclusion) {
         let (since, new) = match self.flight(key) {
             Some(flight) => (Some(flight.since), self.count_new(flight)),
@@ -193,7 +196,7 @@ impl Roll {
         }
     }
 
-    /// Puts a workload in flight back among those that wait.
+    /// Moves a workload from in flight back to waiting.
     pub(super) fn wait_again(&mut self, key: &WorkloadRef, not_before: Option<jiff::Timestamp>) {
         if let Some(mut flight) = self.land(key) {
             flight.item.not_before = not_before;
@@ -201,7 +204,7 @@ impl Roll {
         }
     }
 
-    /// Decides afresh about a workload in flight, unless the run is to stop.
+    /// Lets a workload in flight be decided again, unless the run must stop.
     pub(super) fn try_again(&mut self, key: &WorkloadRef, not_before: Option<jiff::Timestamp>) {
         match self.stop.as_ref().map(Stop::trouble) {
             Some(trouble) => self.conclude(key, Conclusion::interrupted(trouble)),
@@ -209,7 +212,7 @@ impl Roll {
         }
     }
 
-    /// Everything in flight goes on without us.
+    /// Ends every workload in flight as interrupted; their rollouts continue without this run.
     pub(super) fn interrupt(&mut self) {
         let trouble = self.stop.as_ref().map_or(Trouble::Stopped, Stop::trouble);
         for key in self.flying_keys() {

@@ -11,13 +11,14 @@ use super::order::Rank;
 pub(crate) struct Item {
     pub(crate) task: Task,
     pub(super) rank: Rank,
-    /// The versions that it ran before it was touched.
+    /// The workload's proxy versions before the restart.
     pub(super) from: Vec<String>,
     pub(super) attempts: u32,
-    /// Lists of its pods that had no answer.
+    /// How often listing the workload's pods failed.
     pub(super) unlisted: u32,
     pub(super) not_before: Option<Timestamp>,
-    /// What an unanswered write bore: whichever copy of it lands is recognised by it.
+    /// The annotation's value in a write without an answer. If the workload has this value later,
+    // the write happened.
     pub(super) value: Option<String>,
     /// What was said of it last.
     pub(super) outcome: Option<Outcome>,

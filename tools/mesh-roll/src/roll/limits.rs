@@ -1,4 +1,4 @@
-//! What has to hold before anything is written.
+//! The conditions for every write.
 
 use jiff::Timestamp;
 use mesh_records::Trouble;
@@ -12,18 +12,18 @@ pub(crate) enum Stop {
     Signal(u8),
     ReaderGone,
     LockLost(String),
-    /// The control plane is not what it was.
+    /// The control plane has changed since the verdict.
     Changed(String),
     /// The verdict is too old.
     Stale,
     Deadline,
-    /// The injector does not give what it should.
+    /// The injector does not give the expected proxy.
     Injector(String),
     /// Too many workloads failed.
     Failures,
-    /// A new pod is not as the injector should have made it.
+    /// A new pod has no proxy or the wrong one.
     Broken(Trouble),
-    /// The API server shows nothing any more.
+    /// A watch or a read of the API server failed for good.
     Blind(String),
 }
 
@@ -37,12 +37,12 @@ pub(crate) struct Expected {
     pub(crate) anchors: Option<String>,
 }
 
-/// Why nothing is written at this moment.
+/// Why nothing may be written now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Hold {
-    /// Nor later.
+    /// Nothing may be written later either: stop the run.
     Stop(Stop),
-    /// What is known is being renewed.
+    /// A list is being read again.
     Listing,
     /// The injector has no ready endpoint.
     NoEndpoint,
@@ -55,7 +55,7 @@ pub(crate) struct Times {
     pub(crate) deadline: Option<Timestamp>,
 }
 
-/// Whether anything may be written now.
+/// Returns whether anything may be written now.
 pub(crate) fn may_write(
     world: &World,
     expected: &Expected,
@@ -83,7 +83,7 @@ pub(crate) fn may_write(
 // === impl Expected ===
 
 impl Expected {
-    /// How the control plane differs from what the verdict saw.
+    /// Returns how the control plane differs from the one that the verdict saw.
     pub(crate) fn change(&self, mesh: &Mesh) -> Option<String> {
         let Self {
             namespace: _,
@@ -114,7 +114,7 @@ impl Expected {
 // === impl Stop ===
 
 impl Stop {
-    /// What stopped the run.
+    /// Returns a sentence on what stopped the run.
     pub(crate) fn sentence(&self) -> String {
         match self {
             Self::Signal(number) => format!("told to stop by signal {number}"),
@@ -130,7 +130,7 @@ impl Stop {
         }
     }
 
-    /// The way out.
+    /// Returns the hint.
     pub(crate) fn hint(&self) -> &'static str {
         match self {
             Self::Changed(_) | Self::Stale => "survey and judge again, then run the pipeline again",
@@ -146,7 +146,8 @@ impl Stop {
         }
     }
 
-    /// Whether nothing at all could be done because of it, where nothing was written before.
+    /// Returns true if the run counts as failed (exit code 2) when this stops it before the first
+    /// write.
     pub(crate) fn is_a_refusal(&self) -> bool {
         match self {
             Self::Changed(_) | Self::Stale | Self::Injector(_) | Self::Blind(_) => true,
@@ -159,7 +160,7 @@ impl Stop {
         }
     }
 
-    /// The reason that stands in the record of a workload that it interrupted.
+    /// Returns the reason for the records of workloads that this interrupts.
     pub(crate) fn trouble(&self) -> Trouble {
         match self {
             Self::LockLost(_) => Trouble::LockLost,

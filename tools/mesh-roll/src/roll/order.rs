@@ -1,10 +1,10 @@
-//! In which order workloads are rolled.
+//! The order in which workloads are rolled.
 
 use mesh_cluster::object::label;
 use mesh_cluster::workload::rollout::Observed;
 use mesh_records::{WorkloadKind, WorkloadRef};
 
-/// A workload's place: by wave, and within it by name.
+/// A workload's position in the order: by wave, then by name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Rank {
     pub(crate) wave: Wave,
@@ -13,17 +13,18 @@ pub(crate) struct Rank {
     name: String,
 }
 
-/// What is rolled together; a wave begins when the one before it is over.
+/// Workloads that are rolled together; a wave begins when the one before it is finished.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Wave {
     Deployments,
     DaemonSets,
     StatefulSets,
-    /// What everything else is reached or watched through: last, and each alone.
+    /// Ingresses, gateways and the monitoring: everything is reached or watched through them, so
+    /// they come last, one at a time.
     Doors,
 }
 
-/// Parts of the names by which the common ingress controllers and gateways go.
+/// Parts of the names of common ingress controllers and gateways.
 const DOORS: [&str; 9] = [
     "ingress",
     "gateway",
@@ -92,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn stateless_first_then_daemons_then_state_and_the_doors_last() {
+    fn waves_are_deployments_daemon_sets_stateful_sets_then_ingresses() {
         let expected = [
             key("a", WorkloadKind::Deployment, "web"),
             key("b", WorkloadKind::Deployment, "api"),

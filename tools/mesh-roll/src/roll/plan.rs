@@ -1,4 +1,4 @@
-//! The plan: what will be done, in which order, said before anything is done.
+//! The plan: what will be done and in which order, written before the first change.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use super::order::Rank;
 use super::state::{Phase, Roll, Settings};
 
 impl Roll {
-    /// Says what will be done, once everything has been seen.
+    /// Writes the plan once every list has been read.
     pub(super) fn plan(&mut self) {
         if self.stop.is_some() {
             self.finish();
@@ -107,7 +107,7 @@ impl Roll {
         )
     }
 
-    // For whoever is asked: counts, risks, and what is left alone.
+    // The text of the question: counts, risks, and skipped workloads.
     fn summary(&self, intent: &Intent, decisions: &[Decision]) -> String {
         let mut lines = vec![intent.message.clone()];
         let mut grades: BTreeMap<DowntimeGrade, usize> = BTreeMap::new();
@@ -151,8 +151,8 @@ impl Roll {
         self.check_all_pods();
     }
 
-    /// The lock is held: only from here on does nobody else change the control plane, so what
-    /// changed before is found out now.
+    /// Continues after the lock was taken. From now on no other run changes the control plane, so
+    /// an earlier change is detected here.
     pub(super) fn locked(&mut self, version: &str) {
         if self.phase != Phase::Locking {
             return;

@@ -1,4 +1,4 @@
-//! Before the first start in each namespace and wave: a pod that is never created shows what the
+//! Before the first restart in each namespace and wave, a dry-run pod shows which proxy the
 //! injector gives.
 
 use jiff::SignedDuration;
@@ -9,12 +9,13 @@ use super::limits::Stop;
 use super::order::Wave;
 use super::state::{Proven, Roll};
 
-/// How often the injector is asked when there is no answer.
+/// How often the dry run is tried if no answer comes.
 const TRIES: u32 = 3;
 const PAUSE: SignedDuration = SignedDuration::from_secs(1);
 
 impl Roll {
-    // Whether the injector was seen to give the right proxy there; asks if nobody has yet.
+    // Returns true if the injector gives the right proxy in the namespace; starts a dry run if none
+    // was made.
     pub(super) fn is_proven(&mut self, wave: Wave, namespace: String) -> bool {
         let place = (wave, namespace);
         let tries = match self.probes.get(&place) {
@@ -62,7 +63,7 @@ impl Roll {
                 format!("the injector gives no proxy to a new pod in {namespace}")
             }
             Ok(Probe::Refused(why)) => format!("a new pod in {namespace} is refused: {why}"),
-            // Nobody has answered, so this says nothing about the injector.
+            // No answer came, so this is not the injector's fault.
             Err(why) => {
                 let what = format!("cannot try what the injector gives in {namespace}: {why}");
                 return self.stop(Stop::Blind(what));

@@ -1,4 +1,4 @@
-//! When a pod is as new ones are, and when a whole workload is proven.
+//! Decides whether a pod is current, and whether a whole workload is proven.
 
 use mesh_cluster::object::label::PROXY;
 use mesh_cluster::workload::rollout::{Passes, PodSeen, Problem};
@@ -6,28 +6,28 @@ use mesh_records::Trouble;
 
 use super::watched::Mesh;
 
-/// What a workload's pods prove.
+/// What the list of a workload's pods shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Proof {
-    /// Every pod has the proxy that the injector gives, and is ready.
+    /// Every pod is ready and has the proxy that the injector gives.
     Proven { pods: u32 },
-    /// Not all of them yet, and nothing is wrong.
+    /// Some pods are not ready or still old, but nothing has failed.
     NotYet(Lack),
-    /// A pod that the roll created is not as it should be.
+    /// A pod that the roll created has no proxy or the wrong one.
     Broken(Problem),
 }
 
-/// What is lacking of a proof.
+/// What is missing for the proof.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Lack {
     NoPods,
-    /// A pod from before.
+    /// A pod from before the restart.
     OldPod,
     ProxyNotReady,
     PodNotReady,
 }
 
-/// What is wrong with a pod that the injector has just handled.
+/// Returns what is wrong with the proxy of a pod, compared with what the injector gives.
 pub(crate) fn fault(pod: &PodSeen, mesh: &Mesh) -> Option<Problem> {
     let (trouble, said) = match &pod.proxy {
         None => (Trouble::NotInjected, "it has no proxy"),
@@ -50,12 +50,12 @@ pub(crate) fn fault(pod: &PodSeen, mesh: &Mesh) -> Option<Problem> {
     })
 }
 
-/// Whether a pod is as the injector would make it now.
+/// Returns true if a pod has the proxy that the injector gives now.
 pub(crate) fn is_current(pod: &PodSeen, mesh: &Mesh) -> bool {
     fault(pod, mesh).is_none()
 }
 
-// Releases before 2.12 do not say which anchors they gave: that is no staleness.
+// Releases before 2.12 do not record the trust anchors; then they count as current.
 fn has_stale_anchors(pod: &PodSeen, mesh: &Mesh) -> bool {
     match (&pod.anchors, &mesh.anchors) {
         (Some(given), Some(current)) => given != current,
@@ -63,10 +63,11 @@ fn has_stale_anchors(pod: &PodSeen, mesh: &Mesh) -> bool {
     }
 }
 
-/// What `pods` prove of a roll that wrote `restart`, or of a workload that somebody else rolled.
+/// Decides what `pods` show for a workload that this run restarted with `restart`, or that somebody
+/// else rolled.
 ///
-/// An old pod in a list that is newer than the controller's "done" belongs to something that came
-/// after it: that is no failure of the roll, but no proof either.
+/// If the list is newer than the controller's "done", an old pod belongs to a later change. The
+/// roll has then not failed, but it is not proven either.
 pub(crate) fn judge<'a>(
     pods: impl Iterator<Item = &'a PodSeen>,
     mesh: &Mesh,
@@ -146,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_proven_that_is_not() {
+    fn judge_proves_only_ready_pods_with_the_injected_proxy() {
         let good = pod("stable-2.14.10");
         let bare = PodSeen {
             proxy: None,
@@ -201,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn what_somebody_else_rolled_is_proven_by_its_pods_alone() {
+    fn without_a_restart_judge_ignores_restarted_at() {
         let before = PodSeen {
             restarted_at: None,
             ..pod("stable-2.14.10")
@@ -218,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn a_target_that_is_not_known_proves_nothing() {
+    fn without_injects_nothing_is_proven() {
         let unknown = Mesh::default();
         let proof = judge([pod("stable-2.14.10")].iter(), &unknown, Some(RESTART));
         assert!(matches!(proof, Proof::Broken(it) if it.trouble == Trouble::StillOld));

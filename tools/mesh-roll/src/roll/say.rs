@@ -1,4 +1,4 @@
-//! What is said of a workload: each outcome as a record, with one sentence for people.
+//! Makes the records about a workload, each with one sentence for people.
 
 use jiff::Timestamp;
 use mesh_cluster::workload::rollout::Problem;
@@ -9,7 +9,7 @@ use mesh_records::{
 
 use super::conclusion::Conclusion;
 
-/// Speaks of one workload at one moment.
+/// Makes records about one workload at one moment.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Saying<'a> {
     pub(crate) cluster: &'a str,
@@ -21,7 +21,7 @@ pub(crate) struct Saying<'a> {
     pub(crate) is_dry: bool,
 }
 
-/// What is known of a workload when it is over.
+/// The facts for the record of a finished workload.
 #[derive(Clone, Debug)]
 pub(crate) struct Facts<'a> {
     pub(crate) conclusion: Conclusion,
@@ -51,7 +51,7 @@ impl Saying<'_> {
         }))
     }
 
-    /// That it is about to be written to.
+    /// Makes the record that the workload is going to be restarted.
     pub(crate) fn announcement(&self, pods: ProgressPods, again: bool) -> Record {
         let key = self.key;
         let how = match (self.is_dry, again) {
@@ -81,14 +81,14 @@ impl Saying<'_> {
         self.progress(message, pods, Some(reason))
     }
 
-    /// That the API server would take the write.
+    /// Makes the record that the API server accepted the dry run.
     pub(crate) fn rehearsed(&self, pods: ProgressPods) -> Record {
         let key = self.key;
         let message = format!("would restart {key}: the API server accepts it");
         self.progress(message, pods, Some("dry run"))
     }
 
-    /// That nobody knows yet whether the write happened.
+    /// Makes the record that it is unknown whether the write happened.
     pub(crate) fn unanswered(&self, why: &str) -> Record {
         let key = self.key;
         let message =
@@ -96,7 +96,7 @@ impl Saying<'_> {
         self.progress(message, ProgressPods::default(), Some(why))
     }
 
-    /// That the API server would not take the write.
+    /// Makes the record that the API server refused the write.
     pub(crate) fn refused(&self, why: &str) -> Record {
         let key = self.key;
         let message = format!("the API server refused to restart {key}: {why}");
@@ -183,7 +183,7 @@ impl Saying<'_> {
     }
 }
 
-// The command that shows more of a pod: what its container wrote, or what happened to it.
+// Returns the command that shows more about a pod: its container's logs or its events.
 fn see(namespace: &str, problem: &Problem) -> String {
     match (problem.trouble, &problem.pod, &problem.container) {
         (_, None, _) => String::new(),

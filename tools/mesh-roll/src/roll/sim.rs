@@ -1,5 +1,5 @@
-//! Ten thousand worlds: the core against a model of a cluster in which anything may happen at any
-//! moment. A seed that fails is named, and fails again.
+//! Runs the core against a model of a cluster in ten thousand random worlds, in which anything may
+//! happen at any moment. A failure names its seed, which reproduces it.
 
 mod bed;
 mod dice;
@@ -10,18 +10,18 @@ use std::collections::BTreeSet;
 
 use bed::{Bed, Chaos};
 
-/// Seeds that one test walks through.
+/// The number of seeds in one test.
 const SEEDS: u64 = 10_000;
 
 #[test]
-fn the_limits_hold_and_every_run_ends_and_running_again_brings_all_up_to_date() {
+fn in_every_world_max_in_flight_and_max_failures_hold_and_a_rerun_finishes() {
     let mut census = BTreeSet::new();
     for seed in 0..SEEDS {
         let mut bed = Bed::new(seed);
         bed.live();
         census.append(&mut bed.census);
     }
-    // A walk on which these never happened would prove little.
+    // Checks that the worlds were varied enough: each of these must have happened.
     for happening in [
         "Proven",
         "Failed",
@@ -39,7 +39,7 @@ fn the_limits_hold_and_every_run_ends_and_running_again_brings_all_up_to_date() 
 }
 
 #[test]
-fn a_quiet_world_is_proven_in_one_run_with_one_write_a_workload() {
+fn without_faults_one_run_with_one_write_per_workload_is_enough() {
     for seed in 0..200 {
         let mut bed = Bed::new(seed);
         bed.chaos = Chaos::None;

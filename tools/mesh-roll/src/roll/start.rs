@@ -1,8 +1,9 @@
-//! Starts: what may begin now, the list before a restart, and the one gate before every write.
+//! Starts workloads, lists their pods before the restart, and makes the checks before every write.
 //!
-//! The watch of pods may lag behind that of their owner, and then shows the pods of before a
-//! rollout that is over. A list that is taken after the owner was seen at rest does not; the write
-//! bears the version that the owner was seen in, so that nothing has come in between.
+//! The watch of pods may lag behind the watch of their owner and then still show pods from before a
+//! finished rollout. A list that is read after the owner was seen settled is newer. The write
+//! carries the owner's resourceVersion from that moment, so it fails if anything happened in
+//! between.
 
 use std::ops::Bound;
 
@@ -22,21 +23,21 @@ use super::order::{Rank, Wave};
 use super::proof::is_current;
 use super::state::Roll;
 
-/// How often one workload's write is tried after conflicts and lost answers.
+/// How often the write to one workload is tried after conflicts and lost answers.
 const ATTEMPTS: u32 = 10;
-/// How often the pods are listed when there is no answer.
+/// How often listing the pods is tried.
 const LISTS: u32 = 3;
 const PAUSE: SignedDuration = SignedDuration::from_secs(1);
 
 impl Roll {
-    /// Starts what may start now, in order.
+    /// Starts the workloads that may start now, in order.
     pub(super) fn start(&mut self) {
         let full = self.flying.len() >= self.settings.max_in_flight;
         if full || self.stop.is_some() || self.waiting.is_empty() || !self.may_write() {
             return;
         }
         let Some(wave) = self.wave() else { return };
-        // Slots kept for workloads that wait for a proof of the injector: the order stays.
+        // Workloads that wait for the injector's dry run keep their slots, so that the order stays.
         let mut kept = 0;
         let mut after = Bound::Unbounded;
         while self.may_start_another(wave, kept) {
@@ -54,7 +55,7 @@ impl Roll {
         }
     }
 
-    // False where it may start as soon as the injector is proven.
+    // Returns false if the workload must wait for the injector's dry run.
     fn begin(&mut self, rank: &Rank) -> bool {
         let Some(item) = self.waiting.get(rank) else {
             return true;
@@ -98,8 +99,8 @@ impl Roll {
         self.out.push(list);
     }
 
-    /// The pods are listed before the restart: only where one of them differs from a new one is
-    /// anything to be done.
+    /// Handles the list of pods before the restart. Restarts the workload only if one of them is
+    /// not current.
     pub(super) fn listed_before(&mut self, key: &WorkloadRef, pods: Result<Vec<PodSeen>, String>) {
         if self.stop.is_some() {
             return self.wait_again(key, None);
@@ -144,7 +145,8 @@ impl Roll {
         self.out.push(Action::Announce(key, Box::new(record)));
     }
 
-    /// The record is out: the last look before the write, on the facts of this moment.
+    /// Continues after the record was written: checks everything again with the latest facts, then
+    /// writes.
     pub(super) fn announced(&mut self, key: &WorkloadRef, lock: Result<(), String>) {
         let Some(flight) = self.flight(key) else {
             return;
@@ -206,7 +208,8 @@ impl Roll {
         self.world.take_workload(observed);
     }
 
-    /// Whether the write happened after all is told by the value that it bore.
+    /// Handles the read after a write without a clear answer. The annotation's value shows whether
+    /// the write happened.
     pub(super) fn looked(
         &mut self,
         key: &WorkloadRef,
@@ -232,12 +235,13 @@ impl Roll {
         if attempts >= ATTEMPTS {
             return self.conclude(key, Conclusion::failed(Trouble::Refused, None));
         }
-        // At once the first time; whoever writes all the time is given way.
+        // The first repetition comes at once; later ones wait longer, because somebody else
+        // writes the object often.
         let tries = i32::try_from(attempts).unwrap_or(i32::MAX);
         self.try_again(key, Some(now + PAUSE * (tries - 1)));
     }
 
-    // The gate: what has to hold whenever anything is started or written.
+    // Checks the conditions for starting and writing.
     fn may_write(&mut self) -> bool {
         let (world, expected) = (&self.world, &self.settings.expected);
         let hold = may_write(world, expected, &self.times(), self.now);
@@ -262,7 +266,7 @@ impl Roll {
         false
     }
 
-    // The wave that is being rolled: that of the first workload that is not over.
+    // Returns the current wave: the wave of the first workload that is not finished.
     fn wave(&self) -> Option<Wave> {
         let waiting = self.waiting.keys().next().map(|rank| rank.wave);
         let flying = self.flying.iter().map(|flight| flight.item.rank.wave);
@@ -283,14 +287,14 @@ impl Roll {
         }
     }
 
-    /// Whether nothing more can be started because what is blocked has taken every slot.
+    /// Returns true if blocked workloads use all slots, so that nothing more can start.
     pub(super) fn is_jammed(&self) -> bool {
         let wave = self.wave();
         wave.is_some_and(|wave| self.blocked().count() >= self.slots(wave))
     }
 
-    // Workloads that this run restarted, that were given up as blocked, and that are not whole
-    // again: each keeps its slot and its budget.
+    // Returns workloads that this run restarted and gave up as blocked, and that have not
+    // recovered. Each keeps its slot and its budget.
     fn blocked(&self) -> impl Iterator<Item = &Observed> {
         let over = self
             .over
@@ -320,7 +324,8 @@ impl Roll {
         others.any(|other| self.world.share_a_budget(observed, other))
     }
 
-    // kubectl refuses a second restart within one second; a later value keeps the two apart.
+    // Makes a value later than the last restart's: kubectl refuses a second restart within one
+    // second, because the values would be equal.
     fn restart_value(&self, item: &Item) -> String {
         if let Some(value) = &item.value {
             return value.clone();

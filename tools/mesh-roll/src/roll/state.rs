@@ -16,7 +16,7 @@ use super::say::Saying;
 use super::tally::Tally;
 use super::world::World;
 
-/// What was asked for.
+/// The options of a run.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     /// The cluster's label.
@@ -26,17 +26,17 @@ pub(crate) struct Settings {
     pub(crate) expected: Expected,
     pub(crate) max_in_flight: usize,
     pub(crate) max_failures: u32,
-    /// For one workload.
+    /// The time limit for one workload.
     pub(crate) timeout: SignedDuration,
     pub(crate) deadline: Option<Timestamp>,
-    /// When the verdict is too old.
+    /// The time after which the verdict is too old.
     pub(crate) verdict_until: Timestamp,
     pub(crate) dry_run: DryRun,
     pub(crate) fail_on_attention: bool,
 }
 
-/// A run. Each workload of the plan is in one of three places: it waits, it is in flight, or it is
-/// over.
+/// The state of a run. Each workload of the plan is in one of three states: waiting, in flight, or
+/// finished.
 #[derive(Debug)]
 pub(crate) struct Roll {
     pub(super) settings: Settings,
@@ -64,7 +64,7 @@ pub(super) enum Phase {
     Over,
 }
 
-/// Whether the injector was seen to give the right proxy in a namespace.
+/// Whether a dry-run pod got the right proxy in a namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Proven {
     Asked { tries: u32 },
@@ -75,7 +75,7 @@ pub(super) enum Proven {
 // === impl Roll ===
 
 impl Roll {
-    /// A run that is to bring the surveyed workloads up to date.
+    /// Makes a run that brings the surveyed workloads up to date.
     pub(crate) fn new(
         settings: Settings,
         tasks: impl IntoIterator<Item = Task>,
@@ -101,7 +101,7 @@ impl Roll {
         }
     }
 
-    // The first reason stands; what comes after it changes nothing.
+    // Keeps only the first reason.
     pub(super) fn stop(&mut self, stop: Stop) {
         self.stop.get_or_insert(stop);
     }
@@ -162,7 +162,7 @@ impl Roll {
         observed.map(|observed| observed.pods).unwrap_or_default()
     }
 
-    /// Keeps the versions that it runs before it is touched.
+    /// Notes the workload's proxy versions before the restart.
     pub(super) fn note_versions(&self, item: &mut Item) {
         let pods = self.world.pods(&item.task.key);
         let versions: BTreeSet<String> = pods
@@ -189,7 +189,7 @@ impl Roll {
         flights.find(|flight| flight.item.task.key == *key)
     }
 
-    /// Takes a workload out of those in flight.
+    /// Removes a workload from those in flight.
     pub(super) fn land(&mut self, key: &WorkloadRef) -> Option<Flight> {
         let mut flights = self.flying.iter();
         let place = flights.position(|flight| flight.item.task.key == *key)?;

@@ -2,13 +2,13 @@
 
 use mesh_records::{Obstacle, Outcome, SkipClass};
 
-/// What became of the workloads so far.
+/// Counts of the results so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Tally {
     pub(super) writes: u32,
     pub(super) proven: u32,
     pub(super) failed: u32,
-    /// Held up, interrupted or superseded: to be gone on with by another run.
+    /// Workloads that were blocked, interrupted or superseded; another run must continue them.
     pub(super) open: u32,
     pub(super) attention: u32,
 }

@@ -8,7 +8,7 @@ use mesh_cluster::workload::rollout::{Observed, PodSeen};
 use mesh_cluster::{Change, Store, Stored};
 use mesh_records::WorkloadKind;
 
-/// A change that a watch shows, by what is watched.
+/// An event of a watch, by the kind that is watched.
 #[derive(Clone, Debug)]
 pub(crate) enum Watched {
     /// Workloads of one kind.
@@ -22,19 +22,19 @@ pub(crate) enum Watched {
     Slice(Change<EndpointSlice>),
 }
 
-/// What a namespace says to the injector.
+/// A namespace's injection settings.
 #[derive(Clone, Debug)]
 pub(crate) struct NamespaceRules {
     pub(crate) namespace: String,
     pub(crate) rules: Rules,
 }
 
-/// The control plane as it is now.
+/// The control plane's current state.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Mesh {
     pub(crate) version: Option<String>,
     pub(crate) config_resource_version: Option<String>,
-    /// The proxy version that a new pod gets.
+    /// The proxy version that the injector gives a new pod.
     pub(crate) injects: Option<String>,
     pub(crate) anchors: Option<String>,
     /// Ready endpoints of the injector.

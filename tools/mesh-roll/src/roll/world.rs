@@ -1,4 +1,4 @@
-//! What the watches have shown: only what the plan needs of it.
+//! The state of the cluster from the watches, limited to the workloads of the plan.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -35,7 +35,7 @@ pub(crate) const KINDS: [WorkloadKind; 3] = [
 // === impl World ===
 
 impl World {
-    /// Knows nothing yet; will know of these workloads only.
+    /// Makes an empty world that will keep only these workloads.
     pub(crate) fn new(interest: BTreeSet<WorkloadRef>) -> Self {
         let stores = KINDS.map(|kind| (kind, Store::default()));
         Self {
@@ -45,7 +45,7 @@ impl World {
         }
     }
 
-    /// Whether every list is whole.
+    /// Returns true if every list is complete.
     pub(crate) fn is_complete(&self) -> bool {
         self.workloads.values().all(Store::is_whole)
             && self.pods.is_whole()
@@ -59,7 +59,7 @@ impl World {
         &self.mesh
     }
 
-    /// What the run is for, from the moment that the plan was made: the control plane as it was.
+    /// Returns the control plane as it was when the plan was made; before that, the current one.
     pub(crate) fn target(&self) -> &Mesh {
         self.target.as_ref().unwrap_or(&self.mesh)
     }
@@ -77,20 +77,20 @@ impl World {
         known.map(|known| known.rules.clone()).unwrap_or_default()
     }
 
-    /// Its pods that are not over.
+    /// Returns the workload's pods that have not ended.
     pub(crate) fn pods(&self, key: &WorkloadRef) -> impl Iterator<Item = &PodSeen> + Clone {
         self.all_pods(key).filter(|pod| !pod.over)
     }
 
-    /// Its pods, those that end included.
+    /// Returns all known pods of the workload, also those that have ended.
     pub(crate) fn all_pods(&self, key: &WorkloadRef) -> impl Iterator<Item = &PodSeen> + Clone {
         let owner = Some(key.clone());
         let pods = self.pods.from((owner.clone(), String::new()));
         pods.take_while(move |pod| pod.owner == owner)
     }
 
-    /// Its pods that were created since the first list, those that are over included: what they
-    /// were created with stays true.
+    /// Returns the workload's pods that were created after the first list. Pods that have ended are
+    /// included, because they still show what the injector gave.
     pub(crate) fn fresh_pods(&self, key: &WorkloadRef) -> impl Iterator<Item = &PodSeen> {
         let is_fresh = |pod: &&PodSeen| {
             let first = self.first_pods.as_ref();
@@ -99,7 +99,7 @@ impl World {
         self.all_pods(key).filter(is_fresh)
     }
 
-    /// Whether a budget counts the pods of both.
+    /// Returns true if one PodDisruptionBudget selects the pods of both.
     pub(crate) fn share_a_budget(&self, one: &Observed, other: &Observed) -> bool {
         one.key.namespace == other.key.namespace
             && self.budgets.iter().any(|budget| {
@@ -110,7 +110,7 @@ impl World {
             })
     }
 
-    /// Takes in what a watch shows; the workloads whose pods that concerns.
+    /// Applies an event of a watch. Returns the workloads whose pods it concerns.
     pub(crate) fn take(&mut self, watched: Watched) -> Vec<WorkloadRef> {
         match watched {
             Watched::Workload(kind, change) => {
@@ -137,7 +137,7 @@ impl World {
         Vec::new()
     }
 
-    /// Takes in an observation that may be older than what is known already.
+    /// Applies an observation unless it is older than the known one.
     pub(crate) fn take_workload(&mut self, observed: Observed) {
         if self.interest.contains(&observed.key)
             && let Some(store) = self.workloads.get_mut(&observed.key.kind)

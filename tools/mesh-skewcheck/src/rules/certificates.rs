@@ -1,4 +1,5 @@
-//! The rules about the control plane's certificates, at the survey's time.
+//! The rules about the control plane's certificates. Validity is compared with the time of the
+//! survey.
 
 use jiff::Timestamp;
 use mesh_records::{Certificate, CertificateRole, ControlPlane, Rule};
@@ -6,12 +7,12 @@ use mesh_records::{Certificate, CertificateRole, ControlPlane, Rule};
 use crate::remark::Remark;
 use crate::rule::Weight;
 
-/// Trust anchors are renewed by hand, so people think of them in days.
+/// Trust anchors are renewed by hand, so the warning comes many days before.
 const ANCHOR_WARNING_DAYS: i64 = 60;
 const ANCHOR_ERROR_DAYS: i64 = 14;
 const DAY: i64 = 24 * 60 * 60;
 
-/// Judges the certificates as they were when the survey was taken.
+/// Judges the certificates at the time of the survey.
 pub(crate) fn remarks(plane: &ControlPlane, surveyed: Option<Timestamp>) -> Vec<Remark> {
     let Some(now) = surveyed else {
         let message = "the survey bears no time to judge the certificates at";
@@ -58,7 +59,7 @@ fn remark(certificate: &Certificate, now: Timestamp) -> Option<Remark> {
             let message = format!("{name} expires at {end}");
             Some(Remark::new(Rule::CertificateExpiring, message).weighing(soon?))
         }
-        // The upgrade makes it anew, so it never stands in the way.
+        // The upgrade makes a new webhook certificate, so this one never blocks.
         (CertificateRole::Webhook, Some(message)) => {
             Some(Remark::new(Rule::CertificateExpiring, message).weighing(Weight::Soft))
         }
@@ -104,8 +105,8 @@ fn unseen(role: CertificateRole) -> Remark {
     let message = format!("{} could not be read", name(role));
     let remark = Remark::cannot_tell(Rule::CertificateExpired, message);
     match role {
-        // Its Secret is an optional permission, and an expired issuer gets no new pod ready, which
-        // stops whatever comes next.
+        // Reading the issuer's Secret is an optional permission. An expired issuer also shows
+        // elsewhere: no new pod becomes ready, which stops the next step.
         CertificateRole::Issuer => remark
             .weighing(Weight::Soft)
             .hint("let mesh-survey get the Secret linkerd-identity-issuer"),

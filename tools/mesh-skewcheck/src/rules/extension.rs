@@ -1,4 +1,5 @@
-//! The rules about the extensions, which are upgraded after the control plane and before the roll.
+//! The rules about the extensions. Extensions are upgraded after the control plane and before the
+//! roll.
 
 use mesh_records::{Extension, Rule};
 use mesh_versions::{Skew, Version};
@@ -6,7 +7,7 @@ use mesh_versions::{Skew, Version};
 use crate::question::Standpoint;
 use crate::remark::Remark;
 
-/// Judges the extensions of the cluster beside what the question is about.
+/// Compares the versions of the cluster's extensions with the version in question.
 pub(crate) fn remarks(extensions: &[Extension], at: &Standpoint<'_>) -> Vec<Remark> {
     [Rule::ExtensionBehind, Rule::CniBehind]
         .into_iter()

@@ -1,4 +1,5 @@
-//! The rules about the control plane itself: is it whole, on its way, reachable, in other hands?
+//! The rules about the control plane itself: is it complete, rolling out, reachable, managed by
+//! another tool?
 
 use std::cmp::Ordering;
 
@@ -12,13 +13,13 @@ use crate::question::Standpoint;
 use crate::remark::Remark;
 use crate::rule::Weight;
 
-/// The Deployment and the webhook that put proxies into pods.
+/// A part of the name of the Deployment and the webhook that add proxies to pods.
 const INJECTOR: &str = "proxy-injector";
-/// The Deployments that every control plane has: without one, proxies get no certificate, find no
-/// endpoints or never come to be.
+/// The Deployments that every control plane has. Without them proxies get no certificate, find no
+/// endpoints, or are not injected.
 const PARTS: [&str; 3] = ["destination", "identity", INJECTOR];
 
-/// Judges a control plane as it stands.
+/// Judges the control plane's state in the survey.
 pub(crate) fn remarks(plane: &ControlPlane, at: &Standpoint<'_>) -> Vec<Remark> {
     let mut remarks = settled(plane, at);
     remarks.extend(not_at_target(plane, at));
@@ -149,8 +150,8 @@ fn in_progress(plane: &ControlPlane, mixed: &[&Component], at: &Standpoint<'_>) 
     }
 }
 
-// The one later release that components run already, where the write of the configuration was lost:
-// helm goes on to the other objects when one could not be written.
+// Returns the one later release that components already run although `linkerd-config` was not
+// written. helm continues with the other objects after one could not be written.
 fn ahead(mixed: &[&Component], at: &Standpoint<'_>) -> Option<Version> {
     let mut versions = mixed.iter().map(|it| it.version.as_deref());
     let first = Version::of_tag(versions.next()??);
@@ -237,7 +238,7 @@ fn injector(plane: &ControlPlane, at: &Standpoint<'_>) -> Vec<Remark> {
     remarks
 }
 
-// The API server asks an injector that has no webhook configuration for nothing.
+// Without a webhook configuration the API server never calls the injector.
 fn is_unregistered(plane: &ControlPlane) -> bool {
     plane.facts.get("injector_registered") == Some(&Value::Bool(false))
 }

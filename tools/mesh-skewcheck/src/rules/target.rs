@@ -1,4 +1,4 @@
-//! The rules about the target and the way to it.
+//! The rules about the target and the step to it.
 
 use std::cmp::Ordering;
 
@@ -13,7 +13,7 @@ const UPGRADE_PAGE: &str = "https://linkerd.io/2/tasks/upgrade/";
 const GATEWAY_PAGE: &str = "https://linkerd.io/2/tasks/gateway-api-ownership-migration/";
 const SPLIT_PAGE: &str = "https://linkerd.io/2.12/tasks/upgrade/";
 
-/// Judges the target and the step to it; nothing where the question is not about one.
+/// Judges the target and the step to it; returns nothing for a question without a target.
 pub(crate) fn remarks(plane: &ControlPlane, at: &Standpoint<'_>) -> Vec<Remark> {
     let Some(target) = &at.target else {
         return Vec::new();
@@ -34,7 +34,7 @@ pub(crate) fn remarks(plane: &ControlPlane, at: &Standpoint<'_>) -> Vec<Remark> 
     remarks
 }
 
-/// Judges the versions that run or would run, whatever is asked.
+/// Judges the running and the target version, for every question.
 pub(crate) fn versions(plane: &ControlPlane, at: &Standpoint<'_>) -> Vec<Remark> {
     let releases = at.releases();
     let mut remarks = Vec::new();
@@ -84,7 +84,8 @@ fn way(plane: &ControlPlane, target: &Version, at: &Standpoint<'_>) -> Vec<Remar
     let mut remarks: Vec<Remark> = way_from(&at.running, target, releases)
         .into_iter()
         .collect();
-    // A half-done upgrade shows the version it goes to, over components that it has not reached.
+    // During an unfinished upgrade the configuration already has the new version, while some
+    // components run the old one.
     let components = plane
         .components
         .iter()
@@ -157,7 +158,8 @@ fn kubernetes(plane: &ControlPlane, target: &Version, releases: &Releases) -> Op
     }
 }
 
-/// Up to 2.11 there was one Helm chart; since 2.12 there are two, and Helm cannot cross that.
+/// Up to 2.11 Linkerd had one Helm chart, since 2.12 it has two. Helm cannot upgrade from one to
+/// two.
 fn chart_split(plane: &ControlPlane, target: &Version, at: &Standpoint<'_>) -> Option<Remark> {
     const LAST_WHOLE: Minor = Minor::new(11);
     let before = at.releases().minor_of(&at.running)?.minor;
@@ -181,8 +183,8 @@ fn chart_split(plane: &ControlPlane, target: &Version, at: &Standpoint<'_>) -> O
     )
 }
 
-/// Since edge-25.9.4 the chart of the definitions no longer brings the Gateway API's, so Helm deletes
-/// those that it owns, and every route with them, unless an annotation tells it to keep them.
+/// Since edge-25.9.4 the CRDs' chart no longer contains the Gateway API's definitions. Helm then
+/// deletes those that it owns, with all routes, unless an annotation tells it to keep them.
 fn gateway_api(plane: &ControlPlane, target: &Version, at: &Standpoint<'_>) -> Option<Remark> {
     const WITHOUT: Minor = Minor::new(19);
     let within = Version::of_tag("edge-25.9.4")

@@ -1,4 +1,4 @@
-//! Judges one workload: how far its proxies are, and which rules it breaks.
+//! Judges one workload: the skew of its proxies, and the rules that it breaks.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +13,7 @@ use crate::question::{Jobs, Standpoint, is_job};
 use crate::rule::{Weight, severity};
 use crate::seen::{Seen, SeenProxy};
 
-/// What is said of one workload.
+/// The judgement of one workload.
 #[derive(Debug)]
 pub(crate) struct Judged<'a> {
     pub(crate) skew: Skew,
@@ -26,7 +26,7 @@ pub(crate) struct Hit<'a> {
     pub(crate) rule: Rule,
     pub(crate) decided: Decided,
     pub(crate) weight: Weight,
-    /// The proxy's version, where it is about one.
+    /// The proxy's version, if the rule is about one.
     pub(crate) version: &'a str,
 }
 
@@ -37,7 +37,7 @@ struct Judge<'a, 'b> {
     worst: Option<Standing>,
 }
 
-/// Judges one workload under the question's standpoint.
+/// Judges one workload for the question.
 pub(crate) fn judge<'a>(
     seen: &'a Seen<'a>,
     sights: &mut Sights,
@@ -120,7 +120,7 @@ impl<'a> Judge<'a, '_> {
             Standing::AheadByPatch if self.at.ask() == Ask::Done => {
                 self.hit(Rule::ProxyAhead, weight, text);
             }
-            // The patches of one 2.x may differ in either direction.
+            // Patches of one minor version may differ in both directions.
             Standing::AheadByPatch => self.hit(Rule::ProxyAhead, Weight::Slight, text),
             Standing::Behind { .. } => self.hit(Rule::ProxyBehind, weight, text),
             Standing::Unknown => self.hit(Rule::ProxyUnknown, weight, text),
@@ -180,7 +180,8 @@ impl<'a> Judge<'a, '_> {
         }
     }
 
-    /// A Job that is not waited for, and under done whatever cannot be rolled, is a warning.
+    /// Limits the severity to a warning for a Job under `--jobs ignore`, and under the question
+    /// `done` for workloads that cannot be rolled.
     fn left_behind(&self) -> Weight {
         let soft = match self.at.ask() {
             Ask::Done => !is_rollable(self.seen),
@@ -210,7 +211,8 @@ fn is_rollable(seen: &Seen<'_>) -> bool {
     }
 }
 
-/// A Job ends and a bare pod has nobody to bring it back; every other owner should be mended.
+/// Returns false for Jobs, which end, and for bare pods, which nothing recreates; a missing proxy
+/// of any other workload should be fixed.
 fn matters_when_unmeshed(seen: &Seen<'_>) -> bool {
     !is_job(&seen.kind) && seen.kind != WorkloadKind::Pod
 }

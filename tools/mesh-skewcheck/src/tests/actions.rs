@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::world::{World, judge};
 
 #[test]
-fn a_workload_is_rolled_left_or_skipped_for_a_reason() {
+fn the_action_of_a_workload_is_roll_leave_or_skip_with_its_why() {
     type Bend = fn(&mut Value);
     let table: &[(&str, &str, &[&str], Bend)] = &[
         ("as injected", "leave", &[], |_| {}),
@@ -210,7 +210,7 @@ fn why_selects_every_workload_that_a_finding_concerns_and_no_other() {
 }
 
 #[test]
-fn nothing_is_rolled_while_it_is_not_known_what_the_injector_gives() {
+fn without_injects_every_workload_is_skipped_as_injects_unknown() {
     let world = World::at("stable-2.13.7").with(|world| {
         world.plane.as_object_mut().unwrap().remove("injects");
         world.workloads[0]["trust_anchors"] = json!("stale");

@@ -1,4 +1,4 @@
-//! Input that cannot be judged: each with one line that names the cause, and a way out.
+//! Tests input that cannot be judged: each error has one line with the cause, and a hint.
 
 use std::io::Write;
 
@@ -12,7 +12,7 @@ fn survey() -> String {
 }
 
 #[test]
-fn what_cannot_be_judged_is_refused_with_its_cause_and_a_way_out() {
+fn input_that_cannot_be_judged_is_refused_with_a_cause_and_a_hint() {
     let whole = survey();
     let pretty = serde_json::to_string_pretty(&World::at("stable-2.13.7").stream).unwrap();
     let judged = judge(&[], &whole).text;
@@ -203,7 +203,7 @@ fn a_stream_cut_in_the_second_survey_gives_no_verdict_for_the_first() {
 }
 
 #[test]
-fn a_reader_that_went_away_ends_it_without_a_yes() {
+fn a_reader_that_went_away_ends_the_run_without_exit_0() {
     struct Deaf(usize);
     impl Write for Deaf {
         fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
@@ -230,7 +230,7 @@ fn a_reader_that_went_away_ends_it_without_a_yes() {
 }
 
 #[test]
-fn a_member_of_the_fleet_that_is_missing_is_named() {
+fn expect_names_the_missing_cluster() {
     let both = format!("{}{}", survey(), survey().replace("eu", "us"));
     assert_eq!(judge(&["--expect", "eu,uid-us"], &both).exit, Ok(Exit::Yes));
     let missing = judge(&["--expect", "eu,us,asia"], &both).exit.unwrap_err();
@@ -241,7 +241,7 @@ fn a_member_of_the_fleet_that_is_missing_is_named() {
 }
 
 #[test]
-fn an_old_survey_is_refused_at_the_time_that_is_given() {
+fn max_age_refuses_an_old_survey_as_of_now() {
     let age = |now: &str| {
         judge(&["--max-age", "1h", "--now", now], &survey())
             .exit
@@ -257,7 +257,7 @@ fn an_old_survey_is_refused_at_the_time_that_is_given() {
 }
 
 #[test]
-fn a_narrowed_or_thinned_survey_is_a_no_at_a_gate_and_partial_where_that_is_allowed() {
+fn a_partial_survey_blocks_unless_partial_is_given() {
     let thinned: String = survey()
         .split_inclusive('\n')
         .filter(|line| !line.contains("uid-db"))

@@ -1,11 +1,12 @@
-//! Each rule under each question.
+//! Tests each rule under each question.
 
 use serde_json::json;
 
 use super::world::{World, judge, workload};
 
 const TARGET: &str = "stable-2.14.10";
-/// Upgrade starts at 2.13 towards 2.14; drift and roll are about 2.13; done is about 2.14.
+/// The question, its arguments, the minor version that proxies are compared with, and the version
+/// that runs. Upgrade goes from 2.13 to 2.14; drift and roll are about 2.13; done is about 2.14.
 const QUESTIONS: [(&str, &[&str], u32, &str); 4] = [
     ("upgrade", &["--to", TARGET], 14, "stable-2.13.7"),
     ("drift", &[], 13, "stable-2.13.7"),
@@ -13,7 +14,7 @@ const QUESTIONS: [(&str, &[&str], u32, &str); 4] = [
     ("done", &["--ask", "done", "--to", TARGET], 14, TARGET),
 ];
 
-/// Bends a world; the number is the X of the 2.X that proxies are compared with.
+/// Makes one fault in a world. The number is the X of the 2.X that proxies are compared with.
 type Bend = fn(&mut World, u32);
 
 fn of_minor(minor: u32) -> &'static str {
@@ -52,7 +53,7 @@ fn extension(world: &mut World, name: &str, version: Option<&str>) {
 }
 
 #[test]
-fn each_rule_is_as_severe_as_the_table_of_rules_says() {
+fn each_rule_has_the_severity_of_the_table_for_each_question() {
     let table: &[(&str, &str, [&str; 4], Bend)] = &[
         (
             "two 2.x behind",
@@ -555,7 +556,7 @@ fn each_rule_is_as_severe_as_the_table_of_rules_says() {
 }
 
 #[test]
-fn a_healthy_mesh_is_green_whatever_is_asked_and_nothing_warns() {
+fn a_healthy_mesh_passes_every_question_without_warnings() {
     for (ask, args, _, at) in QUESTIONS {
         let judged = judge(args, &World::at(at).survey());
         assert_eq!(
@@ -572,7 +573,7 @@ fn a_healthy_mesh_is_green_whatever_is_asked_and_nothing_warns() {
 }
 
 #[test]
-fn the_target_is_judged_by_where_it_is_seen_from() {
+fn target_rules_depend_on_the_running_version() {
     for (running, target, rule, grade) in [
         ("stable-2.12.6", TARGET, "hop-skips-minor", "E"),
         ("stable-2.14.10", "edge-24.2.4", "hop-skips-minor", "-"),
@@ -619,7 +620,7 @@ fn the_target_is_judged_by_where_it_is_seen_from() {
 }
 
 #[test]
-fn helm_is_never_let_to_delete_the_gateway_api() {
+fn an_upgrade_that_lets_helm_delete_the_gateway_api_is_blocked() {
     let crds = |keep: bool, owned: bool| {
         let mut fact = json!({"name": "httproutes.gateway.networking.k8s.io", "keep": keep});
         if owned {
@@ -655,7 +656,7 @@ fn helm_is_never_let_to_delete_the_gateway_api() {
 }
 
 #[test]
-fn proxies_ahead_of_what_runs_do_not_block_the_upgrade_that_mends_them() {
+fn proxy_ahead_does_not_block_the_upgrade_that_fixes_it() {
     let world = World::at("stable-2.13.7").with(|world| proxy(world, TARGET));
     assert_eq!(
         judge(&["--to", TARGET], &world.survey()).grade("proxy-ahead"),
@@ -665,7 +666,7 @@ fn proxies_ahead_of_what_runs_do_not_block_the_upgrade_that_mends_them() {
 }
 
 #[test]
-fn a_later_patch_of_the_same_2x_is_within_parameters_but_not_done() {
+fn proxy_ahead_by_a_patch_passes_drift_but_not_done() {
     let world = World::at("stable-2.14.5").with(|world| proxy(world, TARGET));
     assert_eq!(judge(&[], &world.survey()).grade("proxy-ahead"), "I");
     let done = judge(&["--ask", "done", "--to", "stable-2.14.5"], &world.survey());
@@ -673,7 +674,7 @@ fn a_later_patch_of_the_same_2x_is_within_parameters_but_not_done() {
 }
 
 #[test]
-fn an_upgrade_whose_configuration_was_not_written_may_be_resumed_too() {
+fn an_upgrade_without_the_written_configuration_may_be_resumed() {
     let half = World::at("stable-2.13.7").with(|world| {
         world.plane["components"][0]["version"] = json!(TARGET);
     });
@@ -687,7 +688,7 @@ fn an_upgrade_whose_configuration_was_not_written_may_be_resumed_too() {
 }
 
 #[test]
-fn an_upgrade_that_stopped_half_way_may_be_resumed_towards_its_own_target_only() {
+fn a_half_done_upgrade_may_be_resumed_only_to_its_own_target() {
     let half = World::at(TARGET).with(|world| {
         world.plane["components"][0]["version"] = json!("stable-2.13.7");
         world.plane["state"] = json!("rolling");
@@ -712,7 +713,7 @@ fn an_upgrade_that_stopped_half_way_may_be_resumed_towards_its_own_target_only()
 }
 
 #[test]
-fn what_cannot_be_rolled_does_not_hold_up_the_end_of_an_upgrade() {
+fn ask_done_only_warns_of_workloads_that_cannot_be_rolled() {
     let done = &["--ask", "done", "--to", TARGET];
     let behind = |by: &str| {
         World::at(TARGET).with(|world| {
@@ -735,7 +736,7 @@ fn what_cannot_be_rolled_does_not_hold_up_the_end_of_an_upgrade() {
 }
 
 #[test]
-fn a_job_is_waited_for_unless_it_is_ignored() {
+fn job_holds_back_blocks_unless_jobs_ignore() {
     let world = World::at("stable-2.13.7").with(|world| job(world, "stable-2.11.5"));
     let held = judge(&["--to", TARGET], &world.survey());
     assert_eq!(held.exit, Ok(mesh_cli::Exit::No));
@@ -746,7 +747,7 @@ fn a_job_is_waited_for_unless_it_is_ignored() {
 }
 
 #[test]
-fn an_acknowledgement_is_echoed_and_one_for_nothing_is_said() {
+fn ack_is_shown_in_the_verdict_and_an_unused_ack_is_reported() {
     let args = ["--to", "edge-99.1.1", "--ack", "newer-than-known"];
     let world = World::at("edge-26.6.3").with(|world| {
         world.plane["kubernetes"] = json!("v1.33.1");

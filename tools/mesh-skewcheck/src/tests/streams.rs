@@ -1,4 +1,5 @@
-//! What comes out: bytes kept, order of no account, one verdict a control plane.
+//! Tests the output: other bytes are unchanged, the order of workloads does not matter, one verdict
+//! per control plane.
 
 use mesh_cli::Exit;
 use serde_json::{Value, json};
@@ -16,7 +17,7 @@ const VERSIONS: [&str; 8] = [
     "enterprise-2.13.1",
 ];
 
-/// Workloads with every fault, many more than a finding names.
+/// Makes workloads with every fault, many more than a finding names.
 fn many() -> Vec<Value> {
     (0..90_usize)
         .map(|index| {
@@ -114,7 +115,7 @@ fn a_workload_with_two_versions_of_one_fault_counts_once() {
 }
 
 #[test]
-fn every_line_is_passed_byte_for_byte_but_for_the_skew() {
+fn every_line_is_passed_unchanged_except_for_the_added_skew() {
     let odd = "{ \"b\":1.0e2, \"type\":\"\\u006eote\",\"s\":\"\\u00e4\\/\" }\n";
     let survey = World::at("stable-2.13.7").survey();
     let input: String = survey
@@ -133,7 +134,7 @@ fn every_line_is_passed_byte_for_byte_but_for_the_skew() {
 }
 
 #[test]
-fn the_bracket_holds_what_its_totals_say_and_the_same_input_gives_the_same_output() {
+fn totals_match_the_records_and_the_same_input_gives_the_same_output() {
     let input = World::at("stable-2.12.6").survey();
     let judged = judge(&["--to", "stable-2.14.10"], &input);
     assert_eq!(judge(&["--to", "stable-2.14.10"], &input).text, judged.text);
@@ -155,7 +156,7 @@ fn the_bracket_holds_what_its_totals_say_and_the_same_input_gives_the_same_outpu
 }
 
 #[test]
-fn the_verdict_says_all_that_it_rests_on() {
+fn the_verdict_has_its_from_thresholds_and_releases_sha256() {
     let judged = judge(&["--to", "2.14"], &World::at("stable-2.13.7").survey());
     let mut verdict = judged.verdict().clone();
     let digest = verdict
@@ -179,7 +180,7 @@ fn the_verdict_says_all_that_it_rests_on() {
 }
 
 #[test]
-fn there_is_a_verdict_for_each_control_plane_and_one_no_is_a_no() {
+fn each_control_plane_has_a_verdict_and_one_failing_verdict_is_exit_1() {
     let mut world = World::at("stable-2.13.7");
     let mut canary = world.plane.clone();
     canary["namespace"] = json!("canary");
@@ -205,7 +206,7 @@ fn there_is_a_verdict_for_each_control_plane_and_one_no_is_a_no() {
 }
 
 #[test]
-fn the_plan_goes_one_2x_at_a_time_with_all_that_goes_along() {
+fn the_plan_goes_one_minor_version_at_a_time_with_all_its_steps() {
     let world = World::at("stable-2.13.7").with(|world| {
         world.plane["kubernetes"] = json!("v1.21.9");
         world
@@ -248,7 +249,7 @@ fn the_plan_goes_one_2x_at_a_time_with_all_that_goes_along() {
 }
 
 #[test]
-fn what_comes_next_is_named() {
+fn the_verdict_names_the_next_command() {
     let behind = |at: &str, proxy: &str| {
         World::at(at)
             .with(|world| world.workloads = vec![workload("web", proxy)])

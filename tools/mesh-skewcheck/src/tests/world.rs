@@ -1,4 +1,4 @@
-//! A healthy cluster as records, to be bent, and the judge as its users call it.
+//! A healthy cluster's records to change in tests, and the judge as its users call it.
 
 use clap::Parser as _;
 use mesh_cli::{Exit, Format, Output, Readers};
@@ -8,7 +8,7 @@ use crate::args::Args;
 
 pub(super) const TAKEN: &str = "2026-08-01T12:00:00Z";
 
-/// One cluster, its survey about to be written.
+/// One cluster whose survey is going to be written.
 #[derive(Clone, Debug)]
 pub(super) struct World {
     pub(super) stream: Value,
@@ -18,7 +18,7 @@ pub(super) struct World {
     pub(super) end: Value,
 }
 
-/// What came out: the records, and how it ended or why it could not be done.
+/// The output records, and the exit or the error.
 #[derive(Debug)]
 pub(super) struct Judged {
     pub(super) text: String,
@@ -27,7 +27,7 @@ pub(super) struct Judged {
 }
 
 impl World {
-    /// A healthy cluster, all of it at one version.
+    /// Makes a healthy cluster, all at one version.
     pub(super) fn at(version: &str) -> Self {
         let component = |name: &str| {
             let proxy = json!({"version": version, "source": "image", "native": false, "count": 1});
@@ -62,13 +62,13 @@ impl World {
         }
     }
 
-    /// The same with a change.
+    /// Returns the world with a change.
     pub(super) fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
         change(&mut self);
         self
     }
 
-    /// The survey's lines, control plane first, its totals counted.
+    /// Returns the survey's lines: control plane first, then the rest, with correct totals.
     pub(super) fn survey(&self) -> String {
         let mut records = vec![&self.plane];
         records.extend(&self.others);
@@ -77,7 +77,7 @@ impl World {
     }
 }
 
-/// A Deployment of two pods with this proxy.
+/// Makes a Deployment of two pods with this proxy.
 pub(super) fn workload(name: &str, version: &str) -> Value {
     json!({"type": "workload", "cluster": "eu", "kind": "Deployment", "namespace": "shop",
         "name": name, "uid": format!("uid-{name}"), "control_plane": "linkerd",
@@ -86,7 +86,7 @@ pub(super) fn workload(name: &str, version: &str) -> Value {
         "trust_anchors": "current", "roll": {"by": "restart"}, "downtime": {"grade": "none"}})
 }
 
-/// A bracket with its totals.
+/// Makes the lines of a bracket with correct totals.
 pub(super) fn lines(stream: &Value, records: &[&Value], end: &Value) -> String {
     let mut totals = std::collections::BTreeMap::<&str, u64>::new();
     for record in records {
@@ -116,7 +116,7 @@ pub(super) fn judge(args: &[&str], input: &str) -> Judged {
     }
 }
 
-/// As `judge`, into any output; an error comes back with its hint.
+/// Like `judge`, but writes to `out`; an error is returned with its hint.
 pub(super) fn run(args: &[&str], input: &[u8], out: impl std::io::Write) -> Result<Exit, String> {
     let args = Args::try_parse_from(std::iter::once(&"mesh-skewcheck").chain(args)).unwrap();
     let mut output = Output::new(out, Format::Ndjson, Readers::Needed);
@@ -153,8 +153,8 @@ impl Judged {
         self.of_type("verdict").first().expect("there is a verdict")
     }
 
-    /// How bad a rule is found to be: the first letter of its worst severity, `?` after it where it
-    /// cannot tell, and `-` where it says nothing.
+    /// Returns the worst severity of a rule as its first letter, followed by `?` for "cannot tell";
+    /// `-` if there is no finding.
     pub(super) fn grade(&self, id: &str) -> String {
         let findings = self.of_type("finding");
         let Some(finding) = findings.iter().find(|finding| finding["id"] == id) else {

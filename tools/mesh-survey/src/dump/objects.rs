@@ -38,13 +38,13 @@ pub(crate) struct Dump {
 /// Why a dump cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DumpError {
-    /// Not JSON, or an object that is not what its kind should be.
+    /// The text is not JSON, or an object does not have the form of its kind.
     #[error("not what `kubectl get … -o json` writes")]
     Json(#[from] serde_json::Error),
-    /// JSON that is no Kubernetes object, such as a survey's records.
+    /// The JSON is not a Kubernetes object; it may be a survey's record.
     #[error("not a Kubernetes object: it has no metadata")]
     NoObject,
-    /// A page of a list that goes on elsewhere.
+    /// The list is only one page of a longer list.
     #[error("one page of a longer list")]
     Page,
 }
@@ -66,17 +66,17 @@ struct ListMeta {
     token: String,
 }
 
-/// Without these no survey is whole.
+/// Kinds without which a survey is not whole.
 const NEEDED: [&str; 4] = ["Namespace", "Pod", "Deployment", "ConfigMap"];
 
 // === impl Dump ===
 
 impl Dump {
-    /// Takes in a file: objects and lists of objects, one after another. Kinds that a survey does
-    /// not read are passed over, Secrets among them.
+    /// Adds a file: objects and lists of objects, one after another. Kinds that a survey does not
+    /// read are skipped, such as Secrets.
     ///
     /// # Errors
-    /// Some of it cannot be read; then none of it is to be trusted.
+    /// A part of the file cannot be read. The dump must then not be used.
     pub(crate) fn add(&mut self, text: &str) -> Result<(), DumpError> {
         for document in serde_json::Deserializer::from_str(text).into_iter::<&RawValue>() {
             self.document(document?)?;
@@ -102,7 +102,7 @@ impl Dump {
         if meta.is_some_and(|meta| !meta.token.is_empty()) {
             return Err(DumpError::Page);
         }
-        // The items of a `PodList` do not say what they are; those of a `List` do.
+        // The items of a `PodList` have no `kind`; those of a `List` have one.
         let of_all = kind.strip_suffix("List").unwrap_or_default();
         if !of_all.is_empty() {
             self.kinds.insert(of_all.to_owned());
@@ -140,7 +140,7 @@ impl Dump {
         Ok(())
     }
 
-    /// The uid of the cluster that it was taken from, if it has it.
+    /// Returns the uid of the cluster that the dump was taken from, if the dump has it.
     pub(crate) fn cluster_uid(&self) -> Option<&str> {
         let system = self
             .namespaces
@@ -151,7 +151,7 @@ impl Dump {
             .filter(|uid| !uid.is_empty())
     }
 
-    /// The survey, and the kinds that it lacks.
+    /// Makes the survey, and returns also the kinds that the dump lacks.
     pub(crate) fn survey(mut self, cluster: &str, wish: Wish) -> (Survey, Vec<String>) {
         let mut ground = Ground {
             fallback: wish.linkerd_namespace,
@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_dump_lacks_is_said() {
+    fn survey_of_a_dump_returns_the_kinds_that_it_lacks() {
         let without = |kind: &str| CLUSTER.replace(&format!("\"{kind}\""), "\"Other\"");
         let stateful = PODS.replace("\"ReplicaSet\"", "\"StatefulSet\"");
         let table = [
@@ -352,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn half_a_dump_is_none() {
+    fn a_dump_that_is_cut_off_is_refused() {
         let page = PODS.replace("\"metadata\": {}", "\"metadata\": {\"continue\": \"more\"}");
         assert!(matches!(Dump::default().add(&page), Err(DumpError::Page)));
         let record = r#"{"type": "workload", "kind": "Deployment", "name": "web"}"#;

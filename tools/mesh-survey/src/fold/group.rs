@@ -1,4 +1,4 @@
-//! The pods of one owner, counted.
+//! Counts the pods of one owner.
 
 mod record;
 
@@ -17,11 +17,11 @@ use mesh_cluster::workload::injection::{Injection, injection};
 use mesh_cluster::workload::pin::asked_pin;
 use mesh_cluster::workload::proxy::{self, ProxyVersion, Sidecar};
 
-/// The pods of one owner.
+/// The counts of one owner's pods.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Group {
     pods: PodCounts,
-    /// Pods without a proxy that the injector would give one.
+    /// Pods without a proxy to which the injector would give one.
     wanting: u32,
     proxies: Vec<ProxyCount>,
     control_planes: BTreeMap<String, u32>,
@@ -44,7 +44,7 @@ enum Pinned {
     ByHand,
 }
 
-/// A proxy that is listed by itself.
+/// A proxy that gets its own record (`mesh-survey --pods`).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Listed {
     pod: String,
@@ -57,17 +57,17 @@ struct Listed {
 // === impl Group ===
 
 impl Group {
-    /// Whether it is a workload: it has meshed pods, or pods that should be.
+    /// Returns true if the owner is a workload: it has pods that are meshed or should be.
     pub(crate) fn is_workload(&self) -> bool {
         self.pods.meshed > 0 || self.wanting > 0
     }
 
-    /// Whether anything at all is to be said of it.
+    /// Returns true if there is anything to report about the owner.
     pub(crate) fn is_notable(&self) -> bool {
         self.is_workload() || !self.oddities.is_empty()
     }
 
-    /// What upgrade notes are about.
+    /// Returns the uses that upgrade notes are about.
     pub(crate) fn uses(&self) -> &BTreeSet<Use> {
         &self.uses
     }
@@ -137,8 +137,9 @@ impl Group {
         add_count(&mut self.proxies, proxy);
     }
 
-    // Pins as a pod shows them, for owners whose template is not read. An injected pod bears its
-    // namespace's annotations as if they were its own.
+    // Reads pins from a pod, for owners whose template is not read. The injector copies a
+    // namespace's annotations to the pod, so a pin that equals the namespace's is not the pod's
+    // own.
     fn add_pins(&mut self, pod: &Pod, ground: &Ground) {
         let rules = ground.rules(&pod.meta.namespace);
         let namespaces = rules.pin().map(|pin| &pin.version);
@@ -166,7 +167,7 @@ impl Group {
         }
     }
 
-    /// Takes in pods that turned out to be the same owner's.
+    /// Adds the pods of a group that turned out to have the same owner.
     pub(crate) fn merge(&mut self, other: Self) {
         let Self {
             pods,
@@ -199,12 +200,12 @@ impl Group {
         self.listed.extend(listed);
     }
 
-    /// Says that its owner could not be found any more.
+    /// Records that the owner no longer exists.
     pub(crate) fn orphan(&mut self) {
         self.odd(Oddity::OwnerGone, "");
     }
 
-    /// Brings what was collected into an order that does not depend on the pods'.
+    /// Sorts what was collected, so that the order of the pods does not matter.
     pub(crate) fn settle(&mut self) {
         settle_counts(&mut self.proxies);
         self.listed.sort();
@@ -218,7 +219,7 @@ impl Group {
         }
     }
 
-    /// The namespace of the control plane that most of its pods belong to.
+    /// Returns the namespace of the control plane that most of the pods belong to.
     pub(crate) fn control_plane<'a>(&'a self, ground: &'a Ground) -> &'a str {
         let most = self
             .control_planes
@@ -256,7 +257,7 @@ pub(crate) fn settle_counts(proxies: &mut [ProxyCount]) {
     }
 }
 
-/// One proxy as a count of one.
+/// Makes a count of one proxy.
 pub(crate) fn count(version: ProxyVersion, native: bool) -> ProxyCount {
     let ProxyVersion {
         version,

@@ -1,10 +1,10 @@
-//! What is odd about pods, and how it is said.
+//! The anomalies of pods, and their messages.
 
 use mesh_records::{WorkloadKind, WorkloadRef};
 
 use mesh_cluster::object::label;
 
-/// What is odd about a pod.
+/// An anomaly of a pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Oddity {
     ProxyWithoutLabel,
@@ -15,11 +15,11 @@ pub(crate) enum Oddity {
     OwnerGone,
 }
 
-/// The pods that show it.
+/// The pods with one anomaly.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Oddly {
     pub(crate) pods: u32,
-    /// The first by name, so that the order of pods does not matter.
+    /// The pod that comes first by name, so that the order of pods does not matter.
     pub(crate) example: String,
 }
 

@@ -66,7 +66,7 @@ fn owner(kind: &str, name: &str) -> Value {
     json!([{"apiVersion": version, "kind": kind, "name": name, "uid": format!("u-{name}"), "controller": true}])
 }
 
-// A pod of stable-2.13.7, ready, as the injector leaves it; `changes` is a merge patch.
+// Makes a ready pod with an injected proxy of stable-2.13.7; `changes` is a merge patch.
 fn pod(namespace: &str, name: &str, owners: &Value, changes: Value) -> Pod {
     let mut pod = json!({
         "metadata": {
@@ -161,7 +161,7 @@ fn label_gives_the_owners_value_else_its_namespaces_and_no_other_label() {
 }
 
 #[test]
-fn a_proxy_is_read_for_what_it_is_however_the_pod_is_made() {
+fn a_proxys_version_source_and_native_flag_are_read_from_any_pod() {
     use VersionSource::{Annotation, Image, None as Nothing};
     let image =
         |image: &str| json!({"spec": {"containers": [{"name": "linkerd-proxy", "image": image}]}});
@@ -338,7 +338,7 @@ fn pods_that_are_no_part_of_the_mesh_make_no_workload() {
 }
 
 #[test]
-fn what_label_and_container_disagree_about_is_odd() {
+fn a_proxy_without_the_label_or_a_label_without_a_proxy_is_an_anomaly() {
     let no_proxy = json!({"spec": {"containers": [{"name": "web", "image": "web:1"}]}});
     let no_label = json!({"metadata": {"labels": {"linkerd.io/control-plane-ns": null}}});
     let canary = json!({"metadata": {"labels": {"linkerd.io/control-plane-ns": "linkerd-canary"}}});
@@ -360,7 +360,7 @@ fn what_label_and_container_disagree_about_is_odd() {
 }
 
 #[test]
-fn each_kind_of_owner_is_found_and_rolled_in_its_way() {
+fn each_kind_of_owner_is_found_with_its_roll_by() {
     use RollBy::{Evict, Itself, None as NoWay, Restart};
     let table = [
         (
@@ -414,7 +414,7 @@ fn each_kind_of_owner_is_found_and_rolled_in_its_way() {
 }
 
 #[test]
-fn owners_of_owners_gather_the_pods_of_what_they_own() {
+fn pods_are_counted_for_the_owner_of_their_owner() {
     let ground = ground();
     let mut fold = Fold::default();
     for (name, owners) in [
@@ -528,7 +528,7 @@ fn the_order_of_pods_does_not_matter() {
 }
 
 #[test]
-fn a_wholly_unmeshed_workload_is_seen_when_injection_is_on() {
+fn a_workload_without_any_proxy_is_reported_when_injection_is_on() {
     let (workloads, anomalies) = alone(pod(
         "shop",
         "web-1",
@@ -571,7 +571,7 @@ fn pins_are_found_on_templates_namespaces_and_in_baked_in_proxies() {
             asked("stable-2.13.5"),
             vec![PinPlace::Template],
         ),
-        // An injected pod bears its namespace's annotations.
+        // The injector copies a namespace's annotations to its pods.
         (
             "pinned",
             owner("ReplicaSet", "bare"),
@@ -629,7 +629,7 @@ fn a_control_planes_own_pods_are_counted_by_component_and_are_no_workloads() {
 }
 
 #[test]
-fn what_ends_its_proxy_through_the_shutdown_endpoint_is_noted() {
+fn a_use_of_the_shutdown_endpoint_is_recorded() {
     let container = |words: Value| json!({"spec": {"containers": [{"name": "linkerd-proxy", "image": PROXY}, {"name": "job", "args": words}]}});
     let table = [
         (json!(["linkerd-await", "--shutdown", "--", "backup"]), true),
@@ -664,7 +664,7 @@ fn what_ends_its_proxy_through_the_shutdown_endpoint_is_noted() {
 }
 
 #[test]
-fn what_was_not_looked_at_is_neither_gone_nor_of_a_known_way_to_roll() {
+fn with_a_lacking_kind_its_owners_are_not_gone_and_have_no_roll_by() {
     let lacking = ["ConfigMap", "Deployment", "ReplicaSet", "StatefulSet"];
     let ground = Ground {
         owners: Owners::default(),

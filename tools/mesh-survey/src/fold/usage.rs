@@ -1,25 +1,25 @@
-//! What pods use that upgrade notes are about.
+//! Finds features that pods use and that upgrade notes are about.
 
 use mesh_cluster::object::label;
 use mesh_cluster::object::{Container, Pod};
 use mesh_cluster::workload::injection::is_left_out;
 
-/// Something of a pod that an upgrade note is about.
+/// A feature of a pod that an upgrade note is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Use {
-    /// A container ends its proxy through the proxy's shutdown endpoint.
+    /// A container stops its proxy through the proxy's shutdown endpoint.
     ShutdownEndpoint,
-    /// Injected in ingress mode.
+    /// The pod is injected in ingress mode.
     IngressMode,
-    /// An annotation makes its proxy wait before it exits.
+    /// An annotation makes the pod's proxy wait before it exits.
     WaitBeforeExit,
     /// An alpha or beta annotation asks for a native sidecar.
     NativeSidecarPreview,
-    /// Meshed in a namespace that newer injectors leave out.
+    /// The pod is meshed in a namespace that newer injectors exclude.
     LeftOutNamespace,
 }
 
-/// What a meshed pod uses.
+/// Returns the features that a meshed pod uses.
 pub(crate) fn uses(pod: &Pod) -> impl Iterator<Item = Use> + '_ {
     let annotation = |key: &str| pod.meta.annotations.get(key).map(String::as_str);
     let native = ["config.alpha.linkerd.io", "config.beta.linkerd.io"]

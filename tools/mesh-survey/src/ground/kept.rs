@@ -8,7 +8,7 @@ use mesh_cluster::workload::pin::template_pins;
 use mesh_cluster::workload::rollout::Restartable;
 use mesh_records::{Downtime, Pin, Roll, WorkloadRef};
 
-/// An owner that was read, cut down to what a workload's record needs.
+/// An owner, with only what a workload's record needs.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Kept {
     /// Its uid.
@@ -17,9 +17,9 @@ pub(crate) struct Kept {
     pub(crate) roll: Roll,
     /// What that costs.
     pub(crate) downtime: Downtime,
-    /// What its template says about its proxies' version.
+    /// The pins of the proxy's version in the pod template.
     pub(crate) pins: Vec<Pin>,
-    /// The operator or GitOps tool that decides over it.
+    /// The operator or GitOps tool that manages the owner.
     pub(crate) managed_by: Option<String>,
     /// How many pods it asks for.
     pub(crate) wanted: u32,
@@ -59,7 +59,7 @@ pub(super) fn keep<K: Restartable>(object: &K, keys: &[String]) -> (WorkloadRef,
     )
 }
 
-/// The operator or GitOps tool that decides over an object.
+/// Returns the operator or GitOps tool that manages an object.
 fn managed_by(meta: &Meta) -> Option<String> {
     let operator = meta
         .controller()

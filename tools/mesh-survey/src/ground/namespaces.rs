@@ -1,4 +1,4 @@
-//! What namespaces say to the injector, and what they show of Linkerd itself.
+//! The namespaces' injection settings, and what their labels tell about Linkerd itself.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -14,9 +14,9 @@ pub(crate) struct Namespaces {
     rules: HashMap<String, Rules>,
     /// Those of each namespace's labels that were asked for.
     labels: HashMap<String, Labels>,
-    /// Those that the CLI labelled as a control plane's.
+    /// The namespaces that the CLI labelled as a control plane's.
     pub(super) labelled: BTreeSet<String>,
-    /// Extension by namespace.
+    /// The extension's name, by namespace.
     pub(super) extensions: BTreeMap<String, String>,
 }
 
@@ -37,7 +37,7 @@ impl Namespaces {
         }
     }
 
-    /// Adds only what a namespace says to the injector: one that the survey is not about.
+    /// Adds only the injection settings of a namespace outside the survey.
     pub(crate) fn add_rules(&mut self, meta: &Meta) {
         self.rules.insert(meta.name.clone(), Rules::of(meta));
     }

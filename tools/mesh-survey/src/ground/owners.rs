@@ -1,4 +1,4 @@
-//! Owners of pods that have a template, and what they show of Linkerd itself.
+//! Owners with a pod template, and what they tell about Linkerd itself.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -16,9 +16,9 @@ pub(crate) struct Owners {
     kept: HashMap<WorkloadRef, Kept>,
     /// The Deployments of control planes.
     pub(super) components: Vec<Deployment>,
-    /// Whether Buoyant's operator is among them.
+    /// Whether Buoyant's operator is among the owners.
     pub(super) operator: bool,
-    /// The versions that Deployments state, by namespace and name.
+    /// The versions in Deployments' labels, by namespace and name.
     pub(super) stated: BTreeMap<(String, String), String>,
     pub(super) plugins: Vec<Plugin>,
 }
@@ -31,9 +31,9 @@ pub(super) struct Plugin {
     pub(super) is_settled: bool,
 }
 
-/// An owner of pods that may show something of Linkerd itself.
+/// An owner of pods that may tell something about Linkerd itself.
 pub(crate) trait Shown: Restartable {
-    /// Notes what this owner shows.
+    /// Records what this owner tells about Linkerd.
     fn show(&self, owners: &mut Owners);
 }
 
@@ -66,7 +66,7 @@ impl Owners {
         owner.show(self);
     }
 
-    /// Adds an owner that came after the control planes were looked for.
+    /// Adds an owner that was created after the control planes were read.
     pub(crate) fn add_late<K: Restartable>(&mut self, owner: &K, keys: &[String]) {
         let (identity, kept) = keep(owner, keys);
         self.kept.insert(identity, kept);
@@ -92,7 +92,7 @@ impl Owners {
         self.kept.get(identity)
     }
 
-    /// The owner of that name, if it is still the one of that uid.
+    /// Returns the owner with this name if it still has this uid.
     pub(crate) fn same(&self, identity: &WorkloadRef, uid: &str) -> Option<&Kept> {
         self.get(identity).filter(|kept| kept.uid == uid)
     }

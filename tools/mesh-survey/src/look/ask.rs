@@ -1,4 +1,4 @@
-//! Asks the API server, and keeps account of what it refused.
+//! Reads from the API server, and records what it refused.
 
 use std::time::Duration;
 
@@ -12,26 +12,26 @@ use mesh_cluster::wire::target::Target;
 use mesh_records::{Need, Unseen};
 use serde::de::DeserializeOwned;
 
-/// Asks one API server. What is *required* ends the survey when it cannot be read; what is *optional*
-/// may be forbidden.
+/// Reads from one API server. A *required* read that fails ends the survey; an *optional* read may
+/// be forbidden.
 pub(crate) struct Ask<'a> {
     pub(super) cluster: &'a Cluster,
-    /// What the API server refused, of what is optional.
+    /// The optional reads that the API server refused.
     pub(super) unseen: Vec<Unseen>,
-    /// How often a list expired on the API server and was begun again.
+    /// How often a list expired and was started again.
     pub(super) restarts: u32,
 }
 
-/// Why there is no survey: something that it requires could not be read.
+/// Why a survey failed: something that it requires could not be read.
 #[derive(Debug)]
 pub(crate) struct Blocked {
-    /// What went wrong.
+    /// The error.
     pub(crate) error: Box<Error>,
-    /// What was forbidden, if that was it.
+    /// The refused request, if the request was forbidden.
     pub(crate) unseen: Option<Box<Unseen>>,
 }
 
-/// A request, as an RBAC rule would name it.
+/// A request in the terms of an RBAC rule.
 #[derive(Clone, Copy)]
 struct Request<'a> {
     verb: &'static str,
@@ -40,16 +40,16 @@ struct Request<'a> {
     namespace: Option<&'a str>,
 }
 
-/// How often a busy API server will still be asked again.
+/// The number of attempts left when the API server is busy.
 struct Patience {
     left: u32,
 }
 
-/// How often a busy API server is asked again for the same thing.
+/// How often a request is repeated when the API server is busy.
 const PATIENCE: u32 = 5;
-/// The most that one of these waits takes.
+/// The longest wait before such a repetition.
 const PAUSE: Duration = Duration::from_secs(10);
-/// How many objects are read at a time.
+/// The number of objects that are read at the same time.
 const AT_A_TIME: usize = 4;
 /// The port of a webhook's Service.
 const HTTPS: u16 = 443;
@@ -71,7 +71,7 @@ impl<'a> Ask<'a> {
         self.required(request, patient(|| self.cluster.uid()).await)
     }
 
-    /// Reads a required object; none if there is none.
+    /// Reads a required object; returns `None` if it does not exist.
     pub(super) async fn object<K: Object>(
         &self,
         namespace: Option<&str>,
@@ -82,7 +82,7 @@ impl<'a> Ask<'a> {
         self.required(request, if_any(read).await)
     }
 
-    /// Reads a required object that has to be there.
+    /// Reads a required object that must exist.
     pub(super) async fn existing<K: Object>(
         &self,
         namespace: Option<&str>,
@@ -93,7 +93,7 @@ impl<'a> Ask<'a> {
         self.required(request, read)
     }
 
-    /// Folds a required list while its pages arrive.
+    /// Reads a required list page by page into an accumulator.
     pub(super) async fn list<K: Object, A: Default>(
         &mut self,
         selection: Selection<'_>,
@@ -103,7 +103,7 @@ impl<'a> Ask<'a> {
         self.required(Request::list(&K::RESOURCE, selection), folded)
     }
 
-    /// Folds a required list of nothing but metadata while its pages arrive.
+    /// Reads the metadata of a required list page by page into an accumulator.
     pub(super) async fn metadata<A: Default>(
         &mut self,
         resource: &Resource,
@@ -115,7 +115,8 @@ impl<'a> Ask<'a> {
         self.required(Request::list(resource, selection), folded)
     }
 
-    /// Reads an optional object; the inner option is empty if there is none.
+    /// Reads an optional object. The outer option is `None` if reading is forbidden, the inner if
+    /// the object does not exist.
     pub(super) async fn optional_object<T: DeserializeOwned>(
         &mut self,
         resource: &Resource,
@@ -128,7 +129,7 @@ impl<'a> Ask<'a> {
         self.optional(request, read)
     }
 
-    /// Reads optional objects of one cluster-wide kind; one that is gone is left out.
+    /// Reads optional objects of one cluster-wide kind; skips objects that are gone.
     pub(super) async fn optional_objects<T: DeserializeOwned>(
         &mut self,
         resource: &Resource,
@@ -154,7 +155,7 @@ impl<'a> Ask<'a> {
         self.optional(Request::list(&K::RESOURCE, selection), listed)
     }
 
-    /// Reads an optional list of nothing but metadata.
+    /// Reads the metadata of an optional list.
     pub(super) async fn optional_metadata(
         &mut self,
         resource: &Resource,
@@ -165,7 +166,8 @@ impl<'a> Ask<'a> {
         self.optional(Request::list(resource, selection), listed)
     }
 
-    /// Asks the API server whether a webhook's Service answers it; none if that is forbidden.
+    /// Asks the API server whether a webhook's Service answers; returns `None` if that is
+    /// forbidden.
     pub(super) async fn answers(
         &mut self,
         namespace: &str,
@@ -175,7 +177,7 @@ impl<'a> Ask<'a> {
         self.optional(Request::get(&SERVICE_PROXY, Some(namespace), None), answers)
     }
 
-    /// Reads the API server's version; none if that is forbidden.
+    /// Reads the API server's version; returns `None` if that is forbidden.
     pub(super) async fn kubernetes(&mut self) -> Result<Option<String>, Blocked> {
         match patient(|| self.cluster.kubernetes()).await {
             Ok(version) => Ok(Some(version)),
@@ -198,7 +200,7 @@ impl<'a> Ask<'a> {
         }
     }
 
-    // A list that begins again on the server is folded anew: what came before counts for nothing.
+    // If a list expires and starts again, the accumulator starts again too.
     async fn fold<T: DeserializeOwned, A: Default>(
         &mut self,
         mut pages: Pages<'_, T>,
@@ -271,7 +273,7 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// The record of having been refused.
+    /// Makes the record of a refused request.
     fn unseen(self, cluster: &Cluster, needed: Need, error: &Error) -> Unseen {
         let Self {
             verb,
@@ -303,7 +305,7 @@ async fn if_any<T>(read: impl Future<Output = Result<T, Error>>) -> Result<Optio
     }
 }
 
-// A busy API server is asked again, a few times.
+// If the API server is busy, the read is repeated a few times.
 async fn patient<T, F: Future<Output = Result<T, Error>>>(
     mut read: impl FnMut() -> F,
 ) -> Result<T, Error> {
@@ -325,7 +327,7 @@ impl Default for Patience {
 }
 
 impl Patience {
-    /// Waits while the server is busy; any other error is handed back.
+    /// Waits before the next attempt if the server is busy; returns any other error.
     async fn with(&mut self, error: Error) -> Result<(), Error> {
         if error.why() != Why::Busy || self.left == 0 {
             return Err(error);

@@ -1,4 +1,4 @@
-//! The optional objects of control planes: without them some rules cannot tell.
+//! Reads the optional objects of control planes: without them some rules cannot be decided.
 
 use mesh_cluster::control_plane::DEFINITIONS;
 use mesh_cluster::control_plane::issuer::{IssuerSecret, SECRETS};
@@ -12,7 +12,7 @@ use crate::plane::parts::{
     Definition, NODES, WEBHOOKS, WebhookConfiguration, is_of_interest, ready_endpoints,
 };
 
-/// What the control planes of a cluster share.
+/// Objects and facts that the control planes of a cluster share.
 pub(super) struct SharedParts {
     webhooks: Option<Vec<WebhookConfiguration>>,
     definitions: Option<Vec<Definition>>,
@@ -20,7 +20,7 @@ pub(super) struct SharedParts {
     kubernetes: Option<String>,
 }
 
-/// Proxies for 32-bit ARM are not built since edge-25.8.1.
+/// The label of 32-bit ARM nodes: proxies for them are not built since edge-25.8.1.
 const ARM32: &str = "kubernetes.io/arch=arm";
 /// A definition of Buoyant's operator.
 const OPERATED: &str = "controlplanes.linkerd.buoyant.io";
@@ -42,7 +42,7 @@ pub(super) async fn shared_parts(ask: &mut Ask<'_>) -> Result<SharedParts, Block
     })
 }
 
-/// Reads what only one control plane has.
+/// Reads what belongs to one control plane.
 pub(super) async fn own_parts(ask: &mut Ask<'_>, plane: &mut Objects) -> Result<(), Blocked> {
     let namespace = Some(plane.namespace.as_str());
     let issuer = ask
@@ -64,7 +64,7 @@ pub(super) async fn own_parts(ask: &mut Ask<'_>, plane: &mut Objects) -> Result<
     Ok(())
 }
 
-// None where one of them is forbidden.
+// Returns `None` if reading one of them is forbidden.
 async fn webhooks(ask: &mut Ask<'_>) -> Result<Option<Vec<WebhookConfiguration>>, Blocked> {
     let mut webhooks = Some(Vec::new());
     for (resource, name) in &WEBHOOKS {
@@ -78,7 +78,7 @@ async fn webhooks(ask: &mut Ask<'_>) -> Result<Option<Vec<WebhookConfiguration>>
     Ok(webhooks)
 }
 
-// Definitions carry their schemas, so only those that matter are read whole.
+// Definitions contain large schemas, so only those that an upgrade changes are read whole.
 async fn definitions(ask: &mut Ask<'_>) -> Result<Option<Vec<Definition>>, Blocked> {
     let all = ask
         .optional_metadata(&DEFINITIONS, Selection::default())
@@ -94,7 +94,7 @@ async fn definitions(ask: &mut Ask<'_>) -> Result<Option<Vec<Definition>>, Block
 // === impl SharedParts ===
 
 impl SharedParts {
-    /// Gives a control plane what it shares with others.
+    /// Adds the shared objects and facts to a control plane.
     pub(super) fn give(&self, plane: &mut Objects) {
         let operates = |it: &Definition| it.meta.name == OPERATED;
         plane.operator |= self.definitions.iter().flatten().any(operates);

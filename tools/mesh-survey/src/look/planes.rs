@@ -11,8 +11,8 @@ use super::wish::Wish;
 use crate::ground::{Ground, Owners};
 use crate::plane::Objects;
 
-/// Reads every control plane: where namespaces or Deployments are labelled as one, and where
-/// `--linkerd-namespace` says, whatever the labels say.
+/// Reads every control plane: in labelled namespaces, in namespaces with labelled Deployments, and
+/// in `--linkerd-namespace`.
 pub(super) async fn control_planes(
     ask: &mut Ask<'_>,
     wish: &Wish,
@@ -42,7 +42,7 @@ pub(super) async fn control_planes(
     Ok(planes)
 }
 
-// A control plane that is not in the namespaces of the survey.
+// Reads a control plane outside the survey's namespaces.
 async fn outside(ask: &mut Ask<'_>, namespace: &str, ground: &mut Ground) -> Result<(), Blocked> {
     let Some(found) = ask.object::<Namespace>(None, namespace).await? else {
         return Ok(());

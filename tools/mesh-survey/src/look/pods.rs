@@ -22,10 +22,11 @@ const JOBS: Resource = Resource {
     plural: "jobs",
     kind: "Job",
 };
-/// Above this many namespaces, one list of all of them is less than one list of each.
+/// With more namespaces than this, one list of the whole cluster is cheaper than one list per
+/// namespace.
 const SEPARATE: usize = 16;
 
-/// Folds all pods into their owners.
+/// Counts all pods by owner.
 pub(super) async fn pods(
     ask: &mut Ask<'_>,
     wish: &Wish,
@@ -73,7 +74,8 @@ async fn listed(
     ask.list(selection, add).await
 }
 
-// Metadata is enough to know an owner's owner, and old ReplicaSets can outweigh the pods.
+// Only metadata is read: it names an owner's owner, and old ReplicaSets can be larger than all
+// pods.
 async fn parents(
     ask: &mut Ask<'_>,
     wish: &Wish,
@@ -101,7 +103,8 @@ async fn parents(
     Ok(parents)
 }
 
-// Owners that came after their list did; one that is not there now is gone.
+// Reads owners that were created after their kind was listed; an owner that does not exist now
+// is gone.
 async fn strangers(ask: &Ask<'_>, fold: &Fold, ground: &mut Ground) -> Result<(), Blocked> {
     for identity in fold.strangers(&ground.owners) {
         match identity.kind {

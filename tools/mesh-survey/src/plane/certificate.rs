@@ -1,12 +1,12 @@
-//! From PEM text to how long its certificates are valid.
+//! Reads the validity of certificates from PEM text.
 
 use jiff::Timestamp;
 use mesh_records::{Certificate, CertificateRole};
 use x509_parser::pem::Pem;
 use x509_parser::time::ASN1Time;
 
-/// The certificates of a bundle. One that cannot be read, or a bundle without any, is a
-/// certificate that is not readable: it may have expired.
+/// Reads the certificates of a bundle. A certificate that cannot be parsed, and a bundle without
+/// certificates, give an unreadable certificate, because it may have expired.
 pub(super) fn certificates(role: CertificateRole, bundle: &[u8]) -> Vec<Certificate> {
     let certificates: Vec<_> = Pem::iter_from_buffer(bundle)
         .map(|pem| {
@@ -22,7 +22,7 @@ pub(super) fn certificates(role: CertificateRole, bundle: &[u8]) -> Vec<Certific
     }
 }
 
-/// A certificate that is known to be there, and nothing else.
+/// Makes an unreadable certificate: it exists, but its validity is unknown.
 pub(super) fn unreadable(role: CertificateRole) -> Certificate {
     Certificate {
         role,
@@ -53,7 +53,7 @@ fn timestamp(time: ASN1Time) -> Option<Timestamp> {
 mod tests {
     use super::*;
 
-    /// Made for this test; its key was thrown away.
+    /// Made for this test; its private key was deleted.
     const ANCHOR: &str = "\
 -----BEGIN CERTIFICATE-----\n\
 MIIBnzCCAUWgAwIBAgIUSqfTWMZqC0w7NwfG/mgM3YUppMIwCgYIKoZIzj0EAwIw\n\
@@ -82,7 +82,7 @@ AiEAzgig5CZOBYsCfp1ybSeuuhUMlKsqVdG67ixaVn+YHMI=\n\
     }
 
     #[test]
-    fn what_cannot_be_read_is_said_and_never_left_out() {
+    fn an_unreadable_certificate_is_reported_as_unreadable() {
         let role = CertificateRole::Issuer;
         let half = &ANCHOR[..200];
         let garbled = ANCHOR.replace("MII", "AAA");

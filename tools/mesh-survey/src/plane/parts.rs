@@ -1,4 +1,4 @@
-//! The cluster-wide objects of a control plane, cut down to what is read of them.
+//! The cluster-wide objects of a control plane, with only the fields that are read.
 
 use std::collections::BTreeMap;
 
@@ -27,7 +27,7 @@ pub(crate) struct Hook {
     pub(crate) client_config: ClientConfig,
 }
 
-/// Where a webhook is called.
+/// The address at which the API server calls a webhook.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(crate) struct ClientConfig {
@@ -35,7 +35,7 @@ pub(crate) struct ClientConfig {
     pub(crate) ca_bundle: Option<ByteString>,
 }
 
-/// A Service of a webhook.
+/// The Service that a webhook runs behind.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub(crate) struct ServiceReference {
@@ -106,7 +106,7 @@ pub(crate) const WEBHOOKS: [(Resource, &str); 3] = [
     (VALIDATING, "linkerd-policy-validator-webhook-config"),
 ];
 
-/// Whether a custom resource definition matters to an upgrade, by its name.
+/// Returns true if an upgrade changes the custom resource definition with this name.
 pub(crate) fn is_of_interest(name: &str) -> bool {
     const GROUPS: [&str; 4] = [
         "linkerd.io",
@@ -125,7 +125,8 @@ pub(crate) fn ready_endpoints(slices: &[EndpointSlice], service: &str) -> u32 {
     u32::try_from(ready).unwrap_or(u32::MAX)
 }
 
-/// Who brought the Gateway API's definitions, and whether Helm would keep them.
+/// Lists the Gateway API's definitions, each with what installed it and whether it tells Helm to
+/// keep it (`helm.sh/resource-policy`).
 pub(crate) fn gateway_api(definitions: &[Definition]) -> Value {
     let gateway = definitions
         .iter()
@@ -149,7 +150,7 @@ pub(crate) fn gateway_api(definitions: &[Definition]) -> Value {
 // === impl Hook ===
 
 impl Hook {
-    /// Whether it calls this Service of its control plane.
+    /// Returns true if the webhook calls this Service.
     pub(crate) fn calls(&self, service: &str) -> bool {
         self.client_config
             .service
@@ -161,7 +162,7 @@ impl Hook {
 // === impl Definition ===
 
 impl Definition {
-    /// Its record.
+    /// Makes the definition's record.
     pub(crate) fn crd(&self) -> Crd {
         let versions = &self.spec.versions;
         let storage = versions.iter().find(|version| version.storage);

@@ -49,7 +49,7 @@ fn a_control_plane_is_settled_only_when_every_component_is() {
 }
 
 #[test]
-fn a_component_is_what_its_own_image_is_and_only_then_what_its_label_says() {
+fn component_version_comes_from_the_image_before_the_label() {
     let table = [
         ("controller:stable-2.13.7", "stable-2.13.7"),
         ("mirror.example:5000/controller@sha256:01", "stable-2.13.6"),
@@ -66,7 +66,7 @@ fn a_component_is_what_its_own_image_is_and_only_then_what_its_label_says() {
 }
 
 #[test]
-fn the_bundles_hash_is_of_the_very_bytes_of_the_config_map() {
+fn bundle_sha256_hashes_the_exact_bytes_of_the_config_map() {
     let bundle = |text: &str| {
         bundle_sha256(&read(
             json!({"metadata": {}, "data": {"ca-bundle.crt": text}}),

@@ -1,4 +1,4 @@
-//! The three kinds that a restart annotation rolls, each by its own status.
+//! Reads the state of a rollout from the status of Deployments, StatefulSets and DaemonSets.
 
 use mesh_records::{Downtime, ProgressPods, Roll, Trouble};
 
@@ -60,7 +60,7 @@ impl Restartable for Deployment {
                 &[&refused.reason, &refused.message],
             );
         }
-        // The controller reports its deadline and goes on.
+        // The controller only reports that the deadline has passed; it still continues.
         if let Some(late) = find(conditions, "Progressing")
             && late.reason == "ProgressDeadlineExceeded"
         {
@@ -77,7 +77,7 @@ impl Restartable for Deployment {
 
     fn says_under_way(&self) -> bool {
         let status = &self.status;
-        // Once a rollout is complete, this reason stays, however its pods fare afterwards.
+        // After a complete rollout this reason stays, even if pods fail later.
         let complete = find(&status.conditions, "Progressing")
             .is_none_or(|c| matches!(c.reason.as_str(), "NewReplicaSetAvailable" | ""));
         let mixed = status.updated_replicas < status.replicas;
@@ -127,7 +127,7 @@ impl Restartable for StatefulSet {
         if status.updated_replicas < mine {
             return State::Progressing(Wait::Creation);
         }
-        // A pod counts as available once it has been ready for minReadySeconds.
+        // A pod is available after it has been ready for minReadySeconds.
         let up = status
             .ready_replicas
             .min(if self.spec.min_ready_seconds > 0 {
@@ -215,7 +215,7 @@ fn find<'a>(conditions: &'a [Condition], kind: &str) -> Option<&'a Condition> {
     conditions.iter().find(|condition| condition.kind == kind)
 }
 
-// A status of an older generation counts pods of an older template.
+// A status for an older generation counts the pods of an older template.
 fn observed(meta: &Meta, generation: i64, updated: i32) -> u32 {
     if generation < meta.generation {
         0
@@ -365,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn an_object_from_before_the_write_and_one_with_another_restart_are_told_apart() {
+    fn state_is_unobserved_before_the_write_and_superseded_with_another_restart() {
         let status = r#""observedGeneration": 2, "updatedReplicas": 3, "replicas": 3, "availableReplicas": 3"#;
         let restarted = r#", "template": {"metadata": {"annotations": {"kubectl.kubernetes.io/restartedAt": "T1"}}}"#;
         let observed = Observed::of(&deployment(restarted, status));
@@ -385,7 +385,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sick_workload_is_not_taken_for_one_on_its_way() {
+    fn under_way_is_false_for_an_unhealthy_workload_without_a_recent_restart() {
         let now = "2026-01-02T04:00:00Z".parse().unwrap();
         let status = |reason: &str| {
             format!(

@@ -1,4 +1,4 @@
-//! What is kept of a pod while its workload is rolled.
+//! A pod of a workload that is being rolled.
 
 use jiff::Timestamp;
 use mesh_records::{Trouble, WorkloadRef};
@@ -10,52 +10,52 @@ use crate::wire::store::Stored;
 use crate::workload::owner::owner_of;
 use crate::workload::proxy::{self, ProxyVersion};
 
-/// A pod, as far as a rollout needs it.
+/// A pod, with only what a rollout needs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PodSeen {
-    /// Its namespace.
+    /// The workload's namespace.
     pub namespace: String,
-    /// Its name.
+    /// The workload's name.
     pub name: String,
-    /// Its uid.
+    /// The owner's uid.
     pub uid: String,
-    /// When it was created.
+    /// When the pod was created.
     pub created: Option<Timestamp>,
-    /// The workload that it belongs to.
+    /// The workload that the pod belongs to.
     pub owner: Option<WorkloadRef>,
-    /// The node that it is bound to.
+    /// The node that the pod is bound to.
     pub node: Option<String>,
-    /// The hash of the template that it was created from, as its controller labels it.
+    /// The hash of the pod's template, from the label that its controller sets.
     pub template: Option<String>,
-    /// The restart that it was created for, as its template said.
+    /// The value of [`RESTARTED_AT`] in the pod's annotations.
     pub restarted_at: Option<String>,
-    /// Its proxy, if it has one.
+    /// The pod's proxy, if it has one.
     pub proxy: Option<ProxySeen>,
-    /// SHA-256 of the trust bundle that it was started with.
+    /// SHA-256 of the trust bundle that the pod was started with.
     pub anchors: Option<String>,
-    /// Its Ready condition is true.
+    /// Whether the pod's Ready condition is true.
     pub ready: bool,
-    /// It has ended or is about to.
+    /// Whether the pod has ended or is being deleted.
     pub over: bool,
-    /// The first of its containers that is not ready.
+    /// The pod's first container that is not ready.
     pub unready: Option<String>,
-    /// What is wrong with it.
+    /// What is wrong with the pod.
     pub problem: Option<Problem>,
 }
 
 /// A pod's proxy.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ProxySeen {
-    /// Its version.
+    /// The proxy's version.
     pub version: ProxyVersion,
-    /// The container is ready.
+    /// Whether the proxy's container is ready.
     pub ready: bool,
 }
 
 // === impl PodSeen ===
 
 impl PodSeen {
-    /// What a rollout needs of `pod`.
+    /// Takes from `pod` what a rollout needs.
     pub fn of(pod: &Pod) -> Self {
         let proxy = proxy::sidecar(&pod.spec).map(|sidecar| ProxySeen {
             version: proxy::version(&sidecar.container.image, &pod.meta.annotations),
@@ -82,7 +82,7 @@ impl PodSeen {
         }
     }
 
-    /// Why it is not ready; none if it is, or on its way out.
+    /// Returns why the pod is not ready, or `None` if it is ready or being deleted.
     pub fn lack(&self) -> Option<Problem> {
         if self.problem.is_some() || self.ready || self.over {
             return self.problem.clone();
@@ -97,7 +97,7 @@ impl PodSeen {
     }
 }
 
-/// The pods of one workload stand side by side.
+/// Keys sort the pods of one workload next to each other.
 impl Stored for PodSeen {
     type Key = (Option<WorkloadRef>, String);
 

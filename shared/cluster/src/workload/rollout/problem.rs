@@ -1,4 +1,4 @@
-//! What is wrong with a rollout, where, and whether it can still come to a good end. Pure.
+//! Finds what is wrong with a rollout, where, and whether it may still succeed. Pure.
 
 use std::fmt;
 
@@ -12,36 +12,36 @@ use crate::object::{ContainerStatus, Pod};
 pub struct Problem {
     /// What is wrong.
     pub trouble: Trouble,
-    /// The pod that shows it.
+    /// The pod with the problem.
     pub pod: Option<String>,
-    /// The container that shows it.
+    /// The container with the problem.
     pub container: Option<String>,
     /// The reason and the message of Kubernetes, on one line.
     pub said: String,
-    /// Whether it can pass by itself.
+    /// Whether the problem may resolve itself.
     pub passes: Passes,
 }
 
-/// Whether a problem can pass by itself.
+/// Whether a problem may resolve itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Passes {
-    /// It can, for as long as somebody waits for it.
+    /// It may resolve itself at any time.
     Maybe,
-    /// It can, but not after this time.
+    /// It may resolve itself until this time.
     Until(Timestamp),
-    /// It cannot.
+    /// It does not resolve itself.
     Never,
 }
 
-/// A container that crashed more often than this may need more than time.
+/// From this many restarts on, a container's crash loop may be a failure.
 const RESTARTS: i32 = 3;
-/// A pod must be this old before its crash loop has lasted.
+/// How old a pod must be before its crash loop counts as lasting.
 const LASTING: SignedDuration = SignedDuration::from_secs(30);
 
 // === impl Problem ===
 
 impl Problem {
-    /// A problem that the status of a workload shows.
+    /// Makes a problem from the status of a workload.
     pub(super) fn of_workload(trouble: Trouble, said: &[&str]) -> Self {
         Self {
             trouble,
@@ -52,12 +52,12 @@ impl Problem {
         }
     }
 
-    /// What is wrong with `pod`; none while nothing is.
+    /// Returns what is wrong with `pod`, or `None`.
     ///
-    /// A crash loop has lasted once the kubelet waits after the third restart or a later one of a
-    /// container, and the pod is 30 seconds old. An image name that cannot be parsed, and an image
-    /// that may not be pulled and is not on the node, stay wrong. All else can pass: a registry
-    /// answers again, a Secret is created, a node comes, a failed pod is replaced.
+    /// A crash loop counts as lasting when a container waits after its third or a later restart and
+    /// the pod is at least 30 seconds old. An image name that cannot be parsed, and a missing image
+    /// with `imagePullPolicy: Never`, do not resolve themselves. Everything else may: a registry
+    /// answers again, a Secret is created, a node is added, a failed pod is replaced.
     pub(super) fn of_pod(pod: &Pod) -> Option<Self> {
         if pod.is_ready() || pod.meta.deletion_timestamp.is_some() {
             return None;
@@ -95,9 +95,9 @@ impl Problem {
         })
     }
 
-    /// Whether something outside the workload has to change first: a node, a quota, an admission
-    /// webhook, the person who paused it. Still there when the time of a workload is over, it is no
-    /// failure of the workload's.
+    /// Returns true if something outside the workload must change first: a node, a quota, an
+    /// admission webhook, the person who paused it. If such a problem lasts until the time limit,
+    /// the workload is blocked and not failed.
     pub fn is_outside(&self) -> bool {
         match self.trouble {
             Trouble::Unschedulable
@@ -121,7 +121,7 @@ impl Problem {
         }
     }
 
-    /// Whether it will not pass by itself any more.
+    /// Returns true if the problem does not resolve itself any more at `now`.
     pub(super) fn is_final(&self, now: Timestamp) -> bool {
         match self.passes {
             Passes::Maybe => false,
@@ -175,7 +175,7 @@ fn passes(waiting: &str, container: &ContainerStatus, created: Option<Timestamp>
     }
 }
 
-/// Joins what Kubernetes says, without line breaks and other control characters.
+/// Joins Kubernetes' reason and message, without line breaks and other control characters.
 fn on_one_line(parts: &[&str]) -> String {
     let words = |text: &str| {
         let words = text.split(|c: char| c.is_control() || c.is_whitespace());

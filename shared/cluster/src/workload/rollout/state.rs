@@ -7,7 +7,7 @@ use crate::object::{Object, Selector, Template};
 
 /// A kind with a pod template, which a restart annotation on that template rolls out.
 pub trait Restartable: Object {
-    /// The identity of this workload.
+    /// Returns the workload's identity.
     fn key(&self) -> WorkloadRef {
         let meta = self.meta();
         WorkloadRef {
@@ -22,32 +22,32 @@ pub trait Restartable: Object {
         WorkloadKind::from(Self::RESOURCE.kind.to_owned())
     }
 
-    /// The pod template.
+    /// Returns the pod template.
     fn template(&self) -> &Template;
-    /// What selects its pods.
+    /// Returns the selector of the workload's pods.
     fn selector(&self) -> &Selector;
-    /// Its pods, by its own status.
+    /// Returns the counts of pods in the workload's status.
     fn counts(&self) -> ProgressPods;
-    /// How far the newest template has come, by its own status.
+    /// Returns how far the rollout of the newest template is, according to the workload's status.
     fn standing(&self) -> State;
-    /// Whether its status says in so many words that a rollout is under way.
+    /// Returns true if the workload's status says explicitly that a rollout is in progress.
     fn says_under_way(&self) -> bool;
-    /// How it gets new pods, and what that costs.
+    /// Returns how the workload gets new pods, and how much of it is down meanwhile.
     fn how(&self) -> (Roll, Downtime);
 }
 
 /// How far a rollout is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
-    /// It goes on.
+    /// The rollout is in progress.
     Progressing(Wait),
-    /// Its controller is done: every pod is of the newest template and available.
+    /// The controller is done: every pod is of the newest template and available.
     Settled,
-    /// Something is wrong that can pass by itself.
+    /// Something is wrong that may resolve itself.
     HeldUp(Problem),
-    /// Something is wrong that no time helps.
+    /// Something is wrong that waiting does not fix.
     Failed(Problem),
-    /// Its template no longer bears the restart that was asked for.
+    /// The pod template no longer has the restart that was asked for.
     Superseded,
 }
 
@@ -58,7 +58,7 @@ pub enum Wait {
     Unobserved,
     /// New pods to be created.
     Creation,
-    /// Old pods to go.
+    /// Old pods to stop.
     OldPods,
     /// New pods to be available.
     Availability,
@@ -69,7 +69,7 @@ pub enum Wait {
 // === impl Wait ===
 
 impl Wait {
-    /// The rest of a sentence that begins with "waits for".
+    /// Returns the text to print after "waits for".
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Unobserved => "the controller to see the new template",

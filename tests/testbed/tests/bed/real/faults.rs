@@ -109,7 +109,7 @@ fn only_the_watch_that_was_meant_is_cut() {
         "ten bytes are no event: {cut:?}"
     );
     let whole = first_event();
-    // Every namespace has the cluster's root certificates.
+    // Every namespace has a ConfigMap with the cluster's root certificates.
     assert!(
         matches!(&whole, Ok(Some(WatchEvent::Added(map))) if map.metadata.name.is_some()),
         "{whole:?}"
@@ -164,7 +164,7 @@ fn an_answer_in_the_servers_place_has_its_status() {
 }
 
 #[test]
-fn a_bearer_token_is_worth_through_the_proxy_what_it_is_worth_without() {
+fn a_bearer_token_has_the_same_rights_through_the_proxy() {
     let Some(bed) = shared() else { return };
     let proxy = bed.proxy().unwrap();
     let token = bed.kubectl(["create", "token", "default"]).unwrap();
@@ -179,8 +179,8 @@ fn a_bearer_token_is_worth_through_the_proxy_what_it_is_worth_without() {
     );
 }
 
-/// What a bare HTTP client makes of one answer: its code and body, or nothing where the connection
-/// ended in the middle.
+/// Fetches a path with a simple HTTP client; returns the code and the body, or `None` for the part
+/// that did not arrive.
 fn fetch(bed: &Bed, proxy: &FaultProxy, path: &str) -> (Option<u16>, Option<Vec<u8>>) {
     let client = client(bed, proxy.kubeconfig());
     let request = http::Request::get(path).body(kube::client::Body::empty());
@@ -195,7 +195,7 @@ fn fetch(bed: &Bed, proxy: &FaultProxy, path: &str) -> (Option<u16>, Option<Vec<
 }
 
 #[test]
-fn each_kind_of_harm_reaches_the_client_as_what_it_is() {
+fn each_fault_reaches_the_client() {
     let Some(bed) = shared() else { return };
     let path = "/api/v1/namespaces/default";
     let whole = bed.proxy().unwrap();
@@ -252,7 +252,7 @@ fn each_kind_of_harm_reaches_the_client_as_what_it_is() {
 }
 
 #[test]
-fn after_a_silence_begins_nothing_comes_through_and_open_watches_tell_nothing() {
+fn silence_from_here_stops_requests_and_open_watches() {
     let Some(bed) = shared() else { return };
     bed.namespace("hushed", &[]).unwrap();
     let proxy = bed.proxy().unwrap();

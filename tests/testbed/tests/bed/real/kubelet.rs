@@ -52,7 +52,7 @@ fn a_pod_with_requests_becomes_ready() {
 }
 
 #[test]
-fn what_a_pod_asks_wrongly_is_said_in_its_status() {
+fn a_wrong_behaviour_label_is_reported_in_the_pods_status() {
     let Some(bed) = shared() else { return };
     bed.namespace("wrong", &[]).unwrap();
     bed.apply(&pod("wrong", "label", &[(BEHAVIOUR, "dance")], &[]))
@@ -93,7 +93,7 @@ fn a_deleted_pod_goes() {
     bed.namespace("going", &[]).unwrap();
     bed.apply(&pod("going", "app", &[], &[])).unwrap();
     await_pod(bed, "going", "app", is_ready);
-    // kubectl comes back when the pod is gone.
+    // kubectl returns when the pod is gone.
     bed.kubectl(["delete", "pod", "app", "-n", "going"])
         .unwrap();
     let pods: Api<Pod> = Api::namespaced(bed.client(), "going");

@@ -1,4 +1,4 @@
-//! On real servers.
+//! Tests on real servers.
 
 mod faults;
 mod kubelet;
@@ -13,14 +13,14 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use mesh_testbed::Bed;
 
-/// The bed of the tests that keep to a namespace of their own.
+/// The bed shared by tests that use only their own namespace.
 static SHARED: LazyLock<Option<Bed>> = LazyLock::new(Bed::for_test);
 
 fn shared() -> Option<&'static Bed> {
     SHARED.as_ref()
 }
 
-/// Waits until a pod fulfils `done`.
+/// Waits until `done` is true for a pod.
 #[track_caller]
 fn await_pod(bed: &Bed, namespace: &str, app: &str, done: impl Fn(&Pod) -> bool) -> Pod {
     let pods: Api<Pod> = Api::namespaced(bed.client(), namespace);
@@ -72,7 +72,7 @@ fn phase(pod: &Pod) -> &str {
         .unwrap_or_default()
 }
 
-/// Why the pod's first container waits.
+/// Returns why the pod's first container waits.
 fn waits_for(pod: &Pod) -> Option<&str> {
     let container = pod.status.as_ref()?.container_statuses.as_ref()?.first()?;
     container
@@ -84,7 +84,7 @@ fn waits_for(pod: &Pod) -> Option<&str> {
         .as_deref()
 }
 
-/// The image of the pod's proxy, wherever it stands.
+/// Returns the image of the pod's proxy, from the containers or the init containers.
 fn proxy(pod: &Pod) -> Option<&str> {
     let spec = pod.spec.as_ref()?;
     let mut containers = spec

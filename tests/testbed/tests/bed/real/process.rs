@@ -18,7 +18,7 @@ const PARTS: [&str; 7] = [
     "helm4",
 ];
 
-/// A command that knows no part but those of an empty cache.
+/// Makes a command that finds no parts, because its cache is empty.
 fn without_parts(program: &Path, cache: &Path) -> Command {
     let mut command = Command::new(program);
     for server in [
@@ -63,7 +63,7 @@ fn said(output: &Output) -> String {
 }
 
 #[test]
-fn without_the_parts_tests_fail_or_are_left_out_as_the_requirement_says() {
+fn without_the_parts_mesh_test_real_decides_between_failing_and_skipping() {
     let cache = tempfile::tempdir().unwrap();
     let way_out = "`scripts/testbed get` brings it";
     for (requirement, passes, says) in [
@@ -167,7 +167,8 @@ fn a_standing_bed_that_is_killed_leaves_no_server() {
     standing.kill().unwrap();
     standing.wait().unwrap();
     for pid in pids.lines().filter_map(|line| line.split(' ').next()) {
-        // The kernel ends them at once, but it tells nobody but their parent, which is gone.
+        // The kernel ends the servers at once, but only their parent, which is gone, would be told;
+        // so poll.
         while Path::new("/proc").join(pid).exists() {
             std::thread::yield_now();
         }

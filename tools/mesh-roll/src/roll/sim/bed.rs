@@ -1,4 +1,4 @@
-//! Joins the core and the model: watches that lag, answers that get lost, crashes.
+//! Connects the core and the model, with watches that lag, lost answers and crashes.
 
 mod serve;
 mod wrong;
@@ -20,14 +20,14 @@ use super::dice::Dice;
 use super::model::{Body, Changed, Fate, Injector, Model, TARGET};
 use super::watcher::Watcher;
 
-/// How much goes wrong.
+/// Which faults happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Chaos {
     None,
     All,
 }
 
-/// A cluster and the tool that runs on it, once or again and again.
+/// A cluster, and the tool that runs on it one or more times.
 pub(super) struct Bed {
     seed: u64,
     pub(super) chaos: Chaos,
@@ -35,12 +35,12 @@ pub(super) struct Bed {
     model: Model,
     now: Timestamp,
     config: u64,
-    /// Writes of a killed run that are still on their way.
+    /// Writes of a killed run that have not reached the server yet.
     strays: Vec<Restart>,
     surveyed: Vec<Task>,
-    /// Writes to each workload that the server took, over all runs.
+    /// The number of accepted writes to each workload, over all runs.
     writes: BTreeMap<WorkloadRef, u32>,
-    /// What was seen to happen.
+    /// The names of the things that happened.
     pub(super) census: BTreeSet<String>,
 }
 
@@ -58,7 +58,7 @@ struct Run {
     slow: Option<Watch>,
 }
 
-/// A watch, each with a lag of its own.
+/// The watches; each lags by its own amount.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Watch {
     Pods,
@@ -82,9 +82,9 @@ const WATCHES: [Watch; 8] = [
     Watch::Endpoints,
 ];
 
-/// More events than any run needs.
+/// The limit of events for a run; no correct run needs so many.
 const MOST: usize = 20_000;
-/// Events of a run after which nothing more goes wrong.
+/// After this many events of a run no more faults happen.
 const WRONG: usize = 500;
 const OUTAGE: &str = "*";
 
@@ -105,7 +105,7 @@ impl Bed {
         }
     }
 
-    /// A few runs in a world that goes wrong, then as many as it takes in one that does not.
+    /// Makes a few runs with faults, then runs without faults until one finishes.
     pub(super) fn live(&mut self) {
         for _ in 0..1 + self.dice.roll(3) {
             self.run();
@@ -125,7 +125,7 @@ impl Bed {
         self.model.injector = Injector::Gives(TARGET);
         for place in 0..self.model.bodies.len() {
             self.model.bodies[place].fate = Fate::Ready;
-            // Whoever looks after a crashed pod brings it back.
+            // A crashed pod recovers: let the controllers work until all pods are ready.
             let mut dice = Dice::new(1);
             for _ in 0..200 {
                 self.model.step(place, &mut dice);
@@ -136,7 +136,7 @@ impl Bed {
 
     pub(super) fn check_all_current(&self) {
         for body in &self.model.bodies {
-            // A workload that lost every proxy to a broken injector is not for a roll to mend.
+            // If a broken injector removed every proxy of a workload, a roll cannot fix it.
             let unmeshed = body.pods.iter().all(|pod| pod.proxy.is_none());
             assert!(
                 (unmeshed || body.is_current()) && body.is_settled(),
@@ -153,7 +153,7 @@ impl Bed {
         }
     }
 
-    /// One run of the tool, to its end or its crash.
+    /// Makes one run of the tool, until it ends or crashes.
     pub(super) fn run(&mut self) -> Option<Exit> {
         let mut run = self.begin();
         let chaos = self.chaos;
@@ -172,7 +172,7 @@ impl Bed {
                 self.chaos = Chaos::None;
             }
             if self.goes_wrong(600) {
-                // Killed: what is on its way to the server may still arrive.
+                // The run is killed; requests that were sent may still arrive.
                 self.arrive(run);
                 return None;
             }
@@ -229,7 +229,7 @@ impl Bed {
         run
     }
 
-    // The lists are of different moments, and the world goes on in between.
+    // The lists are read at different moments, and the world changes in between.
     fn look(&mut self, run: &mut Run) {
         let mut lists = WATCHES.to_vec();
         while !lists.is_empty() {
@@ -246,7 +246,7 @@ impl Bed {
         }
     }
 
-    // A run may rest on the survey of the one before.
+    // A run may use the survey of an earlier run.
     fn survey(&mut self) -> Vec<Task> {
         if self.surveyed.is_empty() || self.dice.once_in(2) {
             let bodies = self.model.bodies.iter();
@@ -270,7 +270,7 @@ impl Bed {
         }
     }
 
-    // A list, from scratch: what was not delivered yet is lost.
+    // Delivers a new list; events that were not delivered yet are lost.
     fn list(&mut self, run: &mut Run, watch: Watch) {
         let bodies = &self.model.bodies;
         let workloads = |kind: WorkloadKind| {
@@ -313,7 +313,7 @@ impl Bed {
         config
     }
 
-    // One thing happens, somewhere.
+    // Makes one random thing happen.
     fn happen(&mut self, run: &mut Run) {
         match self.dice.roll(10) {
             0..=2 => self.world(run),

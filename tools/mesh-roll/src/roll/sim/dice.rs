@@ -1,6 +1,6 @@
-//! Chance that a seed fixes.
+//! Random numbers that depend only on a seed.
 
-/// A small generator (splitmix64).
+/// A small random number generator (splitmix64).
 #[derive(Clone, Debug)]
 pub(super) struct Dice(u64);
 
@@ -17,12 +17,12 @@ impl Dice {
         word ^ (word >> 31)
     }
 
-    /// One of `0..sides`.
+    /// Returns a random number in `0..sides`.
     pub(super) fn roll(&mut self, sides: usize) -> usize {
         (self.next() % sides.max(1) as u64) as usize
     }
 
-    /// True once in so many.
+    /// Returns true with probability 1 in `times`.
     pub(super) fn once_in(&mut self, times: usize) -> bool {
         self.roll(times) == 0
     }

@@ -1,5 +1,5 @@
-//! A model of a cluster: workloads with controllers that act a step at a time, an injector that
-//! may break, and an API server that keeps versions.
+//! A model of a cluster: workloads whose controllers act step by step, an injector that may break,
+//! and an API server that keeps resourceVersions.
 
 use jiff::Timestamp;
 use mesh_cluster::object::Condition;
@@ -18,7 +18,7 @@ pub(super) const OLD: &str = "stable-2.13.7";
 pub(super) const TARGET: &str = "stable-2.14.10";
 const OTHER: &str = "stable-2.14.9";
 
-/// A workload and its pods, as they truly are.
+/// The true state of a workload and its pods.
 #[derive(Clone, Debug)]
 pub(super) struct Body {
     pub(super) key: WorkloadRef,
@@ -31,11 +31,11 @@ pub(super) struct Body {
     pub(super) image: u32,
     pub(super) pods: Vec<PodBody>,
     pub(super) budget: bool,
-    /// What happens to pods that the newest template brings.
+    /// What happens to pods of the newest template.
     pub(super) fate: Fate,
 }
 
-/// A pod, as it truly is.
+/// The true state of a pod.
 #[derive(Clone, Debug)]
 pub(super) struct PodBody {
     pub(super) name: String,
@@ -45,7 +45,7 @@ pub(super) struct PodBody {
     restarts: i32,
 }
 
-/// What becomes of new pods.
+/// What happens to new pods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
     Ready,
@@ -141,14 +141,14 @@ impl Model {
         &self.bodies[self.place(key)]
     }
 
-    /// A write to the object; every write is a version of its own.
+    /// Changes an object; every write gives it a new version.
     pub(super) fn touch(&mut self, place: usize) -> Changed {
         self.version += 1;
         self.bodies[place].version = self.version;
         Changed::Workload(Box::new(self.bodies[place].observed()))
     }
 
-    /// The restart, if the version is still the one that it was decided on.
+    /// Restarts a workload if its version is still `version`.
     pub(super) fn restart(&mut self, place: usize, version: &str, value: &str) -> Option<Changed> {
         let body = &mut self.bodies[place];
         if body.version.to_string() != version {
@@ -161,7 +161,7 @@ impl Model {
         Some(self.touch(place))
     }
 
-    /// Somebody else changes the template.
+    /// Changes the template, as somebody else would.
     pub(super) fn redeploy(&mut self, place: usize) -> Changed {
         let body = &mut self.bodies[place];
         body.image += 1;
@@ -169,7 +169,7 @@ impl Model {
         self.touch(place)
     }
 
-    /// One thing that a controller or a kubelet does.
+    /// Makes one step of a controller or a kubelet.
     pub(super) fn step(&mut self, place: usize, dice: &mut Dice) -> Vec<Changed> {
         let body = &self.bodies[place];
         if body.observed < body.generation {
@@ -229,7 +229,7 @@ impl Model {
         vec![Changed::Pod(Box::new(seen)), self.touch(place)]
     }
 
-    /// A pod loses readiness for a while.
+    /// Makes a pod unready for a while.
     pub(super) fn falter(&mut self, place: usize, dice: &mut Dice) -> Vec<Changed> {
         let body = &mut self.bodies[place];
         if body.pods.is_empty() {
@@ -241,7 +241,7 @@ impl Model {
         vec![Changed::Pod(Box::new(seen)), self.touch(place)]
     }
 
-    /// Switches the injector.
+    /// Changes what the injector does.
     pub(super) fn meddle(&mut self, dice: &mut Dice) {
         let choices = [
             Injector::Nothing,
@@ -257,7 +257,7 @@ impl Body {
         pod.template == (self.restarted_at.clone(), self.image)
     }
 
-    /// Whether nothing is on its way.
+    /// Returns true if no rollout is in progress.
     pub(super) fn is_settled(&self) -> bool {
         self.observed == self.generation
             && self.pods.len() == self.wanted
@@ -312,10 +312,10 @@ impl Body {
         }
     }
 
-    // Its pods as a status counts them: updated, ready, all, wanted.
+    // Counts the pods as a status does: updated, ready, all, wanted.
     fn counts(&self) -> [i32; 4] {
         let behind = self.observed < self.generation;
-        // A status is of the generation that it was made for.
+        // A status counts the pods for the generation that it was written for.
         let is_new = |pod: &&PodBody| behind || self.is_new(pod);
         let updated = self.pods.iter().filter(is_new).count();
         let ready = self.pods.iter().filter(|pod| pod.ready).count();

@@ -1,4 +1,4 @@
-//! Watches what the core does and holds it to what it promises.
+//! Checks that the core keeps its promises.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,13 +12,13 @@ use super::super::watched::{Mesh, Watched};
 use super::super::{Action, Finish};
 use super::model::{Model, TARGET};
 
-/// What one run of the tool has been told, and what it has done.
+/// What the core of one run was told, and what it did.
 #[derive(Debug, Default)]
 pub(super) struct Watcher {
     pub(super) seed: u64,
     pub(super) most: usize,
     max_failures: usize,
-    /// Why nothing may be written any more.
+    /// Why nothing may be written from now on.
     pub(super) told_to_stop: Option<&'static str>,
     pub(super) lock: bool,
     pub(super) plane_changed: bool,
@@ -28,19 +28,19 @@ pub(super) struct Watcher {
     pub(super) lists: BTreeMap<WorkloadRef, Vec<PodSeen>>,
     pub(super) bare: BTreeSet<WorkloadRef>,
     pods: BTreeMap<String, Delivered>,
-    /// The pods of a list that is not whole.
+    /// The pods of a list that is not complete.
     coming: BTreeMap<String, Delivered>,
     listed_once: bool,
     rolling: bool,
     announced: BTreeSet<WorkloadRef>,
-    /// Writes on their way to the server.
+    /// Writes that have not been answered yet.
     pub(super) asked: BTreeSet<WorkloadRef>,
     pub(super) written: BTreeMap<WorkloadRef, String>,
     ended: BTreeMap<WorkloadRef, Outcome>,
     pub(super) finish: Option<Finish>,
 }
 
-// A pod that the core has been told of.
+// A pod that the core knows.
 #[derive(Debug)]
 struct Delivered {
     key: WorkloadRef,
@@ -65,7 +65,7 @@ impl Watcher {
         }
     }
 
-    /// What the core is about to be told, and may not act against afterwards.
+    /// Notes what the core is going to be told; it must not act against it afterwards.
     pub(super) fn note(&mut self, watched: &Watched) {
         match watched {
             Watched::Config(Change::Seen(config) | Change::Applied(config)) => {
@@ -114,7 +114,7 @@ impl Watcher {
         }
     }
 
-    /// From now on a new pod without a proxy is a failure.
+    /// Begins to count a new pod without a proxy as a failure.
     pub(super) fn begin(&mut self) {
         self.rolling = true;
         self.look_for_bare_pods();
@@ -227,7 +227,7 @@ impl Watcher {
         }
     }
 
-    /// What happened in the run, by name.
+    /// Returns the names of the things that happened in the run.
     pub(super) fn census(&self) -> impl Iterator<Item = String> {
         let ended = self.ended.values().map(|outcome| format!("{outcome:?}"));
         let exit = self
@@ -237,7 +237,7 @@ impl Watcher {
         ended.chain(exit)
     }
 
-    // Written to, and nothing said of its end.
+    // Workloads that were written to and have no result yet.
     fn open(&self) -> impl Iterator<Item = &WorkloadRef> {
         let written = self.written.keys();
         let unended = written.filter(|key| !self.ended.contains_key(key));

@@ -1,4 +1,4 @@
-//! What the records say about the pods of one owner.
+//! Makes the records about the pods of one owner.
 
 use mesh_records::{
     Anomaly, Downtime, DowntimeGrade, Pin, PinPlace, PodCounts, Proxy, Roll, RollBy, TrustAnchors,
@@ -12,7 +12,7 @@ use mesh_cluster::workload::how::other_how;
 // === impl Group ===
 
 impl Group {
-    /// The workload's record.
+    /// Makes the workload's record.
     pub(crate) fn workload(
         &self,
         cluster: &str,
@@ -71,7 +71,7 @@ impl Group {
         pins
     }
 
-    /// The records of its proxies, one each, where they were asked for.
+    /// Makes one record for each listed proxy.
     pub(crate) fn proxies<'a>(
         &'a self,
         cluster: &'a str,
@@ -92,7 +92,7 @@ impl Group {
         })
     }
 
-    /// The records of what is odd about it.
+    /// Makes the records of the anomalies.
     pub(crate) fn anomalies<'a>(
         &'a self,
         cluster: &'a str,

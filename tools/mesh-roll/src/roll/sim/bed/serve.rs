@@ -1,4 +1,4 @@
-//! The model's API server: what a request comes to, and what becomes of its answer.
+//! The model's API server: executes requests and delivers or loses their answers.
 
 use mesh_cluster::Probe;
 use mesh_cluster::act::Restart;
@@ -11,7 +11,7 @@ use super::super::model::{Changed, Injector, TARGET};
 use super::{Bed, Run};
 
 impl Bed {
-    // The server takes a request: from now on it has happened, whoever hears of it.
+    // Executes a request; its effect stays even if the answer is lost.
     pub(super) fn serve(&mut self, run: &mut Run) {
         if run.asked.is_empty() {
             return;
@@ -138,7 +138,7 @@ impl Bed {
         self.tell(run, event);
     }
 
-    // Killed: every request is either served or not.
+    // After a kill, each sent request is either executed or lost.
     pub(super) fn arrive(&mut self, run: &mut Run) {
         while !run.asked.is_empty() {
             if self.dice.once_in(2) {

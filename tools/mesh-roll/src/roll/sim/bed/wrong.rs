@@ -1,4 +1,4 @@
-//! What goes wrong in a world, one thing at a time.
+//! The faults of a world, one at a time.
 
 use mesh_cluster::{Asked, Change};
 
@@ -8,7 +8,7 @@ use super::super::model::Fate;
 use super::{Bed, Run, WATCHES, Watch};
 
 impl Bed {
-    // Something goes wrong.
+    // Makes one random fault happen.
     pub(super) fn wrong(&mut self, run: &mut Run) {
         let place = self.dice.roll(self.model.bodies.len());
         match self.dice.roll(18) {
@@ -58,7 +58,7 @@ impl Bed {
                 self.list(run, watch);
             }
             _ => {
-                // The lock is lost, and nobody has said so yet.
+                // The lock is lost, but the core has not been told yet.
                 run.lock = false;
                 run.watcher.lock = false;
             }
