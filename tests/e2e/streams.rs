@@ -250,7 +250,7 @@ fn streams_that_are_mixed_up_are_refused_with_a_hint(bed: &Bed) {
         (judge, &["--to", "stable-2.14.99"], "", "no stream"),
         (action, &["--dry-run"], survey, "mesh-skewcheck"),
         (action, &["--dry-run"], upgrade, "upgrade"),
-        (action, &["--dry-run"], &doubled, "judged"),
+        (action, &["--dry-run"], &doubled, "raw mesh-survey output"),
         (gate, &["--dry-run"], survey, "mesh-skewcheck"),
         (gate, &["--dry-run"], roll, "roll"),
     ];

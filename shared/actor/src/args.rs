@@ -11,19 +11,19 @@ use mesh_records::parse_duration;
 /// The flags of a tool that acts.
 #[derive(Args, Clone, Debug)]
 pub struct ActorArgs {
-    /// How old the survey behind the verdict may be; nothing is started on an older one
+    /// Maximum age of the survey behind the verdict; with an older one nothing is started
     #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = parse_duration)]
     pub max_age: Duration,
 
-    /// When somebody else holds the lock: `fail`, `skip` or `wait=5m`
+    /// What to do if another run holds the lock: `fail`, `skip` or `wait=5m`
     #[arg(long, value_name = "HOW", default_value = "fail")]
     pub if_locked: IfLocked,
 
-    /// Append the records to this file as well
+    /// Also append the records to this file
     #[arg(long, value_name = "FILE")]
     pub record: Option<PathBuf>,
 
-    /// Exit with 0 where it would be 3
+    /// Exit with code 0 instead of 3
     #[arg(long)]
     pub stop_ok: bool,
 

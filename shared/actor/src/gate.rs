@@ -95,10 +95,12 @@ impl Run {
         let pipeline = self.voice.actor.pipeline;
         let reading = tokio::task::spawn_blocking(move || {
             let mut input = records_from_stdin(pipeline)?;
-            read(&mut input).map_err(|error| anyhow::Error::new(error).context("standard input"))
+            read(&mut input)
+                .map_err(|error| anyhow::Error::new(error).context("cannot use standard input"))
         });
         let read = self.unless_stopped(reading).await?;
-        let read = read.map_err(|error| anyhow::Error::new(error).context("standard input"))??;
+        let read =
+            read.map_err(|error| anyhow::Error::new(error).context("cannot use standard input"))??;
         // Reading the stream may have taken long, so the clock and the cluster's identity are read
         // now.
         let cluster = self.cluster.clone();
@@ -174,7 +176,7 @@ impl Gate<'_> {
             fresh(&verdict, here)?;
             if !self.takes_partial && (partial || verdict.scope == VerdictScope::Partial) {
                 return Err(Explained::new(
-                    "the verdict is about a part of the cluster only",
+                    "the verdict covers only a part of the cluster",
                     "survey the whole cluster: without -n and -l, and with no filter that takes \
                      records out",
                 ));
@@ -218,7 +220,7 @@ fn only(verdicts: Vec<Verdict>, pipeline: &str) -> Result<Verdict, Explained> {
     match (verdicts.next(), verdicts.next()) {
         (Some(verdict), None) => Ok(verdict),
         (None, _) => Err(Explained::new(
-            "there is no verdict in the stream",
+            "the input has no verdict",
             format!(
                 "judge the survey first: {pipeline}; a filter must keep the verdict: \
                  select(.type != \"workload\" or …)"
@@ -267,7 +269,7 @@ pub fn fresh(verdict: &Verdict, here: Here<'_>) -> Result<Timestamp, Explained> 
     } = here;
     if verdict.source != Source::Server {
         return Err(Explained::new(
-            "the verdict rests on a dump, which is for looking only",
+            "the verdict comes from a dump, which must not be used for changes",
             format!("survey the cluster itself: {pipeline}"),
         ));
     }
@@ -298,7 +300,10 @@ pub fn fresh(verdict: &Verdict, here: Here<'_>) -> Result<Timestamp, Explained> 
 fn no(verdict: &Verdict) -> Explained {
     let rules = verdict.blocking.join(", ");
     let hint = "fix what the findings of mesh-skewcheck name, then survey and judge again";
-    let no = Explained::new(format!("the verdict says no: {rules}"), hint);
+    let no = Explained::new(
+        format!("the verdict blocks the roll, because of {rules}"),
+        hint,
+    );
     match &verdict.next {
         Some(next) => no.with_next(next),
         None => no,

@@ -57,7 +57,9 @@ impl fmt::Display for Interruption {
         match self {
             Self::Signal(number) => write!(f, "told to stop by signal {number}"),
             Self::SecondSignal(_) => f.write_str("left at once by a second signal"),
-            Self::ReaderGone => f.write_str("nobody reads the records any more"),
+            Self::ReaderGone => {
+                f.write_str("the program that reads the records has ended (broken pipe)")
+            }
             Self::LockLost(how) => write!(f, "the lock was lost: {how}"),
         }
     }

@@ -37,7 +37,7 @@ impl Run {
         let args = self.args.consent.clone();
         async move {
             let asking = tokio::task::spawn_blocking(move || consent(&args, &intent, &summary));
-            Ok(asking.await.context("asking for consent")??)
+            Ok(asking.await.context("cannot ask for confirmation")??)
         }
     }
 
@@ -80,7 +80,8 @@ impl Run {
         }
         // A second signal does not wait for it.
         if let Ok(Err(error)) = self.see_out(lock.release()).await {
-            let error = anyhow::Error::new(error).context("the lock will expire by itself");
+            let error =
+                anyhow::Error::new(error).context("cannot release the lock; it expires by itself");
             warn(self.voice.actor.tool.name(), &error);
         }
     }

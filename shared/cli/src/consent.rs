@@ -12,13 +12,13 @@ use crate::Clean;
 /// The consent flags of an action.
 #[derive(Args, Clone, Debug)]
 pub struct ConsentArgs {
-    /// Act without asking; with a digest, only if the plan is the one that was read
+    /// Do not ask for confirmation; with =DIGEST, act only if the plan still has this digest
     // `--yes=` with an empty value is refused: it usually comes from an unset shell variable.
     #[arg(long, value_name = "DIGEST", num_args = 0..=1, require_equals = true,
           value_parser = NonEmptyStringValueParser::new())]
     pub yes: Option<Option<String>>,
 
-    /// Say what would be done and do nothing; `server` has the API server check each write
+    /// Show what would change and change nothing; with `server` the API server checks each write
     #[arg(long, value_enum, value_name = "HOW", num_args = 0..=1, require_equals = true,
           default_value = "none", default_missing_value = "client")]
     pub dry_run: DryRun,
@@ -29,7 +29,7 @@ pub struct ConsentArgs {
 pub enum DryRun {
     /// Act for real.
     None,
-    /// Send no write.
+    /// Send no write to the API server.
     Client,
     /// Send each write with `dryRun=All`.
     Server,
@@ -71,24 +71,24 @@ pub fn consent(args: &ConsentArgs, intent: &Intent, summary: &str) -> Result<Lea
         Some(Some(digest)) if *digest == intent.digest => Ok(Leave::Act),
         Some(Some(digest)) => Err(Explained::new(
             format!(
-                "the plan's digest is {}, not `{}`",
+                "the plan has changed: its digest is {}, not `{}`",
                 intent.digest,
                 Clean(digest)
             ),
-            "something changed since that plan was read; read this one (--dry-run)",
+            "read the new plan with --dry-run, then pass its digest to --yes",
         )),
         None => ask(summary),
     }
 }
 
 fn ask(summary: &str) -> Result<Leave, Explained> {
-    let way_out = "say --yes, or look first with --dry-run";
+    let way_out = "pass --yes to act without confirmation, or --dry-run to see the plan";
     let terminal = File::options().read(true).write(true).open("/dev/tty");
     let mut terminal = terminal.explain(
-        "nobody agreed to this, and there is no terminal to ask on",
+        "nothing was changed: no terminal to confirm on (/dev/tty)",
         way_out,
     )?;
-    let cannot = "cannot ask on the terminal";
+    let cannot = "cannot ask for confirmation on the terminal";
     let question: String = summary
         .lines()
         .map(|line| format!("{}\n", Clean(line)))
@@ -100,7 +100,7 @@ fn ask(summary: &str) -> Result<Leave, Explained> {
         .explain(cannot, way_out)?;
     match answer.trim() {
         "y" | "Y" | "yes" => Ok(Leave::Act),
-        _ => Err(Explained::new("not agreed to; nothing was done", way_out)),
+        _ => Err(Explained::new("cancelled; nothing was changed", way_out)),
     }
 }
 

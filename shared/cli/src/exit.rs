@@ -20,12 +20,12 @@ pub enum Exit {
 /// The table of exit codes in every tool's `--help`.
 pub const EXIT_CODES: &str = "\
 Exit codes:
-  0      done, and the answer is yes, or there was nothing to do
-  1      done, and the answer is no: a rule is broken, something failed
-  2      could not be done: usage, unreachable, forbidden, malformed, cut, stale
-  3      stopped in good order before the end, or the lock is held: run it again
-  141    the reader of the records went away
-  128+n  a second signal";
+  0      success: the answer is yes, or there was nothing to do
+  1      the answer is no: a rule is broken, or an upgrade or a workload failed
+  2      could not run: usage, unreachable, forbidden, or bad, cut or old input
+  3      stopped cleanly before the end, or the lock is held: run it again
+  141    the program that reads the records has ended (broken pipe)
+  128+n  ended at once by a second signal";
 
 impl Exit {
     /// Returns the exit code that the shell sees.

@@ -14,8 +14,8 @@ const BUFFER: usize = 64 * 1024;
 pub fn records_from_stdin(pipeline: &str) -> Result<BufReader<Stdin>, Explained> {
     let stdin = std::io::stdin();
     if stdin.is_terminal() {
-        let what = "the records come from standard input, and that is a terminal";
-        return Err(Explained::new(what, pipeline));
+        let what = "no records to read: standard input is a terminal, not a pipe";
+        return Err(Explained::new(what, format!("run {pipeline}")));
     }
     Ok(BufReader::with_capacity(BUFFER, stdin))
 }

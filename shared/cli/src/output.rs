@@ -20,7 +20,7 @@ const BUFFER: usize = 64 * 1024;
 /// How a tool shows its records.
 #[derive(Args, Clone, Debug)]
 pub struct OutputArgs {
-    /// How to write: a table on a terminal and records elsewhere, unless told otherwise
+    /// Output format; the default is a table on a terminal and NDJSON otherwise
     #[arg(short, long, value_enum, env = "MESH_OUTPUT", value_name = "FORMAT")]
     pub output: Option<Format>,
 }
@@ -133,7 +133,7 @@ impl<W: Write> Output<W> {
             .mode(0o600)
             .open(path);
         let what = format!("cannot write the record file `{}`", path.display());
-        let file = file.explain(what, "name a file in a folder that you may write to")?;
+        let file = file.explain(what, "name a file in a directory that you can write to")?;
         let path = path.to_owned();
         self.evidence = Some(Evidence { file, path });
         Ok(())

@@ -54,9 +54,9 @@ impl Table {
                     record.ready.to_string(),
                 ]);
             }
-            Record::Anomaly(record) => self.remarks.push(format!("odd: {}", record.message)),
+            Record::Anomaly(record) => self.remarks.push(format!("anomaly: {}", record.message)),
             Record::Unseen(record) => self.remarks.push(format!(
-                "not seen: {} {}: {}; allow it with: {}",
+                "no permission: {} {}: {}; add the RBAC rule: {}",
                 record.verb, record.resource, record.reason, record.rule
             )),
             Record::Finding(record) => self.remarks.push(finding(record)),
@@ -92,7 +92,7 @@ impl Table {
             "VERSION",
             "INJECTS",
             "STATE",
-            "BY",
+            "INSTALLED BY",
             "KUBERNETES",
         ];
         self.control_planes.rows.push(vec![
@@ -116,7 +116,7 @@ impl Table {
             proxies(&record.proxies),
         ];
         if let Some(skew) = &record.skew {
-            head.extend(["SKEW", "ROLL"]);
+            head.extend(["SKEW", "ACTION"]);
             row.extend([state(skew.state).to_owned(), action(skew.action).to_owned()]);
         }
         self.workloads.head = head;
@@ -280,11 +280,11 @@ fn lower(value: impl fmt::Debug) -> String {
 
 fn hop_kind(kind: HopKind) -> &'static str {
     match kind {
-        HopKind::Kubernetes => "the cluster to Kubernetes",
-        HopKind::Crds => "the definitions to",
-        HopKind::ControlPlane => "the control plane to",
-        HopKind::Extensions => "the extensions to",
-        HopKind::Roll => "the workloads to",
+        HopKind::Kubernetes => "upgrade Kubernetes to",
+        HopKind::Crds => "upgrade the CRDs to",
+        HopKind::ControlPlane => "upgrade the control plane to",
+        HopKind::Extensions => "upgrade the extensions to",
+        HopKind::Roll => "roll the workloads to",
     }
 }
 

@@ -96,7 +96,7 @@ fn body(restart: &Restart) -> Value {
 }
 
 fn no_restart(kind: &WorkloadKind) -> Error {
-    Error::malformed("restarting", &format!("a {kind} has no restart annotation"))
+    Error::malformed("restarting", &format!("cannot restart a {kind}"))
 }
 
 #[cfg(test)]

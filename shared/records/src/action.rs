@@ -336,22 +336,24 @@ impl Obstacle {
     #[must_use]
     pub fn sentence(self) -> &'static str {
         match self {
-            Self::Current => "is as new pods would be",
-            Self::Job => "is a Job and ends by itself",
-            Self::CronJob => "is a CronJob; its next run is new by itself",
-            Self::BarePod => "is a bare pod; nothing would bring it back",
-            Self::ScaledToZero => "has no replicas; new ones get the new proxy",
+            Self::Current => "is up to date: its pods already have what new pods would get",
+            Self::Job => "is a Job: it ends by itself and is not restarted",
+            Self::CronJob => "is a CronJob: its next run gets the new proxy",
+            Self::BarePod => "is a pod without a controller: nothing would create it again",
+            Self::ScaledToZero => "is scaled to zero: its next pods get the new proxy",
             Self::Gone => "was deleted since the survey",
-            Self::NotSelected => "was not selected",
-            Self::VersionPinned => "has its proxy pinned; a restart cannot change it",
-            Self::Paused => "is paused; resume it first",
-            Self::WorkloadUnhealthy => "is not healthy; not all of its pods are ready",
-            Self::UnmeshedButAnnotated => "has no proxy at all though injection is on",
-            Self::WouldLoseProxy => "would lose its proxy; injection is off for new pods",
-            Self::DowntimeOutage => "would go down while it rolls; allow it with --allow-outage",
-            Self::OnDelete => "replaces pods only when they are deleted (OnDelete)",
-            Self::Partition => "keeps pods back by its partition",
-            Self::ForeignOwner => "is owned by a kind that is not restarted here",
+            Self::NotSelected => "is not selected (-n, --kind or --exclude)",
+            Self::VersionPinned => "has a pinned proxy: a restart cannot change its version",
+            Self::Paused => "is paused: resume it first (kubectl rollout resume)",
+            Self::WorkloadUnhealthy => "is unhealthy: not all of its pods are ready",
+            Self::UnmeshedButAnnotated => "has injection on, but none of its pods has a proxy",
+            Self::WouldLoseProxy => "would lose its proxy: injection is off for its new pods",
+            Self::DowntimeOutage => {
+                "would be down during the restart: allow it with --allow-outage"
+            }
+            Self::OnDelete => "has the update strategy OnDelete: a restart replaces no pods",
+            Self::Partition => "has an update partition: a restart does not replace all pods",
+            Self::ForeignOwner => "is of a kind, or has an owner, that mesh-roll does not restart",
         }
     }
 }

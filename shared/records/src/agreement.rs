@@ -36,14 +36,14 @@ impl Agreement {
         } = line.parse()?;
         if pass != blocking.is_empty() {
             let cause = if pass {
-                "a verdict that passes and is blocked"
+                "the verdict contradicts itself: `pass` is true, but `blocking` has rules"
             } else {
-                "a verdict that is neither passed nor blocked"
+                "the verdict contradicts itself: `pass` is false, but `blocking` is empty"
             };
             return Err(StreamError::malformed(line.number, cause));
         }
         if !self.surveys.contains(&(cluster_uid, surveyed)) {
-            let cause = "a verdict on a survey that is not in the stream";
+            let cause = "the verdict is about a survey that is not in the stream";
             return Err(StreamError::malformed(line.number, cause));
         }
         self.verdicts += 1;
@@ -58,7 +58,7 @@ impl Agreement {
             _ => false,
         };
         if contradicts {
-            let cause = "an `end` that says yes after a verdict that says no";
+            let cause = "the `end` record has exit code 0, but a verdict before it says no";
             return Err(StreamError::malformed(number, cause));
         }
         Ok(())

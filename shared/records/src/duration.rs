@@ -12,8 +12,8 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let example = "write it as 90s, 5m or 1h30m";
     let signed: SignedDuration = text
         .parse()
-        .map_err(|_| format!("no duration; {example}"))?;
-    Duration::try_from(signed).map_err(|_| format!("a negative duration; {example}"))
+        .map_err(|_| format!("not a duration; {example}"))?;
+    Duration::try_from(signed).map_err(|_| format!("a duration must not be negative; {example}"))
 }
 
 /// Parses a time limit: a duration that is not zero.
@@ -22,7 +22,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
 /// As [`parse_duration`], or the duration is zero.
 pub fn parse_timeout(text: &str) -> Result<Duration, String> {
     match parse_duration(text)? {
-        Duration::ZERO => Err("no time at all; write it as 90s, 5m or 1h30m".to_owned()),
+        Duration::ZERO => Err("must be longer than zero; write it as 90s, 5m or 1h30m".to_owned()),
         duration => Ok(duration),
     }
 }

@@ -11,16 +11,16 @@ pub enum StreamError {
     #[error("cannot read the records: {0}")]
     Io(#[source] io::Error),
     /// The input has no stream.
-    #[error("there is no stream in the input")]
+    #[error("no stream of records in the input")]
     Empty,
     /// A line is longer than [`crate::line::LONGEST`].
-    #[error("line {line}: longer than 16 MiB")]
+    #[error("line {line}: the line is longer than 16 MiB")]
     TooLong {
         /// The line's number.
         line: u64,
     },
     /// A line that is not UTF-8.
-    #[error("line {line}: not UTF-8")]
+    #[error("line {line}: the line is not UTF-8")]
     NotUtf8 {
         /// The line's number.
         line: u64,
@@ -34,7 +34,7 @@ pub enum StreamError {
         start: String,
     },
     /// A record is spread over several lines.
-    #[error("line {line}: the records are spread over several lines")]
+    #[error("line {line}: one JSON record is spread over several lines")]
     Pretty {
         /// The number of the first of these lines.
         line: u64,
@@ -60,7 +60,7 @@ pub enum StreamError {
         cause: String,
     },
     /// The stream has a schema that this version does not read.
-    #[error("line {line}: schema `{schema}` is not `{SCHEMA}`")]
+    #[error("line {line}: the schema is `{schema}`; this tool reads `{SCHEMA}`")]
     Schema {
         /// The line's number.
         line: u64,
@@ -92,26 +92,27 @@ pub enum StreamError {
         reason: Option<String>,
     },
     /// The stream has been judged already.
-    #[error("line {line}: this stream has been judged already")]
+    #[error("line {line}: this stream was judged already by mesh-skewcheck")]
     JudgedAlready {
         /// The line of the `stream` record.
         line: u64,
     },
     /// The stream has not been judged.
-    #[error("line {line}: this is a survey that nobody has judged")]
+    #[error("line {line}: this is raw mesh-survey output without a verdict")]
     NotJudged {
         /// The line of the `stream` record.
         line: u64,
     },
     /// The input has more than one judged stream.
-    #[error("line {line}: a second judged stream")]
+    #[error("line {line}: the input has a second judged stream (from mesh-skewcheck)")]
     SecondVerdictStream {
         /// The line where the second begins.
         line: u64,
     },
     /// The input has two surveys of one control plane.
     #[error(
-        "line {line}: a second survey of the control plane in `{namespace}` of cluster `{cluster}`"
+        "line {line}: the input has a second survey of the control plane in namespace \
+         `{namespace}` of cluster `{cluster}`"
     )]
     SurveyedTwice {
         /// The line of the second.
@@ -122,7 +123,7 @@ pub enum StreamError {
         namespace: String,
     },
     /// The survey is a watch, which never ends.
-    #[error("line {line}: a survey that goes on watching never ends and cannot be judged")]
+    #[error("line {line}: this survey watches the cluster and never ends; it cannot be judged")]
     Watching {
         /// The line of the `stream` record.
         line: u64,
@@ -144,23 +145,33 @@ impl StreamError {
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Io(_) => "run the whole pipeline again",
-            Self::Empty => "did the program before the pipe fail? its error is on stderr",
+            Self::Empty => "read the error of the program before the pipe, on stderr",
             Self::NotJson { .. } => {
-                "is it a table? leave out `-o table`, or say `-o ndjson`, in front of a pipe"
+                "pass `-o ndjson` to the program before the pipe, if it printed a table"
             }
-            Self::Pretty { .. } => "use `jq -c`, so that each record keeps its line",
+            Self::Pretty { .. } => "use `jq -c`: it writes one record per line",
             Self::TooLong { .. } | Self::NotUtf8 { .. } | Self::Malformed { .. } => {
-                "only the mesh tools and filters that select whole lines may stand in the pipe"
+                "put only mesh tools, and filters that select whole lines, into the pipe"
             }
-            Self::WrongField { .. } => "was a record edited, or do the tools' versions differ?",
+            Self::WrongField { .. } => {
+                "use tools of one version, and do not edit records in the pipe"
+            }
             Self::Schema { .. } => "use tools of one version on both sides of the pipe",
-            Self::Cut { .. } => "the program before the pipe was ended; run the pipeline again",
-            Self::NotComplete { .. } => "mend what it says and run the pipeline again",
-            Self::JudgedAlready { .. } => "give mesh-skewcheck the survey itself",
-            Self::NotJudged { .. } => "mesh-survey | mesh-skewcheck … | this tool",
-            Self::SecondVerdictStream { .. } => "act on one verdict at a time",
-            Self::SurveyedTwice { .. } => "survey each cluster once; does a label stand twice?",
-            Self::Watching { .. } => "leave out `--watch` in front of a pipe",
+            Self::Cut { .. } => {
+                "run the pipeline again: the program before the pipe ended too early"
+            }
+            Self::NotComplete { .. } => "fix the error above and run the pipeline again",
+            Self::JudgedAlready { .. } => {
+                "pipe the output of mesh-survey directly into mesh-skewcheck"
+            }
+            Self::NotJudged { .. } => {
+                "pipe it through mesh-skewcheck first: mesh-survey | mesh-skewcheck … | this tool"
+            }
+            Self::SecondVerdictStream { .. } => "pass the output of only one mesh-skewcheck run",
+            Self::SurveyedTwice { .. } => {
+                "survey each cluster once, and give each its own label: mesh-survey --cluster-name"
+            }
+            Self::Watching { .. } => "pipe a survey that ends: mesh-survey | mesh-skewcheck",
         }
     }
 }

@@ -138,7 +138,7 @@ impl<'a> RawLine<'a> {
         let mut json = serde_json::Deserializer::from_str(self.text);
         let kind = self.kind().unwrap_or(Cow::Borrowed("?")).into_owned();
         match serde_path_to_error::deserialize::<_, T>(&mut json) {
-            Ok(_) => StreamError::malformed(self.number, "more than one JSON value on the line"),
+            Ok(_) => StreamError::malformed(self.number, "the line has more than one JSON value"),
             Err(error) => StreamError::WrongField {
                 line: self.number,
                 kind,
@@ -160,10 +160,16 @@ impl<'a> RawLine<'a> {
             return StreamError::Pretty { line };
         }
         if self.text.starts_with('[') {
-            return StreamError::malformed(line, "a JSON array; unpack it with `jq -c '.[]'`");
+            return StreamError::malformed(
+                line,
+                "the line is a JSON array; split it with `jq -c '.[]'`",
+            );
         }
         if self.text.starts_with('"') {
-            return StreamError::malformed(line, "a JSON string; a record is an object");
+            return StreamError::malformed(
+                line,
+                "the line is a JSON string, but a record is an object",
+            );
         }
         StreamError::malformed(line, &without_position(error))
     }

@@ -199,8 +199,8 @@ impl Brackets {
             | (Tool::MeshSurvey, Expect::Judged, Some(Tool::MeshSkewcheck)) => {}
             (tool, Expect::Surveys | Expect::Judged, inside) => {
                 let place =
-                    inside.map_or("here".to_owned(), |tool| format!("inside that of {tool}"));
-                let cause = format!("a stream of {tool} has no place {place}");
+                    inside.map_or("here".to_owned(), |it| format!("inside a stream of {it}"));
+                let cause = format!("a stream of {tool} must not start {place}");
                 return Err(StreamError::malformed(number, &cause));
             }
         }
@@ -229,7 +229,7 @@ impl Brackets {
         let Some(Open { stream, counts }) = self.open.pop() else {
             return Err(StreamError::malformed(
                 number,
-                "an `end` without its `stream`",
+                "an `end` record without a `stream` record before it",
             ));
         };
         // When mesh-skewcheck fails, its `end` may close the survey's bracket that it was reading,
@@ -245,7 +245,7 @@ impl Brackets {
         }
         if stream.tool != end.tool {
             let cause = format!(
-                "an `end` of {} closes the stream of {}",
+                "an `end` record of {} closes the stream of {}",
                 end.tool, stream.tool
             );
             return Err(StreamError::malformed(number, &cause));
@@ -255,7 +255,7 @@ impl Brackets {
         }
         let thinned = compare(&counts, &end.totals).map_err(|(kind, count, total)| {
             let cause = format!(
-                "{count} `{kind}` records, but {} wrote only {total}",
+                "the stream has {count} `{kind}` records, but {} wrote only {total}",
                 stream.tool
             );
             StreamError::malformed(number, &cause)
@@ -274,7 +274,10 @@ impl Brackets {
             return Err(StreamError::malformed(line.number, &cause));
         };
         if kind.writer() != Some(open.stream.tool) {
-            let cause = format!("a `{name}` record in the stream of {}", open.stream.tool);
+            let cause = format!(
+                "a `{name}` record must not be in a stream of {}",
+                open.stream.tool
+            );
             return Err(StreamError::malformed(line.number, &cause));
         }
         match open.counts.get_mut(name) {

@@ -95,7 +95,7 @@ fn line_of(at: &str, file: &FileLine) -> Result<Line, ReleasesError> {
     let field = format!("{at}.line");
     let minor = line
         .parse::<Minor>()
-        .map_err(|_| wrong(&field, Trouble::Not(line.clone(), "a 2.X")))?;
+        .map_err(|_| wrong(&field, Trouble::Not(line.clone(), "a minor version (2.X)")))?;
     Ok(Line {
         minor,
         floor: edge(&format!("{at}.floor.edge"), &floor.edge)?,
@@ -156,7 +156,10 @@ fn recommended_belong(releases: &Releases) -> Result<(), ReleasesError> {
                 return Err(wrong(&field, foreign));
             }
             if releases.is_not_recommended(release) {
-                let trouble = Trouble::Not(release.to_string(), "outside `not_recommended`");
+                let trouble = Trouble::Not(
+                    release.to_string(),
+                    "allowed here: it is in `not_recommended`",
+                );
                 return Err(wrong(&field, trouble));
             }
         }
@@ -210,7 +213,7 @@ fn charts_of(file: Vec<FileCharts>) -> Result<Vec<Charts>, ReleasesError> {
                 Ok(_) => Ok(text),
                 Err(_) => Err(wrong(
                     &format!("{at}.{name}"),
-                    Trouble::Not(text, "a chart's version"),
+                    Trouble::Not(text, "a chart version"),
                 )),
             })
             .transpose()
@@ -266,7 +269,7 @@ fn aliases_of(file: Vec<FileAlias>) -> Result<Vec<(String, Version)>, ReleasesEr
         if !Version::of_tag(&tag).is_opaque() {
             return Err(wrong(
                 &field,
-                Trouble::Not(tag, "a tag that needs an alias"),
+                Trouble::Not(tag, "a tag that needs an alias: it is a Linkerd version"),
             ));
         }
         if aliases.iter().any(|(other, _)| *other == tag) {
@@ -293,7 +296,7 @@ fn edge(field: &str, text: &str) -> Result<Version, ReleasesError> {
     if version.channel() != Some(Channel::Edge) {
         return Err(wrong(
             field,
-            Trouble::Not(text.to_owned(), "an edge (edge-YY.M.N)"),
+            Trouble::Not(text.to_owned(), "an edge release (edge-YY.M.N)"),
         ));
     }
     Ok(version)

@@ -36,7 +36,7 @@ pub enum Confidence {
 
 /// The error for a text that is not of the form `2.X`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not of the form 2.X")]
+#[error("{0:?} is not a minor version such as 2.14")]
 pub struct NotAMinor(String);
 
 impl Minor {

@@ -12,7 +12,7 @@ pub(crate) const SCHEMA: &str = "mesh-releases/1";
 #[derive(Debug, thiserror::Error)]
 pub enum ReleasesError {
     /// The file is not JSON, or a field is missing, unknown, doubled or of the wrong type.
-    #[error("not a releases file")]
+    #[error("not a valid releases file")]
     Json(#[source] serde_json::Error),
     /// A field has a wrong value.
     #[error("{field}: {trouble}")]
@@ -28,22 +28,22 @@ pub enum ReleasesError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Trouble {
     /// The schema is not the one that this program reads.
-    #[error("{0:?} is not the schema {SCHEMA:?}")]
+    #[error("the schema is {0:?}; this tool reads {SCHEMA:?}")]
     Schema(String),
     /// The value is not a version, or is a version of the wrong channel.
     #[error("{0:?} is not {1}")]
     Not(String, &'static str),
     /// The value is out of order or repeated.
-    #[error("{0} does not come after {1}")]
+    #[error("{0} must come after {1}")]
     Unsorted(String, String),
     /// The value is repeated.
-    #[error("{0} is there twice")]
+    #[error("{0} is listed twice")]
     Duplicate(String),
     /// The value belongs to another minor version, or to none.
     #[error("{0} does not belong to {1}")]
     Foreign(String, Minor),
     /// The list is empty, but must not be.
-    #[error("is empty")]
+    #[error("the list is empty")]
     Empty,
 }
 

@@ -40,19 +40,19 @@ pub enum Problem {
     #[error("names no channel (stable, edge, enterprise or preview)")]
     NoChannel,
     /// `latest-2.14.10`, `dev-…`.
-    #[error("is of no channel that Linkerd releases in (stable, edge, enterprise, preview)")]
+    #[error("does not begin with a Linkerd channel (stable, edge, enterprise or preview)")]
     ForeignChannel,
     /// `edge-25.4`, `stable-2.14`.
     #[error("needs three numbers after the channel")]
     NotThreeNumbers,
     /// `edge-25.13.1`, `edge-1.2.3`.
-    #[error("is no date of a release: the year, the month and a number are wanted")]
+    #[error("has no valid date: after the channel come year, month and number, as in edge-25.4.1")]
     NoDate,
     /// `stable-3.0.0`.
-    #[error("is not a 2.x")]
+    #[error("is not a Linkerd 2 version")]
     NotTwo,
     /// `Stable-2.14.10`, `edge-25.04.4`, blanks.
-    #[error("is not how Linkerd spells a version")]
+    #[error("is not spelled like a Linkerd version")]
     Spelling,
 }
 
@@ -168,7 +168,7 @@ fn with_channel(text: &str) -> Option<String> {
     match three_numbers(bare)? {
         [2, minor, _] if minor <= LAST_STABLE => Some(format!("stable-{bare}")),
         [2, minor, _] => Some(format!(
-            "enterprise-{bare}, or 2.{minor} for the edge of that 2.x"
+            "enterprise-{bare}, or 2.{minor} for the edge release of that minor version"
         )),
         [_, _, _] => Some(format!("edge-{bare}"))
             .filter(|edge| Version::of_tag(edge).channel() == Some(Channel::Edge)),
@@ -226,7 +226,7 @@ mod tests {
             (
                 "2.16.1",
                 Problem::NoChannel,
-                Some("enterprise-2.16.1, or 2.16 for the edge of that 2.x"),
+                Some("enterprise-2.16.1, or 2.16 for the edge release of that minor version"),
             ),
             ("25.4.4", Problem::NoChannel, Some("edge-25.4.4")),
             ("1.4.4", Problem::NoChannel, None),

@@ -95,7 +95,7 @@ fn helm_that_outlives_its_run_is_waited_for(bed: Bed) {
         next.until(|record| {
             record["message"]
                 .as_str()
-                .is_some_and(|it| it.starts_with("waiting for the helm at work"))
+                .is_some_and(|it| it.starts_with("waiting for the helm that is working"))
         });
         held.release();
         proxy.clear();

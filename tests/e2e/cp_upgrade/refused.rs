@@ -86,7 +86,12 @@ fn verdict_that_does_not_fit_is_refused(bed: Bed) {
         .replace(&format!("{end}0"), &format!("{end}1"));
     says(&no, &[], 1, "proxy-too-old");
     says("", &[], 2, "no stream");
-    says(judged.lines().nth(1).unwrap(), &[], 2, "nobody has judged");
+    says(
+        judged.lines().nth(1).unwrap(),
+        &[],
+        2,
+        "raw mesh-survey output",
+    );
     says(&cut_after(&judged, "\"verdict\""), &[], 2, "cut off");
     for (input, part) in altered(&judged) {
         assert_ne!(input, judged, "{part}");
@@ -145,7 +150,11 @@ fn yes_is_required_without_a_terminal(bed: Bed) {
         .args(stage.source());
     let run = run(alone, &judged);
     assert_eq!(run.code, Some(2), "{}", run.stderr);
-    assert!(run.stderr.contains("nobody agreed"), "{}", run.stderr);
+    assert!(
+        run.stderr.contains("no terminal to confirm on"),
+        "{}",
+        run.stderr
+    );
 
     let (_nobody, keyboard) = terminal();
     let mut typed = stage.env(stage.tools.run("mesh-cp-upgrade"));

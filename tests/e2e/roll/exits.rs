@@ -80,7 +80,7 @@ fn flags_and_verdicts_that_are_refused_write_nothing(bed: Bed) {
             &verdict,
             &["--dry-run", "--exclude", "shop/wbe"],
             0,
-            "--exclude shop/wbe: no workload",
+            "--exclude shop/wbe matches no workload",
         ),
         (&verdict, &["--dry-run=server"], 0, "accepts it"),
         (

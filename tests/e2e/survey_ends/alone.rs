@@ -24,7 +24,7 @@ fn unreachable_cluster_is_one_error_between_brackets() {
     let server = "{apiVersion: v1, kind: Config, current-context: c, contexts: [{name: c, context: {cluster: c, user: u}}], clusters: [{name: c, cluster: {server: 'http://127.0.0.1:1'}}], users: [{name: u, user: {}}]}";
     std::fs::write(&refused, server).unwrap();
     let table: [(&Path, &[&str], &str); 3] = [
-        (&missing, &[], "there is no kubeconfig"),
+        (&missing, &[], "cannot read the kubeconfig"),
         (
             &refused,
             &["--context", "other"],

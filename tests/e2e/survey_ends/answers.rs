@@ -47,7 +47,7 @@ fn list_that_expires_410_is_begun_again_from_nothing(bed: &Bed) {
     let output = survey(&tools, proxy.kubeconfig(), &[]);
     let (_, end, errors) = brackets(&output, 0);
     assert_eq!(end["outcome"], "complete");
-    assert!(errors.contains("begun again"), "{errors}");
+    assert!(errors.contains("again from the start"), "{errors}");
     assert!(!output.stdout.contains("ghost"), "{}", output.stdout);
 }
 

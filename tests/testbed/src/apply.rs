@@ -52,9 +52,9 @@ pub(crate) async fn apply(client: &Client, manifests: &str) -> anyhow::Result<()
 
 async fn apply_one(client: &Client, manifest: &Value) -> anyhow::Result<()> {
     let text = |pointer: &str| manifest.pointer(pointer).and_then(Value::as_str);
-    let kind = text("/kind").context("a manifest without a kind")?;
-    let name = text("/metadata/name").context("a manifest without a name")?;
-    let version = text("/apiVersion").context("a manifest without an apiVersion")?;
+    let kind = text("/kind").context("the manifest has no kind")?;
+    let name = text("/metadata/name").context("the manifest has no name")?;
+    let version = text("/apiVersion").context("the manifest has no apiVersion")?;
     let (group, version) = version.split_once('/').unwrap_or(("", version));
     let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
     let api: Api<DynamicObject> = if CLUSTER_WIDE.contains(&kind) {

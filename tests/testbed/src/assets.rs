@@ -128,7 +128,7 @@ impl Requirement {
             Some("auto") => Self::Auto,
             Some("off") => Self::Off,
             Some(_) | None => panic!(
-                "MESH_TEST_REAL is require, auto or off, not {}",
+                "MESH_TEST_REAL must be require, auto or off, not {}",
                 value.display()
             ),
         }

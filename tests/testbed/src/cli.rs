@@ -29,7 +29,7 @@ const OVERRIDES: &str = "linkerd-config-overrides";
 #[derive(Debug, Parser)]
 #[command(name = "linkerd")]
 struct Cli {
-    /// The version that this is
+    /// The Linkerd version of this stand-in
     #[arg(
         long,
         env = "STANDIN_LINKERD_VERSION",
@@ -66,7 +66,7 @@ enum Command {
     Install(Render),
     /// Render an upgrade of the installation in the cluster
     Upgrade(Render),
-    /// Render what is in the cluster and would not be rendered any more
+    /// Render the objects in the cluster that this version no longer renders
     Prune,
 }
 
@@ -96,7 +96,7 @@ const PRUNABLE: [(&str, &str, &str); 12] = [
 
 #[derive(Debug, Default, Args)]
 struct Render {
-    /// The custom resource definitions instead
+    /// Render the custom resource definitions instead
     #[arg(long)]
     crds: bool,
     #[arg(short = 'f', long)]
@@ -132,7 +132,7 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
             writeln!(stdout(), "{label}{version}")?;
             Ok(())
         }
-        Command::Version { .. } => bail!("this stand-in only knows `version --client`"),
+        Command::Version { .. } => bail!("this stand-in supports only `version --client`"),
         Command::Install(render) | Command::Upgrade(render) if render.crds => {
             print(&render.definitions(version)?)
         }

@@ -105,7 +105,7 @@ async fn requested(stream: &mut UnixStream) -> anyhow::Result<SocketAddr> {
     let mut request = Vec::new();
     while !request.ends_with(b"\r\n\r\n") {
         if request.len() > REQUEST_LIMIT {
-            bail!("a CONNECT request without an end");
+            bail!("the CONNECT request has no end");
         }
         request.push(stream.read_u8().await?);
     }

@@ -35,7 +35,7 @@ impl Place {
             // Another bed makes the same check at this moment.
             Err(error) if error.kind() == ErrorKind::AddrInUse => Ok(()),
             Err(error) => Err(Missing::new(format!(
-                "listening at port 443 of a loopback address: {error} (run as root, or set net.ipv4.ip_unprivileged_port_start=443)"
+                "cannot listen on port 443 of a loopback address: {error} (run as root, or set net.ipv4.ip_unprivileged_port_start=443)"
             ))),
         }
     }
@@ -50,7 +50,7 @@ impl Place {
             }
         }
         bail!(
-            "every loopback range 127.{}-{} is in use by a bed",
+            "all loopback ranges 127.{}-{} are in use by other test beds",
             RANGES.start(),
             RANGES.end()
         )
@@ -62,7 +62,7 @@ impl Place {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Ok(None),
             Err(TryLockError::Error(error)) => {
-                return Err(error).context("locking a loopback range");
+                return Err(error).context("cannot lock a loopback range");
             }
         }
         let dir = base.join(range.to_string());

@@ -17,7 +17,7 @@ use crate::{Bed, Charts, apply, start::client_of, warehouse};
 /// The version that the shop starts with: the last but one stable minor version.
 const SHOP_VERSION: &str = "stable-2.13.7";
 
-/// A real Kubernetes control plane on loopback, with a kubelet and an injector that stand in
+/// A real Kubernetes control plane on loopback, with a stand-in kubelet and proxy injector
 #[derive(Debug, Parser)]
 #[command(name = "testbed")]
 struct Args {
@@ -27,32 +27,32 @@ struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run a cluster until interrupted; DIR gets its kubeconfig and the servers' pids
+    /// Run a cluster until interrupted; write its kubeconfig and the servers' pids into DIR
     Serve {
         dir: PathBuf,
-        /// Name the kubeconfig's context
+        /// The name of the kubeconfig's context
         #[arg(long, default_value = "testbed")]
         context: String,
         /// Install this Linkerd version
         #[arg(long, value_name = "VERSION")]
         linkerd: Option<String>,
-        /// Fill the cluster with the demo workloads, on stable-2.13.7 unless told otherwise
+        /// Add the demo workloads, and install stable-2.13.7 unless --linkerd names another version
         #[arg(long)]
         shop: bool,
-        /// Run the lab within this process instead of real servers
+        /// Run the lab in this process instead of real servers
         #[arg(long)]
         lab: bool,
     },
-    /// Write the charts of a Linkerd version into DIR, and values unless they are there
+    /// Write the charts of a Linkerd version into DIR, and a values file if DIR has none
     ///
-    /// `serve` leaves the values of its cluster in its DIR.
+    /// `serve` writes the values of its cluster into its DIR.
     Charts { version: String, dir: PathBuf },
     /// Apply the manifests of standard input to DIR's cluster, as `kubectl apply -f -` does
     Apply { dir: PathBuf },
-    /// Do for the demo workloads in DIR's cluster what only their owners can: take out a pin, release
+    /// Fix the demo workloads of the cluster in DIR as their owners would: remove a pin, and release
     /// a version that works
     Mend { dir: PathBuf },
-    /// Fail with what real servers lack on this machine
+    /// Check whether this machine can run the real servers; fail with what is missing
     Check,
 }
 
@@ -103,7 +103,7 @@ fn serve(
     shop: bool,
     lab: bool,
 ) -> anyhow::Result<()> {
-    fs::create_dir_all(dir).with_context(|| format!("creating {}", dir.display()))?;
+    fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
     let dir = dir.canonicalize()?;
     let bed = if lab { Bed::lab()? } else { Bed::start()? };
     let kubeconfig = dir.join("kubeconfig");

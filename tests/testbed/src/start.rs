@@ -222,5 +222,5 @@ fn usable() -> Result<Assets, Missing> {
 #[expect(clippy::print_stderr, reason = "a test that was left out says so")]
 fn leave_out(missing: &Missing) {
     static SAID: std::sync::Once = std::sync::Once::new();
-    SAID.call_once(|| eprintln!("tests on real servers are left out: {missing}"));
+    SAID.call_once(|| eprintln!("skipping the tests on real servers: {missing}"));
 }

@@ -54,7 +54,7 @@ where
     let names: Vec<&String> = seen.objects.keys().collect();
     result
         .with_context(|| {
-            format!("waited {PATIENCE:?} in vain; seen last: {names:?}; trouble: {trouble:?}")
+            format!("gave up after {PATIENCE:?}; last seen: {names:?}; errors: {trouble:?}")
         })
         .and_then(|result| result)
         .with_context(|| format!("waiting for {what}"))?;

@@ -38,9 +38,9 @@ async fn run(
     part: &Part,
 ) -> Outcome<()> {
     let Part { name, rendered, .. } = part;
-    let is = format!("{name} is {}", rendered.chart);
+    let is = format!("{name} is at {}", rendered.chart);
     if !part.is_needed {
-        return session.skip(step, &is, "it is at the target already");
+        return session.skip(step, &is, "it is already at the target");
     }
     let message = format!("upgrading {name} to {}", rendered.chart);
     session.begin_write(step, &message, part.command.clone())?;

@@ -26,7 +26,7 @@ pub(crate) async fn agree(
     let message = format!(
         "upgrade the control plane in {} from {} to {}",
         goal.namespace,
-        from.map_or("what it is", |from| from.version.as_str()),
+        from.map_or("its current version", |from| from.version.as_str()),
         goal.target
     );
     let cluster = session.cluster.label();
@@ -45,7 +45,7 @@ fn deeds(args: &Args, plan: &Plan) -> anyhow::Result<Vec<Deed>> {
     let mut hash = Sha256::new();
     for path in &args.values {
         let bytes = std::fs::read(path);
-        hash.update(bytes.with_context(|| format!("reading `{}`", path.display()))?);
+        hash.update(bytes.with_context(|| format!("cannot read `{}`", path.display()))?);
     }
     let hash = format!("{:.16x}", hash.finalize());
     let parts = [&plan.crds, &plan.control_plane]
@@ -79,21 +79,21 @@ fn summary(args: &Args, goal: &Goal, plan: &Plan, intent: &Intent) -> String {
             .map(|deed| format!("  {} {}", deed.verb, deed.object)),
     );
     lines.push(format!(
-        "{} components will roll; while the injector does, new pods may come without a proxy",
+        "{} components restart; while the proxy injector does, new pods may start without a proxy",
         plan.components.len()
     ));
     lines.extend(
         plan.changes
             .iter()
-            .map(|change| format!("allowed: {change}")),
+            .map(|change| format!("allowed with --allow-change: {change}")),
     );
     match &goal.verdict {
         None => lines.push(format!(
-            "without a verdict: {}",
+            "no verdict (--without-gate): {}",
             args.reason.as_deref().unwrap_or("")
         )),
         Some(verdict) if verdict.waived.is_empty() => {}
-        Some(verdict) => lines.push(format!("waived: {}", verdict.waived.join(", "))),
+        Some(verdict) => lines.push(format!("accepted findings: {}", verdict.waived.join(", "))),
     }
     lines.join("\n")
 }

@@ -100,7 +100,7 @@ pub(crate) async fn apply(session: &mut Session<'_>, namespace: &str, part: &Par
                 Ok(true) => break,
                 Ok(false) if attempt < PATIENCE => kinds = Kinds::default(),
                 Ok(false) => {
-                    let why = format!("the API server does not serve {}", manifest.kind);
+                    let why = format!("the API server does not serve the kind {}", manifest.kind);
                     return Err(failed(part, manifest, &why));
                 }
                 Err(error) if is_passing(&error) && attempt < ATTEMPTS => {}
@@ -175,7 +175,7 @@ fn said(manifest: &Manifest, error: Error) -> String {
 }
 
 fn failed(part: &Part, manifest: &Manifest, why: &str) -> Ending {
-    let what = format!("{manifest} could not be written: {why}");
+    let what = format!("cannot write {manifest}: {why}");
     let hint = format!("fix what the API server says, then {AGAIN}");
     Ending::No(Explained::new(what, part.or_back(&hint)))
 }

@@ -11,25 +11,26 @@ use mesh_versions::{Releases, Target};
 
 use crate::identity::Key;
 
-/// Upgrade the Linkerd control plane, and watch it until it is proven
+/// Upgrade the Linkerd control plane, and watch it until the upgrade is proven
 ///
-/// Reads a passing verdict from standard input:
+/// Reads a verdict that passes from standard input:
 ///
 ///   mesh-survey | mesh-skewcheck --to stable-2.14.10 | mesh-cp-upgrade -f values.yaml
 #[derive(Parser, Debug)]
 #[command(name = "mesh-cp-upgrade", version, after_help = EXIT_CODES, max_term_width = 100)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct Args {
-    /// The control plane's values (may be repeated); helm does not reuse those of its release, the
-    /// linkerd CLI has these over those that it keeps
+    /// A values file for the control plane (may be repeated); helm does not reuse the values of the
+    /// installed release, the linkerd CLI puts these files over the values that it stored
     #[arg(short = 'f', long = "values", value_name = "FILE")]
     pub(crate) values: Vec<PathBuf>,
 
-    /// The control plane's chart: whatever helm takes; by default that of the target's repository
+    /// The chart of the control plane, in any form that helm accepts; the default is the chart in
+    /// the repository of the target's channel
     #[arg(long, value_name = "CHART", requires = "crds_chart")]
     pub(crate) chart: Option<String>,
 
-    /// The chart of the custom resource definitions
+    /// The chart of the custom resource definitions (CRDs)
     #[arg(long, value_name = "CHART", requires = "chart")]
     pub(crate) crds_chart: Option<String>,
 
@@ -37,48 +38,49 @@ pub(crate) struct Args {
     #[arg(long, value_name = "VERSION")]
     pub(crate) chart_version: Option<String>,
 
-    /// The version of the chart of the custom resource definitions
+    /// The version of the CRDs' chart
     #[arg(long, value_name = "VERSION")]
     pub(crate) crds_chart_version: Option<String>,
 
-    /// The target; must be the verdict's
+    /// The target; it must be the same as in the verdict
     #[arg(long, value_name = "VERSION", value_parser = target)]
     pub(crate) to: Option<Target>,
 
-    /// Upgrade without a verdict
+    /// Upgrade without a verdict; needs --reason and --to
     #[arg(long, requires = "reason", requires = "to")]
     pub(crate) without_gate: bool,
 
-    /// Why there is no verdict; kept in the records
+    /// The reason to upgrade without a verdict; the records keep it
     #[arg(long, value_name = "TEXT", requires = "without_gate")]
     pub(crate) reason: Option<String>,
 
-    /// Let the upgrade change this (may be repeated)
+    /// Allow the upgrade to change this setting (may be repeated)
     #[arg(long, value_enum, value_name = "KEY", value_delimiter = ',', action = ArgAction::Append)]
     pub(crate) allow_change: Vec<Key>,
 
-    /// How long helm may take, and then the components to settle
+    /// Time limit for helm, and then again for the components to settle
     #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = parse_timeout)]
     pub(crate) timeout: Duration,
 
-    /// How long a release may stay pending, without anything to see, before it counts as abandoned
+    /// How long a helm release may stay pending without a change before it counts as abandoned
     #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = parse_timeout)]
     pub(crate) pending_timeout: Duration,
 
-    /// The namespace of the pod that proves the injector; it is never created
+    /// The namespace of the dry-run pod that proves the injector; the pod is never created
     #[arg(long, value_name = "NAMESPACE", default_value = "default")]
     pub(crate) prove_in: String,
 
-    /// The namespace of the control plane; by default the verdict's
+    /// The namespace of the control plane; the default is the one in the verdict
     #[arg(short = 'L', long, value_name = "NAMESPACE")]
     pub(crate) linkerd_namespace: Option<String>,
 
-    /// The helm program, version 3 or 4; what it only reads may take ten times --request-timeout
+    /// The helm program, 3.14 or later, or 4; a helm command that only reads may take ten times
+    /// --request-timeout
     #[arg(long, value_name = "PATH", env = "HELM", default_value = "helm")]
     pub(crate) helm: PathBuf,
 
-    /// The linkerd program, of the target's version, where the CLI installed the control plane; it
-    /// may take ten times --request-timeout
+    /// The linkerd CLI of the target's version, needed if the CLI installed the control plane; one
+    /// command may take ten times --request-timeout
     #[arg(long, value_name = "PATH", env = "LINKERD", default_value = "linkerd")]
     pub(crate) linkerd: PathBuf,
 
@@ -124,14 +126,14 @@ impl Args {
             if let Err(error) = std::fs::File::open(path) {
                 return Err(Explained::new(
                     format!("cannot read the values file `{}`: {error}", path.display()),
-                    "give the values that this cluster's control plane is installed with: -f FILE",
+                    "pass the values file of this cluster's control plane: -f FILE",
                 ));
             }
         }
         match &self.to {
             Some(Target::Line(minor)) if self.without_gate => Err(Explained::new(
-                format!("--to {minor} names no release"),
-                "without a verdict, name the very release: --to stable-2.14.10",
+                format!("--to {minor} names a minor version, not a release"),
+                "name the exact release if there is no verdict: --to stable-2.14.10",
             )),
             Some(_) | None => Ok(()),
         }

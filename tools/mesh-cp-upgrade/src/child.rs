@@ -84,7 +84,8 @@ impl Program {
 
     /// Starts it where it writes; it outlives us, however we end.
     pub(crate) fn start(&self, args: &[String]) -> anyhow::Result<Writer> {
-        let said = tempfile::tempfile().context("cannot keep what helm says")?;
+        let said = tempfile::tempfile()
+            .context("cannot create a temporary file for the output of helm")?;
         let (stdout, stderr) = (said.try_clone()?, said.try_clone()?);
         let mut command = self.command(args);
         let child = command.stdout(stdout).stderr(stderr).spawn();
@@ -98,7 +99,7 @@ impl Program {
         let Ok(output) = tokio::time::timeout(patience, output).await else {
             let verb = args.first().map_or("", String::as_str);
             let what = format!("no answer from `{self} {verb}` within {patience:?}");
-            let hint = "does the API server answer it? it gets ten times the --request-timeout";
+            let hint = "check the API server, or allow more time: the limit is ten times the --request-timeout";
             return Err(Explained::new(what, hint));
         };
         output.explain(self.cannot_start(), self.way_out)
@@ -129,7 +130,7 @@ impl fmt::Display for Program {
 impl Writer {
     /// Waits until the program ends. Can be cancelled and called again.
     pub(crate) async fn finished(&mut self) -> anyhow::Result<ExitStatus> {
-        self.child.wait().await.context("waiting for helm")
+        self.child.wait().await.context("cannot wait for helm")
     }
 
     /// Returns the program's output so far.
@@ -167,7 +168,7 @@ pub(crate) fn quote(said: &str) -> String {
     }
     let quoted = quoted.strip_prefix("Error: ").unwrap_or(&quoted);
     if quoted.is_empty() {
-        "it said nothing".to_owned()
+        "it printed nothing".to_owned()
     } else {
         quoted.to_owned()
     }
@@ -200,7 +201,7 @@ mod tests {
             ),
             (format!("before\n{key}\nafter"), "before; after".to_owned()),
             (format!("data: {secret} end"), "data: <…> end".to_owned()),
-            (String::new(), "it said nothing".to_owned()),
+            (String::new(), "it printed nothing".to_owned()),
         ];
         for (said, expected) in table {
             assert_eq!(quote(&said), expected);

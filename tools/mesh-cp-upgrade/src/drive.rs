@@ -43,7 +43,7 @@ async fn steps(session: &mut Session<'_>, args: &Args) -> Outcome<Ending> {
     if !agree(session, args, &goal, &plan).await? {
         return Ok(Ending::Done {
             next: Some(session.run.for_real()),
-            reason: Some("a dry run: nothing was written".to_owned()),
+            reason: Some("dry run: nothing was written".to_owned()),
         });
     }
     act::upgrade(session, args, &goal, &plan).await?;
@@ -58,23 +58,26 @@ async fn steps(session: &mut Session<'_>, args: &Args) -> Outcome<Ending> {
 }
 
 async fn afterwards(session: &mut Session<'_>, installer: &Installer) -> Outcome<()> {
-    let next = "next come the extensions, with their own charts, and then the data plane";
+    let next = "next: upgrade the extensions with their own charts, then roll the workloads";
     let cli = match installer {
         Installer::Helm(_) => {
-            let why = "it is not this tool's work";
+            let why = "mesh-cp-upgrade does not do this";
             return session.skip(StepName::Afterwards, next, why);
         }
         Installer::Cli(cli) => cli,
     };
-    session.begin(StepName::Afterwards, "looking for what is left over")?;
+    session.begin(
+        StepName::Afterwards,
+        "looking for objects of earlier versions",
+    )?;
     let left = match session.unless_stopped(cli.orphans()).await? {
-        Ok(orphans) if orphans.is_empty() => "nothing is left over".to_owned(),
+        Ok(orphans) if orphans.is_empty() => "no objects of earlier versions are left".to_owned(),
         Ok(orphans) => format!(
-            "left over, for `linkerd prune` to show and for you to delete: {}",
+            "left over from earlier versions (see `linkerd prune`; delete them yourself): {}",
             orphans.join(", ")
         ),
         // The upgrade is done, and leftover objects do no harm, so this is not a failure.
-        Err(error) => format!("what is left over could not be listed: {error:#}"),
+        Err(error) => format!("cannot list objects of earlier versions: {error:#}"),
     };
     session.done(&format!("{left}; {next}"))
 }
@@ -99,7 +102,7 @@ async fn under_lock(session: &mut Session<'_>, args: &Args, goal: &Goal) -> Outc
         let Taken { lock, expired } = session.unless_stopped(taking).await??;
         session.run.hold(lock);
         if let Some(holder) = expired {
-            took_over = format!("; it had been left behind by {holder}");
+            took_over = format!("; its lease had expired, left behind by {holder}");
         }
     }
     let (scene, message) = quiet_scene(session, args, goal).await?;

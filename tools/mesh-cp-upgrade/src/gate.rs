@@ -18,14 +18,14 @@ pub(crate) struct Goal {
     pub(crate) verdict: Option<Verdict>,
 }
 
-const AGAIN: &str = "judge that target: mesh-skewcheck --to VERSION";
+const AGAIN: &str = "pass the same --to to mesh-skewcheck and mesh-cp-upgrade";
 
 /// Reads the verdict and checks that it allows this upgrade.
 pub(crate) async fn pass_gate(session: &mut Session<'_>, args: &Args) -> Outcome<Goal> {
     if let (true, Some(reason), Some(to)) = (args.without_gate, &args.reason, &args.to) {
         session.skip(
             StepName::Gate,
-            &format!("going to {to} without a verdict"),
+            &format!("upgrading to {to} without a verdict"),
             reason,
         )?;
         return Ok(Goal {
@@ -54,10 +54,10 @@ pub(crate) async fn pass_gate(session: &mut Session<'_>, args: &Args) -> Outcome
     let target = verdict
         .target
         .clone()
-        .context("a verdict without a target passed")?;
+        .context("the verdict passes, but it names no target")?;
     session.run.set_question(format!("--to {target}"));
     session.done(&format!(
-        "the verdict on going from {} to {target} is yes",
+        "the verdict allows the upgrade from {} to {target}",
         verdict.from.version
     ))?;
     Ok(Goal {
@@ -84,7 +84,7 @@ fn same_target(verdict: &Verdict, to: Option<&Target>) -> Result<(), Explained> 
     if same {
         return Ok(());
     }
-    let what = format!("the verdict is about going to {target}, and --to says {to}");
+    let what = format!("the verdict is about {target}, but --to says {to}");
     Err(Explained::new(what, AGAIN))
 }
 

@@ -51,13 +51,13 @@ pub(crate) enum Key {
     Issuer,
     /// The trust domain
     TrustDomain,
-    /// The cluster's domain
+    /// The cluster domain
     ClusterDomain,
-    /// Whether the CNI plugin prepares the pods' network
+    /// Whether the Linkerd CNI plugin sets up the network of pods
     Cni,
     /// High availability: replicas and the webhooks' failure policy
     Ha,
-    /// Custom resource definitions that would be deleted
+    /// The deletion of custom resource definitions (CRDs) and all their objects
     Crds,
 }
 
@@ -111,9 +111,9 @@ impl Identity {
         let bundle = anchors
             .data
             .get("ca-bundle.crt")
-            .context("there are no trust anchors")?;
+            .context("the ConfigMap linkerd-identity-trust-roots has no ca-bundle.crt")?;
         Ok(Self {
-            anchors: certificates(bundle).context("the trust anchors")?,
+            anchors: certificates(bundle).context("cannot read the trust anchors")?,
             issuer,
             trust_domain: trust_domain.to_owned(),
             cluster_domain: cluster_domain.to_owned(),
@@ -152,7 +152,7 @@ impl Identity {
             failure_policy,
             ..
         } = self;
-        format!("{replicas} replicas, webhooks {failure_policy}")
+        format!("replicas {replicas} and failurePolicy {failure_policy}")
     }
 }
 
@@ -161,13 +161,13 @@ impl Identity {
 impl Issuer {
     /// Reads the certificate from a Secret's data.
     pub(crate) fn of_secret(encoded: &str) -> anyhow::Result<Self> {
-        let what = "the issuer's certificate";
+        let what = "cannot read the issuer's certificate";
         Self::of_pem(&STANDARD.decode(encoded.trim()).context(what)?)
     }
 
     /// Reads the certificate from PEM text.
     pub(crate) fn of_pem(pem: &[u8]) -> anyhow::Result<Self> {
-        let what = "the issuer's certificate";
+        let what = "cannot read the issuer's certificate";
         let pem = std::str::from_utf8(pem).context(what)?;
         Ok(Self::Chart(certificates(pem).context(what)?))
     }
@@ -177,8 +177,8 @@ impl fmt::Display for Issuer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Chart(certificates) => f.write_str(&list(certificates)),
-            Self::External => f.write_str("from outside"),
-            Self::Unreadable => f.write_str("not readable"),
+            Self::External => f.write_str("an external issuer"),
+            Self::Unreadable => f.write_str("a certificate that cannot be read"),
         }
     }
 }
@@ -190,12 +190,12 @@ fn certificates(pem: &str) -> anyhow::Result<Certificates> {
     let lines: Vec<&str> = pem.lines().map(str::trim).collect();
     let mut found = Certificates::new();
     for block in Pem::iter_from_buffer(lines.join("\n").as_bytes()) {
-        let block = block.context("not PEM")?;
+        let block = block.context("it is not valid PEM")?;
         if block.label == "CERTIFICATE" {
             found.insert(format!("{:x}", Sha256::digest(block.contents)));
         }
     }
-    ensure!(!found.is_empty(), "no certificate in it");
+    ensure!(!found.is_empty(), "it contains no certificate");
     Ok(found)
 }
 
@@ -218,7 +218,7 @@ impl Key {
             Self::ClusterDomain => "the cluster's domain",
             Self::Cni => "the use of the CNI plugin",
             Self::Ha => "high availability",
-            Self::Crds => "the set of custom resource definitions",
+            Self::Crds => "the set of CRDs",
         }
     }
 }

@@ -49,8 +49,8 @@ pub(crate) async fn check(
         }
         Installed::Cli if args.names_charts() => {
             return Err(refused(
-                "the linkerd CLI installed this control plane, and takes no chart",
-                "leave --chart, --crds-chart and their versions out, and name the CLI with --linkerd",
+                "the linkerd CLI installed this control plane; the CLI takes no chart",
+                "leave out --chart, --crds-chart and their versions; name the CLI with --linkerd",
             ));
         }
         Installed::Cli => {
@@ -177,7 +177,7 @@ async fn cli_parts(
         Ok::<_, anyhow::Error>((crds, cli.render(Half::ControlPlane, files, target).await?))
     };
     let rendered = session.unless_stopped(rendering).await?;
-    let hint = "see what the CLI says: linkerd check --pre, linkerd upgrade --help";
+    let hint = "run `linkerd check --pre`, and see `linkerd upgrade --help`";
     let (crds, control_plane) = rendered.map_err(|error| hinted(error, hint))?;
     let cluster = Arc::clone(&session.cluster);
     let comparing = async {
@@ -192,10 +192,10 @@ async fn cli_parts(
         rendered,
         is_needed,
         way_back: Some(cli.way_back()),
-        backup: format!("the way back: {}", cli.way_back()),
+        backup: format!("to go back: {}", cli.way_back()),
         write: Write::Apply,
     };
-    let name = "the set of definitions";
+    let name = "the set of CRDs";
     Ok(Parts {
         crds: part(Half::Crds, name, crds, crds_differ),
         control_plane: part(
@@ -204,7 +204,7 @@ async fn cli_parts(
             control_plane,
             differs,
         ),
-        hint: "see what `linkerd upgrade` renders, and the values that it keeps: a version may be \
-               pinned there",
+        hint: "check the output of `linkerd upgrade` and the values that it stored: they may pin a \
+               version",
     })
 }

@@ -73,8 +73,8 @@ async fn config(cluster: &Cluster, namespace: &str) -> Result<ConfigMap, Ending>
     {
         Ok(config) => Ok(config),
         Err(error) if error.why() == Why::NotFound => Err(Explained::new(
-            format!("there is no control plane in the namespace `{namespace}`"),
-            "name its namespace with -L; is it the right cluster?",
+            format!("the namespace `{namespace}` has no control plane (no linkerd-config)"),
+            "name the control plane's namespace with -L, and check --context",
         )
         .into()),
         Err(error) => Err(error.into()),
@@ -112,19 +112,19 @@ fn allowed(origin: Origin) -> Result<Option<Release>, Ending> {
                 "it is not clear what installed the control plane: {}",
                 conflicts.join("; ")
             ),
-            "upgrade it with what installed it",
+            "upgrade it with the tool that installed it",
         ),
         (InstalledBy::Gitops, _) => refuse(
-            "Argo CD or Flux decides over this control plane and would undo the upgrade",
-            "change the target in its repository",
+            "Argo CD or Flux manages this control plane and would undo the upgrade",
+            "change the version in the source that Argo CD or Flux applies",
         ),
         (InstalledBy::Operator, _) => refuse(
-            "Buoyant's operator decides over this control plane",
+            "Buoyant's operator manages this control plane",
             "change the version in its ControlPlane resource",
         ),
         (InstalledBy::Unknown, _) => refuse(
-            "nothing says what installed this control plane",
-            "only what helm or the linkerd CLI installed can be upgraded: `helm list -A`",
+            "cannot tell what installed this control plane",
+            "check `helm list -A`: this tool upgrades only what helm or the linkerd CLI installed",
         ),
     }
 }
@@ -139,16 +139,16 @@ fn agreed(release: Option<Release>, crds: Option<Release>) -> Result<Installed, 
         }),
         (None, None) => Ok(Installed::Cli),
         (Some(_), None) => refuse(
-            format!("no release of helm owns the definition {DEFINITION}"),
-            "bring the definitions under helm first, as the target's notes say",
+            format!("no helm release owns the CRD {DEFINITION}"),
+            "move the CRDs into a helm release first, as the target's upgrade notes say",
         ),
         (None, Some(crds)) => refuse(
             format!(
-                "the linkerd CLI installed the control plane, and the release {} of helm owns the \
-                 definitions",
+                "the linkerd CLI installed the control plane, but the helm release {} owns the \
+                 CRDs",
                 crds.name
             ),
-            "bring both under one of them first",
+            "bring both under one installer first: helm or the linkerd CLI",
         ),
     }
 }
@@ -181,8 +181,8 @@ impl Live {
     pub(crate) async fn identity(&self, cluster: &Cluster) -> anyhow::Result<Identity> {
         let namespace = Some(self.config.meta.namespace.as_str());
         let config = Config::of(&self.config);
-        let config = config
-            .ok_or_else(|| anyhow::anyhow!("the values in {} cannot be read", label::CONFIG))?;
+        let config =
+            config.ok_or_else(|| anyhow::anyhow!("cannot read the values in {}", label::CONFIG))?;
         let anchors: ConfigMap = cluster.get(namespace, label::TRUST_ROOTS).await?;
         let facts = config.facts();
         if facts

@@ -33,7 +33,7 @@ pub(crate) async fn settle(
     let count = plan.components.len();
     session.begin(
         StepName::Watch,
-        &format!("watching {count} components settle"),
+        &format!("waiting for {count} components to settle"),
     )?;
     let cluster = Arc::clone(&session.cluster);
     let services = plan.control_plane.rendered.webhook_services();
@@ -48,7 +48,7 @@ pub(crate) async fn settle(
             .await?;
         match next {
             Ok(Some(sight)) => board.see(sight?),
-            Ok(None) => return Err(anyhow::anyhow!("a watch ended by itself").into()),
+            Ok(None) => return Err(anyhow::anyhow!("a watch of the API server ended").into()),
             Err(_) if Instant::now() >= deadline => {
                 let unsettled = unsettled(&board, session.now());
                 let why = format!("not settled after {:?}: {unsettled}", args.timeout);
@@ -76,7 +76,7 @@ pub(crate) async fn settle(
     }
     confirm(session, goal, plan).await?;
     session.done(&format!(
-        "all {count} components run {}, ready",
+        "all {count} components run {} and are ready",
         goal.target
     ))
 }
@@ -89,7 +89,7 @@ async fn confirm(session: &mut Session<'_>, goal: &Goal, plan: &Plan) -> Outcome
         .await??;
     if version.as_deref() != Some(goal.target.as_str()) {
         let is = version.as_deref().unwrap_or("not readable");
-        let why = format!("the configuration names {is}, not {}", goal.target);
+        let why = format!("linkerd-config names {is}, not {}", goal.target);
         return Err(failed(plan, &why));
     }
     Ok(())
@@ -153,7 +153,7 @@ fn unsettled(board: &Board, now: Timestamp) -> String {
     let silent = silent.map(|service| format!("the Service {service} has no ready endpoint"));
     let all: Vec<String> = waiting.chain(silent).collect();
     if all.is_empty() {
-        "nothing of it was seen".to_owned()
+        "its objects were not listed in time".to_owned()
     } else {
         all.join("; ")
     }
@@ -176,7 +176,7 @@ pub(crate) async fn prove(
     let namespace = &args.prove_in;
     session.begin(
         StepName::Prove,
-        &format!("asking the injector for a proxy in {namespace}"),
+        &format!("checking with a dry-run pod in {namespace} which proxy it gets"),
     )?;
     let cluster = Arc::clone(&session.cluster);
     let deadline = Instant::now() + PROOF;
@@ -190,7 +190,9 @@ pub(crate) async fn prove(
                 format!("a new pod in {namespace} gets {image}, not {}", goal.target)
             }
             Probe::NotInjected => format!("a new pod in {namespace} gets no proxy"),
-            Probe::Refused(reason) => format!("no new pod can come to {namespace}: {reason}"),
+            Probe::Refused(reason) => {
+                format!("the API server refuses a new pod in {namespace}: {reason}")
+            }
         };
         if Instant::now() >= deadline {
             let why = format!("every component is at the target, but {why}");

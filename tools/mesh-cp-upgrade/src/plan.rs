@@ -65,7 +65,7 @@ impl Part {
     /// Returns the hint with the command for a rollback added, if there is one.
     pub(crate) fn or_back(&self, hint: &str) -> String {
         match &self.way_back {
-            Some(command) => format!("{hint}; or go back: {command}"),
+            Some(command) => format!("{hint}; or go back with: {command}"),
             None => hint.to_owned(),
         }
     }

@@ -133,7 +133,7 @@ async fn replace_or_create(
 // about a Secret may quote its contents, so it is dropped.
 fn objection(kind: &str, why: Why, reason: String) -> Option<String> {
     match why {
-        Why::Refused if kind == "Secret" => Some("it is not valid".to_owned()),
+        Why::Refused if kind == "Secret" => Some("the Secret is not valid".to_owned()),
         Why::Refused | Why::Conflict | Why::Forbidden | Why::Broken | Why::NotFound => Some(reason),
         Why::Unreachable
         | Why::TimedOut
@@ -150,7 +150,7 @@ fn unknown_kind(manifest: &Manifest) -> Ending {
             "the API server does not know the kind of {manifest} ({})",
             manifest.api_version
         ),
-        "is the cluster's Kubernetes too old or too new for the target?",
+        "check whether this Kubernetes is too old or too new for the target",
     )
 }
 

@@ -17,7 +17,7 @@ use crate::render::Rendered;
 use crate::scene::Scene;
 use crate::session::Session;
 
-const AT_TARGET: &str = "it is at the target already";
+const AT_TARGET: &str = "it is already at the target";
 
 /// Renders both parts, compares them with the cluster, and sends them as a dry run.
 pub(crate) async fn prepare(
@@ -37,7 +37,7 @@ pub(crate) async fn prepare(
     if args.actor.consent.dry_run == DryRun::Client {
         session.skip(
             StepName::Preflight,
-            "the API server is not asked",
+            "no server-side dry run",
             "--dry-run=client",
         )?;
     } else {
@@ -65,10 +65,10 @@ async fn render(
     let config = config.map_err(|error| refused(format!("{error:#}"), hint))?;
     is_of_target(&control_plane.rendered, &config, target, hint)?;
     if crds.rendered.crds().is_empty() {
-        let what = format!("{} renders no definition", crds.rendered.chart);
+        let what = format!("{} renders no CRD", crds.rendered.chart);
         return Err(refused(
             what,
-            "name the chart of the definitions: --crds-chart",
+            "name the chart of the CRDs with --crds-chart",
         ));
     }
     let count = crds.rendered.manifests.len() + control_plane.rendered.manifests.len();
@@ -103,7 +103,7 @@ fn is_of_target(rendered: &Rendered, config: &Config, target: &str, hint: &str) 
                     "{} would run {image}, which is not {target}",
                     component.name
                 ),
-                "take the pinned version out of the values file",
+                "remove the pinned version from the values file",
             ));
         }
     }
@@ -138,14 +138,14 @@ async fn identity(
             .collect();
         let hint = if first.key == Key::Anchors {
             format!(
-                "{} belong to another cluster? otherwise: ",
+                "check that these values are for this cluster: {}; or, ",
                 files(&args.values)
             )
         } else {
             String::new()
         };
         let hint = format!(
-            "{hint}to change it on purpose, say --allow-change {}",
+            "{hint}to change it on purpose, pass --allow-change {}",
             keys.join(",")
         );
         return Err(refused(rest.join("; "), hint));
@@ -164,8 +164,8 @@ fn files(values: &[PathBuf]) -> String {
         .map(|path| format!("`{}`", path.display()))
         .collect();
     match names.is_empty() {
-        true => "do the chart's own values".to_owned(),
-        false => format!("does {}", names.join(", ")),
+        true => "the chart's own values".to_owned(),
+        false => names.join(", "),
     }
 }
 

@@ -60,12 +60,12 @@ pub(crate) fn manifests(yaml: &str) -> anyhow::Result<Vec<Manifest>> {
     let mut manifests = Vec::new();
     for (number, document) in serde_norway::Deserializer::from_str(yaml).enumerate() {
         let body = Value::deserialize(document)
-            .with_context(|| format!("document {} of the manifest", number + 1))?;
+            .with_context(|| format!("cannot parse document {} of the manifest", number + 1))?;
         if body.is_null() {
             continue;
         }
         let manifest = Manifest::of(body)
-            .with_context(|| format!("document {} of the manifest", number + 1))?;
+            .with_context(|| format!("cannot use document {} of the manifest", number + 1))?;
         manifests.push(manifest);
     }
     Ok(manifests)
@@ -95,16 +95,17 @@ impl Rendered {
     /// Returns a rendered `ConfigMap`.
     pub(crate) fn config_map(&self, name: &str) -> anyhow::Result<ConfigMap> {
         let manifest = self.find("ConfigMap", name);
-        let manifest = manifest
-            .with_context(|| format!("no ConfigMap {name} is rendered: is it Linkerd's?"))?;
+        let manifest = manifest.with_context(|| {
+            format!("the chart renders no ConfigMap {name}: it is not Linkerd's")
+        })?;
         serde_json::from_value(manifest.body.clone())
-            .with_context(|| format!("the rendered {manifest}"))
+            .with_context(|| format!("cannot parse the rendered {manifest}"))
     }
 
     /// Returns the rendered `linkerd-config`.
     pub(crate) fn config(&self) -> anyhow::Result<Config> {
         let config = Config::of(&self.config_map(label::CONFIG)?);
-        config.context("the configuration that is rendered cannot be read")
+        config.context("cannot read the rendered linkerd-config")
     }
 
     /// Returns the names of the custom resource definitions.
@@ -134,7 +135,7 @@ impl Rendered {
             .collect::<Result<Vec<_>, _>>()?;
         ensure!(
             !components.is_empty(),
-            "no component is rendered: is it Linkerd's?"
+            "the chart renders no Deployment: it is not Linkerd's"
         );
         components.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(components)
@@ -168,7 +169,7 @@ pub(crate) fn crds(manifests: &[Manifest]) -> BTreeSet<&str> {
 // Names only the position of the error, not the text, which may be a secret.
 fn place(error: &serde_json::Error) -> String {
     format!(
-        "helm's dry run cannot be read (line {}, column {})",
+        "cannot parse the output of helm's dry run (line {}, column {})",
         error.line(),
         error.column()
     )
@@ -187,7 +188,7 @@ impl Manifest {
             text(of_metadata("name")),
         );
         let (Some(api_version), Some(kind), Some(name)) = fields else {
-            bail!("an object without apiVersion, kind or name");
+            bail!("an object has no apiVersion, kind or name");
         };
         let namespace = text(of_metadata("namespace"));
         Ok(Self {
@@ -218,7 +219,7 @@ impl std::fmt::Debug for Manifest {
 impl Expected {
     fn of(manifest: &Manifest) -> anyhow::Result<Self> {
         let deployment: Deployment = serde_json::from_value(manifest.body.clone())
-            .with_context(|| format!("the rendered {manifest}"))?;
+            .with_context(|| format!("cannot parse the rendered {manifest}"))?;
         Ok(Self {
             name: manifest.name.clone(),
             version: deployment.meta.labels.get(label::APP_VERSION).cloned(),

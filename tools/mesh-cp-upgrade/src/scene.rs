@@ -49,10 +49,10 @@ pub(crate) async fn quiet_scene(
         &goal.target,
     );
     match standing {
-        Standing::AsSeen => Ok((scene, "the control plane is as it was seen")),
+        Standing::AsSeen => Ok((scene, "the control plane has not changed")),
         Standing::Begun => Ok((
             scene,
-            "the control plane is at the target or on the way there: carrying on",
+            "the control plane is at the target or on its way there: continuing that upgrade",
         )),
         Standing::Changed => Err(changed(goal, &scene)),
     }
@@ -62,13 +62,13 @@ fn changed(goal: &Goal, scene: &Scene) -> Ending {
     let saw = goal.from.as_ref().map_or("?", |from| from.version.as_str());
     let is = scene.live.configuration().version.unwrap_or("not readable");
     let what = if saw == is {
-        format!("the configuration of the control plane was changed since the survey ({is})")
+        format!("linkerd-config was changed since the survey (the version is {is})")
     } else {
-        format!("the verdict saw the control plane at {saw}, and it is {is}")
+        format!("the verdict saw the control plane at {saw}, but now it is at {is}")
     };
     refused(
         what,
-        "survey and judge again: mesh-survey | mesh-skewcheck --to VERSION",
+        "run the whole pipeline again: mesh-survey | mesh-skewcheck --to VERSION | mesh-cp-upgrade",
     )
 }
 

@@ -10,11 +10,12 @@ pub(crate) fn read(files: &[PathBuf]) -> anyhow::Result<Value> {
     let mut all = Value::Object(serde_json::Map::new());
     for path in files {
         let what = || format!("the values file `{}`", path.display());
-        let text = std::fs::read_to_string(path).with_context(what)?;
+        let text =
+            std::fs::read_to_string(path).with_context(|| format!("cannot read {}", what()))?;
         // The text may contain a secret, so the error names only the line.
         let values: Value = serde_norway::from_str(&text).map_err(|error| {
             let line = error.location().map_or(0, |location| location.line());
-            anyhow::anyhow!("{} is not YAML (line {line})", what())
+            anyhow::anyhow!("{} is not valid YAML (line {line})", what())
         })?;
         merge(&mut all, values);
     }

@@ -10,15 +10,15 @@ use mesh_records::{WorkloadKind, parse_timeout};
 
 use crate::select::{Choice, Selector, parse_kind};
 
-/// Roll the workloads whose proxies differ from what the injector gives, at a pace, with proof
+/// Restart the workloads whose proxies differ from what the injector adds, and prove each restart
 ///
-/// Reads a passing verdict and its workloads from standard input:
+/// Reads a verdict that passes, and its workloads, from standard input:
 ///
 ///   mesh-survey | mesh-skewcheck --ask roll | mesh-roll
 ///
-/// What is rolled is decided on the facts of the moment, each time that a workload is about to be
-/// restarted; a workload is done when each of its new pods was seen with the right proxy, ready. A
-/// new pod without it stops everything. Run it again to go on where a run stopped.
+/// mesh-roll looks at each workload again right before it restarts it. A workload is done when
+/// every new pod has the right proxy and is ready. If a new pod has no proxy or the wrong one,
+/// mesh-roll starts nothing else. Run the same pipeline again to continue where a run stopped.
 #[derive(Parser, Debug)]
 #[command(name = "mesh-roll", version, after_help = EXIT_CODES, max_term_width = 100)]
 pub(crate) struct Args {
@@ -31,31 +31,32 @@ pub(crate) struct Args {
     #[arg(long, value_name = "KIND", action = ArgAction::Append, value_parser = parse_kind)]
     kind: Vec<WorkloadKind>,
 
-    /// Not these: NAMESPACE, NAMESPACE/NAME or NAMESPACE/KIND/NAME, `*` for any text (may be repeated)
+    /// Leave these out: NAMESPACE, NAMESPACE/NAME or NAMESPACE/KIND/NAME; `*` matches any text (may
+    /// be repeated)
     #[arg(long, value_name = "SELECTOR", action = ArgAction::Append)]
     exclude: Vec<Selector>,
 
-    /// Roll these though they will be down meanwhile; written as for --exclude (may be repeated)
+    /// Restart these although they will be down meanwhile; same form as --exclude (may be repeated)
     #[arg(long, value_name = "SELECTOR", action = ArgAction::Append)]
     allow_outage: Vec<Selector>,
 
-    /// How many workloads may be on their way at once; two that share a PodDisruptionBudget never are
+    /// How many workloads may roll at the same time; two that share a PodDisruptionBudget never do
     #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) max_in_flight: u16,
 
-    /// How many workloads may fail before nothing more is started
+    /// How many workloads may fail; after one more failure nothing else is started
     #[arg(long, value_name = "N", default_value = "0")]
     pub(crate) max_failures: u32,
 
-    /// How long one workload may take
+    /// Time limit for one workload
     #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = parse_timeout)]
     pub(crate) timeout: Duration,
 
-    /// How long the run may start workloads, and wait for those that something outside holds up
+    /// Time limit for the run: after it no workload is started, and no blocked one is waited for
     #[arg(long, value_name = "DURATION", value_parser = parse_timeout)]
     pub(crate) deadline: Option<Duration>,
 
-    /// What else makes the exit code 1: workloads that were skipped and need attention
+    /// Also exit with code 1 in this case: a workload was skipped and needs attention
     #[arg(long, value_enum, value_name = "WHAT")]
     pub(crate) fail_on: Option<FailOn>,
 
@@ -66,7 +67,7 @@ pub(crate) struct Args {
 /// What else makes the exit code 1 (`--fail-on`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum FailOn {
-    /// A workload that was skipped and needs attention.
+    /// A workload was skipped and needs attention.
     Attention,
 }
 

@@ -92,7 +92,7 @@ impl Survey {
         let tasks: Vec<Task> = tasks.collect();
         if surveyed > 0 && tasks.is_empty() {
             return Err(Explained::new(
-                format!("none of the {surveyed} workloads in the stream is the verdict's"),
+                format!("none of the {surveyed} workloads in the input belongs to the verdict"),
                 format!("survey and judge again: {PIPELINE}"),
             ));
         }

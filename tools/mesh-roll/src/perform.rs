@@ -168,6 +168,8 @@ impl Node {
 
 /// Returns an error on one line, with the RBAC rule that is missing.
 pub(crate) fn words(error: &Error) -> String {
-    let rule = error.rule().map(|rule| format!(" (needs {rule})"));
+    let rule = error
+        .rule()
+        .map(|rule| format!(" (needs the RBAC rule {rule})"));
     format!("{error}: {}{}", error.reason(), rule.unwrap_or_default())
 }

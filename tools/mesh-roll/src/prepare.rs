@@ -40,19 +40,19 @@ fn known(args: &Args, order: &Order) -> Result<(), Explained> {
             .all(|task| task.key.namespace != **namespace)
     };
     if order.tasks.is_empty() {
-        let what = "no workload of this control plane is in the stream; there is nothing to do";
+        let what = "the input has no workload of this control plane; there is nothing to do";
         mesh_cli::warn(Tool::MeshRoll.name(), &anyhow::anyhow!(what));
     }
     if let Some(namespace) = namespaces.iter().find(is_strange) {
-        let what = format!("no workload in the stream is in the namespace `{namespace}`");
-        let hint = "is it mistyped? the survey shows what there is: mesh-survey -o table";
+        let what = format!("the input has no workload in the namespace `{namespace}`");
+        let hint = "check the name: mesh-survey -o table lists the workloads";
         return Err(Explained::new(what, hint));
     }
     let outages = args.outages();
     let outages = outages.iter().map(|it| ("--allow-outage", it));
     for (flag, selector) in exclude.iter().map(|it| ("--exclude", it)).chain(outages) {
         if !order.tasks.iter().any(|task| selector.selects(&task.key)) {
-            let what = format!("{flag} {selector}: no workload in the stream is meant");
+            let what = format!("{flag} {selector} matches no workload in the input");
             mesh_cli::warn(Tool::MeshRoll.name(), &anyhow::anyhow!(what));
         }
     }

@@ -60,7 +60,7 @@ impl FromStr for Selector {
         };
         if namespace.is_empty() || name.is_empty() {
             let usage = "write it as NAMESPACE, NAMESPACE/NAME or NAMESPACE/KIND/NAME";
-            return Err(format!("{usage}; `*` stands for any text"));
+            return Err(format!("{usage}; `*` matches any text"));
         }
         Ok(Self {
             namespace: namespace.to_owned(),
@@ -92,7 +92,7 @@ pub(crate) fn parse_kind(text: &str) -> Result<WorkloadKind, String> {
         "deployment" | "deployments" | "deploy" => Ok(WorkloadKind::Deployment),
         "statefulset" | "statefulsets" | "sts" => Ok(WorkloadKind::StatefulSet),
         "daemonset" | "daemonsets" | "ds" => Ok(WorkloadKind::DaemonSet),
-        _ => Err("one of Deployment, StatefulSet and DaemonSet".to_owned()),
+        _ => Err("use Deployment, StatefulSet or DaemonSet".to_owned()),
     }
 }
 

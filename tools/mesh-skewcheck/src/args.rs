@@ -16,39 +16,40 @@ use crate::fresh::Freshness;
 use crate::question::{Jobs, Question};
 use crate::rule::is_mandatory;
 
-/// Judge whether the proxies of a mesh are within parameters
+/// Check whether the proxies of a Linkerd mesh are within the supported version skew
 ///
-/// Reads the records of mesh-survey on standard input, and passes them on with the skew of each
-/// workload, findings, the path to the target and a verdict. Touches no cluster, reads no clock:
-/// the same input gives the same output.
+/// Reads the records of mesh-survey from standard input. Writes them again with the skew of each
+/// workload, and adds findings, the upgrade path and a verdict. Uses no cluster and no clock: the
+/// same input gives the same output.
 #[derive(Debug, Parser)]
 #[command(name = "mesh-skewcheck", version, after_help = EXIT_CODES)]
 pub(crate) struct Args {
-    /// Ask this question; `upgrade` where there is a target, `drift` where there is none
+    /// The question to answer; the default is `upgrade` with --to and `drift` without it
     #[arg(long, value_enum, value_name = "QUESTION")]
     ask: Option<AskArg>,
-    /// Judge for this target: a release, or a 2.x whose recommended release is meant
+    /// The target: a release such as stable-2.14.10, or a minor version such as 2.16, which means
+    /// its recommended release
     #[arg(long, value_name = "VERSION")]
     to: Option<String>,
-    /// Refuse the input unless each of these clusters (labels or uids) is in it
+    /// Require each of these clusters (labels or uids); refuse the input if one is missing
     #[arg(long, value_name = "CLUSTER", value_delimiter = ',')]
     expect: Vec<String>,
-    /// Judge a survey that was narrowed or thinned as if it were all; the verdict says `partial`
+    /// Accept a survey of only a part of the cluster; the verdict then says `partial`
     #[arg(long)]
     partial: bool,
-    /// Say what a running Job beyond the target's skew means for an upgrade
+    /// What a running Job means for an upgrade, if its proxy is too old for the target
     #[arg(long, value_enum, value_name = "POLICY", default_value = "hold")]
     jobs: Jobs,
-    /// Answer for what only a person can (`newer-than-known`)
+    /// Accept a finding that you have checked yourself (only `newer-than-known`)
     #[arg(long, value_name = "ID", value_delimiter = ',')]
     ack: Vec<String>,
-    /// Read what is known of Linkerd's releases from this file instead
+    /// Read the known Linkerd releases from this file instead of the built-in list
     #[arg(long, value_name = "FILE")]
     releases: Option<PathBuf>,
-    /// Refuse a survey that is older than this, as of `--now`
+    /// Refuse a survey that is older than this at the time --now
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, requires = "now")]
     max_age: Option<Duration>,
-    /// The time that `--max-age` counts from (RFC 3339)
+    /// The time now, for --max-age (RFC 3339)
     #[arg(long, value_name = "TIME", requires = "max_age")]
     now: Option<Timestamp>,
     #[command(flatten)]
@@ -61,7 +62,7 @@ enum AskArg {
     Upgrade,
     /// Is every proxy's version close enough to the running control plane?
     Drift,
-    /// Is it safe to roll now?
+    /// Is it safe to restart workloads now?
     Roll,
     /// Is the upgrade to the target finished?
     Done,
@@ -112,12 +113,15 @@ impl Args {
                 let what = format!("`--ask {ask}` needs a target");
                 Err(Explained::new(
                     what,
-                    format!("--ask {ask} --to stable-2.14.10"),
+                    format!("name the target: --ask {ask} --to stable-2.14.10"),
                 ))
             }
             (Ask::Drift | Ask::Roll, Some(_)) => {
-                let what = format!("`--ask {ask}` is about what runs and takes no `--to`");
-                Err(Explained::new(what, "leave out one of the two"))
+                let what = format!("`--ask {ask}` checks the running versions and takes no `--to`");
+                Err(Explained::new(
+                    what,
+                    "leave out --to, or use --ask upgrade or --ask done",
+                ))
             }
             (Ask::Upgrade | Ask::Done, Some(_)) | (Ask::Drift | Ask::Roll, None) => Ok(ask),
         }
@@ -127,8 +131,8 @@ impl Args {
         let Some(path) = &self.releases else {
             return Ok(Releases::embedded());
         };
-        let what = || format!("the releases file `{}`", path.display());
-        let built_in = "leave --releases out to judge by those that are built in";
+        let what = || format!("cannot use the releases file `{}`", path.display());
+        let built_in = "leave out --releases to use the built-in list";
         let bytes = std::fs::read(path).explain(what(), built_in)?;
         Releases::parse(&bytes).with_context(what)
     }
@@ -137,16 +141,19 @@ impl Args {
         let rule = |id: &String| match Rule::named(id) {
             Some(Rule::NewerThanKnown) => Ok(Rule::NewerThanKnown),
             Some(rule) if is_mandatory(rule) => {
-                let what = format!("`{id}` is mandatory and cannot be acknowledged");
-                Err(Explained::new(what, "mend what it says"))
+                let what = format!("`{id}` is mandatory: --ack cannot accept it");
+                Err(Explained::new(what, "fix what the finding says"))
             }
             Some(_) => {
-                let what = format!("`{id}` is nothing to be acknowledged");
-                Err(Explained::new(what, "only newer-than-known is"))
+                let what = format!("--ack does not accept `{id}`");
+                Err(Explained::new(
+                    what,
+                    "leave it out: --ack accepts only newer-than-known",
+                ))
             }
             None => Err(Explained::new(
-                format!("there is no rule `{id}`"),
-                "--ack newer-than-known",
+                format!("no rule has the name `{id}`"),
+                "use --ack newer-than-known",
             )),
         };
         self.ack.iter().map(rule).collect()
@@ -176,7 +183,7 @@ fn target(text: &str, releases: &Releases) -> Result<Target, Explained> {
     releases.target(text).map_err(|error| {
         let hint = error
             .hint()
-            .unwrap_or_else(|| "as in stable-2.14.10, edge-25.4.4 or 2.16".into());
+            .unwrap_or_else(|| "write it as stable-2.14.10, edge-25.4.4 or 2.16".into());
         Explained::new(format!("--to: {error}"), hint)
     })
 }

@@ -140,12 +140,12 @@ fn all_expected(missing: &[String]) -> Result<(), Explained> {
         return Ok(());
     }
     let what = format!(
-        "expected and not in the input: cluster {}",
+        "--expect names clusters that are not in the input: {}",
         missing.join(", ")
     );
     Err(Explained::new(
         what,
-        "did its mesh-survey fail? its error is on stderr",
+        "read the error of mesh-survey for that cluster, on stderr",
     ))
 }
 

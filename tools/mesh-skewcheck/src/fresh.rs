@@ -16,16 +16,16 @@ impl Freshness {
     /// Refuses a survey without a time, or taken more than `max_age` before or after `now`.
     pub(crate) fn check(&self, stream: &Stream) -> Result<(), Explained> {
         let label = stream.cluster.as_deref().unwrap_or("?");
-        let hint = "take the survey again";
+        let hint = "run mesh-survey again";
         let Some(time) = stream.time else {
-            let what = format!("the survey of cluster `{label}` does not say when it was taken");
+            let what = format!("the survey of cluster `{label}` has no time");
             return Err(Explained::new(what, hint));
         };
         if self.now.duration_since(time).unsigned_abs() <= self.max_age {
             return Ok(());
         }
         let what = format!(
-            "the survey of cluster `{label}` was taken at {time}, more than {:?} from {}",
+            "the survey of cluster `{label}` was taken at {time}, more than {:?} (--max-age) from {} (--now)",
             self.max_age, self.now
         );
         Err(Explained::new(what, hint))

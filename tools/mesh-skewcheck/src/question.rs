@@ -21,9 +21,9 @@ pub(crate) struct Question {
 /// What a running Job beyond the target's skew means for an upgrade.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Jobs {
-    /// The upgrade waits for it
+    /// The Job blocks the upgrade until it ends
     Hold,
-    /// It may lose its control plane
+    /// The Job does not block the upgrade; its proxy may lose its control plane
     Ignore,
 }
 

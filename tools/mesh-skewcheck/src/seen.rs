@@ -69,9 +69,9 @@ impl Seen<'_> {
         } = self.pods;
         let listed: u64 = self.proxies.iter().map(|it| u64::from(it.count)).sum();
         if ready > total || meshed > total {
-            Some("more pods are ready or meshed than there are")
+            Some("more pods are ready or meshed than it has pods")
         } else if listed > u64::from(meshed) {
-            Some("its proxies are on more pods than are meshed")
+            Some("it lists proxies on more pods than are meshed")
         } else {
             None
         }

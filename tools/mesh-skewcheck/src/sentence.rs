@@ -12,27 +12,27 @@ pub(crate) const ROLL: &str = "mesh-survey | mesh-skewcheck --ask roll | mesh-ro
 const HINTS: [(Rule, &str); 6] = [
     (
         Rule::ProxyUnknown,
-        "give a releases file with an alias for the tag with --releases, or roll them",
+        "roll them, or name the tag in a releases file: --releases FILE",
     ),
     (
         Rule::NewerThanKnown,
-        "give a newer file with --releases, or --ack newer-than-known",
+        "pass a newer releases file (--releases FILE) or --ack newer-than-known",
     ),
     (
         Rule::VersionPinned,
-        "take the pin out of the annotations or the template",
+        "remove the pin from the namespace's annotations or the pod template",
     ),
     (
         Rule::UnmeshedButAnnotated,
-        "a roll mends those that are meshed in part; see why the others are not",
+        "roll the partly meshed ones; find out why the others have no proxy",
     ),
     (
         Rule::DowntimeOutage,
-        "agree to each with mesh-roll --allow-outage",
+        "allow it for each workload: mesh-roll --allow-outage NAMESPACE/NAME",
     ),
     (
         Rule::JobHoldsBack,
-        "wait until they have ended, or give --jobs ignore",
+        "wait until the Jobs have ended, or pass --jobs ignore",
     ),
 ];
 
@@ -47,16 +47,17 @@ pub(crate) fn sentence(
     let (text, hint) = match decided {
         Decided::Yes => (said(rule, &base.to_string(), at), hint(rule, at)),
         Decided::CannotTell => (
-            "may trust other anchors than the current bundle".to_owned(),
+            "run proxies that may trust other anchors than the current bundle".to_owned(),
             None,
         ),
     };
-    let noun = if group.count == 1 {
-        "workload"
-    } else {
-        "workloads"
+    let one = group.count == 1;
+    let noun = if one { "workload" } else { "workloads" };
+    let text = match text.strip_prefix("run ") {
+        Some(rest) if one => format!("runs {rest}"),
+        Some(_) | None => text,
     };
-    let message = format!("{} {noun}: {text}{}", group.count, versions(group));
+    let message = format!("{} {noun} {text}{}", group.count, versions(group));
     (message, hint.map(str::to_owned))
 }
 
@@ -80,35 +81,39 @@ fn versions(group: &Group) -> String {
 
 fn said(rule: Rule, base: &str, at: &Standpoint<'_>) -> String {
     match rule {
-        Rule::ProxyTooOld => format!("proxies more than one 2.x behind {base}"),
-        Rule::ProxyAhead => format!("proxies ahead of {base}"),
-        Rule::ProxyBehind if at.ask() == Ask::Done => format!("proxies not at {base}"),
-        Rule::ProxyBehind => format!("proxies behind {base}, within what is allowed"),
+        Rule::ProxyTooOld => format!("run proxies more than one minor version behind {base}"),
+        Rule::ProxyAhead => format!("run proxies newer than {base}"),
+        Rule::ProxyBehind if at.ask() == Ask::Done => {
+            format!("run proxies of another version than {base}")
+        }
+        Rule::ProxyBehind => format!("run proxies older than {base}, which is allowed"),
         Rule::ProxyUnknown if is_base_unknown(at) => {
-            format!("cannot be compared with {base}, whose 2.x is not known")
+            format!(
+                "run proxies that cannot be compared with {base}, whose minor version is unknown"
+            )
         }
         Rule::ProxyUnknown => {
-            "proxies whose version no image, annotation or alias tells for sure".to_owned()
+            "run proxies whose version no image tag, annotation or alias shows for sure".to_owned()
         }
         Rule::NewerThanKnown => {
             let end = at.releases().known_until();
-            format!("proxies newer than the releases file, which ends at {end}")
+            format!("run proxies newer than {end}, the last release in the releases file")
         }
         Rule::MixedChannels => {
             let running = &at.running;
-            format!("proxies of another channel than the control plane, {running}")
+            format!("run proxies of another channel than the control plane, {running}")
         }
-        Rule::EdgeNotRecommended => {
-            "proxies of a release that upstream does not recommend".to_owned()
+        Rule::EdgeNotRecommended => "run proxies of a release that is not recommended".to_owned(),
+        Rule::VersionPinned => "run pinned proxies; a restart cannot change them".to_owned(),
+        Rule::TrustAnchorStale => {
+            "run proxies with other trust anchors than the current bundle".to_owned()
         }
-        Rule::VersionPinned => "the proxy is pinned; a roll cannot change its version".to_owned(),
-        Rule::TrustAnchorStale => "other trust anchors than the current bundle".to_owned(),
         Rule::UnmeshedButAnnotated => {
-            "injection is on, and some or all pods have no proxy".to_owned()
+            "run pods without a proxy, although injection is on".to_owned()
         }
-        Rule::DowntimeOutage => "would go down while they are rolled".to_owned(),
-        Rule::JobHoldsBack => format!("jobs more than one 2.x behind {base}"),
-        Rule::WorkloadUnhealthy => "not all pods are ready".to_owned(),
+        Rule::DowntimeOutage => "would be down during the restart".to_owned(),
+        Rule::JobHoldsBack => format!("run Job proxies more than one minor version behind {base}"),
+        Rule::WorkloadUnhealthy => "run pods that are not ready".to_owned(),
         Rule::ControlPlaneNotAtTarget
         | Rule::HopSkipsMinor
         | Rule::Downgrade

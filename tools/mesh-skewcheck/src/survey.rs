@@ -87,7 +87,9 @@ impl<'q> Survey<'q> {
         if let Some(plane) = self.planes.get_mut(&*seen.control_plane) {
             // A duplicate would hide in the totals that another workload was removed.
             if !self.known.insert(hash_of(&seen)) {
-                return Err(refused(line.number, &seen, "it stands there twice").into());
+                return Err(
+                    refused(line.number, &seen, "the survey has this workload twice").into(),
+                );
             }
             return Ok(Some(plane.judge(&seen)));
         }
@@ -139,22 +141,23 @@ impl<'q> Survey<'q> {
         let label = &self.label;
         let written = closed.end.totals.get("control_plane").copied().unwrap_or(0);
         if self.planes.is_empty() {
-            let what = format!("there is no control plane in the survey of cluster `{label}`");
+            let what = format!("the survey of cluster `{label}` has no control plane");
             let hint = if written > 0 {
-                "a filter took it out: keep every record that is no workload"
+                "keep every record that is not a workload: a filter removed the control plane"
             } else {
-                "is Linkerd installed there? mesh-survey -L names another namespace"
+                "check that Linkerd is installed; name its namespace with mesh-survey -L NAMESPACE"
             };
             return Err(Explained::new(what, hint));
         }
         if let Some((namespace, waiting)) = self.early.first_key_value() {
             let first = waiting.first().map_or(0, |early| early.number);
             let what = format!(
-                "line {first}: a workload of cluster `{label}` ({} of them) belongs to a control \
-                 plane in `{namespace}`, which is not in its survey",
+                "line {first}: a workload of cluster `{label}` ({} in total) belongs to a control \
+                 plane in `{namespace}`, and the survey has no such control plane",
                 waiting.len()
             );
-            let hint = "survey that control plane as well, or take what is left of it away";
+            let hint =
+                "survey that control plane as well, or delete what is left of it in the cluster";
             return Err(Explained::new(what, hint));
         }
         Ok(())
@@ -223,7 +226,10 @@ fn refused(line: u64, seen: &Seen<'_>, wrong: &str) -> Explained {
         ..
     } = seen;
     let what = format!("line {line}: workload {namespace}/{kind}/{name}: {wrong}");
-    Explained::new(what, "give mesh-skewcheck the survey as it was written")
+    Explained::new(
+        what,
+        "pass the survey to mesh-skewcheck exactly as it was written",
+    )
 }
 
 fn running(record: &ControlPlane) -> Result<Version, Explained> {
@@ -240,7 +246,7 @@ fn running(record: &ControlPlane) -> Result<Version, Explained> {
                 format!("the control plane in `{namespace}` of cluster `{cluster}` has no version");
             Explained::new(
                 what,
-                "its `linkerd-config` must be there and readable for mesh-survey",
+                "check that its ConfigMap linkerd-config exists and that mesh-survey may read it",
             )
         })
 }

@@ -101,7 +101,7 @@ pub(crate) fn add_unused(judgements: &mut [Judgement], acknowledged: &[Rule]) {
             findings, verdict, ..
         } in &mut *judgements
         {
-            let message = format!("`--ack {id}` was given, and there is nothing of the kind");
+            let message = format!("`--ack {id}` has no effect: there is no such finding");
             let remark = Remark::new(Rule::WaiverUnused, message);
             let Verdict {
                 ask,
@@ -204,13 +204,13 @@ fn partial(at: &Standpoint<'_>, around: &Around<'_>) -> Option<Remark> {
         return None;
     }
     let message = if around.closed.thinned {
-        "records were taken out of the survey, so this is not the whole cluster"
+        "a filter removed records from the survey, so this is not the whole cluster"
     } else if around.lacks_required {
-        "the survey could not look at all that it needs"
+        "mesh-survey had no permission to read all that the survey needs"
     } else {
-        "the survey was narrowed, so this is not the whole cluster"
+        "the survey covers only a part of the cluster"
     };
-    let hint = "judge a whole survey, or give --partial";
+    let hint = "survey the whole cluster, or accept a part with --partial";
     Some(Remark::new(Rule::SurveyPartial, message).hint(hint))
 }
 

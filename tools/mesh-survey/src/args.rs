@@ -11,36 +11,38 @@ use mesh_records::Scope;
 
 use crate::look::Wish;
 
-/// Survey which proxies and which control plane run in a cluster
+/// List the Linkerd control planes and proxies that run in a cluster
 ///
-/// Reads the API server and writes facts, no judgements: control planes, extensions, one record
-/// for each owner of meshed pods or of pods that should be meshed, what is odd, and what could not
-/// be seen. Changes nothing.
+/// Reads the API server and writes facts without judging them: control planes, extensions, one
+/// record for each workload that is meshed or should be, anomalies, and what the tool had no
+/// permission to read. Changes nothing.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "mesh-survey", version, after_help = EXIT_CODES)]
 pub(crate) struct Args {
-    /// Look only at this namespace (may be repeated); a gate takes the result for a part
+    /// Survey only this namespace (may be repeated); mesh-skewcheck then treats the survey as
+    /// partial
     // An empty value usually comes from an unset shell variable, and would not limit the survey.
     #[arg(short, long, value_name = "NAMESPACE", value_delimiter = ',',
           value_parser = NonEmptyStringValueParser::new())]
     namespace: Vec<String>,
-    /// Look at all namespaces, which is the default
+    /// Survey all namespaces (the default)
     #[arg(short = 'A', long, conflicts_with = "namespace")]
     all_namespaces: bool,
-    /// Look only at pods with these labels; a gate takes the result for a part
+    /// Survey only pods with these labels; mesh-skewcheck then treats the survey as partial
     #[arg(short = 'l', long, value_name = "LABELS", value_parser = NonEmptyStringValueParser::new())]
     selector: Option<String>,
-    /// Look only at pods with the mesh's label: faster, but blind for pods that lack their proxy
+    /// List only pods with the label linkerd.io/control-plane-ns: faster, but it misses pods that
+    /// lack their proxy; mesh-skewcheck then treats the survey as partial
     #[arg(long)]
     meshed_only: bool,
     /// Give each workload this label of its own, else of its namespace (may be repeated)
     #[arg(long, value_name = "KEY", value_delimiter = ',',
           value_parser = NonEmptyStringValueParser::new())]
     label: Vec<String>,
-    /// Write a record for each proxy as well
+    /// Also write one record for each proxy
     #[arg(long)]
     pods: bool,
-    /// Look for a control plane here too, whatever the labels of namespaces and Deployments say
+    /// Also look for a control plane in this namespace, even if no label marks it
     #[arg(short = 'L', long, value_name = "NAMESPACE", default_value = "linkerd",
           value_parser = NonEmptyStringValueParser::new())]
     linkerd_namespace: String,
@@ -55,13 +57,14 @@ pub(crate) struct Args {
 /// What is read instead of a cluster.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct DumpArgs {
-    /// Read what `kubectl get … -o json` wrote instead of a cluster: files, folders of *.json, or `-`
+    /// Read the output of `kubectl get … -o json` instead of a cluster: files, directories of
+    /// *.json, or `-` for standard input
     #[arg(
         long, value_name = "FILE", num_args = 1.., help_heading = "Dump",
         conflicts_with_all = ["namespace", "selector", "meshed_only", "kubeconfig", "context"],
     )]
     pub(crate) from: Vec<PathBuf>,
-    /// When the dump was taken (RFC 3339), which it does not say itself
+    /// The time at which the dump was taken (RFC 3339); the dump itself does not have it
     #[arg(long, value_name = "TIME", requires = "from", help_heading = "Dump")]
     pub(crate) taken_at: Option<Timestamp>,
 }

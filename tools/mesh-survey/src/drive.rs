@@ -19,7 +19,7 @@ type Out = std::io::BufWriter<std::io::Stdout>;
 const AGENT: &str = concat!("mesh-survey/", env!("CARGO_PKG_VERSION"));
 
 pub(crate) async fn drive(args: &Args) -> Result<Exit> {
-    let mut signals = Signals::listen().context("listening for signals")?;
+    let mut signals = Signals::listen().context("cannot listen for signals")?;
     let output = Output::stdout(&args.output, Readers::Needed);
     let mut report = Report::new(output, args.cluster.label());
     let looked = tokio::select! {
@@ -33,7 +33,7 @@ pub(crate) async fn drive(args: &Args) -> Result<Exit> {
     let mut writing = tokio::task::spawn_blocking(move || report.finish(looked, &stop));
     loop {
         tokio::select! {
-            written = &mut writing => return written.context("writing the records")?,
+            written = &mut writing => return written.context("cannot write the records")?,
             asked = signals.next() => match asked {
                 signals::Asked::Once(_) => stopping.store(true, Ordering::Relaxed),
                 signals::Asked::Again(number) => return Ok(Exit::Signal(number)),
@@ -50,7 +50,7 @@ async fn survey(args: &Args, report: &mut Report<Out>) -> Result<Looked> {
         let args = args.clone();
         // Reading stdin can block; on a thread of its own it does not delay a signal.
         let read = tokio::task::spawn_blocking(move || dump::survey(&args, &cluster));
-        let (stream, looked) = read.await.context("reading the dump")?;
+        let (stream, looked) = read.await.context("cannot read the dump")?;
         report.open(stream)?;
         return Ok(looked);
     }
@@ -82,7 +82,7 @@ async fn survey(args: &Args, report: &mut Report<Out>) -> Result<Looked> {
 
 fn blind(cluster: &Cluster, blocked: Blocked) -> Looked {
     let Blocked { error, unseen } = blocked;
-    let error = anyhow::Error::new(*error).context(format!("surveying {}", cluster.label()));
+    let error = anyhow::Error::new(*error).context(format!("cannot survey {}", cluster.label()));
     Looked::Failed { error, unseen }
 }
 
@@ -101,7 +101,7 @@ fn opening(args: &Args, cluster: &Cluster, uid: String) -> Stream {
 
 fn remark(cluster: &Cluster, survey: &Survey) {
     if survey.restarts > 0 {
-        let again = "a list expired on the API server and was begun again";
+        let again = "a list expired on the API server; mesh-survey read it again from the start";
         warn("mesh-survey", &anyhow!(again));
     }
     if survey.control_planes.is_empty() {

@@ -53,7 +53,7 @@ fn read(paths: &[PathBuf]) -> Result<Dump> {
             files = within(path)?;
         }
         for file in files {
-            let what = || format!("the dump `{}`", file.display());
+            let what = || format!("cannot read the dump `{}`", file.display());
             let text = text(&file).explain(what(), DUMP)?;
             dump.add(&text).with_context(what)?;
         }
@@ -62,7 +62,7 @@ fn read(paths: &[PathBuf]) -> Result<Dump> {
 }
 
 fn within(folder: &Path) -> Result<Vec<PathBuf>> {
-    let what = || format!("the dump `{}`", folder.display());
+    let what = || format!("cannot read the dump directory `{}`", folder.display());
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder).with_context(what)? {
         let path = entry.with_context(what)?.path();
@@ -75,7 +75,7 @@ fn within(folder: &Path) -> Result<Vec<PathBuf>> {
     }
     files.sort();
     if files.is_empty() {
-        let none = format!("{} has no *.json in it", what());
+        let none = format!("{}: it has no *.json file", what());
         return Err(Explained::new(none, DUMP).into());
     }
     Ok(files)

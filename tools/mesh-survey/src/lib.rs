@@ -33,7 +33,7 @@ fn run(args: &Args) -> Result<Exit> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .context("starting")?;
+        .context("cannot start")?;
     let exit = runtime.block_on(drive::drive(args));
     // Does not wait for a writer thread that a stalled reader blocks.
     runtime.shutdown_background();

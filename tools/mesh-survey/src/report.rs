@@ -28,7 +28,7 @@ pub(crate) struct Report<W: Write> {
     opened: bool,
 }
 
-const STOPPED: &str = "a signal ended it";
+const STOPPED: &str = "stopped by a signal";
 
 impl<W: Write> Report<W> {
     pub(crate) fn new(output: Output<W>, cluster: Option<String>) -> Self {

@@ -87,7 +87,10 @@ fn unreadable_config(cluster: &str, namespace: &str) -> Anomaly {
             kind: WorkloadKind::Other("ConfigMap".to_owned()),
             name: label::CONFIG.to_owned(),
         },
-        message: format!("{namespace}/{}: its values cannot be read", label::CONFIG),
+        message: format!(
+            "ConfigMap {namespace}/{}: cannot read its values",
+            label::CONFIG
+        ),
     }
 }
 

@@ -31,22 +31,23 @@ pub fn origin(objects: &[&Meta], operator: bool) -> Origin {
     let (installed_by, mut conflicts) = match (operator, gitops, releases.is_empty()) {
         (true, None, _) => (InstalledBy::Operator, Vec::new()),
         (true, Some(tool), _) => {
-            let conflict = format!("{tool} decides over it as well as Buoyant's operator");
+            let conflict = format!("both {tool} and Buoyant's operator manage it");
             (InstalledBy::Operator, vec![conflict])
         }
         (false, Some(_), _) => (InstalledBy::Gitops, Vec::new()),
         (false, None, false) if cli => {
-            let conflict = "some of it was created by the linkerd CLI".to_owned();
+            let conflict = "the linkerd CLI created some of its objects".to_owned();
             (InstalledBy::Helm, vec![conflict])
         }
         (false, None, false) => (InstalledBy::Helm, Vec::new()),
         (false, None, true) if cli && helm => {
-            let conflict = "created by the linkerd CLI and from a chart".to_owned();
+            let conflict =
+                "the linkerd CLI created some of its objects, and a Helm chart others".to_owned();
             (InstalledBy::Unknown, vec![conflict])
         }
         (false, None, true) if cli => (InstalledBy::Cli, Vec::new()),
         (false, None, true) if helm => {
-            let conflict = "created from a chart, but no Helm release owns it".to_owned();
+            let conflict = "a Helm chart created it, but no Helm release owns it".to_owned();
             (InstalledBy::Unknown, vec![conflict])
         }
         (false, None, true) => (InstalledBy::Unknown, Vec::new()),

@@ -157,7 +157,7 @@ impl Keeper {
             drop(stopped.await);
         }
         let cluster = Arc::clone(&self.cluster);
-        let slow = |_| Error::timed_out("letting the lock go", cluster.server(), ATTEMPT);
+        let slow = |_| Error::timed_out("releasing the lock", cluster.server(), ATTEMPT);
         tokio::time::timeout(ATTEMPT, self.let_go())
             .await
             .map_err(slow)?
@@ -178,7 +178,7 @@ impl Keeper {
                 Ok(Ok(None)) => None,
                 Ok(Ok(Some(lost))) => return lost,
                 Ok(Err(error)) => Some(error.to_string()),
-                Err(_) => Some("no answer in time".to_owned()),
+                Err(_) => Some("the API server did not answer in time".to_owned()),
             };
             tell.send_replace(Standing::Until(self.until));
         }
@@ -283,7 +283,10 @@ fn since_boot() -> Option<Duration> {
 }
 
 pub(crate) fn no_date() -> Error {
-    Error::malformed("reading the server's clock", "its answers bear no date")
+    Error::malformed(
+        "reading the API server's clock",
+        "its answers have no Date header",
+    )
 }
 
 pub(crate) fn options() -> Options {
@@ -296,12 +299,12 @@ pub(crate) fn options() -> Options {
 impl fmt::Display for Lost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Expired(None) => f.write_str("it could not be renewed in time"),
+            Self::Expired(None) => f.write_str("it was not renewed in time"),
             Self::Expired(Some(cause)) => {
-                write!(f, "it could not be renewed in time: {cause}")
+                write!(f, "it was not renewed in time: {cause}")
             }
-            Self::Taken(holder) => write!(f, "{holder} has it"),
-            Self::Removed => f.write_str("somebody removed it"),
+            Self::Taken(holder) => write!(f, "{holder} holds it now"),
+            Self::Removed => f.write_str("somebody deleted or cleared its Lease"),
         }
     }
 }

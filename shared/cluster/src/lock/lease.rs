@@ -241,7 +241,7 @@ impl fmt::Display for Holder {
         }
         match expires {
             Some(expires) => write!(f, ", until {expires:.0} unless renewed"),
-            None => f.write_str(", without a time at which it ends"),
+            None => f.write_str(", without an end time"),
         }
     }
 }

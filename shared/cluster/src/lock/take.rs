@@ -211,7 +211,7 @@ impl FromStr for IfLocked {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let usage = || "one of `fail`, `skip` and `wait=5m`".to_owned();
+        let usage = || "use `fail`, `skip` or `wait=5m`".to_owned();
         match text.split_once('=') {
             None if text == "fail" => Ok(Self::Fail),
             None if text == "skip" => Ok(Self::Skip),

@@ -19,27 +19,27 @@ use crate::wire::error::chain;
 /// kubectl's flags for choosing a cluster and a user.
 #[derive(Args, Clone, Debug)]
 pub struct ClusterArgs {
-    /// The kubeconfig file; otherwise $KUBECONFIG, ~/.kube/config, or the pod's service account
+    /// The kubeconfig file; the default is $KUBECONFIG, ~/.kube/config or the pod's service account
     #[arg(long, value_name = "FILE", help_heading = "Cluster")]
     pub kubeconfig: Option<PathBuf>,
 
-    /// The kubeconfig's context
+    /// The context of the kubeconfig
     #[arg(long, value_name = "NAME", help_heading = "Cluster")]
     pub context: Option<String>,
 
-    /// Act as this user
+    /// Impersonate this user
     #[arg(long = "as", value_name = "USER", help_heading = "Cluster")]
     pub as_user: Option<String>,
 
-    /// Act as a member of this group (may be repeated)
+    /// Impersonate a member of this group (may be repeated)
     #[arg(long = "as-group", value_name = "GROUP", help_heading = "Cluster")]
     pub as_groups: Vec<String>,
 
-    /// How long one request may take
+    /// Time limit for one request to the API server
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse_timeout, help_heading = "Cluster")]
     pub request_timeout: Duration,
 
-    /// The label that records bear instead of the context's name
+    /// The name of the cluster in records, instead of the context's name
     #[arg(long, value_name = "LABEL", help_heading = "Cluster",
           value_parser = NonEmptyStringValueParser::new())]
     pub cluster_name: Option<String>,
@@ -63,7 +63,7 @@ struct Reading {
 }
 
 const NO_CLUSTER: &str =
-    "name one with --kubeconfig or $KUBECONFIG; `kubectl config get-contexts` lists contexts";
+    "check --kubeconfig, $KUBECONFIG and --context; `kubectl config get-contexts` lists contexts";
 
 // === impl ClusterArgs ===
 
@@ -104,7 +104,9 @@ impl ClusterArgs {
         config.auth_info.impersonate.clone_from(&self.as_user);
         config.auth_info.impersonate_groups =
             (!self.as_groups.is_empty()).then(|| self.as_groups.clone());
-        let agent = agent.parse().explain("the user agent is no header", "")?;
+        let agent = agent
+            .parse()
+            .explain("the user agent is not a valid HTTP header", "")?;
         config.headers.push((http::header::USER_AGENT, agent));
         let server = config.cluster_url.to_string();
         let namespace = config.default_namespace.clone();
@@ -137,7 +139,7 @@ impl ClusterArgs {
                     return Ok((config.explain("cannot use the service account", "")?, None));
                 }
                 Err(error) => {
-                    let what = format!("there is no kubeconfig: {}", first_line(&error));
+                    let what = format!("cannot read the kubeconfig: {}", first_line(&error));
                     return Err(Explained::new(what, NO_CLUSTER));
                 }
             },

@@ -102,7 +102,7 @@ impl Error {
             what,
             Why::Malformed,
             message,
-            "is something between here and the API server?",
+            "check for a proxy or gateway between this machine and the API server",
         )
     }
 
@@ -112,7 +112,7 @@ impl Error {
             what,
             Why::TimedOut,
             &message,
-            "is it the right context? see --request-timeout",
+            "check --context, or allow more time with --request-timeout",
         )
     }
 
@@ -122,7 +122,7 @@ impl Error {
             what,
             Why::Unreachable,
             &message,
-            "is it the right context, and does it run?",
+            "check --context, and that the API server is running",
         )
     }
 
@@ -143,9 +143,9 @@ impl Error {
         let hint = match (why, &rule) {
             (Why::Forbidden, Some(rule)) => format!("allow it with the RBAC rule {rule}"),
             (Why::Unauthorized, _) => {
-                "are the credentials of the kubeconfig still valid?".to_owned()
+                "renew the credentials in the kubeconfig; they may have expired".to_owned()
             }
-            (Why::Busy, _) => "the API server is busy; try again later".to_owned(),
+            (Why::Busy, _) => "try again later: the API server is busy".to_owned(),
             (_, _) => String::new(),
         };
         let cause = Explained::new(message, hint);

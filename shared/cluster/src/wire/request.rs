@@ -59,7 +59,7 @@ pub(crate) fn check_kind(kind: &str, wanted: &str) -> Result<(), String> {
     if kind == wanted {
         return Ok(());
     }
-    Err(format!("the answer is a {kind} and no {wanted}"))
+    Err(format!("the answer is a {kind}, not a {wanted}"))
 }
 
 fn object<T: DeserializeOwned>(wanted: &str, bytes: &[u8]) -> Result<T, String> {
@@ -185,7 +185,7 @@ impl Cluster {
     /// # Errors
     /// The API server cannot be reached, does not allow the request, or fails itself.
     pub async fn answers(&self, namespace: &str, service: &str, port: u16) -> Result<bool, Error> {
-        let what = format!("asking whether {namespace}/{service} answers");
+        let what = format!("checking whether the Service {namespace}/{service} answers");
         let path = format!("/api/v1/namespaces/{namespace}/services/https:{service}:{port}/proxy/");
         let patience = self.deadline.min(ADMISSION_PATIENCE);
         for _ in 0..2 {

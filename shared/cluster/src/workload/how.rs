@@ -11,7 +11,7 @@ use crate::object::{DaemonSet, Deployment, IntOrPercent, Meta, StatefulSet, Upda
 pub(super) fn deployment_how(deployment: &Deployment) -> (Roll, Downtime) {
     let replicas = wanted(deployment.spec.replicas);
     let downtime = if is_kind(&deployment.spec.strategy, "Recreate") && replicas > 0 {
-        outage("strategy Recreate: all pods go before new ones come")
+        outage("strategy Recreate: all pods stop before new ones start")
     } else {
         let Fences { surge, unavailable } = deployment_fences(&deployment.spec.strategy, replicas);
         graded(replicas, surge, unavailable)
@@ -86,18 +86,21 @@ pub fn other_how(kind: &WorkloadKind, pods: u32) -> (Roll, Downtime) {
     match kind {
         WorkloadKind::Job => itself(Obstacle::Job),
         WorkloadKind::CronJob => itself(Obstacle::CronJob),
-        WorkloadKind::Pod => none(Obstacle::BarePod, "a bare pod: nothing brings it back"),
+        WorkloadKind::Pod => none(
+            Obstacle::BarePod,
+            "a pod without a controller: nothing creates it again",
+        ),
         WorkloadKind::ReplicaSet | WorkloadKind::ReplicationController | WorkloadKind::Rollout => {
             (evict(None), one_by_one(pods))
         }
         // The owner was deleted before it could be read.
         WorkloadKind::Deployment | WorkloadKind::StatefulSet | WorkloadKind::DaemonSet => none(
             Obstacle::Gone,
-            "its owner is gone: nothing brings its pods back",
+            "its owner was deleted: nothing creates its pods again",
         ),
         WorkloadKind::Other(_) => none(
             Obstacle::ForeignOwner,
-            "how its owner replaces pods is not known",
+            "it is not known how its owner replaces pods",
         ),
     }
 }
@@ -171,24 +174,24 @@ fn graded(replicas: u32, surge: u32, unavailable: u32) -> Downtime {
         return no_downtime();
     }
     if away < replicas {
-        let why = format!("{away} of {replicas} may be away at a time");
+        let why = format!("up to {away} of {replicas} pods may be down at a time");
         return Downtime {
             grade: DowntimeGrade::Reduced,
             why: vec![why],
         };
     }
     match (replicas, surge) {
-        (1, 0) => outage("one replica, and no other comes before it goes"),
-        (1, _) => outage("one replica, and it may go before another comes"),
-        (_, _) => outage(&format!("all {replicas} may be away at once")),
+        (1, 0) => outage("one replica, and it stops before the new one starts"),
+        (1, _) => outage("one replica, and it may stop before the new one is ready"),
+        (_, _) => outage(&format!("all {replicas} pods may be down at once")),
     }
 }
 
 fn one_by_one(pods: u32) -> Downtime {
     if pods <= 1 {
-        return outage("one replica, and an eviction brings no other before it goes");
+        return outage("one replica, and an eviction stops it before a new one starts");
     }
-    let why = "evicted one by one".to_owned();
+    let why = "its pods are evicted one by one".to_owned();
     Downtime {
         grade: DowntimeGrade::Reduced,
         why: vec![why],

@@ -178,7 +178,7 @@ async fn replace(
 ) -> anyhow::Result<Response<Body>> {
     match instead {
         Instead::Answer(answer) => Ok(answer.response()),
-        Instead::HangUp => bail!("the test hung up on request {number}"),
+        Instead::HangUp => bail!("the fault proxy closed the connection of request {number}"),
         Instead::Silence => std::future::pending().await,
         Instead::SilenceAll => {
             shared.silent.send_replace(true);

@@ -81,7 +81,7 @@ impl Held {
         };
         assert!(
             self.runtime.block_on(arrival),
-            "no request arrived that is to be held"
+            "the request to hold did not arrive"
         );
     }
 

@@ -15,7 +15,7 @@ pub(crate) struct Charts {
     pub(crate) hint: String,
 }
 
-const NAME_BOTH: &str = "name both charts: --chart, --crds-chart";
+const NAME_BOTH: &str = "name both charts with --chart and --crds-chart";
 
 /// Returns the charts for `target`.
 pub(crate) async fn charts(args: &Args, target: &str, helm: &Helm) -> Outcome<Charts> {
@@ -29,7 +29,7 @@ pub(crate) async fn charts(args: &Args, target: &str, helm: &Helm) -> Outcome<Ch
                 chart: crds.clone(),
                 version: args.crds_chart_version.clone(),
             },
-            hint: "give this cluster's values with -f, and charts that helm finds".to_owned(),
+            hint: "pass this cluster's values with -f, and charts that helm can find".to_owned(),
         });
     }
     let version = Version::of_tag(target);
@@ -41,7 +41,7 @@ pub(crate) async fn charts(args: &Args, target: &str, helm: &Helm) -> Outcome<Ch
             of_repository(args, &version, repository, known, helm).await
         }
         None => {
-            let what = format!("no repository is known for {target}");
+            let what = format!("no Helm repository is known for {target}");
             Err(refused(what, NAME_BOTH))
         }
     }
@@ -58,7 +58,7 @@ async fn of_repository(
 ) -> Outcome<Charts> {
     let Repository { name, url, .. } = repository;
     let hint = format!(
-        "give this cluster's values with -f, and have the repository: helm repo add {name} {url}; \
+        "pass this cluster's values with -f, and add the repository: helm repo add {name} {url}; \
          or {NAME_BOTH}"
     );
     let chart = format!("{name}/{}", repository.control_plane);
@@ -72,14 +72,17 @@ async fn of_repository(
         }
     };
     let Some(version) = version else {
-        return Err(refused(format!("{chart} has no chart of {target}"), hint));
+        return Err(refused(
+            format!("the Helm repository has no {chart} for {target}"),
+            hint,
+        ));
     };
     let crds = format!("{name}/{}", repository.crds);
     let crds_version = args.crds_chart_version.clone();
     let crds_version = crds_version.or_else(|| known.and_then(|known| known.crds.clone()));
     let Some(crds_version) = crds_version else {
-        let what = format!("it is not known which version of {crds} belongs to {target}");
-        return Err(refused(what, "say --crds-chart-version"));
+        let what = format!("the version of the chart {crds} for {target} is not known");
+        return Err(refused(what, "pass --crds-chart-version VERSION"));
     };
     let of = |chart, version| Chart {
         chart,

@@ -25,7 +25,7 @@ pub(crate) enum Half {
     ControlPlane,
 }
 
-const WAY_OUT: &str = "install the linkerd CLI, or name it with --linkerd or $LINKERD";
+const WAY_OUT: &str = "install the linkerd CLI, or name its path with --linkerd or $LINKERD";
 
 impl Cli {
     /// Makes the CLI for the control plane in `namespace` of the connected `cluster`.
@@ -57,8 +57,8 @@ impl Cli {
         let program = &self.program;
         Err(Explained::new(
             format!("`{program}` is not the linkerd CLI of {target}: {said}"),
-            "the CLI upgrades to its own version only: install the target's, and name it with \
-             --linkerd or $LINKERD",
+            "install the CLI of the target version and name its path with --linkerd or $LINKERD: \
+             the CLI upgrades only to its own version",
         )
         .into())
     }
@@ -86,8 +86,9 @@ impl Cli {
             .program
             .read(&self.args(&["prune"]), "`linkerd prune`")
             .await?;
-        let text = String::from_utf8(stdout).context("a manifest that is no text")?;
-        let orphans = render::manifests(&text).context("what `linkerd prune` lists")?;
+        let text = String::from_utf8(stdout).context("the manifest is not UTF-8 text")?;
+        let what = "cannot parse the output of `linkerd prune`";
+        let orphans = render::manifests(&text).context(what)?;
         Ok(orphans.iter().map(ToString::to_string).collect())
     }
 
@@ -103,7 +104,7 @@ impl Cli {
         let upgrade = self.args(&["upgrade"]).join(" ");
         let at: String = self.at.iter().map(|flag| format!(" {flag}")).collect();
         format!(
-            "linkerd {upgrade} | kubectl apply{at} -f -, with the linkerd CLI of the version before"
+            "linkerd {upgrade} | kubectl apply{at} -f - (with the linkerd CLI of the old version)"
         )
     }
 

@@ -51,7 +51,7 @@ struct Found {
     app_version: String,
 }
 
-const WAY_OUT: &str = "install helm, or name it with --helm or $HELM";
+const WAY_OUT: &str = "install helm 3.14 or later, or name its path with --helm or $HELM";
 
 impl Helm {
     /// Makes helm for the connected `cluster`.
@@ -87,9 +87,13 @@ impl Helm {
         let args = self.args(release, &["history", name, "--max", "20", "-o", "json"]);
         let answer = self
             .program
-            .read(&args, &format!("reading the history of the release {name}"))
+            .read(
+                &args,
+                &format!("cannot read the history of the helm release {name}"),
+            )
             .await?;
-        History::parse(&answer).with_context(|| format!("the history of the release {name}"))
+        History::parse(&answer)
+            .with_context(|| format!("cannot parse the history of the helm release {name}"))
     }
 
     /// The values that a release was given. They contain secrets and are never written anywhere.
@@ -98,10 +102,13 @@ impl Helm {
         let args = self.args(release, &["get", "values", name, "-o", "json"]);
         let answer = self
             .program
-            .read(&args, &format!("reading the values of the release {name}"))
+            .read(
+                &args,
+                &format!("cannot read the values of the helm release {name}"),
+            )
             .await?;
         let values = serde_json::from_slice(&answer);
-        values.map_err(|_| anyhow::anyhow!("the values of the release {name} cannot be read"))
+        values.map_err(|_| anyhow::anyhow!("cannot parse the values of the release {name}"))
     }
 
     /// Reads the objects of a release as they were installed.
@@ -110,17 +117,21 @@ impl Helm {
         let args = self.args(release, &["get", "manifest", name]);
         let answer = self
             .program
-            .read(&args, &format!("reading the objects of the release {name}"))
+            .read(
+                &args,
+                &format!("cannot read the objects of the helm release {name}"),
+            )
             .await?;
-        let text = String::from_utf8(answer).context("a manifest that is no text")?;
-        render::manifests(&text).with_context(|| format!("the objects of the release {name}"))
+        let text = String::from_utf8(answer).context("the manifest is not UTF-8 text")?;
+        render::manifests(&text)
+            .with_context(|| format!("cannot parse the objects of the helm release {name}"))
     }
 
     /// Renders what an upgrade would apply. helm reads the cluster but writes nothing.
     pub(crate) async fn render(&self, upgrade: &Upgrade) -> anyhow::Result<Rendered> {
         let mut args = self.upgrade_args(upgrade);
         args.extend(["--dry-run=server", "-o", "json"].map(str::to_owned));
-        let what = format!("rendering the chart {}", upgrade.chart.chart);
+        let what = format!("cannot render the chart {}", upgrade.chart.chart);
         Rendered::parse(&self.program.read(&args, &what).await?).context(what)
     }
 
@@ -139,9 +150,13 @@ impl Helm {
         let args = args.map(str::to_owned);
         let answer = self
             .program
-            .read(&args, &format!("looking for the chart {chart}"))
+            .read(
+                &args,
+                &format!("cannot search the Helm repositories for {chart}"),
+            )
             .await?;
-        let found: Vec<Found> = serde_json::from_slice(&answer).context("helm's search")?;
+        let found: Vec<Found> =
+            serde_json::from_slice(&answer).context("cannot parse the output of `helm search`")?;
         let version = found.into_iter().find(|found| found.app_version == target);
         Ok(version.map(|found| found.version))
     }

@@ -53,7 +53,10 @@ impl History {
     /// Parses the output of `helm history`.
     pub(crate) fn parse(json: &[u8]) -> anyhow::Result<Self> {
         let mut revisions: Vec<Revision> = serde_json::from_slice(json)?;
-        anyhow::ensure!(!revisions.is_empty(), "helm lists no revision");
+        anyhow::ensure!(
+            !revisions.is_empty(),
+            "helm lists no revision of the release"
+        );
         revisions.sort_by_key(|revision| revision.revision);
         Ok(Self { revisions })
     }

@@ -55,7 +55,8 @@ impl HelmReleases {
     pub(crate) fn abandoned(&self, busy: &Owned) -> Ending {
         let Owned { release, history } = busy;
         let Some(sound) = history.last_sound() else {
-            let hint = "no revision of it was ever whole: install the control plane anew";
+            let hint =
+                "install the control plane again: no revision of this release was ever deployed";
             return busy.stuck(hint.to_owned()).into();
         };
         let (way, command) = if busy.name() == self.crds.name() {
@@ -107,7 +108,7 @@ impl HelmReleases {
         Ok(Parts {
             crds: self.part(&self.crds, crds, crds_rendered, !crds_are_there),
             control_plane: self.part(&self.control_plane, control_plane, rendered, !is_done),
-            hint: "name the chart whose appVersion is the target: --chart, --chart-version",
+            hint: "name the chart whose appVersion is the target, with --chart and --chart-version",
         })
     }
 
@@ -120,7 +121,7 @@ impl HelmReleases {
                 let name = &release.name;
                 format!("helm keeps revision {revision} of {name}; to go back: {command}")
             }
-            (None, _) | (_, None) => format!("helm keeps no earlier revision of {}", release.name),
+            (None, _) | (_, None) => format!("helm has no earlier revision of {}", release.name),
         };
         Part {
             name: format!("{}/{}", release.namespace, release.name),
@@ -149,8 +150,8 @@ impl HelmReleases {
         let lost = lost_definitions(cluster, &installed, rendered).await?;
         Ok((!lost.is_empty()).then(|| Change {
             key: Key::Crds,
-            from: "there".to_owned(),
-            to: format!("deleted ({})", lost.join(", ")),
+            from: "installed".to_owned(),
+            to: format!("deleted with all their objects ({})", lost.join(", ")),
         }))
     }
 }
@@ -187,18 +188,18 @@ impl Owned {
     /// Ends the run, because the release can never be upgraded.
     pub(crate) fn gone(&self) -> Ending {
         let what = format!(
-            "the release {} cannot be upgraded: {}",
+            "the helm release {} cannot be upgraded: {}",
             self.release.name,
             self.history.latest()
         );
-        refused(what, "see what helm says: helm list -A --all")
+        refused(what, "look at the release: helm list -A --all")
     }
 
     /// Makes the error for a release that a helm died on.
     fn stuck(&self, hint: String) -> Explained {
         let Self { release, history } = self;
         let what = format!(
-            "the release {} is stuck: {}; no helm seems to be at work on it",
+            "the helm release {} is stuck: {}; no helm process seems to work on it",
             release.name,
             history.latest()
         );

@@ -18,7 +18,7 @@ impl Roll {
 
     /// Ends the run at once after a second signal.
     pub(super) fn leave(&mut self, number: u8) {
-        let reason = Some(self.reason("left at once by a second signal"));
+        let reason = Some(self.reason("ended at once by a second signal"));
         self.end(Finish {
             exit: Exit::Signal(number),
             reason,
@@ -35,9 +35,9 @@ impl Roll {
         let why = why.or_else(|| match exit {
             Exit::Yes => None,
             Exit::No if self.tally.failed > 0 => Some("a workload failed".to_owned()),
-            Exit::No => Some("workloads need attention".to_owned()),
+            Exit::No => Some("workloads were skipped and need attention".to_owned()),
             Exit::Failed | Exit::Stopped | Exit::ReaderGone | Exit::Signal(_) => {
-                Some("workloads are held up".to_owned())
+                Some("workloads are not finished".to_owned())
             }
         });
         let hint = self.stop.as_ref().map_or("", Stop::hint);
@@ -93,9 +93,7 @@ impl Roll {
             return why.to_owned();
         }
         let waiting = self.waiting.len();
-        format!(
-            "{why}; {proven} proven, {failed} failed, {open} not seen to their end, {waiting} not started"
-        )
+        format!("{why}; {proven} proven, {failed} failed, {open} unfinished, {waiting} not started")
     }
 
     fn has_planned(&self) -> bool {

@@ -158,7 +158,7 @@ impl Flight {
                 over(Conclusion::failed(Trouble::Refused, None))
             }
             Awaits::NextLook if clock.reached(self.look_at) => Course::Look,
-            Awaits::NextLook => Course::Wait("an answer"),
+            Awaits::NextLook => Course::Wait("an answer of the API server"),
             Awaits::Rollout => {
                 let Task { key, uid, .. } = &self.item.task;
                 let observed = world.workload(key);
@@ -184,7 +184,7 @@ impl Flight {
                 Course::AskNodes
             }
             State::Progressing(wait) => Course::Wait(wait.as_str()),
-            State::Superseded => Course::Wait("the other rollout"),
+            State::Superseded => Course::Wait("a rollout that somebody else started"),
         }
     }
 

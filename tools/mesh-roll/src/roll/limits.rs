@@ -95,19 +95,19 @@ impl Expected {
         let word = |value: &Option<String>| value.clone().unwrap_or_else(|| "not known".to_owned());
         if mesh.version.as_ref() != Some(version) {
             let now = word(&mesh.version);
-            return Some(format!("its version was {version} and is {now}"));
+            return Some(format!("its version was {version} and now is {now}"));
         }
         let differs =
             |before: &Option<String>, now: &Option<String>| before.is_some() && before != now;
         if differs(injects, &mesh.injects) || mesh.injects.is_none() {
             let (before, now) = (word(injects), word(&mesh.injects));
-            return Some(format!("it injected {before}, and now it is {now}"));
+            return Some(format!("it injected {before} and now injects {now}"));
         }
         if differs(anchors, &mesh.anchors) {
-            return Some("its trust anchors are others".to_owned());
+            return Some("its trust anchors have changed".to_owned());
         }
         differs(config_resource_version, &mesh.config_resource_version)
-            .then(|| "its configuration was written to".to_owned())
+            .then(|| "somebody wrote to its linkerd-config".to_owned())
     }
 }
 
@@ -117,32 +117,34 @@ impl Stop {
     /// Returns a sentence on what stopped the run.
     pub(crate) fn sentence(&self) -> String {
         match self {
-            Self::Signal(number) => format!("told to stop by signal {number}"),
-            Self::ReaderGone => "nobody reads the records any more".to_owned(),
+            Self::Signal(number) => format!("stopped by signal {number}"),
+            Self::ReaderGone => {
+                "the program that reads the records has ended (broken pipe)".to_owned()
+            }
             Self::LockLost(why) => format!("the lock was lost: {why}"),
             Self::Changed(how) => format!("the control plane changed since the verdict: {how}"),
-            Self::Stale => "the verdict is too old to go on with".to_owned(),
-            Self::Deadline => "the deadline has passed".to_owned(),
+            Self::Stale => "the verdict is now older than --max-age".to_owned(),
+            Self::Deadline => "the time of --deadline has passed".to_owned(),
             Self::Injector(what) | Self::Blind(what) => what.clone(),
-            Self::Failures => "a workload failed".to_owned(),
-            Self::Broken(Trouble::NotInjected) => "a new pod came up without a proxy".to_owned(),
-            Self::Broken(_) => "a new pod came up with another proxy than it should".to_owned(),
+            Self::Failures => "more workloads failed than --max-failures allows".to_owned(),
+            Self::Broken(Trouble::NotInjected) => "a new pod started without a proxy".to_owned(),
+            Self::Broken(_) => "a new pod started with the wrong proxy".to_owned(),
         }
     }
 
     /// Returns the hint.
     pub(crate) fn hint(&self) -> &'static str {
         match self {
-            Self::Changed(_) | Self::Stale => "survey and judge again, then run the pipeline again",
+            Self::Changed(_) | Self::Stale => "run the whole pipeline again, with a new survey",
             Self::Injector(_) | Self::Broken(_) => {
-                "look at the proxy injector: its pods, its logs, its webhook's certificate"
+                "check the proxy injector: its pods, its logs, the certificate of its webhook"
             }
-            Self::Failures => "look at the workloads that failed, then run the pipeline again",
+            Self::Failures => "fix the workloads that failed, then run the pipeline again",
             Self::Signal(_)
             | Self::ReaderGone
             | Self::LockLost(_)
             | Self::Deadline
-            | Self::Blind(_) => "run the pipeline again: it carries on where this run stopped",
+            | Self::Blind(_) => "run the pipeline again: it continues where this run stopped",
         }
     }
 

@@ -71,7 +71,7 @@ impl Roll {
         let deeds = deeds.filter_map(|(item, decision)| {
             let verb = match decision {
                 Decision::Restart => "restart",
-                Decision::Adopt => "adopt",
+                Decision::Adopt => "wait for",
                 Decision::Skip(_) => return None,
             };
             Some(Deed {
@@ -89,10 +89,15 @@ impl Roll {
         let most = self.settings.max_in_flight;
         let adopted = match adopted {
             0 => String::new(),
-            number => format!(", and see {number} through that were begun already"),
+            number => format!(", and wait for {number} that are already rolling out"),
+        };
+        let workloads = if restarts == 1 {
+            "workload"
+        } else {
+            "workloads"
         };
         let message =
-            format!("restart {restarts} workloads for {injects}, {most} at a time{adopted}");
+            format!("restart {restarts} {workloads} to get {injects}, {most} at a time{adopted}");
         let Settings {
             cluster,
             cluster_uid,
@@ -120,9 +125,9 @@ impl Roll {
         }
         for (grade, number) in grades {
             lines.push(match grade {
-                DowntimeGrade::None => format!("  {number} without losing a pod"),
-                DowntimeGrade::Reduced => format!("  {number} with fewer pods meanwhile"),
-                DowntimeGrade::Outage => format!("  {number} that will be DOWN meanwhile"),
+                DowntimeGrade::None => format!("  {number} without downtime"),
+                DowntimeGrade::Reduced => format!("  {number} with fewer pods during the restart"),
+                DowntimeGrade::Outage => format!("  {number} will be DOWN during the restart"),
             });
         }
         let attention = |decision| match decision {
@@ -131,7 +136,7 @@ impl Roll {
         };
         let left = count(decisions, attention);
         if left > 0 {
-            lines.push(format!("  {left} are left alone and need attention"));
+            lines.push(format!("  {left} skipped, need attention"));
         }
         lines.push(format!("  digest {}", intent.digest));
         lines.join("\n")
@@ -161,7 +166,9 @@ impl Roll {
         self.check_all_pods();
         let before = self.world.mesh().config_resource_version.as_deref();
         if before != Some(version) {
-            self.stop(Stop::Changed("its configuration was written to".to_owned()));
+            self.stop(Stop::Changed(
+                "somebody wrote to its linkerd-config".to_owned(),
+            ));
         }
     }
 }

@@ -57,15 +57,18 @@ impl Roll {
             Ok(Probe::Injected { version, .. }) => {
                 let other = version.version.or(version.tag);
                 let other = other.unwrap_or_else(|| "a proxy without a version".to_owned());
-                format!("the injector gives {other} in {namespace}, not {injects}")
+                format!("the proxy injector gives {other} in {namespace}, not {injects}")
             }
             Ok(Probe::NotInjected) => {
-                format!("the injector gives no proxy to a new pod in {namespace}")
+                format!("the proxy injector gives no proxy to a new pod in {namespace}")
             }
-            Ok(Probe::Refused(why)) => format!("a new pod in {namespace} is refused: {why}"),
+            Ok(Probe::Refused(why)) => {
+                format!("the API server refuses a new pod in {namespace}: {why}")
+            }
             // No answer came, so this is not the injector's fault.
             Err(why) => {
-                let what = format!("cannot try what the injector gives in {namespace}: {why}");
+                let what =
+                    format!("cannot check the injector with a dry-run pod in {namespace}: {why}");
                 return self.stop(Stop::Blind(what));
             }
         };

@@ -92,7 +92,7 @@ impl Saying<'_> {
     pub(crate) fn unanswered(&self, why: &str) -> Record {
         let key = self.key;
         let message =
-            format!("no answer to the restart of {key}, looking whether it happened: {why}");
+            format!("no answer to the restart of {key}; checking whether it happened: {why}");
         self.progress(message, ProgressPods::default(), Some(why))
     }
 
@@ -139,7 +139,7 @@ impl Saying<'_> {
         let words = match outcome {
             Outcome::Proven => {
                 let target = target.unwrap_or("its proxy");
-                format!("is proven: every pod has {target} and is ready")
+                format!("is done: every pod runs {target} and is ready")
             }
             Outcome::Failed if reason == Some(Trouble::TimedOut) => {
                 let took = took.unwrap_or(0) / 1000;
@@ -147,9 +147,9 @@ impl Saying<'_> {
             }
             Outcome::Failed => format!("failed{because}"),
             Outcome::Blocked => format!("is blocked{because}"),
-            Outcome::Interrupted => format!("was not seen to its end{because}"),
-            Outcome::Gone => "was deleted meanwhile".to_owned(),
-            Outcome::Superseded => format!("was changed by somebody else meanwhile{because}"),
+            Outcome::Interrupted => format!("was still rolling out when the run ended{because}"),
+            Outcome::Gone => "was deleted during the roll".to_owned(),
+            Outcome::Superseded => format!("was changed by somebody else during the roll{because}"),
         };
         Record::Rolled(Box::new(Rolled {
             cluster: self.cluster.to_owned(),
@@ -197,21 +197,21 @@ fn see(namespace: &str, problem: &Problem) -> String {
 fn because_of(reason: Trouble) -> &'static str {
     match reason {
         Trouble::NotInjected => "a new pod has no proxy",
-        Trouble::StillOld => "a new pod has another proxy than the injector should give",
-        Trouble::CrashLoop => "a new pod keeps crashing",
-        Trouble::ImagePull => "a new pod's image cannot be pulled",
-        Trouble::CreateContainer => "a new pod's containers cannot be created",
+        Trouble::StillOld => "a new pod has the wrong proxy version or trust anchors",
+        Trouble::CrashLoop => "a new pod keeps crashing (CrashLoopBackOff)",
+        Trouble::ImagePull => "an image of a new pod cannot be pulled",
+        Trouble::CreateContainer => "a container of a new pod cannot be created",
         Trouble::PodFailed => "a new pod has failed",
-        Trouble::ProgressDeadline => "its controller's progress deadline has passed",
-        Trouble::ReplicaFailure => "its controller cannot create pods",
-        Trouble::Unschedulable => "no node takes a new pod",
-        Trouble::NodeNotReady => "a node is not ready",
+        Trouble::ProgressDeadline => "its progress deadline has passed (ProgressDeadlineExceeded)",
+        Trouble::ReplicaFailure => "its controller cannot create pods (ReplicaFailure)",
+        Trouble::Unschedulable => "no node can run a new pod (Unschedulable)",
+        Trouble::NodeNotReady => "a node of its pods is not ready",
         Trouble::Paused => "it was paused",
-        Trouble::Partition => "its partition keeps pods back",
+        Trouble::Partition => "its update strategy (partition or OnDelete) keeps old pods",
         Trouble::Budget => "a PodDisruptionBudget does not allow it",
         Trouble::NoPods => "it has no pods left",
-        Trouble::TimedOut => "its time is over",
-        Trouble::Refused => "the API server did not take the write",
+        Trouble::TimedOut => "it took longer than --timeout",
+        Trouble::Refused => "the API server did not accept the restart",
         Trouble::Stopped => "the run was stopped",
         Trouble::LockLost => "the lock was lost",
     }

@@ -15,7 +15,7 @@ const DAY: i64 = 24 * 60 * 60;
 /// Judges the certificates at the time of the survey.
 pub(crate) fn remarks(plane: &ControlPlane, surveyed: Option<Timestamp>) -> Vec<Remark> {
     let Some(now) = surveyed else {
-        let message = "the survey bears no time to judge the certificates at";
+        let message = "the survey has no time, so the expiry of certificates cannot be checked";
         return vec![Remark::cannot_tell(Rule::CertificateExpired, message)];
     };
     let mut remarks = Vec::new();
@@ -48,7 +48,7 @@ fn remark(certificate: &Certificate, now: Timestamp) -> Option<Remark> {
     let left = end.duration_since(now).as_secs();
     let invalid = match not_before.filter(|start| *start > now) {
         Some(start) => Some(format!("{name} is not valid before {start}")),
-        None => (left <= 0).then(|| format!("{name} has expired at {end}")),
+        None => (left <= 0).then(|| format!("{name} expired at {end}")),
     };
     let soon = weight(certificate, left, end);
     match (role, invalid) {
@@ -109,7 +109,7 @@ fn unseen(role: CertificateRole) -> Remark {
         // elsewhere: no new pod becomes ready, which stops the next step.
         CertificateRole::Issuer => remark
             .weighing(Weight::Soft)
-            .hint("let mesh-survey get the Secret linkerd-identity-issuer"),
+            .hint("allow mesh-survey to get the Secret linkerd-identity-issuer"),
         CertificateRole::Anchor | CertificateRole::Webhook => remark,
     }
 }

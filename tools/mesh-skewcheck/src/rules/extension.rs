@@ -27,11 +27,15 @@ pub(crate) fn remarks(extensions: &[Extension], at: &Standpoint<'_>) -> Vec<Rema
                 at,
             );
             let base = at.base();
-            let hint = "upgrade it after the control plane, before the roll";
-            let behind =
-                behind.map(|names| Remark::new(rule, format!("behind {base}: {names}")).hint(hint));
-            let unknown = unknown
-                .map(|names| Remark::cannot_tell(rule, format!("of no known version: {names}")));
+            let hint = "upgrade it after the control plane and before the workloads";
+            let behind = behind.map(|names| {
+                let message = format!("an extension is older than {base}: {names}");
+                Remark::new(rule, message).hint(hint)
+            });
+            let unknown = unknown.map(|names| {
+                let message = format!("the version of an extension is not known: {names}");
+                Remark::cannot_tell(rule, message)
+            });
             behind.into_iter().chain(unknown)
         })
         .collect()

@@ -30,7 +30,7 @@ pub(crate) fn remarks(plane: &ControlPlane, at: &Standpoint<'_>) -> Vec<Remark> 
 
 fn settled(plane: &ControlPlane, at: &Standpoint<'_>) -> Vec<Remark> {
     if plane.components.is_empty() {
-        let message = "the control plane's components were not seen";
+        let message = "the survey shows no component of the control plane";
         return vec![Remark::cannot_tell(Rule::ControlPlaneUnhealthy, message)];
     }
     let mut remarks = Vec::new();
@@ -40,7 +40,7 @@ fn settled(plane: &ControlPlane, at: &Standpoint<'_>) -> Vec<Remark> {
         .filter(|it| !runs(it, &at.running, at).unwrap_or(true))
         .collect();
     let mut faults: Vec<String> = plane.components.iter().filter_map(fault).collect();
-    faults.extend(absent(plane).map(|part| format!("{part} is not there")));
+    faults.extend(absent(plane).map(|part| format!("{part} is missing")));
     let settled = plane.state == State::Settled && faults.is_empty();
     let on_its_way = plane
         .components
@@ -55,7 +55,7 @@ fn settled(plane: &ControlPlane, at: &Standpoint<'_>) -> Vec<Remark> {
         ));
     }
     if plane.components.iter().any(|it| it.version.is_none()) {
-        let message = "the version of a component is not known, so an upgrade may be under way";
+        let message = "the version of a component is not known, so an upgrade may be in progress";
         remarks.push(Remark::cannot_tell(Rule::UpgradeInProgress, message));
     }
     remarks
@@ -87,12 +87,12 @@ fn fault(component: &Component) -> Option<String> {
         ..
     } = component;
     if *wanted == 0 {
-        Some(format!("{name} has no replicas"))
+        Some(format!("{name} is scaled to zero"))
     } else if ready < wanted {
-        Some(format!("{name} has {ready} of {wanted} ready"))
+        Some(format!("{name} has {ready} of {wanted} replicas ready"))
     } else if updated < wanted {
         Some(format!(
-            "{name} has {updated} of {wanted} of its newest template"
+            "{name} has {updated} of {wanted} replicas of its newest pod template"
         ))
     } else {
         None
@@ -106,9 +106,9 @@ fn absent(plane: &ControlPlane) -> impl Iterator<Item = &'static str> {
 
 fn unhealthy(state: State, faults: &[String]) -> String {
     let state = match state {
-        State::Settled => "the control plane is not whole",
-        State::Rolling => "the control plane has not settled",
-        State::Failed => "a component of the control plane makes no progress",
+        State::Settled => "the control plane is not healthy",
+        State::Rolling => "the rollout of the control plane is not finished",
+        State::Failed => "the rollout of a control plane component is stuck",
     };
     if faults.is_empty() {
         state.to_owned()
@@ -124,7 +124,7 @@ fn in_progress(plane: &ControlPlane, mixed: &[&Component], at: &Standpoint<'_>) 
         .filter_map(|it| Some(format!("{} runs {}", it.name, it.version.as_deref()?)))
         .collect();
     let (towards, mut details) = match ahead(mixed, at) {
-        Some(ahead) => (ahead, vec![format!("the configuration is of {running}")]),
+        Some(ahead) => (ahead, vec![format!("linkerd-config says {running}")]),
         None => (running.clone(), Vec::new()),
     };
     details.extend(others);
@@ -134,8 +134,8 @@ fn in_progress(plane: &ControlPlane, mixed: &[&Component], at: &Standpoint<'_>) 
         format!(": {}", details.join(", "))
     };
     let state = match plane.state {
-        State::Settled | State::Rolling => "is under way",
-        State::Failed => "is under way and makes no progress",
+        State::Settled | State::Rolling => "is in progress",
+        State::Failed => "has started, but is stuck",
     };
     let remark = Remark::new(
         Rule::UpgradeInProgress,
@@ -144,9 +144,9 @@ fn in_progress(plane: &ControlPlane, mixed: &[&Component], at: &Standpoint<'_>) 
     match &at.target {
         Some(target) if at.same_release(target, &towards) => remark
             .weighing(Weight::Soft)
-            .hint("resume: the same upgrade carries on where it stopped"),
-        Some(_) => remark.hint(format!("finish it first: --to {towards}")),
-        None => remark.hint("wait for it, or finish it with mesh-cp-upgrade"),
+            .hint("resume that upgrade: run it again, and it continues where it stopped"),
+        Some(_) => remark.hint(format!("finish that upgrade first: --to {towards}")),
+        None => remark.hint("wait until that upgrade ends, or finish it with mesh-cp-upgrade"),
     }
 }
 
@@ -174,7 +174,7 @@ fn not_at_target(plane: &ControlPlane, at: &Standpoint<'_>) -> Vec<Remark> {
         Some(text) if at.same_release(&Version::of_tag(text), target) => {}
         Some(text) => wrong.push(format!("{what} {text}")),
     };
-    compare("the configuration says", plane.version.as_deref());
+    compare("linkerd-config says", plane.version.as_deref());
     compare("new pods get", plane.injects.as_deref());
     for component in &plane.components {
         compare(
@@ -183,14 +183,14 @@ fn not_at_target(plane: &ControlPlane, at: &Standpoint<'_>) -> Vec<Remark> {
         );
         for proxy in component.proxies.iter().filter(|proxy| proxy.count > 0) {
             let version = proxy.version.as_deref().or(proxy.tag.as_deref());
-            compare(&format!("a proxy of {} is", component.name), version);
+            compare(&format!("a proxy of {} runs", component.name), version);
         }
     }
     if is_unregistered(plane) {
         wrong.push("new pods get no proxy".to_owned());
     }
     if plane.state != State::Settled {
-        wrong.push("it has not settled".to_owned());
+        wrong.push("its rollout is not finished".to_owned());
     }
     let mut remarks = Vec::new();
     if !wrong.is_empty() {
@@ -198,10 +198,7 @@ fn not_at_target(plane: &ControlPlane, at: &Standpoint<'_>) -> Vec<Remark> {
         remarks.push(Remark::new(rule, message));
     }
     if !unknown.is_empty() {
-        let message = format!(
-            "not known of the control plane: what {}",
-            unknown.join(", what ")
-        );
+        let message = format!("the survey does not show what {}", unknown.join(", what "));
         remarks.push(Remark::cannot_tell(rule, message));
     }
     remarks
@@ -211,7 +208,7 @@ fn injector(plane: &ControlPlane, at: &Standpoint<'_>) -> Vec<Remark> {
     let rule = Rule::InjectorNotReady;
     let mut remarks = Vec::new();
     if plane.injects.is_none() {
-        let message = "which proxy a new pod gets is not known";
+        let message = "the proxy version that a new pod gets is not known";
         remarks.push(Remark::cannot_tell(rule, message));
     }
     let component = plane
@@ -221,7 +218,7 @@ fn injector(plane: &ControlPlane, at: &Standpoint<'_>) -> Vec<Remark> {
     if let Some(version) = component.filter(|it| runs(it, &at.running, at) == Some(false)) {
         let version = version.version.as_deref().unwrap_or("?");
         let message = format!(
-            "the injector runs {version} under a control plane {}",
+            "the proxy injector runs {version}, but the control plane is {}",
             at.running
         );
         remarks.push(Remark::new(rule, message));
@@ -229,11 +226,11 @@ fn injector(plane: &ControlPlane, at: &Standpoint<'_>) -> Vec<Remark> {
     match plane.webhooks.iter().find(|it| it.name.contains(INJECTOR)) {
         Some(webhook) => remarks.extend(webhook_remarks(webhook)),
         None if plane.webhooks.is_empty() && !is_unregistered(plane) => {
-            let message = "the injector's webhook was not seen";
+            let message = "the survey does not show the webhook of the proxy injector";
             remarks.push(Remark::cannot_tell(rule, message));
             remarks.push(Remark::cannot_tell(Rule::InjectorFailsOpen, message));
         }
-        None => remarks.push(Remark::new(rule, "the injector has no webhook")),
+        None => remarks.push(Remark::new(rule, "the proxy injector has no webhook")),
     }
     remarks
 }
@@ -247,23 +244,25 @@ fn webhook_remarks(webhook: &Webhook) -> Vec<Remark> {
     let mut remarks = Vec::new();
     match (webhook.ready_endpoints, webhook.answers) {
         (Some(0), _) => {
-            let message = "the injector has no ready endpoint";
+            let message = "the proxy injector has no ready endpoint";
             remarks.push(Remark::new(Rule::InjectorNotReady, message));
         }
         (_, Some(false)) => {
-            let message = "the injector does not answer the API server, though its pods are ready";
+            let message =
+                "the proxy injector does not answer the API server, although its pods are ready";
             remarks.push(Remark::new(Rule::InjectorNotReady, message));
         }
         (Some(_), Some(true) | None) | (None, Some(true)) => {}
         (None, None) => {
-            let message = "whether the injector has a ready endpoint is not known";
+            let message = "cannot tell whether the proxy injector has a ready endpoint";
             remarks.push(Remark::cannot_tell(Rule::InjectorNotReady, message));
         }
     }
     match webhook.failure_policy {
         FailurePolicy::Fail => {}
         FailurePolicy::Ignore => {
-            let message = "while the injector is away, new pods come up without a proxy";
+            let message = "failurePolicy is Ignore: while the proxy injector is down, new pods \
+                           start without a proxy";
             remarks.push(Remark::new(Rule::InjectorFailsOpen, message));
         }
     }
@@ -273,13 +272,13 @@ fn webhook_remarks(webhook: &Webhook) -> Vec<Remark> {
 fn in_other_hands(plane: &ControlPlane) -> Option<Remark> {
     match plane.installed_by {
         InstalledBy::Operator => {
-            let message = "Buoyant's operator is in charge of this control plane";
+            let message = "Buoyant's operator manages this control plane";
             let hint = "change the version in its ControlPlane resource";
             Some(Remark::new(Rule::OperatorManaged, message).hint(hint))
         }
         InstalledBy::Gitops => {
-            let message = "Argo CD or Flux is in charge of this control plane";
-            let hint = "change the version in its source and run `mesh-cp-upgrade --watch-only`";
+            let message = "Argo CD or Flux manages this control plane";
+            let hint = "change the version in the source that Argo CD or Flux applies";
             Some(Remark::new(Rule::GitopsManaged, message).hint(hint))
         }
         InstalledBy::Helm | InstalledBy::Cli | InstalledBy::Unknown => None,

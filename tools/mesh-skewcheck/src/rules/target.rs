@@ -28,7 +28,8 @@ pub(crate) fn remarks(plane: &ControlPlane, at: &Standpoint<'_>) -> Vec<Remark> 
     remarks.extend(gateway_api(plane, target, at));
     remarks.extend(later_patch(target, releases));
     if target.is_prerelease() {
-        let message = format!("{target} is no release of Linkerd's: a candidate, preview or build");
+        let message =
+            format!("{target} is a candidate, a preview or a custom build, not a release");
         remarks.push(Remark::new(Rule::TargetPrerelease, message));
     }
     remarks
@@ -44,12 +45,13 @@ pub(crate) fn versions(plane: &ControlPlane, at: &Standpoint<'_>) -> Vec<Remark>
         if releases.known(version) == Known::Newer {
             let known = releases.known_until();
             let message =
-                format!("{version} is newer than the releases file, which ends at {known}");
-            let hint = "give a newer file with --releases, or --ack newer-than-known";
+                format!("{version} is newer than the last release in the releases file, {known}");
+            let hint =
+                "pass a newer file with --releases FILE, or accept it with --ack newer-than-known";
             remarks.push(Remark::new(Rule::NewerThanKnown, message).hint(hint));
         }
         if releases.is_not_recommended(version) {
-            let message = format!("upstream does not recommend {version}");
+            let message = format!("Linkerd does not recommend the release {version}");
             remarks.push(Remark::new(Rule::EdgeNotRecommended, message));
         }
     }
@@ -59,10 +61,10 @@ pub(crate) fn versions(plane: &ControlPlane, at: &Standpoint<'_>) -> Vec<Remark>
         .filter(|it| *it != at.running.as_str())
     {
         let message = format!(
-            "the configuration pins the proxy: new pods get {injects} under a control plane {}",
+            "linkerd-config pins the proxy: new pods get {injects}, but the control plane is {}",
             at.running
         );
-        let hint = "take `proxy.image.version` out of the chart's values";
+        let hint = "remove `proxy.image.version` from the values of the control plane";
         remarks.push(Remark::new(Rule::VersionPinned, message).hint(hint));
     }
     remarks
@@ -71,11 +73,11 @@ pub(crate) fn versions(plane: &ControlPlane, at: &Standpoint<'_>) -> Vec<Remark>
 fn unknown(target: &Version, meant: Option<&Version>) -> Remark {
     let remark = Remark::new(
         Rule::TargetUnknown,
-        format!("the releases file knows no {target}"),
+        format!("the releases file has no release {target}"),
     );
     match meant {
         Some(meant) => remark.hint(format!("did you mean {meant}?")),
-        None => remark.hint("give a newer file with --releases"),
+        None => remark.hint("pass a newer releases file: --releases FILE"),
     }
 }
 
@@ -105,27 +107,36 @@ fn way_from(from: &Version, target: &Version, releases: &Releases) -> Option<Rem
         Move::Stay | Move::Patch | Move::Aside | Move::Up { minors: 0 | 1 } => None,
         Move::Up { minors } => Some(skips(from, target, minors, releases)),
         Move::Down => {
-            let message = format!("{target} is older than {from}, which runs");
-            let hint = "the way back is `mesh-cp-upgrade --rollback`";
+            let message = format!("{target} is older than the running {from}");
+            let hint = "go back with `helm rollback`, or with `linkerd upgrade` of the older CLI";
             Some(Remark::new(Rule::Downgrade, message).hint(hint))
         }
         Move::Unknown => {
-            let message = format!("the way from {from} to {target} is not known");
-            let hint = "give a releases file with an alias for it with --releases";
+            let message =
+                format!("cannot tell how many minor versions lie between {from} and {target}");
+            let hint = "pass a releases file that has an alias for this version: --releases FILE";
             Some(Remark::cannot_tell(Rule::HopSkipsMinor, message).hint(hint))
         }
     }
 }
 
 fn skips(from: &Version, target: &Version, minors: u32, releases: &Releases) -> Remark {
-    let message =
-        format!("{target} is {minors} 2.x ahead of {from}; an upgrade goes one 2.x at a time");
+    let line = |version| {
+        let of = releases.minor_of(version);
+        of.map(|of| format!(" ({})", of.minor)).unwrap_or_default()
+    };
+    let message = format!(
+        "{target}{} is {minors} minor versions ahead of {from}{}; upgrade one minor version at a \
+         time",
+        line(target),
+        line(from)
+    );
     let remark = Remark::new(Rule::HopSkipsMinor, message).page(UPGRADE_PAGE);
     let path = releases.path(from, target);
     let next = path.as_deref().and_then(<[_]>::first);
     match next.map(|hop| (hop.to, hop.release.as_ref())) {
-        Some((_, Some(release))) => remark.hint(format!("go to {release} first")),
-        Some((to, None)) => remark.hint(format!("go to a release of {to} first")),
+        Some((_, Some(release))) => remark.hint(format!("upgrade to {release} first")),
+        Some((to, None)) => remark.hint(format!("upgrade to a release of {to} first")),
         None => remark,
     }
 }
@@ -135,7 +146,8 @@ fn kubernetes(plane: &ControlPlane, target: &Version, releases: &Releases) -> Op
     let server = plane.kubernetes.as_deref().and_then(KubernetesVersion::of);
     let minor = releases.minor_of(target)?.minor;
     let (Some(server), Some(line)) = (server, releases.line(minor)) else {
-        let message = format!("whether this Kubernetes is new enough for {target} is not known");
+        let message =
+            format!("cannot tell whether the cluster's Kubernetes is new enough for {target}");
         return Some(Remark::cannot_tell(rule, message));
     };
     let support = line.kubernetes();
@@ -143,14 +155,14 @@ fn kubernetes(plane: &ControlPlane, target: &Version, releases: &Releases) -> Op
         Fit::Fits => None,
         Fit::TooOld => {
             let message = format!(
-                "Kubernetes {server} is older than {}, which {minor} needs",
+                "the cluster runs Kubernetes {server}; Linkerd {minor} needs {} or later",
                 support.min
             );
-            Some(Remark::new(rule, message).hint("upgrade the cluster first"))
+            Some(Remark::new(rule, message).hint("upgrade Kubernetes first"))
         }
         Fit::Untested => {
             let message = format!(
-                "Kubernetes {server} is newer than {}, the last that {minor} was tested with",
+                "the cluster runs Kubernetes {server}; Linkerd {minor} was tested up to {} only",
                 support.tested
             );
             Some(Remark::new(Rule::KubernetesUntested, message))
@@ -167,14 +179,15 @@ fn chart_split(plane: &ControlPlane, target: &Version, at: &Standpoint<'_>) -> O
     if plane.installed_by != InstalledBy::Helm || before > LAST_WHOLE || after <= LAST_WHOLE {
         return None;
     }
-    let message = "since 2.12 the Helm chart is two, and `helm upgrade` cannot split a release";
+    let message =
+        "since 2.12 Linkerd has two Helm charts, and `helm upgrade` cannot split one release";
     let release = plane
         .release
         .as_ref()
         .map_or("linkerd2", |release| release.name.as_str());
     let hint = format!(
-        "give the resources of release `{release}` to the releases `linkerd-crds` and \
-         `linkerd-control-plane` as the page says, then install the two charts"
+        "move the resources of the release `{release}` to the releases `linkerd-crds` and \
+         `linkerd-control-plane` as the page says, then install both charts"
     );
     Some(
         Remark::new(Rule::HelmChartSplit, message)
@@ -200,7 +213,7 @@ fn gateway_api(plane: &ControlPlane, target: &Version, at: &Standpoint<'_>) -> O
         .get("gateway_api_crds")
         .and_then(Value::as_array);
     let Some(definitions) = facts else {
-        let message = "whether Helm owns the Gateway API's definitions is not known";
+        let message = "cannot tell whether Helm owns the Gateway API CRDs";
         return Some(Remark::cannot_tell(rule, message).page(GATEWAY_PAGE));
     };
     let endangered = |it: &&Value| it.get("release").is_some() && it["keep"] != Value::Bool(true);
@@ -213,7 +226,7 @@ fn gateway_api(plane: &ControlPlane, target: &Version, at: &Standpoint<'_>) -> O
         return None;
     }
     let message = format!(
-        "Helm would delete {} and every route with it",
+        "Helm would delete these Gateway API CRDs, and every route with them: {}",
         names.join(", ")
     );
     let hint = format!(
@@ -227,6 +240,6 @@ fn later_patch(target: &Version, releases: &Releases) -> Option<Remark> {
     let target = releases.canonical(target);
     let latest = releases.latest_patch(releases.minor_of(target)?.minor, target.channel()?)?;
     let later = target.order(latest).is_some_and(Ordering::is_lt);
-    let message = format!("{latest} is a later patch than {target}");
+    let message = format!("{latest} is a newer patch release than {target}");
     later.then(|| Remark::new(Rule::TargetNotLatestPatch, message))
 }

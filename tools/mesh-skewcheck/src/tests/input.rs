@@ -74,24 +74,24 @@ fn input_that_cannot_be_judged_is_refused_with_a_cause_and_a_hint() {
             "judged already",
             &judged,
             "judged already",
-            "the survey itself",
+            "output of mesh-survey",
         ),
         (
             "a judged workload",
             &spliced.survey(),
             "judged already",
-            "the survey itself",
+            "output of mesh-survey",
         ),
         (
             "a copy in place of another workload",
             &copied.survey(),
-            "line 4: workload shop/Deployment/web: it stands there twice",
+            "line 4: workload shop/Deployment/web: the survey has this workload twice",
             "as it was written",
         ),
         (
             "the same before its control plane",
             &early,
-            "stands there twice",
+            "has this workload twice",
             "as it was written",
         ),
         (
@@ -116,13 +116,13 @@ fn input_that_cannot_be_judged_is_refused_with_a_cause_and_a_hint() {
             "no control plane",
             &without_plane,
             "no control plane",
-            "is Linkerd installed",
+            "check that Linkerd is installed",
         ),
         (
             "control plane filtered",
             &filtered,
             "no control plane",
-            "a filter took it out",
+            "a filter removed the control plane",
         ),
         (
             "orphans",
@@ -140,7 +140,7 @@ fn input_that_cannot_be_judged_is_refused_with_a_cause_and_a_hint() {
             "a wrong field",
             &wrong,
             "workload: trust_anchors",
-            "versions differ",
+            "tools of one version, and do not edit",
         ),
         (
             "more than the totals",
@@ -291,7 +291,7 @@ fn a_question_that_makes_no_sense_is_refused() {
         ),
         (&["--to", "2.14.10"], "names no channel", "stable-2.14.10"),
         (&["--to", "edge-25.4"], "three numbers", "edge-25.4.1"),
-        (&["--ack", "downgrade"], "mandatory", "mend"),
+        (&["--ack", "downgrade"], "mandatory", "fix"),
         (&["--ack", "proxy-ahed"], "no rule", "newer-than-known"),
         (&["--releases", "no/such/file"], "no/such/file", ""),
     ] {

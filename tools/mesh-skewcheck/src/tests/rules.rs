@@ -683,7 +683,7 @@ fn an_upgrade_without_the_written_configuration_may_be_resumed() {
     assert!(resume.exit == Ok(mesh_cli::Exit::Yes) && resume.text.contains("resume"));
     let other = judge(&["--to", "stable-2.14.9"], &half.survey());
     assert_eq!(other.grade("upgrade-in-progress"), "E");
-    let first = format!("finish it first: --to {TARGET}");
+    let first = format!("finish that upgrade first: --to {TARGET}");
     assert!(other.text.contains(&first), "{}", other.text);
 }
 

@@ -39,13 +39,13 @@ pub(crate) struct Dump {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DumpError {
     /// The text is not JSON, or an object does not have the form of its kind.
-    #[error("not what `kubectl get … -o json` writes")]
+    #[error("this is not the output of `kubectl get … -o json`")]
     Json(#[from] serde_json::Error),
     /// The JSON is not a Kubernetes object; it may be a survey's record.
-    #[error("not a Kubernetes object: it has no metadata")]
+    #[error("this is not a Kubernetes object: it has no metadata")]
     NoObject,
     /// The list is only one page of a longer list.
-    #[error("one page of a longer list")]
+    #[error("this is one page of a longer list (metadata.continue)")]
     Page,
 }
 

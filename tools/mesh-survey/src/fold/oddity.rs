@@ -62,26 +62,29 @@ impl Oddity {
         };
         match self {
             Self::ProxyWithoutLabel => {
-                format!("{pods}: a proxy, but no label {}", label::CONTROL_PLANE_NS)
+                format!(
+                    "{pods}: a proxy without the label {}",
+                    label::CONTROL_PLANE_NS
+                )
             }
             Self::LabelWithoutProxy => {
                 format!(
-                    "{pods}: the label {}, but no proxy",
+                    "{pods}: the label {} without a proxy",
                     label::CONTROL_PLANE_NS
                 )
             }
             Self::ImageContradictsAnnotation => format!(
-                "{pods}: the proxy's image is another version than the annotation {} says",
+                "{pods}: the proxy's image and the annotation {} name different versions",
                 label::PROXY_VERSION
             ),
             Self::UnknownControlPlane => {
-                format!("{pods}: belongs to a control plane that is not in this cluster")
+                format!("{pods}: the control plane in its label is not in this cluster")
             }
             Self::SeveralControlPlanes => {
                 format!("{namespace}/{kind}/{name}: its pods belong to several control planes")
             }
             Self::OwnerGone => {
-                format!("{namespace}/{kind}/{name}: it has pods, but is gone itself")
+                format!("{namespace}/{kind}/{name}: it was deleted, but its pods still run")
             }
         }
     }

@@ -72,11 +72,11 @@ impl Wait {
     /// Returns the text to print after "waits for".
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::Unobserved => "the controller to see the new template",
+            Self::Unobserved => "its controller to read the new pod template",
             Self::Creation => "new pods to be created",
-            Self::OldPods => "old pods to go",
+            Self::OldPods => "old pods to stop",
             Self::Availability => "new pods to be available",
-            Self::Revision => "the new revision to be the current one",
+            Self::Revision => "the new revision to become the current one",
         }
     }
 }

@@ -123,7 +123,7 @@ fn not_known() -> (Roll, Downtime) {
         by: RollBy::None,
         reason: None,
     };
-    let why = "its owner was not looked at, so how it is rolled is not known".to_owned();
+    let why = "its owner was not surveyed, so it is not known how it is restarted".to_owned();
     (
         roll,
         Downtime {
