@@ -65,7 +65,7 @@ fn said(output: &Output) -> String {
 #[test]
 fn without_the_parts_mesh_test_real_decides_between_failing_and_skipping() {
     let cache = tempfile::tempdir().unwrap();
-    let way_out = "`scripts/testbed get` brings it";
+    let way_out = "run `scripts/testbed get`";
     for (requirement, passes, says) in [
         ("require", false, true),
         ("auto", true, true),
