@@ -82,7 +82,7 @@ fn no_answer<const N: usize>(
                 let ran = run(command, judged, &Victim::default());
                 let wrong = ran.misconduct(&[code], false);
                 assert_eq!(wrong, None, "{arguments}: {}", ran.summary());
-                let reasons = ["ten times the --request-timeout", "still running after"];
+                let reasons = ["ten times the --request-timeout", "has not finished after"];
                 let says = reasons.iter().any(|reason| ran.stderr.contains(reason));
                 assert!(says, "{arguments}: {}", ran.summary());
             });

@@ -106,7 +106,7 @@ pub(crate) async fn quiet(
         }
         if before.as_ref() != Some(latest) {
             let name = busy.name();
-            let message = format!("waiting for the helm at work on {name}: {latest}");
+            let message = format!("waiting for the helm that is working on {name}: {latest}");
             session.says_waiting(message, format!("{name} is {}", latest.status))?;
             before = Some(latest.clone());
             still_since = tokio::time::Instant::now();
