@@ -1,4 +1,6 @@
 //! The exit codes of all tools.
+//!
+//! How a run of an action ends is an `Ending`, and `Ending::last` in mesh-actor gives its code.
 
 /// How a tool's process ends; [`Exit::code`] gives the number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,7 +14,7 @@ pub enum Exit {
     /// Stopped early in good order, or somebody else holds the lock.
     Stopped,
     /// The program that read a filter's output went away.
-    ReaderGone,
+    BrokenPipe,
     /// A second signal asked the tool to exit at once. The field is the signal's number.
     Signal(u8),
 }
@@ -35,7 +37,7 @@ impl Exit {
             Self::No => 1,
             Self::Failed => 2,
             Self::Stopped => 3,
-            Self::ReaderGone => 141,
+            Self::BrokenPipe => 141,
             Self::Signal(number) => 128 + number,
         }
     }

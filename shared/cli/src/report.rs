@@ -14,7 +14,7 @@ use crate::{Clean, Exit};
 pub fn report(tool: &str, result: anyhow::Result<Exit>) -> ExitCode {
     let exit = match result {
         Ok(exit) => exit,
-        Err(error) if is_broken_pipe(&error) => Exit::ReaderGone,
+        Err(error) if is_broken_pipe(&error) => Exit::BrokenPipe,
         Err(error) => {
             print(tool, "", &error);
             Exit::Failed

@@ -12,10 +12,10 @@ use mesh_records::Explained;
 use serde_json::{Value, json};
 
 use crate::contained::contained;
+use crate::field_managers::{remember, take_over};
 use crate::plan::Part;
 use crate::render::{Manifest, Rendered};
 use crate::session::Session;
-use crate::takeover::{remember, take_over};
 
 /// The field manager of these writes.
 pub(crate) const MANAGER: &str = "mesh-cp-upgrade";

@@ -2,10 +2,12 @@
 //! component runs the target.
 //!
 //! `drive` is the order of the steps. `gate` reads the verdict, `scene` looks at the control plane
-//! under the lock, `prepare` and `preflight` compare before the first write, `agree` asks, `act`
-//! and `apply` write, `monitor` watches. `installer` is helm or the linkerd CLI, `plan` what will
-//! be done; `render`, `identity`, `contained` and `board` decide and wait for nothing. `child` alone
-//! starts processes. What this tool shares with every tool that acts is `mesh-actor`.
+//! under the lock, `prepare` and `preflight` compare before the first write and refuse what
+//! `--allow-change` does not name, `agree` asks, `act` and `apply` write, `monitor` watches. `live`
+//! reads the control plane and what installed it; `installer` is that program, helm or the linkerd
+//! CLI; `plan` is what will be done; `render`, `identity`, `contained` and `board` decide and wait
+//! for nothing. `child` alone starts processes. What this tool shares with every tool that acts is
+//! `mesh-actor`.
 
 mod act;
 mod agree;
@@ -15,6 +17,7 @@ mod board;
 mod child;
 mod contained;
 mod drive;
+mod field_managers;
 mod gate;
 mod identity;
 mod installer;
@@ -26,7 +29,6 @@ mod prepare;
 mod render;
 mod scene;
 mod session;
-mod takeover;
 mod values;
 
 use std::process::ExitCode;

@@ -214,7 +214,7 @@ fn ending(finish: Finish) -> Ending {
         Exit::Yes => Ending::Done { next: None, reason },
         Exit::No => Ending::No(Explained::new(why, hint)),
         Exit::Failed => Ending::Failed(Explained::new(why, hint).into()),
-        Exit::Stopped | Exit::ReaderGone => Ending::Stopped(Explained::new(why, hint)),
+        Exit::Stopped | Exit::BrokenPipe => Ending::Stopped(Explained::new(why, hint)),
         Exit::Signal(signal) => Ending::Left {
             signal,
             reason: why,

@@ -5,6 +5,14 @@
 //! file; `drive` reads records and writes them; everything else is pure: `rule` is the table of
 //! severities, `rules` finds what breaks a rule, `tally` counts the workloads of each finding,
 //! `verdict` answers.
+//!
+//! # A new rule
+//! 1. Its word and its place in the set `Rule`: `word.rs` in mesh-records.
+//! 2. Its severity for each question: a row of `TABLE` in `rule`, in the order of the set.
+//! 3. What breaks it: a file of `rules`, as a `Remark` on the control plane, or as a `Hit` of a
+//!    workload. A new file is called in `verdict`.
+//! 4. Its sentence and its hint: `sentence` for workloads, the `Remark` itself otherwise.
+//! 5. Its tests, in `tests/rules.rs`: where it applies, and where it does not.
 
 use std::process::ExitCode;
 

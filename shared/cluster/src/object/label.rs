@@ -1,6 +1,7 @@
 //! The labels, annotations and names by which Linkerd and Kubernetes mark what the tools read.
 
-/// Label of a meshed pod: the namespace of its control plane.
+/// Label that the injector gives a pod: the namespace of its control plane. Whether the pod has a
+/// proxy is another question.
 pub const CONTROL_PLANE_NS: &str = "linkerd.io/control-plane-ns";
 /// Label of a control plane's own objects; the injector skips such pods.
 pub const COMPONENT: &str = "linkerd.io/control-plane-component";

@@ -5,7 +5,8 @@
 //! What can pass by itself *holds up* a rollout ([`State::HeldUp`]) and is waited for, with its
 //! reason, until `--timeout`: image pulls, quotas, an admission webhook that is away, a pod that no
 //! node takes, the controller's own progress deadline, a first crash, a Secret that is missing.
-//! A rollout has *failed* ([`State::Failed`]) at once only where no time helps: see [`Passes`].
+//! A rollout has *failed* ([`State::Failed`]) at once only where no time helps: [`Problem::passes`]
+//! says which problems those are, and the pods of the newest template decide.
 //! At the timeout, what something outside the workload holds up ([`Problem::is_outside`]) is
 //! blocked; anything else has timed out.
 

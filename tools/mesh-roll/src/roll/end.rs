@@ -36,7 +36,7 @@ impl Roll {
             Exit::Yes => None,
             Exit::No if self.tally.failed > 0 => Some("a workload failed".to_owned()),
             Exit::No => Some("workloads were skipped and need attention".to_owned()),
-            Exit::Failed | Exit::Stopped | Exit::ReaderGone | Exit::Signal(_) => {
+            Exit::Failed | Exit::Stopped | Exit::BrokenPipe | Exit::Signal(_) => {
                 Some("workloads are not finished".to_owned())
             }
         });
