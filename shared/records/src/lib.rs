@@ -38,7 +38,7 @@ pub use judgement::{
 pub use line::{Lines, RawLine};
 pub use mesh::{
     Anomaly, Certificate, CertificateRole, Component, ControlPlane, Crd, Extension, FailurePolicy,
-    InstalledBy, Need, Release, State, Unseen, Webhook,
+    InstalledBy, Need, Release, Selects, State, Unseen, Webhook,
 };
 pub use reader::{Closed, Expect, Item, Reader, What};
 pub use record::{Record, RecordType};

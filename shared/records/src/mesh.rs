@@ -156,6 +156,23 @@ pub struct Webhook {
     /// Whether the webhook answered the API server. Ready pods alone do not prove that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answers: Option<bool>,
+    /// What the API server sends to the webhook.
+    #[serde(default)]
+    pub selects: Selects,
+}
+
+/// What the API server sends to a webhook. An absent selector selects everything.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Selects {
+    /// The label selector of namespaces, as kubectl takes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespaces: Option<String>,
+    /// The label selector of objects, as kubectl takes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub objects: Option<String>,
+    /// The names of the match conditions. The survey does not evaluate them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<String>,
 }
 
 /// Kubernetes' `failurePolicy`, with Kubernetes' spelling.

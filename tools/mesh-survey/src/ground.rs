@@ -5,8 +5,10 @@ mod namespaces;
 mod owners;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
 
-use mesh_cluster::workload::injection::Rules;
+use mesh_cluster::object::{Meta, PodSpec};
+use mesh_cluster::workload::injection::{Injection, Injector, Rules, injection};
 use mesh_records::{Extension, WorkloadKind};
 
 use crate::plane::Objects;
@@ -22,6 +24,8 @@ pub(crate) struct Ground {
     pub(crate) owners: Owners,
     /// The control planes by namespace, each with the hash of its trust bundle.
     pub(crate) bundles: BTreeMap<String, Option<String>>,
+    /// The control planes' injectors.
+    pub(crate) injectors: Vec<Injector>,
     /// The namespace of the control plane for pods that name none.
     pub(crate) fallback: String,
     /// Whether each proxy is also listed separately; memory then grows with pods.
@@ -33,12 +37,24 @@ pub(crate) struct Ground {
     pub(crate) lacking: BTreeSet<String>,
 }
 
-static NO_RULES: std::sync::LazyLock<Rules> = std::sync::LazyLock::new(Rules::default);
+static NO_RULES: LazyLock<Rules> = LazyLock::new(Rules::default);
+static NEWEST: LazyLock<Injector> = LazyLock::new(Injector::default);
 
 impl Ground {
     /// Returns a namespace's injection settings; empty settings for an unknown namespace.
     pub(crate) fn rules(&self, namespace: &str) -> &Rules {
         self.namespaces.rules(namespace).unwrap_or(&NO_RULES)
+    }
+
+    /// Returns true if one of the injectors would give a proxy to a new pod. Without a control plane
+    /// the newest injector's rules tell what the pod asks for.
+    pub(crate) fn wants_proxy(&self, pod: &Meta, spec: &PodSpec) -> bool {
+        let rules = self.rules(&pod.namespace);
+        let gives = |injector| injection(injector, rules, pod, spec) == Injection::On;
+        match self.injectors.is_empty() {
+            true => gives(&NEWEST),
+            false => self.injectors.iter().any(gives),
+        }
     }
 
     /// Returns true if owners of this kind could not be read.
@@ -64,6 +80,7 @@ impl Ground {
     /// Adds to the control planes what the owners show, and chooses the control plane for pods that
     /// name none.
     pub(crate) fn settle(&mut self, planes: &mut [Objects]) {
+        self.injectors = planes.iter().map(Objects::injector).collect();
         let plugins = &self.owners.plugins;
         let rolling = plugins.iter().any(|plugin| !plugin.is_settled);
         for plane in &mut *planes {

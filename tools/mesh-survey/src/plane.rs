@@ -12,6 +12,7 @@ use mesh_cluster::control_plane::origin::{Origin, origin};
 use mesh_cluster::control_plane::{bundle, bundle_sha256};
 use mesh_cluster::object::label;
 use mesh_cluster::object::{ConfigMap, Deployment, EndpointSlice, Meta};
+use mesh_cluster::workload::injection::Injector;
 use mesh_cluster::workload::proxy::{created_by, image_tag, linkerd_version};
 use mesh_cluster::workload::rollout::{self, Restartable as _};
 use mesh_records::{
@@ -204,8 +205,26 @@ impl Objects {
                 let service = hook.client_config.service.as_ref()?;
                 Some(parts::ready_endpoints(slices, &service.name))
             }),
+            selects: hook.selects(),
         };
         self.own_hooks().map(webhook).collect()
+    }
+
+    /// The injector's own rules, with the selectors of its webhook where they could be read.
+    pub(crate) fn injector(&self) -> Injector {
+        let config = self.config.as_ref().and_then(Config::of);
+        let injector = Injector::of_release(config.as_ref().and_then(Config::version));
+        let injector = match config.as_ref().is_some_and(Config::mounts_tokens) {
+            true => injector.without_projected_tokens(),
+            false => injector,
+        };
+        match self.own_hooks().find(|hook| hook.calls(label::INJECTOR)) {
+            Some(hook) => injector.with_selectors(
+                hook.namespace_selector.clone(),
+                hook.object_selector.clone(),
+            ),
+            None => injector,
+        }
     }
 
     // All control planes of a cluster use the same names of webhook configurations, so a webhook is

@@ -65,6 +65,12 @@ impl Config {
         stated.unwrap_or_else(|| replicas().is_some_and(|replicas| replicas >= 3))
     }
 
+    /// Returns true if a proxy needs the token that its pod mounts, since it gets none of its own.
+    pub fn mounts_tokens(&self) -> bool {
+        let projected = self.value("identity.serviceAccountTokenProjection");
+        projected.and_then(Value::as_bool) == Some(false)
+    }
+
     /// Returns the facts that rules from the upgrade notes need.
     pub fn facts(&self) -> BTreeMap<String, Fact> {
         let facts = FACTS.into_iter().filter_map(|(name, path)| {

@@ -23,8 +23,8 @@ pub const CREATED_BY: &str = "linkerd.io/created-by";
 pub const TRUST_ROOT: &str = "linkerd.io/trust-root-sha256";
 /// Annotation that asks for a proxy version.
 pub const PIN_VERSION: &str = "config.linkerd.io/proxy-version";
-/// Annotation that asks for a proxy image.
-pub const PIN_IMAGE: &str = "config.linkerd.io/proxy-image";
+/// Annotation of a pod that a kubelet made from a file.
+pub const MIRROR: &str = "kubernetes.io/config.mirror";
 /// Label that distinguishes the `ReplicaSet`s of one Deployment.
 pub const TEMPLATE_HASH: &str = "pod-template-hash";
 /// Label that distinguishes the pods of different templates of a `StatefulSet` or `DaemonSet`.

@@ -1,16 +1,34 @@
 //! Decides whether the injector would give a pod a proxy, by the injector's own rules.
+//!
+//! The rules were measured with the injectors of seven releases; the fixture
+//! `injector-truth.json` has what each of them did.
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use mesh_records::{Pin, PinPlace};
+use mesh_versions::{Minor, Releases, Version};
 
 use crate::object::label;
-use crate::object::{Meta, PodSpec};
+use crate::object::{Container, Meta, PodSpec, Selector, SelectorExpression};
 use crate::workload::pin::asked_pin;
+
+/// What decides about injection besides the pod and its namespace: which pods the API server sends
+/// to the injector, and what its release and its values make of them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Injector {
+    line: Minor,
+    /// Whether a proxy gets a token of its own, so that a pod needs none.
+    projects_tokens: bool,
+    namespaces: Selector,
+    objects: Selector,
+}
 
 /// A namespace's injection settings.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rules {
     inject: Word,
-    hidden: bool,
+    labels: BTreeMap<String, String>,
     pin: Option<Pin>,
 }
 
@@ -32,8 +50,8 @@ pub enum Off {
     Invalid,
     /// The webhook excludes the namespace.
     Namespace,
-    /// The webhook excludes the pod, because it belongs to a control plane or the CNI plugin.
-    OwnParts,
+    /// The webhook excludes the pod, such as one of a control plane or of the CNI plugin.
+    Object,
     /// The pod uses the node's network (`hostNetwork`).
     HostNetwork,
     /// The pod already has a proxy, from Linkerd or another mesh.
@@ -51,46 +69,156 @@ enum Word {
     Invalid,
 }
 
-/// Namespaces that the injector's webhook excludes by name.
+/// Namespaces that the webhook excludes by name, since 2.12.
 const LEFT_OUT: [&str; 2] = ["kube-system", "cert-manager"];
-/// Containers that make the injector skip a pod.
-const SIDECARS: [&str; 4] = [label::PROXY, "linkerd-init", "istio-proxy", "istio-init"];
+/// The label with a namespace's name, which every API server sets.
+const NAME: &str = "kubernetes.io/metadata.name";
 
-/// Returns true if the injector's webhook excludes a namespace by its name.
+/// The names of containers, and the beginnings of their images, that make the injector skip a pod.
+const PROXIES: ([&str; 2], [&str; 2]) = (
+    [label::PROXY, "istio-proxy"],
+    ["cr.l5d.io/linkerd/proxy:", "gcr.io/istio-release/proxyv2:"],
+);
+/// The same for init containers.
+const INITS: ([&str; 2], [&str; 2]) = (
+    ["linkerd-init", "istio-init"],
+    [
+        "cr.l5d.io/linkerd/proxy-init:",
+        "gcr.io/istio-release/proxy_init:",
+    ],
+);
+
+/// The last line whose webhook takes pods of `kube-system` and of control planes, and whose
+/// injector wants every pod to mount a token.
+const TAKES_ALL: Minor = Minor::new(11);
+/// The last line whose injector does not look for a native sidecar.
+const NO_NATIVE: Minor = Minor::new(14);
+
+/// Returns true if the injector's webhook excludes a namespace by its name, since 2.12.
 pub fn is_left_out(namespace: &str) -> bool {
     LEFT_OUT.contains(&namespace)
 }
 
 /// Decides whether the injector would give a proxy to a pod with this metadata and spec.
-pub fn injection(rules: &Rules, pod: &Meta, spec: &PodSpec) -> Injection {
-    if rules.hidden {
-        return Injection::Off(Off::Namespace);
-    }
-    if pod.labels.contains_key(label::COMPONENT) || pod.labels.contains_key(label::CNI) {
-        return Injection::Off(Off::OwnParts);
-    }
-    let asked = match (rules.inject, Word::of(pod)) {
+pub fn injection(injector: &Injector, rules: &Rules, pod: &Meta, spec: &PodSpec) -> Injection {
+    let decided = injector.gets(rules, pod).and_then(|()| {
+        asked(rules, pod)?;
+        injector.takes(pod, spec)
+    });
+    decided.map_or_else(Injection::Off, |()| Injection::On)
+}
+
+fn asked(rules: &Rules, pod: &Meta) -> Result<(), Off> {
+    match (rules.inject, Word::of(pod)) {
         (Word::Invalid, _) | (_, Word::Invalid) => Err(Off::Invalid),
         (_, Word::Yes) | (Word::Yes, Word::Absent) => Ok(()),
         (_, Word::No) | (Word::Absent | Word::No, Word::Absent) => Err(Off::NotAsked),
+    }
+}
+
+fn is_one_of(container: &Container, (names, images): ([&str; 2], [&str; 2])) -> bool {
+    let image = |start: &&str| container.image.starts_with(*start);
+    names.contains(&container.name.as_str()) || images.iter().any(image)
+}
+
+fn except(key: &str, values: &[&str]) -> SelectorExpression {
+    let operator = if values.is_empty() {
+        "DoesNotExist"
+    } else {
+        "NotIn"
     };
-    let able = asked.and_then(|()| {
+    SelectorExpression {
+        key: key.to_owned(),
+        operator: operator.to_owned(),
+        values: values.iter().map(ToString::to_string).collect(),
+    }
+}
+
+// === impl Injector ===
+
+impl Injector {
+    /// The injector of a release, with the values and the webhook of its chart. A version that is
+    /// not known counts as the newest release.
+    pub fn of_release(version: Option<&str>) -> Self {
+        static RELEASES: LazyLock<Releases> = LazyLock::new(Releases::embedded);
+        let version = version.map(Version::of_tag);
+        let minor = version.and_then(|version| RELEASES.minor_of(&version));
+        let line = minor.map_or(Minor::new(u32::MAX), |minor| minor.minor);
+        let takes_all = line <= TAKES_ALL;
+        let mut namespaces = vec![except(label::ADMISSION, &["disabled"])];
+        let mut objects = Vec::new();
+        if !takes_all {
+            namespaces.push(except(NAME, &LEFT_OUT));
+            objects.extend([except(label::COMPONENT, &[]), except(label::CNI, &[])]);
+        }
+        let selector = |match_expressions| Selector {
+            match_expressions,
+            ..Selector::default()
+        };
+        Self {
+            line,
+            projects_tokens: !takes_all,
+            namespaces: selector(namespaces),
+            objects: selector(objects),
+        }
+    }
+
+    /// With the selectors of the webhook that is registered.
+    #[must_use]
+    pub fn with_selectors(self, namespaces: Selector, objects: Selector) -> Self {
+        Self {
+            namespaces,
+            objects,
+            ..self
+        }
+    }
+
+    /// Without a token of its own for each proxy (`identity.serviceAccountTokenProjection: false`).
+    #[must_use]
+    pub fn without_projected_tokens(self) -> Self {
+        Self {
+            projects_tokens: false,
+            ..self
+        }
+    }
+
+    // Whether the API server sends the pod to the injector.
+    fn gets(&self, rules: &Rules, pod: &Meta) -> Result<(), Off> {
+        if !self.namespaces.selects(&rules.labels) {
+            Err(Off::Namespace)
+        } else if !self.objects.selects(&pod.labels) {
+            Err(Off::Object)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn takes(&self, pod: &Meta, spec: &PodSpec) -> Result<(), Off> {
+        // The kubelet's own pods mount no token either.
+        let mounts_no_token = spec.automount_service_account_token == Some(false)
+            || pod.annotations.contains_key(label::MIRROR);
+        let init = |it: &Container| {
+            is_one_of(it, INITS) || self.line > NO_NATIVE && is_one_of(it, PROXIES)
+        };
+        let mut containers = spec.containers.iter();
         if spec.host_network {
             Err(Off::HostNetwork)
-        } else if has_sidecar(spec) {
+        } else if containers.any(|it| is_one_of(it, PROXIES))
+            || spec.init_containers.iter().any(init)
+        {
             Err(Off::Sidecar)
-        } else if spec.automount_service_account_token == Some(false) {
+        } else if mounts_no_token && !self.projects_tokens {
             Err(Off::NoToken)
         } else {
             Ok(())
         }
-    });
-    able.map_or_else(Injection::Off, |()| Injection::On)
+    }
 }
 
-fn has_sidecar(spec: &PodSpec) -> bool {
-    let mut containers = spec.init_containers.iter().chain(&spec.containers);
-    containers.any(|container| SIDECARS.contains(&container.name.as_str()))
+impl Default for Injector {
+    fn default() -> Self {
+        Self::of_release(None)
+    }
 }
 
 // === impl Rules ===
@@ -98,13 +226,13 @@ fn has_sidecar(spec: &PodSpec) -> bool {
 impl Rules {
     /// Reads the settings from a namespace's labels and annotations.
     pub fn of(namespace: &Meta) -> Self {
-        let disabled = namespace
-            .labels
-            .get(label::ADMISSION)
-            .is_some_and(|word| word == "disabled");
+        let mut labels = namespace.labels.clone();
+        labels
+            .entry(NAME.to_owned())
+            .or_insert_with(|| namespace.name.clone());
         Self {
             inject: Word::of(namespace),
-            hidden: disabled || is_left_out(&namespace.name),
+            labels,
             pin: asked_pin(namespace, PinPlace::Namespace),
         }
     }
@@ -120,7 +248,7 @@ impl Rules {
 impl Word {
     fn of(meta: &Meta) -> Self {
         match meta.annotations.get(label::INJECT).map(String::as_str) {
-            None => Self::Absent,
+            None | Some("") => Self::Absent,
             Some("enabled" | "ingress") => Self::Yes,
             Some("disabled") => Self::No,
             Some(_) => Self::Invalid,
@@ -130,112 +258,145 @@ impl Word {
 
 #[cfg(test)]
 mod tests {
+    use serde::Deserialize;
+
     use super::*;
+    use crate::object::{Namespace, Pod};
 
-    fn meta(name: &str, annotation: &str, labels: &[(&str, &str)]) -> Meta {
-        let mut meta = Meta {
-            name: name.to_owned(),
-            ..Meta::default()
-        };
-        if !annotation.is_empty() {
-            meta.annotations
-                .insert(label::INJECT.to_owned(), annotation.to_owned());
+    /// What the injectors of seven releases made of pods that a real API server sent them.
+    #[derive(Deserialize)]
+    struct Truth {
+        namespaces: Vec<Namespace>,
+        linkerd_namespace: BTreeMap<String, Namespace>,
+        webhook: BTreeMap<String, Webhook>,
+        pods: Vec<Row>,
+        variants: BTreeMap<String, BTreeMap<String, BTreeMap<String, CameBack>>>,
+    }
+
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Webhook {
+        namespace_selector: Selector,
+        object_selector: Selector,
+    }
+
+    #[derive(Deserialize)]
+    struct Row {
+        pod: Pod,
+        came_back: BTreeMap<String, CameBack>,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(untagged)]
+    enum CameBack {
+        Injected {
+            #[serde(rename = "in")]
+            _within: String,
+            tag: String,
+        },
+        Not {
+            #[serde(rename = "not")]
+            why: String,
+        },
+        // By the API server: nothing can be said of the injector.
+        Refused {
+            #[serde(rename = "refused")]
+            _why: String,
+        },
+    }
+
+    fn truth() -> Truth {
+        serde_json::from_str(include_str!(
+            "../../../../tests/fixtures/injector-truth.json"
+        ))
+        .unwrap()
+    }
+
+    fn rules_of(truth: &Truth, release: &str, namespace: &str) -> Rules {
+        let mut all = truth.namespaces.iter();
+        let found = all.find(|it| it.meta.name == namespace);
+        Rules::of(&found.unwrap_or(&truth.linkerd_namespace[release]).meta)
+    }
+
+    fn check(injector: &Injector, rules: &Rules, pod: &Pod, came_back: &CameBack, what: &str) {
+        let answer = injection(injector, rules, &pod.meta, &pod.spec);
+        match came_back {
+            CameBack::Injected { .. } => assert_eq!(answer, Injection::On, "{what}"),
+            CameBack::Not { why } => assert_ne!(answer, Injection::On, "{what}: {why}"),
+            CameBack::Refused { .. } => {}
         }
-        let labels = labels
-            .iter()
-            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
-        meta.labels = labels.collect();
-        meta
     }
 
     #[test]
-    fn the_pods_inject_annotation_beats_the_namespaces_and_an_unknown_value_is_off() {
-        use Injection::{Off as No, On};
-        // namespace, pod, answer
-        let table = [
-            ("", "", No(Off::NotAsked)),
-            ("enabled", "", On),
-            ("enabled", "disabled", No(Off::NotAsked)),
-            ("disabled", "enabled", On),
-            ("disabled", "", No(Off::NotAsked)),
-            ("", "enabled", On),
-            ("", "ingress", On),
-            ("ingress", "", On),
-            ("enabled", "true", No(Off::Invalid)),
-            ("yes", "enabled", No(Off::Invalid)),
-        ];
-        for (namespace, pod, expected) in table {
-            let rules = Rules::of(&meta("shop", namespace, &[]));
-            let pod_meta = meta("web", pod, &[]);
-            let answer = injection(&rules, &pod_meta, &PodSpec::default());
-            assert_eq!(answer, expected, "{namespace:?} {pod:?}");
+    fn the_answer_is_what_the_injectors_of_seven_releases_did() {
+        let truth = truth();
+        let mut rows = 0;
+        for Row { pod, came_back } in &truth.pods {
+            for (release, came_back) in came_back {
+                let rules = rules_of(&truth, release, &pod.meta.namespace);
+                let what = format!("{release} {}/{}", pod.meta.namespace, pod.meta.name);
+                let injector = Injector::of_release(Some(release));
+                check(&injector, &rules, pod, came_back, &what);
+                let webhook = &truth.webhook[release];
+                let read = injector.with_selectors(
+                    webhook.namespace_selector.clone(),
+                    webhook.object_selector.clone(),
+                );
+                check(&read, &rules, pod, came_back, &what);
+                rows += 1;
+            }
+        }
+        assert_eq!(rows, 7 * 156);
+    }
+
+    #[test]
+    fn without_projected_tokens_a_pod_must_mount_its_own() {
+        let truth = truth();
+        let variant = &truth.variants["identity.serviceAccountTokenProjection=false"];
+        for (release, changed) in variant {
+            let injector = Injector::of_release(Some(release)).without_projected_tokens();
+            for Row { pod, came_back } in &truth.pods {
+                let name = format!("{}/{}", pod.meta.namespace, pod.meta.name);
+                let rules = rules_of(&truth, release, &pod.meta.namespace);
+                let came_back = changed.get(&name).unwrap_or(&came_back[release]);
+                check(
+                    &injector,
+                    &rules,
+                    pod,
+                    came_back,
+                    &format!("{release} {name}"),
+                );
+            }
         }
     }
 
     #[test]
-    fn some_pods_are_never_injected_whatever_they_ask_for() {
-        let spec = |json| serde_json::from_str::<PodSpec>(json).unwrap();
-        let plain = PodSpec::default();
-        let disabled = [(label::ADMISSION, "disabled")];
-        let table = [
-            (
-                meta("kube-system", "", &[]),
-                meta("p", "enabled", &[]),
-                plain.clone(),
-                Off::Namespace,
-            ),
-            (
-                meta("cert-manager", "", &[]),
-                meta("p", "enabled", &[]),
-                plain.clone(),
-                Off::Namespace,
-            ),
-            (
-                meta("x", "", &disabled),
-                meta("p", "enabled", &[]),
-                plain.clone(),
-                Off::Namespace,
-            ),
-            (
-                meta("x", "enabled", &[]),
-                meta("p", "", &[(label::COMPONENT, "identity")]),
-                plain.clone(),
-                Off::OwnParts,
-            ),
-            (
-                meta("x", "enabled", &[]),
-                meta("p", "", &[(label::CNI, "true")]),
-                plain,
-                Off::OwnParts,
-            ),
-            (
-                meta("x", "enabled", &[]),
-                meta("p", "", &[]),
-                spec(r#"{"hostNetwork": true}"#),
-                Off::HostNetwork,
-            ),
-            (
-                meta("x", "enabled", &[]),
-                meta("p", "", &[]),
-                spec(r#"{"containers": [{"name": "istio-proxy"}]}"#),
-                Off::Sidecar,
-            ),
-            (
-                meta("x", "enabled", &[]),
-                meta("p", "", &[]),
-                spec(r#"{"initContainers": [{"name": "linkerd-proxy"}]}"#),
-                Off::Sidecar,
-            ),
-            (
-                meta("x", "enabled", &[]),
-                meta("p", "", &[]),
-                spec(r#"{"automountServiceAccountToken": false}"#),
-                Off::NoToken,
-            ),
-        ];
-        for (namespace, pod, spec, expected) in table {
-            let answer = injection(&Rules::of(&namespace), &pod, &spec);
-            assert_eq!(answer, Injection::Off(expected), "{namespace:?} {pod:?}");
+    fn a_pin_of_the_pod_or_else_of_the_namespace_is_the_tag() {
+        let truth = truth();
+        for Row { pod, came_back } in &truth.pods {
+            for (release, came_back) in came_back {
+                // An image with a tag of its own gets a second one: no registry has it.
+                let CameBack::Injected { tag, .. } = came_back else {
+                    continue;
+                };
+                if pod.meta.name == "image-tagged" {
+                    continue;
+                }
+                let rules = rules_of(&truth, release, &pod.meta.namespace);
+                let own = asked_pin(&pod.meta, PinPlace::Template);
+                let pin = own.and_then(|pin| pin.version);
+                let pin = pin.or_else(|| rules.pin().and_then(|pin| pin.version.clone()));
+                let expected = pin.as_deref().unwrap_or(release);
+                assert_eq!(tag, expected, "{release} {}", pod.meta.name);
+            }
         }
+    }
+
+    #[test]
+    fn an_unknown_release_has_the_newest_rules() {
+        assert_eq!(
+            Injector::of_release(Some("dev-undefined")).namespaces,
+            Injector::of_release(Some("edge-26.6.3")).namespaces
+        );
     }
 }

@@ -6,11 +6,15 @@ use crate::object::label;
 use crate::object::{Meta, Template};
 use crate::workload::proxy;
 
-/// Reads the pin in the annotations of a pod, a template or a namespace.
+/// Reads the pin in the annotations of a pod, a template or a namespace. An empty version is none,
+/// and an image without a version pins none.
 pub fn asked_pin(meta: &Meta, place: PinPlace) -> Option<Pin> {
-    let version = meta.annotations.get(label::PIN_VERSION).cloned();
-    let pinned = version.is_some() || meta.annotations.contains_key(label::PIN_IMAGE);
-    pinned.then_some(Pin { place, version })
+    let version = meta.annotations.get(label::PIN_VERSION);
+    let version = version.filter(|version| !version.is_empty()).cloned();
+    version.map(|version| Pin {
+        place,
+        version: Some(version),
+    })
 }
 
 /// Reads the pins of a pod template. A proxy that is itself in the template counts as a pin,

@@ -22,7 +22,7 @@ use mesh_records::{WorkloadRef, hold_back};
 use crate::object::label::RESTARTED_AT;
 use crate::object::{Selector, Template};
 use crate::wire::store::Stored;
-use crate::workload::injection::{Injection, Rules, injection};
+use crate::workload::injection::{Injection, Injector, Rules, injection};
 use crate::workload::pin::template_pins;
 
 pub use pod::{PodSeen, ProxySeen};
@@ -120,7 +120,8 @@ impl Observed {
         if hold_back(&pins, injects) {
             return Some(Obstacle::VersionPinned);
         }
-        match injection(rules, &self.template.meta, &self.template.spec) {
+        let injector = Injector::of_release(Some(injects));
+        match injection(&injector, rules, &self.template.meta, &self.template.spec) {
             Injection::On => None,
             Injection::Off(_) => Some(Obstacle::WouldLoseProxy),
         }

@@ -13,7 +13,6 @@ use super::usage::{Use, uses};
 use crate::ground::Ground;
 use mesh_cluster::object::Pod;
 use mesh_cluster::object::label;
-use mesh_cluster::workload::injection::{Injection, injection};
 use mesh_cluster::workload::pin::asked_pin;
 use mesh_cluster::workload::proxy::{self, ProxyVersion, Sidecar};
 
@@ -97,8 +96,7 @@ impl Group {
                 if labelled.is_some() {
                     self.odd(Oddity::LabelWithoutProxy, &pod.meta.name);
                 }
-                let rules = ground.rules(&pod.meta.namespace);
-                let wanting = injection(rules, &pod.meta, &pod.spec) == Injection::On;
+                let wanting = ground.wants_proxy(&pod.meta, &pod.spec);
                 self.wanting += u32::from(wanting);
             }
         }

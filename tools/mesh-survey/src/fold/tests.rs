@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::ground::Namespaces;
 use mesh_cluster::object::{DaemonSet, Deployment, Namespace, StatefulSet};
+use mesh_cluster::workload::injection::Injector;
 
 const BUNDLE: &str = "8dc603ab";
 const PROXY: &str = "cr.l5d.io/linkerd/proxy:stable-2.13.7";
@@ -49,6 +50,7 @@ fn ground() -> Ground {
         namespaces,
         owners,
         bundles: BTreeMap::from([("linkerd".to_owned(), Some(BUNDLE.to_owned()))]),
+        injectors: vec![Injector::default()],
         fallback: "linkerd".to_owned(),
         label_keys: keys.into(),
         list_proxies: false,

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use mesh_cluster::control_plane::origin::release;
 use mesh_cluster::object::label;
-use mesh_cluster::object::{ByteString, EndpointSlice, Meta, Resource};
-use mesh_records::{Crd, FailurePolicy};
+use mesh_cluster::object::{ByteString, EndpointSlice, Meta, Resource, Selector};
+use mesh_records::{Crd, FailurePolicy, Selects};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -25,6 +25,16 @@ pub(crate) struct Hook {
     pub(crate) name: String,
     pub(crate) failure_policy: Option<FailurePolicy>,
     pub(crate) client_config: ClientConfig,
+    pub(crate) namespace_selector: Selector,
+    pub(crate) object_selector: Selector,
+    pub(crate) match_conditions: Vec<MatchCondition>,
+}
+
+/// A condition in CEL on what a webhook is called for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub(crate) struct MatchCondition {
+    pub(crate) name: String,
 }
 
 /// The address at which the API server calls a webhook.
@@ -156,6 +166,17 @@ impl Hook {
             .service
             .as_ref()
             .is_some_and(|it| it.name == service)
+    }
+
+    /// What the API server sends to the webhook.
+    pub(crate) fn selects(&self) -> Selects {
+        let query = |selector: &Selector| Some(selector.query()).filter(|it| !it.is_empty());
+        let conditions = self.match_conditions.iter();
+        Selects {
+            namespaces: query(&self.namespace_selector),
+            objects: query(&self.object_selector),
+            conditions: conditions.map(|it| it.name.clone()).collect(),
+        }
     }
 }
 
