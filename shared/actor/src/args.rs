@@ -15,7 +15,8 @@ pub struct ActorArgs {
     #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = parse_duration)]
     pub max_age: Duration,
 
-    /// What to do if another run holds the lock: `fail`, `skip` or `wait=5m`
+    /// What to do if another run holds the lock: `fail` (exit code 3), `skip` (exit code 0) or
+    /// `wait=5m`
     #[arg(long, value_name = "HOW", default_value = "fail")]
     pub if_locked: IfLocked,
 

@@ -132,6 +132,8 @@ async fn connect(args: &ActorArgs, agent: &str) -> Outcome<(Cluster, String, Opt
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use clap::Parser;
     use http::StatusCode;
     use http::request::Parts;
@@ -217,7 +219,7 @@ mod tests {
     fn a_panic_ends_the_run_like_any_failure_and_lets_the_lock_go() {
         let bed = Bed::new();
         let (exit, records) = bed.run("kubeconfig", async |run| {
-            let taken = run.take_lock("default", "roll").await?;
+            let taken = run.take_lock("default", "roll", Duration::ZERO).await?;
             run.hold(taken.lock);
             run.may_write()?;
             panic!("a planted bug");

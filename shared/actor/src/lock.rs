@@ -1,6 +1,7 @@
 //! Asks for consent, takes the lock of a control plane, and releases it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use mesh_cli::{Leave, consent, warn};
@@ -9,6 +10,9 @@ use mesh_records::{Explained, Intent};
 
 use crate::ending::{Ending, Outcome};
 use crate::run::Run;
+
+/// The time for what has no flag of its own: reading, rendering, and requests that are slow.
+const REST: Duration = Duration::from_secs(600);
 
 /// A lock that was taken, for [`Run::hold`].
 #[derive(Debug)]
@@ -41,8 +45,8 @@ impl Run {
         }
     }
 
-    /// Takes the lock of the control plane in `namespace`, as `--if-locked` says. Borrows nothing
-    /// from the run.
+    /// Takes the lock of the control plane in `namespace`, as `--if-locked` says, for a run whose
+    /// own time limits end after `timeout`. Borrows nothing from the run.
     ///
     /// # Errors
     /// Somebody else holds the lock, or the API server cannot be reached.
@@ -50,19 +54,33 @@ impl Run {
         &self,
         namespace: &str,
         target: &str,
+        timeout: Duration,
     ) -> impl Future<Output = Outcome<Taken>> + use<> {
         let claim = Claim {
             by: self.by.clone(),
             run: self.voice.run.clone(),
             target: target.to_owned(),
+            longest: longest(self.args.max_age, timeout),
         };
+        let tool = self.voice.actor.tool.name();
         let (cluster, if_locked) = (Arc::clone(&self.cluster), self.args.if_locked);
         let namespace = namespace.to_owned();
         async move {
-            let taking = cluster.lock(&namespace, &claim, if_locked.patience());
+            let watching = |holder: &Holder| {
+                let what = format!(
+                    "the lock of the control plane in {namespace} has expired, left behind by \
+                     {holder}; taking it over if it stays unchanged for {}s",
+                    holder.length.as_secs()
+                );
+                warn(tool, &anyhow::anyhow!(what));
+            };
+            let taking = cluster.lock(&namespace, &claim, if_locked.patience(), watching);
             match taking.await.context("cannot take the lock")? {
                 Taking::Taken { lock, expired } => Ok(Taken { lock, expired }),
-                Taking::Held(holder) => Err(held(&namespace, &holder, if_locked)),
+                Taking::Held(holder) => {
+                    let ahead = cluster.now().is_some_and(|now| holder.is_ahead_of(now));
+                    Err(held(&namespace, &holder, ahead, if_locked))
+                }
             }
         }
     }
@@ -87,9 +105,23 @@ impl Run {
     }
 }
 
-fn held(namespace: &str, holder: &Holder, if_locked: IfLocked) -> Ending {
+// A run that its own time limits do not end, such as one whose output nobody reads, must not keep
+// others from the lock forever.
+fn longest(max_age: Duration, timeout: Duration) -> Duration {
+    let limits = timeout.saturating_mul(4).saturating_add(REST);
+    max_age.saturating_add(limits)
+}
+
+fn held(namespace: &str, holder: &Holder, is_ahead: bool, if_locked: IfLocked) -> Ending {
     let what = format!("the lock of the control plane in {namespace} is held by {holder}");
-    let hint = "run the pipeline again later, or wait for the lock: --if-locked wait=5m";
+    let mut hint =
+        "run the pipeline again later, or wait for the lock: --if-locked wait=5m".to_owned();
+    if is_ahead || holder.expires.is_none() {
+        hint = format!(
+            "its dates are not of this API server's clock; if that run is gone, release the lock: \
+             kubectl -n {namespace} delete lease mesh-tools"
+        );
+    }
     match if_locked {
         IfLocked::Skip => Ending::Skipped(Explained::new(what, "")),
         IfLocked::Fail | IfLocked::Wait(_) => Ending::Stopped(Explained::new(what, hint)),

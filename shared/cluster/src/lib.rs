@@ -5,9 +5,11 @@
 //! - [`workload`]: owners of pods, their proxies, how they are rolled and how far a rollout is.
 //! - [`control_plane`]: what a Linkerd control plane is made of, and how it was installed.
 //! - [`lock`]: one `Lease` per control plane, taken and kept.
+//! - [`clock`]: moments of the monotonic clock.
 //! - [`act`], [`probe`] and [`signals`]: the restart, the dry-run pod, and Ctrl-C.
 
 pub mod act;
+pub mod clock;
 pub mod control_plane;
 pub mod lock;
 pub mod object;

@@ -1,13 +1,16 @@
 //! A control plane's lock, held by one run at a time: a `Lease` in its namespace.
 //!
-//! A lock lasts 15 s without a renewal. Its holder renews it every 5 s, and trusts it for only 12 s
-//! after a renewal was sent.
+//! [`lease`] decides who holds it, `wait` for how long it was seen unchanged, [`take`] takes it,
+//! [`keep`] renews it.
 //!
-//! [`lease`] decides who holds it, [`take`] takes it or waits for it, [`keep`] renews it.
+//! A holder renews the lock every 5 s and trusts it for 12 s after the last renewal was sent. Others
+//! take it only after they have seen it unchanged for 15 s. Each counts on its own monotonic clock,
+//! so no date can make two runs hold it at the same time.
 
 pub mod keep;
 pub mod lease;
 pub mod take;
+mod wait;
 
 #[cfg(test)]
 mod tests;

@@ -23,8 +23,12 @@ pub(crate) enum Harm {
     SilentForGood,
     Error(StatusCode, When),
     Busy,
+    /// The `Date` of the answer is so many seconds off.
+    Misdated(i64),
     Killed(When),
 }
+
+const HOUR: i64 = 3600;
 
 const FAILURE: &str = r#"{
     "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "code": 500,
@@ -32,7 +36,7 @@ const FAILURE: &str = r#"{
 }"#;
 
 impl Harm {
-    pub(crate) const ALL: [Self; 21] = [
+    pub(crate) const ALL: [Self; 23] = [
         Self::HungUp(BeforeForward),
         Self::HungUp(AfterForward),
         Self::HeadAlone,
@@ -52,6 +56,8 @@ impl Harm {
         Self::Error(StatusCode::INTERNAL_SERVER_ERROR, AfterForward),
         Self::Error(StatusCode::SERVICE_UNAVAILABLE, BeforeForward),
         Self::Error(StatusCode::GATEWAY_TIMEOUT, AfterForward),
+        Self::Misdated(HOUR),
+        Self::Misdated(-HOUR),
         Self::Killed(BeforeForward),
         Self::Killed(AfterForward),
     ];
@@ -71,6 +77,7 @@ impl Harm {
             Self::SilentForGood => request.silence_from_here(),
             Self::Error(status, when) => request.answer_once(status, when),
             Self::Busy => request.busy(Duration::from_secs(1)),
+            Self::Misdated(seconds) => request.misdate(seconds),
             Self::Killed(when) => request.kill(client, when),
         }
     }

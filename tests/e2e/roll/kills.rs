@@ -14,6 +14,7 @@ on_both_beds! {
 }
 
 const PODS: &str = "/namespaces/shop/pods?";
+const LOCK: &str = "/apis/coordination.k8s.io/v1/namespaces/linkerd/leases/mesh-tools";
 const WORKLOADS: &str = "/apis/apps/v1/";
 const ARGS: [&str; 4] = ["--yes", "--if-locked", "wait=30s", "--allow-outage=shop"];
 
@@ -55,13 +56,14 @@ fn killed_at_any_write_the_next_run_carries_on_and_restarts_nothing_twice(bed: B
     kill("leases", after);
     // The first takeover waits until the lock has expired.
     kill(PODS, before);
-    time_passes(&scene);
+    // After that somebody deletes the lock of each killed run.
+    forget_lock(&scene);
     kill(PODS, after);
     for when in [both; 6].concat() {
-        time_passes(&scene);
+        forget_lock(&scene);
         kill(WORKLOADS, when);
     }
-    time_passes(&scene);
+    forget_lock(&scene);
     let output = scene.roll(&verdict, &ARGS);
     assert_eq!(output.code, Some(0), "{}", output.said());
     let owners = |of: fn(Option<&str>) -> bool| scene.owners_of_pods(|pod| of(self::proxy(pod)));
@@ -122,14 +124,7 @@ fn proven_in(records: &[Value]) -> Vec<String> {
         .collect()
 }
 
-// Lets the killed holder's lock expire.
-fn time_passes(scene: &Scene) {
-    let past = json!({ "spec": { "renewTime": "2020-01-01T00:00:00.000000Z" } });
-    scene
-        .bed
-        .merge(
-            "/apis/coordination.k8s.io/v1/namespaces/linkerd/leases/mesh-tools",
-            &past,
-        )
-        .unwrap();
+// Deletes the killed holder's lock.
+fn forget_lock(scene: &Scene) {
+    scene.bed.delete(LOCK).unwrap();
 }

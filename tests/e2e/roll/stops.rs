@@ -1,7 +1,7 @@
 //! Tests of stops during a run, and of rollouts and locks of others.
 
-use mesh_testbed::Bed;
-use mesh_tests::{Run, Signal, of_type, on_both_beds};
+use mesh_testbed::{Bed, Match};
+use mesh_tests::{Run, Signal, of_type, on_both_beds, run};
 use serde_json::{Value, json};
 
 use crate::scene::{NEW, Scene, proxy, slow, workload};
@@ -10,6 +10,7 @@ on_both_beds! {
     second_signal_leaves_at_once_and_says_what_it_leaves
     control_plane_that_changes_stops_the_run_after_what_is_in_flight
     if_locked_respects_another_lock_and_another_rollout_is_proven
+    dates_that_differ_never_let_two_runs_work_at_once
 }
 
 fn three() -> Vec<Value> {
@@ -87,6 +88,10 @@ fn if_locked_respects_another_lock_and_another_rollout_is_proven(bed: Bed) {
             "{how}: {}",
             output.said()
         );
+        let end = output.records.last().unwrap();
+        assert_eq!(end["outcome"], "stopped", "{how}: {end}");
+        let reason = end["reason"].as_str().unwrap();
+        assert!(reason.contains("ann@desk"), "{how}: {reason}");
     }
     scene
         .bed
@@ -124,4 +129,24 @@ fn if_locked_respects_another_lock_and_another_rollout_is_proven(bed: Bed) {
             .iter()
             .all(|it| it["reason"] == "current")
     );
+}
+
+// Behind one address stand API servers whose dates differ by 20 s, more than a lock lasts.
+fn dates_that_differ_never_let_two_runs_work_at_once(bed: Bed) {
+    let scene = Scene::with(bed, &three());
+    let proxy = scene.bed.proxy().unwrap();
+    proxy.on(Match::any()).misdate(20);
+    let verdict = scene.verdict();
+    let hold = scene.bed.kubelet().hold("shop", "");
+    let mut first = scene.start(&verdict, &["--yes"]);
+    first.until(|record| record["pods"]["updated"] == 1);
+    let mut second = scene.tools.run("mesh-roll");
+    second.env("KUBECONFIG", proxy.kubeconfig()).arg("--yes");
+    let second = run(second, &verdict);
+    drop(hold);
+    assert_eq!(second.code, Some(3), "{}", second.said());
+    assert!(second.said().contains("is held by"), "{}", second.said());
+    let Run { records, code, .. } = first.finish();
+    assert_eq!(code, Some(0), "{records:#?}");
+    assert_eq!(scene.writes().len(), 3, "{:?}", scene.writes());
 }

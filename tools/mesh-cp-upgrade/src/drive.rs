@@ -98,7 +98,7 @@ async fn under_lock(session: &mut Session<'_>, args: &Args, goal: &Goal) -> Outc
     installer::check(session, args, goal, &live).await?;
     let mut took_over = String::new();
     if !session.run.is_dry() {
-        let taking = session.run.take_lock(namespace, target);
+        let taking = session.run.take_lock(namespace, target, args.timeout);
         let Taken { lock, expired } = session.unless_stopped(taking).await??;
         session.run.hold(lock);
         if let Some(holder) = expired {

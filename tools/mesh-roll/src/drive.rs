@@ -11,6 +11,7 @@ use futures::stream::{FuturesUnordered, StreamExt as _};
 use jiff::{SignedDuration, Timestamp};
 use mesh_actor::{Actor, Ending, Interruption, Outcome, Run};
 use mesh_cli::Exit;
+use mesh_cluster::clock::later;
 use mesh_cluster::{Asked, Why};
 use mesh_records::{Explained, Tool};
 use tokio::sync::mpsc::{self, Receiver};
@@ -40,6 +41,8 @@ pub(crate) fn run(args: &Args) -> ExitCode {
 struct Shell<'a> {
     run: &'a mut Run,
     control_plane: String,
+    /// The time limit for one workload.
+    timeout: Duration,
     core: Roll,
     told: Receiver<Told>,
     watches: Watches,
@@ -65,6 +68,7 @@ impl<'a> Shell<'a> {
             core: Roll::new(settings, order.tasks, now),
             run,
             control_plane,
+            timeout: args.timeout,
             told,
             watches,
             work: FuturesUnordered::new(),
@@ -166,13 +170,15 @@ impl<'a> Shell<'a> {
             Action::WakeAt(at) => {
                 let left = at.duration_since(self.now);
                 let left = Duration::try_from(left).unwrap_or(Duration::ZERO);
-                self.wake = Some(Instant::now() + left);
+                self.wake = Some(later(left));
                 return Ok(());
             }
             Action::Finish(finish) => return Err(ending(finish)),
             Action::Ask(intent, summary) => perform::ask(self.run.consent(*intent, &summary)),
             Action::Lock => {
-                let taking = self.run.take_lock(&self.control_plane, "roll");
+                let taking = self
+                    .run
+                    .take_lock(&self.control_plane, "roll", self.timeout);
                 perform::lock(taking, cluster(), self.control_plane.clone())
             }
             Action::Patch(restart) => perform::restart(cluster(), restart),

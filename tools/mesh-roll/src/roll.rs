@@ -36,7 +36,7 @@ use mesh_cluster::Asked;
 pub(crate) use decide::{Task, Wishes};
 pub(crate) use event::{Action, Answer, Event, Finish};
 pub(crate) use limits::Expected;
-use limits::Stop;
+use limits::{Stop, Times};
 use state::Phase;
 pub(crate) use state::{Roll, Settings};
 pub(crate) use watched::{NamespaceRules, Watched};
@@ -57,6 +57,7 @@ impl Roll {
             Phase::Rolling => {
                 self.go_on();
                 self.finish_if_done();
+                self.wake_at_the_end();
             }
         }
         if let Some(wake) = self.wake
@@ -65,6 +66,19 @@ impl Roll {
             self.out.push(Action::WakeAt(wake));
         }
         std::mem::take(&mut self.out)
+    }
+
+    // Whatever the workloads that are not started wait for, the wait has an end, and with it the time
+    // for which the run holds the lock.
+    fn wake_at_the_end(&mut self) {
+        if self.stop.is_some() || self.waiting.is_empty() {
+            return;
+        }
+        let Times {
+            verdict_until,
+            deadline,
+        } = self.times();
+        self.wake_at(deadline.map_or(verdict_until, |deadline| deadline.min(verdict_until)));
     }
 
     // Repeats until nothing changes, because a workload may be finished as soon as it is started,

@@ -4,11 +4,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use crate::lock::lease::{Decision, Holder, Lease, RENEWAL, decide, renewal, surrender, term};
+use crate::clock::{after, later};
+use crate::lock::lease::{Decision, Holder, Lease, RENEWAL, TRUST, decide, renewal, surrender};
 use crate::wire::connect::Cluster;
 use crate::wire::error::{Error, Why};
 use crate::wire::target::{Options, Target};
@@ -38,6 +40,8 @@ pub enum Lost {
     Taken(Holder),
     /// Somebody deleted or cleared the lock's Lease.
     Removed,
+    /// The run has held the lock for this long, the longest that it may.
+    TooLong(Duration),
 }
 
 #[derive(Clone, Debug)]
@@ -60,6 +64,9 @@ pub(crate) struct Keeper {
     pub(crate) me: String,
     pub(crate) version: String,
     pub(crate) until: Moment,
+    pub(crate) longest: Duration,
+    /// When the run has held the lock for the longest time.
+    pub(crate) ends: Moment,
 }
 
 /// The longest that one attempt to renew may take, so that there is time for another attempt.
@@ -168,8 +175,11 @@ impl Keeper {
         let mut cause = None;
         loop {
             let pause = if cause.is_none() { RENEWAL } else { PAUSE };
-            let wake = (Instant::now() + pause).min(self.until.instant);
-            tokio::time::sleep_until(wake).await;
+            let wake = later(pause).min(self.until.instant);
+            tokio::time::sleep_until(wake.min(self.ends.instant)).await;
+            if self.ends.is_over() {
+                return Lost::TooLong(self.longest);
+            }
             if self.until.is_over() {
                 return Lost::Expired(cause);
             }
@@ -200,7 +210,7 @@ impl Keeper {
             Err(error) => return Err(error),
         };
         self.version = lease.meta.resource_version;
-        self.until = sent.plus(term(written, self.cluster.now().ok_or_else(no_date)?));
+        self.until = sent.plus(TRUST);
         Ok(None)
     }
 
@@ -212,16 +222,14 @@ impl Keeper {
             Err(error) if error.why() == Why::NotFound => return Ok(Some(Lost::Removed)),
             Err(error) => return Err(error),
         };
-        match decide(
-            Some(&lease),
-            self.cluster.now().ok_or_else(no_date)?,
-            &self.me,
-        ) {
+        let now = self.cluster.now().ok_or_else(no_date)?;
+        match decide(Some(&lease), now, Duration::ZERO, &self.me) {
             Decision::Mine => {
                 self.version = lease.meta.resource_version;
                 Ok(None)
             }
             Decision::Held(holder)
+            | Decision::Expired(holder)
             | Decision::Take {
                 expired: Some(holder),
             } => Ok(Some(Lost::Taken(holder))),
@@ -261,8 +269,8 @@ impl Moment {
 
     pub(crate) fn plus(self, duration: Duration) -> Self {
         Self {
-            instant: self.instant + duration,
-            since_boot: self.since_boot.map(|since_boot| since_boot + duration),
+            instant: after(self.instant, duration),
+            since_boot: self.since_boot.map(|boot| boot.saturating_add(duration)),
         }
     }
 
@@ -305,6 +313,13 @@ impl fmt::Display for Lost {
             }
             Self::Taken(holder) => write!(f, "{holder} holds it now"),
             Self::Removed => f.write_str("somebody deleted or cleared its Lease"),
+            Self::TooLong(longest) => {
+                let longest = SignedDuration::try_from(*longest).unwrap_or(SignedDuration::MAX);
+                write!(
+                    f,
+                    "this run held it for {longest:#}, the longest that it may"
+                )
+            }
         }
     }
 }

@@ -1,8 +1,7 @@
 //! Decides who holds a control plane's lock, and for how long, from its `Lease`. Pure.
 //!
-//! All times are the API server's. A holder trusts its lock for less time than others wait before
-//! they take it. The difference is larger than the error of both readings of the server's clock, so
-//! two runs never trust the lock at the same time.
+//! The dates in a Lease are an API server's. They alone never give the lock to another run: the
+//! clocks of two API servers behind one address may differ by any time.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,16 +15,17 @@ use crate::object::{Meta, Object, Resource};
 
 /// The lock's name, in the namespace of its control plane.
 pub const NAME: &str = "mesh-tools";
-/// How long others wait before they take a lock that is not renewed.
+/// How long others must see a lock unchanged before they take it.
 pub const LENGTH: Duration = Duration::from_secs(15);
+/// How long a holder trusts the lock, counted from the sending of the last renewal. Others see that
+/// renewal later than it was sent, and wait longer.
+pub const TRUST: Duration = Duration::from_secs(12);
 /// How often a holder renews the lock.
 pub const RENEWAL: Duration = Duration::from_secs(5);
 pub(crate) const LABEL: (&str, &str) = ("app.kubernetes.io/managed-by", "mesh-tools");
 
-/// `Date` is cut to whole seconds, so a reading of the server's clock may be up to a second late.
-const CUT: SignedDuration = SignedDuration::from_secs(1);
-/// The largest assumed difference between the clocks of a cluster's API servers.
-const APART: SignedDuration = SignedDuration::from_secs(2);
+/// A reading of the server's clock may be this late.
+const AHEAD: SignedDuration = SignedDuration::from_secs(5);
 const TARGET: &str = "mesh-tools/target";
 
 /// A `coordination.k8s.io/v1` Lease.
@@ -57,6 +57,8 @@ pub struct Claim {
     pub run: String,
     /// What the run will do under the lock, such as `stable-2.14.10` or `roll`.
     pub target: String,
+    /// How long the run may hold the lock.
+    pub longest: Duration,
 }
 
 /// Who has the lock.
@@ -68,8 +70,11 @@ pub struct Holder {
     pub target: Option<String>,
     /// When the holder took the lock.
     pub since: Option<Timestamp>,
-    /// When the lock expires if it is not renewed; `None` for a Lease without times.
+    /// When the lock expires by the dates in its Lease if it is not renewed; `None` for a Lease
+    /// without times.
     pub expires: Option<Timestamp>,
+    /// How long the Lease must be seen unchanged before somebody else takes the lock.
+    pub length: Duration,
 }
 
 /// What a run that wants the lock should do, given the Lease.
@@ -77,7 +82,7 @@ pub struct Holder {
 pub enum Decision {
     /// No Lease exists: create it.
     Create,
-    /// Nobody holds the lock, or it has expired: take it at exactly this version.
+    /// Nobody holds the lock, or its holder is gone: take it at exactly this version.
     Take {
         /// The holder whose lock expired.
         expired: Option<Holder>,
@@ -86,6 +91,8 @@ pub enum Decision {
     Mine,
     /// Somebody else holds the lock.
     Held(Holder),
+    /// The lock has expired by its dates, but was not seen unchanged for its whole length yet.
+    Expired(Holder),
 }
 
 impl Object for Lease {
@@ -101,10 +108,11 @@ impl Object for Lease {
     }
 }
 
-/// Decides what the run named `me` should do with `lease` at the server's time `now`.
+/// Decides what the run named `me` should do with `lease` at the server's time `now`, after it has
+/// seen exactly this version of the Lease for the time `unchanged` on its own monotonic clock.
 ///
 /// A Lease with a holder but without times never expires; a person must look at it.
-pub fn decide(lease: Option<&Lease>, now: Timestamp, me: &str) -> Decision {
+pub fn decide(lease: Option<&Lease>, now: Timestamp, unchanged: Duration, me: &str) -> Decision {
     let Some(lease) = lease else {
         return Decision::Create;
     };
@@ -114,21 +122,14 @@ pub fn decide(lease: Option<&Lease>, now: Timestamp, me: &str) -> Decision {
         Some(identity) => {
             let holder = Holder::of(lease, identity);
             match holder.expires {
-                Some(expires) if expires < now => Decision::Take {
+                Some(expires) if expires < now && unchanged >= holder.length => Decision::Take {
                     expired: Some(holder),
                 },
+                Some(expires) if expires < now => Decision::Expired(holder),
                 Some(_) | None => Decision::Held(holder),
             }
         }
     }
-}
-
-/// Returns how long, counted from its sending, a renewal may be trusted. `written` is the time in
-/// the renewal, `answered` is the server's time when the answer came.
-pub fn term(written: Timestamp, answered: Timestamp) -> Duration {
-    let length = SignedDuration::try_from(LENGTH).expect("fifteen seconds fit");
-    let left = length - CUT - APART - answered.duration_since(written);
-    Duration::try_from(left).unwrap_or(Duration::ZERO)
 }
 
 // === impl Claim ===
@@ -206,6 +207,12 @@ fn micro(time: Timestamp) -> String {
 // === impl Holder ===
 
 impl Holder {
+    /// Returns true if the lock expires later than a renewal at the server's time `now` would.
+    pub fn is_ahead_of(&self, now: Timestamp) -> bool {
+        let most = now.checked_add(self.length).ok().zip(self.expires);
+        most.is_some_and(|(most, expires)| expires.duration_since(most) > AHEAD)
+    }
+
     fn of(lease: &Lease, identity: &str) -> Self {
         let spec = &lease.spec;
         let length = spec
@@ -220,6 +227,8 @@ impl Holder {
             target: lease.meta.annotations.get(TARGET).cloned(),
             since: spec.acquire_time,
             expires: renewed.and_then(|renewed| renewed.checked_add(length).ok()),
+            // A shorter length cannot be trusted: whoever wrote it may be one of these tools.
+            length: length.max(LENGTH),
         }
     }
 }
@@ -231,6 +240,7 @@ impl fmt::Display for Holder {
             target,
             since,
             expires,
+            length: _,
         } = self;
         f.write_str(by)?;
         if let Some(target) = target {
@@ -269,39 +279,46 @@ mod tests {
     }
 
     #[test]
-    fn a_lease_is_held_until_it_expires_by_the_servers_clock() {
+    fn a_lease_is_held_until_it_has_expired_by_date_and_was_seen_unchanged_for_its_length() {
         let (free, take, mine, other) = ("create", "take", "mine", "held");
+        let expired = "expired";
         let empty = Lease::default();
         let no_name = held("", Some(0));
+        // the Lease, the server's time, for how long it was seen unchanged
         let table = [
-            (None, 0, free),
-            (Some(empty), 0, take),
-            (Some(no_name), 0, take),
-            (Some(held("me@here/1", Some(0))), 0, mine),
-            (Some(held("me@here/1", Some(0))), 3600, mine),
-            (Some(held("me@here/2", Some(0))), 0, other),
-            (Some(held("you@there/1", Some(0))), 15, other),
-            (Some(held("you@there/1", Some(0))), 16, take),
-            (Some(held("you@there/1", Some(60))), 0, other),
-            (Some(held("you@there/1", None)), 3600, other),
+            (None, 0, 0, free),
+            (Some(empty), 0, 0, take),
+            (Some(no_name), 0, 0, take),
+            (Some(held("me@here/1", Some(0))), 0, 0, mine),
+            (Some(held("me@here/1", Some(0))), 3600, 0, mine),
+            (Some(held("me@here/2", Some(0))), 0, 60, other),
+            (Some(held("you@there/1", Some(0))), 15, 15, other),
+            (Some(held("you@there/1", Some(0))), 16, 0, expired),
+            (Some(held("you@there/1", Some(0))), 3600, 14, expired),
+            (Some(held("you@there/1", Some(0))), 16, 15, take),
+            (Some(held("you@there/1", Some(60))), 0, 3600, other),
+            (Some(held("you@there/1", None)), 3600, 3600, other),
         ];
-        for (number, (lease, now, expected)) in table.into_iter().enumerate() {
-            let decision = match decide(lease.as_ref(), at(now), "me@here/1") {
+        for (number, (lease, now, unchanged, expected)) in table.into_iter().enumerate() {
+            let unchanged = Duration::from_secs(unchanged);
+            let decision = match decide(lease.as_ref(), at(now), unchanged, "me@here/1") {
                 Decision::Create => free,
                 Decision::Take { .. } => take,
                 Decision::Mine => mine,
                 Decision::Held(_) => other,
+                Decision::Expired(_) => expired,
             };
             assert_eq!(decision, expected, "row {number}");
         }
     }
 
     #[test]
-    fn term_is_shorter_than_the_time_after_which_others_take_the_lock() {
-        assert_eq!(term(at(0), at(0)), Duration::from_secs(12));
-        assert_eq!(term(at(0), at(5)), Duration::from_secs(7));
-        assert_eq!(term(at(0), at(60)), Duration::ZERO);
-        assert!(RENEWAL * 2 < term(at(0), at(1)));
+    fn a_length_shorter_than_ours_is_not_trusted() {
+        let mut lease = held("you@there/1", Some(0));
+        lease.spec.lease_duration_seconds = Some(1);
+        let expected = Decision::Expired(Holder::of(&lease, "you@there/1"));
+        let after = Duration::from_secs(14);
+        assert_eq!(decide(Some(&lease), at(60), after, "me@here/1"), expected);
     }
 
     #[test]
@@ -309,8 +326,8 @@ mod tests {
         assert_eq!(micro(at(0)), "2023-11-14T22:13:20.000000Z");
     }
 
-    // A simulation: one server, and claimants that read its clock in whole seconds over slow
-    // connections. A request may be lost, answered late, or its answer may be lost.
+    // A simulation: one Lease, and claimants with slow connections to API servers whose clocks
+    // differ. A request may be lost, answered late, or its answer may be lost.
     struct World {
         seed: u64,
         lease: Option<Lease>,
@@ -320,10 +337,11 @@ mod tests {
 
     struct Contender {
         name: Claim,
-        // The server's time at the last reading, and the claimant's monotonic time at that reading.
-        reading: (i64, i64),
+        // How far the clock of this claimant's API server is ahead.
+        ahead_ms: i64,
+        // A version of the Lease, and when this claimant saw it first.
+        seen: (String, i64),
         believes_until_ms: i64,
-        version: String,
     }
 
     impl World {
@@ -336,6 +354,10 @@ mod tests {
 
         fn pass(&mut self, most_ms: u64) {
             self.true_ms += i64::try_from(self.random(most_ms)).unwrap();
+        }
+
+        fn holder(&self) -> Option<String> {
+            self.lease.as_ref()?.spec.holder_identity.clone()
         }
 
         // The server compares the version and swaps; the patch comes from the real code.
@@ -367,37 +389,38 @@ mod tests {
 
     impl Contender {
         fn now(&self, world: &World) -> Timestamp {
-            let (server, read_at) = self.reading;
-            Timestamp::from_millisecond(server + world.true_ms - read_at).unwrap()
+            let date = (world.true_ms + self.ahead_ms) / 1000 * 1000;
+            Timestamp::from_millisecond(date).unwrap()
         }
 
-        fn read_clock(&mut self, world: &World, date_ms: i64) {
-            let date = date_ms / 1000 * 1000;
-            let known = self.now(world).as_millisecond();
-            if date > known {
-                self.reading = (date, world.true_ms);
+        fn see(&mut self, world: &World, lease: Option<&Lease>) -> Duration {
+            let version = lease.map(|lease| lease.meta.resource_version.clone());
+            let version = version.unwrap_or_default();
+            if self.seen.0 != version {
+                self.seen = (version, world.true_ms);
             }
+            let unchanged = u64::try_from(world.true_ms - self.seen.1).unwrap();
+            Duration::from_millis(unchanged)
         }
 
         fn step(&mut self, world: &mut World) {
             world.pass(3_000);
-            let (lease, date) = (world.lease.clone(), world.true_ms);
+            let lease = world.lease.clone();
             world.pass(2_000);
-            self.read_clock(world, date);
-            let now = self.now(world);
-            let body = match decide(lease.as_ref(), now, &self.name.identity()) {
+            let (now, unchanged) = (self.now(world), self.see(world, lease.as_ref()));
+            let body = match decide(lease.as_ref(), now, unchanged, &self.name.identity()) {
                 Decision::Create => self.name.lease("linkerd", now),
                 Decision::Take { .. } => self.name.takeover(lease.as_ref().unwrap(), now),
-                Decision::Mine if world.random(8) == 0 => {
+                Decision::Mine if world.random(16) == 0 => {
                     surrender(&lease.unwrap().meta.resource_version)
                 }
                 Decision::Mine => renewal(&lease.unwrap().meta.resource_version, now),
-                Decision::Held(_) => return,
+                Decision::Held(_) | Decision::Expired(_) => return,
             };
-            self.send(world, &body, now);
+            self.send(world, &body);
         }
 
-        fn send(&mut self, world: &mut World, body: &Value, written: Timestamp) {
+        fn send(&mut self, world: &mut World, body: &Value) {
             let gives_up = body["spec"]["holderIdentity"].is_null()
                 && body["spec"].get("holderIdentity").is_some();
             if gives_up {
@@ -406,22 +429,18 @@ mod tests {
             let sent_ms = world.true_ms;
             world.pass(4_000);
             let done = world.random(10) > 0 && world.patch(body);
-            let date = world.true_ms;
             world.pass(4_000);
             if !done || world.random(5) == 0 || gives_up {
                 return;
             }
-            self.read_clock(world, date);
-            self.version
-                .clone_from(&world.lease.as_ref().unwrap().meta.resource_version);
-            let term = term(written, self.now(world));
-            self.believes_until_ms = sent_ms + i64::try_from(term.as_millis()).unwrap();
+            self.believes_until_ms = sent_ms + i64::try_from(TRUST.as_millis()).unwrap();
         }
     }
 
     #[test]
-    fn two_claimants_never_hold_the_lock_at_the_same_time() {
+    fn two_claimants_never_hold_the_lock_at_the_same_time_whatever_their_dates_are() {
         let mut turns_as_holder = [0_u32; 2];
+        let mut takeovers = 0;
         for seed in 1..=400 {
             let mut world = World {
                 seed,
@@ -429,24 +448,30 @@ mod tests {
                 version: 0,
                 true_ms: 1_700_000_000_000,
             };
-            let contender = |run: &str| Contender {
+            let contender = |run: &str, ahead_ms: i64| Contender {
                 name: Claim {
                     by: "u@h".into(),
                     run: run.into(),
                     target: "t".into(),
+                    longest: Duration::MAX,
                 },
-                reading: (0, 1_700_000_000_000),
+                ahead_ms,
+                seen: (String::new(), 0),
                 believes_until_ms: 0,
-                version: String::new(),
             };
-            let mut both = [contender("a"), contender("b")];
+            // From the same clock to an hour apart, in both directions.
+            let apart = [0, 1_000, 20_000, 3_600_000][usize::try_from(seed % 4).unwrap()];
+            let mut both = [contender("a", 0), contender("b", apart)];
             for _ in 0..200 {
                 let turn = usize::try_from(world.random(2)).unwrap();
                 // A claimant may be suspended for longer than a Lease lasts.
                 if world.random(12) == 0 {
                     world.pass(40_000);
                 }
+                let before = world.holder();
                 both[turn].step(&mut world);
+                let after = world.holder();
+                takeovers += u32::from(before.is_some() && after.is_some() && before != after);
                 let now = world.true_ms;
                 let holders: Vec<bool> = both.iter().map(|c| now < c.believes_until_ms).collect();
                 assert_ne!(holders, [true, true], "seed {seed} at {now}");
@@ -456,8 +481,8 @@ mod tests {
             }
         }
         assert!(
-            turns_as_holder.iter().all(|&turns| turns > 1_000),
-            "{turns_as_holder:?}"
+            turns_as_holder.iter().all(|&turns| turns > 1_000) && takeovers > 100,
+            "{turns_as_holder:?}, {takeovers} takeovers"
         );
     }
 }

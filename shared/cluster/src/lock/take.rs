@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{Stream, StreamExt as _};
-use jiff::{SignedDuration, Timestamp};
 use mesh_records::parse_duration;
-use tokio::time::Instant;
 
+use crate::clock::later;
 use crate::lock::keep::{Keeper, Lock, Moment, no_date, options};
-use crate::lock::lease::{Claim, Decision, Holder, LABEL, Lease, NAME, decide, renewal, term};
+use crate::lock::lease::{Claim, Decision, Holder, LABEL, Lease, NAME, TRUST, renewal};
+use crate::lock::wait::Wait;
 use crate::object::{Namespace, Object as _};
 use crate::wire::connect::Cluster;
 use crate::wire::error::{Error, Why};
@@ -44,62 +44,80 @@ pub enum Taking {
 }
 
 impl Cluster {
-    /// Takes the lock of the control plane in `namespace`; waits at most `patience` for it.
+    /// Takes the lock of the control plane in `namespace`. Waits at most `patience` for a lock that
+    /// is held. A lock that has expired is watched for its whole length first; `watching` is called
+    /// with its holder when that begins.
     pub async fn lock(
         self: &Arc<Self>,
         namespace: &str,
         claim: &Claim,
         patience: Duration,
+        watching: impl Fn(&Holder),
     ) -> Result<Taking, Error> {
-        let give_up = Instant::now() + patience;
-        let me = claim.identity();
+        let mut wait = Wait::new(claim.identity(), later(patience));
+        let mut watching = Some(watching);
         loop {
-            let holder = match self.try_lock(namespace, claim).await? {
-                Some(Taking::Held(holder)) => holder,
-                Some(taken @ Taking::Taken { .. }) => return Ok(taken),
-                // Somebody else wrote the Lease first: read it again.
-                None => continue,
-            };
-            if Instant::now() >= give_up {
-                return Ok(Taking::Held(holder));
+            wait.see(self.lease(namespace).await?);
+            let now = self.now().ok_or_else(no_date)?;
+            let decision = wait.decide(now);
+            let waits = wait.until(&decision, now).is_some();
+            if let (Decision::Expired(holder), true) = (&decision, waits)
+                && let Some(watching) = watching.take()
+            {
+                watching(holder);
             }
-            let free = self.until_free(namespace, &me, holder.expires);
-            if let Ok(done) = tokio::time::timeout_at(give_up, free).await {
-                done?;
+            match decision {
+                Decision::Held(_) | Decision::Expired(_) if waits => {
+                    self.until_free(namespace, &mut wait).await?;
+                }
+                Decision::Held(holder) | Decision::Expired(holder) => {
+                    return Ok(Taking::Held(holder));
+                }
+                free @ (Decision::Create | Decision::Take { .. } | Decision::Mine) => {
+                    let lease = wait.lease().cloned().unwrap_or_default();
+                    // Somebody else may have written the Lease first: then read it again.
+                    if let Some(taken) = self.take(namespace, claim, free, &lease).await? {
+                        return Ok(taken);
+                    }
+                }
             }
         }
     }
 
-    async fn try_lock(
+    async fn lease(&self, namespace: &str) -> Result<Option<Lease>, Error> {
+        match self.get::<Lease>(Some(namespace), NAME).await {
+            Ok(lease) => Ok(Some(lease)),
+            Err(error) if error.why() == Why::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    // Returns `None` if somebody else wrote the Lease first.
+    async fn take(
         self: &Arc<Self>,
         namespace: &str,
         claim: &Claim,
+        decision: Decision,
+        lease: &Lease,
     ) -> Result<Option<Taking>, Error> {
-        let lease = match self.get::<Lease>(Some(namespace), NAME).await {
-            Ok(lease) => Some(lease),
-            Err(error) if error.why() == Why::NotFound => None,
-            Err(error) => return Err(error),
-        };
         let sent = Moment::now();
         let written = self.now().ok_or_else(no_date)?;
         let target = Target::one(Lease::RESOURCE, Some(namespace), NAME);
-        let (answer, expired) = match decide(lease.as_ref(), written, &claim.identity()) {
-            Decision::Held(holder) => return Ok(Some(Taking::Held(holder))),
+        let (answer, expired) = match decision {
+            Decision::Held(_) | Decision::Expired(_) => return Ok(None),
             Decision::Create => {
                 let all = Target::within(Lease::RESOURCE, namespace);
                 let body = claim.lease(namespace, written);
                 (self.create(&all, &body, options()).await, None)
             }
             Decision::Take { expired } => {
-                let body = claim.takeover(&lease.unwrap_or_default(), written);
-                let patched = self.patch(&target, &body, options());
-                (patched.await, expired)
+                let body = claim.takeover(lease, written);
+                (self.patch(&target, &body, options()).await, expired)
             }
             // An earlier write took the lock, but its answer was lost.
             Decision::Mine => {
-                let body = renewal(&lease.unwrap_or_default().meta.resource_version, written);
-                let patched = self.patch(&target, &body, options());
-                (patched.await, None)
+                let body = renewal(&lease.meta.resource_version, written);
+                (self.patch(&target, &body, options()).await, None)
             }
         };
         let lease: Lease = match answer {
@@ -114,7 +132,9 @@ impl Cluster {
             target,
             me: claim.identity(),
             version: lease.meta.resource_version,
-            until: sent.plus(term(written, self.now().ok_or_else(no_date)?)),
+            until: sent.plus(TRUST),
+            longest: claim.longest,
+            ends: sent.plus(claim.longest),
         };
         let lock = keeper.keep();
         Ok(Some(Taking::Taken { lock, expired }))
@@ -129,13 +149,8 @@ impl Cluster {
         Ok(None)
     }
 
-    // Watches the Lease until the lock seems free or expired.
-    async fn until_free(
-        &self,
-        namespace: &str,
-        me: &str,
-        expires: Option<Timestamp>,
-    ) -> Result<(), Error> {
+    // Watches the Lease until the lock can be taken, or the run has waited long enough.
+    async fn until_free(&self, namespace: &str, wait: &mut Wait) -> Result<(), Error> {
         let (label, value) = LABEL;
         let labels = format!("{label}={value}");
         let selection = Selection {
@@ -143,40 +158,29 @@ impl Cluster {
             labels: Some(&labels),
         };
         let mut changes = std::pin::pin!(self.watch::<Lease>(selection).into_stream());
-        let mut expires = expires;
-        let mut seen = false;
+        let mut is_listed = false;
         loop {
             let now = self.now().ok_or_else(no_date)?;
-            let left = expires.map(|expires| left(now, expires));
+            let Some(until) = wait.until(&wait.decide(now), now) else {
+                return Ok(());
+            };
             let change = tokio::select! {
                 change = next(&mut changes) => change?,
-                () = sleep(left) => return Ok(()),
+                () = tokio::time::sleep_until(until) => continue,
             };
-            let lease = match change {
-                Change::Began => {
-                    seen = false;
-                    continue;
+            match change {
+                Change::Began => is_listed = false,
+                Change::Listed { .. } if is_listed => {}
+                Change::Listed { .. } => wait.see(None),
+                Change::Deleted(lease) if lease.meta.name == NAME => wait.see(None),
+                Change::Seen(lease) | Change::Applied(lease) if lease.meta.name == NAME => {
+                    is_listed = true;
+                    wait.see(Some(lease));
                 }
-                Change::Listed { .. } if seen => continue,
-                Change::Listed { .. } => return Ok(()),
-                Change::Deleted(lease) if lease.meta.name == NAME => return Ok(()),
-                Change::Seen(lease) | Change::Applied(lease) if lease.meta.name == NAME => lease,
-                Change::Seen(_) | Change::Applied(_) | Change::Deleted(_) => continue,
-            };
-            seen = true;
-            match decide(Some(&lease), now, me) {
-                Decision::Held(holder) => expires = holder.expires,
-                Decision::Create | Decision::Take { .. } | Decision::Mine => return Ok(()),
+                Change::Seen(_) | Change::Applied(_) | Change::Deleted(_) => {}
             }
         }
     }
-}
-
-// The reading of the server's clock may be up to a second late, so this wait may be up to a second
-// too long.
-fn left(now: Timestamp, expires: Timestamp) -> Duration {
-    let left = expires.duration_since(now) + SignedDuration::from_millis(100);
-    Duration::try_from(left).unwrap_or(Duration::ZERO)
 }
 
 async fn next<T>(
@@ -184,13 +188,6 @@ async fn next<T>(
 ) -> Result<Change<T>, Error> {
     match changes.next().await {
         Some(change) => change,
-        None => std::future::pending().await,
-    }
-}
-
-async fn sleep(duration: Option<Duration>) {
-    match duration {
-        Some(duration) => tokio::time::sleep(duration).await,
         None => std::future::pending().await,
     }
 }

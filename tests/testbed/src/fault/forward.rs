@@ -19,7 +19,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::{
     body::{self, Body},
-    harm::{Fault, Instead, When},
+    harm::{Fault, Instead, When, misdate},
     shared::Shared,
     upstream::{Link, Upstream},
 };
@@ -140,6 +140,11 @@ impl Errand<'_> {
             Some(Fault::Hold(gate, When::AfterForward)) => {
                 let response = self.through().await?;
                 gate.pass().await;
+                Ok(response)
+            }
+            Some(Fault::Misdate(seconds)) => {
+                let mut response = self.through().await?;
+                misdate(response.headers_mut(), seconds);
                 Ok(response)
             }
             Some(Fault::Spoil(spoil)) => {

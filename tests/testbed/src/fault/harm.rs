@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Bytes;
+use jiff::{Timestamp, fmt::rfc2822};
 use serde_json::json;
 
 use super::{
@@ -21,6 +22,28 @@ pub(super) enum Fault {
     Instead(When, Instead),
     /// The client gets only a damaged answer.
     Spoil(Spoil),
+    /// The client gets the answer with a `Date` that is so many seconds off.
+    Misdate(i64),
+}
+
+/// Moves the `Date` of an answer by some seconds, as from an API server whose clock is wrong.
+pub(super) fn misdate(headers: &mut HeaderMap, seconds: i64) {
+    let date = headers
+        .get(header::DATE)
+        .and_then(|date| date.to_str().ok());
+    let Some(date) = date.and_then(|date| rfc2822::parse(date).ok()) else {
+        return;
+    };
+    let wrong = date.timestamp().as_second().saturating_add(seconds);
+    let wrong = Timestamp::from_second(wrong).ok();
+    let wrong = wrong.and_then(|wrong| {
+        rfc2822::DateTimePrinter::new()
+            .timestamp_to_rfc9110_string(&wrong)
+            .ok()
+    });
+    if let Some(wrong) = wrong.and_then(|wrong| HeaderValue::try_from(wrong).ok()) {
+        headers.insert(header::DATE, wrong);
+    }
 }
 
 /// Whether a fault happens before or after the server handles the request.

@@ -252,6 +252,11 @@ impl On<'_> {
         self.set(Fault::Spoil(Spoil::Garble));
     }
 
+    /// Moves the `Date` of the answer by some seconds; the rest of the answer stays as it is.
+    pub fn misdate(self, seconds: i64) {
+        self.set(Fault::Misdate(seconds));
+    }
+
     fn set(self, fault: Fault) {
         lock(&self.proxy.shared.rules).push(Rule::new(self.matcher, fault));
     }
