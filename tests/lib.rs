@@ -4,6 +4,7 @@ mod beds;
 mod pods;
 mod run;
 mod shelf;
+mod terminal;
 
 use std::ffi::OsStr;
 use std::fs::{self, Permissions};
@@ -23,6 +24,7 @@ pub use crate::beds::{Own, Shared};
 pub use crate::pods::{make_ready, make_wait};
 pub use crate::run::{Run, Running, begin, of_type, records, run};
 pub use crate::shelf::serve;
+pub use crate::terminal::{OnTerminal, in_session, on_terminal};
 
 /// Writes an executable script. A running script of the same name is not disturbed.
 ///
@@ -48,7 +50,8 @@ pub fn signal(pid: u32, signal: Signal) {
 /// Opens a pseudo-terminal; returns the user's end, which keeps it open, and the program's end.
 #[must_use]
 pub fn terminal() -> (OwnedFd, OwnedFd) {
-    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY;
+    // A program that inherited the user's end would keep its own terminal open.
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
     let somebody = openpt(flags).expect("there are terminals");
     grantpt(&somebody).expect("it is ours");
     unlockpt(&somebody).expect("it is ours");

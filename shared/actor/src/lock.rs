@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use mesh_cli::{Leave, consent, warn};
+use mesh_cli::{Declined, Leave, consent, warn};
 use mesh_cluster::{Claim, Holder, IfLocked, Lock, Taking};
 use mesh_records::{Explained, Intent};
 
-use crate::ending::{Ending, Outcome};
+use crate::ending::{Ending, Outcome, stopped};
 use crate::run::Run;
 
 /// The time for what has no flag of its own: reading, rendering, and requests that are slow.
@@ -35,13 +35,19 @@ impl Run {
         &self,
         intent: Intent,
         summary: &str,
-    ) -> impl Future<Output = anyhow::Result<Leave>> + use<> {
+    ) -> impl Future<Output = Outcome<Leave>> + use<> {
         let (label, server) = (self.cluster.label(), self.cluster.server());
         let summary = format!("cluster {label} ({server})\n{summary}");
         let args = self.args.consent.clone();
         async move {
             let asking = tokio::task::spawn_blocking(move || consent(&args, &intent, &summary));
-            Ok(asking.await.context("cannot ask for confirmation")??)
+            match asking.await.context("cannot ask for confirmation")? {
+                Ok(leave) => Ok(leave),
+                Err(Declined::Because(why)) => Err(why.into()),
+                Err(Declined::HungUp) => Err(stopped(
+                    "the terminal went away before anybody answered; nothing was changed",
+                )),
+            }
         }
     }
 

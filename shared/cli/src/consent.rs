@@ -1,13 +1,14 @@
 //! Asks for consent on the terminal (`/dev/tty`), because standard input carries the records.
 
 use std::fs::File;
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{self, BufRead as _, BufReader, Write as _};
 
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, ValueEnum};
 use mesh_records::{Explain as _, Explained, Intent};
 
 use crate::Clean;
+use crate::output::has_hung_up;
 
 /// The consent flags of an action.
 #[derive(Args, Clone, Debug)]
@@ -56,52 +57,79 @@ pub enum Leave {
     DryRun(DryRun),
 }
 
+/// Why the tool may not act.
+#[derive(Debug)]
+pub enum Declined {
+    /// The terminal went away before somebody answered.
+    HungUp,
+    /// The answer is no, or nobody can be asked.
+    Because(Explained),
+}
+
+impl From<Explained> for Declined {
+    fn from(why: Explained) -> Self {
+        Self::Because(why)
+    }
+}
+
 /// Asks whether the tool may do what `intent` says. The flags answer first; otherwise `summary` is
 /// shown on the terminal with a question.
 ///
 /// # Errors
 /// No flag answers and there is no terminal, the answer is no, or the digest belongs to another
 /// intent. The caller must then change nothing.
-pub fn consent(args: &ConsentArgs, intent: &Intent, summary: &str) -> Result<Leave, Explained> {
+pub fn consent(args: &ConsentArgs, intent: &Intent, summary: &str) -> Result<Leave, Declined> {
     if args.dry_run != DryRun::None {
         return Ok(Leave::DryRun(args.dry_run));
     }
     match &args.yes {
         Some(None) => Ok(Leave::Act),
         Some(Some(digest)) if *digest == intent.digest => Ok(Leave::Act),
-        Some(Some(digest)) => Err(Explained::new(
+        Some(Some(digest)) => Err(Declined::Because(Explained::new(
             format!(
                 "the plan has changed: its digest is {}, not `{}`",
                 intent.digest,
                 Clean(digest)
             ),
             "read the new plan with --dry-run, then pass its digest to --yes",
-        )),
+        ))),
         None => ask(summary),
     }
 }
 
-fn ask(summary: &str) -> Result<Leave, Explained> {
+fn ask(summary: &str) -> Result<Leave, Declined> {
     let way_out = "pass --yes to act without confirmation, or --dry-run to see the plan";
     let terminal = File::options().read(true).write(true).open("/dev/tty");
     let mut terminal = terminal.explain(
         "nothing was changed: no terminal to confirm on (/dev/tty)",
         way_out,
     )?;
-    let cannot = "cannot ask for confirmation on the terminal";
     let question: String = summary
         .lines()
         .map(|line| format!("{}\n", Clean(line)))
         .collect();
-    write!(terminal, "{question}Go on? [y/N] ").explain(cannot, way_out)?;
-    let mut answer = String::new();
-    BufReader::new(terminal)
-        .read_line(&mut answer)
-        .explain(cannot, way_out)?;
-    match answer.trim() {
-        "y" | "Y" | "yes" => Ok(Leave::Act),
-        _ => Err(Explained::new("cancelled; nothing was changed", way_out)),
+    let answer = answer(&mut terminal, &format!("{question}Go on? [y/N] "));
+    // After a hang-up a read shows the end of the input, as after Ctrl-D, and only a write fails.
+    let answer = match answer {
+        Ok(answer) if answer.is_empty() => terminal.write_all(b"\n").map(|()| answer),
+        answer => answer,
+    };
+    match answer {
+        Ok(answer) if ["y", "Y", "yes"].contains(&answer.trim()) => Ok(Leave::Act),
+        Ok(_) => Err(Explained::new("cancelled; nothing was changed", way_out).into()),
+        Err(error) if has_hung_up(&error) => Err(Declined::HungUp),
+        Err(error) => {
+            let cannot = "cannot ask for confirmation on the terminal";
+            Err(Explained::new(format!("{cannot}: {error}"), way_out).into())
+        }
     }
+}
+
+fn answer(terminal: &mut File, question: &str) -> io::Result<String> {
+    terminal.write_all(question.as_bytes())?;
+    let mut answer = String::new();
+    BufReader::new(terminal).read_line(&mut answer)?;
+    Ok(answer)
 }
 
 #[cfg(test)]

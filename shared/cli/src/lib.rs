@@ -11,7 +11,7 @@ mod report;
 mod sanitise;
 mod table;
 
-pub use consent::{ConsentArgs, DryRun, Leave, consent};
+pub use consent::{ConsentArgs, Declined, DryRun, Leave, consent};
 pub use exit::{EXIT_CODES, Exit};
 pub use input::{argv, host, records_from_stdin, run_id};
 pub use output::{Closing, Format, Output, OutputArgs, Readers};

@@ -71,6 +71,8 @@ pub struct Output<W: Write = BufWriter<Stdout>> {
     readers: Readers,
     table: Option<Table>,
     evidence: Option<Evidence>,
+    // A terminal that has gone away fails writes with EIO; so does a broken disk under a file.
+    is_terminal: bool,
     gone: bool,
 }
 
@@ -100,11 +102,11 @@ impl OutputArgs {
 impl Output {
     /// Makes an output to standard output.
     pub fn stdout(args: &OutputArgs, readers: Readers) -> Self {
-        Self::new(
-            BufWriter::with_capacity(BUFFER, io::stdout()),
-            args.format(),
-            readers,
-        )
+        let out = BufWriter::with_capacity(BUFFER, io::stdout());
+        Self {
+            is_terminal: io::stdout().is_terminal(),
+            ..Self::new(out, args.format(), readers)
+        }
     }
 }
 
@@ -117,6 +119,7 @@ impl<W: Write> Output<W> {
             readers,
             table,
             evidence: None,
+            is_terminal: false,
             gone: false,
         }
     }
@@ -264,6 +267,10 @@ impl<W: Write> Output<W> {
     }
 
     fn heard(&mut self, written: io::Result<()>) -> io::Result<()> {
+        let written = written.map_err(|error| match self.is_terminal && has_hung_up(&error) {
+            true => io::Error::new(io::ErrorKind::BrokenPipe, error),
+            false => error,
+        });
         match (written, self.readers) {
             (Err(error), Readers::Optional) if error.kind() == io::ErrorKind::BrokenPipe => {
                 self.gone = true;
@@ -287,6 +294,12 @@ impl Evidence {
         let what = || format!("cannot write the record file `{}`", self.path.display());
         kept.map_err(|error| named(&error, &what()))
     }
+}
+
+/// Returns true if a terminal has gone away, by the error of reading or writing it.
+pub(crate) fn has_hung_up(error: &io::Error) -> bool {
+    const EIO: i32 = 5;
+    error.raw_os_error() == Some(EIO)
 }
 
 fn named(error: &io::Error, what: &str) -> io::Error {
@@ -330,6 +343,19 @@ mod tests {
 
     struct Deaf;
 
+    // What a terminal that has gone away answers.
+    struct HungUp;
+
+    impl Write for HungUp {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::Error::from_raw_os_error(5))
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
     impl Write for Deaf {
         fn write(&mut self, _: &[u8]) -> io::Result<usize> {
             Err(io::ErrorKind::BrokenPipe.into())
@@ -349,6 +375,34 @@ mod tests {
         let mut output = Output::new(Deaf, Format::Ndjson, Readers::Needed);
         let error = output.emit(&stream()).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+    }
+
+    #[test]
+    fn a_terminal_that_has_gone_away_is_a_lost_reader_and_a_broken_disk_is_not() {
+        for (is_terminal, format) in [
+            (true, Format::Ndjson),
+            (true, Format::Table),
+            (false, Format::Ndjson),
+        ] {
+            let with = |readers| Output {
+                is_terminal,
+                ..Output::new(HungUp, format, readers)
+            };
+            let progress = Record::Intent(intent());
+            let mut output = with(Readers::Optional);
+            assert_eq!(output.emit(&progress).is_ok(), is_terminal);
+            assert_eq!(output.reader_is_gone(), is_terminal);
+            let error = with(Readers::Needed)
+                .emit(&progress)
+                .and_then(|()| with(Readers::Needed).emit(&stream()));
+            let is_gone = error.unwrap_err().kind() == io::ErrorKind::BrokenPipe;
+            assert_eq!(is_gone, is_terminal);
+        }
+    }
+
+    fn intent() -> Intent {
+        let now = jiff::Timestamp::UNIX_EPOCH;
+        Intent::new("eu", "u1", now, "restart 1 workload".to_owned(), Vec::new())
     }
 
     #[test]

@@ -2,13 +2,14 @@
 
 use http::Method;
 use mesh_testbed::{Bed, Match, When};
-use mesh_tests::{begin, on_both_beds};
+use mesh_tests::{begin, in_session, on_both_beds, records};
 
 use crate::stage::{AGENT, Stage, TO};
 
 on_both_beds! {
     if_locked_stops_skips_or_waits_until_the_lock_expires
     lock_lets_one_of_two_runs_upgrade
+    terminal_that_goes_away_ends_the_question_and_frees_the_lock
     [Helm]
     lock_that_is_lost_stops_the_run_before_the_next_write
 }
@@ -139,4 +140,25 @@ fn lock_lets_one_of_two_runs_upgrade(bed: Bed) {
         let once = (2, "deployed".to_owned());
         assert_eq!(stage.revision("linkerd-control-plane"), once);
     }
+}
+
+fn terminal_that_goes_away_ends_the_question_and_frees_the_lock(bed: Bed) {
+    let stage = Stage::new(bed);
+    let (input, record) = (
+        stage.file("judged", &stage.judged()),
+        stage.file("records", ""),
+    );
+    let mut command = stage.env(stage.tools.run("mesh-cp-upgrade"));
+    command.args(stage.source()).args(["--record", &record]);
+    let mut run = in_session(&stage.tools, &command, &input);
+    run.until("Go on?");
+    assert_eq!(run.hang_up().wait().unwrap().code(), Some(3));
+    let records = records(&std::fs::read_to_string(record).unwrap());
+    let end = records.last().unwrap();
+    assert_eq!(
+        (&end["outcome"], &end["exit"]),
+        (&"stopped".into(), &3.into())
+    );
+    assert_eq!(stage.holder(), None);
+    stage.assert_unchanged(true);
 }

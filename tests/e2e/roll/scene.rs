@@ -44,7 +44,7 @@ impl Scene {
         (Self { bed, tools }, filled)
     }
 
-    fn tool(&self, tool: &str) -> Command {
+    pub(crate) fn tool(&self, tool: &str) -> Command {
         let mut command = self.tools.run(tool);
         command.env("KUBECONFIG", self.bed.kubeconfig());
         command

@@ -1,7 +1,7 @@
 //! Tests of stops during a run, and of rollouts and locks of others.
 
 use mesh_testbed::{Bed, Match};
-use mesh_tests::{Run, Signal, of_type, on_both_beds, run};
+use mesh_tests::{Run, Signal, in_session, of_type, on_both_beds, on_terminal, records, run};
 use serde_json::{Value, json};
 
 use crate::scene::{NEW, Scene, proxy, slow, workload};
@@ -11,6 +11,8 @@ on_both_beds! {
     control_plane_that_changes_stops_the_run_after_what_is_in_flight
     if_locked_respects_another_lock_and_another_rollout_is_proven
     dates_that_differ_never_let_two_runs_work_at_once
+    terminal_that_goes_away_stops_the_run_like_a_lost_reader
+    terminal_that_goes_away_is_no_answer_to_the_question
 }
 
 fn three() -> Vec<Value> {
@@ -149,4 +151,52 @@ fn dates_that_differ_never_let_two_runs_work_at_once(bed: Bed) {
     let Run { records, code, .. } = first.finish();
     assert_eq!(code, Some(0), "{records:#?}");
     assert_eq!(scene.writes().len(), 3, "{:?}", scene.writes());
+}
+
+// A hang-up comes as one signal or more, and every later write to the terminal fails.
+fn terminal_that_goes_away_stops_the_run_like_a_lost_reader(bed: Bed) {
+    let scene = Scene::with(bed, &three());
+    for (hang_ups, proven) in [(0, 1), (2, 2)] {
+        let record = scene.tools.folder().join(format!("records-{hang_ups}"));
+        let hold = scene.bed.kubelet().hold("shop", "");
+        let mut command = scene.tool("mesh-roll");
+        command.arg("--yes").arg("--record").arg(&record);
+        let mut run = on_terminal(command, &scene.verdict());
+        run.until("restarting");
+        for _ in 0..hang_ups {
+            run.signal(Signal::HUP);
+        }
+        let mut child = run.hang_up();
+        drop(hold);
+        assert_eq!(child.wait().unwrap().code(), Some(3));
+        let records = records(&std::fs::read_to_string(record).unwrap());
+        let rolled = of_type(&records, "rolled");
+        assert_eq!(rolled.len(), 1, "{records:#?}");
+        assert_eq!(rolled[0]["outcome"], "proven");
+        let end = records.last().unwrap();
+        assert_eq!(
+            (&end["outcome"], &end["exit"]),
+            (&"stopped".into(), &3.into())
+        );
+        assert_eq!(scene.writes().len(), proven, "{:?}", scene.writes());
+    }
+}
+
+fn terminal_that_goes_away_is_no_answer_to_the_question(bed: Bed) {
+    let scene = Scene::with(bed, &three());
+    let folder = scene.tools.folder();
+    let (input, record) = (folder.join("judged"), folder.join("records"));
+    std::fs::write(&input, scene.verdict()).unwrap();
+    let mut command = scene.tool("mesh-roll");
+    command.arg("--record").arg(&record);
+    let mut run = in_session(&scene.tools, &command, input.to_str().unwrap());
+    run.until("Go on?");
+    assert_eq!(run.hang_up().wait().unwrap().code(), Some(3));
+    let records = records(&std::fs::read_to_string(record).unwrap());
+    let end = records.last().unwrap();
+    assert_eq!(
+        (&end["outcome"], &end["exit"]),
+        (&"stopped".into(), &3.into())
+    );
+    assert!(scene.writes().is_empty(), "{:?}", scene.writes());
 }

@@ -4,7 +4,7 @@ use std::io::Read as _;
 use std::process::{Child, Stdio};
 
 use mesh_testbed::{Bed, FaultProxy, Match, When};
-use mesh_tests::{Run, Signal, Toolbox, on_both_beds, run, signal, toolbox};
+use mesh_tests::{Run, Signal, Toolbox, on_both_beds, on_terminal, run, signal, toolbox};
 use serde_json::{Value, json};
 
 use crate::{brackets, command, ghost};
@@ -15,6 +15,7 @@ on_both_beds! {
     killed_survey_is_cut_and_gets_no_verdict
     second_signal_is_heard_while_the_reader_stalls
     reader_that_went_away_is_exit_code_141_and_silence
+    terminal_that_went_away_is_exit_code_141
 }
 
 fn start(tools: &Toolbox, proxy: &FaultProxy) -> Child {
@@ -97,4 +98,17 @@ fn reader_that_went_away_is_exit_code_141_and_silence(bed: &Bed) {
     let output = child.wait_with_output().unwrap();
     let heard = (output.status.code(), output.stderr.as_slice());
     assert_eq!(heard, (Some(141), &b""[..]));
+}
+
+fn terminal_that_went_away_is_exit_code_141(bed: &Bed) {
+    let tools = toolbox!();
+    let proxy = bed.proxy().unwrap();
+    let held = proxy
+        .on(Match::any().path("/api/v1/pods"))
+        .hold(When::AfterForward);
+    let run = on_terminal(command(&tools, proxy.kubeconfig(), &[]), "");
+    held.arrived();
+    let mut child = run.hang_up();
+    held.release();
+    assert_eq!(child.wait().unwrap().code(), Some(141));
 }

@@ -57,11 +57,11 @@ struct NodeStatus {
 }
 
 /// Waits for consent.
-pub(crate) fn ask(asking: impl Future<Output = anyhow::Result<Leave>> + 'static) -> Work {
+pub(crate) fn ask(asking: impl Future<Output = Outcome<Leave>> + 'static) -> Work {
     Box::pin(async move {
         match asking.await {
             Ok(_) => Happened::Event(Event::Agreed),
-            Err(error) => Happened::Ended(error.into()),
+            Err(ending) => Happened::Ended(ending),
         }
     })
 }

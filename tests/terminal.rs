@@ -1,0 +1,91 @@
+//! A tool on a terminal that goes away.
+
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::{Child, Command, Stdio};
+
+use crate::{Signal, Toolbox, signal, terminal};
+
+/// A tool whose output goes to a terminal.
+#[derive(Debug)]
+pub struct OnTerminal {
+    child: Child,
+    screen: BufReader<File>,
+}
+
+/// Starts a command with `input` as its standard input and a terminal for its output.
+#[must_use]
+pub fn on_terminal(mut command: Command, input: &str) -> OnTerminal {
+    let (somebody, terminal) = terminal();
+    let errors = terminal.try_clone().expect("a terminal can be shared");
+    command
+        .stdin(Stdio::piped())
+        .stdout(terminal)
+        .stderr(errors);
+    let mut child = command.spawn().expect("it starts");
+    // The command keeps the program's end open until it is dropped.
+    drop(command);
+    let mut stdin = child.stdin.take().expect("it is piped");
+    let input = input.to_owned();
+    std::thread::spawn(move || drop(stdin.write_all(input.as_bytes())));
+    let screen = BufReader::new(File::from(somebody));
+    OnTerminal { child, screen }
+}
+
+/// Starts a command as [`on_terminal`], with the terminal as its controlling terminal, so that it can
+/// ask there and hears the hang-up. `input` is the path of the file on its standard input.
+#[must_use]
+pub fn in_session(tools: &Toolbox, command: &Command, input: &str) -> OnTerminal {
+    let (somebody, terminal) = terminal();
+    let (output, errors) = (terminal.try_clone(), terminal.try_clone());
+    let mut session = tools.command("setsid");
+    session.args([
+        "--ctty",
+        "/bin/sh",
+        "-c",
+        "input=$1; shift; exec \"$@\" <\"$input\"",
+        "sh",
+    ]);
+    session
+        .arg(input)
+        .arg(command.get_program())
+        .args(command.get_args());
+    session.envs(
+        command
+            .get_envs()
+            .filter_map(|(key, value)| Some((key, value?))),
+    );
+    session.stdin(terminal);
+    session.stdout(output.expect("a terminal can be shared"));
+    session.stderr(errors.expect("a terminal can be shared"));
+    let child = session.spawn().expect("it starts");
+    drop(session);
+    let screen = BufReader::new(File::from(somebody));
+    OnTerminal { child, screen }
+}
+
+impl OnTerminal {
+    /// Reads on until the screen shows `text`.
+    #[track_caller]
+    pub fn until(&mut self, text: &str) {
+        let mut seen = Vec::new();
+        while !String::from_utf8_lossy(&seen).contains(text) {
+            let read = self.screen.fill_buf().expect("the screen can be read");
+            assert!(!read.is_empty(), "it ended before {text}");
+            let length = read.len();
+            seen.extend_from_slice(read);
+            self.screen.consume(length);
+        }
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, what: Signal) {
+        signal(self.child.id(), what);
+    }
+
+    /// Closes the terminal.
+    #[must_use]
+    pub fn hang_up(self) -> Child {
+        self.child
+    }
+}
