@@ -1,15 +1,14 @@
 //! Runs an action from start to end: writes `stream`, runs the tool's steps, and writes `end` in
 //! every case, even after a panic.
 
-use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use mesh_cli::{Exit, host, records_from_stdin};
+use mesh_cli::{Exit, bug, host, records_from_stdin};
 use mesh_cluster::{Cluster, Signals, Why};
-use mesh_records::{By, Explained, Stream, whole_seconds};
+use mesh_records::{By, Stream, whole_seconds};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::actor::Actor;
@@ -75,17 +74,7 @@ fn live(
 // A panic counts as a failure. What is needed to end the run is kept outside of the guarded future.
 fn guarded<T>(runtime: &Runtime, future: impl Future<Output = Outcome<T>>) -> Outcome<T> {
     let caught = catch_unwind(AssertUnwindSafe(|| runtime.block_on(future)));
-    caught.unwrap_or_else(|panic| {
-        let what = format!("a bug in this program ended the run: {}", words(&*panic));
-        let hint = "report it; look at what was announced last, then run the pipeline again";
-        Err(Explained::new(what, hint).into())
-    })
-}
-
-fn words(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(ToString::to_string);
-    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
-    text.unwrap_or_else(|| "it does not say why".to_owned())
+    caught.unwrap_or_else(|panic| Err(bug(&*panic).into()))
 }
 
 type Opened = (Cluster, String, Signals, Option<By>);

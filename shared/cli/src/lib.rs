@@ -15,5 +15,5 @@ pub use consent::{ConsentArgs, Declined, DryRun, Leave, consent};
 pub use exit::{EXIT_CODES, Exit};
 pub use input::{argv, host, records_from_stdin, run_id};
 pub use output::{Closing, Format, Output, OutputArgs, Readers};
-pub use report::{report, tell, warn};
+pub use report::{bug, report, tell, warn};
 pub use sanitise::Clean;

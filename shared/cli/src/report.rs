@@ -1,5 +1,6 @@
 //! Prints errors, warnings and their hints to standard error.
 
+use std::any::Any;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
@@ -31,6 +32,15 @@ pub fn tell(tool: &str, error: &anyhow::Error) {
 /// Tells a person about a problem that does not end the run.
 pub fn warn(tool: &str, error: &anyhow::Error) {
     print(tool, "warning: ", error);
+}
+
+/// Makes an error of a panic, so that a tool can end like after any other failure.
+pub fn bug(panic: &(dyn Any + Send)) -> Explained {
+    let text = panic.downcast_ref::<&str>().map(ToString::to_string);
+    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+    let text = text.unwrap_or_else(|| "it does not say why".to_owned());
+    let hint = "report it; look at what was announced last, then run the pipeline again";
+    Explained::new(format!("a bug in this program ended the run: {text}"), hint)
 }
 
 fn print(tool: &str, prefix: &str, error: &anyhow::Error) {

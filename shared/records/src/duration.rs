@@ -1,10 +1,24 @@
-//! Durations on the command line.
+//! Durations on the command line, and moments after them.
 
 use std::time::Duration;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
-/// Parses a duration as kubectl writes them: `90s`, `5m`, `1h30m`.
+/// No run lasts longer. Moments that far away can still be computed, also by other libraries.
+const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
+/// Returns the time that comes `duration` after `time`, or the last one that there is. Times come
+/// from objects, where anybody may have written the year 9999.
+pub fn after(time: Timestamp, duration: SignedDuration) -> Timestamp {
+    let last = match duration.is_negative() {
+        true => Timestamp::MIN,
+        false => Timestamp::MAX,
+    };
+    time.checked_add(duration).unwrap_or(last)
+}
+
+/// Parses a duration as kubectl writes them: `90s`, `5m`, `1h30m`. More than a century counts as a
+/// century.
 ///
 /// # Errors
 /// The text is not a duration, or the duration is negative.
@@ -13,7 +27,9 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let signed: SignedDuration = text
         .parse()
         .map_err(|_| format!("not a duration; {example}"))?;
-    Duration::try_from(signed).map_err(|_| format!("a duration must not be negative; {example}"))
+    let duration = Duration::try_from(signed);
+    let duration = duration.map_err(|_| format!("a duration must not be negative; {example}"))?;
+    Ok(duration.min(CENTURY))
 }
 
 /// Parses a time limit: a duration that is not zero.
@@ -45,7 +61,20 @@ mod tests {
             assert!(parse_duration(text).is_err(), "{text}");
             assert!(parse_timeout(text).is_err(), "{text}");
         }
+        assert_eq!(parse_duration("999999999h"), Ok(CENTURY));
         assert!(parse_timeout("0s").is_err());
         assert_eq!(parse_timeout("5m"), Ok(Duration::from_secs(300)));
+    }
+
+    #[test]
+    fn after_ends_at_the_last_time_that_there_is() {
+        let hour = SignedDuration::from_hours(1);
+        assert_eq!(after(Timestamp::UNIX_EPOCH, hour).as_second(), 3600);
+        assert_eq!(after(Timestamp::MAX, hour), Timestamp::MAX);
+        assert_eq!(
+            after(Timestamp::UNIX_EPOCH, SignedDuration::MAX),
+            Timestamp::MAX
+        );
+        assert_eq!(after(Timestamp::MIN, -hour), Timestamp::MIN);
     }
 }

@@ -28,7 +28,7 @@ pub use action::{
     Deed, InFlight, Intent, Outcome, Progress, ProgressPods, Rolled, RolledPods, SkipClass,
     Skipped, Step, StepName, StepState, Strategy,
 };
-pub use duration::{parse_duration, parse_timeout};
+pub use duration::{after, parse_duration, parse_timeout};
 pub use error::StreamError;
 pub use explain::{Explain, Explained};
 pub use identity::{WorkloadKind, WorkloadRef};

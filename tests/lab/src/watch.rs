@@ -36,13 +36,15 @@ pub(crate) fn watch(
     let lifetime = lifetime.map_or(LIFETIME, Duration::from_secs);
     let last = lifetime.saturating_sub(LAST_BOOKMARK_BEFORE_END);
     let pause = last.clamp(Duration::from_secs(1), BOOKMARK_EVERY);
+    let now = Instant::now();
+    let later = |duration: Duration| now.checked_add(duration).unwrap_or(now);
     let mut watching = Watching {
         lab: Arc::clone(lab),
         version: 0,
         ready: VecDeque::new(),
         changes: lab.changed.subscribe(),
-        bookmarks: interval_at(Instant::now() + pause, pause),
-        end: Instant::now() + lifetime,
+        bookmarks: interval_at(later(pause), pause),
+        end: later(lifetime),
         request,
     };
     watching.begin()?;

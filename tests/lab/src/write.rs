@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use crate::{
@@ -93,7 +93,11 @@ pub(crate) fn delete(store: &mut Store, key: &Key, options: &Value) -> Result<Ar
         return Ok(object);
     }
     let mut going = Value::clone(&object);
-    going["metadata"]["deletionTimestamp"] = stamp(now() + SignedDuration::from_secs(grace));
+    going["metadata"]["deletionTimestamp"] = stamp(
+        now()
+            .saturating_add(SignedDuration::from_secs(grace))
+            .unwrap_or(Timestamp::MAX),
+    );
     going["metadata"]["deletionGracePeriodSeconds"] = grace.into();
     Ok(store.put(key, going))
 }

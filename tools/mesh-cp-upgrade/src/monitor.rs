@@ -6,6 +6,7 @@ use std::sync::Arc;
 use futures::{StreamExt as _, TryStreamExt as _};
 use jiff::Timestamp;
 use mesh_actor::{AGAIN, Ending, Outcome};
+use mesh_cluster::clock::later;
 use mesh_cluster::object::{Deployment, EndpointSlice, Pod, ReplicaSet};
 use mesh_cluster::{Cluster, Error, Probe, Selection};
 use mesh_records::{Explained, StepName};
@@ -39,7 +40,7 @@ pub(crate) async fn settle(
     let services = plan.control_plane.rendered.webhook_services();
     let mut board = Board::new(plan.components.clone(), services);
     let mut sights = std::pin::pin!(sights(&cluster, &goal.namespace));
-    let deadline = Instant::now() + args.timeout;
+    let deadline = later(args.timeout);
     let mut wake = deadline;
     let mut said = BTreeMap::new();
     loop {
@@ -66,7 +67,7 @@ pub(crate) async fn settle(
         }
         let fails_at = components.iter().filter_map(Component::fails_at).min();
         let left = fails_at.map(|at| Duration::try_from(at.duration_since(now)));
-        wake = left.map_or(deadline, |left| Instant::now() + left.unwrap_or(ASK_AGAIN));
+        wake = left.map_or(deadline, |left| later(left.unwrap_or(ASK_AGAIN)));
         let settled = components
             .iter()
             .all(|component| component.state == State::Settled);
@@ -179,7 +180,7 @@ pub(crate) async fn prove(
         &format!("checking with a dry-run pod in {namespace} which proxy it gets"),
     )?;
     let cluster = Arc::clone(&session.cluster);
-    let deadline = Instant::now() + PROOF;
+    let deadline = later(PROOF);
     loop {
         let why = match session.unless_stopped(cluster.probe(namespace)).await?? {
             Probe::Injected { version, image, .. } if version.is(&plan.injects) => {

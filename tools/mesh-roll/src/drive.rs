@@ -2,6 +2,7 @@
 //! decides nothing itself.
 
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +14,7 @@ use mesh_actor::{Actor, Ending, Interruption, Outcome, Run};
 use mesh_cli::Exit;
 use mesh_cluster::clock::later;
 use mesh_cluster::{Asked, Why};
-use mesh_records::{Explained, Tool};
+use mesh_records::{Explained, Tool, after};
 use tokio::sync::mpsc::{self, Receiver};
 use tokio::time::Instant;
 
@@ -33,7 +34,14 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     };
     actor.run(&args.actor, async |run| {
         let (order, until) = prepare(args, run).await?;
-        Shell::new(args, run, order, until).turn().await
+        let mut shell = Shell::new(args, run, order, until);
+        match AssertUnwindSafe(shell.turn()).catch_unwind().await {
+            Ok(ended) => ended,
+            Err(panic) => {
+                shell.abandon()?;
+                resume_unwind(panic)
+            }
+        }
     })
 }
 
@@ -91,12 +99,21 @@ impl<'a> Shell<'a> {
         }
     }
 
+    // The rollouts go on in the cluster, so each is named before a bug ends the run.
+    fn abandon(&mut self) -> Outcome<()> {
+        let actions = self.core.abandoned();
+        for action in actions {
+            self.perform(action)?;
+        }
+        Ok(())
+    }
+
     // The server's time, carried on by the monotonic clock so that durations are right. The server's
     // answers have whole seconds; only a larger difference counts, such as after a night's sleep.
     fn time(&mut self) -> Timestamp {
         let (anchor, at) = self.anchor;
         let elapsed = SignedDuration::try_from(at.elapsed()).unwrap_or_default();
-        let mut now = anchor + elapsed;
+        let mut now = after(anchor, elapsed);
         if let Some(server) = self.run.cluster.now()
             && server.duration_since(now) > CLOCK_ERROR
         {

@@ -68,6 +68,13 @@ impl Roll {
         std::mem::take(&mut self.out)
     }
 
+    /// Returns the actions that name what is in flight, after a bug has ended the run.
+    pub(crate) fn abandoned(&mut self) -> Vec<Action> {
+        self.out.clear();
+        self.interrupt();
+        std::mem::take(&mut self.out)
+    }
+
     // Whatever the workloads that are not started wait for, the wait has an end, and with it the time
     // for which the run holds the lock.
     fn wake_at_the_end(&mut self) {

@@ -2,9 +2,10 @@
 //! that reads or writes records.
 
 use std::io::{self, BufRead, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use anyhow::Result;
-use mesh_cli::{Closing, Exit, Output};
+use mesh_cli::{Closing, Exit, Output, bug};
 use mesh_records::{
     EndOutcome, Expect, Explained, Item, RawLine, Reader, Record, RecordType, Stream, StreamError,
     Tool, What,
@@ -33,8 +34,12 @@ pub(crate) fn drive<W: Write>(
 ) -> Result<Exit> {
     let stream = Stream::of(Tool::MeshSkewcheck, env!("CARGO_PKG_VERSION"));
     output.emit(&Record::Stream(Box::new(stream)))?;
-    match judge_all(question, demands, input, output) {
-        Ok(judgements) => conclude(judgements, output),
+    let judging = catch_unwind(AssertUnwindSafe(|| {
+        let judgements = judge_all(question, demands, input, output)?;
+        Ok(conclude(judgements, output))
+    }));
+    match judging.unwrap_or_else(|panic| Err(bug(&*panic).into())) {
+        Ok(concluded) => concluded,
         Err(error) if is_reader_gone(&error) => Err(error),
         Err(error) => {
             output.end(closing(

@@ -1,9 +1,11 @@
 //! The asynchronous part: waits for the API server, signals and the reader of the output.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context as _, Result, anyhow};
+use futures::FutureExt as _;
 use mesh_cli::{Exit, Output, Readers, run_id, warn};
 use mesh_cluster::{Cluster, Signals, signals};
 use mesh_records::{Consistency, Source, Stream, Tool, whole_seconds};
@@ -25,7 +27,10 @@ pub(crate) async fn drive(args: &Args) -> Result<Exit> {
     let looked = tokio::select! {
         biased;
         _ = signals.next() => Looked::Stopped,
-        looked = survey(args, &mut report) => looked?,
+        looked = AssertUnwindSafe(survey(args, &mut report)).catch_unwind() => match looked {
+            Ok(looked) => looked?,
+            Err(panic) => Looked::of_bug(&*panic),
+        },
     };
     // Writing to stdout can block; on a thread of its own it does not delay a signal.
     let stopping = Arc::new(AtomicBool::new(false));
@@ -50,7 +55,13 @@ async fn survey(args: &Args, report: &mut Report<Out>) -> Result<Looked> {
         let args = args.clone();
         // Reading stdin can block; on a thread of its own it does not delay a signal.
         let read = tokio::task::spawn_blocking(move || dump::survey(&args, &cluster));
-        let (stream, looked) = read.await.context("cannot read the dump")?;
+        let (stream, looked) = match read.await {
+            Ok(read) => read,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => return Ok(Looked::of_bug(&*panic)),
+                Err(error) => return Err(error).context("cannot read the dump"),
+            },
+        };
         report.open(stream)?;
         return Ok(looked);
     }

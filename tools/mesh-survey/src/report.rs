@@ -1,11 +1,13 @@
 //! Writes the survey's records in a fixed order, with `stream` and `end` in every case.
 
+use std::any::Any;
 use std::io::{self, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::survey::Survey;
 use anyhow::Result;
-use mesh_cli::{Closing, Exit, Output};
+use mesh_cli::{Closing, Exit, Output, bug};
 use mesh_records::{EndOutcome, Record, Stream, Tool, Unseen};
 
 /// The result of surveying.
@@ -26,6 +28,16 @@ pub(crate) struct Report<W: Write> {
     output: Output<W>,
     cluster: Option<String>,
     opened: bool,
+}
+
+impl Looked {
+    /// The result of a panic.
+    pub(crate) fn of_bug(panic: &(dyn Any + Send)) -> Self {
+        Self::Failed {
+            error: bug(panic).into(),
+            unseen: None,
+        }
+    }
 }
 
 const STOPPED: &str = "stopped by a signal";
@@ -57,6 +69,11 @@ impl<W: Write> Report<W> {
             stream.cluster.clone_from(&self.cluster);
             self.open(stream)?;
         }
+        let writing = catch_unwind(AssertUnwindSafe(|| self.write(looked, stopping)));
+        writing.unwrap_or_else(|panic| self.write(Looked::of_bug(&*panic), stopping))
+    }
+
+    fn write(&mut self, looked: Looked, stopping: &AtomicBool) -> Result<Exit> {
         match looked {
             Looked::Stopped => self.stopped(),
             Looked::Failed { error, unseen } => {
@@ -82,7 +99,7 @@ impl<W: Write> Report<W> {
         }
     }
 
-    fn stopped(mut self) -> Result<Exit> {
+    fn stopped(&mut self) -> Result<Exit> {
         self.end(
             EndOutcome::Stopped,
             Exit::Stopped,
@@ -155,4 +172,62 @@ fn records<'a>(survey: &'a Survey, cluster: &'a str) -> impl Iterator<Item = Rec
 
 fn blind(unseen: &Unseen) -> String {
     format!("{} {}", unseen.verb, unseen.resource)
+}
+
+#[cfg(test)]
+mod tests {
+    use mesh_cli::{Format, Readers};
+    use serde_json::Value;
+
+    use super::*;
+
+    // Where the records go. A planted bug ends the first write after the `stream` record.
+    #[derive(Default)]
+    struct Paper {
+        written: std::sync::Arc<std::sync::Mutex<Vec<u8>>>,
+        has_bug: bool,
+    }
+
+    impl Write for Paper {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let mut written = self.written.lock().unwrap();
+            if written.ends_with(b"\n") && std::mem::take(&mut self.has_bug) {
+                drop(written);
+                panic!("a planted bug");
+            }
+            written.extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_panic_while_surveying_or_writing_ends_the_survey_as_failed() {
+        for has_bug in [false, true] {
+            let paper = Paper {
+                has_bug,
+                ..Paper::default()
+            };
+            let written = paper.written.clone();
+            let output = Output::new(paper, Format::Ndjson, Readers::Needed);
+            let report = Report::new(output, Some("eu".to_owned()));
+            let looked = match has_bug {
+                true => Looked::Stopped,
+                false => Looked::of_bug(&"a planted bug"),
+            };
+            let error = report.finish(looked, &AtomicBool::new(false)).unwrap_err();
+            assert!(error.to_string().contains("a planted bug"), "{error}");
+            let text = String::from_utf8(written.lock().unwrap().clone()).unwrap();
+            let records = text.lines().map(|line| serde_json::from_str(line).unwrap());
+            let records: Vec<Value> = records.collect();
+            let end = records.last().unwrap();
+            assert_eq!(
+                (&end["outcome"], &end["exit"]),
+                (&"failed".into(), &2.into())
+            );
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use mesh_cluster::workload::rollout::{Goal, Observed, Passes, PodSeen, Problem, State, with_pods};
-use mesh_records::{Outcome, ProgressPods, Trouble};
+use mesh_records::{Outcome, ProgressPods, Trouble, after};
 
 use super::conclusion::Conclusion;
 use super::decide::Task;
@@ -135,8 +135,8 @@ impl Flight {
     /// Tries the stage again after a pause, which doubles each time.
     pub(crate) fn later(&mut self, awaits: Awaits, now: Timestamp) {
         self.awaits = awaits;
-        self.look_at = now + self.pause;
-        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+        self.look_at = after(now, self.pause);
+        self.pause = self.pause.saturating_mul(2).min(LONGEST_PAUSE);
     }
 
     /// Returns true if a pod was created by this roll.
@@ -249,7 +249,7 @@ impl Flight {
         let since = self.settled.unwrap_or(clock.now);
         let worth_it = match proof {
             Proof::Proven { .. } => true,
-            Proof::NotYet(_) | Proof::Broken(_) => clock.reached(since + LAG),
+            Proof::NotYet(_) | Proof::Broken(_) => clock.reached(after(since, LAG)),
         };
         if clock.is_over(self.since) {
             return Course::AskNodes;
@@ -331,7 +331,7 @@ impl Clock {
     }
 
     fn is_over(&mut self, since: Timestamp) -> bool {
-        self.reached(since + self.timeout)
+        self.reached(after(since, self.timeout))
     }
 
     fn is_past_deadline(&mut self) -> bool {

@@ -3,6 +3,7 @@
 
 use jiff::SignedDuration;
 use mesh_cluster::Probe;
+use mesh_records::after;
 
 use super::event::Action;
 use super::limits::Stop;
@@ -50,7 +51,7 @@ impl Roll {
                 return;
             }
             Err(_) if tries < TRIES => {
-                let again = self.now + PAUSE;
+                let again = after(self.now, PAUSE);
                 *proven = Proven::Unanswered { tries, again };
                 return;
             }

@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use mesh_cli::DryRun;
 use mesh_cluster::act::Restart;
 use mesh_cluster::workload::rollout::{Observed, PodSeen, State};
-use mesh_records::{Outcome, Trouble, WorkloadRef};
+use mesh_records::{Outcome, Trouble, WorkloadRef, after};
 
 use super::conclusion::Conclusion;
 use super::decide::Decision;
@@ -124,7 +124,7 @@ impl Roll {
 
     fn unlisted(&mut self, mut item: Item, why: &str) {
         item.unlisted += 1;
-        item.not_before = Some(self.now + PAUSE);
+        item.not_before = Some(after(self.now, PAUSE));
         if item.unlisted >= LISTS {
             let what = format!("cannot list the pods of {}: {why}", item.task.key);
             self.stop(Stop::Blind(what));
@@ -238,7 +238,8 @@ impl Roll {
         // The first repetition comes at once; later ones wait longer, because somebody else
         // writes the object often.
         let tries = i32::try_from(attempts).unwrap_or(i32::MAX);
-        self.try_again(key, Some(now + PAUSE * (tries - 1)));
+        let pause = PAUSE.saturating_mul(tries.saturating_sub(1));
+        self.try_again(key, Some(after(now, pause)));
     }
 
     // Checks the conditions for starting and writing.
@@ -254,7 +255,7 @@ impl Roll {
             Err(Hold::Listing) => {}
             Err(Hold::NoEndpoint) => {
                 let since = *self.no_endpoint_since.get_or_insert(self.now);
-                let until = since + self.settings.timeout;
+                let until = after(since, self.settings.timeout);
                 if self.now >= until {
                     let what = "the proxy injector has no ready endpoint".to_owned();
                     self.stop(Stop::Injector(what));
@@ -333,13 +334,37 @@ impl Roll {
         let before = self.world.workload(&item.task.key);
         let before = before.and_then(|observed| observed.restarted_at());
         let before = before.and_then(|value| value.parse::<Timestamp>().ok());
-        let second = |at: Timestamp| Timestamp::from_second(at.as_second()).unwrap_or(at);
-        let mut at = second(self.now);
-        if let Some(before) = before
-            && before >= at
-        {
-            at = second(before) + SignedDuration::from_secs(1);
+        restart_value(self.now, before)
+    }
+}
+
+// A value that differs from the last one changes the template. If the last one is the last time that
+// there is, no later one exists, and now is another value.
+fn restart_value(now: Timestamp, before: Option<Timestamp>) -> String {
+    let second = |at: Timestamp| Timestamp::from_second(at.as_second()).unwrap_or(at);
+    let now = second(now);
+    let later = before.filter(|before| *before >= now);
+    let later = later.and_then(|before| second(before).checked_add(PAUSE).ok());
+    later.unwrap_or(now).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_restart_has_another_value_than_the_last_one_whatever_that_was() {
+        let now = "2026-01-02T03:04:05.6Z".parse().unwrap();
+        let table = [
+            (None, "2026-01-02T03:04:05Z"),
+            (Some("2026-01-02T03:04:04Z"), "2026-01-02T03:04:05Z"),
+            (Some("2026-01-02T03:04:05Z"), "2026-01-02T03:04:06Z"),
+            (Some("2027-01-01T00:00:00Z"), "2027-01-01T00:00:01Z"),
+            (Some("9999-12-30T22:00:00Z"), "2026-01-02T03:04:05Z"),
+        ];
+        for (before, expected) in table {
+            let before = before.map(|before| before.parse().unwrap());
+            assert_eq!(restart_value(now, before), expected, "{before:?}");
         }
-        at.to_string()
     }
 }

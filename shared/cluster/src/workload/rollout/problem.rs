@@ -3,7 +3,7 @@
 use std::fmt;
 
 use jiff::{SignedDuration, Timestamp};
-use mesh_records::Trouble;
+use mesh_records::{Trouble, after};
 
 use crate::object::{ContainerStatus, Pod};
 
@@ -168,9 +168,10 @@ fn trouble_of(waiting: &str) -> Option<Trouble> {
 fn passes(waiting: &str, container: &ContainerStatus, created: Option<Timestamp>) -> Passes {
     match waiting {
         "InvalidImageName" | "ErrImageNeverPull" => Passes::Never,
-        "CrashLoopBackOff" if container.restart_count >= RESTARTS => {
-            created.map_or(Passes::Never, |created| Passes::Until(created + LASTING))
-        }
+        "CrashLoopBackOff" if container.restart_count >= RESTARTS => created
+            .map_or(Passes::Never, |created| {
+                Passes::Until(after(created, LASTING))
+            }),
         _ => Passes::Maybe,
     }
 }

@@ -12,7 +12,7 @@ use mesh_cluster::act::Restart;
 use mesh_cluster::object::label::CONFIG;
 use mesh_cluster::object::{ConfigMap, DisruptionBudget, Endpoint, EndpointSlice, Meta, Selector};
 use mesh_cluster::workload::injection::Rules;
-use mesh_records::{WorkloadKind, WorkloadRef};
+use mesh_records::{Outcome, Record, WorkloadKind, WorkloadRef, after};
 
 use super::super::watched::{Mesh, NamespaceRules, Watched};
 use super::super::{Action, Event, Expected, Roll, Settings, Task, Wishes};
@@ -131,7 +131,7 @@ impl Bed {
                 self.model.step(place, &mut dice);
             }
         }
-        self.now += SignedDuration::from_hours(1);
+        self.now = after(self.now, SignedDuration::from_hours(1));
     }
 
     pub(super) fn check_all_current(&self) {
@@ -174,11 +174,26 @@ impl Bed {
             if self.goes_wrong(600) {
                 // The run is killed; requests that were sent may still arrive.
                 self.arrive(run);
+                self.check_a_bug_names_what_is_in_flight(run);
                 return None;
             }
             self.happen(run);
         }
         panic!("seed {}: a run does not end", self.seed);
+    }
+
+    fn check_a_bug_names_what_is_in_flight(&self, run: &mut Run) {
+        let flying = run.core.flying_keys();
+        let mut named = Vec::new();
+        for action in run.core.abandoned() {
+            if let Action::Emit(record) = action
+                && let Record::Rolled(rolled) = *record
+            {
+                assert_eq!(rolled.outcome, Outcome::Interrupted, "seed {}", self.seed);
+                named.push(rolled.identity);
+            }
+        }
+        assert_eq!(named, flying, "seed {}", self.seed);
     }
 
     fn goes_wrong(&mut self, once_in: usize) -> bool {
@@ -188,7 +203,7 @@ impl Bed {
     fn begin(&mut self) -> Run {
         let most = 1 + self.dice.roll(3);
         let failures = self.dice.roll(3);
-        let verdict_until = self.now + SignedDuration::from_mins(60);
+        let verdict_until = after(self.now, SignedDuration::from_mins(60));
         let mesh = self.mesh();
         let expected = mesh.clone();
         let settings = Settings {
@@ -383,7 +398,7 @@ impl Bed {
     }
 
     fn pass_time(&mut self, run: &mut Run) {
-        self.now += SignedDuration::from_secs(1);
+        self.now = after(self.now, SignedDuration::from_secs(1));
         if let Some(wake) = run.wake {
             let mut bodies = self.model.bodies.iter();
             let still = bodies.all(|body| body.is_settled() || body.fate != Fate::Ready);
