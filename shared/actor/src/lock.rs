@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use mesh_cli::{Declined, Leave, consent, warn};
-use mesh_cluster::{Claim, Holder, IfLocked, Lock, Taking};
+use mesh_cluster::{Claim, Holder, IfLocked, Lock, Right, Taking};
 use mesh_records::{Explained, Intent};
 
-use crate::ending::{Ending, Outcome, stopped};
+use crate::ending::{Ending, Outcome, refused, stopped};
 use crate::run::Run;
 
 /// The time for what has no flag of its own: reading, rendering, and requests that are slow.
@@ -49,6 +49,25 @@ impl Run {
                 )),
             }
         }
+    }
+
+    /// Checks that this user has the rights for the lock of the control plane in `namespace`.
+    ///
+    /// # Errors
+    /// A right is missing, the run was interrupted, or the API server cannot be reached.
+    pub async fn may_lock(&mut self, namespace: &str) -> Outcome<()> {
+        let cluster = Arc::clone(&self.cluster);
+        let lacking = self
+            .unless_stopped(cluster.lacks_for_lock(namespace))
+            .await??;
+        if lacking.is_empty() {
+            return Ok(());
+        }
+        let rules: Vec<String> = lacking.iter().map(Right::rule).collect();
+        Err(refused(
+            format!("this user may not take the lock of the control plane in {namespace}"),
+            format!("allow it with the RBAC rule {}", rules.join("; ")),
+        ))
     }
 
     /// Takes the lock of the control plane in `namespace`, as `--if-locked` says, for a run whose

@@ -23,6 +23,6 @@ pub use object::label;
 pub use probe::Probe;
 pub use signals::{Asked, Signals};
 pub use wire::{
-    Change, Cluster, ClusterArgs, Error, Kind, Kinds, Options, Page, Pages, Selection, Store,
-    Stored, Target, User, Watch, Why,
+    Change, Cluster, ClusterArgs, Error, Kind, Kinds, Options, Page, Pages, Right, Selection,
+    Store, Stored, Target, User, Watch, Why,
 };

@@ -328,7 +328,8 @@ impl Obstacle {
             | Self::DowntimeOutage
             | Self::OnDelete
             | Self::Partition
-            | Self::ForeignOwner => SkipClass::Attention,
+            | Self::ForeignOwner
+            | Self::Forbidden => SkipClass::Attention,
         }
     }
 
@@ -354,6 +355,7 @@ impl Obstacle {
             Self::OnDelete => "has the update strategy OnDelete: a restart replaces no pods",
             Self::Partition => "has an update partition: a restart does not replace all pods",
             Self::ForeignOwner => "is of a kind, or has an owner, that mesh-roll does not restart",
+            Self::Forbidden => "may not be restarted by this user",
         }
     }
 }

@@ -211,6 +211,8 @@ words! {
     Stopped = "stopped",
     /// The lock was lost.
     LockLost = "lock-lost",
+    /// This user has no right to do it.
+    Forbidden = "forbidden",
 }
 
 set! {
@@ -272,6 +274,7 @@ set! {
     OnDelete,
     Partition,
     ForeignOwner,
+    Forbidden,
 }
 
 set! {
@@ -295,6 +298,7 @@ set! {
     Refused,
     Stopped,
     LockLost,
+    Forbidden,
 }
 
 /// A word of the list that does not belong where it stands.

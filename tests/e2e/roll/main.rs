@@ -9,5 +9,6 @@ mod held_up;
 mod injector;
 mod kills;
 mod onlooker;
+mod rights;
 mod scene;
 mod stops;

@@ -1,6 +1,6 @@
 //! A mesh whose control plane is one release ahead of its workloads.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
 use mesh_testbed::{Bed, Shop};
@@ -16,16 +16,23 @@ pub(crate) struct Scene {
 }
 
 impl Scene {
-    /// Makes workloads on the old release in one namespace, and installs the new release's control
-    /// plane.
+    /// Makes workloads on the old release in their namespaces, and installs the new release's
+    /// control plane.
     pub(crate) fn with(bed: Bed, workloads: &[Value]) -> Self {
         Self::of(bed, |bed| {
             let inject = [("linkerd.io/inject", "enabled")];
-            bed.namespace("shop", &inject).unwrap();
+            let homes = workloads.iter().map(home);
+            let homes: BTreeSet<&str> = homes.chain(["shop"]).collect();
+            for home in &homes {
+                bed.namespace(home, &inject).unwrap();
+            }
             bed.apply(&list(workloads)).unwrap();
-            for kind in ["Deployment", "StatefulSet", "DaemonSet"] {
-                let mine = workloads.iter().filter(|workload| workload["kind"] == kind);
-                await_rollouts(bed, kind, mine.count());
+            for namespace in homes {
+                for kind in ["Deployment", "StatefulSet", "DaemonSet"] {
+                    let mine = workloads.iter().filter(|workload| workload["kind"] == kind);
+                    let mine = mine.filter(|workload| home(workload) == namespace);
+                    await_rollouts(bed, namespace, kind, mine.count());
+                }
             }
         })
         .0
@@ -147,10 +154,14 @@ fn list(items: &[Value]) -> String {
     json!({ "apiVersion": "v1", "kind": "List", "items": items }).to_string()
 }
 
+fn home(workload: &Value) -> &str {
+    workload["metadata"]["namespace"].as_str().unwrap()
+}
+
 // Waits until every workload of a kind has all its pods.
-fn await_rollouts(bed: &Bed, kind: &str, number: usize) {
+fn await_rollouts(bed: &Bed, namespace: &str, kind: &str, number: usize) {
     let path = format!(
-        "/apis/apps/v1/namespaces/shop/{}s?watch=1",
+        "/apis/apps/v1/namespaces/{namespace}/{}s?watch=1",
         kind.to_lowercase()
     );
     let settled = |events: &[Value]| {

@@ -97,7 +97,9 @@ async fn under_lock(session: &mut Session<'_>, args: &Args, goal: &Goal) -> Outc
     let live = session.unless_stopped(look(&cluster, namespace)).await??;
     installer::check(session, args, goal, &live).await?;
     let mut took_over = String::new();
-    if !session.run.is_dry() {
+    if session.run.is_dry() {
+        session.run.may_lock(namespace).await?;
+    } else {
         let taking = session.run.take_lock(namespace, target, args.timeout);
         let Taken { lock, expired } = session.unless_stopped(taking).await??;
         session.run.hold(lock);

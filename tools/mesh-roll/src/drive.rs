@@ -19,9 +19,8 @@ use tokio::sync::mpsc::{self, Receiver};
 use tokio::time::Instant;
 
 use crate::args::{Args, PIPELINE};
-use crate::gate::Order;
 use crate::perform::{self, Happened, Work, words};
-use crate::prepare::{prepare, settings};
+use crate::prepare::{Prepared, prepare, settings};
 use crate::roll::{Action, Event, Finish, Roll};
 use crate::watches::{self, Told, Watches};
 
@@ -33,8 +32,8 @@ pub(crate) fn run(args: &Args) -> ExitCode {
         question: Some("--ask roll".to_owned()),
     };
     actor.run(&args.actor, async |run| {
-        let (order, until) = prepare(args, run).await?;
-        let mut shell = Shell::new(args, run, order, until);
+        let prepared = prepare(args, run).await?;
+        let mut shell = Shell::new(args, run, prepared);
         match AssertUnwindSafe(shell.turn()).catch_unwind().await {
             Ok(ended) => ended,
             Err(panic) => {
@@ -66,8 +65,9 @@ const BACKLOG: usize = 1024;
 const CLOCK_ERROR: SignedDuration = SignedDuration::from_secs(2);
 
 impl<'a> Shell<'a> {
-    fn new(args: &Args, run: &'a mut Run, order: Order, until: Timestamp) -> Self {
-        let settings = settings(args, run, &order, until);
+    fn new(args: &Args, run: &'a mut Run, prepared: Prepared) -> Self {
+        let settings = settings(args, run, &prepared);
+        let order = prepared.order;
         let control_plane = order.expected.namespace;
         let (tell, told) = mpsc::channel(BACKLOG);
         let watches = watches::open(&run.cluster, &control_plane, &tell);

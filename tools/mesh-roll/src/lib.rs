@@ -10,6 +10,7 @@ mod drive;
 mod gate;
 mod perform;
 mod prepare;
+mod rights;
 mod roll;
 mod select;
 mod watches;

@@ -99,6 +99,7 @@ fn answer(error: &Error) -> Answer {
     match error.why() {
         Why::Conflict => Answer::Conflict,
         Why::NotFound => Answer::Gone,
+        Why::Forbidden if error.lacks_a_right() => Answer::Forbidden(words(error)),
         Why::Forbidden | Why::Unauthorized | Why::Refused | Why::Gone => {
             Answer::Refused(words(error))
         }
@@ -112,8 +113,10 @@ pub(crate) fn look(cluster: Arc<Cluster>, key: WorkloadRef) -> Work {
     Box::pin(async move {
         let observed = cluster.observe(&key).await;
         let observed = observed.map(|it| it.map(Box::new));
-        let observed = observed.map_err(|error| words(&error));
-        Happened::Event(Event::Looked(key, observed))
+        Happened::Event(match observed {
+            Err(error) if error.lacks_a_right() => Event::Blind(words(&error)),
+            observed => Event::Looked(key, observed.map_err(|error| words(&error))),
+        })
     })
 }
 
@@ -135,8 +138,11 @@ pub(crate) fn list(
             pods.filter(|pod| pod.owner.as_ref() == Some(&key))
                 .collect()
         });
-        let pods = pods.map_err(|error| words(&error));
-        Happened::Event(answer(key, pods))
+        Happened::Event(match pods {
+            // A right is gone, so a later attempt would not help.
+            Err(error) if error.lacks_a_right() => Event::Blind(words(&error)),
+            pods => answer(key, pods.map_err(|error| words(&error))),
+        })
     })
 }
 

@@ -119,7 +119,7 @@ impl Roll {
             Event::Nodes(key, nodes) => self.nodes(&key, &nodes),
             Event::LockLost(why) => self.stop(Stop::LockLost(why)),
             Event::Blind(why) => {
-                let what = format!("the cluster cannot be watched any more: {why}");
+                let what = format!("the cluster cannot be read any more: {why}");
                 self.stop(Stop::Blind(what));
                 self.interrupt();
             }

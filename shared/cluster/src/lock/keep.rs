@@ -187,7 +187,7 @@ impl Keeper {
             cause = match tokio::time::timeout(most, self.renew_once()).await {
                 Ok(Ok(None)) => None,
                 Ok(Ok(Some(lost))) => return lost,
-                Ok(Err(error)) => Some(error.to_string()),
+                Ok(Err(error)) => Some(words(&error)),
                 Err(_) => Some("the API server did not answer in time".to_owned()),
             };
             tell.send_replace(Standing::Until(self.until));
@@ -281,6 +281,14 @@ impl Moment {
         };
         slept_through || Instant::now() >= self.instant
     }
+}
+
+// A right may vanish while the lock is held, so the rule is named.
+fn words(error: &Error) -> String {
+    let rule = error
+        .rule()
+        .map(|rule| format!(" (needs the RBAC rule {rule})"));
+    format!("{error}: {}{}", error.reason(), rule.unwrap_or_default())
 }
 
 // If the time since boot cannot be read, only the monotonic clock counts.

@@ -15,6 +15,7 @@ use crate::object::{Namespace, Object as _};
 use crate::wire::connect::Cluster;
 use crate::wire::error::{Error, Why};
 use crate::wire::page::Selection;
+use crate::wire::rights::Right;
 use crate::wire::target::Target;
 use crate::wire::watch::Change;
 
@@ -82,6 +83,26 @@ impl Cluster {
                 }
             }
         }
+    }
+
+    /// Returns the rights for the lock of the control plane in `namespace` that this user does not
+    /// have.
+    ///
+    /// # Errors
+    /// The API server cannot be reached, or refuses to show the Lease.
+    pub async fn lacks_for_lock(&self, namespace: &str) -> Result<Vec<Right>, Error> {
+        let right = |verb, name: Option<&str>| Right {
+            verb,
+            resource: Lease::RESOURCE,
+            namespace: Some(namespace.to_owned()),
+            name: name.map(str::to_owned),
+        };
+        let lacking = self.lacking(vec![right("get", Some(NAME)), right("patch", Some(NAME))]);
+        let lacking = lacking.await?;
+        if lacking.is_empty() && self.lease(namespace).await?.is_none() {
+            return self.lacking(vec![right("create", None)]).await;
+        }
+        Ok(lacking)
     }
 
     async fn lease(&self, namespace: &str) -> Result<Option<Lease>, Error> {

@@ -15,7 +15,7 @@ pub trait Object: for<'de> Deserialize<'de> + Clone + Send + Sync + 'static {
 }
 
 /// Where the API server keeps a kind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Resource<S = &'static str> {
     /// The API group; empty for the core group.
     pub group: S,

@@ -75,6 +75,12 @@ impl Error {
         self.rule.as_deref()
     }
 
+    /// Returns true if the user lacks a right. Admission refuses with the same status, but not in the
+    /// words of an authorizer.
+    pub fn lacks_a_right(&self) -> bool {
+        self.why == Why::Forbidden && self.reason().contains("\" cannot ")
+    }
+
     /// Returns how long the API server asks to wait before the next attempt (`Retry-After`).
     pub fn retry_after(&self) -> Option<Duration> {
         self.retry_after

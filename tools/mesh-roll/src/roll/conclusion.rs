@@ -1,6 +1,6 @@
 //! How a flight ended.
 
-use mesh_cluster::workload::rollout::Problem;
+use mesh_cluster::workload::rollout::{Passes, Problem};
 use mesh_records::{Outcome, Trouble};
 
 /// The result of a workload in flight.
@@ -29,6 +29,18 @@ impl Conclusion {
             problem,
             ..Self::of(Outcome::Failed)
         }
+    }
+
+    /// The workload failed because a right is missing; `why` names its RBAC rule.
+    pub(crate) fn forbidden(why: String) -> Self {
+        let problem = Problem {
+            trouble: Trouble::Forbidden,
+            pod: None,
+            container: None,
+            said: why,
+            passes: Passes::Never,
+        };
+        Self::failed(Trouble::Forbidden, Some(problem))
     }
 
     pub(crate) fn blocked(reason: Trouble, problem: Option<Problem>) -> Self {

@@ -1,5 +1,7 @@
 //! Decides what to do with a workload, from the latest facts.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use mesh_cluster::workload::rollout::{Observed, PodSeen, State, with_pods};
 use mesh_records::{DowntimeGrade, Obstacle, WorkloadKind, WorkloadRef};
@@ -26,6 +28,8 @@ pub(crate) struct Wishes {
     pub(crate) choice: Choice,
     /// Workloads that may be down during the roll (`--allow-outage`).
     pub(crate) allow_outage: Vec<Selector>,
+    /// The workloads that this user may not restart, with the RBAC rule that is missing.
+    pub(crate) forbidden: BTreeMap<WorkloadRef, String>,
 }
 
 /// A workload from the survey.
@@ -74,6 +78,7 @@ pub(crate) fn decide(task: &Task, world: &World, wishes: &Wishes, now: Timestamp
     }
     match hindrance(observed, &pods, world, mesh, wishes) {
         Some(obstacle) => Decision::Skip(obstacle),
+        None if wishes.forbidden.contains_key(key) => Decision::Skip(Obstacle::Forbidden),
         None => Decision::Restart,
     }
 }
@@ -369,6 +374,7 @@ mod tests {
                 ..Choice::default()
             },
             allow_outage: vec![allow.parse().unwrap()],
+            ..Wishes::default()
         };
         let table = [
             ("shop/web", "x", Decision::Restart),

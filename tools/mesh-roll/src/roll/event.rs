@@ -45,6 +45,8 @@ pub(crate) enum Answer {
     Gone,
     /// The API server refused the write; a repetition would not help.
     Refused(String),
+    /// A right that the user had before is gone; with the RBAC rule.
+    Forbidden(String),
     /// No answer arrived; the write may have happened.
     Lost(String),
 }

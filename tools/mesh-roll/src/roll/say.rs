@@ -34,15 +34,18 @@ pub(crate) struct Facts<'a> {
 // === impl Saying ===
 
 impl Saying<'_> {
-    pub(crate) fn skipped(&self, reason: Obstacle) -> Record {
+    /// Makes the record of a workload that is not restarted; `rule` is the RBAC rule that is missing.
+    pub(crate) fn skipped(&self, reason: Obstacle, rule: Option<&str>) -> Record {
         let key = self.key;
+        let rule = rule.map(|rule| format!(": it needs the RBAC rule {rule}"));
+        let rule = rule.unwrap_or_default();
         Record::Skipped(Box::new(Skipped {
             cluster: self.cluster.to_owned(),
             run: None,
             time: whole_seconds(self.now),
             message: match self.is_dry {
-                true => format!("would skip {key}: it {}", reason.sentence()),
-                false => format!("{key} {}", reason.sentence()),
+                true => format!("would skip {key}: it {}{rule}", reason.sentence()),
+                false => format!("{key} {}{rule}", reason.sentence()),
             },
             identity: key.clone(),
             uid: self.uid.to_owned(),
@@ -214,5 +217,6 @@ fn because_of(reason: Trouble) -> &'static str {
         Trouble::Refused => "the API server did not accept the restart",
         Trouble::Stopped => "the run was stopped",
         Trouble::LockLost => "the lock was lost",
+        Trouble::Forbidden => "this user no longer has the right",
     }
 }

@@ -192,6 +192,7 @@ impl Roll {
                 self.emit(record);
                 self.conclude(key, Conclusion::failed(Trouble::Refused, None));
             }
+            Answer::Forbidden(why) => self.conclude(key, Conclusion::forbidden(why)),
             Answer::Lost(why) => {
                 let record = self.saying(&flight.item).unanswered(&why);
                 self.emit(record);

@@ -139,7 +139,11 @@ impl Roll {
 
     pub(super) fn skip(&mut self, item: Item, obstacle: Obstacle) {
         self.tally.skipped(obstacle);
-        let record = self.saying(&item).skipped(obstacle);
+        let rule = self.settings.wishes.forbidden.get(&item.task.key);
+        let rule = rule.filter(|_| obstacle == Obstacle::Forbidden);
+        let record = self
+            .saying(&item)
+            .skipped(obstacle, rule.map(String::as_str));
         self.emit(record);
         self.over.insert(item.task.key.clone(), item);
     }

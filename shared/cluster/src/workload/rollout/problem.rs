@@ -117,7 +117,8 @@ impl Problem {
             | Trouble::TimedOut
             | Trouble::Refused
             | Trouble::Stopped
-            | Trouble::LockLost => false,
+            | Trouble::LockLost
+            | Trouble::Forbidden => false,
         }
     }
 
