@@ -26,5 +26,20 @@ pub fn bundle(trust_roots: &ConfigMap) -> Option<&str> {
 /// Returns the hash of the trust bundle, as the injector stamps it on pods: of the very bytes that
 /// it reads from the mounted `ConfigMap`.
 pub fn bundle_sha256(trust_roots: &ConfigMap) -> Option<String> {
-    Some(format!("{:x}", Sha256::digest(bundle(trust_roots)?)))
+    bundle(trust_roots).map(sha256)
+}
+
+/// Returns the hashes that a release may stamp for the trust bundle: charts trim it since 2.13, and
+/// `linkerd inject --manual` does not.
+pub fn stamps(trust_roots: &ConfigMap) -> Vec<String> {
+    let Some(bundle) = bundle(trust_roots) else {
+        return Vec::new();
+    };
+    let trimmed = bundle.trim();
+    let spellings = [bundle, trimmed, bundle.trim_end(), &format!("{trimmed}\n")];
+    spellings.into_iter().map(sha256).collect()
+}
+
+fn sha256(text: &str) -> String {
+    format!("{:x}", Sha256::digest(text))
 }

@@ -18,7 +18,8 @@ pub use other::{
     EndpointSlice, Namespace,
 };
 pub use pod::{
-    Container, ContainerState, ContainerStatus, Pod, PodSpec, PodStatus, Template, Waiting,
+    Container, ContainerState, ContainerStatus, Pod, PodSpec, PodStatus, RestartPolicy, Template,
+    Waiting,
 };
 pub use selector::{Selector, SelectorExpression};
 pub use workload::{

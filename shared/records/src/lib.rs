@@ -37,8 +37,8 @@ pub use judgement::{
 };
 pub use line::{Lines, RawLine};
 pub use mesh::{
-    Anomaly, Certificate, CertificateRole, Component, ControlPlane, Crd, Extension, FailurePolicy,
-    InstalledBy, Need, Release, Selects, State, Unseen, Webhook,
+    Anomaly, Certificate, CertificateRole, Component, ControlPlane, Crd, Extension, ExtensionPart,
+    FailurePolicy, InstalledBy, Need, Release, Selects, State, Unseen, Webhook,
 };
 pub use reader::{Closed, Expect, Item, Reader, What};
 pub use record::{Record, RecordType};

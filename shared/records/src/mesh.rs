@@ -206,7 +206,20 @@ pub struct Extension {
     pub name: String,
     /// The namespace that the extension runs in.
     pub namespace: String,
-    /// The extension's version.
+    /// The extension's version: that of its oldest part.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// The extension's Deployments.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<ExtensionPart>,
+}
+
+/// A Deployment of an extension.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExtensionPart {
+    /// The Deployment's name.
+    pub name: String,
+    /// The Linkerd version that it runs; absent for a program with its own numbers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
 }

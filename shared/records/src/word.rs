@@ -112,6 +112,8 @@ words! {
     VersionPinned = "version-pinned",
     /// A pod was started with other trust anchors than the current bundle.
     TrustAnchorStale = "trust-anchor-stale",
+    /// Nothing tells which trust anchors a proxy has.
+    TrustAnchorUnknown = "trust-anchor-unknown",
     /// A certificate has expired.
     CertificateExpired = "certificate-expired",
     /// A certificate expires soon.
@@ -134,6 +136,8 @@ words! {
     CniBehind = "cni-behind",
     /// Injection is on, and pods have no proxy.
     UnmeshedButAnnotated = "unmeshed-but-annotated",
+    /// Fewer pods exist than are wanted.
+    PodsMissing = "pods-missing",
     /// The workload would be down while it is restarted.
     DowntimeOutage = "downtime-outage",
     /// A Job's proxy is too old for the target.
@@ -235,6 +239,7 @@ set! {
     EdgeNotRecommended,
     VersionPinned,
     TrustAnchorStale,
+    TrustAnchorUnknown,
     CertificateExpired,
     CertificateExpiring,
     ControlPlaneUnhealthy,
@@ -246,6 +251,7 @@ set! {
     ExtensionBehind,
     CniBehind,
     UnmeshedButAnnotated,
+    PodsMissing,
     DowntimeOutage,
     JobHoldsBack,
     WorkloadUnhealthy,

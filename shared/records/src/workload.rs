@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use mesh_versions::same_release;
 use serde::{Deserialize, Serialize};
 
 use crate::{Obstacle, Word, WorkloadRef};
@@ -113,8 +114,8 @@ pub struct Pin {
 
 /// Returns true if `pins` prevent new pods from getting the proxy version `injects`.
 ///
-/// A pin on the pod template overrides the namespace's. A pin without a version changes only the
-/// image's name; a pin to the injector's own version changes nothing.
+/// A pin on the pod template overrides the namespace's. A pin to the release that the injector gives
+/// anyway changes nothing.
 #[must_use]
 pub fn hold_back(pins: &[Pin], injects: &str) -> bool {
     if pins.iter().any(|pin| pin.place == PinPlace::BakedIn) {
@@ -125,16 +126,16 @@ pub fn hold_back(pins: &[Pin], injects: &str) -> bool {
         pins.find_map(|pin| pin.version.as_deref())
     };
     let pinned = version(PinPlace::Template).or_else(|| version(PinPlace::Namespace));
-    pinned.is_some_and(|version| version != injects)
+    pinned.is_some_and(|version| !same_release(version, injects))
 }
 
 /// Where a pin is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PinPlace {
-    /// `config.linkerd.io/proxy-version` or `-image` on the pod template.
+    /// `config.linkerd.io/proxy-version` on the pod template.
     Template,
-    /// The same annotations on the namespace.
+    /// The same annotation on the namespace.
     Namespace,
     /// The proxy is part of the pod template (injected by hand).
     BakedIn,

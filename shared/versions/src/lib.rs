@@ -28,4 +28,4 @@ pub use releases::{Charts, Known, Line, Releases, Repository};
 pub use schema::{ReleasesError, Trouble};
 pub use skew::Skew;
 pub use target::{Problem, Target, TargetError};
-pub use version::Version;
+pub use version::{Version, same_release};

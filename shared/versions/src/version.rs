@@ -62,11 +62,13 @@ const FIRST_YEAR: u32 = 18;
 // === impl Version ===
 
 impl Version {
-    /// Reads a version from an image tag, an annotation or a chart's `appVersion`.
+    /// Reads a version from an image tag, an annotation, a value or a chart's `appVersion`. A digest
+    /// after the tag is ignored: it names the same release.
     pub fn of_tag(tag: &str) -> Self {
+        let release = tag.split_once('@').map_or(tag, |(release, _)| release);
         Self {
             text: tag.into(),
-            form: form_of(tag).unwrap_or(Form::Opaque),
+            form: form_of(release).unwrap_or(Form::Opaque),
         }
     }
 
@@ -208,6 +210,11 @@ impl<'de> Deserialize<'de> for Version {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer).map(|text| Self::of_tag(&text))
     }
+}
+
+/// Returns true if two texts name builds of one release: see [`Version::same_release`].
+pub fn same_release(one: &str, other: &str) -> bool {
+    one == other || Version::of_tag(one).same_release(&Version::of_tag(other))
 }
 
 fn form_of(tag: &str) -> Option<Form> {
@@ -362,6 +369,9 @@ mod tests {
     fn a_rebuild_is_the_same_release_but_not_equal_and_a_hotpatch_is_another() {
         for (one, other, same) in [
             ("stable-2.14.10", "stable-2.14.10-acme", true),
+            ("stable-2.14.10", "stable-2.14.10@sha256:5d1e", true),
+            ("edge-25.4.4@sha256:5d1e", "edge-25.4.4@sha256:0f7a", true),
+            ("v7", "v7@sha256:5d1e", false),
             ("enterprise-2.17.0", "enterprise-2.17.0-0", true),
             ("enterprise-2.17.0-1", "enterprise-2.17.0-fips-1", true),
             ("enterprise-2.17.0", "enterprise-2.17.0-1", false),

@@ -7,6 +7,7 @@
 
 mod alone;
 mod answers;
+mod cases;
 mod rights;
 mod stops;
 

@@ -63,9 +63,7 @@ pub(crate) fn plan(
 
 /// Returns true if proxies are too old for the target and a roll to the running version would help.
 fn must_roll_first(tally: &Tally) -> bool {
-    let too_old = tally
-        .groups()
-        .any(|(_, rule, _, _)| rule == Rule::ProxyTooOld);
+    let too_old = tally.groups().any(|(_, rule, _)| rule == Rule::ProxyTooOld);
     too_old && tally.counts().roll > 0
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use mesh_records::{Ask, Rule, WorkloadKind};
+use mesh_records::{Ask, Rule};
 use mesh_versions::{Channel, Releases, Target, Version};
 
 /// The question and all options that change its answer.
@@ -67,20 +67,5 @@ impl Standpoint<'_> {
             .canonical(&self.running)
             .channel()
             .unwrap_or(Channel::Stable)
-    }
-}
-
-/// Returns true for kinds that end or renew themselves.
-pub(crate) fn is_job(kind: &WorkloadKind) -> bool {
-    match kind {
-        WorkloadKind::Job | WorkloadKind::CronJob => true,
-        WorkloadKind::Deployment
-        | WorkloadKind::StatefulSet
-        | WorkloadKind::DaemonSet
-        | WorkloadKind::ReplicaSet
-        | WorkloadKind::ReplicationController
-        | WorkloadKind::Rollout
-        | WorkloadKind::Pod
-        | WorkloadKind::Other(_) => false,
     }
 }

@@ -47,7 +47,7 @@ use Binding::{Mandatory as M, Waivable as V};
 /// For each rule: its severity under the questions upgrade, drift, roll and done if it is broken;
 /// and its severity if facts are missing to decide it, which is at least "cannot tell".
 #[rustfmt::skip]
-const TABLE: [Row; 35] = [
+const TABLE: [Row; 37] = [
     //                                                                       hit           cannot tell
     //                                                                       up dr ro do   up dr ro do
     row(Rule::ProxyTooOld,             V, [E, E, I, E], [N, N, N, N]),
@@ -66,7 +66,8 @@ const TABLE: [Row; 35] = [
     row(Rule::MixedChannels,           V, [W, W, I, W], [N, N, N, N]),
     row(Rule::EdgeNotRecommended,      V, [W, W, I, I], [N, N, N, N]),
     row(Rule::VersionPinned,           V, [W, W, I, W], [N, N, N, N]),
-    row(Rule::TrustAnchorStale,        V, [E, W, I, E], [W, W, I, E]),
+    row(Rule::TrustAnchorStale,        V, [E, W, I, E], [N, N, N, N]),
+    row(Rule::TrustAnchorUnknown,      V, [W, W, I, W], [N, N, N, N]),
     row(Rule::CertificateExpired,      M, [E, E, E, E], [E, W, E, W]),
     row(Rule::CertificateExpiring,     V, [E, W, E, W], [N, N, N, N]),
     row(Rule::ControlPlaneUnhealthy,   M, [E, W, E, E], [E, W, E, E]),
@@ -78,6 +79,7 @@ const TABLE: [Row; 35] = [
     row(Rule::ExtensionBehind,         V, [W, W, W, W], [I, I, I, I]),
     row(Rule::CniBehind,               V, [W, W, W, W], [I, I, I, I]),
     row(Rule::UnmeshedButAnnotated,    V, [W, W, I, E], [N, N, N, N]),
+    row(Rule::PodsMissing,             V, [W, W, I, E], [N, N, N, N]),
     row(Rule::DowntimeOutage,          V, [N, N, W, N], [N, N, N, N]),
     row(Rule::JobHoldsBack,            V, [E, I, I, I], [N, N, N, N]),
     row(Rule::WorkloadUnhealthy,       V, [W, W, I, W], [N, N, N, N]),

@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 
-use mesh_records::{DowntimeGrade, Pin, PodCounts, Roll, TrustAnchors, WorkloadKind};
+use mesh_records::{DowntimeGrade, Pin, PodCounts, Roll, RollBy, TrustAnchors, WorkloadKind};
+use mesh_versions::same_release;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 
@@ -59,6 +60,11 @@ impl Seen<'_> {
         counts.sum::<u64>() < u64::from(self.pods.meshed)
     }
 
+    /// Returns true for what ends by itself: a Job, whatever made it.
+    pub(crate) fn ends_by_itself(&self) -> bool {
+        self.roll.by == RollBy::Itself
+    }
+
     /// Returns how the counts contradict each other, if they do.
     pub(crate) fn contradiction(&self) -> Option<&'static str> {
         let PodCounts {
@@ -91,8 +97,9 @@ impl SeenProxy<'_> {
         }
     }
 
-    /// Returns true if the version or the tag is `text`.
+    /// Returns true if the version or the tag is the release `text`.
     pub(crate) fn is(&self, text: &str) -> bool {
-        !text.is_empty() && (self.version == text || self.tag == text)
+        let is = |own: &str| !own.is_empty() && same_release(own, text);
+        is(&self.version) || is(&self.tag)
     }
 }

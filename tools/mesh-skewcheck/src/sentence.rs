@@ -1,6 +1,6 @@
 //! Writes the message and the hint of a finding about workloads.
 
-use mesh_records::{Ask, Decided, Rule};
+use mesh_records::{Ask, Rule};
 use mesh_versions::Skew;
 
 use crate::question::Standpoint;
@@ -9,7 +9,7 @@ use crate::tally::Group;
 pub(crate) const ROLL: &str = "mesh-survey | mesh-skewcheck --ask roll | mesh-roll";
 
 /// What to do about a rule, where a roll is not the answer.
-const HINTS: [(Rule, &str); 6] = [
+const HINTS: [(Rule, &str); 7] = [
     (
         Rule::ProxyUnknown,
         "roll them, or name the tag in a releases file: --releases FILE",
@@ -27,6 +27,10 @@ const HINTS: [(Rule, &str); 6] = [
         "roll the partly meshed ones; find out why the others have no proxy",
     ),
     (
+        Rule::PodsMissing,
+        "see why no pod is created: kubectl describe the workload or its ReplicaSet",
+    ),
+    (
         Rule::DowntimeOutage,
         "allow it for each workload: mesh-roll --allow-outage NAMESPACE/NAME",
     ),
@@ -37,28 +41,17 @@ const HINTS: [(Rule, &str); 6] = [
 ];
 
 /// Returns the message and the hint for a group of workloads.
-pub(crate) fn sentence(
-    rule: Rule,
-    decided: Decided,
-    group: &Group,
-    at: &Standpoint<'_>,
-) -> (String, Option<String>) {
-    let base = at.base();
-    let (text, hint) = match decided {
-        Decided::Yes => (said(rule, &base.to_string(), at), hint(rule, at)),
-        Decided::CannotTell => (
-            "run proxies that may trust other anchors than the current bundle".to_owned(),
-            None,
-        ),
-    };
+pub(crate) fn sentence(rule: Rule, group: &Group, at: &Standpoint<'_>) -> (String, Option<String>) {
+    let text = said(rule, &at.base().to_string(), at);
     let one = group.count == 1;
     let noun = if one { "workload" } else { "workloads" };
-    let text = match text.strip_prefix("run ") {
-        Some(rest) if one => format!("runs {rest}"),
+    let text = match text.split_once(' ') {
+        Some(("run", rest)) if one => format!("runs {rest}"),
+        Some(("have", rest)) if one => format!("has {rest}"),
         Some(_) | None => text,
     };
     let message = format!("{} {noun} {text}{}", group.count, versions(group));
-    (message, hint.map(str::to_owned))
+    (message, hint(rule, at).map(str::to_owned))
 }
 
 fn versions(group: &Group) -> String {
@@ -87,14 +80,7 @@ fn said(rule: Rule, base: &str, at: &Standpoint<'_>) -> String {
             format!("run proxies of another version than {base}")
         }
         Rule::ProxyBehind => format!("run proxies older than {base}, which is allowed"),
-        Rule::ProxyUnknown if is_base_unknown(at) => {
-            format!(
-                "run proxies that cannot be compared with {base}, whose minor version is unknown"
-            )
-        }
-        Rule::ProxyUnknown => {
-            "run proxies whose version no image tag, annotation or alias shows for sure".to_owned()
-        }
+        Rule::ProxyUnknown => unknown_proxy(base, at),
         Rule::NewerThanKnown => {
             let end = at.releases().known_until();
             format!("run proxies newer than {end}, the last release in the releases file")
@@ -108,6 +94,10 @@ fn said(rule: Rule, base: &str, at: &Standpoint<'_>) -> String {
         Rule::TrustAnchorStale => {
             "run proxies with other trust anchors than the current bundle".to_owned()
         }
+        Rule::TrustAnchorUnknown => {
+            "run proxies whose trust anchors cannot be compared with the current bundle".to_owned()
+        }
+        Rule::PodsMissing => "have fewer pods than they want".to_owned(),
         Rule::UnmeshedButAnnotated => {
             "run pods without a proxy, although injection is on".to_owned()
         }
@@ -136,6 +126,14 @@ fn said(rule: Rule, base: &str, at: &Standpoint<'_>) -> String {
         | Rule::HelmChartSplit
         | Rule::GatewayApiUnprotected
         | Rule::WaiverUnused => rule.as_str().to_owned(),
+    }
+}
+
+fn unknown_proxy(base: &str, at: &Standpoint<'_>) -> String {
+    if is_base_unknown(at) {
+        format!("run proxies that cannot be compared with {base}, whose minor version is unknown")
+    } else {
+        "run proxies whose version no image tag, annotation or alias shows for sure".to_owned()
     }
 }
 

@@ -19,7 +19,7 @@ const VERSIONS: usize = 4;
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     counts: Counts,
-    by_rule: BTreeMap<(Severity, Rule, bool), Group>,
+    by_rule: BTreeMap<(Severity, Rule), Group>,
 }
 
 /// The workloads that break one rule with one severity.
@@ -48,12 +48,12 @@ impl Tally {
     /// Counts one workload. A workload that breaks a rule with two versions counts once.
     pub(crate) fn add(&mut self, seen: &Seen<'_>, judged: &Judged<'_>, at: &Standpoint<'_>) {
         self.counts.add(seen.pods, &judged.skew);
-        let mut counted: Vec<(Severity, Rule, bool)> = Vec::with_capacity(judged.hits.len());
+        let mut counted: Vec<(Severity, Rule)> = Vec::with_capacity(judged.hits.len());
         for hit in &judged.hits {
-            let Some(severity) = severity(hit.rule, at.ask(), hit.decided, hit.weight) else {
+            let Some(severity) = severity(hit.rule, at.ask(), Decided::Yes, hit.weight) else {
                 continue;
             };
-            let key = (severity, hit.rule, hit.decided == Decided::CannotTell);
+            let key = (severity, hit.rule);
             let group = self.by_rule.entry(key).or_default();
             group.versions.show_text(hit.version);
             if !counted.contains(&key) {
@@ -68,15 +68,9 @@ impl Tally {
     }
 
     /// Returns the groups, the most severe first.
-    pub(crate) fn groups(&self) -> impl Iterator<Item = (Severity, Rule, Decided, &Group)> {
-        self.by_rule.iter().map(|((severity, rule, blind), group)| {
-            let decided = if *blind {
-                Decided::CannotTell
-            } else {
-                Decided::Yes
-            };
-            (*severity, *rule, decided, group)
-        })
+    pub(crate) fn groups(&self) -> impl Iterator<Item = (Severity, Rule, &Group)> {
+        let groups = self.by_rule.iter();
+        groups.map(|((severity, rule), group)| (*severity, *rule, group))
     }
 }
 

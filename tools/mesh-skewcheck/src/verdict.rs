@@ -3,8 +3,8 @@
 use std::cmp::Ordering;
 
 use mesh_records::{
-    Ask, Closed, ControlPlane, Extension, Finding, From, Plan, Rule, Severity, Source, Verdict,
-    VerdictScope,
+    Ask, Closed, ControlPlane, Decided, Extension, Finding, From, Plan, Rule, Severity, Source,
+    Verdict, VerdictScope,
 };
 
 use crate::plan::plan;
@@ -131,8 +131,8 @@ fn findings(
         .into_iter()
         .filter_map(|remark| weigh(remark, at.ask(), &plane.cluster, &plane.namespace))
         .collect();
-    for (severity, rule, decided, group) in tally.groups() {
-        let (message, hint) = sentence(rule, decided, group, at);
+    for (severity, rule, group) in tally.groups() {
+        let (message, hint) = sentence(rule, group, at);
         findings.push(Finding {
             cluster: plane.cluster.clone(),
             id: rule.as_str().to_owned(),
@@ -141,7 +141,7 @@ fn findings(
             message,
             hint,
             page: None,
-            decided,
+            decided: Decided::Yes,
             waived: None,
             count: group.count,
             workloads: group.workloads.iter().cloned().collect(),

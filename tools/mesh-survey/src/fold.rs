@@ -8,7 +8,7 @@ mod usage;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use mesh_cluster::object::label;
-use mesh_cluster::object::{Meta, OwnerReference, Pod};
+use mesh_cluster::object::{Meta, OwnerReference, Pod, Template};
 use mesh_cluster::workload::owner::{deployment_name, kind_of, owner_of};
 use mesh_cluster::workload::proxy;
 use mesh_records::{ProxyCount, WorkloadKind, WorkloadRef};
@@ -68,8 +68,10 @@ impl Fold {
         if pod.is_over() {
             return;
         }
+        let component = |name: &str| (pod.meta.namespace.clone(), name.to_owned());
         let is_own = pod.meta.labels.contains_key(label::COMPONENT)
-            && ground.bundles.contains_key(&pod.meta.namespace);
+            && deployment_name(&pod.meta)
+                .is_some_and(|name| ground.components.contains(&component(name)));
         match (is_own, own_pods) {
             (true, OwnPods::Count | OwnPods::Only) => self.add_own(pod),
             (false, OwnPods::Count | OwnPods::Ignore) => {
@@ -155,8 +157,26 @@ impl Fold {
         strange.map(|(key, _)| key.identity.clone()).collect()
     }
 
+    // Counts pods that owners ask for and that do not exist.
+    fn miss(&mut self, ground: &Ground) {
+        for (identity, kept, short) in ground.owners.short() {
+            let Template { meta, spec, .. } = &short.template;
+            let is_meshed = proxy::sidecar(spec).is_some()
+                || ground.wants_proxy(&identity.namespace, meta, spec);
+            let key = Key {
+                identity: identity.clone(),
+                uid: kept.uid.clone(),
+            };
+            let group = self.groups.entry(key).or_default();
+            group.miss(kept.wanted, short, is_meshed);
+        }
+    }
+
     /// Finishes the counts. An owner that is still not found counts as gone.
     pub(crate) fn finish(mut self, ground: &Ground) -> Folded {
+        if !ground.is_thinned {
+            self.miss(ground);
+        }
         for (key, group) in &mut self.groups {
             let gone = key.is_strange(&ground.owners) && !ground.lacks(&key.identity.kind);
             if gone && group.is_notable() {

@@ -4,16 +4,18 @@ mod kept;
 mod namespaces;
 mod owners;
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
-use mesh_cluster::object::{Meta, PodSpec};
+use mesh_cluster::object::{Deployment, Meta, PodSpec};
 use mesh_cluster::workload::injection::{Injection, Injector, Rules, injection};
-use mesh_records::{Extension, WorkloadKind};
+use mesh_records::{Extension, ExtensionPart, WorkloadKind};
+use mesh_versions::{Releases, Version};
 
 use crate::plane::Objects;
 
-pub(crate) use kept::{Kept, Labels};
+pub(crate) use kept::{Kept, Labels, Short};
 pub(crate) use namespaces::Namespaces;
 pub(crate) use owners::{Owners, Shown};
 
@@ -22,8 +24,11 @@ pub(crate) use owners::{Owners, Shown};
 pub(crate) struct Ground {
     pub(crate) namespaces: Namespaces,
     pub(crate) owners: Owners,
-    /// The control planes by namespace, each with the hash of its trust bundle.
-    pub(crate) bundles: BTreeMap<String, Option<String>>,
+    /// The control planes by namespace, each with the hashes that its proxies may bear for its trust
+    /// bundle; none if the bundle could not be read.
+    pub(crate) bundles: BTreeMap<String, Vec<String>>,
+    /// The control planes' own Deployments, by namespace and name.
+    pub(crate) components: BTreeSet<(String, String)>,
     /// The control planes' injectors.
     pub(crate) injectors: Vec<Injector>,
     /// The namespace of the control plane for pods that name none.
@@ -32,6 +37,8 @@ pub(crate) struct Ground {
     pub(crate) list_proxies: bool,
     /// The keys of the labels that workloads are given.
     pub(crate) label_keys: Vec<String>,
+    /// Whether pods were left out by their labels, so that fewer may be counted than exist.
+    pub(crate) is_thinned: bool,
     /// Kinds that a dump does not have. An owner of such a kind that is not found does not count as
     /// gone.
     pub(crate) lacking: BTreeSet<String>,
@@ -48,8 +55,8 @@ impl Ground {
 
     /// Returns true if one of the injectors would give a proxy to a new pod. Without a control plane
     /// the newest injector's rules tell what the pod asks for.
-    pub(crate) fn wants_proxy(&self, pod: &Meta, spec: &PodSpec) -> bool {
-        let rules = self.rules(&pod.namespace);
+    pub(crate) fn wants_proxy(&self, namespace: &str, pod: &Meta, spec: &PodSpec) -> bool {
+        let rules = self.rules(namespace);
         let gives = |injector| injection(injector, rules, pod, spec) == Injection::On;
         match self.injectors.is_empty() {
             true => gives(&NEWEST),
@@ -81,6 +88,9 @@ impl Ground {
     /// name none.
     pub(crate) fn settle(&mut self, planes: &mut [Objects]) {
         self.injectors = planes.iter().map(Objects::injector).collect();
+        let components = planes.iter().flat_map(|plane| &plane.components);
+        let key = |it: &Deployment| (it.meta.namespace.clone(), it.meta.name.clone());
+        self.components = components.map(key).collect();
         let plugins = &self.owners.plugins;
         let rolling = plugins.iter().any(|plugin| !plugin.is_settled);
         for plane in &mut *planes {
@@ -97,27 +107,49 @@ impl Ground {
 
     /// The records of the extensions, by name and namespace.
     pub(crate) fn extensions(&self, cluster: &str) -> Vec<Extension> {
-        let version = |namespace: &str| {
-            let mut stated = self.owners.stated.iter();
-            let stated = stated.find(|((place, _), _)| place == namespace);
-            stated.map(|(_, version)| version.clone())
-        };
-        let extension = |name: &str, namespace: &str, version| Extension {
+        let mut parts: BTreeMap<(&str, &str), Vec<ExtensionPart>> = BTreeMap::new();
+        for (namespace, name) in &self.namespaces.extensions {
+            parts.entry((name, namespace)).or_default();
+        }
+        for ((namespace, name), part) in &self.owners.parts {
+            let of_namespace = self.namespaces.extensions.get(namespace);
+            if let Some(extension) = part.extension.as_ref().or(of_namespace) {
+                let all = parts.entry((extension, namespace)).or_default();
+                all.push(ExtensionPart {
+                    name: name.clone(),
+                    version: part.version.clone(),
+                });
+            }
+        }
+        let extension = |name: &str, namespace: &str, version, parts| Extension {
             cluster: cluster.to_owned(),
             name: name.to_owned(),
             namespace: namespace.to_owned(),
             version,
+            parts,
         };
-        let labelled = self.namespaces.extensions.iter();
-        let labelled = labelled.filter(|(_, name)| *name != "cni");
-        let labelled =
-            labelled.map(|(namespace, name)| extension(name, namespace, version(namespace)));
+        let labelled = parts.into_iter().filter(|((name, _), _)| *name != "cni");
+        let labelled = labelled
+            .map(|((name, namespace), parts)| extension(name, namespace, oldest(&parts), parts));
         let plugins = self.owners.plugins.iter();
-        let plugins = plugins.map(|it| extension("cni", &it.namespace, it.version.clone()));
+        let plugins =
+            plugins.map(|it| extension("cni", &it.namespace, it.version.clone(), Vec::new()));
         let mut extensions: Vec<Extension> = labelled.chain(plugins).collect();
         extensions.sort_by(|one, other| {
             (&one.name, &one.namespace).cmp(&(&other.name, &other.namespace))
         });
         extensions
     }
+}
+
+fn oldest(parts: &[ExtensionPart]) -> Option<String> {
+    static RELEASES: LazyLock<Releases> = LazyLock::new(Releases::embedded);
+    let older = |one: &&String, other: &&String| {
+        let (one, other) = (Version::of_tag(one), Version::of_tag(other));
+        let minor = |version| RELEASES.minor_of(version).map(|it| it.minor);
+        let by_minor = minor(&one).cmp(&minor(&other));
+        by_minor.then_with(|| one.order(&other).unwrap_or(Ordering::Equal))
+    };
+    let versions = parts.iter().filter_map(|part| part.version.as_ref());
+    versions.min_by(older).cloned()
 }

@@ -26,6 +26,7 @@ pub(crate) async fn look(mut ask: Ask<'_>, wish: &Wish) -> Result<Survey, Blocke
         namespaces: namespaces(&mut ask, wish).await?,
         fallback: wish.linkerd_namespace.clone(),
         list_proxies: wish.list_proxies,
+        is_thinned: wish.labels().is_some(),
         label_keys: wish.label_keys.clone(),
         ..Ground::default()
     };

@@ -5,6 +5,7 @@ mod certificate;
 pub(crate) mod parts;
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use mesh_cluster::control_plane::Config;
 use mesh_cluster::control_plane::issuer::IssuerSecret;
@@ -18,6 +19,7 @@ use mesh_cluster::workload::rollout::{self, Restartable as _};
 use mesh_records::{
     Certificate, CertificateRole, Component, ControlPlane, FailurePolicy, State, Trouble, Webhook,
 };
+use mesh_versions::{Minor, Releases, Version};
 use serde_json::Value as Fact;
 
 use certificate::{certificates, unreadable};
@@ -75,14 +77,42 @@ fn state(components: &[Deployment]) -> State {
     state
 }
 
-/// Returns true if a Deployment is a component of the control plane in its namespace.
+/// The Deployments of every release since 2.11.
+const COMPONENTS: [&str; 3] = [
+    "linkerd-destination",
+    "linkerd-identity",
+    "linkerd-proxy-injector",
+];
+/// Deployments that only older releases have. They stay after an upgrade without a prune.
+const OLDER: [&str; 6] = [
+    "linkerd-controller",
+    "linkerd-grafana",
+    "linkerd-prometheus",
+    "linkerd-sp-validator",
+    "linkerd-tap",
+    "linkerd-web",
+];
+/// The last line that has them.
+const LAST_OLDER: Minor = Minor::new(10);
+
+/// Returns true if a Deployment may be a component of the control plane in its namespace. The label
+/// alone does not tell: extensions up to 2.11 have it too.
 pub(crate) fn is_component(meta: &Meta) -> bool {
+    let name = meta.name.as_str();
     meta.labels.contains_key(label::COMPONENT)
+        && (COMPONENTS.contains(&name) || OLDER.contains(&name))
+}
+
+// Whether a control plane of this version has Deployments that later releases do not have.
+fn has_older(version: Option<&str>) -> bool {
+    static RELEASES: LazyLock<Releases> = LazyLock::new(Releases::embedded);
+    let minor = version.and_then(|version| RELEASES.minor_of(&Version::of_tag(version)));
+    minor.is_some_and(|minor| minor.minor <= LAST_OLDER)
 }
 
 /// Returns the version that a Linkerd Deployment runs: from its images, or else from its labels and
 /// annotations.
-fn component_version(deployment: &Deployment) -> Option<String> {
+pub(crate) fn component_version(deployment: &Deployment) -> Option<String> {
     let containers = &deployment.spec.template.spec.containers;
     let own = containers
         .iter()
@@ -106,6 +136,33 @@ pub(crate) fn stated_version(meta: &Meta) -> Option<String> {
 // === impl Objects ===
 
 impl Objects {
+    /// Sorts a control plane's Deployments from those that an older release left behind.
+    pub(crate) fn new(
+        namespace: String,
+        config: Option<ConfigMap>,
+        trust_roots: Option<ConfigMap>,
+        deployments: Vec<Deployment>,
+    ) -> Self {
+        let values = config.as_ref().and_then(Config::of);
+        let is_old = has_older(values.as_ref().and_then(Config::version));
+        let (components, leftovers): (Vec<_>, Vec<_>) = deployments
+            .into_iter()
+            .partition(|it| is_old || COMPONENTS.contains(&it.meta.name.as_str()));
+        let mut facts = BTreeMap::new();
+        if !leftovers.is_empty() {
+            let names = leftovers.into_iter().map(|it| it.meta.name);
+            facts.insert("leftovers".to_owned(), names.collect());
+        }
+        Self {
+            namespace,
+            config,
+            trust_roots,
+            components,
+            facts,
+            ..Self::default()
+        }
+    }
+
     /// Makes the record, without the facts that need the pods.
     pub(crate) fn record(&self, cluster: &str) -> ControlPlane {
         let config = self.config.as_ref().and_then(Config::of);

@@ -23,6 +23,19 @@ pub struct PodSpec {
     pub node_name: Option<String>,
     pub host_network: bool,
     pub automount_service_account_token: Option<bool>,
+    pub restart_policy: RestartPolicy,
+}
+
+/// When a pod's containers are started again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub enum RestartPolicy {
+    /// Whenever they end.
+    #[default]
+    Always,
+    /// When they fail, so that the pod ends by itself.
+    OnFailure,
+    /// Never, so that the pod ends by itself.
+    Never,
 }
 
 /// A container of a spec.

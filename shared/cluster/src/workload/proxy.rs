@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use mesh_records::VersionSource;
-use mesh_versions::Version;
+use mesh_versions::{Version, same_release};
 
 use crate::object::label;
 use crate::object::{Container, ContainerStatus, Meta, Pod, PodSpec};
@@ -94,7 +94,7 @@ pub fn contradiction<'a>(proxy: &ProxyVersion, annotations: &'a Annotations) -> 
         .version
         .as_deref()
         .filter(|_| proxy.source == VersionSource::Image)?;
-    (image != annotation).then_some(annotation)
+    (!same_release(image, annotation)).then_some(annotation)
 }
 
 /// Returns the SHA-256 of the trust bundle that the injector gave a pod; the annotation exists
@@ -125,10 +125,12 @@ pub fn linkerd_version(text: &str) -> Option<&str> {
 // === impl ProxyVersion ===
 
 impl ProxyVersion {
-    /// Returns true if this is the version in `injects`. If a mirror has its own tags, the tags are
+    /// Returns true if this is the release in `injects`. If a mirror has its own tags, the tags are
     /// compared.
     pub fn is(&self, injects: &str) -> bool {
-        self.version.as_deref() == Some(injects) || self.tag.as_deref() == Some(injects)
+        let is =
+            |own: &Option<String>| own.as_deref().is_some_and(|own| same_release(own, injects));
+        is(&self.version) || is(&self.tag)
     }
 }
 

@@ -53,18 +53,34 @@ fn names(
     wanted: impl Fn(Option<Skew>) -> bool,
     at: &Standpoint<'_>,
 ) -> Option<String> {
-    let skew = |extension: &Extension| {
-        let version = Version::of_tag(extension.version.as_deref()?);
+    let skew = |version: Option<&str>| {
+        let version = Version::of_tag(version?);
         Some(at.releases().skew(&version, at.base()).0)
     };
     let mut names: Vec<String> = extensions
         .iter()
-        .filter(|extension| wanted(skew(extension)))
-        .map(|extension| match &extension.version {
-            Some(version) => format!("{} {version}", extension.name),
-            None => extension.name.clone(),
+        .flat_map(|extension| parts(extension))
+        .filter(|(_, version)| wanted(skew(*version)))
+        .map(|(name, version)| match version {
+            Some(version) => format!("{name} {version}"),
+            None => name,
         })
         .collect();
     names.sort();
     (!names.is_empty()).then(|| names.join(", "))
+}
+
+// Each part of an extension with a Linkerd version, or else the extension itself.
+fn parts(extension: &Extension) -> Vec<(String, Option<&str>)> {
+    let parts = extension.parts.iter();
+    let parts = parts.filter_map(|part| {
+        let name = format!("{}/{}", extension.name, part.name);
+        Some((name, Some(part.version.as_deref()?)))
+    });
+    let parts: Vec<_> = parts.collect();
+    if parts.is_empty() {
+        vec![(extension.name.clone(), extension.version.as_deref())]
+    } else {
+        parts
+    }
 }

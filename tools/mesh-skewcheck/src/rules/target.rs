@@ -58,7 +58,7 @@ pub(crate) fn versions(plane: &ControlPlane, at: &Standpoint<'_>) -> Vec<Remark>
     if let Some(injects) = plane
         .injects
         .as_deref()
-        .filter(|it| *it != at.running.as_str())
+        .filter(|it| !at.same_release(&Version::of_tag(it), &at.running))
     {
         let message = format!(
             "linkerd-config pins the proxy: new pods get {injects}, but the control plane is {}",

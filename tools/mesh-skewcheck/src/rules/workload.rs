@@ -9,7 +9,7 @@ use mesh_records::{
 
 use crate::action::action;
 use crate::proxy::{Sight, Sights, Standing};
-use crate::question::{Jobs, Standpoint, is_job};
+use crate::question::{Jobs, Standpoint};
 use crate::rule::{Weight, severity};
 use crate::seen::{Seen, SeenProxy};
 
@@ -24,7 +24,6 @@ pub(crate) struct Judged<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Hit<'a> {
     pub(crate) rule: Rule,
-    pub(crate) decided: Decided,
     pub(crate) weight: Weight,
     /// The proxy's version, if the rule is about one.
     pub(crate) version: &'a str,
@@ -75,7 +74,7 @@ pub(crate) fn judge<'a>(
 /// The id of every finding that the hits end in, and what no finding says of the action; in the
 /// order of the words, none twice.
 fn why_of(hits: &[Hit<'_>], of_action: Vec<Word>, at: &Standpoint<'_>) -> Vec<Word> {
-    let counts = |hit: &&Hit<'_>| severity(hit.rule, at.ask(), hit.decided, hit.weight).is_some();
+    let counts = |hit: &&Hit<'_>| severity(hit.rule, at.ask(), Decided::Yes, hit.weight).is_some();
     let mut why: BTreeSet<Word> = hits
         .iter()
         .filter(counts)
@@ -130,7 +129,7 @@ impl<'a> Judge<'a, '_> {
     }
 
     fn too_old(&mut self, weight: Weight, text: &'a str) {
-        let job = is_job(&self.seen.kind);
+        let job = self.seen.ends_by_itself();
         if job {
             self.hit(Rule::JobHoldsBack, weight, text);
         }
@@ -150,18 +149,12 @@ impl<'a> Judge<'a, '_> {
         if self.seen.pods.meshed == 0 {
             return;
         }
-        let decided = match self.seen.trust_anchors {
+        let rule = match self.seen.trust_anchors {
             TrustAnchors::Current => return,
-            TrustAnchors::Stale => Decided::Yes,
-            TrustAnchors::Unknown => Decided::CannotTell,
+            TrustAnchors::Stale => Rule::TrustAnchorStale,
+            TrustAnchors::Unknown => Rule::TrustAnchorUnknown,
         };
-        let (rule, weight) = (Rule::TrustAnchorStale, self.left_behind());
-        self.hits.push(Hit {
-            rule,
-            decided,
-            weight,
-            version: "",
-        });
+        self.hit(rule, self.left_behind(), "");
     }
 
     fn rest(&mut self) {
@@ -171,6 +164,14 @@ impl<'a> Judge<'a, '_> {
             let left = ends_itself && self.at.ask() == Ask::Done;
             let weight = if left { Weight::Soft } else { Weight::Full };
             self.hit(Rule::UnmeshedButAnnotated, weight, "");
+        }
+        if pods.total < pods.wanted.unwrap_or(0) {
+            let weight = if pods.total == 0 {
+                Weight::Full
+            } else {
+                Weight::Soft
+            };
+            self.hit(Rule::PodsMissing, weight, "");
         }
         if pods.ready < pods.total {
             self.hit(Rule::WorkloadUnhealthy, Weight::Full, "");
@@ -185,7 +186,7 @@ impl<'a> Judge<'a, '_> {
     fn left_behind(&self) -> Weight {
         let soft = match self.at.ask() {
             Ask::Done => !is_rollable(self.seen),
-            Ask::Upgrade => is_job(&self.seen.kind) && self.at.question.jobs == Jobs::Ignore,
+            Ask::Upgrade => self.seen.ends_by_itself() && self.at.question.jobs == Jobs::Ignore,
             Ask::Drift | Ask::Roll => false,
         };
         if soft { Weight::Soft } else { Weight::Full }
@@ -194,7 +195,6 @@ impl<'a> Judge<'a, '_> {
     fn hit(&mut self, rule: Rule, weight: Weight, version: &'a str) {
         let hit = Hit {
             rule,
-            decided: Decided::Yes,
             weight,
             version,
         };
@@ -214,7 +214,7 @@ fn is_rollable(seen: &Seen<'_>) -> bool {
 /// Returns false for Jobs, which end, and for bare pods, which nothing recreates; a missing proxy
 /// of any other workload should be fixed.
 fn matters_when_unmeshed(seen: &Seen<'_>) -> bool {
-    !is_job(&seen.kind) && seen.kind != WorkloadKind::Pod
+    !seen.ends_by_itself() && seen.kind != WorkloadKind::Pod
 }
 
 fn state(worst: Option<Standing>) -> (SkewState, Option<u32>) {

@@ -162,10 +162,28 @@ fn each_rule_has_the_severity_of_the_table_for_each_question() {
         ),
         (
             "unknown anchors",
-            "trust-anchor-stale",
-            ["W?", "W?", "I?", "E?"],
+            "trust-anchor-unknown",
+            ["W", "W", "I", "W"],
             |world, _| {
                 world.workloads[0]["trust_anchors"] = json!("unknown");
+            },
+        ),
+        (
+            "no pod",
+            "pods-missing",
+            ["W", "W", "I", "E"],
+            |world, _| {
+                world.workloads[0]["pods"] =
+                    json!({"wanted": 2, "total": 0, "ready": 0, "meshed": 0});
+                world.workloads[0]["proxies"] = json!([]);
+            },
+        ),
+        (
+            "a pod too few",
+            "pods-missing",
+            ["W", "W", "I", "W"],
+            |world, _| {
+                world.workloads[0]["pods"]["wanted"] = json!(3);
             },
         ),
         (

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use mesh_cluster::control_plane::bundle_sha256;
+use mesh_cluster::control_plane::stamps;
 use mesh_cluster::object::label;
 use mesh_cluster::object::{
     Bare, ConfigMap, DaemonSet, Deployment, EndpointSlice, Namespace, Pod, StatefulSet,
@@ -227,17 +227,13 @@ impl Dump {
                 return None;
             }
             let trust_roots = self.config_map(&namespace, label::TRUST_ROOTS);
-            let bundle = trust_roots.as_ref().and_then(bundle_sha256);
-            ground.bundles.insert(namespace.clone(), bundle);
+            let stamps = trust_roots.as_ref().map(stamps).unwrap_or_default();
+            ground.bundles.insert(namespace.clone(), stamps);
             Some(Objects {
                 webhooks: self.webhooks(),
                 definitions: self.definitions(),
                 slices: self.slices(&namespace),
-                namespace,
-                config,
-                trust_roots,
-                components,
-                ..Objects::default()
+                ..Objects::new(namespace, config, trust_roots, components)
             })
         });
         let mut planes: Vec<Objects> = planes.collect();

@@ -10,9 +10,9 @@ use mesh_versions::{Confidence, Releases, Version};
 
 use super::oddity::{Oddity, Oddly};
 use super::usage::{Use, uses};
-use crate::ground::Ground;
-use mesh_cluster::object::Pod;
+use crate::ground::{Ground, Short};
 use mesh_cluster::object::label;
+use mesh_cluster::object::{Pod, RestartPolicy};
 use mesh_cluster::workload::pin::asked_pin;
 use mesh_cluster::workload::proxy::{self, ProxyVersion, Sidecar};
 
@@ -20,8 +20,10 @@ use mesh_cluster::workload::proxy::{self, ProxyVersion, Sidecar};
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Group {
     pods: PodCounts,
-    /// Pods without a proxy to which the injector would give one.
+    /// Pods without a proxy to which the injector would give one, and those that do not exist.
     wanting: u32,
+    /// Pods that end by themselves, as those of a Job do.
+    ending: u32,
     proxies: Vec<ProxyCount>,
     control_planes: BTreeMap<String, u32>,
     anchors: Anchors,
@@ -74,6 +76,7 @@ impl Group {
     pub(crate) fn add(&mut self, pod: &Pod, ground: &Ground) {
         self.pods.total += 1;
         self.pods.ready += u32::from(pod.is_ready());
+        self.ending += u32::from(pod.spec.restart_policy != RestartPolicy::Always);
         let labelled = pod.meta.labels.get(label::CONTROL_PLANE_NS);
         if let Some(control_plane) = labelled {
             *self
@@ -96,7 +99,7 @@ impl Group {
                 if labelled.is_some() {
                     self.odd(Oddity::LabelWithoutProxy, &pod.meta.name);
                 }
-                let wanting = ground.wants_proxy(&pod.meta, &pod.spec);
+                let wanting = ground.wants_proxy(&pod.meta.namespace, &pod.meta, &pod.spec);
                 self.wanting += u32::from(wanting);
             }
         }
@@ -115,9 +118,13 @@ impl Group {
         if proxy::contradiction(&version, annotations).is_some() {
             self.odd(Oddity::ImageContradictsAnnotation, &pod.meta.name);
         }
-        let bundle = ground.bundles.get(control_plane).and_then(Option::as_deref);
-        match (proxy::trust_anchors(&pod.meta), bundle) {
-            (Some(given), Some(current)) => self.anchors.stale += u32::from(given != current),
+        let stamps = ground.bundles.get(control_plane);
+        let stamps = stamps.filter(|stamps| !stamps.is_empty());
+        match (proxy::trust_anchors(&pod.meta), stamps) {
+            (Some(given), Some(stamps)) => {
+                let is_current = stamps.iter().any(|stamp| stamp == given);
+                self.anchors.stale += u32::from(!is_current);
+            }
             (None, _) | (_, None) => self.anchors.unknown += 1,
         }
         self.add_pins(pod, ground);
@@ -170,6 +177,7 @@ impl Group {
         let Self {
             pods,
             wanting,
+            ending,
             proxies,
             control_planes,
             anchors,
@@ -182,6 +190,7 @@ impl Group {
         self.pods.ready += pods.ready;
         self.pods.meshed += pods.meshed;
         self.wanting += wanting;
+        self.ending += ending;
         for proxy in proxies {
             add_count(&mut self.proxies, proxy);
         }
@@ -196,6 +205,20 @@ impl Group {
         }
         self.uses.extend(uses);
         self.listed.extend(listed);
+    }
+
+    /// Records that pods do not exist which the owner asks for and which would be meshed.
+    pub(crate) fn miss(&mut self, wanted: u32, short: &Short, is_meshed: bool) {
+        let missing = wanted.saturating_sub(self.pods.total);
+        if missing == 0 || !(is_meshed || self.is_workload()) {
+            return;
+        }
+        self.wanting += missing;
+        let oddly = Oddly {
+            pods: missing,
+            example: short.refusal.clone().unwrap_or_default(),
+        };
+        self.oddities.insert(Oddity::PodsMissing, oddly);
     }
 
     /// Records that the owner no longer exists.

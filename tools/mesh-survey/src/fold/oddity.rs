@@ -1,6 +1,6 @@
 //! The anomalies of pods, and their messages.
 
-use mesh_records::{WorkloadKind, WorkloadRef};
+use mesh_records::{Word, WorkloadKind, WorkloadRef};
 
 use mesh_cluster::object::label;
 
@@ -13,6 +13,7 @@ pub(crate) enum Oddity {
     UnknownControlPlane,
     SeveralControlPlanes,
     OwnerGone,
+    PodsMissing,
 }
 
 /// The pods with one anomaly.
@@ -45,6 +46,7 @@ impl Oddity {
             Self::UnknownControlPlane => "unknown-control-plane",
             Self::SeveralControlPlanes => "several-control-planes",
             Self::OwnerGone => "owner-gone",
+            Self::PodsMissing => Word::PodsMissing.as_str(),
         }
     }
 
@@ -85,6 +87,13 @@ impl Oddity {
             }
             Self::OwnerGone => {
                 format!("{namespace}/{kind}/{name}: it was deleted, but its pods still run")
+            }
+            Self::PodsMissing => {
+                let because = if example.is_empty() { "" } else { ": " };
+                let count = oddly.pods;
+                format!(
+                    "{namespace}/{kind}/{name}: {count} of its pods do not exist{because}{example}"
+                )
             }
         }
     }

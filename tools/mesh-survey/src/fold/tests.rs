@@ -28,19 +28,21 @@ fn ground() -> Ground {
         let namespace: Namespace = read(json!({"metadata": meta}));
         namespaces.add(&namespace.meta, &keys);
     }
-    let web = json!({"metadata": {"name": "web", "namespace": "shop", "uid": "u-web", "labels": {"team": "web", "app": "web"}}, "spec": {"replicas": 2}});
+    let web = json!({"metadata": {"name": "web", "namespace": "shop", "uid": "u-web", "labels": {"team": "web", "app": "web"}}, "spec": {"replicas": 2}, "status": {"readyReplicas": 2}});
     let manual = json!({
         "metadata": {"name": "manual", "namespace": "plain", "uid": "u-manual"},
         "spec": {"template": {
             "metadata": {"annotations": {"linkerd.io/created-by": "linkerd/cli stable-2.13.7"}},
             "spec": {"containers": [{"name": "linkerd-proxy", "image": PROXY}]},
         }},
+        "status": {"readyReplicas": 1},
     });
     let on_delete = json!({
         "metadata": {"name": "db", "namespace": "shop", "uid": "u-db"},
         "spec": {"replicas": 2, "updateStrategy": {"type": "OnDelete"}},
+        "status": {"readyReplicas": 2},
     });
-    let agent = json!({"metadata": {"name": "agent", "namespace": "shop", "uid": "u-agent"}, "status": {"desiredNumberScheduled": 3}});
+    let agent = json!({"metadata": {"name": "agent", "namespace": "shop", "uid": "u-agent"}, "status": {"desiredNumberScheduled": 3, "numberReady": 3}});
     let mut owners = Owners::default();
     owners.add(&read::<Deployment>(web), &keys);
     owners.add(&read::<Deployment>(manual), &keys);
@@ -49,11 +51,13 @@ fn ground() -> Ground {
     Ground {
         namespaces,
         owners,
-        bundles: BTreeMap::from([("linkerd".to_owned(), Some(BUNDLE.to_owned()))]),
+        bundles: BTreeMap::from([("linkerd".to_owned(), vec![BUNDLE.to_owned()])]),
+        components: BTreeSet::from([("linkerd".to_owned(), "linkerd-identity".to_owned())]),
         injectors: vec![Injector::default()],
         fallback: "linkerd".to_owned(),
         label_keys: keys.into(),
         list_proxies: false,
+        is_thinned: false,
         lacking: BTreeSet::new(),
     }
 }
@@ -695,5 +699,76 @@ fn with_a_lacking_kind_its_owners_are_not_gone_and_have_no_roll_by() {
             DowntimeGrade::Outage,
             "the cautious answer"
         );
+    }
+}
+
+#[test]
+fn an_owner_whose_pods_were_never_created_is_a_workload() {
+    let refused = |replicas: u32, annotation: &str| {
+        json!({
+            "metadata": {"name": "orders", "namespace": "shop", "uid": "u-orders"},
+            "spec": {"replicas": replicas, "template": {"metadata": {"annotations": {"linkerd.io/inject": annotation}}}},
+            "status": {"conditions": [{"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": "exceeded quota"}]},
+        })
+    };
+    let table = [
+        ("wanted", refused(3, "enabled"), Some(3)),
+        ("not to be meshed", refused(3, "disabled"), None),
+        ("scaled to zero", refused(0, "enabled"), None),
+    ];
+    for (what, owner, missing) in table {
+        let mut ground = ground();
+        ground.owners.add(&read::<Deployment>(owner), &[]);
+        let folded = folded(&[], &ground);
+        let wanted: Vec<_> = workloads(&folded, &ground)
+            .iter()
+            .map(|workload| (workload.identity.name.clone(), workload.pods))
+            .collect();
+        let pods = PodCounts {
+            wanted: missing,
+            ..PodCounts::default()
+        };
+        let expected: Vec<_> = missing
+            .map(|_| ("orders".to_owned(), pods))
+            .into_iter()
+            .collect();
+        assert_eq!(wanted, expected, "{what}");
+        let anomalies = folded.groups.iter();
+        let mut anomalies = anomalies.flat_map(|(it, _, group)| group.anomalies("c", it));
+        let said = anomalies.next().map(|anomaly| anomaly.message);
+        let expected = missing.map(
+            |_| "shop/Deployment/orders: 3 of its pods do not exist: FailedCreate: exceeded quota",
+        );
+        assert_eq!(said.as_deref(), expected, "{what}");
+    }
+}
+
+#[test]
+fn pods_that_a_selector_left_out_are_not_missing() {
+    let mut ground = ground();
+    ground.is_thinned = true;
+    let owner = json!({"metadata": {"name": "web", "namespace": "shop", "uid": "u-web"}, "spec": {"replicas": 2}});
+    ground.owners.add(&read::<Deployment>(owner), &[]);
+    assert!(folded(&[], &ground).groups.is_empty());
+}
+
+#[test]
+fn a_custom_resource_whose_pods_end_by_themselves_is_rolled_like_a_job() {
+    let table = [
+        ("Never", RollBy::Itself),
+        ("OnFailure", RollBy::Itself),
+        ("Always", RollBy::None),
+    ];
+    for (policy, by) in table {
+        let ground = ground();
+        let owners = owner("Kafka", "encode");
+        let pod = pod(
+            "shop",
+            "encode-1",
+            &owners,
+            json!({"spec": {"restartPolicy": policy}}),
+        );
+        let folded = folded(&[pod], &ground);
+        assert_eq!(workloads(&folded, &ground)[0].roll.by, by, "{policy}");
     }
 }

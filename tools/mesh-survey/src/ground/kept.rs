@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use mesh_cluster::object::Meta;
+use mesh_cluster::object::{Meta, Template};
 use mesh_cluster::workload::owner::gitops;
 use mesh_cluster::workload::pin::template_pins;
-use mesh_cluster::workload::rollout::Restartable;
-use mesh_records::{Downtime, Pin, Roll, WorkloadRef};
+use mesh_cluster::workload::rollout::{Restartable, State};
+use mesh_records::{Downtime, Pin, Roll, Trouble, WorkloadRef};
 
 /// An owner, with only what a workload's record needs.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,6 +25,17 @@ pub(crate) struct Kept {
     pub(crate) wanted: u32,
     /// Those of its labels that were asked for.
     pub(crate) labels: Labels,
+    /// What it lacks, if fewer of its pods are ready than it asks for.
+    pub(crate) short: Option<Box<Short>>,
+}
+
+/// Why an owner may have fewer pods than it asks for.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Short {
+    /// The template of the pods that may be missing.
+    pub(crate) template: Template,
+    /// Why no pod could be created, as the controller says it.
+    pub(crate) refusal: Option<String>,
 }
 
 /// Labels by key.
@@ -45,6 +56,8 @@ pub(super) fn keep<K: Restartable>(object: &K, keys: &[String]) -> (WorkloadRef,
     let (roll, downtime) = object.how();
     let pins = template_pins(object.template());
     let managed_by = managed_by(meta);
+    let counts = object.counts();
+    let short = (counts.ready < counts.wanted).then(|| Box::new(short(object)));
     (
         object.key(),
         Kept {
@@ -53,10 +66,26 @@ pub(super) fn keep<K: Restartable>(object: &K, keys: &[String]) -> (WorkloadRef,
             downtime,
             pins,
             managed_by,
-            wanted: object.counts().wanted,
+            wanted: counts.wanted,
             labels: labels(meta, keys),
+            short,
         },
     )
+}
+
+fn short<K: Restartable>(object: &K) -> Short {
+    let refusal = match object.standing() {
+        State::HeldUp(problem) if problem.trouble == Trouble::ReplicaFailure => Some(problem.said),
+        State::HeldUp(_)
+        | State::Failed(_)
+        | State::Progressing(_)
+        | State::Settled
+        | State::Superseded => None,
+    };
+    Short {
+        template: object.template().clone(),
+        refusal,
+    }
 }
 
 /// Returns the operator or GitOps tool that manages an object.

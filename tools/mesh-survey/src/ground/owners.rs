@@ -7,8 +7,8 @@ use mesh_cluster::object::{DaemonSet, Deployment, StatefulSet};
 use mesh_cluster::workload::rollout::{self, Restartable};
 use mesh_records::WorkloadRef;
 
-use super::kept::{Kept, keep};
-use crate::plane::{is_component, stated_version};
+use super::kept::{Kept, Short, keep};
+use crate::plane::{component_version, is_component, stated_version};
 
 /// The owners that were read.
 #[derive(Clone, Debug, Default)]
@@ -18,9 +18,17 @@ pub(crate) struct Owners {
     pub(super) components: Vec<Deployment>,
     /// Whether Buoyant's operator is among the owners.
     pub(super) operator: bool,
-    /// The versions in Deployments' labels, by namespace and name.
-    pub(super) stated: BTreeMap<(String, String), String>,
+    /// The Deployments that may be an extension's, by namespace and name.
+    pub(super) parts: BTreeMap<(String, String), Part>,
     pub(super) plugins: Vec<Plugin>,
+}
+
+/// A Deployment that may be an extension's.
+#[derive(Clone, Debug)]
+pub(super) struct Part {
+    /// The extension's name, if the Deployment is labelled with one.
+    pub(super) extension: Option<String>,
+    pub(super) version: Option<String>,
 }
 
 /// A CNI plugin's `DaemonSet`.
@@ -78,18 +86,24 @@ impl Owners {
             kept,
             components,
             operator,
-            stated,
+            parts,
             plugins,
         } = other;
         self.kept.extend(kept);
         self.components.extend(components);
         self.operator |= operator;
-        self.stated.extend(stated);
+        self.parts.extend(parts);
         self.plugins.extend(plugins);
     }
 
     pub(crate) fn get(&self, identity: &WorkloadRef) -> Option<&Kept> {
         self.kept.get(identity)
+    }
+
+    /// The owners that have fewer ready pods than they ask for.
+    pub(crate) fn short(&self) -> impl Iterator<Item = (&WorkloadRef, &Kept, &Short)> {
+        let all = self.kept.iter();
+        all.filter_map(|(identity, kept)| Some((identity, kept, kept.short.as_deref()?)))
     }
 
     /// Returns the owner with this name if it still has this uid.
@@ -112,9 +126,12 @@ impl Owners {
         if is_component(meta) {
             self.components.push(deployment.clone());
         }
-        let version = stated_version(meta);
-        let key = || (meta.namespace.clone(), meta.name.clone());
-        self.stated.extend(version.map(|version| (key(), version)));
+        let extension = meta.labels.get(label::EXTENSION).cloned();
+        let version = component_version(deployment);
+        if extension.is_some() || version.is_some() {
+            let key = (meta.namespace.clone(), meta.name.clone());
+            self.parts.insert(key, Part { extension, version });
+        }
     }
 }
 

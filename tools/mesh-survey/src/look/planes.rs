@@ -1,6 +1,6 @@
 //! Finds the control planes and reads their objects.
 
-use mesh_cluster::control_plane::bundle_sha256;
+use mesh_cluster::control_plane::stamps;
 use mesh_cluster::object::label;
 use mesh_cluster::object::{ConfigMap, Deployment, Namespace};
 use mesh_cluster::wire::page::Selection;
@@ -70,13 +70,8 @@ async fn control_plane(
         return Ok(None);
     }
     let trust_roots: Option<ConfigMap> = ask.object(place, label::TRUST_ROOTS).await?;
-    let bundle = trust_roots.as_ref().and_then(bundle_sha256);
-    ground.bundles.insert(namespace.clone(), bundle);
-    Ok(Some(Objects {
-        namespace,
-        config,
-        trust_roots,
-        components,
-        ..Objects::default()
-    }))
+    let stamps = trust_roots.as_ref().map(stamps).unwrap_or_default();
+    ground.bundles.insert(namespace.clone(), stamps);
+    let plane = Objects::new(namespace, config, trust_roots, components);
+    Ok(Some(plane))
 }

@@ -2,7 +2,7 @@
 
 use mesh_records::{
     Anomaly, Downtime, DowntimeGrade, Pin, PinPlace, PodCounts, Proxy, Roll, RollBy, TrustAnchors,
-    Workload, WorkloadRef,
+    Workload, WorkloadKind, WorkloadRef,
 };
 
 use super::{Anchors, Group, Pinned};
@@ -27,7 +27,7 @@ impl Group {
         let (roll, downtime) = match kept {
             Some(kept) => (kept.roll.clone(), kept.downtime.clone()),
             None if ground.lacks(kind) => not_known(),
-            None => other_how(kind, self.pods.total),
+            None => other_how(self.rolled_as(kind), self.pods.total),
         };
         Workload {
             cluster: cluster.to_owned(),
@@ -46,6 +46,17 @@ impl Group {
             downtime,
             managed_by: kept.and_then(|kept| kept.managed_by.clone()),
             skew: None,
+        }
+    }
+
+    // A custom resource whose pods all end by themselves is rolled like a Job, whoever its
+    // controller is.
+    fn rolled_as<'a>(&self, kind: &'a WorkloadKind) -> &'a WorkloadKind {
+        let is_custom = matches!(kind, WorkloadKind::Other(_));
+        if is_custom && self.ending > 0 && self.ending == self.pods.total {
+            &WorkloadKind::Job
+        } else {
+            kind
         }
     }
 
