@@ -299,11 +299,8 @@ pub fn fresh(verdict: &Verdict, here: Here<'_>) -> Result<Timestamp, Explained> 
 
 fn no(verdict: &Verdict) -> Explained {
     let rules = verdict.blocking.join(", ");
-    let hint = "fix what the findings of mesh-skewcheck name, then survey and judge again";
-    let no = Explained::new(
-        format!("the verdict blocks the roll, because of {rules}"),
-        hint,
-    );
+    let hint = "run the pipeline without its last command to see the findings; fix them, then run all of it again";
+    let no = Explained::new(format!("the verdict says no, because of {rules}"), hint);
     match &verdict.next {
         Some(next) => no.with_next(next),
         None => no,
