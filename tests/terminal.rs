@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, Command, Stdio};
 
-use crate::{Signal, Toolbox, signal, terminal};
+use crate::{Signal, Toolbox, records, signal, terminal};
 
 /// A tool whose output goes to a terminal.
 #[derive(Debug)]
@@ -32,10 +32,9 @@ pub fn on_terminal(mut command: Command, input: &str) -> OnTerminal {
     OnTerminal { child, screen }
 }
 
-/// Starts a command as [`on_terminal`], with the terminal as its controlling terminal, so that it can
-/// ask there and hears the hang-up. `input` is the path of the file on its standard input.
-#[must_use]
-pub fn in_session(tools: &Toolbox, command: &Command, input: &str) -> OnTerminal {
+// Starts a command as `on_terminal`, with the terminal as its controlling terminal, so that it can
+// ask there and hears the hang-up. `input` is the path of the file on its standard input.
+fn in_session(tools: &Toolbox, command: &Command, input: &str) -> OnTerminal {
     let (somebody, terminal) = terminal();
     let (output, errors) = (terminal.try_clone(), terminal.try_clone());
     let mut session = tools.command("setsid");
@@ -62,6 +61,24 @@ pub fn in_session(tools: &Toolbox, command: &Command, input: &str) -> OnTerminal
     drop(session);
     let screen = BufReader::new(File::from(somebody));
     OnTerminal { child, screen }
+}
+
+/// Runs an action up to its question and takes its terminal away. It must end as stopped, also in
+/// what `--record` keeps. `input` is the path of the file on its standard input.
+#[track_caller]
+pub fn hang_up_at_the_question(tools: &Toolbox, command: &mut Command, input: &str) {
+    let record = tools.folder().join("hung-up");
+    command.arg("--record").arg(&record);
+    let mut run = in_session(tools, command, input);
+    run.until("Go on?");
+    let ended = run.hang_up().wait().expect("it ends");
+    assert_eq!(ended.code(), Some(3));
+    let records = records(&std::fs::read_to_string(record).expect("it is written"));
+    let end = records.last().expect("it has records");
+    assert_eq!(
+        (&end["outcome"], &end["exit"]),
+        (&"stopped".into(), &3.into())
+    );
 }
 
 impl OnTerminal {

@@ -4,7 +4,7 @@ use mesh_records::{WorkloadKind, WorkloadRef};
 use serde_json::{Value, json};
 
 use crate::object::label::RESTARTED_AT;
-use crate::object::{DaemonSet, Deployment, Object, StatefulSet};
+use crate::object::{DaemonSet, Deployment, Object, Resource, StatefulSet};
 use crate::wire::connect::Cluster;
 use crate::wire::error::{Error, Why};
 use crate::wire::target::{Options, Target};
@@ -81,6 +81,22 @@ impl Cluster {
     async fn observe_as<K: Restartable>(&self, key: &WorkloadRef) -> Result<Observed, Error> {
         let object: K = self.get_as(&target::<K>(key)).await?;
         Ok(Observed::of(&object))
+    }
+}
+
+/// Returns the resource of a kind that [`Cluster::restart`] can restart.
+pub fn restartable(kind: &WorkloadKind) -> Option<Resource> {
+    match kind {
+        WorkloadKind::Deployment => Some(Deployment::RESOURCE),
+        WorkloadKind::StatefulSet => Some(StatefulSet::RESOURCE),
+        WorkloadKind::DaemonSet => Some(DaemonSet::RESOURCE),
+        WorkloadKind::ReplicaSet
+        | WorkloadKind::ReplicationController
+        | WorkloadKind::Job
+        | WorkloadKind::CronJob
+        | WorkloadKind::Rollout
+        | WorkloadKind::Pod
+        | WorkloadKind::Other(_) => None,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use http::Method;
 use mesh_testbed::{Bed, Match, When};
-use mesh_tests::{begin, in_session, on_both_beds, records};
+use mesh_tests::{begin, hang_up_at_the_question, on_both_beds};
 
 use crate::stage::{AGENT, Stage, TO};
 
@@ -144,21 +144,10 @@ fn lock_lets_one_of_two_runs_upgrade(bed: Bed) {
 
 fn terminal_that_goes_away_ends_the_question_and_frees_the_lock(bed: Bed) {
     let stage = Stage::new(bed);
-    let (input, record) = (
-        stage.file("judged", &stage.judged()),
-        stage.file("records", ""),
-    );
+    let input = stage.file("judged", &stage.judged());
     let mut command = stage.env(stage.tools.run("mesh-cp-upgrade"));
-    command.args(stage.source()).args(["--record", &record]);
-    let mut run = in_session(&stage.tools, &command, &input);
-    run.until("Go on?");
-    assert_eq!(run.hang_up().wait().unwrap().code(), Some(3));
-    let records = records(&std::fs::read_to_string(record).unwrap());
-    let end = records.last().unwrap();
-    assert_eq!(
-        (&end["outcome"], &end["exit"]),
-        (&"stopped".into(), &3.into())
-    );
+    command.args(stage.source());
+    hang_up_at_the_question(&stage.tools, &mut command, &input);
     assert_eq!(stage.holder(), None);
     stage.assert_unchanged(true);
 }

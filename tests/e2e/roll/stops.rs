@@ -1,7 +1,9 @@
 //! Tests of stops during a run, and of rollouts and locks of others.
 
 use mesh_testbed::{Bed, Match};
-use mesh_tests::{Run, Signal, in_session, of_type, on_both_beds, on_terminal, records, run};
+use mesh_tests::{
+    Run, Signal, hang_up_at_the_question, of_type, on_both_beds, on_terminal, records, run,
+};
 use serde_json::{Value, json};
 
 use crate::scene::{NEW, Scene, proxy, slow, workload};
@@ -184,19 +186,9 @@ fn terminal_that_goes_away_stops_the_run_like_a_lost_reader(bed: Bed) {
 
 fn terminal_that_goes_away_is_no_answer_to_the_question(bed: Bed) {
     let scene = Scene::with(bed, &three());
-    let folder = scene.tools.folder();
-    let (input, record) = (folder.join("judged"), folder.join("records"));
+    let input = scene.tools.folder().join("judged");
     std::fs::write(&input, scene.verdict()).unwrap();
     let mut command = scene.tool("mesh-roll");
-    command.arg("--record").arg(&record);
-    let mut run = in_session(&scene.tools, &command, input.to_str().unwrap());
-    run.until("Go on?");
-    assert_eq!(run.hang_up().wait().unwrap().code(), Some(3));
-    let records = records(&std::fs::read_to_string(record).unwrap());
-    let end = records.last().unwrap();
-    assert_eq!(
-        (&end["outcome"], &end["exit"]),
-        (&"stopped".into(), &3.into())
-    );
+    hang_up_at_the_question(&scene.tools, &mut command, input.to_str().unwrap());
     assert!(scene.writes().is_empty(), "{:?}", scene.writes());
 }

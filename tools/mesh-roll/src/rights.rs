@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use mesh_cluster::object::{DaemonSet, Deployment, Object as _, Pod, Resource, StatefulSet};
+use mesh_cluster::act::restartable;
+use mesh_cluster::object::{Object as _, Pod, Resource};
 use mesh_cluster::{Cluster, Error, Right};
-use mesh_records::{WorkloadKind, WorkloadRef};
+use mesh_records::WorkloadRef;
 
 use crate::roll::Task;
 use crate::select::Choice;
@@ -19,7 +20,7 @@ pub(crate) async fn forbidden(
     let keys = tasks.iter().map(|task| &task.key);
     let wanted: Vec<(&WorkloadRef, Right)> = keys
         .filter(|key| choice.takes(key))
-        .filter_map(|key| Some((key, resource(&key.kind)?)))
+        .filter_map(|key| Some((key, restartable(&key.kind)?)))
         .flat_map(|(key, resource)| [(key, patch(key, resource)), (key, probe(key))])
         .collect();
     let rights = wanted.iter().map(|(_, right)| right.clone()).collect();
@@ -49,20 +50,5 @@ fn probe(key: &WorkloadRef) -> Right {
         resource: Pod::RESOURCE,
         namespace: Some(key.namespace.clone()),
         name: None,
-    }
-}
-
-fn resource(kind: &WorkloadKind) -> Option<Resource> {
-    match kind {
-        WorkloadKind::Deployment => Some(Deployment::RESOURCE),
-        WorkloadKind::StatefulSet => Some(StatefulSet::RESOURCE),
-        WorkloadKind::DaemonSet => Some(DaemonSet::RESOURCE),
-        WorkloadKind::ReplicaSet
-        | WorkloadKind::ReplicationController
-        | WorkloadKind::Job
-        | WorkloadKind::CronJob
-        | WorkloadKind::Rollout
-        | WorkloadKind::Pod
-        | WorkloadKind::Other(_) => None,
     }
 }

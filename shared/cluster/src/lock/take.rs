@@ -75,9 +75,9 @@ impl Cluster {
                     return Ok(Taking::Held(holder));
                 }
                 free @ (Decision::Create | Decision::Take { .. } | Decision::Mine) => {
-                    let lease = wait.lease().cloned().unwrap_or_default();
+                    let lease = wait.lease();
                     // Somebody else may have written the Lease first: then read it again.
-                    if let Some(taken) = self.take(namespace, claim, free, &lease).await? {
+                    if let Some(taken) = self.take(namespace, claim, free, lease).await? {
                         return Ok(taken);
                     }
                 }
@@ -119,27 +119,28 @@ impl Cluster {
         namespace: &str,
         claim: &Claim,
         decision: Decision,
-        lease: &Lease,
+        lease: Option<&Lease>,
     ) -> Result<Option<Taking>, Error> {
         let sent = Moment::now();
         let written = self.now().ok_or_else(no_date)?;
         let target = Target::one(Lease::RESOURCE, Some(namespace), NAME);
-        let (answer, expired) = match decision {
-            Decision::Held(_) | Decision::Expired(_) => return Ok(None),
-            Decision::Create => {
+        let (answer, expired) = match (decision, lease) {
+            (Decision::Create, _) => {
                 let all = Target::within(Lease::RESOURCE, namespace);
                 let body = claim.lease(namespace, written);
                 (self.create(&all, &body, options()).await, None)
             }
-            Decision::Take { expired } => {
+            (Decision::Take { expired }, Some(lease)) => {
                 let body = claim.takeover(lease, written);
                 (self.patch(&target, &body, options()).await, expired)
             }
             // An earlier write took the lock, but its answer was lost.
-            Decision::Mine => {
+            (Decision::Mine, Some(lease)) => {
                 let body = renewal(&lease.meta.resource_version, written);
                 (self.patch(&target, &body, options()).await, None)
             }
+            (Decision::Take { .. } | Decision::Mine, None)
+            | (Decision::Held(_) | Decision::Expired(_), _) => return Ok(None),
         };
         let lease: Lease = match answer {
             Ok(lease) => lease,
