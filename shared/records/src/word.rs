@@ -130,6 +130,8 @@ words! {
     InjectorFailsOpen = "injector-fails-open",
     /// The injector has no ready endpoint, or is of another version than the control plane.
     InjectorNotReady = "injector-not-ready",
+    /// The API server would send the injector no pod of the mesh.
+    InjectorBypassed = "injector-bypassed",
     /// An extension is behind the control plane.
     ExtensionBehind = "extension-behind",
     /// The CNI plugin is behind the control plane.
@@ -248,6 +250,7 @@ set! {
     GitopsManaged,
     InjectorFailsOpen,
     InjectorNotReady,
+    InjectorBypassed,
     ExtensionBehind,
     CniBehind,
     UnmeshedButAnnotated,

@@ -47,7 +47,7 @@ use Binding::{Mandatory as M, Waivable as V};
 /// For each rule: its severity under the questions upgrade, drift, roll and done if it is broken;
 /// and its severity if facts are missing to decide it, which is at least "cannot tell".
 #[rustfmt::skip]
-const TABLE: [Row; 37] = [
+const TABLE: [Row; 38] = [
     //                                                                       hit           cannot tell
     //                                                                       up dr ro do   up dr ro do
     row(Rule::ProxyTooOld,             V, [E, E, I, E], [N, N, N, N]),
@@ -76,6 +76,7 @@ const TABLE: [Row; 37] = [
     row(Rule::GitopsManaged,           V, [I, I, I, I], [N, N, N, N]),
     row(Rule::InjectorFailsOpen,       V, [I, I, W, I], [I, I, W, I]),
     row(Rule::InjectorNotReady,        M, [W, W, E, W], [W, W, E, W]),
+    row(Rule::InjectorBypassed,        M, [W, W, E, E], [N, N, N, N]),
     row(Rule::ExtensionBehind,         V, [W, W, W, W], [I, I, I, I]),
     row(Rule::CniBehind,               V, [W, W, W, W], [I, I, I, I]),
     row(Rule::UnmeshedButAnnotated,    V, [W, W, I, E], [N, N, N, N]),

@@ -120,6 +120,7 @@ fn said(rule: Rule, base: &str, at: &Standpoint<'_>) -> String {
         | Rule::GitopsManaged
         | Rule::InjectorFailsOpen
         | Rule::InjectorNotReady
+        | Rule::InjectorBypassed
         | Rule::ExtensionBehind
         | Rule::CniBehind
         | Rule::SurveyPartial

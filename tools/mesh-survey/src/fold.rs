@@ -7,6 +7,7 @@ mod usage;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use mesh_cluster::act::restartable;
 use mesh_cluster::object::label;
 use mesh_cluster::object::{Meta, OwnerReference, Pod, Template};
 use mesh_cluster::workload::owner::{deployment_name, kind_of, owner_of};
@@ -33,8 +34,12 @@ pub(crate) enum OwnPods {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Fold {
     groups: HashMap<Key, Group>,
+    reach: Reach,
     components: HashMap<Component, Vec<ProxyCount>>,
 }
+
+/// For each control plane whose mesh has pods, whether its webhook is called for any pod like them.
+pub(crate) type Reach = BTreeMap<String, bool>;
 
 /// The finished counts, sorted, without owners that have nothing to report.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -43,6 +48,8 @@ pub(crate) struct Folded {
     pub(crate) groups: Vec<(WorkloadRef, String, Group)>,
     /// The proxies in each component's pods.
     pub(crate) components: BTreeMap<Component, Vec<ProxyCount>>,
+    /// Which control planes' webhooks are called for the pods of their mesh.
+    pub(crate) reach: Reach,
 }
 
 /// A component of a control plane: its namespace and the name of its Deployment.
@@ -77,13 +84,23 @@ impl Fold {
             (false, OwnPods::Count | OwnPods::Ignore) => {
                 let group = self.groups.entry(key_of(&pod.meta, ground)).or_default();
                 group.add(pod, ground);
+                for (control_plane, is_sent) in ground.reaches(pod) {
+                    self.reach(control_plane.to_owned(), is_sent);
+                }
             }
             (true, OwnPods::Ignore) | (false, OwnPods::Only) => {}
         }
     }
 
+    fn reach(&mut self, control_plane: String, is_sent: bool) {
+        *self.reach.entry(control_plane).or_default() |= is_sent;
+    }
+
     /// Adds the pods of another list.
     pub(crate) fn merge(&mut self, other: Self) {
+        for (control_plane, is_sent) in other.reach {
+            self.reach(control_plane, is_sent);
+        }
         for (key, group) in other.groups {
             self.groups.entry(key).or_default().merge(group);
         }
@@ -196,7 +213,11 @@ impl Fold {
         for counts in components.values_mut() {
             settle_counts(counts);
         }
-        Folded { groups, components }
+        Folded {
+            groups,
+            components,
+            reach: self.reach,
+        }
     }
 }
 
@@ -226,17 +247,8 @@ impl Folded {
 
 impl Key {
     fn is_strange(&self, owners: &Owners) -> bool {
-        let templated = match self.identity.kind {
-            WorkloadKind::Deployment | WorkloadKind::StatefulSet | WorkloadKind::DaemonSet => true,
-            WorkloadKind::ReplicaSet
-            | WorkloadKind::ReplicationController
-            | WorkloadKind::Job
-            | WorkloadKind::CronJob
-            | WorkloadKind::Rollout
-            | WorkloadKind::Pod
-            | WorkloadKind::Other(_) => false,
-        };
-        templated && owners.same(&self.identity, &self.uid).is_none()
+        restartable(&self.identity.kind).is_some()
+            && owners.same(&self.identity, &self.uid).is_none()
     }
 }
 

@@ -8,12 +8,14 @@ use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
-use mesh_cluster::object::{Deployment, Meta, PodSpec};
+use mesh_cluster::object::label;
+use mesh_cluster::object::{Deployment, Meta, Pod, PodSpec};
 use mesh_cluster::workload::injection::{Injection, Injector, Rules, injection};
+use mesh_cluster::workload::proxy;
 use mesh_records::{Extension, ExtensionPart, WorkloadKind};
 use mesh_versions::{Releases, Version};
 
-use crate::plane::Objects;
+use crate::plane::{Objects, PlaneInjector};
 
 pub(crate) use kept::{Kept, Labels, Short};
 pub(crate) use namespaces::Namespaces;
@@ -30,7 +32,7 @@ pub(crate) struct Ground {
     /// The control planes' own Deployments, by namespace and name.
     pub(crate) components: BTreeSet<(String, String)>,
     /// The control planes' injectors.
-    pub(crate) injectors: Vec<Injector>,
+    pub(crate) injectors: Vec<PlaneInjector>,
     /// The namespace of the control plane for pods that name none.
     pub(crate) fallback: String,
     /// Whether each proxy is also listed separately; memory then grows with pods.
@@ -60,8 +62,30 @@ impl Ground {
         let gives = |injector| injection(injector, rules, pod, spec) == Injection::On;
         match self.injectors.is_empty() {
             true => gives(&NEWEST),
-            false => self.injectors.iter().any(gives),
+            false => self
+                .injectors
+                .iter()
+                .filter_map(|it| it.registered.as_ref())
+                .any(gives),
         }
+    }
+
+    /// Returns the control planes whose mesh the pod is in or, by the charts, should be in; each with
+    /// whether a new pod like it would be sent to the injector.
+    pub(crate) fn reaches<'a>(&'a self, pod: &'a Pod) -> impl Iterator<Item = (&'a str, bool)> {
+        let (meta, spec) = (&pod.meta, &pod.spec);
+        let rules = self.rules(&meta.namespace);
+        let is_meshed = proxy::sidecar(spec).is_some();
+        let labelled = meta.labels.get(label::CONTROL_PLANE_NS);
+        let injectors = self.injectors.iter().filter(move |it| match is_meshed {
+            true => labelled == Some(&it.control_plane),
+            false => injection(&it.charted, rules, meta, spec) == Injection::On,
+        });
+        injectors.map(move |it| {
+            let registered = it.registered.as_ref();
+            let is_sent = registered.is_some_and(|it| it.is_sent(rules, meta).is_ok());
+            (it.control_plane.as_str(), is_sent)
+        })
     }
 
     /// Returns true if owners of this kind could not be read.

@@ -54,6 +54,18 @@ pub(crate) struct Objects {
     pub(crate) facts: BTreeMap<String, Fact>,
 }
 
+/// A control plane's injector.
+#[derive(Clone, Debug)]
+pub(crate) struct PlaneInjector {
+    /// The control plane's namespace.
+    pub(crate) control_plane: String,
+    /// With the selectors of the release's chart.
+    pub(crate) charted: Injector,
+    /// With the selectors of its webhook, where they could be read; `None` if its webhook takes no
+    /// pods.
+    pub(crate) registered: Option<Injector>,
+}
+
 /// Returns the state of a control plane's Deployments. Without any Deployment it is not settled.
 fn state(components: &[Deployment]) -> State {
     let mut state = if components.is_empty() {
@@ -267,20 +279,26 @@ impl Objects {
         self.own_hooks().map(webhook).collect()
     }
 
-    /// The injector's own rules, with the selectors of its webhook where they could be read.
-    pub(crate) fn injector(&self) -> Injector {
+    /// The injector, and which pods its webhook sends to it.
+    pub(crate) fn injector(&self) -> PlaneInjector {
         let config = self.config.as_ref().and_then(Config::of);
         let injector = Injector::of_release(config.as_ref().and_then(Config::version));
-        let injector = match config.as_ref().is_some_and(Config::mounts_tokens) {
+        let charted = match config.as_ref().is_some_and(Config::mounts_tokens) {
             true => injector.without_projected_tokens(),
             false => injector,
         };
-        match self.own_hooks().find(|hook| hook.calls(label::INJECTOR)) {
-            Some(hook) => injector.with_selectors(
+        let registered = match self.own_hooks().find(|hook| hook.calls(label::INJECTOR)) {
+            Some(hook) if !hook.takes_pods() => None,
+            Some(hook) => Some(charted.clone().with_selectors(
                 hook.namespace_selector.clone(),
                 hook.object_selector.clone(),
-            ),
-            None => injector,
+            )),
+            None => Some(charted.clone()),
+        };
+        PlaneInjector {
+            control_plane: self.namespace.clone(),
+            charted,
+            registered,
         }
     }
 

@@ -58,6 +58,10 @@ impl Parts {
                 let key = (plane.namespace.clone(), component.name.clone());
                 component.proxies = folded.components.remove(&key).unwrap_or_default();
             }
+            if let Some(is_sent) = folded.reach.get(&plane.namespace) {
+                let bypassed = Value::from(!is_sent);
+                plane.facts.insert("injector_bypassed".to_owned(), bypassed);
+            }
             for (what, concerned) in folded.uses(&plane.namespace, &ground) {
                 plane
                     .facts

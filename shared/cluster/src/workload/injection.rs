@@ -101,7 +101,7 @@ pub fn is_left_out(namespace: &str) -> bool {
 
 /// Decides whether the injector would give a proxy to a pod with this metadata and spec.
 pub fn injection(injector: &Injector, rules: &Rules, pod: &Meta, spec: &PodSpec) -> Injection {
-    let decided = injector.gets(rules, pod).and_then(|()| {
+    let decided = injector.is_sent(rules, pod).and_then(|()| {
         asked(rules, pod)?;
         injector.takes(pod, spec)
     });
@@ -182,8 +182,11 @@ impl Injector {
         }
     }
 
-    // Whether the API server sends the pod to the injector.
-    fn gets(&self, rules: &Rules, pod: &Meta) -> Result<(), Off> {
+    /// Decides whether the API server sends a pod with this metadata to the injector.
+    ///
+    /// # Errors
+    /// The webhook excludes the namespace or the pod.
+    pub fn is_sent(&self, rules: &Rules, pod: &Meta) -> Result<(), Off> {
         if !self.namespaces.selects(&rules.labels) {
             Err(Off::Namespace)
         } else if !self.objects.selects(&pod.labels) {

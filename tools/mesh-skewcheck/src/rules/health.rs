@@ -232,6 +232,13 @@ fn injector(plane: &ControlPlane, at: &Standpoint<'_>) -> Vec<Remark> {
         }
         None => remarks.push(Remark::new(rule, "the proxy injector has no webhook")),
     }
+    if plane.facts.get("injector_bypassed") == Some(&Value::Bool(true)) {
+        let message = "the webhook of the proxy injector selects no pod of the mesh: new pods get \
+                       no proxy";
+        let hint = "compare its rules and selectors with those of the chart: kubectl get \
+                    mutatingwebhookconfiguration linkerd-proxy-injector-webhook-config -o yaml";
+        remarks.push(Remark::new(Rule::InjectorBypassed, message).hint(hint));
+    }
     remarks
 }
 

@@ -169,6 +169,14 @@ fn each_rule_has_the_severity_of_the_table_for_each_question() {
             },
         ),
         (
+            "a webhook for no pod of the mesh",
+            "injector-bypassed",
+            ["W", "W", "E", "E"],
+            |world, _| {
+                world.plane["facts"]["injector_bypassed"] = json!(true);
+            },
+        ),
+        (
             "no pod",
             "pods-missing",
             ["W", "W", "I", "E"],

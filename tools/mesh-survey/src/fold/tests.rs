@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::ground::Namespaces;
+use crate::plane::PlaneInjector;
 use mesh_cluster::object::{DaemonSet, Deployment, Namespace, StatefulSet};
 use mesh_cluster::workload::injection::Injector;
 
@@ -13,6 +14,14 @@ const PROXY: &str = "cr.l5d.io/linkerd/proxy:stable-2.13.7";
 
 fn read<T: serde::de::DeserializeOwned>(value: Value) -> T {
     serde_json::from_value(value).unwrap()
+}
+
+fn injector(registered: Option<Injector>) -> PlaneInjector {
+    PlaneInjector {
+        control_plane: "linkerd".to_owned(),
+        charted: Injector::default(),
+        registered,
+    }
 }
 
 fn ground() -> Ground {
@@ -53,7 +62,7 @@ fn ground() -> Ground {
         owners,
         bundles: BTreeMap::from([("linkerd".to_owned(), vec![BUNDLE.to_owned()])]),
         components: BTreeSet::from([("linkerd".to_owned(), "linkerd-identity".to_owned())]),
-        injectors: vec![Injector::default()],
+        injectors: vec![injector(Some(Injector::default()))],
         fallback: "linkerd".to_owned(),
         label_keys: keys.into(),
         list_proxies: false,
@@ -770,5 +779,36 @@ fn a_custom_resource_whose_pods_end_by_themselves_is_rolled_like_a_job() {
         );
         let folded = folded(&[pod], &ground);
         assert_eq!(workloads(&folded, &ground)[0].roll.by, by, "{policy}");
+    }
+}
+
+#[test]
+fn a_webhook_that_takes_no_pod_of_the_mesh_is_bypassed() {
+    let selecting = |labels: Value| {
+        let selector = |labels: Value| read(json!({"matchLabels": labels}));
+        Injector::default().with_selectors(selector(labels), selector(json!({})))
+    };
+    let web = owner("Deployment", "web");
+    let meshed = || pod("shop", "meshed", &web, json!({}));
+    let without = || pod("shop", "without", &web, unmeshed());
+    let outside = || pod("plain", "outside", &web, unmeshed());
+    let of_shop = selecting(json!({"kubernetes.io/metadata.name": "shop"}));
+    let of_none = selecting(json!({"mesh": "on"}));
+    // registered, pods, whether one of them would be sent to the injector
+    let table = [
+        (Some(Injector::default()), vec![meshed()], Some(true)),
+        (Some(of_shop), vec![meshed(), without()], Some(true)),
+        (Some(of_none.clone()), vec![meshed()], Some(false)),
+        (Some(of_none.clone()), vec![without()], Some(false)),
+        (Some(of_none), vec![outside()], None),
+        (None, vec![meshed(), outside()], Some(false)),
+    ];
+    for (number, (registered, pods, expected)) in table.into_iter().enumerate() {
+        let ground = Ground {
+            injectors: vec![injector(registered)],
+            ..ground()
+        };
+        let reach = folded(&pods, &ground).reach;
+        assert_eq!(reach.get("linkerd").copied(), expected, "row {number}");
     }
 }

@@ -28,6 +28,15 @@ pub(crate) struct Hook {
     pub(crate) namespace_selector: Selector,
     pub(crate) object_selector: Selector,
     pub(crate) match_conditions: Vec<MatchCondition>,
+    pub(crate) rules: Vec<HookRule>,
+}
+
+/// The requests that a webhook is called for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub(crate) struct HookRule {
+    pub(crate) operations: Vec<String>,
+    pub(crate) resources: Vec<String>,
 }
 
 /// A condition in CEL on what a webhook is called for.
@@ -166,6 +175,15 @@ impl Hook {
             .service
             .as_ref()
             .is_some_and(|it| it.name == service)
+    }
+
+    /// Returns true if the webhook is called for new pods. The API server stores no webhook without
+    /// rules.
+    pub(crate) fn takes_pods(&self) -> bool {
+        let one_of = |all: &[String], word: &str| all.iter().any(|it| it == word || it == "*");
+        let takes =
+            |rule: &HookRule| one_of(&rule.operations, "CREATE") && one_of(&rule.resources, "pods");
+        self.rules.is_empty() || self.rules.iter().any(takes)
     }
 
     /// What the API server sends to the webhook.
