@@ -162,9 +162,11 @@ fn terminal_that_goes_away_stops_the_run_like_a_lost_reader(bed: Bed) {
         let record = scene.tools.folder().join(format!("records-{hang_ups}"));
         let hold = scene.bed.kubelet().hold("shop", "");
         let mut command = scene.tool("mesh-roll");
-        command.arg("--yes").arg("--record").arg(&record);
+        command.args(["-o", "ndjson", "--yes", "--record"]);
+        command.arg(&record);
         let mut run = on_terminal(command, &scene.verdict());
-        run.until("restarting");
+        // The announcement comes before the write; only after it is the workload in flight.
+        run.until("\"updated\":1");
         for _ in 0..hang_ups {
             run.signal(Signal::HUP);
         }

@@ -170,10 +170,9 @@ impl Roll {
     /// Ends a workload in any state: writes its record, counts it, and stops the run after too many
     /// failures.
     pub(super) fn conclude(&mut self, key: &WorkloadRef, conclusion: Conclusion) {
-        let (since, new) = match self.flight(key) {
-            Some(flight) => (Some(flight.since), self.count_new(flight)),
-            None => (None, 0),
-        };
+        let flight = self.flight(key);
+        let (since, awaits) = (flight.map(|it| it.since), flight.map(|it| it.awaits));
+        let new = flight.map_or(0, |flight| self.count_new(flight));
         let wanted = self.counts(key).wanted;
         let Some(mut item) = self.take_item(key) else {
             return;
@@ -185,6 +184,7 @@ impl Roll {
             wanted,
             new,
             since,
+            awaits,
         };
         let record = self.saying(&item).rolled(facts);
         self.emit(record);

@@ -8,6 +8,7 @@ use mesh_records::{
 };
 
 use super::conclusion::Conclusion;
+use super::flight::Awaits;
 
 /// Makes records about one workload at one moment.
 #[derive(Clone, Copy, Debug)]
@@ -29,6 +30,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) wanted: u32,
     pub(crate) new: u32,
     pub(crate) since: Option<Timestamp>,
+    /// How far the restart was; `None` for a workload that is not in flight.
+    pub(crate) awaits: Option<Awaits>,
 }
 
 // === impl Saying ===
@@ -128,6 +131,7 @@ impl Saying<'_> {
             wanted,
             new,
             since,
+            awaits,
         } = facts;
         let Conclusion {
             outcome,
@@ -150,7 +154,7 @@ impl Saying<'_> {
             }
             Outcome::Failed => format!("failed{because}"),
             Outcome::Blocked => format!("is blocked{because}"),
-            Outcome::Interrupted => format!("was still rolling out when the run ended{because}"),
+            Outcome::Interrupted => format!("{}{because}", interrupted(awaits)),
             Outcome::Gone => "was deleted during the roll".to_owned(),
             Outcome::Superseded => format!("was changed by somebody else during the roll{because}"),
         };
@@ -194,6 +198,20 @@ fn see(namespace: &str, problem: &Problem) -> String {
             format!("; see kubectl -n {namespace} logs {pod} -c {container} --previous")
         }
         (_, Some(pod), _) => format!("; see kubectl -n {namespace} describe pod {pod}"),
+    }
+}
+
+fn interrupted(awaits: Option<Awaits>) -> &'static str {
+    match awaits {
+        Some(Awaits::ListBefore | Awaits::Announcement) => {
+            "was not restarted: the run ended before the write"
+        }
+        Some(Awaits::Answer | Awaits::Look | Awaits::NextLook) => {
+            "may have been restarted: the run ended before it knew"
+        }
+        Some(Awaits::Rollout | Awaits::ListProof | Awaits::Nodes) | None => {
+            "was still rolling out when the run ended"
+        }
     }
 }
 
