@@ -27,7 +27,7 @@ const FIELDS: [(&str, &str, &str); 16] = [
         "version injects release conflicts kubernetes config_resource_version certificates \
          trust_anchors_sha256 webhooks crds facts",
     ),
-    ("extension", "type cluster name namespace", "version"),
+    ("extension", "type cluster name namespace", "version parts"),
     (
         "workload",
         "type cluster ref kind namespace name uid control_plane pods proxies trust_anchors roll downtime",
