@@ -11,7 +11,7 @@ use mesh_records::parse_duration;
 /// The flags of a tool that acts.
 #[derive(Args, Clone, Debug)]
 pub struct ActorArgs {
-    /// Maximum age of the survey behind the verdict; with an older one nothing is started
+    /// Maximum age of the survey; the tool starts nothing if the survey is older
     #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = parse_duration)]
     pub max_age: Duration,
 
@@ -24,7 +24,7 @@ pub struct ActorArgs {
     #[arg(long, value_name = "FILE")]
     pub record: Option<PathBuf>,
 
-    /// Exit with code 0 instead of 3
+    /// Exit with code 0 instead of 3 if the run stops early or another run holds the lock
     #[arg(long)]
     pub stop_ok: bool,
 

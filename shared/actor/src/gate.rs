@@ -177,8 +177,8 @@ impl Gate<'_> {
             if !self.takes_partial && (partial || verdict.scope == VerdictScope::Partial) {
                 return Err(Explained::new(
                     "the verdict covers only a part of the cluster",
-                    "survey the whole cluster: without -n and -l, and with no filter that takes \
-                     records out",
+                    "survey the whole cluster: run mesh-survey without -n, -l and --meshed-only, give it every \
+                     permission that it reports as missing, and use no filter that removes its records",
                 ));
             }
             further(&verdict)?;
@@ -206,8 +206,10 @@ impl Gate<'_> {
         if verdict.ask != self.ask {
             let (is, wanted) = (verdict.ask, self.ask);
             return Err(Explained::new(
-                format!("the verdict answers `{is}`, not `{wanted}`"),
-                format!("ask the question that this tool needs: {pipeline}"),
+                format!(
+                    "the verdict answers the question `{is}`, but this tool needs the answer to `{wanted}`"
+                ),
+                format!("run {pipeline}"),
             ));
         }
         Ok(())
@@ -222,7 +224,7 @@ fn only(verdicts: Vec<Verdict>, pipeline: &str) -> Result<Verdict, Explained> {
         (None, _) => Err(Explained::new(
             "the input has no verdict",
             format!(
-                "judge the survey first: {pipeline}; a filter must keep the verdict: \
+                "run {pipeline}; if you use a filter, it must keep the verdict record: \
                  select(.type != \"workload\" or …)"
             ),
         )),
@@ -269,7 +271,7 @@ pub fn fresh(verdict: &Verdict, here: Here<'_>) -> Result<Timestamp, Explained> 
     } = here;
     if verdict.source != Source::Server {
         return Err(Explained::new(
-            "the verdict comes from a dump, which must not be used for changes",
+            "the verdict is about a dump (mesh-survey --from); a change needs a survey of the live cluster",
             format!("survey the cluster itself: {pipeline}"),
         ));
     }
@@ -282,7 +284,7 @@ pub fn fresh(verdict: &Verdict, here: Here<'_>) -> Result<Timestamp, Explained> 
     if surveyed.duration_since(now) > CLOCKS_APART {
         return Err(Explained::new(
             format!("the survey is from the future: taken at {surveyed}, and it is {now}"),
-            "set the clocks of the API servers right, and survey again",
+            "correct the clocks of the API servers, then run the whole pipeline again",
         ));
     }
     let until = surveyed.checked_add(max_age).unwrap_or(Timestamp::MAX);
@@ -299,7 +301,7 @@ pub fn fresh(verdict: &Verdict, here: Here<'_>) -> Result<Timestamp, Explained> 
 
 fn no(verdict: &Verdict) -> Explained {
     let rules = verdict.blocking.join(", ");
-    let hint = "run the pipeline without its last command to see the findings; fix them, then run all of it again";
+    let hint = "run the pipeline without its last command to see the findings, fix them, then run the whole pipeline again";
     let no = Explained::new(format!("the verdict says no, because of {rules}"), hint);
     match &verdict.next {
         Some(next) => no.with_next(next),
@@ -308,7 +310,7 @@ fn no(verdict: &Verdict) -> Explained {
 }
 
 fn judge_again(pipeline: &str) -> String {
-    format!("survey and judge again: {pipeline}")
+    format!("run the whole pipeline again: {pipeline}")
 }
 
 #[cfg(test)]

@@ -52,7 +52,9 @@ impl Run {
     pub fn holds_lock(&self) -> Result<(), Interruption> {
         match &self.lock {
             None if self.is_dry() => Ok(()),
-            None => Err(Interruption::LockLost("it is not held".to_owned())),
+            None => Err(Interruption::LockLost(
+                "this run does not hold it".to_owned(),
+            )),
             Some(_) => self.lost().map_or(Ok(()), Err),
         }
     }

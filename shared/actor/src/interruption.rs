@@ -55,8 +55,8 @@ impl From<Asked> for Interruption {
 impl fmt::Display for Interruption {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Signal(number) => write!(f, "told to stop by signal {number}"),
-            Self::SecondSignal(_) => f.write_str("left at once by a second signal"),
+            Self::Signal(number) => write!(f, "stopped by signal {number}"),
+            Self::SecondSignal(_) => f.write_str("ended at once by a second signal"),
             Self::ReaderGone => {
                 f.write_str("the program that reads the records has ended (broken pipe)")
             }
@@ -70,7 +70,7 @@ impl From<Interruption> for Ending {
         match interruption {
             Interruption::SecondSignal(signal) => Self::Left {
                 signal,
-                reason: format!("{interruption}; a write may still be under way"),
+                reason: format!("{interruption}; a write may still be in progress"),
             },
             Interruption::Signal(_) | Interruption::ReaderGone | Interruption::LockLost(_) => {
                 stopped(interruption.to_string())

@@ -159,7 +159,7 @@ fn finding(finding: &Finding) -> String {
         Severity::Info => "info",
     };
     let waived = if finding.waived.is_some() {
-        " (waived)"
+        " (acknowledged)"
     } else {
         ""
     };
@@ -190,11 +190,11 @@ fn verdict(verdict: &Verdict) -> String {
     let (answer, sentence) = match (ask, pass) {
         (Ask::Upgrade, true) => (
             "OK",
-            format!("the control plane may go from {running} to {target}"),
+            format!("you can upgrade the control plane from {running} to {target}"),
         ),
         (Ask::Upgrade, false) => (
             "BLOCKED",
-            format!("do not go from {running} to {target} yet"),
+            format!("do not upgrade the control plane from {running} to {target} yet"),
         ),
         (Ask::Drift, true) => (
             "OK",
@@ -206,11 +206,11 @@ fn verdict(verdict: &Verdict) -> String {
         ),
         (Ask::Roll, true) => (
             "OK",
-            format!("it is safe to restart workloads for {target}"),
+            format!("you can restart the workloads to get {target}"),
         ),
         (Ask::Roll, false) => (
             "BLOCKED",
-            format!("do not restart workloads for {target} yet"),
+            format!("do not restart workloads yet; they would get {target}"),
         ),
         (Ask::Done, true) => (
             "DONE",

@@ -337,24 +337,32 @@ impl Obstacle {
     #[must_use]
     pub fn sentence(self) -> &'static str {
         match self {
-            Self::Current => "is up to date: its pods already have what new pods would get",
+            Self::Current => "is up to date: its pods already have the proxy that new pods get",
             Self::Job => "is a Job: it ends by itself and is not restarted",
             Self::CronJob => "is a CronJob: its next run gets the new proxy",
             Self::BarePod => "is a pod without a controller: nothing would create it again",
             Self::ScaledToZero => "is scaled to zero: its next pods get the new proxy",
-            Self::Gone => "was deleted since the survey",
+            Self::Gone => "was deleted or replaced since the survey",
             Self::NotSelected => "is not selected (-n, --kind or --exclude)",
             Self::VersionPinned => "has a pinned proxy: a restart cannot change its version",
             Self::Paused => "is paused: resume it first (kubectl rollout resume)",
             Self::WorkloadUnhealthy => "is unhealthy: not all of its pods are ready",
             Self::UnmeshedButAnnotated => "has injection on, but none of its pods has a proxy",
-            Self::WouldLoseProxy => "would lose its proxy: injection is off for its new pods",
+            Self::WouldLoseProxy => {
+                "would lose its proxy: new pods would not be injected (check linkerd.io/inject)"
+            }
             Self::DowntimeOutage => {
                 "would be down during the restart: allow it with --allow-outage"
             }
-            Self::OnDelete => "has the update strategy OnDelete: a restart replaces no pods",
-            Self::Partition => "has an update partition: a restart does not replace all pods",
-            Self::ForeignOwner => "is of a kind, or has an owner, that mesh-roll does not restart",
+            Self::OnDelete => {
+                "has the update strategy OnDelete: delete its pods yourself, one after another"
+            }
+            Self::Partition => {
+                "has an update partition: set the partition to 0 first, or a restart keeps old pods"
+            }
+            Self::ForeignOwner => {
+                "has a kind or an owner that mesh-roll does not restart: restart it with its own tool"
+            }
             Self::Forbidden => "may not be restarted by this user",
         }
     }

@@ -158,7 +158,7 @@ impl StreamError {
             }
             Self::Schema { .. } => "use tools of one version on both sides of the pipe",
             Self::Cut { .. } => {
-                "run the pipeline again: the program before the pipe ended too early"
+                "read the error of the program before the pipe, on stderr, then run the pipeline again"
             }
             Self::NotComplete { .. } => "fix the error above and run the pipeline again",
             Self::JudgedAlready { .. } => {
@@ -169,7 +169,7 @@ impl StreamError {
             }
             Self::SecondVerdictStream { .. } => "pass the output of only one mesh-skewcheck run",
             Self::SurveyedTwice { .. } => {
-                "survey each cluster once, and give each its own label: mesh-survey --cluster-name"
+                "survey each cluster once; if two clusters have the same name, use mesh-survey --cluster-name LABEL"
             }
             Self::Watching { .. } => "pipe a survey that ends: mesh-survey | mesh-skewcheck",
         }

@@ -172,7 +172,7 @@ words! {
     ScaledToZero = "scaled-to-zero",
     /// The workload was deleted since the survey.
     Gone = "gone",
-    /// Not selected by `--kind`, `-n`, `-l` or `--exclude`.
+    /// Not selected by `-n`, `--kind` or `--exclude`.
     NotSelected = "not-selected",
     /// The workload's rollouts are paused.
     Paused = "paused",
@@ -312,7 +312,7 @@ set! {
 
 /// A word of the list that does not belong where it stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` does not belong here")]
+#[error("`{0}` is not a valid value of this field")]
 pub struct Misplaced(Word);
 
 impl fmt::Display for Word {

@@ -46,7 +46,7 @@ pub enum Problem {
     #[error("needs three numbers after the channel")]
     NotThreeNumbers,
     /// `edge-25.13.1`, `edge-1.2.3`.
-    #[error("has no valid date: after the channel come year, month and number, as in edge-25.4.1")]
+    #[error("has no valid date; write edge-YEAR.MONTH.NUMBER, as in edge-25.4.1")]
     NoDate,
     /// `stable-3.0.0`.
     #[error("is not a Linkerd 2 version")]

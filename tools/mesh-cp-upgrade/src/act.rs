@@ -100,7 +100,7 @@ async fn run_once(
         part.name,
         quote(&writer.said()?)
     );
-    let hint = part.or_back(&format!("fix what helm says, then {AGAIN}"));
+    let hint = part.or_back(&format!("fix the error that helm reports, then {AGAIN}"));
     let ending = Ending::No(Explained::new(what, hint));
     match was_overtaken(session, helming).await? {
         true => Ok(Came::TooLate(ending)),

@@ -79,7 +79,7 @@ fn summary(args: &Args, goal: &Goal, plan: &Plan, intent: &Intent) -> String {
             .map(|deed| format!("  {} {}", deed.verb, deed.object)),
     );
     lines.push(format!(
-        "{} components restart; while the proxy injector does, new pods may start without a proxy",
+        "{} components restart; while the proxy injector restarts, new pods may start without a proxy",
         plan.components.len()
     ));
     lines.extend(

@@ -176,7 +176,7 @@ fn said(manifest: &Manifest, error: Error) -> String {
 
 fn failed(part: &Part, manifest: &Manifest, why: &str) -> Ending {
     let what = format!("cannot write {manifest}: {why}");
-    let hint = format!("fix what the API server says, then {AGAIN}");
+    let hint = format!("fix the error that the API server reports, then {AGAIN}");
     Ending::No(Explained::new(what, part.or_back(&hint)))
 }
 

@@ -20,8 +20,8 @@ use crate::identity::Key;
 #[command(name = "mesh-cp-upgrade", version, after_help = EXIT_CODES, max_term_width = 100)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct Args {
-    /// A values file for the control plane (may be repeated); helm does not reuse the values of the
-    /// installed release, the linkerd CLI puts these files over the values that it stored
+    /// A values file for the control plane (may be repeated). With helm, pass all your values: helm
+    /// drops those of the installed release. The linkerd CLI merges the file into its stored values
     #[arg(short = 'f', long = "values", value_name = "FILE")]
     pub(crate) values: Vec<PathBuf>,
 
@@ -58,7 +58,7 @@ pub(crate) struct Args {
     #[arg(long, value_enum, value_name = "KEY", value_delimiter = ',', action = ArgAction::Append)]
     pub(crate) allow_change: Vec<Key>,
 
-    /// Time limit for helm, and then again for the components to settle
+    /// Time limit for each helm upgrade, and again for the components to become ready
     #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = parse_timeout)]
     pub(crate) timeout: Duration,
 
@@ -66,7 +66,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = parse_timeout)]
     pub(crate) pending_timeout: Duration,
 
-    /// The namespace of the dry-run pod that proves the injector; the pod is never created
+    /// The namespace of the dry-run pod that shows which proxy new pods get; no pod is created
     #[arg(long, value_name = "NAMESPACE", default_value = "default")]
     pub(crate) prove_in: String,
 

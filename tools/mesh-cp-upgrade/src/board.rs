@@ -175,10 +175,11 @@ impl Component {
 // Why the Deployment is not the one of this upgrade yet.
 fn other_rollout(deployment: &Deployment, expected: &Expected) -> Option<String> {
     if !expected.runs(&deployment.spec.template.spec) {
-        return Some("its template is not the rendered one".to_owned());
+        return Some("its pod template does not have the images of the target yet".to_owned());
     }
     let version = deployment.meta.labels.get(label::APP_VERSION);
-    (expected.version.as_ref() != version).then(|| "its label says another version".to_owned())
+    (expected.version.as_ref() != version)
+        .then(|| "its label app.kubernetes.io/version has another version".to_owned())
 }
 
 fn is_up(pod: &Pod, expected: &Expected) -> bool {

@@ -58,7 +58,7 @@ async fn steps(session: &mut Session<'_>, args: &Args) -> Outcome<Ending> {
 }
 
 async fn afterwards(session: &mut Session<'_>, installer: &Installer) -> Outcome<()> {
-    let next = "next: upgrade the extensions with their own charts, then roll the workloads";
+    let next = "next: upgrade the extensions, then restart the workloads with mesh-roll";
     let cli = match installer {
         Installer::Helm(_) => {
             let why = "mesh-cp-upgrade does not do this";
@@ -104,7 +104,7 @@ async fn under_lock(session: &mut Session<'_>, args: &Args, goal: &Goal) -> Outc
         let Taken { lock, expired } = session.unless_stopped(taking).await??;
         session.run.hold(lock);
         if let Some(holder) = expired {
-            took_over = format!("; its lease had expired, left behind by {holder}");
+            took_over = format!("; took over an expired lock, left behind by {holder}");
         }
     }
     let (scene, message) = quiet_scene(session, args, goal).await?;

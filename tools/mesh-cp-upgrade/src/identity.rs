@@ -218,7 +218,7 @@ impl Key {
             Self::ClusterDomain => "the cluster's domain",
             Self::Cni => "the use of the CNI plugin",
             Self::Ha => "high availability",
-            Self::Crds => "the set of CRDs",
+            Self::Crds => "some CRDs",
         }
     }
 }

@@ -177,7 +177,7 @@ async fn cli_parts(
         Ok::<_, anyhow::Error>((crds, cli.render(Half::ControlPlane, files, target).await?))
     };
     let rendered = session.unless_stopped(rendering).await?;
-    let hint = "run `linkerd check --pre`, and see `linkerd upgrade --help`";
+    let hint = "run `linkerd check`; if CRDs are missing, apply them first: linkerd upgrade --crds | kubectl apply -f -";
     let (crds, control_plane) = rendered.map_err(|error| hinted(error, hint))?;
     let cluster = Arc::clone(&session.cluster);
     let comparing = async {

@@ -148,7 +148,7 @@ fn agreed(release: Option<Release>, crds: Option<Release>) -> Result<Installed, 
                  CRDs",
                 crds.name
             ),
-            "bring both under one installer first: helm or the linkerd CLI",
+            "move the CRDs and the control plane to the same installer first: helm or the linkerd CLI",
         ),
     }
 }

@@ -52,7 +52,10 @@ pub(crate) async fn settle(
             Ok(None) => return Err(anyhow::anyhow!("a watch of the API server ended").into()),
             Err(_) if Instant::now() >= deadline => {
                 let unsettled = unsettled(&board, session.now());
-                let why = format!("not settled after {:?}: {unsettled}", args.timeout);
+                let why = format!(
+                    "the components are not ready after {:?}: {unsettled}",
+                    args.timeout
+                );
                 return Err(failed(plan, &why));
             }
             Err(_) => {}
@@ -154,7 +157,7 @@ fn unsettled(board: &Board, now: Timestamp) -> String {
     let silent = silent.map(|service| format!("the Service {service} has no ready endpoint"));
     let all: Vec<String> = waiting.chain(silent).collect();
     if all.is_empty() {
-        "its objects were not listed in time".to_owned()
+        "the API server did not list the objects of the control plane in time".to_owned()
     } else {
         all.join("; ")
     }
@@ -163,7 +166,9 @@ fn unsettled(board: &Board, now: Timestamp) -> String {
 // After a failed upgrade the old pods of unready components still run, so going back is only a
 // hint.
 fn failed(plan: &Plan, why: &str) -> Ending {
-    let hint = plan.control_plane.or_back(&format!("fix it, then {AGAIN}"));
+    let hint = plan
+        .control_plane
+        .or_back(&format!("fix the cause, then {AGAIN}"));
     Ending::No(Explained::new(format!("the upgrade failed: {why}"), hint))
 }
 
@@ -192,7 +197,9 @@ pub(crate) async fn prove(
             }
             Probe::NotInjected => format!("a new pod in {namespace} gets no proxy"),
             Probe::Refused(reason) => {
-                format!("the API server refuses a new pod in {namespace}: {reason}")
+                format!(
+                    "the API server refuses a new pod in {namespace} (--prove-in chooses another namespace): {reason}"
+                )
             }
         };
         if Instant::now() >= deadline {

@@ -53,7 +53,7 @@ pub(crate) async fn preflight(session: &mut Session<'_>, goal: &Goal, plan: &Pla
                     None => Ok(()),
                     Some(reason) => Err(refused(
                         format!("the API server would refuse {manifest}: {reason}"),
-                        "nothing was written; fix what it says, then run the pipeline again",
+                        "nothing was written; fix the cause, then run the pipeline again",
                     )),
                 }
             }
@@ -67,7 +67,9 @@ pub(crate) async fn preflight(session: &mut Session<'_>, goal: &Goal, plan: &Pla
     let (asked, unasked) = session.unless_stopped(rehearsing).await??;
     let rest = match unasked {
         0 => String::new(),
-        count => format!("; {count} more are of kinds that the new definitions bring"),
+        count => {
+            format!("; {count} more objects cannot be checked before their new CRDs are installed")
+        }
     };
     session.done(&format!(
         "server-side dry run: all {asked} objects accepted{rest}"

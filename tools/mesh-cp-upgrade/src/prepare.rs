@@ -68,7 +68,7 @@ async fn render(
         let what = format!("{} renders no CRD", crds.rendered.chart);
         return Err(refused(
             what,
-            "name the chart of the CRDs with --crds-chart",
+            "check the charts: with helm, pass --chart and --crds-chart together",
         ));
     }
     let count = crds.rendered.manifests.len() + control_plane.rendered.manifests.len();
@@ -145,7 +145,7 @@ async fn identity(
             String::new()
         };
         let hint = format!(
-            "{hint}to change it on purpose, pass --allow-change {}",
+            "{hint}to allow this change, pass --allow-change {}",
             keys.join(",")
         );
         return Err(refused(rest.join("; "), hint));
@@ -164,7 +164,7 @@ fn files(values: &[PathBuf]) -> String {
         .map(|path| format!("`{}`", path.display()))
         .collect();
     match names.is_empty() {
-        true => "the chart's own values".to_owned(),
+        true => "the default values (no -f was passed)".to_owned(),
         false => names.join(", "),
     }
 }

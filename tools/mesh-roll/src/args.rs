@@ -36,7 +36,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "SELECTOR", action = ArgAction::Append)]
     exclude: Vec<Selector>,
 
-    /// Restart these although they will be down meanwhile; same form as --exclude (may be repeated)
+    /// Restart these even if all their pods stop for a time; form as --exclude (may be repeated)
     #[arg(long, value_name = "SELECTOR", action = ArgAction::Append)]
     allow_outage: Vec<Selector>,
 
@@ -52,11 +52,11 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = parse_timeout)]
     pub(crate) timeout: Duration,
 
-    /// Time limit for the run: after it no workload is started, and no blocked one is waited for
+    /// Time limit for the run; after it mesh-roll starts no workload and gives up blocked ones
     #[arg(long, value_name = "DURATION", value_parser = parse_timeout)]
     pub(crate) deadline: Option<Duration>,
 
-    /// Also exit with code 1 in this case: a workload was skipped and needs attention
+    /// With `attention`: exit with code 1 also if a workload was skipped and needs attention
     #[arg(long, value_enum, value_name = "WHAT")]
     pub(crate) fail_on: Option<FailOn>,
 

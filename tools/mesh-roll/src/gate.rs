@@ -93,7 +93,7 @@ impl Survey {
         if surveyed > 0 && tasks.is_empty() {
             return Err(Explained::new(
                 format!("none of the {surveyed} workloads in the input belongs to the verdict"),
-                format!("survey and judge again: {PIPELINE}"),
+                format!("run the whole pipeline again: {PIPELINE}"),
             ));
         }
         Ok(Order {

@@ -37,7 +37,7 @@ pub(crate) struct Args {
     /// Accept a survey of only a part of the cluster; the verdict then says `partial`
     #[arg(long)]
     partial: bool,
-    /// What a running Job means for an upgrade, if its proxy is too old for the target
+    /// Whether a running Job blocks an upgrade if its proxy is too old for the target
     #[arg(long, value_enum, value_name = "POLICY", default_value = "hold")]
     jobs: Jobs,
     /// Accept a finding that you have checked yourself (only `newer-than-known`)
@@ -142,7 +142,10 @@ impl Args {
             Some(Rule::NewerThanKnown) => Ok(Rule::NewerThanKnown),
             Some(rule) if is_mandatory(rule) => {
                 let what = format!("`{id}` is mandatory: --ack cannot accept it");
-                Err(Explained::new(what, "fix what the finding says"))
+                Err(Explained::new(
+                    what,
+                    "leave out --ack and fix the problem that the finding describes",
+                ))
             }
             Some(_) => {
                 let what = format!("--ack does not accept `{id}`");

@@ -25,7 +25,7 @@ impl Freshness {
             return Ok(());
         }
         let what = format!(
-            "the survey of cluster `{label}` was taken at {time}, more than {:?} (--max-age) from {} (--now)",
+            "the survey of cluster `{label}` was taken at {time}, more than --max-age ({:?}) before or after --now ({})",
             self.max_age, self.now
         );
         Err(Explained::new(what, hint))

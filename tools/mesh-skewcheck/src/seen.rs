@@ -77,7 +77,7 @@ impl Seen<'_> {
         if ready > total || meshed > total {
             Some("more pods are ready or meshed than it has pods")
         } else if listed > u64::from(meshed) {
-            Some("it lists proxies on more pods than are meshed")
+            Some("`proxies` lists proxies on more pods than are meshed (pods.meshed)")
         } else {
             None
         }

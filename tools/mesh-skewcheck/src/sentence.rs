@@ -12,7 +12,7 @@ pub(crate) const ROLL: &str = "mesh-survey | mesh-skewcheck --ask roll | mesh-ro
 const HINTS: [(Rule, &str); 7] = [
     (
         Rule::ProxyUnknown,
-        "roll them, or name the tag in a releases file: --releases FILE",
+        "restart them (kubectl rollout restart), or add an alias for the image tag to a releases file: --releases FILE",
     ),
     (
         Rule::NewerThanKnown,
@@ -24,7 +24,7 @@ const HINTS: [(Rule, &str); 7] = [
     ),
     (
         Rule::UnmeshedButAnnotated,
-        "roll the partly meshed ones; find out why the others have no proxy",
+        "restart those in which some pods have a proxy; for the others, check linkerd.io/inject and the proxy injector",
     ),
     (
         Rule::PodsMissing,
@@ -79,7 +79,7 @@ fn said(rule: Rule, base: &str, at: &Standpoint<'_>) -> String {
         Rule::ProxyBehind if at.ask() == Ask::Done => {
             format!("run proxies of another version than {base}")
         }
-        Rule::ProxyBehind => format!("run proxies older than {base}, which is allowed"),
+        Rule::ProxyBehind => format!("run proxies older than {base}, within the supported skew"),
         Rule::ProxyUnknown => unknown_proxy(base, at),
         Rule::NewerThanKnown => {
             let end = at.releases().known_until();
@@ -92,7 +92,7 @@ fn said(rule: Rule, base: &str, at: &Standpoint<'_>) -> String {
         Rule::EdgeNotRecommended => "run proxies of a release that is not recommended".to_owned(),
         Rule::VersionPinned => "run pinned proxies; a restart cannot change them".to_owned(),
         Rule::TrustAnchorStale => {
-            "run proxies with other trust anchors than the current bundle".to_owned()
+            "run proxies whose trust anchors are not the current ones".to_owned()
         }
         Rule::TrustAnchorUnknown => {
             "run proxies whose trust anchors cannot be compared with the current bundle".to_owned()
@@ -134,7 +134,7 @@ fn unknown_proxy(base: &str, at: &Standpoint<'_>) -> String {
     if is_base_unknown(at) {
         format!("run proxies that cannot be compared with {base}, whose minor version is unknown")
     } else {
-        "run proxies whose version no image tag, annotation or alias shows for sure".to_owned()
+        "run proxies whose Linkerd version is not known".to_owned()
     }
 }
 
@@ -149,7 +149,7 @@ fn hint(rule: Rule, at: &Standpoint<'_>) -> Option<&'static str> {
         return Some(ROLL);
     }
     if rule == Rule::ProxyUnknown && is_base_unknown(at) {
-        return Some("give a releases file with an alias for it with --releases");
+        return Some("pass a releases file that has an alias for this version: --releases FILE");
     }
     let hint = HINTS.iter().find(|(of, _)| *of == rule);
     hint.map(|(_, hint)| *hint)

@@ -228,7 +228,7 @@ fn refused(line: u64, seen: &Seen<'_>, wrong: &str) -> Explained {
     let what = format!("line {line}: workload {namespace}/{kind}/{name}: {wrong}");
     Explained::new(
         what,
-        "pass the survey to mesh-skewcheck exactly as it was written",
+        "pipe the output of mesh-survey into mesh-skewcheck exactly as it was written",
     )
 }
 

@@ -210,7 +210,8 @@ fn partial(at: &Standpoint<'_>, around: &Around<'_>) -> Option<Remark> {
     } else {
         "the survey covers only a part of the cluster"
     };
-    let hint = "survey the whole cluster, or accept a part with --partial";
+    let hint =
+        "survey the whole cluster, without a filter and with all permissions; or pass --partial";
     Some(Remark::new(Rule::SurveyPartial, message).hint(hint))
 }
 

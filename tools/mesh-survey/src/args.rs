@@ -35,7 +35,7 @@ pub(crate) struct Args {
     /// lack their proxy; mesh-skewcheck then treats the survey as partial
     #[arg(long)]
     meshed_only: bool,
-    /// Give each workload this label of its own, else of its namespace (may be repeated)
+    /// Copy this label of the workload, or else of its namespace, into its record (may be repeated)
     #[arg(long, value_name = "KEY", value_delimiter = ',',
           value_parser = NonEmptyStringValueParser::new())]
     label: Vec<String>,

@@ -116,7 +116,10 @@ fn remark(cluster: &Cluster, survey: &Survey) {
         warn("mesh-survey", &anyhow!(again));
     }
     if survey.control_planes.is_empty() {
-        let none = format!("{} has no Linkerd control plane", cluster.label());
+        let none = format!(
+            "{} has no Linkerd control plane; check --context and -L NAMESPACE",
+            cluster.label()
+        );
         warn("mesh-survey", &anyhow!(none));
     }
 }

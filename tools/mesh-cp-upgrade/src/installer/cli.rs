@@ -71,9 +71,11 @@ impl Cli {
         target: &str,
     ) -> anyhow::Result<Rendered> {
         let args = self.upgrade_args(half, values);
-        let stdout = self.program.read(&args, "`linkerd upgrade`").await?;
-        let text = String::from_utf8(stdout).context("a manifest that is no text")?;
-        let manifests = render::manifests(&text).context("what `linkerd upgrade` renders")?;
+        let stdout = self.program.read(&args, "`linkerd upgrade` failed").await?;
+        let text = String::from_utf8(stdout)
+            .context("the output of `linkerd upgrade` is not UTF-8 text")?;
+        let manifests =
+            render::manifests(&text).context("cannot parse the output of `linkerd upgrade`")?;
         Ok(Rendered {
             chart: format!("linkerd {target}"),
             manifests,

@@ -62,7 +62,7 @@ impl HelmReleases {
         let (way, command) = if busy.name() == self.crds.name() {
             // Definitions must not be rolled back: the API server may refuse older ones.
             let forget = self.helm.forget(release, history.latest().revision);
-            ("have helm forget it with", forget)
+            ("remove the unfinished revision with", forget)
         } else {
             ("go back with", self.helm.way_back(release, sound))
         };
@@ -108,7 +108,7 @@ impl HelmReleases {
         Ok(Parts {
             crds: self.part(&self.crds, crds, crds_rendered, !crds_are_there),
             control_plane: self.part(&self.control_plane, control_plane, rendered, !is_done),
-            hint: "name the chart whose appVersion is the target, with --chart and --chart-version",
+            hint: "pass the chart version whose appVersion is the target: --chart-version VERSION",
         })
     }
 

@@ -93,7 +93,7 @@ impl Roll {
             return why.to_owned();
         }
         let waiting = self.waiting.len();
-        format!("{why}; {proven} proven, {failed} failed, {open} unfinished, {waiting} not started")
+        format!("{why}; {proven} done, {failed} failed, {open} unfinished, {waiting} not started")
     }
 
     fn has_planned(&self) -> bool {

@@ -158,7 +158,7 @@ impl Flight {
                 over(Conclusion::failed(Trouble::Refused, None))
             }
             Awaits::NextLook if clock.reached(self.look_at) => Course::Look,
-            Awaits::NextLook => Course::Wait("an answer of the API server"),
+            Awaits::NextLook => Course::Wait("an answer from the API server"),
             Awaits::Rollout => {
                 let Task { key, uid, .. } = &self.item.task;
                 let observed = world.workload(key);

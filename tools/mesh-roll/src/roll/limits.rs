@@ -128,7 +128,9 @@ impl Stop {
             Self::Injector(what) | Self::Blind(what) => what.clone(),
             Self::Failures => "more workloads failed than --max-failures allows".to_owned(),
             Self::Broken(Trouble::NotInjected) => "a new pod started without a proxy".to_owned(),
-            Self::Broken(_) => "a new pod started with the wrong proxy".to_owned(),
+            Self::Broken(_) => {
+                "a new pod started with the wrong proxy version or trust anchors".to_owned()
+            }
         }
     }
 
@@ -137,7 +139,7 @@ impl Stop {
         match self {
             Self::Changed(_) | Self::Stale => "run the whole pipeline again, with a new survey",
             Self::Injector(_) | Self::Broken(_) => {
-                "check the proxy injector: its pods, its logs, the certificate of its webhook"
+                "run `linkerd check`, and read the logs of the linkerd-proxy-injector pods; then run the pipeline again"
             }
             Self::Failures => "fix the workloads that failed, then run the pipeline again",
             Self::Signal(_)

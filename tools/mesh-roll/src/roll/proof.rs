@@ -37,7 +37,7 @@ pub(crate) fn fault(pod: &PodSeen, mesh: &Mesh) -> Option<Problem> {
             if same && !has_stale_anchors(pod, mesh) {
                 return None;
             }
-            let other = "it has another proxy than the injector should give";
+            let other = "it has the wrong proxy version or trust anchors";
             (Trouble::StillOld, other)
         }
     };

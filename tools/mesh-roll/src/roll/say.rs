@@ -62,7 +62,7 @@ impl Saying<'_> {
         let key = self.key;
         let how = match (self.is_dry, again) {
             (true, _) => "would restart",
-            (false, true) => "restarting again after a conflict",
+            (false, true) => "trying again to restart",
             (false, false) => "restarting",
         };
         self.progress(format!("{how} {key}"), pods, None)

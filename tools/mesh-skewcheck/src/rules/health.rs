@@ -144,7 +144,7 @@ fn in_progress(plane: &ControlPlane, mixed: &[&Component], at: &Standpoint<'_>) 
     match &at.target {
         Some(target) if at.same_release(target, &towards) => remark
             .weighing(Weight::Soft)
-            .hint("resume that upgrade: run it again, and it continues where it stopped"),
+            .hint("run the same upgrade again: it continues where it stopped"),
         Some(_) => remark.hint(format!("finish that upgrade first: --to {towards}")),
         None => remark.hint("wait until that upgrade ends, or finish it with mesh-cp-upgrade"),
     }
@@ -230,7 +230,10 @@ fn injector(plane: &ControlPlane, at: &Standpoint<'_>) -> Vec<Remark> {
             remarks.push(Remark::cannot_tell(rule, message));
             remarks.push(Remark::cannot_tell(Rule::InjectorFailsOpen, message));
         }
-        None => remarks.push(Remark::new(rule, "the proxy injector has no webhook")),
+        None => remarks.push(Remark::new(
+            rule,
+            "no webhook calls the proxy injector, so new pods get no proxy",
+        )),
     }
     if plane.facts.get("injector_bypassed") == Some(&Value::Bool(true)) {
         let message = "the webhook of the proxy injector selects no pod of the mesh: new pods get \

@@ -187,7 +187,7 @@ fn chart_split(plane: &ControlPlane, target: &Version, at: &Standpoint<'_>) -> O
         .map_or("linkerd2", |release| release.name.as_str());
     let hint = format!(
         "move the resources of the release `{release}` to the releases `linkerd-crds` and \
-         `linkerd-control-plane` as the page says, then install both charts"
+         `linkerd-control-plane` as described on {SPLIT_PAGE}, then install both charts"
     );
     Some(
         Remark::new(Rule::HelmChartSplit, message)
