@@ -10,6 +10,28 @@ on_both_beds! {
     first_signal_waits_for_what_is_in_flight_and_the_next_run_goes_on
     flags_and_verdicts_that_are_refused_write_nothing
     crash_loop_stops_the_run_before_its_timeout
+    times_without_end_in_flags_and_objects_are_times_like_others
+}
+
+fn times_without_end_in_flags_and_objects_are_times_like_others(bed: Bed) {
+    // The last time that a Timestamp holds, and one that it does not.
+    let restarted = ["9999-12-30T22:00:00Z", "9999-12-31T23:59:59Z"];
+    let workloads = restarted.map(|at| {
+        workload("Deployment", &format!("w{}", &at[8..10]), |spec| {
+            let annotations = &mut spec["template"]["metadata"]["annotations"];
+            annotations["kubectl.kubernetes.io/restartedAt"] = at.into();
+        })
+    });
+    let scene = Scene::with(bed, &workloads);
+    let forever = ["--timeout", "--deadline", "--max-age", "--request-timeout"];
+    let mut args = vec!["--yes"];
+    args.extend(forever.iter().flat_map(|flag| [*flag, "999999999h"]));
+    let run = scene.roll(&scene.verdict(), &args);
+    assert_eq!(run.code, Some(0), "{}", run.said());
+    let rolled = run.of("rolled");
+    assert_eq!(rolled.len(), 2, "{}", run.said());
+    let proven = rolled.iter().all(|it| it["outcome"] == "proven");
+    assert!(proven, "{}", run.said());
 }
 
 fn first_signal_waits_for_what_is_in_flight_and_the_next_run_goes_on(bed: Bed) {

@@ -1,6 +1,6 @@
 //! Tests input that cannot be judged: each error has one line with the cause, and a hint.
 
-use std::io::Write;
+use std::io::{BufRead, Read, Write};
 
 use mesh_cli::Exit;
 use serde_json::json;
@@ -307,4 +307,38 @@ fn a_question_that_makes_no_sense_is_refused() {
         error.contains("no release of 2.16") && error.contains("name the release"),
         "{error}"
     );
+}
+
+// Input that hits a bug of the program.
+struct Bug;
+
+impl Read for Bug {
+    fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+        panic!("a planted bug")
+    }
+}
+
+impl BufRead for Bug {
+    fn fill_buf(&mut self) -> std::io::Result<&[u8]> {
+        panic!("a planted bug")
+    }
+
+    fn consume(&mut self, _: usize) {}
+}
+
+#[test]
+fn a_panic_ends_the_stream_as_failed() {
+    let survey = survey();
+    let half = survey.lines().next().unwrap();
+    let mut out = Vec::new();
+    let input = format!("{half}\n");
+    let error = run(&[], Read::chain(input.as_bytes(), Bug), &mut out).unwrap_err();
+    assert!(error.contains("a planted bug"), "{error}");
+    let text = String::from_utf8(out).unwrap();
+    let end: serde_json::Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+    assert_eq!(
+        (&end["type"], &end["outcome"]),
+        (&json!("end"), &json!("failed"))
+    );
+    assert_eq!(end["exit"], 2);
 }

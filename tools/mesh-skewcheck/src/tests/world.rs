@@ -117,7 +117,11 @@ pub(super) fn judge(args: &[&str], input: &str) -> Judged {
 }
 
 /// Like `judge`, but writes to `out`; an error is returned with its hint.
-pub(super) fn run(args: &[&str], input: &[u8], out: impl std::io::Write) -> Result<Exit, String> {
+pub(super) fn run(
+    args: &[&str],
+    input: impl std::io::BufRead,
+    out: impl std::io::Write,
+) -> Result<Exit, String> {
     let args = Args::try_parse_from(std::iter::once(&"mesh-skewcheck").chain(args)).unwrap();
     let mut output = Output::new(out, Format::Ndjson, Readers::Needed);
     let judged = args.question().and_then(|(question, demands)| {
