@@ -326,6 +326,7 @@ impl Obstacle {
             | Self::UnmeshedButAnnotated
             | Self::WouldLoseProxy
             | Self::DowntimeOutage
+            | Self::Budget
             | Self::OnDelete
             | Self::Partition
             | Self::ForeignOwner
@@ -354,6 +355,7 @@ impl Obstacle {
             Self::DowntimeOutage => {
                 "would be down during the restart: allow it with --allow-outage"
             }
+            Self::Budget => "cannot be restarted under its PodDisruptionBudget",
             Self::OnDelete => {
                 "has the update strategy OnDelete: delete its pods yourself, one after another"
             }

@@ -205,7 +205,7 @@ words! {
     Unschedulable = "unschedulable",
     /// A node is not ready.
     NodeNotReady = "node-not-ready",
-    /// A PodDisruptionBudget does not allow the eviction.
+    /// A PodDisruptionBudget does not allow to take pods away.
     Budget = "budget",
     /// No pods are left to prove the workload by.
     NoPods = "no-pods",
@@ -280,6 +280,7 @@ set! {
     UnmeshedButAnnotated,
     WouldLoseProxy,
     DowntimeOutage,
+    Budget,
     OnDelete,
     Partition,
     ForeignOwner,

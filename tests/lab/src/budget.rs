@@ -28,6 +28,7 @@ pub(crate) fn status(store: &Store, budget: &Value) -> Value {
         (expected - bound("maxUnavailable")).max(0)
     };
     json!({
+        "observedGeneration": budget["metadata"]["generation"],
         "expectedPods": expected, "desiredHealthy": desired, "currentHealthy": healthy,
         "disruptionsAllowed": (healthy - desired).max(0).min(expected),
     })

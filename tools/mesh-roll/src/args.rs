@@ -40,7 +40,13 @@ pub(crate) struct Args {
     #[arg(long, value_name = "SELECTOR", action = ArgAction::Append)]
     allow_outage: Vec<Selector>,
 
-    /// How many workloads may roll at the same time; two that share a PodDisruptionBudget never do
+    /// Restart these although a PodDisruptionBudget can never allow it; same form as --exclude (may
+    /// be repeated)
+    #[arg(long, value_name = "SELECTOR", action = ArgAction::Append)]
+    allow_budget: Vec<Selector>,
+
+    /// How many workloads may roll at the same time, with those that others roll out and those that
+    /// are not whole again; two that share a PodDisruptionBudget never do
     #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) max_in_flight: u16,
 
@@ -82,6 +88,11 @@ impl Args {
             kinds: self.kind.clone(),
             exclude: self.exclude.clone(),
         }
+    }
+
+    /// Returns the workloads of `--allow-budget`.
+    pub(crate) fn budgets(&self) -> Vec<Selector> {
+        self.allow_budget.clone()
     }
 
     /// Returns the workloads of `--allow-outage`.

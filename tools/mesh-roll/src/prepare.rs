@@ -115,6 +115,7 @@ pub(crate) fn settings(args: &Args, run: &Run, prepared: &Prepared) -> Settings 
             choice: args.choice(),
             allow_outage: args.outages(),
             forbidden: forbidden.clone(),
+            allow_budget: args.budgets(),
         },
         expected: order.expected.clone(),
         max_in_flight: usize::from(args.max_in_flight),

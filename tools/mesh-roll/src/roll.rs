@@ -8,12 +8,14 @@
 //! says what will be done, [`start`] begins workloads, [`probing`] asks the injector first,
 //! [`flights`] follows what has begun, [`end`] chooses the exit code.
 
+mod budget;
 mod conclusion;
 mod decide;
 mod end;
 mod event;
 mod flight;
 mod flights;
+mod hold;
 mod item;
 mod limits;
 mod order;
@@ -21,6 +23,7 @@ mod plan;
 mod probing;
 mod proof;
 mod say;
+mod slots;
 mod start;
 mod state;
 mod tally;

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -73,6 +74,15 @@ pub enum IntOrPercent {
     Int(i32),
     /// A percentage such as `25%`.
     Percent(String),
+}
+
+impl fmt::Display for IntOrPercent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Int(number) => write!(f, "{number}"),
+            Self::Percent(text) => f.write_str(text),
+        }
+    }
 }
 
 // The API server writes some empty lists as `null`.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::label;
-use super::meta::{Meta, Object, Resource, object, or_none_at_all};
+use super::meta::{IntOrPercent, Meta, Object, Resource, object, or_none_at_all};
 use super::selector::Selector;
 
 /// Any object of which only the metadata is read, such as a Job.
@@ -40,13 +40,28 @@ pub struct DisruptionBudget {
     #[serde(rename = "metadata")]
     pub meta: Meta,
     pub spec: DisruptionBudgetSpec,
+    pub status: DisruptionBudgetStatus,
 }
 
 /// A PodDisruptionBudget's spec.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(default)]
+#[serde(default, rename_all = "camelCase")]
 pub struct DisruptionBudgetSpec {
-    pub selector: Selector,
+    /// Without a selector the budget selects no pod; an empty selector selects every pod of the
+    /// namespace.
+    pub selector: Option<Selector>,
+    pub min_available: Option<IntOrPercent>,
+    pub max_unavailable: Option<IntOrPercent>,
+}
+
+/// A PodDisruptionBudget's status.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct DisruptionBudgetStatus {
+    pub observed_generation: i64,
+    pub disruptions_allowed: u32,
+    pub desired_healthy: u32,
+    pub expected_pods: u32,
 }
 
 /// An EndpointSlice.
@@ -89,6 +104,14 @@ impl Object for DisruptionBudget {
 
     fn meta(&self) -> &Meta {
         &self.meta
+    }
+}
+
+impl DisruptionBudget {
+    /// Returns true if the budget counts pods of its namespace that have these labels.
+    pub fn selects(&self, labels: &BTreeMap<String, String>) -> bool {
+        let selector = self.spec.selector.as_ref();
+        selector.is_some_and(|selector| selector.selects(labels))
     }
 }
 

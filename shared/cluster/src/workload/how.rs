@@ -22,6 +22,16 @@ pub(super) fn deployment_how(deployment: &Deployment) -> (Roll, Downtime) {
     scalable(&deployment.meta, replicas, downtime)
 }
 
+/// Returns how many pods of a Deployment a restart may take away before new ones are ready.
+pub(super) fn deployment_away(deployment: &Deployment) -> u32 {
+    let (replicas, strategy) = (wanted(deployment.spec.replicas), &deployment.spec.strategy);
+    if is_kind(strategy, "Recreate") {
+        return replicas;
+    }
+    let fences = deployment_fences(strategy, replicas);
+    fences.unavailable.min(replicas)
+}
+
 /// Returns how a `StatefulSet` gets new pods, and how much of it is down meanwhile.
 pub(super) fn stateful_set_how(set: &StatefulSet) -> (Roll, Downtime) {
     let replicas = wanted(set.spec.replicas);
@@ -37,9 +47,24 @@ pub(super) fn stateful_set_how(set: &StatefulSet) -> (Roll, Downtime) {
     {
         return (evict(Some(Obstacle::Partition)), one_by_one(replicas));
     }
-    let unavailable = strategy.rolling_update.max_unavailable.as_ref();
+    scalable(
+        &set.meta,
+        replicas,
+        graded(replicas, 0, stateful_set_away(set)),
+    )
+}
+
+/// Returns how many pods of a `StatefulSet` a restart may take away before new ones are ready.
+pub(super) fn stateful_set_away(set: &StatefulSet) -> u32 {
+    let replicas = wanted(set.spec.replicas);
+    let unavailable = set
+        .spec
+        .update_strategy
+        .rolling_update
+        .max_unavailable
+        .as_ref();
     let unavailable = unavailable.map_or(1, |value| scaled(value, replicas, Rounding::Down));
-    scalable(&set.meta, replicas, graded(replicas, 0, unavailable.max(1)))
+    unavailable.max(1).min(replicas)
 }
 
 /// Returns how a `DaemonSet` gets new pods, and how much of it is down meanwhile.
@@ -49,17 +74,30 @@ pub(super) fn daemon_set_how(set: &DaemonSet) -> (Roll, Downtime) {
     if nodes > 0 && is_kind(strategy, "OnDelete") {
         return (evict(Some(Obstacle::OnDelete)), one_by_one(nodes));
     }
+    let Fences { surge, unavailable } = daemon_set_fences(strategy, nodes);
+    scalable(&set.meta, nodes, graded(nodes, surge, unavailable))
+}
+
+/// Returns how many pods of a `DaemonSet` a restart may take away before new ones are ready.
+pub(super) fn daemon_set_away(set: &DaemonSet) -> u32 {
+    let nodes = u32::try_from(set.status.desired_number_scheduled).unwrap_or(0);
+    let fences = daemon_set_fences(&set.spec.update_strategy, nodes);
+    fences.unavailable.min(nodes)
+}
+
+// Computes like the DaemonSet controller: both values are rounded up, and if both are zero one pod
+// may be unavailable.
+fn daemon_set_fences(strategy: &UpdateStrategy, nodes: u32) -> Fences {
     let of = |value: Option<&IntOrPercent>| value.map(|value| scaled(value, nodes, Rounding::Up));
     let surge = of(strategy.rolling_update.max_surge.as_ref()).unwrap_or(0);
     let unavailable = of(strategy.rolling_update.max_unavailable.as_ref());
     let unavailable = unavailable.unwrap_or(u32::from(surge == 0));
-    // The controller allows one unavailable pod if both values are zero.
     let unavailable = if surge == 0 {
         unavailable.max(1)
     } else {
         unavailable
     };
-    scalable(&set.meta, nodes, graded(nodes, surge, unavailable))
+    Fences { surge, unavailable }
 }
 
 /// Returns how an owner of another kind, or one that was not read, gets new pods, and how much of

@@ -56,6 +56,8 @@ pub struct Observed {
     pub roll: Roll,
     /// How much of the workload is down meanwhile.
     pub downtime: Downtime,
+    /// How many pods a restart may take away before their replacements are ready.
+    pub takes_away: u32,
 }
 
 /// The rollout to wait for.
@@ -91,6 +93,7 @@ impl Observed {
             says_under_way: object.says_under_way(),
             roll,
             downtime,
+            takes_away: object.takes_away(),
         }
     }
 

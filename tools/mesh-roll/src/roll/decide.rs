@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use mesh_cluster::workload::rollout::{Observed, PodSeen, State, with_pods};
 use mesh_records::{DowntimeGrade, Obstacle, WorkloadKind, WorkloadRef};
 
+use super::budget;
 use super::proof::is_current;
 use super::watched::Mesh;
 use super::world::World;
@@ -30,6 +31,8 @@ pub(crate) struct Wishes {
     pub(crate) allow_outage: Vec<Selector>,
     /// The workloads that this user may not restart, with the RBAC rule that is missing.
     pub(crate) forbidden: BTreeMap<WorkloadRef, String>,
+    /// Workloads that may be restarted against a budget that can never allow it (`--allow-budget`).
+    pub(crate) allow_budget: Vec<Selector>,
 }
 
 /// A workload from the survey.
@@ -83,6 +86,11 @@ pub(crate) fn decide(task: &Task, world: &World, wishes: &Wishes, now: Timestamp
     }
 }
 
+/// Returns false for a workload that [`decide`] certainly does not adopt, at little cost.
+pub(crate) fn may_be_adopted(observed: &Observed, task: &Task) -> bool {
+    observed.standing != State::Settled || restarted_since(observed, task.stale_at)
+}
+
 fn is_a_restart(observed: &Observed, stale_at: Option<Timestamp>, now: Timestamp) -> bool {
     observed.restarted_recently(now) || restarted_since(observed, stale_at)
 }
@@ -116,8 +124,20 @@ fn hindrance(
     }
     let key = &observed.key;
     let allowed = wishes.allow_outage.iter().any(|it| it.selects(key));
-    (observed.downtime.grade == DowntimeGrade::Outage && !allowed)
-        .then_some(Obstacle::DowntimeOutage)
+    if observed.downtime.grade == DowntimeGrade::Outage && !allowed {
+        return Some(Obstacle::DowntimeOutage);
+    }
+    let forbidden = !wishes.overrides_budgets(key) && budget::never(world, observed).is_some();
+    forbidden.then_some(Obstacle::Budget)
+}
+
+// === impl Wishes ===
+
+impl Wishes {
+    /// Returns true if a budget that can never allow the restart of this workload is ignored.
+    pub(crate) fn overrides_budgets(&self, key: &WorkloadRef) -> bool {
+        self.allow_budget.iter().any(|it| it.selects(key))
+    }
 }
 
 // Returns true if the controller finishes the rollout by itself.

@@ -10,8 +10,10 @@ use super::tally::Tally;
 impl Roll {
     /// Ends the run if nothing is in flight and nothing more will start.
     pub(super) fn finish_if_done(&mut self) {
-        let nothing_starts = self.stop.is_some() || self.waiting.is_empty() || self.is_jammed();
+        let is_jammed = self.jammed().is_some();
+        let nothing_starts = self.stop.is_some() || self.waiting.is_empty() || is_jammed;
         if self.flying.is_empty() && nothing_starts {
+            self.end_holds();
             self.finish();
         }
     }
@@ -32,6 +34,10 @@ impl Roll {
         }
         let exit = self.exit();
         let why = self.stop.as_ref().map(Stop::sentence);
+        let jam = self
+            .jammed()
+            .map(|keepers| format!("nothing could start within --timeout: {keepers}"));
+        let why = why.or(jam);
         let why = why.or_else(|| match exit {
             Exit::Yes => None,
             Exit::No if self.tally.failed > 0 => Some("a workload failed".to_owned()),
@@ -68,7 +74,7 @@ impl Roll {
                 return Exit::Stopped;
             }
         }
-        if tally.open > 0 {
+        if tally.open > 0 || self.jammed().is_some() {
             return Exit::Stopped;
         }
         self.verdict()

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use mesh_records::Outcome;
 
+use super::budget::Lack;
 use super::decide::Task;
 use super::order::Rank;
 
@@ -23,6 +24,17 @@ pub(crate) struct Item {
     /// What was said of it last.
     pub(super) outcome: Option<Outcome>,
     pub(super) broken: bool,
+    /// Whether this run restarted it, or waited for its rollout.
+    pub(super) began: bool,
+    /// The budget that the workload waits for.
+    pub(super) held: Option<Held>,
+}
+
+/// A wait for a budget.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) lack: Lack,
+    pub(super) since: Timestamp,
 }
 
 impl Item {
@@ -38,6 +50,8 @@ impl Item {
             value: None,
             outcome: None,
             broken: false,
+            began: false,
+            held: None,
         }
     }
 }

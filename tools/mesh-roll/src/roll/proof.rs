@@ -103,6 +103,8 @@ fn readiness(pod: &PodSeen) -> Option<Lack> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use mesh_cluster::workload::proxy::ProxyVersion;
     use mesh_cluster::workload::rollout::ProxySeen;
     use mesh_records::VersionSource;
@@ -129,6 +131,7 @@ mod tests {
             namespace: "shop".to_owned(),
             name: "web-0".to_owned(),
             uid: "u".to_owned(),
+            labels: BTreeMap::new(),
             created: None,
             owner: None,
             node: None,

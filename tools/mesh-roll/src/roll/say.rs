@@ -37,18 +37,18 @@ pub(crate) struct Facts<'a> {
 // === impl Saying ===
 
 impl Saying<'_> {
-    /// Makes the record of a workload that is not restarted; `rule` is the RBAC rule that is missing.
-    pub(crate) fn skipped(&self, reason: Obstacle, rule: Option<&str>) -> Record {
+    /// Makes the record of a workload that is not restarted; `detail` says more than the reason.
+    pub(crate) fn skipped(&self, reason: Obstacle, detail: Option<&str>) -> Record {
         let key = self.key;
-        let rule = rule.map(|rule| format!(": it needs the RBAC rule {rule}"));
-        let rule = rule.unwrap_or_default();
+        let detail = detail.map(|detail| format!(": {detail}"));
+        let detail = detail.unwrap_or_default();
         Record::Skipped(Box::new(Skipped {
             cluster: self.cluster.to_owned(),
             run: None,
             time: whole_seconds(self.now),
             message: match self.is_dry {
-                true => format!("would skip {key}: it {}{rule}", reason.sentence()),
-                false => format!("{key} {}{rule}", reason.sentence()),
+                true => format!("would skip {key}: it {}{detail}", reason.sentence()),
+                false => format!("{key} {}{detail}", reason.sentence()),
             },
             identity: key.clone(),
             uid: self.uid.to_owned(),
@@ -85,6 +85,17 @@ impl Saying<'_> {
         let message =
             format!("{key}: {updated} of {wanted} pods are new, {ready} ready; {how} {reason}");
         self.progress(message, pods, Some(reason))
+    }
+
+    /// Makes the record that a workload waits to be started.
+    pub(crate) fn held(&self, pods: ProgressPods, reason: &str) -> Record {
+        let key = self.key;
+        let wait = if self.is_dry { "would wait" } else { "waits" };
+        self.progress(
+            format!("{key} {wait} to be restarted: {reason}"),
+            pods,
+            Some(reason),
+        )
     }
 
     /// Makes the record that the API server accepted the dry run.

@@ -10,17 +10,18 @@ use std::ops::Bound;
 use jiff::{SignedDuration, Timestamp};
 use mesh_cli::DryRun;
 use mesh_cluster::act::Restart;
-use mesh_cluster::workload::rollout::{Observed, PodSeen, State};
+use mesh_cluster::workload::rollout::{Observed, PodSeen};
 use mesh_records::{Outcome, Trouble, WorkloadRef, after};
 
 use super::conclusion::Conclusion;
-use super::decide::Decision;
+use super::decide::{Decision, may_be_adopted};
 use super::event::{Action, Answer};
 use super::flight::{Awaits, Flight};
 use super::item::Item;
 use super::limits::{Hold, Stop, may_write};
-use super::order::{Rank, Wave};
+use super::order::Rank;
 use super::proof::is_current;
+use super::slots::Keeper;
 use super::state::Roll;
 
 /// How often the write to one workload is tried after conflicts and lost answers.
@@ -30,42 +31,71 @@ const LISTS: u32 = 3;
 const PAUSE: SignedDuration = SignedDuration::from_secs(1);
 
 impl Roll {
-    /// Starts the workloads that may start now, in order.
+    /// Starts the workloads that may start now, in order. A rollout that is already in progress
+    /// comes first: it takes its slot and its budgets whether this run waits for it or not.
     pub(super) fn start(&mut self) {
-        let full = self.flying.len() >= self.settings.max_in_flight;
-        if full || self.stop.is_some() || self.waiting.is_empty() || !self.may_write() {
+        if self.stop.is_some() || self.waiting.is_empty() || !self.may_write() {
             return;
         }
+        self.adopt_all();
         let Some(wave) = self.wave() else { return };
+        let slots = self.slots(wave);
+        if self.flying.len() >= slots {
+            self.jam = None;
+            return;
+        }
+        let keepers = self.keepers();
         // Workloads that wait for the injector's dry run keep their slots, so that the order stays.
-        let mut kept = 0;
+        let mut kept = keepers.iter().filter(|keeper| keeper.slot).count();
         let mut after = Bound::Unbounded;
-        while self.may_start_another(wave, kept) {
+        while self.stop.is_none() && self.flying.len() + kept < slots {
             let mut rest = self.waiting.range((after, Bound::Unbounded));
             let Some(rank) = rest.next().map(|(rank, _)| rank.clone()) else {
-                return;
+                break;
             };
             if rank.wave > wave {
-                return;
+                break;
             }
-            if self.is_due(&rank) && !self.begin(&rank) {
+            if self.is_due(&rank) && !self.begin(&rank, &keepers) {
                 kept += 1;
             }
             after = Bound::Excluded(rank);
         }
+        self.note_jam(wave, &keepers);
+    }
+
+    fn adopt_all(&mut self) {
+        let waiting = self.waiting.iter().filter(|(_, item)| {
+            let observed = self.world.workload(&item.task.key);
+            observed.is_some_and(|it| may_be_adopted(it, &item.task))
+                && self.decide(item) == Decision::Adopt
+        });
+        let ranks: Vec<Rank> = waiting.map(|(rank, _)| rank.clone()).collect();
+        for rank in ranks {
+            if let Some(item) = self.waiting.remove(&rank) {
+                self.adopt(item);
+            }
+        }
     }
 
     // Returns false if the workload must wait for the injector's dry run.
-    fn begin(&mut self, rank: &Rank) -> bool {
+    fn begin(&mut self, rank: &Rank, keepers: &[Keeper]) -> bool {
         let Some(item) = self.waiting.get(rank) else {
             return true;
         };
         let key = item.task.key.clone();
         let decision = self.decide(item);
-        match decision {
-            Decision::Adopt | Decision::Restart if self.shares_a_budget(&key) => return true,
-            Decision::Restart if !self.is_proven(rank.wave, key.namespace) => return false,
-            Decision::Skip(_) | Decision::Adopt | Decision::Restart => {}
+        if decision == Decision::Restart {
+            if let Some(hold) = self.budget_hold(&key, keepers) {
+                self.hold(rank, hold);
+                return true;
+            }
+            if let Some(item) = self.waiting.get_mut(rank) {
+                item.held = None;
+            }
+            if !self.is_proven(rank.wave, key.namespace) {
+                return false;
+            }
         }
         if let Some(item) = self.waiting.remove(rank) {
             match decision {
@@ -86,6 +116,7 @@ impl Roll {
             self.over.insert(item.task.key.clone(), item);
             return;
         }
+        item.began = true;
         self.flying.push(Flight::adopted(item, self.now));
     }
 
@@ -155,7 +186,9 @@ impl Roll {
         if let (Err(why), DryRun::None) = (lock, self.settings.dry_run) {
             self.stop(Stop::LockLost(why));
         }
-        if self.stop.is_some() || !self.may_write() || decision != Decision::Restart {
+        let keepers = self.keepers();
+        let is_held = self.budget_hold(key, &keepers).is_some();
+        if self.stop.is_some() || !self.may_write() || is_held || decision != Decision::Restart {
             return self.try_again(key, None);
         }
         let dry_run = self.settings.dry_run == DryRun::Server;
@@ -163,6 +196,7 @@ impl Roll {
             return;
         };
         flight.item.attempts += 1;
+        flight.item.began = true;
         let restart = Restart {
             key: key.clone(),
             resource_version: flight.version.clone(),
@@ -268,44 +302,6 @@ impl Roll {
         false
     }
 
-    // Returns the current wave: the wave of the first workload that is not finished.
-    fn wave(&self) -> Option<Wave> {
-        let waiting = self.waiting.keys().next().map(|rank| rank.wave);
-        let flying = self.flying.iter().map(|flight| flight.item.rank.wave);
-        flying.chain(waiting).min()
-    }
-
-    fn may_start_another(&self, wave: Wave, kept: usize) -> bool {
-        let taken = self.flying.len() + self.blocked().count() + kept;
-        self.stop.is_none() && taken < self.slots(wave)
-    }
-
-    fn slots(&self, wave: Wave) -> usize {
-        match wave {
-            Wave::Doors => 1,
-            Wave::Deployments | Wave::DaemonSets | Wave::StatefulSets => {
-                self.settings.max_in_flight
-            }
-        }
-    }
-
-    /// Returns true if blocked workloads use all slots, so that nothing more can start.
-    pub(super) fn is_jammed(&self) -> bool {
-        let wave = self.wave();
-        wave.is_some_and(|wave| self.blocked().count() >= self.slots(wave))
-    }
-
-    // Returns workloads that this run restarted and gave up as blocked, and that have not
-    // recovered. Each keeps its slot and its budget.
-    fn blocked(&self) -> impl Iterator<Item = &Observed> {
-        let over = self
-            .over
-            .values()
-            .filter(|item| item.attempts > 0 && item.outcome == Some(Outcome::Blocked));
-        let observed = over.filter_map(|item| self.world.workload(&item.task.key));
-        observed.filter(|observed| observed.standing != State::Settled)
-    }
-
     fn is_due(&mut self, rank: &Rank) -> bool {
         match self.waiting.get(rank).and_then(|item| item.not_before) {
             Some(at) if self.now < at => {
@@ -314,16 +310,6 @@ impl Roll {
             }
             Some(_) | None => true,
         }
-    }
-
-    fn shares_a_budget(&self, key: &WorkloadRef) -> bool {
-        let Some(observed) = self.world.workload(key) else {
-            return false;
-        };
-        let flying = self.flying.iter().map(|flight| &flight.item.task.key);
-        let flying = flying.filter_map(|key| self.world.workload(key));
-        let mut others = flying.chain(self.blocked());
-        others.any(|other| self.world.share_a_budget(observed, other))
     }
 
     // Makes a value later than the last restart's: kubectl refuses a second restart within one

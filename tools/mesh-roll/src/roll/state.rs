@@ -6,6 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use mesh_cli::DryRun;
 use mesh_records::{Obstacle, ProgressPods, Record, WorkloadRef};
 
+use super::budget;
 use super::decide::{Decision, Task, Wishes, decide};
 use super::event::Action;
 use super::flight::{Awaits, Flight};
@@ -48,11 +49,21 @@ pub(crate) struct Roll {
     pub(super) phase: Phase,
     pub(super) probes: HashMap<(Wave, String), Proven>,
     pub(super) no_endpoint_since: Option<Timestamp>,
+    /// Rollouts that others began, with the time when each was seen first.
+    pub(super) foreign: BTreeMap<WorkloadRef, Timestamp>,
+    pub(super) jam: Option<Jam>,
     pub(super) stop: Option<Stop>,
     pub(super) tally: Tally,
     pub(super) now: Timestamp,
     pub(super) wake: Option<Timestamp>,
     pub(super) out: Vec<Action>,
+}
+
+/// Others keep every slot, so that nothing can start.
+#[derive(Clone, Debug)]
+pub(super) struct Jam {
+    pub(super) since: Timestamp,
+    pub(super) said: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,6 +104,8 @@ impl Roll {
             phase: Phase::Gathering,
             probes: HashMap::new(),
             no_endpoint_since: None,
+            foreign: BTreeMap::new(),
+            jam: None,
             stop: None,
             tally: Tally::default(),
             now,
@@ -139,13 +152,40 @@ impl Roll {
 
     pub(super) fn skip(&mut self, item: Item, obstacle: Obstacle) {
         self.tally.skipped(obstacle);
-        let rule = self.settings.wishes.forbidden.get(&item.task.key);
-        let rule = rule.filter(|_| obstacle == Obstacle::Forbidden);
-        let record = self
-            .saying(&item)
-            .skipped(obstacle, rule.map(String::as_str));
+        let detail = self.obstacle_detail(&item.task.key, obstacle);
+        let record = self.saying(&item).skipped(obstacle, detail.as_deref());
         self.emit(record);
         self.over.insert(item.task.key.clone(), item);
+    }
+
+    // Names the rule, the budget and the like that an obstacle is about.
+    fn obstacle_detail(&self, key: &WorkloadRef, obstacle: Obstacle) -> Option<String> {
+        match obstacle {
+            Obstacle::Forbidden => {
+                let rule = self.settings.wishes.forbidden.get(key)?;
+                Some(format!("it needs the RBAC rule {rule}"))
+            }
+            Obstacle::Budget => {
+                let lack = budget::never(&self.world, self.world.workload(key)?)?;
+                Some(format!("{}; --allow-budget {key} overrides it", lack.said))
+            }
+            Obstacle::Current
+            | Obstacle::Job
+            | Obstacle::CronJob
+            | Obstacle::BarePod
+            | Obstacle::ScaledToZero
+            | Obstacle::Gone
+            | Obstacle::NotSelected
+            | Obstacle::VersionPinned
+            | Obstacle::Paused
+            | Obstacle::WorkloadUnhealthy
+            | Obstacle::UnmeshedButAnnotated
+            | Obstacle::WouldLoseProxy
+            | Obstacle::DowntimeOutage
+            | Obstacle::OnDelete
+            | Obstacle::Partition
+            | Obstacle::ForeignOwner => None,
+        }
     }
 
     pub(super) fn await_answer(&mut self, key: &WorkloadRef, awaits: Awaits, action: Action) {

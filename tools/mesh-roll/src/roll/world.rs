@@ -1,4 +1,5 @@
-//! The state of the cluster from the watches, limited to the workloads of the plan.
+//! The state of the cluster from the watches: all workloads and pods, because a rollout that is not
+//! part of the plan keeps its budgets too.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,6 +16,8 @@ pub(crate) struct World {
     interest: BTreeSet<WorkloadRef>,
     workloads: BTreeMap<WorkloadKind, Store<Observed>>,
     pods: Store<PodSeen>,
+    /// The labels of the pod of each workload that was seen last.
+    last_labels: BTreeMap<WorkloadRef, BTreeMap<String, String>>,
     /// The uids of the pods of the first list.
     first_pods: Option<BTreeSet<String>>,
     namespaces: Store<NamespaceRules>,
@@ -35,7 +38,7 @@ pub(crate) const KINDS: [WorkloadKind; 3] = [
 // === impl World ===
 
 impl World {
-    /// Makes an empty world that will keep only these workloads.
+    /// Makes an empty world that tells of changes of these workloads.
     pub(crate) fn new(interest: BTreeSet<WorkloadRef>) -> Self {
         let stores = KINDS.map(|kind| (kind, Store::default()));
         Self {
@@ -85,7 +88,8 @@ impl World {
     /// Returns all known pods of the workload, also those that have ended.
     pub(crate) fn all_pods(&self, key: &WorkloadRef) -> impl Iterator<Item = &PodSeen> + Clone {
         let owner = Some(key.clone());
-        let pods = self.pods.from((owner.clone(), String::new()));
+        let from = (key.namespace.clone(), owner.clone(), String::new());
+        let pods = self.pods.from(from);
         pods.take_while(move |pod| pod.owner == owner)
     }
 
@@ -99,15 +103,35 @@ impl World {
         self.all_pods(key).filter(is_fresh)
     }
 
-    /// Returns true if one PodDisruptionBudget selects the pods of both.
-    pub(crate) fn share_a_budget(&self, one: &Observed, other: &Observed) -> bool {
-        one.key.namespace == other.key.namespace
-            && self.budgets.iter().any(|budget| {
-                let selector = &budget.spec.selector;
-                budget.meta.namespace == one.key.namespace
-                    && selector.selects(&one.template.meta.labels)
-                    && selector.selects(&other.template.meta.labels)
-            })
+    /// Returns the labels of the workload's pod that was seen last, which may be gone.
+    pub(crate) fn last_labels(&self, key: &WorkloadRef) -> Option<&BTreeMap<String, String>> {
+        self.last_labels.get(key)
+    }
+
+    /// Returns the pods of a namespace that have not ended, those of one workload in a row.
+    pub(crate) fn pods_in<'a>(
+        &'a self,
+        namespace: &str,
+    ) -> impl Iterator<Item = &'a PodSeen> + Clone + use<'a> {
+        let namespace = namespace.to_owned();
+        let pods = self.pods.from((namespace.clone(), None, String::new()));
+        let pods = pods.take_while(move |pod| pod.namespace == namespace);
+        pods.filter(|pod| !pod.over)
+    }
+
+    /// Returns the budgets of a namespace.
+    pub(crate) fn budgets<'a>(
+        &'a self,
+        namespace: &str,
+    ) -> impl Iterator<Item = &'a DisruptionBudget> + use<'a> {
+        let namespace = namespace.to_owned();
+        let budgets = self.budgets.from((namespace.clone(), String::new()));
+        budgets.take_while(move |budget| budget.meta.namespace == namespace)
+    }
+
+    /// Returns every workload of the cluster, also those that are not part of the plan.
+    pub(crate) fn workloads(&self) -> impl Iterator<Item = &Observed> {
+        self.workloads.values().flat_map(Store::iter)
     }
 
     /// Applies an event of a watch. Returns the workloads whose pods it concerns.
@@ -115,12 +139,13 @@ impl World {
         match watched {
             Watched::Workload(kind, change) => {
                 let key = object(&change).map(|observed| observed.key.clone());
-                if let Some(store) = self.workloads.get_mut(&kind)
-                    && key.as_ref().is_none_or(|key| self.interest.contains(key))
-                {
+                if let Some(store) = self.workloads.get_mut(&kind) {
                     store.apply(*change);
-                    return key.into_iter().collect();
                 }
+                return key
+                    .filter(|key| self.interest.contains(key))
+                    .into_iter()
+                    .collect();
             }
             Watched::Pod(change) => return self.take_pod(*change),
             Watched::Namespace(change) => self.namespaces.apply(change),
@@ -139,23 +164,21 @@ impl World {
 
     /// Applies an observation unless it is older than the known one.
     pub(crate) fn take_workload(&mut self, observed: Observed) {
-        if self.interest.contains(&observed.key)
-            && let Some(store) = self.workloads.get_mut(&observed.key.kind)
-        {
+        if let Some(store) = self.workloads.get_mut(&observed.key.kind) {
             store.put(observed);
         }
     }
 
     fn take_pod(&mut self, change: Change<PodSeen>) -> Vec<WorkloadRef> {
         let owner = object(&change).map(|pod| pod.owner.clone());
+        if let Some(pod) = object(&change)
+            && let Some(owner) = &pod.owner
+        {
+            self.last_labels.insert(owner.clone(), pod.labels.clone());
+        }
         let of_interest = |owner: &WorkloadRef| self.interest.contains(owner);
         let concerned = match (&change, owner) {
-            (_, Some(owner)) => {
-                let Some(owner) = owner.filter(of_interest) else {
-                    return Vec::new();
-                };
-                vec![owner]
-            }
+            (_, Some(owner)) => owner.filter(of_interest).into_iter().collect(),
             (Change::Listed { .. }, None) => self.interest.iter().cloned().collect(),
             (_, None) => Vec::new(),
         };

@@ -4,7 +4,8 @@ use mesh_records::{Downtime, ProgressPods, Roll, Trouble};
 
 use super::{Problem, Restartable, State, Wait};
 use crate::object::{Condition, DaemonSet, Deployment, Meta, Selector, StatefulSet, Template};
-use crate::workload::how::{daemon_set_how, deployment_how, stateful_set_how};
+use crate::workload::how::{daemon_set_away, daemon_set_how, deployment_away};
+use crate::workload::how::{deployment_how, stateful_set_away, stateful_set_how};
 
 const ON_DELETE: &str = "OnDelete";
 const KEEPS_BACK: &str = "its update strategy keeps old pods";
@@ -34,6 +35,10 @@ impl Restartable for Deployment {
 
     fn how(&self) -> (Roll, Downtime) {
         deployment_how(self)
+    }
+
+    fn takes_away(&self) -> u32 {
+        deployment_away(self)
     }
 
     fn standing(&self) -> State {
@@ -112,6 +117,10 @@ impl Restartable for StatefulSet {
         stateful_set_how(self)
     }
 
+    fn takes_away(&self) -> u32 {
+        stateful_set_away(self)
+    }
+
     fn standing(&self) -> State {
         let status = &self.status;
         let wanted = self.spec.replicas.unwrap_or(1);
@@ -179,6 +188,10 @@ impl Restartable for DaemonSet {
 
     fn how(&self) -> (Roll, Downtime) {
         daemon_set_how(self)
+    }
+
+    fn takes_away(&self) -> u32 {
+        daemon_set_away(self)
     }
 
     fn standing(&self) -> State {

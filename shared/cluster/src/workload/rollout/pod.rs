@@ -1,5 +1,7 @@
 //! A pod of a workload that is being rolled.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use mesh_records::{Trouble, WorkloadRef};
 
@@ -19,6 +21,8 @@ pub struct PodSeen {
     pub name: String,
     /// The owner's uid.
     pub uid: String,
+    /// The pod's labels, also those that admission added.
+    pub labels: BTreeMap<String, String>,
     /// When the pod was created.
     pub created: Option<Timestamp>,
     /// The workload that the pod belongs to.
@@ -68,6 +72,7 @@ impl PodSeen {
             namespace: pod.meta.namespace.clone(),
             name: pod.meta.name.clone(),
             uid: pod.meta.uid.clone(),
+            labels: labels.clone(),
             created: pod.meta.creation_timestamp,
             owner: owner_of(&pod.meta),
             node: pod.spec.node_name.clone(),
@@ -97,12 +102,13 @@ impl PodSeen {
     }
 }
 
-/// Keys sort the pods of one workload next to each other.
+/// Keys sort the pods of one namespace, and in it those of one workload, next to each other.
 impl Stored for PodSeen {
-    type Key = (Option<WorkloadRef>, String);
+    type Key = (String, Option<WorkloadRef>, String);
 
     fn key(&self) -> Self::Key {
-        (self.owner.clone(), self.name.clone())
+        let (namespace, owner) = (self.namespace.clone(), self.owner.clone());
+        (namespace, owner, self.name.clone())
     }
 
     fn resource_version(&self) -> &str {

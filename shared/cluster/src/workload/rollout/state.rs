@@ -34,6 +34,8 @@ pub trait Restartable: Object {
     fn says_under_way(&self) -> bool;
     /// Returns how the workload gets new pods, and how much of it is down meanwhile.
     fn how(&self) -> (Roll, Downtime);
+    /// Returns how many pods a restart may take away before their replacements are ready.
+    fn takes_away(&self) -> u32;
 }
 
 /// How far a rollout is.

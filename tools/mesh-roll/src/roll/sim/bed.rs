@@ -10,14 +10,16 @@ use mesh_cli::{DryRun, Exit};
 use mesh_cluster::Change;
 use mesh_cluster::act::Restart;
 use mesh_cluster::object::label::CONFIG;
-use mesh_cluster::object::{ConfigMap, DisruptionBudget, Endpoint, EndpointSlice, Meta, Selector};
+use mesh_cluster::object::{
+    ConfigMap, DisruptionBudget, Endpoint, EndpointSlice, IntOrPercent, Meta, Selector,
+};
 use mesh_cluster::workload::injection::Rules;
 use mesh_records::{Outcome, Record, WorkloadKind, WorkloadRef, after};
 
 use super::super::watched::{Mesh, NamespaceRules, Watched};
 use super::super::{Action, Event, Expected, Roll, Settings, Task, Wishes};
 use super::dice::Dice;
-use super::model::{Body, Changed, Fate, Injector, Model, TARGET};
+use super::model::{Body, Changed, Fate, Injector, Model, TARGET, budget_label};
 use super::watcher::Watcher;
 
 /// Which faults happen.
@@ -123,6 +125,10 @@ impl Bed {
     fn heal(&mut self) {
         self.chaos = Chaos::None;
         self.model.injector = Injector::Gives(TARGET);
+        // An hour later every write of a killed run has arrived.
+        for stray in std::mem::take(&mut self.strays) {
+            self.take_restart(&stray);
+        }
         for place in 0..self.model.bodies.len() {
             self.model.bodies[place].fate = Fate::Ready;
             // A crashed pod recovers: let the controllers work until all pods are ready.
@@ -479,11 +485,12 @@ fn budget(namespace: &str) -> DisruptionBudget {
     let mut budget = DisruptionBudget::default();
     budget.meta.namespace = namespace.to_owned();
     budget.meta.name = "budget".to_owned();
-    let labels = [("budget".to_owned(), "yes".to_owned())];
-    budget.spec.selector = Selector {
+    budget.spec.max_unavailable = Some(IntOrPercent::Int(1));
+    let labels = [budget_label()];
+    budget.spec.selector = Some(Selector {
         match_labels: labels.into(),
         match_expressions: Vec::new(),
-    };
+    });
     budget
 }
 

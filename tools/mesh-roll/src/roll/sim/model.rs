@@ -31,6 +31,8 @@ pub(super) struct Body {
     pub(super) image: u32,
     pub(super) pods: Vec<PodBody>,
     pub(super) budget: bool,
+    /// Whether admission adds the budget's label to the pods; else the template has it.
+    by_admission: bool,
     /// What happens to pods of the newest template.
     pub(super) fate: Fate,
 }
@@ -107,6 +109,7 @@ impl Model {
                 image: 0,
                 pods: Vec::new(),
                 budget: dice.once_in(3),
+                by_admission: dice.once_in(2),
                 fate: Fate::Ready,
             };
             let proxy = if dice.once_in(6) { TARGET } else { OLD };
@@ -291,9 +294,8 @@ impl Body {
     fn template(&self) -> Template {
         let mut template = Template::default();
         template.meta.labels = self.selector().match_labels;
-        if self.budget {
-            let labels = &mut template.meta.labels;
-            labels.insert("budget".to_owned(), "yes".to_owned());
+        if self.budget && !self.by_admission {
+            template.meta.labels.extend([budget_label()]);
         }
         if let Some(at) = &self.restarted_at {
             let annotations = &mut template.meta.annotations;
@@ -402,6 +404,9 @@ impl Body {
             spec: PodSpec::default(),
             status: PodStatus::default(),
         };
+        if self.budget {
+            object.meta.labels.extend([budget_label()]);
+        }
         let hash = ("pod-template-hash".to_owned(), hash(&pod.template));
         object.meta.labels.extend([hash]);
         let number = pod.name.rsplit('-').next().and_then(|it| it.parse().ok());
@@ -455,6 +460,11 @@ impl Body {
             controller: true,
         }
     }
+}
+
+/// The label of the pods that a budget counts.
+pub(super) fn budget_label() -> (String, String) {
+    ("budget".to_owned(), "yes".to_owned())
 }
 
 fn hash((restarted_at, image): &(Option<String>, u32)) -> String {

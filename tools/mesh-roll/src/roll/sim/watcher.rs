@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use mesh_cluster::Change;
 use mesh_cluster::act::Restart;
-use mesh_cluster::workload::rollout::PodSeen;
-use mesh_records::{Outcome, Record, WorkloadRef};
+use mesh_cluster::workload::rollout::{Observed, PodSeen};
+use mesh_records::{Outcome, Record, WorkloadKind, WorkloadRef};
 
 use super::super::watched::{Mesh, Watched};
 use super::super::{Action, Finish};
-use super::model::{Model, TARGET};
+use super::model::{Body, Model, TARGET, budget_label};
 
 /// What the core of one run was told, and what it did.
 #[derive(Debug, Default)]
@@ -27,6 +27,7 @@ pub(super) struct Watcher {
     pub(super) config: Option<Mesh>,
     pub(super) lists: BTreeMap<WorkloadRef, Vec<PodSeen>>,
     pub(super) bare: BTreeSet<WorkloadRef>,
+    workloads: BTreeMap<WorkloadRef, Observed>,
     pods: BTreeMap<String, Delivered>,
     /// The pods of a list that is not complete.
     coming: BTreeMap<String, Delivered>,
@@ -46,6 +47,8 @@ struct Delivered {
     key: WorkloadRef,
     fresh: bool,
     bare: bool,
+    /// Whether a budget counts it, and it is ready.
+    counts: bool,
 }
 
 impl Watcher {
@@ -74,11 +77,23 @@ impl Watcher {
                 self.plane_changed = expected != Some(&config.meta.resource_version);
             }
             Watched::Pod(change) => self.note_pod(change),
-            Watched::Config(_)
-            | Watched::Workload(..)
-            | Watched::Namespace(_)
-            | Watched::Budget(_)
-            | Watched::Slice(_) => {}
+            Watched::Workload(_, change) => {
+                if let Change::Seen(observed) | Change::Applied(observed) = &**change {
+                    self.note_workload(observed);
+                }
+            }
+            Watched::Config(_) | Watched::Namespace(_) | Watched::Budget(_) | Watched::Slice(_) => {
+            }
+        }
+    }
+
+    /// Notes a workload from a watch or an answer, unless a newer version is known.
+    pub(super) fn note_workload(&mut self, observed: &Observed) {
+        let version = |observed: &Observed| observed.resource_version.parse::<u64>().ok();
+        let known = self.workloads.get(&observed.key);
+        if known.is_none_or(|known| version(known) <= version(observed)) {
+            self.workloads
+                .insert(observed.key.clone(), observed.clone());
         }
     }
 
@@ -111,6 +126,7 @@ impl Watcher {
             key: pod.owner.clone().expect("every pod has an owner"),
             fresh: known.map_or(self.listed_once, |known| known.fresh),
             bare: pod.proxy.is_none(),
+            counts: pod.ready && !pod.over && pod.labels.contains_key(&budget_label().0),
         }
     }
 
@@ -179,7 +195,36 @@ impl Watcher {
             let shared = body.budget && other.budget && body.key.namespace == other.key.namespace;
             assert!(!shared, "seed {seed}: {key} shares a budget");
         }
+        self.check_budget(key, model, now);
         self.asked.insert(key.clone());
+    }
+
+    // As far as the core was told: nobody rolls out another workload of the budget, and a restart
+    // that takes a pod away leaves the budget its pods.
+    fn check_budget(&self, key: &WorkloadRef, model: &Model, now: Timestamp) {
+        let seed = self.seed;
+        if !model.body(key).budget {
+            return;
+        }
+        let mine = |body: &&Body| body.budget && body.key.namespace == key.namespace;
+        let mut expected = 0;
+        for body in model.bodies.iter().filter(mine) {
+            expected += body.wanted;
+            let known = self.workloads.get(&body.key);
+            let rolls = known.is_some_and(|known| known.under_way(now));
+            let other = &body.key;
+            assert!(
+                other == key || !rolls,
+                "seed {seed}: {key} is started beside a rollout of {other}"
+            );
+        }
+        let pods = self.pods.values();
+        let pods = pods.filter(|pod| pod.counts && pod.key.namespace == key.namespace);
+        let (ready, surges) = (pods.count(), key.kind == WorkloadKind::Deployment);
+        assert!(
+            surges || ready >= expected,
+            "seed {seed}: {key} is started, and its budget has {ready} of {expected} pods"
+        );
     }
 
     fn record(&mut self, record: &Record, model: &Model) {

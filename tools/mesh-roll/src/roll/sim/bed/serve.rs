@@ -135,6 +135,11 @@ impl Bed {
             run.watcher.lock = run.lock;
             run.watcher.begin();
         }
+        if let Event::Patched(_, Answer::Done(observed)) | Event::Looked(_, Ok(Some(observed))) =
+            &event
+        {
+            run.watcher.note_workload(observed);
+        }
         self.tell(run, event);
     }
 

@@ -1,0 +1,160 @@
+//! Which workloads keep a slot of `--max-in-flight`, and their budgets: all that roll out or are not
+//! whole again, whoever began it.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use mesh_cluster::workload::rollout::{Observed, State, with_pods};
+use mesh_records::{Outcome, Trouble, WorkloadRef, after};
+
+use super::order::Wave;
+use super::state::{Jam, Roll};
+
+/// A workload that is not in flight and keeps its budgets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Keeper {
+    pub(crate) key: WorkloadRef,
+    /// Whether it keeps a slot too.
+    pub(crate) slot: bool,
+}
+
+impl Roll {
+    /// Returns the workloads that keep their budgets or a slot besides those in flight.
+    ///
+    /// A rollout that somebody else began keeps a slot while it makes progress, for at most
+    /// `--timeout`, so that a rollout that never ends cannot hold up the others for good.
+    pub(super) fn keepers(&mut self) -> Vec<Keeper> {
+        let mut foreign = BTreeMap::new();
+        let mut keepers = Vec::new();
+        let unsettled = self.world.workloads().filter(|observed| {
+            observed.standing != State::Settled && self.flight(&observed.key).is_none()
+        });
+        for observed in unsettled {
+            let key = observed.key.clone();
+            if self.is_unwhole(observed) {
+                keepers.push(Keeper { key, slot: true });
+                continue;
+            }
+            let Some(is_moving) = self.is_rolled_by_others(observed) else {
+                continue;
+            };
+            let since = self.foreign.get(&key).copied().unwrap_or(self.now);
+            let slot = is_moving && self.now < after(since, self.settings.timeout);
+            foreign.insert(key.clone(), since);
+            keepers.push(Keeper { key, slot });
+        }
+        for since in foreign.values() {
+            let until = after(*since, self.settings.timeout);
+            if self.now < until {
+                self.wake_at(until);
+            }
+        }
+        self.foreign = foreign;
+        keepers
+    }
+
+    // Returns true if this run began the rollout, gave it up, and it has not recovered.
+    fn is_unwhole(&self, observed: &Observed) -> bool {
+        let item = self.over.get(&observed.key);
+        item.is_some_and(|item| {
+            let given_up = match item.outcome {
+                Some(
+                    Outcome::Failed | Outcome::Blocked | Outcome::Interrupted | Outcome::Superseded,
+                ) => true,
+                Some(Outcome::Proven | Outcome::Gone) | None => false,
+            };
+            item.began && given_up && item.task.uid == observed.uid && !observed.deleting
+        })
+    }
+
+    // Returns whether a rollout that this run does not follow makes progress; `None` if there is no
+    // such rollout.
+    fn is_rolled_by_others(&self, observed: &Observed) -> Option<bool> {
+        if observed.deleting || !observed.under_way(self.now) {
+            return None;
+        }
+        let newest = observed.newest_pods(self.world.pods(&observed.key));
+        match with_pods(observed.standing.clone(), newest, self.now) {
+            State::Progressing(_) => Some(true),
+            // Somebody stopped it on purpose, and it has all its pods.
+            State::HeldUp(problem)
+                if matches!(problem.trouble, Trouble::Paused | Trouble::Partition)
+                    && observed.pods.ready >= observed.pods.wanted =>
+            {
+                None
+            }
+            State::HeldUp(_) | State::Failed(_) => Some(false),
+            State::Settled | State::Superseded => None,
+        }
+    }
+
+    /// Returns the current wave: the wave of the first workload that is not finished.
+    pub(super) fn wave(&self) -> Option<Wave> {
+        let waiting = self.waiting.keys().next().map(|rank| rank.wave);
+        let flying = self.flying.iter().map(|flight| flight.item.rank.wave);
+        flying.chain(waiting).min()
+    }
+
+    /// Returns how many workloads of a wave may roll at the same time.
+    pub(super) fn slots(&self, wave: Wave) -> usize {
+        match wave {
+            Wave::Doors => 1,
+            Wave::Deployments | Wave::DaemonSets | Wave::StatefulSets => {
+                self.settings.max_in_flight
+            }
+        }
+    }
+
+    /// Notes whether nothing can start because others keep every slot.
+    pub(super) fn note_jam(&mut self, wave: Wave, keepers: &[Keeper]) {
+        let kept: Vec<&Keeper> = keepers.iter().filter(|keeper| keeper.slot).collect();
+        let is_jam =
+            self.flying.is_empty() && !self.waiting.is_empty() && kept.len() >= self.slots(wave);
+        if !is_jam {
+            self.jam = None;
+            return;
+        }
+        let first = kept.first().map(|keeper| keeper.key.to_string());
+        let said = match (first, kept.len()) {
+            (Some(first), 0 | 1) => format!("{first} keeps the slot: it is still rolling out"),
+            (Some(first), more) => {
+                let more = more - 1;
+                format!("{first} and {more} more keep the slots: they are still rolling out")
+            }
+            (None, _) => String::new(),
+        };
+        let since = self.jam.as_ref().map_or(self.now, |jam| jam.since);
+        let is_new = self.jam.is_none();
+        self.wake_at_limit(since);
+        self.jam = Some(Jam {
+            since,
+            said: said.clone(),
+        });
+        if is_new && let Some(item) = self.waiting.values().next() {
+            let key = item.task.key.clone();
+            let record = self.saying(item).held(self.counts(&key), &said);
+            self.emit(record);
+        }
+    }
+
+    /// Returns which workloads keep every slot, if nothing could start for the time of one workload.
+    pub(super) fn jammed(&self) -> Option<&str> {
+        let jam = self.jam.as_ref()?;
+        let until = after(jam.since, self.settings.timeout);
+        (self.now >= until).then_some(jam.said.as_str())
+    }
+
+    /// Asks to be woken when a wait that began at `since` has lasted for the time of one workload,
+    /// or at the deadline.
+    pub(super) fn wake_at_limit(&mut self, since: Timestamp) {
+        let until = after(since, self.settings.timeout);
+        if self.now < until {
+            self.wake_at(until);
+        }
+        if let Some(deadline) = self.settings.deadline
+            && self.now < deadline
+        {
+            self.wake_at(deadline);
+        }
+    }
+}
