@@ -83,7 +83,7 @@ const TABLE: [Row; 38] = [
     row(Rule::PodsMissing,             V, [W, W, I, E], [N, N, N, N]),
     row(Rule::DowntimeOutage,          V, [N, N, W, N], [N, N, N, N]),
     row(Rule::JobHoldsBack,            V, [E, I, I, I], [N, N, N, N]),
-    row(Rule::WorkloadUnhealthy,       V, [W, W, I, W], [N, N, N, N]),
+    row(Rule::WorkloadUnhealthy,       V, [W, W, I, E], [N, N, N, N]),
     row(Rule::SurveyPartial,           M, [E, E, I, E], [N, N, N, N]),
     row(Rule::GatewayApiUnprotected,   M, [E, N, N, N], [E, N, N, N]),
     row(Rule::HelmChartSplit,          M, [E, N, N, N], [N, N, N, N]),

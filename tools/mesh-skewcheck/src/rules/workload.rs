@@ -160,7 +160,7 @@ impl<'a> Judge<'a, '_> {
     fn rest(&mut self) {
         let pods = self.seen.pods;
         if pods.meshed < pods.total {
-            let ends_itself = !matters_when_unmeshed(self.seen);
+            let ends_itself = !keeps_its_pods(self.seen);
             let left = ends_itself && self.at.ask() == Ask::Done;
             let weight = if left { Weight::Soft } else { Weight::Full };
             self.hit(Rule::UnmeshedButAnnotated, weight, "");
@@ -174,7 +174,10 @@ impl<'a> Judge<'a, '_> {
             self.hit(Rule::PodsMissing, weight, "");
         }
         if pods.ready < pods.total {
-            self.hit(Rule::WorkloadUnhealthy, Weight::Full, "");
+            // With fewer ready pods than it should have, a workload still serves.
+            let is_up = pods.ready > 0 || !keeps_its_pods(self.seen);
+            let weight = if is_up { Weight::Soft } else { Weight::Full };
+            self.hit(Rule::WorkloadUnhealthy, weight, "");
         }
         if !self.seen.pins.is_empty() {
             self.hit(Rule::VersionPinned, Weight::Full, "");
@@ -212,8 +215,8 @@ fn is_rollable(seen: &Seen<'_>) -> bool {
 }
 
 /// Returns false for Jobs, which end, and for bare pods, which nothing recreates; a missing proxy
-/// of any other workload should be fixed.
-fn matters_when_unmeshed(seen: &Seen<'_>) -> bool {
+/// of any other workload should be fixed, and any other workload should be up.
+fn keeps_its_pods(seen: &Seen<'_>) -> bool {
     !seen.ends_by_itself() && seen.kind != WorkloadKind::Pod
 }
 

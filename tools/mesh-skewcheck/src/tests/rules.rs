@@ -230,6 +230,24 @@ fn each_rule_has_the_severity_of_the_table_for_each_question() {
             },
         ),
         (
+            "no pod is ready",
+            "workload-unhealthy",
+            ["W", "W", "I", "E"],
+            |world, _| {
+                world.workloads[0]["pods"]["ready"] = json!(0);
+            },
+        ),
+        (
+            "a Job with a pod that is not ready",
+            "workload-unhealthy",
+            ["W", "W", "I", "W"],
+            |world, base| {
+                world.workloads.clear();
+                job(world, of_minor(base));
+                world.workloads[0]["pods"]["ready"] = json!(0);
+            },
+        ),
+        (
             "an old Job",
             "job-holds-back",
             ["E", "I", "I", "I"],
