@@ -40,7 +40,7 @@ pub(crate) fn open(cluster: &Arc<Cluster>, control_plane: &str, tell: &Sender<To
             namespace: namespace.meta.name,
         }))
     });
-    all.follow(None, None, Watched::Budget);
+    all.follow(None, None, |change| Watched::Budget(Box::new(change)));
     all.follow(Some(control_plane), None, Watched::Config);
     let injectors = format!("{SERVICE}={INJECTOR}");
     all.follow(Some(control_plane), Some(injectors), Watched::Slice);

@@ -224,7 +224,7 @@ mod tests {
     // gave their pods the label `db`. As many pods are unready as told.
     fn world(budget: &str, unready: usize) -> World {
         let mut world = World::new(BTreeSet::new());
-        world.take(Watched::Budget(Change::Applied(read(budget))));
+        world.take(Watched::Budget(Box::new(Change::Applied(read(budget)))));
         let mut left = unready;
         let owners = [
             ("StatefulSet", "a", 2),

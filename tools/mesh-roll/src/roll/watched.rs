@@ -15,7 +15,7 @@ pub(crate) enum Watched {
     Workload(WorkloadKind, Box<Change<Observed>>),
     Pod(Box<Change<PodSeen>>),
     Namespace(Change<NamespaceRules>),
-    Budget(Change<DisruptionBudget>),
+    Budget(Box<Change<DisruptionBudget>>),
     /// The control plane's configuration and its trust bundle.
     Config(Change<ConfigMap>),
     /// The injector's endpoints.

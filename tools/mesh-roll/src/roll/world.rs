@@ -149,7 +149,7 @@ impl World {
             }
             Watched::Pod(change) => return self.take_pod(*change),
             Watched::Namespace(change) => self.namespaces.apply(change),
-            Watched::Budget(change) => self.budgets.apply(change),
+            Watched::Budget(change) => self.budgets.apply(*change),
             Watched::Config(change) => {
                 self.configs.apply(change);
                 self.mesh = Mesh::of(&self.configs, &self.slices);

@@ -317,7 +317,7 @@ impl Bed {
                 .map(Watched::Namespace)
                 .collect(),
             Watch::Budgets => list_of(namespaces.map(budget))
-                .map(Watched::Budget)
+                .map(|change| Watched::Budget(Box::new(change)))
                 .collect(),
             Watch::Config => list_of([self.config_map()]).map(Watched::Config).collect(),
             Watch::Endpoints => list_of([injectors()]).map(Watched::Slice).collect(),
