@@ -724,7 +724,10 @@ fn an_upgrade_without_the_written_configuration_may_be_resumed() {
     });
     let resume = judge(&["--to", TARGET], &half.survey());
     assert_eq!(resume.grade("upgrade-in-progress"), "W", "{}", resume.text);
-    assert!(resume.exit == Ok(mesh_cli::Exit::Yes) && resume.text.contains("resume"));
+    assert!(
+        resume.exit == Ok(mesh_cli::Exit::Yes)
+            && resume.text.contains("run the same upgrade again")
+    );
     let other = judge(&["--to", "stable-2.14.9"], &half.survey());
     assert_eq!(other.grade("upgrade-in-progress"), "E");
     let first = format!("finish that upgrade first: --to {TARGET}");
@@ -739,7 +742,10 @@ fn a_half_done_upgrade_may_be_resumed_only_to_its_own_target() {
     });
     let resume = judge(&["--to", TARGET], &half.survey());
     assert_eq!(resume.grade("upgrade-in-progress"), "W", "{}", resume.text);
-    assert!(resume.exit == Ok(mesh_cli::Exit::Yes) && resume.text.contains("resume"));
+    assert!(
+        resume.exit == Ok(mesh_cli::Exit::Yes)
+            && resume.text.contains("run the same upgrade again")
+    );
     assert_eq!(
         judge(&["--to", "edge-24.2.4"], &half.survey()).grade("upgrade-in-progress"),
         "E"
