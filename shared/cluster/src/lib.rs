@@ -20,7 +20,7 @@ pub mod workload;
 
 pub use lock::{Claim, Grip, Holder, IfLocked, Lock, Lost, Taking};
 pub use object::label;
-pub use probe::Probe;
+pub use probe::{Injected, Probe, Refusal, Refuser};
 pub use signals::{Asked, Signals};
 pub use wire::{
     Change, Cluster, ClusterArgs, Error, Kind, Kinds, Options, Page, Pages, Right, Selection,

@@ -325,6 +325,7 @@ impl Obstacle {
             | Self::WorkloadUnhealthy
             | Self::UnmeshedButAnnotated
             | Self::WouldLoseProxy
+            | Self::PodRefused
             | Self::DowntimeOutage
             | Self::Budget
             | Self::OnDelete
@@ -352,6 +353,7 @@ impl Obstacle {
             Self::WouldLoseProxy => {
                 "would lose its proxy: new pods would not be injected (check linkerd.io/inject)"
             }
+            Self::PodRefused => "would get no new pods: the API server refuses them",
             Self::DowntimeOutage => {
                 "would be down during the restart: allow it with --allow-outage"
             }

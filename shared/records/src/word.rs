@@ -178,6 +178,8 @@ words! {
     Paused = "paused",
     /// A new pod would get no proxy.
     WouldLoseProxy = "would-lose-proxy",
+    /// The API server refuses a new pod: a quota, a policy, a webhook.
+    PodRefused = "pod-refused",
     /// Pods are replaced only when they are deleted (`OnDelete`).
     OnDelete = "on-delete",
     /// The partition of the update strategy keeps pods back.
@@ -279,6 +281,7 @@ set! {
     WorkloadUnhealthy,
     UnmeshedButAnnotated,
     WouldLoseProxy,
+    PodRefused,
     DowntimeOutage,
     Budget,
     OnDelete,
@@ -298,6 +301,7 @@ set! {
     PodFailed,
     ProgressDeadline,
     ReplicaFailure,
+    PodRefused,
     Unschedulable,
     NodeNotReady,
     Paused,

@@ -10,6 +10,7 @@ mod held_up;
 mod injector;
 mod kills;
 mod onlooker;
+mod probed;
 mod rights;
 mod scene;
 mod stops;

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use mesh_actor::{AGAIN, Ending, Outcome};
 use mesh_cluster::clock::later;
 use mesh_cluster::object::{Deployment, EndpointSlice, Pod, ReplicaSet};
-use mesh_cluster::{Cluster, Error, Probe, Selection};
+use mesh_cluster::{Cluster, Error, Injected, Probe, Selection};
 use mesh_records::{Explained, StepName};
 use tokio::time::{Duration, Instant, timeout_at};
 
@@ -187,20 +187,25 @@ pub(crate) async fn prove(
     let cluster = Arc::clone(&session.cluster);
     let deadline = later(PROOF);
     loop {
-        let why = match session.unless_stopped(cluster.probe(namespace)).await?? {
-            Probe::Injected { version, image, .. } if version.is(&plan.injects) => {
+        let probe = session
+            .unless_stopped(cluster.probe_plain(namespace))
+            .await??;
+        let why = match probe {
+            Some(Probe::Injected(Injected { version, image, .. })) if version.is(&plan.injects) => {
                 let message = format!("a new pod in {namespace} gets {image}");
                 return session.done(&message);
             }
-            Probe::Injected { image, .. } => {
+            Some(Probe::Injected(Injected { image, .. })) => {
                 format!("a new pod in {namespace} gets {image}, not {}", goal.target)
             }
-            Probe::NotInjected => format!("a new pod in {namespace} gets no proxy"),
-            Probe::Refused(reason) => {
+            Some(Probe::NotInjected) => format!("a new pod in {namespace} gets no proxy"),
+            Some(Probe::Refused(refusal)) => {
+                let why = refusal.words;
                 format!(
-                    "the API server refuses a new pod in {namespace} (--prove-in chooses another namespace): {reason}"
+                    "the API server refuses a new pod in {namespace} (--prove-in chooses another namespace): {why}"
                 )
             }
+            None => format!("there is no namespace {namespace}"),
         };
         if Instant::now() >= deadline {
             let why = format!("every component is at the target, but {why}");

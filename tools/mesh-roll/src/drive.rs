@@ -206,7 +206,8 @@ impl<'a> Shell<'a> {
             Action::ListProof(key, selector) => {
                 perform::list(cluster(), key, selector, Event::ListedProof)
             }
-            Action::Probe(namespace) => perform::probe(cluster(), namespace),
+            Action::Probe(key) => perform::probe(cluster(), key),
+            Action::Compare(key, sample) => perform::compare(cluster(), key, sample),
             Action::Nodes(key) => perform::nodes(cluster(), key),
         };
         self.work.push(work);

@@ -13,7 +13,7 @@ use mesh_cluster::{Cluster, Error, Lock, Selection, Why};
 use mesh_records::WorkloadRef;
 use serde::Deserialize;
 
-use crate::roll::{Answer, Event};
+use crate::roll::{Answer, Event, Sample};
 
 /// The result of a request.
 #[derive(Debug)]
@@ -146,11 +146,25 @@ pub(crate) fn list(
     })
 }
 
-pub(crate) fn probe(cluster: Arc<Cluster>, namespace: String) -> Work {
+pub(crate) fn probe(cluster: Arc<Cluster>, key: WorkloadRef) -> Work {
     Box::pin(async move {
-        let probe = cluster.probe(&namespace).await;
+        let probe = cluster.probe(&key).await;
+        Happened::Event(match probe {
+            // A right is gone, so a later attempt would not help.
+            Err(error) if error.lacks_a_right() => Event::Blind(words(&error)),
+            probe => Event::Probed(key, probe.map_err(|error| words(&error))),
+        })
+    })
+}
+
+pub(crate) fn compare(cluster: Arc<Cluster>, key: WorkloadRef, sample: Sample) -> Work {
+    Box::pin(async move {
+        let probe = match &sample {
+            Sample::Plain(namespace) => cluster.probe_plain(namespace).await,
+            Sample::Of(other) => cluster.probe(other).await,
+        };
         let probe = probe.map_err(|error| words(&error));
-        Happened::Event(Event::Probed(namespace, probe))
+        Happened::Event(Event::Compared(key, sample, probe))
     })
 }
 

@@ -21,7 +21,10 @@ pub(crate) async fn forbidden(
     let wanted: Vec<(&WorkloadRef, Right)> = keys
         .filter(|key| choice.takes(key))
         .filter_map(|key| Some((key, restartable(&key.kind)?)))
-        .flat_map(|(key, resource)| [(key, patch(key, resource)), (key, probe(key))])
+        .flat_map(|(key, resource)| {
+            let own = ["get", "patch"].map(|verb| (key, own(verb, key, resource)));
+            own.into_iter().chain([(key, probe(key))])
+        })
         .collect();
     let rights = wanted.iter().map(|(_, right)| right.clone()).collect();
     let lacking = cluster.lacking(rights).await?;
@@ -35,9 +38,9 @@ pub(crate) async fn forbidden(
     Ok(forbidden)
 }
 
-fn patch(key: &WorkloadRef, resource: Resource) -> Right {
+fn own(verb: &'static str, key: &WorkloadRef, resource: Resource) -> Right {
     Right {
-        verb: "patch",
+        verb,
         resource,
         namespace: Some(key.namespace.clone()),
         name: Some(key.name.clone()),

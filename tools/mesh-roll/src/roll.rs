@@ -18,6 +18,7 @@ mod flights;
 mod hold;
 mod item;
 mod limits;
+mod missing;
 mod order;
 mod plan;
 mod probing;
@@ -37,7 +38,7 @@ use jiff::Timestamp;
 use mesh_cluster::Asked;
 
 pub(crate) use decide::{Task, Wishes};
-pub(crate) use event::{Action, Answer, Event, Finish};
+pub(crate) use event::{Action, Answer, Event, Finish, Sample};
 pub(crate) use limits::Expected;
 use limits::{Stop, Times};
 use state::Phase;
@@ -118,7 +119,8 @@ impl Roll {
             Event::Looked(key, answer) => self.looked(&key, answer),
             Event::ListedBefore(key, pods) => self.listed_before(&key, pods),
             Event::ListedProof(key, pods) => self.listed_proof(&key, pods),
-            Event::Probed(namespace, answer) => self.probed(&namespace, answer),
+            Event::Probed(key, answer) => self.probed(&key, answer),
+            Event::Compared(key, sample, answer) => self.compared(&key, &sample, &answer),
             Event::Nodes(key, nodes) => self.nodes(&key, &nodes),
             Event::LockLost(why) => self.stop(Stop::LockLost(why)),
             Event::Blind(why) => {

@@ -34,11 +34,8 @@ impl Conclusion {
     /// The workload failed because a right is missing; `why` names its RBAC rule.
     pub(crate) fn forbidden(why: String) -> Self {
         let problem = Problem {
-            trouble: Trouble::Forbidden,
-            pod: None,
-            container: None,
-            said: why,
             passes: Passes::Never,
+            ..problem(Trouble::Forbidden, why)
         };
         Self::failed(Trouble::Forbidden, Some(problem))
     }
@@ -56,5 +53,16 @@ impl Conclusion {
             reason: Some(reason),
             ..Self::of(Outcome::Interrupted)
         }
+    }
+}
+
+/// Makes a problem of a whole workload, which may pass by itself.
+pub(crate) fn problem(trouble: Trouble, said: String) -> Problem {
+    Problem {
+        trouble,
+        pod: None,
+        container: None,
+        said,
+        passes: Passes::Maybe,
     }
 }

@@ -26,7 +26,10 @@ pub(crate) enum Event {
     ListedBefore(WorkloadRef, Result<Vec<PodSeen>, String>),
     /// All pods of a workload after its controller was done.
     ListedProof(WorkloadRef, Result<Vec<PodSeen>, String>),
-    Probed(String, Result<Probe, String>),
+    /// The dry run of a pod from the workload's own template; `None` if the workload does not exist.
+    Probed(WorkloadRef, Result<Option<Probe>, String>),
+    /// The dry run of another pod, for comparison with this workload's own.
+    Compared(WorkloadRef, Sample, Result<Option<Probe>, String>),
     /// The answer to [`Action::Nodes`]: the nodes that are not ready.
     Nodes(WorkloadRef, Vec<String>),
     LockLost(String),
@@ -68,10 +71,22 @@ pub(crate) enum Action {
     ListBefore(WorkloadRef, String),
     /// List the pods of a workload by this label selector, to see whether the restart succeeded.
     ListProof(WorkloadRef, String),
-    Probe(String),
+    /// Make a dry run of a pod from the workload's own template.
+    Probe(WorkloadRef),
+    /// Make a dry run of another pod, for comparison with this workload's own.
+    Compare(WorkloadRef, Sample),
     Nodes(WorkloadRef),
     WakeAt(Timestamp),
     Finish(Finish),
+}
+
+/// A pod whose dry run shows whether the injector works at all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Sample {
+    /// A plain pod in this namespace.
+    Plain(String),
+    /// A pod from this workload's template.
+    Of(WorkloadRef),
 }
 
 /// How the run ends.

@@ -6,7 +6,9 @@ use mesh_records::{Outcome, ProgressPods, Trouble, after};
 
 use super::conclusion::Conclusion;
 use super::decide::Task;
+use super::event::Sample;
 use super::item::Item;
+use super::missing::Missing;
 use super::proof::{Lack, Proof, judge};
 use super::watched::Mesh;
 use super::world::World;
@@ -23,9 +25,12 @@ pub(crate) struct Flight {
     pub(crate) version: String,
     pub(crate) since: Timestamp,
     pub(crate) told: Option<(ProgressPods, String)>,
+    /// The pods that are still to be compared with its own, the next one last.
+    pub(crate) samples: Vec<Sample>,
     generation: i64,
     superseded: bool,
     settled: Option<Timestamp>,
+    missing: Missing,
     look_at: Timestamp,
     pause: SignedDuration,
 }
@@ -35,6 +40,10 @@ pub(crate) struct Flight {
 pub(crate) enum Awaits {
     /// The list of its pods before the restart.
     ListBefore,
+    /// The dry run of a pod from its template, before the restart.
+    Probe,
+    /// The dry run of another pod, because its own got no proxy.
+    Comparison,
     /// The writing of the record that announces the restart.
     Announcement,
     /// The answer to the write.
@@ -49,6 +58,8 @@ pub(crate) enum Awaits {
     ListProof,
     /// The list of nodes that are not ready.
     Nodes,
+    /// The dry run of a pod from its template, because its controller creates none.
+    Refusal,
 }
 
 /// The next step of a workload in flight.
@@ -64,6 +75,8 @@ pub(crate) enum Course {
     ListProof,
     /// Ask which nodes are not ready.
     AskNodes,
+    /// Ask why its controller does not create a pod.
+    AskRefusal,
     /// Read the object again.
     Look,
     /// The workload is finished.
@@ -118,9 +131,11 @@ impl Flight {
             version,
             since: now,
             told: None,
+            samples: Vec::new(),
             generation: 0,
             superseded: false,
             settled: None,
+            missing: Missing::default(),
             look_at: now,
             pause: LAG,
         }
@@ -149,6 +164,9 @@ impl Flight {
     pub(crate) fn assess(&mut self, world: &World, clock: &mut Clock) -> Course {
         match self.awaits {
             Awaits::ListBefore
+            | Awaits::Probe
+            | Awaits::Comparison
+            | Awaits::Refusal
             | Awaits::Announcement
             | Awaits::Answer
             | Awaits::Look
@@ -183,6 +201,7 @@ impl Flight {
             State::Progressing(_) | State::Superseded if clock.is_over(self.since) => {
                 Course::AskNodes
             }
+            State::Progressing(_) if self.asks_for_a_refusal(observed, clock) => Course::AskRefusal,
             State::Progressing(wait) => Course::Wait(wait.as_str()),
             State::Superseded => Course::Wait("a rollout that somebody else started"),
         }
@@ -215,8 +234,21 @@ impl Flight {
             self.generation = observed.generation;
             state = observed.state(self.goal());
         }
+        self.missing.look(observed, world, now);
+        state = self.missing.with(state);
         let pods = self.new_pods(observed, world);
         with_pods(state, pods.into_iter(), now)
+    }
+
+    fn asks_for_a_refusal(&self, observed: &Observed, clock: &mut Clock) -> bool {
+        let at = self.missing.ask_at(&observed.key.kind);
+        at.is_some_and(|at| clock.reached(at.max(self.look_at)))
+    }
+
+    /// Notes why the API server refuses a pod that is missing, if it does.
+    pub(crate) fn explained(&mut self, refused: Option<Problem>, now: Timestamp) {
+        self.missing.explain(refused);
+        self.later(Awaits::Rollout, now);
     }
 
     fn goal(&self) -> Goal<'_> {

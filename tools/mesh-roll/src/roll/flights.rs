@@ -41,6 +41,9 @@ impl Roll {
                 self.await_answer(key, Awaits::ListProof, list);
             }
             Course::AskNodes => self.await_answer(key, Awaits::Nodes, Action::Nodes(key.clone())),
+            Course::AskRefusal => {
+                self.await_answer(key, Awaits::Refusal, Action::Probe(key.clone()));
+            }
             Course::Look => self.await_answer(key, Awaits::Look, Action::Look(key.clone())),
             Course::Over(conclusion) => self.conclude(key, conclusion),
             Course::Again => self.try_again(key, None),
@@ -207,17 +210,32 @@ impl Roll {
     /// Lets a workload in flight be decided again, unless the run must stop.
     pub(super) fn try_again(&mut self, key: &WorkloadRef, not_before: Option<jiff::Timestamp>) {
         match self.stop.as_ref().map(Stop::trouble) {
-            Some(trouble) => self.conclude(key, Conclusion::interrupted(trouble)),
+            Some(trouble) => self.leave_off(key, trouble),
             None => self.wait_again(key, not_before),
         }
     }
 
-    /// Ends every workload in flight as interrupted; their rollouts continue without this run.
+    /// Leaves every workload in flight; their rollouts continue without this run.
     pub(super) fn interrupt(&mut self) {
         let trouble = self.stop.as_ref().map_or(Trouble::Stopped, Stop::trouble);
         for key in self.flying_keys() {
-            self.conclude(&key, Conclusion::interrupted(trouble));
+            self.leave_off(&key, trouble);
         }
+    }
+
+    // A workload that was never written to is not interrupted: it was not started.
+    fn leave_off(&mut self, key: &WorkloadRef, trouble: Trouble) {
+        let Some(flight) = self.flight(key) else {
+            return;
+        };
+        if flight.item.began {
+            return self.conclude(key, Conclusion::interrupted(trouble));
+        }
+        if flight.awaits == Awaits::Announcement {
+            let record = self.saying(&flight.item).unstarted(self.counts(key));
+            self.emit(record);
+        }
+        self.wait_again(key, None);
     }
 
     fn count_new(&self, flight: &Flight) -> u32 {

@@ -1,23 +1,14 @@
-//! Workloads that wait for a PodDisruptionBudget before they are started.
+//! Workloads that wait before they are started: for a PodDisruptionBudget, or for what refuses their
+//! new pods.
 
-use mesh_cluster::workload::rollout::{Passes, Problem};
 use mesh_records::{Trouble, WorkloadRef, after};
 
-use super::budget::{self, Lack};
-use super::conclusion::Conclusion;
-use super::item::Held;
+use super::budget;
+use super::conclusion::{Conclusion, problem};
+use super::item::{Held, Hold};
 use super::limits::Stop;
-use super::order::Rank;
 use super::slots::Keeper;
 use super::state::Roll;
-
-/// What a workload waits for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Hold {
-    lack: Lack,
-    /// Whether another workload in flight is the reason; its own time limit ends the wait.
-    by_a_flight: bool,
-}
 
 impl Roll {
     /// Returns the budget that does not allow the restart of a workload now.
@@ -30,72 +21,79 @@ impl Roll {
             let shared = self.world.workload(other);
             let shared = shared.and_then(|other| budget::shared(&self.world, observed, other));
             if let Some(shared) = shared {
-                let budget = shared.meta.name.clone();
-                let said =
-                    format!("PodDisruptionBudget {budget} also counts {other}, which is not whole");
-                let lack = Lack { budget, said };
-                return Some(Hold { lack, by_a_flight });
+                let by = shared.meta.name.clone();
+                return Some(Hold {
+                    trouble: Trouble::Budget,
+                    said: format!(
+                        "PodDisruptionBudget {by} also counts {other}, which is not whole"
+                    ),
+                    by,
+                    by_a_flight,
+                });
             }
         }
         let overridden = self.settings.wishes.overrides_budgets(key);
         let lack = budget::no_room(&self.world, observed, overridden)?;
         Some(Hold {
-            lack,
+            trouble: Trouble::Budget,
+            by: lack.budget,
+            said: lack.said,
             by_a_flight: false,
         })
     }
 
-    /// Lets a workload wait for a budget, for at most the time of one workload; then it is blocked.
-    pub(super) fn hold(&mut self, rank: &Rank, hold: Hold) {
-        let Hold { lack, by_a_flight } = hold;
+    /// Lets a workload wait, for at most the time of one workload; then it is blocked.
+    pub(super) fn hold(&mut self, key: &WorkloadRef, hold: Hold) {
         let now = self.now;
-        let Some(item) = self.waiting.get_mut(rank) else {
+        let Some(item) = self.item_mut(key) else {
             return;
         };
-        let key = item.task.key.clone();
-        let known = item.held.take();
-        let known = known.filter(|held| held.lack.budget == lack.budget);
-        let since = known.as_ref().map_or(now, |held| held.since);
-        let since = if by_a_flight { now } else { since };
-        let said = lack.said.clone();
-        item.held = Some(Held { lack, since });
-        if known.is_none()
-            && let Some(item) = self.waiting.get(rank)
-        {
-            let record = self.saying(item).held(self.counts(&key), &said);
+        let before = item.held.as_ref();
+        let by_a_flight = hold.by_a_flight;
+        // Another workload in flight passes sooner than what refuses the new pods.
+        if by_a_flight && before.is_some_and(|held| held.hold.trouble != hold.trouble) {
+            return;
+        }
+        let is_known = before.is_some_and(|held| held.hold.by == hold.by);
+        let since = before.filter(|_| !by_a_flight);
+        let since = since.map_or(now, |held| held.since);
+        let times = before.map_or(0, |held| held.times.saturating_add(1));
+        let said = hold.said.clone();
+        item.held = Some(Held { hold, since, times });
+        if !is_known && let Some(item) = self.item(key) {
+            let record = self.saying(item).held(self.counts(key), &said);
             self.emit(record);
         }
         if by_a_flight {
             return;
         }
         if now >= after(since, self.settings.timeout) {
-            self.blocked_by_its_budget(&key);
+            self.blocked_by_its_hold(key);
         } else {
             self.wake_at_limit(since);
         }
     }
 
-    /// Ends workloads that waited for a budget until the deadline of the run.
+    /// Ends workloads that waited until the deadline of the run.
     pub(super) fn end_holds(&mut self) {
         if self.stop != Some(Stop::Deadline) {
             return;
         }
-        let held = self.waiting.values().filter(|item| item.held.is_some());
+        let held = self.waiting.values().filter(|item| {
+            let held = item.held.as_ref();
+            held.is_some_and(|held| !held.hold.by_a_flight)
+        });
         let held: Vec<WorkloadRef> = held.map(|item| item.task.key.clone()).collect();
         for key in held {
-            self.blocked_by_its_budget(&key);
+            self.blocked_by_its_hold(&key);
         }
     }
 
-    fn blocked_by_its_budget(&mut self, key: &WorkloadRef) {
+    fn blocked_by_its_hold(&mut self, key: &WorkloadRef) {
         let held = self.item_mut(key).and_then(|item| item.held.take());
-        let problem = held.map(|held| Problem {
-            trouble: Trouble::Budget,
-            pod: None,
-            container: None,
-            said: held.lack.said,
-            passes: Passes::Maybe,
-        });
-        self.conclude(key, Conclusion::blocked(Trouble::Budget, problem));
+        if let Some(Held { hold, .. }) = held {
+            let problem = problem(hold.trouble, hold.said);
+            self.conclude(key, Conclusion::blocked(hold.trouble, Some(problem)));
+        }
     }
 }

@@ -1,9 +1,8 @@
 //! A workload of the plan, and what became of it so far.
 
 use jiff::Timestamp;
-use mesh_records::Outcome;
+use mesh_records::{Outcome, Trouble};
 
-use super::budget::Lack;
 use super::decide::Task;
 use super::order::Rank;
 
@@ -17,6 +16,8 @@ pub(crate) struct Item {
     pub(super) attempts: u32,
     /// How often listing the workload's pods failed.
     pub(super) unlisted: u32,
+    /// How often the dry run of a pod had no answer.
+    pub(super) unprobed: u32,
     pub(super) not_before: Option<Timestamp>,
     /// The annotation's value in a write without an answer. If the workload has this value later,
     // the write happened.
@@ -26,15 +27,28 @@ pub(crate) struct Item {
     pub(super) broken: bool,
     /// Whether this run restarted it, or waited for its rollout.
     pub(super) began: bool,
-    /// The budget that the workload waits for.
+    /// What the workload waits for before it is started.
     pub(super) held: Option<Held>,
 }
 
-/// A wait for a budget.
+/// A wait before the start.
 #[derive(Debug)]
 pub(super) struct Held {
-    pub(super) lack: Lack,
+    pub(super) hold: Hold,
     pub(super) since: Timestamp,
+    /// How often it was found again.
+    pub(super) times: u32,
+}
+
+/// Why a workload is not started now, although that may pass by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Hold {
+    pub(super) trouble: Trouble,
+    /// What does not allow it: the name of a budget, or the words of a refusal.
+    pub(super) by: String,
+    pub(super) said: String,
+    /// Whether another workload in flight is the reason; its own time limit ends the wait.
+    pub(super) by_a_flight: bool,
 }
 
 impl Item {
@@ -46,6 +60,7 @@ impl Item {
             from: Vec::new(),
             attempts: 0,
             unlisted: 0,
+            unprobed: 0,
             not_before: None,
             value: None,
             outcome: None,

@@ -41,7 +41,7 @@ impl Roll {
             .zip(decisions)
         {
             match decision {
-                Decision::Skip(obstacle) => self.skip(item, obstacle),
+                Decision::Skip(obstacle) => self.skip(item, obstacle, None),
                 Decision::Restart | Decision::Adopt => {
                     self.waiting.insert(item.rank.clone(), item);
                 }

@@ -1,78 +1,337 @@
-//! Before the first restart in each namespace and wave, a dry-run pod shows which proxy the
-//! injector gives.
+//! Before each restart, a dry-run pod from the workload's own template shows what a new pod would
+//! get: which proxy, or why it is refused.
+//!
+//! Only what says something of the injector stops the run: it gives the wrong version, it cannot be
+//! called, or it gives nobody a proxy. What a quota, a policy or one template causes is an obstacle
+//! of that workload, in the words of who refused the pod.
 
 use jiff::SignedDuration;
-use mesh_cluster::Probe;
-use mesh_records::after;
+use mesh_cluster::workload::rollout::Problem;
+use mesh_cluster::{Injected, Probe, Refusal, Refuser};
+use mesh_records::{DowntimeGrade, Obstacle, Outcome, Trouble, WorkloadRef, after};
 
-use super::event::Action;
+use super::conclusion::{Conclusion, problem};
+use super::event::{Action, Sample};
+use super::flight::Awaits;
+use super::item::Hold;
 use super::limits::Stop;
-use super::order::Wave;
-use super::state::{Proven, Roll};
+use super::state::Roll;
+use super::watched::Mesh;
 
 /// How often the dry run is tried if no answer comes.
 const TRIES: u32 = 3;
 const PAUSE: SignedDuration = SignedDuration::from_secs(1);
+const LONGEST_PAUSE: SignedDuration = SignedDuration::from_secs(30);
+/// How many other workloads' pods are compared with one that got no proxy.
+const MOST_SAMPLES: usize = 3;
+
+/// What a dry run means for a workload that is to be restarted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Finding {
+    /// A new pod gets the right proxy.
+    Good,
+    /// The workload cannot say what its new pods get. It takes old pods away first, and its first
+    /// new pod is the proof.
+    ByItsFirstPod(String),
+    /// Not before somebody changes something.
+    Skip(Obstacle, String),
+    /// It may pass by itself.
+    Wait(Trouble, String),
+    /// The injector may be away: try again, then stop the run.
+    Away(String),
+    /// The pod got no proxy: because of its template, its namespace or the injector.
+    Bare,
+    /// The injector gives everybody the wrong proxy.
+    Stop(String),
+}
+
+fn finding(probe: Probe, mesh: &Mesh, makes_room: bool, namespace: &str) -> Finding {
+    let injects = mesh.injects.as_deref().unwrap_or_default();
+    match probe {
+        Probe::Injected(injected) if injected.version.is(injects) => {
+            match (&injected.anchors, &mesh.anchors) {
+                (Some(given), Some(current)) if given != current => {
+                    let what = "the proxy injector still gives the trust anchors of before";
+                    Finding::Wait(Trouble::StillOld, what.to_owned())
+                }
+                (_, _) => Finding::Good,
+            }
+        }
+        Probe::Injected(Injected {
+            is_pinned: true, ..
+        }) => {
+            let what = "something adds a pin to its pods when they are created";
+            Finding::Skip(Obstacle::VersionPinned, what.to_owned())
+        }
+        Probe::Injected(Injected { version, .. }) => {
+            let other = version.version.or(version.tag);
+            let other = other.unwrap_or_else(|| "a proxy without a version".to_owned());
+            Finding::Stop(format!(
+                "the proxy injector gives {other} in {namespace}, not {injects}"
+            ))
+        }
+        Probe::NotInjected => Finding::Bare,
+        Probe::Refused(Refusal { by, words }) => match by {
+            Refuser::Quota if makes_room => Finding::ByItsFirstPod(words),
+            Refuser::NoDryRuns => Finding::ByItsFirstPod(words),
+            Refuser::Quota | Refuser::AwayWebhook => Finding::Wait(Trouble::PodRefused, words),
+            Refuser::Policy => Finding::Skip(Obstacle::PodRefused, words),
+            Refuser::AwayInjector => Finding::Away(words),
+        },
+    }
+}
 
 impl Roll {
-    // Returns true if the injector gives the right proxy in the namespace; starts a dry run if none
-    // was made.
-    pub(super) fn is_proven(&mut self, wave: Wave, namespace: String) -> bool {
-        let place = (wave, namespace);
-        let tries = match self.probes.get(&place) {
-            Some(Proven::Yes) => return true,
-            Some(Proven::Asked { .. }) => return false,
-            Some(Proven::Unanswered { again, .. }) if self.now < *again => {
-                self.wake_at(*again);
-                return false;
-            }
-            Some(Proven::Unanswered { tries, .. }) => *tries,
-            None => 0,
-        };
-        self.out.push(Action::Probe(place.1.clone()));
-        let asked = Proven::Asked { tries: tries + 1 };
-        self.probes.insert(place, asked);
-        false
-    }
-
-    pub(super) fn probed(&mut self, namespace: &str, answer: Result<Probe, String>) {
-        let asked = self
-            .probes
-            .iter_mut()
-            .find_map(|(place, proven)| match proven {
-                Proven::Asked { tries } if place.1 == namespace => Some((*tries, proven)),
-                Proven::Asked { .. } | Proven::Yes | Proven::Unanswered { .. } => None,
-            });
-        let Some((tries, proven)) = asked else { return };
-        let injects = self.world.target().injects.as_deref().unwrap_or_default();
-        let what = match answer {
-            Ok(Probe::Injected { version, .. }) if version.is(injects) => {
-                *proven = Proven::Yes;
-                return;
-            }
-            Err(_) if tries < TRIES => {
-                let again = after(self.now, PAUSE);
-                *proven = Proven::Unanswered { tries, again };
-                return;
-            }
-            Ok(Probe::Injected { version, .. }) => {
-                let other = version.version.or(version.tag);
-                let other = other.unwrap_or_else(|| "a proxy without a version".to_owned());
-                format!("the proxy injector gives {other} in {namespace}, not {injects}")
-            }
-            Ok(Probe::NotInjected) => {
-                format!("the proxy injector gives no proxy to a new pod in {namespace}")
-            }
-            Ok(Probe::Refused(why)) => {
-                format!("the API server refuses a new pod in {namespace}: {why}")
-            }
-            // No answer came, so this is not the injector's fault.
+    pub(super) fn probed(&mut self, key: &WorkloadRef, answer: Result<Option<Probe>, String>) {
+        match self.flight(key).map(|flight| flight.awaits) {
+            Some(Awaits::Refusal) => return self.explained(key, answer),
+            Some(Awaits::Probe) if self.stop.is_some() => return self.wait_again(key, None),
+            Some(Awaits::Probe) => {}
+            _ => return,
+        }
+        let probe = match answer {
+            Ok(Some(probe)) => probe,
+            Ok(None) => return self.conclude(key, Conclusion::of(Outcome::Gone)),
             Err(why) => {
+                let namespace = &key.namespace;
                 let what =
                     format!("cannot check the injector with a dry-run pod in {namespace}: {why}");
-                return self.stop(Stop::Blind(what));
+                return self.unprobed(key, Stop::Blind(what));
             }
         };
-        self.stop(Stop::Injector(what));
+        let makes_room = self
+            .world
+            .workload(key)
+            .is_some_and(|observed| observed.downtime.grade != DowntimeGrade::None);
+        let mesh = self.world.target();
+        match finding(probe, mesh, makes_room, &key.namespace) {
+            Finding::Good => {
+                self.witness = Some(key.clone());
+                self.ready_to_restart(key);
+            }
+            Finding::ByItsFirstPod(words) => {
+                if let Some(flight) = self.flight(key) {
+                    let record = self.saying(&flight.item).unproven(&words);
+                    self.emit(record);
+                }
+                self.ready_to_restart(key);
+            }
+            Finding::Skip(obstacle, words) => self.skip_for(key, obstacle, &words),
+            Finding::Wait(trouble, words) => self.hold_up(key, trouble, words),
+            Finding::Away(words) => self.unprobed(key, Stop::Injector(words)),
+            Finding::Bare => self.compare(key),
+            Finding::Stop(what) => self.stop_for(key, Stop::Injector(what)),
+        }
+    }
+
+    fn ready_to_restart(&mut self, key: &WorkloadRef) {
+        if let Some(mut flight) = self.land(key) {
+            flight.item.held = None;
+            flight.item.unprobed = 0;
+            self.announce(flight.item, flight.version);
+        }
+    }
+
+    fn skip_for(&mut self, key: &WorkloadRef, obstacle: Obstacle, words: &str) {
+        if let Some(flight) = self.land(key) {
+            self.skip(flight.item, obstacle, Some(words));
+        }
+    }
+
+    fn stop_for(&mut self, key: &WorkloadRef, stop: Stop) {
+        self.stop(stop);
+        self.wait_again(key, None);
+    }
+
+    fn unprobed(&mut self, key: &WorkloadRef, stop: Stop) {
+        let again = after(self.now, PAUSE);
+        let Some(flight) = self.flight_mut(key) else {
+            return;
+        };
+        flight.item.unprobed += 1;
+        if flight.item.unprobed >= TRIES {
+            return self.stop_for(key, stop);
+        }
+        self.wait_again(key, Some(again));
+    }
+
+    // The workload gives its slot to others meanwhile.
+    fn hold_up(&mut self, key: &WorkloadRef, trouble: Trouble, words: String) {
+        let hold = Hold {
+            trouble,
+            by: words.clone(),
+            said: words,
+            by_a_flight: false,
+        };
+        self.hold(key, hold);
+        let Some(flight) = self.flight(key) else {
+            return;
+        };
+        let times = flight.item.held.as_ref().map_or(0, |held| held.times);
+        let pause = PAUSE.saturating_mul(2_i32.saturating_pow(times.min(5)));
+        let pause = pause.min(LONGEST_PAUSE);
+        self.wait_again(key, Some(after(self.now, pause)));
+    }
+
+    // Tells a template that the injector declines from a namespace without injection, and both from
+    // an injector that gives nobody a proxy.
+    fn compare(&mut self, key: &WorkloadRef) {
+        let samples = self.samples(key);
+        if let Some(flight) = self.flight_mut(key) {
+            flight.samples = samples;
+        }
+        self.compare_next(key);
+    }
+
+    // A plain pod may lack what the webhook's own conditions ask for, so pods of other workloads
+    // are tried too: first the one that got its proxy last, then some of other namespaces.
+    fn samples(&self, key: &WorkloadRef) -> Vec<Sample> {
+        let others = self.waiting.values().map(|item| &item.task.key);
+        let mut others: Vec<&WorkloadRef> = others.filter(|other| *other != key).collect();
+        others.sort_by_key(|other| (other.namespace == key.namespace, &other.namespace));
+        others.dedup_by_key(|other| &other.namespace);
+        let witness = self.witness.iter().filter(|witness| *witness != key);
+        let others = witness.chain(others).take(MOST_SAMPLES).cloned();
+        let mut samples = vec![Sample::Plain(key.namespace.clone())];
+        samples.extend(others.map(Sample::Of));
+        samples.reverse();
+        samples
+    }
+
+    fn compare_next(&mut self, key: &WorkloadRef) {
+        let next = self.flight_mut(key).and_then(|flight| flight.samples.pop());
+        match next {
+            Some(sample) => {
+                let compare = Action::Compare(key.clone(), sample);
+                self.await_answer(key, Awaits::Comparison, compare);
+            }
+            None => {
+                let namespace = &key.namespace;
+                let what = format!("the proxy injector gives no proxy to a new pod in {namespace}");
+                self.stop_for(key, Stop::Injector(what));
+            }
+        }
+    }
+
+    /// Handles the dry run of another pod, made because the workload's own pod got no proxy.
+    pub(super) fn compared(
+        &mut self,
+        key: &WorkloadRef,
+        sample: &Sample,
+        answer: &Result<Option<Probe>, String>,
+    ) {
+        if self.flight(key).map(|flight| flight.awaits) != Some(Awaits::Comparison) {
+            return;
+        }
+        if self.stop.is_some() {
+            return self.wait_again(key, None);
+        }
+        if !matches!(answer, Ok(Some(Probe::Injected(_)))) {
+            return self.compare_next(key);
+        }
+        let other = match sample {
+            Sample::Plain(_) => "another pod of its namespace".to_owned(),
+            Sample::Of(other) => format!("a new pod of {other}"),
+        };
+        let words = format!("the injector gives {other} a proxy, but none to its own");
+        self.skip_for(key, Obstacle::WouldLoseProxy, &words);
+    }
+
+    /// Handles the dry run that was made because the controller does not create a missing pod.
+    fn explained(&mut self, key: &WorkloadRef, answer: Result<Option<Probe>, String>) {
+        let now = self.now;
+        if let Some(flight) = self.flight_mut(key) {
+            flight.explained(refusal(answer), now);
+        }
+    }
+}
+
+fn refusal(answer: Result<Option<Probe>, String>) -> Option<Problem> {
+    match answer {
+        Ok(Some(Probe::Refused(refusal))) => Some(problem(Trouble::PodRefused, refusal.words)),
+        Ok(Some(Probe::Injected(_) | Probe::NotInjected) | None) | Err(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mesh_cluster::workload::proxy::ProxyVersion;
+    use mesh_records::VersionSource;
+
+    use super::*;
+
+    fn injected(version: &str, anchors: &str, is_pinned: bool) -> Probe {
+        Probe::Injected(Injected {
+            version: ProxyVersion {
+                version: Some(version.to_owned()),
+                tag: None,
+                source: VersionSource::Image,
+            },
+            image: String::new(),
+            native: false,
+            anchors: Some(anchors.to_owned()),
+            is_pinned,
+        })
+    }
+
+    fn refused(by: Refuser) -> Probe {
+        let words = "no".to_owned();
+        Probe::Refused(Refusal { by, words })
+    }
+
+    #[test]
+    fn only_what_says_something_of_the_injector_concerns_the_run() {
+        use Finding::{Away, Bare, ByItsFirstPod, Good, Skip, Stop, Wait};
+        let mesh = Mesh {
+            injects: Some("stable-2.14.10".to_owned()),
+            anchors: Some("a".to_owned()),
+            ..Mesh::default()
+        };
+        let no = || "no".to_owned();
+        let wrong = "the proxy injector gives stable-2.13.7 in shop, not stable-2.14.10";
+        let pinned = "something adds a pin to its pods when they are created";
+        let stale = "the proxy injector still gives the trust anchors of before";
+        // the answer, whether old pods make room, what it means
+        let table = [
+            (injected("stable-2.14.10", "a", false), false, Good),
+            (
+                injected("stable-2.14.10", "b", false),
+                false,
+                Wait(Trouble::StillOld, stale.to_owned()),
+            ),
+            (
+                injected("stable-2.13.7", "a", false),
+                false,
+                Stop(wrong.to_owned()),
+            ),
+            (
+                injected("stable-2.13.7", "a", true),
+                false,
+                Skip(Obstacle::VersionPinned, pinned.to_owned()),
+            ),
+            (Probe::NotInjected, false, Bare),
+            (refused(Refuser::Quota), true, ByItsFirstPod(no())),
+            (
+                refused(Refuser::Quota),
+                false,
+                Wait(Trouble::PodRefused, no()),
+            ),
+            (
+                refused(Refuser::Policy),
+                true,
+                Skip(Obstacle::PodRefused, no()),
+            ),
+            (
+                refused(Refuser::AwayWebhook),
+                true,
+                Wait(Trouble::PodRefused, no()),
+            ),
+            (refused(Refuser::AwayInjector), true, Away(no())),
+            (refused(Refuser::NoDryRuns), false, ByItsFirstPod(no())),
+        ];
+        for (number, (probe, makes_room, expected)) in table.into_iter().enumerate() {
+            let found = finding(probe, &mesh, makes_room, "shop");
+            assert_eq!(found, expected, "row {number}");
+        }
     }
 }

@@ -34,6 +34,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) awaits: Option<Awaits>,
 }
 
+const UNSTARTED: &str = "was not restarted: the run ended before the write";
+
 // === impl Saying ===
 
 impl Saying<'_> {
@@ -96,6 +98,21 @@ impl Saying<'_> {
             pods,
             Some(reason),
         )
+    }
+
+    /// Makes the record that a dry run could not show the proxy of a new pod.
+    pub(crate) fn unproven(&self, why: &str) -> Record {
+        let key = self.key;
+        let message = format!(
+            "{key}: the first new pod will show which proxy it gets, because its dry run is refused: {why}"
+        );
+        self.progress(message, ProgressPods::default(), Some(why))
+    }
+
+    /// Makes the record that an announced workload was not written to.
+    pub(crate) fn unstarted(&self, pods: ProgressPods) -> Record {
+        let key = self.key;
+        self.progress(format!("{key} {UNSTARTED}"), pods, None)
     }
 
     /// Makes the record that the API server accepted the dry run.
@@ -214,13 +231,13 @@ fn see(namespace: &str, problem: &Problem) -> String {
 
 fn interrupted(awaits: Option<Awaits>) -> &'static str {
     match awaits {
-        Some(Awaits::ListBefore | Awaits::Announcement) => {
-            "was not restarted: the run ended before the write"
+        Some(Awaits::ListBefore | Awaits::Probe | Awaits::Comparison | Awaits::Announcement) => {
+            UNSTARTED
         }
         Some(Awaits::Answer | Awaits::Look | Awaits::NextLook) => {
             "may have been restarted: the run ended before it knew"
         }
-        Some(Awaits::Rollout | Awaits::ListProof | Awaits::Nodes) | None => {
+        Some(Awaits::Rollout | Awaits::ListProof | Awaits::Nodes | Awaits::Refusal) | None => {
             "was still rolling out when the run ended"
         }
     }
@@ -236,6 +253,7 @@ fn because_of(reason: Trouble) -> &'static str {
         Trouble::PodFailed => "a new pod has failed",
         Trouble::ProgressDeadline => "its progress deadline has passed (ProgressDeadlineExceeded)",
         Trouble::ReplicaFailure => "its controller cannot create pods (ReplicaFailure)",
+        Trouble::PodRefused => "the API server refuses its new pods",
         Trouble::Unschedulable => "no node can run a new pod (Unschedulable)",
         Trouble::NodeNotReady => "a node of its pods is not ready",
         Trouble::Paused => "it was paused",

@@ -88,11 +88,18 @@ impl Roll {
         }
     }
 
-    /// Returns the current wave: the wave of the first workload that is not finished.
+    /// Returns the current wave: the wave of the first workload that is not finished. A workload
+    /// that something outside of it holds up for now holds no later wave up.
     pub(super) fn wave(&self) -> Option<Wave> {
-        let waiting = self.waiting.keys().next().map(|rank| rank.wave);
+        let mut waiting = self.waiting.values();
+        let free = waiting.find(|item| {
+            let held = item.held.as_ref();
+            held.is_none_or(|held| held.hold.by_a_flight)
+        });
+        let free = free.map(|item| item.rank.wave);
         let flying = self.flying.iter().map(|flight| flight.item.rank.wave);
-        flying.chain(waiting).min()
+        let first = self.waiting.keys().next().map(|rank| rank.wave);
+        flying.chain(free).min().or(first)
     }
 
     /// Returns how many workloads of a wave may roll at the same time.

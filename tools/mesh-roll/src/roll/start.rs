@@ -45,8 +45,7 @@ impl Roll {
             return;
         }
         let keepers = self.keepers();
-        // Workloads that wait for the injector's dry run keep their slots, so that the order stays.
-        let mut kept = keepers.iter().filter(|keeper| keeper.slot).count();
+        let kept = keepers.iter().filter(|keeper| keeper.slot).count();
         let mut after = Bound::Unbounded;
         while self.stop.is_none() && self.flying.len() + kept < slots {
             let mut rest = self.waiting.range((after, Bound::Unbounded));
@@ -56,8 +55,8 @@ impl Roll {
             if rank.wave > wave {
                 break;
             }
-            if self.is_due(&rank) && !self.begin(&rank, &keepers) {
-                kept += 1;
+            if self.is_due(&rank) {
+                self.begin(&rank, &keepers);
             }
             after = Bound::Excluded(rank);
         }
@@ -78,33 +77,28 @@ impl Roll {
         }
     }
 
-    // Returns false if the workload must wait for the injector's dry run.
-    fn begin(&mut self, rank: &Rank, keepers: &[Keeper]) -> bool {
+    fn begin(&mut self, rank: &Rank, keepers: &[Keeper]) {
         let Some(item) = self.waiting.get(rank) else {
-            return true;
+            return;
         };
         let key = item.task.key.clone();
         let decision = self.decide(item);
         if decision == Decision::Restart {
             if let Some(hold) = self.budget_hold(&key, keepers) {
-                self.hold(rank, hold);
-                return true;
+                return self.hold(&key, hold);
             }
             if let Some(item) = self.waiting.get_mut(rank) {
-                item.held = None;
-            }
-            if !self.is_proven(rank.wave, key.namespace) {
-                return false;
+                item.held
+                    .take_if(|held| held.hold.trouble == Trouble::Budget);
             }
         }
         if let Some(item) = self.waiting.remove(rank) {
             match decision {
-                Decision::Skip(obstacle) => self.skip(item, obstacle),
+                Decision::Skip(obstacle) => self.skip(item, obstacle, None),
                 Decision::Adopt => self.adopt(item),
                 Decision::Restart => self.list_before(item),
             }
         }
-        true
     }
 
     fn adopt(&mut self, mut item: Item) {
@@ -136,19 +130,18 @@ impl Roll {
         if self.stop.is_some() {
             return self.wait_again(key, None);
         }
-        let Some(Flight { item, version, .. }) = self.land(key) else {
+        if let Ok(pods) = &pods {
+            let mesh = self.world.target();
+            let mut pods = pods.iter().filter(|pod| !pod.over);
+            if pods.any(|pod| !is_current(pod, mesh)) {
+                return self.await_answer(key, Awaits::Probe, Action::Probe(key.clone()));
+            }
+        }
+        let Some(Flight { item, .. }) = self.land(key) else {
             return;
         };
         match pods {
-            Ok(pods) => {
-                let mesh = self.world.target();
-                let mut pods = pods.iter().filter(|pod| !pod.over);
-                if pods.any(|pod| !is_current(pod, mesh)) {
-                    self.announce(item, version);
-                } else {
-                    self.adopt(item);
-                }
-            }
+            Ok(_) => self.adopt(item),
             Err(why) => self.unlisted(item, &why),
         }
     }
@@ -163,7 +156,7 @@ impl Roll {
         self.waiting.insert(item.rank.clone(), item);
     }
 
-    fn announce(&mut self, mut item: Item, version: String) {
+    pub(super) fn announce(&mut self, mut item: Item, version: String) {
         self.note_versions(&mut item);
         let key = item.task.key.clone();
         let value = self.restart_value(&item);

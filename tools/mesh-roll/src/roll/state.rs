@@ -1,6 +1,6 @@
 //! What a run knows, and the small steps that all its parts take.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use mesh_cli::DryRun;
@@ -12,7 +12,7 @@ use super::event::Action;
 use super::flight::{Awaits, Flight};
 use super::item::Item;
 use super::limits::{Expected, Stop, Times};
-use super::order::{Rank, Wave};
+use super::order::Rank;
 use super::say::Saying;
 use super::tally::Tally;
 use super::world::World;
@@ -47,7 +47,8 @@ pub(crate) struct Roll {
     pub(super) flying: Vec<Flight>,
     pub(super) over: BTreeMap<WorkloadRef, Item>,
     pub(super) phase: Phase,
-    pub(super) probes: HashMap<(Wave, String), Proven>,
+    /// The last workload whose own pod got the right proxy in a dry run.
+    pub(super) witness: Option<WorkloadRef>,
     pub(super) no_endpoint_since: Option<Timestamp>,
     /// Rollouts that others began, with the time when each was seen first.
     pub(super) foreign: BTreeMap<WorkloadRef, Timestamp>,
@@ -75,14 +76,6 @@ pub(super) enum Phase {
     Over,
 }
 
-/// Whether a dry-run pod got the right proxy in a namespace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Proven {
-    Asked { tries: u32 },
-    Yes,
-    Unanswered { tries: u32, again: Timestamp },
-}
-
 // === impl Roll ===
 
 impl Roll {
@@ -102,7 +95,7 @@ impl Roll {
             flying: Vec::new(),
             over: BTreeMap::new(),
             phase: Phase::Gathering,
-            probes: HashMap::new(),
+            witness: None,
             no_endpoint_since: None,
             foreign: BTreeMap::new(),
             jam: None,
@@ -150,9 +143,10 @@ impl Roll {
         decide(&item.task, &self.world, &self.settings.wishes, self.now)
     }
 
-    pub(super) fn skip(&mut self, item: Item, obstacle: Obstacle) {
+    pub(super) fn skip(&mut self, item: Item, obstacle: Obstacle, words: Option<&str>) {
         self.tally.skipped(obstacle);
-        let detail = self.obstacle_detail(&item.task.key, obstacle);
+        let detail = words.map(str::to_owned);
+        let detail = detail.or_else(|| self.obstacle_detail(&item.task.key, obstacle));
         let record = self.saying(&item).skipped(obstacle, detail.as_deref());
         self.emit(record);
         self.over.insert(item.task.key.clone(), item);
@@ -181,6 +175,7 @@ impl Roll {
             | Obstacle::WorkloadUnhealthy
             | Obstacle::UnmeshedButAnnotated
             | Obstacle::WouldLoseProxy
+            | Obstacle::PodRefused
             | Obstacle::DowntimeOutage
             | Obstacle::OnDelete
             | Obstacle::Partition
@@ -244,6 +239,14 @@ impl Roll {
         let mut waiting = self.waiting.iter();
         let (rank, _) = waiting.find(|(_, item)| item.task.key == *key)?;
         Some(rank.clone())
+    }
+
+    pub(super) fn item(&self, key: &WorkloadRef) -> Option<&Item> {
+        let flying = self.flying.iter().map(|flight| &flight.item);
+        let mut all = flying
+            .chain(self.over.values())
+            .chain(self.waiting.values());
+        all.find(|item| item.task.key == *key)
     }
 
     pub(super) fn item_mut(&mut self, key: &WorkloadRef) -> Option<&mut Item> {

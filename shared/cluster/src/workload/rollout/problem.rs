@@ -103,6 +103,7 @@ impl Problem {
             Trouble::Unschedulable
             | Trouble::NodeNotReady
             | Trouble::ReplicaFailure
+            | Trouble::PodRefused
             | Trouble::Paused
             | Trouble::Partition
             | Trouble::Budget => true,

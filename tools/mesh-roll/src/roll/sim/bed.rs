@@ -189,7 +189,17 @@ impl Bed {
     }
 
     fn check_a_bug_names_what_is_in_flight(&self, run: &mut Run) {
-        let flying = run.core.flying_keys();
+        let mut begun = Vec::new();
+        for flight in &run.core.flying {
+            let key = flight.item.task.key.clone();
+            if flight.item.began {
+                begun.push(key);
+            } else {
+                let watcher = &run.watcher;
+                let is_written = watcher.asked.contains(&key) || watcher.written.contains_key(&key);
+                assert!(!is_written, "seed {}: {key} is not begun", self.seed);
+            }
+        }
         let mut named = Vec::new();
         for action in run.core.abandoned() {
             if let Action::Emit(record) = action
@@ -199,7 +209,7 @@ impl Bed {
                 named.push(rolled.identity);
             }
         }
-        assert_eq!(named, flying, "seed {}", self.seed);
+        assert_eq!(named, begun, "seed {}", self.seed);
     }
 
     fn goes_wrong(&mut self, once_in: usize) -> bool {
@@ -446,6 +456,7 @@ impl Bed {
                     | Action::ListBefore(..)
                     | Action::ListProof(..)
                     | Action::Probe(_)
+                    | Action::Compare(..)
                     | Action::Nodes(_) => run.asked.push(action),
                 }
             }

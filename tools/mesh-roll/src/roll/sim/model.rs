@@ -96,7 +96,7 @@ impl Model {
             let key = WorkloadRef {
                 namespace: (*dice.pick(&["a", "b"])).to_owned(),
                 kind: dice.pick(&kinds).clone(),
-                name: format!("w{number}"),
+                name: format!("{}{number}", dice.pick(&["w", "w", "w", "ingress"])),
             };
             let mut body = Body {
                 uid: format!("uid-{number}"),

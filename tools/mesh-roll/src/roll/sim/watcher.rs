@@ -8,6 +8,7 @@ use mesh_cluster::act::Restart;
 use mesh_cluster::workload::rollout::{Observed, PodSeen};
 use mesh_records::{Outcome, Record, WorkloadKind, WorkloadRef};
 
+use super::super::order::{Rank, Wave};
 use super::super::watched::{Mesh, Watched};
 use super::super::{Action, Finish};
 use super::model::{Body, Model, TARGET, budget_label};
@@ -23,7 +24,8 @@ pub(super) struct Watcher {
     pub(super) lock: bool,
     pub(super) plane_changed: bool,
     pub(super) verdict_until: Option<Timestamp>,
-    pub(super) proven_namespaces: BTreeSet<String>,
+    /// Workloads whose own pod got the right proxy since their last write.
+    pub(super) probed: BTreeSet<WorkloadRef>,
     pub(super) config: Option<Mesh>,
     pub(super) lists: BTreeMap<WorkloadRef, Vec<PodSeen>>,
     pub(super) bare: BTreeSet<WorkloadRef>,
@@ -161,6 +163,7 @@ impl Watcher {
             | Action::ListBefore(..)
             | Action::ListProof(..)
             | Action::Probe(_)
+            | Action::Compare(..)
             | Action::Nodes(_)
             | Action::WakeAt(_) => {}
         }
@@ -181,13 +184,19 @@ impl Watcher {
             "seed {seed}: {key} is written to unannounced"
         );
         assert!(
-            self.proven_namespaces.contains(&key.namespace),
-            "seed {seed}: {key}: nobody tried the injector there"
+            self.probed.remove(key),
+            "seed {seed}: {key}: nobody tried the injector for it"
         );
         let open: BTreeSet<&WorkloadRef> = self.open().filter(|other| *other != key).collect();
         assert!(
             open.len() < self.most,
             "seed {seed}: {key} is one too many beside {open:?}"
+        );
+        let is_door = |key: &WorkloadRef| Rank::of(key, None).wave == Wave::Doors;
+        let doors = open.iter().chain([&key]).filter(|key| is_door(key));
+        assert!(
+            doors.count() == 0 || open.is_empty(),
+            "seed {seed}: {key} is started beside {open:?}"
         );
         let body = model.body(key);
         for other in open {

@@ -1,10 +1,10 @@
 //! The model's API server: executes requests and delivers or loses their answers.
 
-use mesh_cluster::Probe;
 use mesh_cluster::act::Restart;
 use mesh_cluster::workload::proxy::ProxyVersion;
 use mesh_cluster::workload::rollout::PodSeen;
-use mesh_records::{VersionSource, WorkloadRef};
+use mesh_cluster::{Injected, Probe, Refusal, Refuser};
+use mesh_records::{DowntimeGrade, VersionSource, WorkloadRef};
 
 use super::super::super::{Action, Answer, Event};
 use super::super::model::{Changed, Injector, TARGET};
@@ -38,7 +38,14 @@ impl Bed {
                 let pods = self.list_pods(run, &key);
                 Event::ListedProof(key, pods)
             }
-            Action::Probe(namespace) => self.probe(run, namespace),
+            Action::Probe(key) => {
+                let probe = self.probe();
+                if self.may_restart(&key, probe.as_ref().ok().and_then(Option::as_ref)) {
+                    run.watcher.probed.insert(key.clone());
+                }
+                Event::Probed(key, probe)
+            }
+            Action::Compare(key, sample) => Event::Compared(key, sample, self.probe()),
             Action::Nodes(key) => Event::Nodes(key, Vec::new()),
             Action::Ask(..) => Event::Agreed,
             Action::Lock => {
@@ -100,29 +107,42 @@ impl Bed {
         Some(change)
     }
 
-    fn probe(&mut self, run: &mut Run, namespace: String) -> Event {
-        if self.goes_wrong(20) {
-            return Event::Probed(namespace, Err("cut".to_owned()));
-        }
-        let probe = match self.model.injector {
-            Injector::Nothing => Probe::NotInjected,
-            Injector::Gives(version) => {
-                if version == TARGET {
-                    let proven = &mut run.watcher.proven_namespaces;
-                    proven.insert(namespace.clone());
-                }
-                Probe::Injected {
-                    version: ProxyVersion {
-                        version: Some(version.to_owned()),
-                        tag: None,
-                        source: VersionSource::Image,
-                    },
-                    image: String::new(),
-                    native: false,
-                }
+    // A workload that takes an old pod away first makes room in a quota.
+    fn may_restart(&self, key: &WorkloadRef, probe: Option<&Probe>) -> bool {
+        match probe {
+            Some(Probe::Injected(_)) => self.model.injector == Injector::Gives(TARGET),
+            Some(Probe::Refused(_)) => {
+                let observed = self.model.body(key).observed();
+                observed.downtime.grade != DowntimeGrade::None
             }
-        };
-        Event::Probed(namespace, Ok(probe))
+            Some(Probe::NotInjected) | None => false,
+        }
+    }
+
+    fn probe(&mut self) -> Result<Option<Probe>, String> {
+        if self.goes_wrong(20) {
+            return Err("cut".to_owned());
+        }
+        if self.goes_wrong(20) {
+            return Ok(Some(Probe::Refused(Refusal {
+                by: Refuser::Quota,
+                words: "exceeded quota".to_owned(),
+            })));
+        }
+        Ok(Some(match self.model.injector {
+            Injector::Nothing => Probe::NotInjected,
+            Injector::Gives(version) => Probe::Injected(Injected {
+                version: ProxyVersion {
+                    version: Some(version.to_owned()),
+                    tag: None,
+                    source: VersionSource::Image,
+                },
+                image: String::new(),
+                native: false,
+                anchors: None,
+                is_pinned: false,
+            }),
+        }))
     }
 
     pub(super) fn answer(&mut self, run: &mut Run) {
