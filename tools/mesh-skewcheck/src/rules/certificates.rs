@@ -10,6 +10,8 @@ use crate::rule::Weight;
 /// Trust anchors are renewed by hand, so the warning comes many days before.
 const ANCHOR_WARNING_DAYS: i64 = 60;
 const ANCHOR_ERROR_DAYS: i64 = 14;
+/// A longer validity counts as this one.
+const LONGEST_LIFETIME: i64 = 10 * 365 * DAY;
 const DAY: i64 = 24 * 60 * 60;
 
 /// Judges the certificates at the time of the survey.
@@ -91,7 +93,9 @@ fn by_days(left: i64) -> Option<Weight> {
     }
 }
 
+// A start far in the past, or an end that never comes, would make a third of the lifetime centuries.
 fn by_fraction(left: i64, lifetime: i64) -> Option<Weight> {
+    let lifetime = lifetime.min(LONGEST_LIFETIME);
     if left < lifetime / 10 {
         Some(Weight::Full)
     } else if left < lifetime / 3 {
@@ -119,5 +123,40 @@ fn name(role: CertificateRole) -> &'static str {
         CertificateRole::Anchor => "a trust anchor",
         CertificateRole::Issuer => "the issuer's certificate",
         CertificateRole::Webhook => "a webhook's certificate",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_that_never_expires_or_was_always_valid_is_no_finding() {
+        let now: Timestamp = "2026-08-01T12:00:00Z".parse().unwrap();
+        let roles = [
+            CertificateRole::Anchor,
+            CertificateRole::Issuer,
+            CertificateRole::Webhook,
+        ];
+        let validity = [
+            ("2026-01-01T00:00:00Z", "9999-12-30T22:00:00Z"),
+            ("0000-01-01T00:00:00Z", "9999-12-30T22:00:00Z"),
+            ("1950-01-01T00:00:00Z", "2036-01-01T00:00:00Z"),
+            ("-009999-01-02T01:59:59Z", "2036-01-01T00:00:00Z"),
+        ];
+        for role in roles {
+            for (start, end) in validity {
+                let certificate = Certificate {
+                    role,
+                    name: None,
+                    not_before: Some(start.parse().unwrap()),
+                    not_after: Some(end.parse().unwrap()),
+                    readable: true,
+                };
+                assert_eq!(remark(&certificate, now), None, "{role:?} {start} {end}");
+                let late = remark(&certificate, Timestamp::MAX);
+                assert!(late.is_some(), "{role:?} {start} {end}");
+            }
+        }
     }
 }

@@ -39,14 +39,18 @@ fn certificate(role: CertificateRole, pem: &Pem) -> Option<Certificate> {
     Some(Certificate {
         role,
         name: None,
-        not_before: Some(timestamp(validity.not_before)?),
-        not_after: Some(timestamp(validity.not_after)?),
+        not_before: Some(timestamp(validity.not_before)),
+        not_after: Some(timestamp(validity.not_after)),
         readable: true,
     })
 }
 
-fn timestamp(time: ASN1Time) -> Option<Timestamp> {
-    Timestamp::from_second(time.timestamp()).ok()
+// A certificate may be valid for longer than a timestamp can say: 99991231235959Z means that it
+// never expires. The nearest timestamp is as good.
+fn timestamp(time: ASN1Time) -> Timestamp {
+    let (first, last) = (Timestamp::MIN.as_second(), Timestamp::MAX.as_second());
+    let second = time.timestamp().clamp(first, last);
+    Timestamp::from_second(second).unwrap_or(Timestamp::MAX)
 }
 
 #[cfg(test)]
@@ -79,6 +83,87 @@ AiEAzgig5CZOBYsCfp1ybSeuuhUMlKsqVdG67ixaVn+YHMI=\n\
             readable: true,
         };
         assert_eq!(found, [expected.clone(), expected]);
+    }
+
+    /// A self-signed certificate whose validity is written with four-digit years.
+    const ENDLESS: &str = "\
+-----BEGIN CERTIFICATE-----\n\
+MIIBOjCB4aADAgECAgEBMAoGCCqGSM49BAMCMCUxIzAhBgNVBAMMGnJvb3QubGlu\n\
+a2VyZC5jbHVzdGVyLmxvY2FsMCIYDzIwNTAwMTAxMDAwMDAwWhgPOTk5OTEyMzEy\n\
+MzU5NTlaMCUxIzAhBgNVBAMMGnJvb3QubGlua2VyZC5jbHVzdGVyLmxvY2FsMFkw\n\
+EwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEEuYHkZdxCp5CQuuhvg4tL+EIk1yIaXu0\n\
+T1DIBIzO+m5fBGRrrwak/mUxdbFFUTmzsIHGSTLP24n7vXUTRJ62yzAKBggqhkjO\n\
+PQQDAgNIADBFAiAUn+7+RUBc545SW/r7Q5kN9zeKmNNda2dpOO6OvhDEmwIhAJrv\n\
+bYLrv5VYYlDoNEUCLD+UpVQBTgAGQqsPn0s2H/nx\n\
+-----END CERTIFICATE-----\n";
+
+    // Reads the validity of a certificate in which these bytes are replaced. Nothing checks the
+    // signature.
+    fn valid(pem: &str, changes: [(&str, &str); 2]) -> Option<(String, String)> {
+        let mut pem = Pem::iter_from_buffer(pem.as_bytes())
+            .next()
+            .unwrap()
+            .unwrap();
+        for (from, to) in changes {
+            assert_eq!(from.len(), to.len());
+            let at = pem.contents.windows(from.len());
+            let at = at.into_iter().position(|bytes| bytes == from.as_bytes());
+            let at = at.unwrap();
+            pem.contents[at..at + to.len()].copy_from_slice(to.as_bytes());
+        }
+        let Certificate {
+            not_before,
+            not_after,
+            ..
+        } = certificate(CertificateRole::Anchor, &pem)?;
+        Some((not_before?.to_string(), not_after?.to_string()))
+    }
+
+    #[test]
+    fn a_validity_beyond_every_timestamp_ends_with_the_last_one() {
+        let last = "9999-12-30T22:00:00Z";
+        let table = [
+            ("99991231235959Z", last),
+            ("99991231000000Z", last),
+            ("99991230220001Z", last),
+            ("99991230220000Z", last),
+            ("99991230215959Z", "9999-12-30T21:59:59Z"),
+            ("99991229000000Z", "9999-12-29T00:00:00Z"),
+            ("20500101000000Z", "2050-01-01T00:00:00Z"),
+        ];
+        for (end, expected) in table {
+            for (start, first) in [
+                ("20491231235959Z", "2049-12-31T23:59:59Z"),
+                ("00000101000000Z", "0000-01-01T00:00:00Z"),
+            ] {
+                let changes = [("20500101000000Z", start), ("99991231235959Z", end)];
+                let expected = Some((first.to_owned(), expected.to_owned()));
+                assert_eq!(valid(ENDLESS, changes), expected, "{start} {end}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_year_of_two_digits_is_between_1950_and_2049() {
+        let table = [
+            ("500101000000Z", "1950-01-01T00:00:00Z"),
+            ("000229000000Z", "2000-02-29T00:00:00Z"),
+        ];
+        for (start, expected) in table {
+            let changes = [("261122110051Z", start), ("361119110051Z", "491231235959Z")];
+            let end = "2049-12-31T23:59:59Z";
+            let expected = Some((expected.to_owned(), end.to_owned()));
+            assert_eq!(valid(ANCHOR, changes), expected, "{start}");
+        }
+        for wrong in [
+            "261132110051Z",
+            "261122250051Z",
+            "010229000000Z",
+            "2611221100 1Z",
+        ] {
+            let changes = [("261122110051Z", wrong), ("361119110051Z", "361119110051Z")];
+            assert_eq!(valid(ANCHOR, changes), None, "{wrong}");
+        }
     }
 
     #[test]
