@@ -7,6 +7,7 @@ mod cli;
 mod helm;
 mod killed;
 mod locked;
+mod proved;
 mod refused;
 mod stage;
 mod watched;

@@ -66,9 +66,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = parse_timeout)]
     pub(crate) pending_timeout: Duration,
 
-    /// The namespace of the dry-run pod that shows which proxy new pods get; no pod is created
-    #[arg(long, value_name = "NAMESPACE", default_value = "default")]
-    pub(crate) prove_in: String,
+    /// Show with a plain dry-run pod in this namespace which proxy new pods get; the default is one
+    /// from a workload's own template in each of up to ten namespaces of the mesh; no pod is created
+    #[arg(long, value_name = "NAMESPACE")]
+    pub(crate) prove_in: Option<String>,
 
     /// The namespace of the control plane; the default is the one in the verdict
     #[arg(short = 'L', long, value_name = "NAMESPACE")]

@@ -13,7 +13,7 @@ use crate::installer::{self, Installer};
 use crate::live::look;
 use crate::scene::{Scene, quiet_scene};
 use crate::session::Session;
-use crate::{act, monitor, prepare};
+use crate::{act, monitor, prepare, prove};
 
 /// Runs the tool.
 pub(crate) fn run(args: &Args) -> ExitCode {
@@ -39,7 +39,8 @@ pub(crate) fn run(args: &Args) -> ExitCode {
 async fn steps(session: &mut Session<'_>, args: &Args) -> Outcome<Ending> {
     let goal = pass_gate(session, args).await?;
     let scene = under_lock(session, args, &goal).await?;
-    let plan = prepare::prepare(session, args, &goal, &scene).await?;
+    let mut proof = prove::places(args, &goal);
+    let plan = prepare::prepare(session, args, &goal, &scene, &mut proof).await?;
     if !agree(session, args, &goal, &plan).await? {
         return Ok(Ending::Done {
             next: Some(session.run.for_real()),
@@ -48,12 +49,12 @@ async fn steps(session: &mut Session<'_>, args: &Args) -> Outcome<Ending> {
     }
     act::upgrade(session, args, &goal, &plan).await?;
     monitor::settle(session, args, &goal, &plan).await?;
-    monitor::prove(session, args, &goal, &plan).await?;
+    let reason = prove::prove(session, &goal, &plan, proof).await?;
     afterwards(session, &scene.installer).await?;
     let next = "mesh-survey | mesh-skewcheck --ask roll | mesh-roll";
     Ok(Ending::Done {
         next: Some(next.to_owned()),
-        reason: None,
+        reason,
     })
 }
 

@@ -1,8 +1,14 @@
 //! The gate of an upgrade: checks also that the verdict is about the target of `--to`.
 
+use std::collections::BTreeMap;
+
 use anyhow::Context as _;
+use mesh_actor::gate::Surveyed;
 use mesh_actor::{Gate, Judged, Outcome};
-use mesh_records::{Ask, Explained, From as Seen, StepName, Verdict};
+use mesh_records::{
+    Ask, Explained, From as Seen, RecordType, RollBy, StepName, StreamError, Verdict, Workload,
+    WorkloadRef,
+};
 use mesh_versions::{Releases, Target, Version};
 
 use crate::args::Args;
@@ -16,7 +22,18 @@ pub(crate) struct Goal {
     /// The state that the verdict saw; `None` without a verdict.
     pub(crate) from: Option<Seen>,
     pub(crate) verdict: Option<Verdict>,
+    /// Workloads of the mesh, one a namespace, whose templates show what new pods get.
+    pub(crate) places: Vec<WorkloadRef>,
 }
+
+/// One meshed workload of each namespace, by cluster and control plane.
+#[derive(Debug, Default)]
+struct Meshed {
+    workloads: BTreeMap<(Option<String>, String, String), WorkloadRef>,
+}
+
+/// In how many namespaces the injector is asked.
+const MOST_PLACES: usize = 10;
 
 const AGAIN: &str = "pass the same --to to mesh-skewcheck and mesh-cp-upgrade";
 
@@ -36,19 +53,22 @@ pub(crate) async fn pass_gate(session: &mut Session<'_>, args: &Args) -> Outcome
             target: to.to_string(),
             from: None,
             verdict: None,
+            places: Vec::new(),
         });
     }
     session.begin(StepName::Gate, "reading the verdict")?;
-    let reading = session
-        .run
-        .read(|input| Judged::read(input, |_| Ok(())))
-        .await;
+    let reading = session.run.read(|input| {
+        let mut meshed = Meshed::default();
+        let judged = Judged::read(input, |surveyed| meshed.keep(surveyed))?;
+        Ok((judged, meshed))
+    });
+    let (judged, meshed) = reading.await?;
     let gate = Gate {
         ask: Ask::Upgrade,
         control_plane: args.linkerd_namespace.as_deref(),
         takes_partial: false,
     };
-    let verdict = gate.pass(reading?, session.run.here(), |verdict| {
+    let verdict = gate.pass(judged, session.run.here(), |verdict| {
         same_target(verdict, args.to.as_ref())
     })?;
     let target = verdict
@@ -64,8 +84,46 @@ pub(crate) async fn pass_gate(session: &mut Session<'_>, args: &Args) -> Outcome
         namespace: verdict.control_plane.clone(),
         target,
         from: Some(verdict.from.clone()),
+        places: meshed.of(&verdict),
         verdict: Some(verdict),
     })
+}
+
+// === impl Meshed ===
+
+impl Meshed {
+    // Keeps the first workload of a namespace that a restart would bring new proxies.
+    fn keep(&mut self, surveyed: Surveyed<'_>) -> Result<(), StreamError> {
+        if surveyed.kind != RecordType::Workload {
+            return Ok(());
+        }
+        let workload: Workload = surveyed.line.parse()?;
+        let Workload {
+            identity,
+            control_plane,
+            pods,
+            pins,
+            roll,
+            ..
+        } = workload;
+        let is_plain = pods.meshed > 0 && pins.is_empty();
+        if is_plain && roll.by == RollBy::Restart && roll.reason.is_none() {
+            let cluster = surveyed.cluster_uid.map(str::to_owned);
+            let place = (cluster, control_plane, identity.namespace.clone());
+            self.workloads.entry(place).or_insert(identity);
+        }
+        Ok(())
+    }
+
+    fn of(self, verdict: &Verdict) -> Vec<WorkloadRef> {
+        let mine = self
+            .workloads
+            .into_iter()
+            .filter(|((cluster, plane, _), _)| {
+                *cluster == verdict.cluster_uid && *plane == verdict.control_plane
+            });
+        mine.map(|(_, key)| key).take(MOST_PLACES).collect()
+    }
 }
 
 // Checks that the verdict has a target, the same as `--to` if that is given.

@@ -26,6 +26,7 @@ mod monitor;
 mod plan;
 mod preflight;
 mod prepare;
+mod prove;
 mod render;
 mod scene;
 mod session;

@@ -177,6 +177,11 @@ impl Live {
         }
     }
 
+    /// Returns the proxy version that a new pod gets according to the configuration.
+    pub(crate) fn injects(&self) -> Option<String> {
+        Config::of(&self.config)?.injects().map(str::to_owned)
+    }
+
     /// Its identity settings. Without the right to read the issuer, the issuer is `Unreadable`.
     pub(crate) async fn identity(&self, cluster: &Cluster) -> anyhow::Result<Identity> {
         let namespace = Some(self.config.meta.namespace.as_str());

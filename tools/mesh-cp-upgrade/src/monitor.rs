@@ -1,15 +1,15 @@
-//! Watches the components until they have settled, then checks the injector.
+//! Watches the components until they have settled.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures::{StreamExt as _, TryStreamExt as _};
 use jiff::Timestamp;
-use mesh_actor::{AGAIN, Ending, Outcome};
+use mesh_actor::Outcome;
 use mesh_cluster::clock::later;
 use mesh_cluster::object::{Deployment, EndpointSlice, Pod, ReplicaSet};
-use mesh_cluster::{Cluster, Error, Injected, Probe, Selection};
-use mesh_records::{Explained, StepName};
+use mesh_cluster::{Cluster, Error, Selection};
+use mesh_records::StepName;
 use tokio::time::{Duration, Instant, timeout_at};
 
 use crate::args::Args;
@@ -19,9 +19,6 @@ use crate::live::configured;
 use crate::plan::Plan;
 use crate::session::Session;
 
-/// How long the injector is asked. The API server may keep a connection to a stopped injector open
-/// for some seconds.
-const PROOF: Duration = Duration::from_secs(30);
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Watches until every component runs the rendered template with all pods ready.
@@ -56,7 +53,7 @@ pub(crate) async fn settle(
                     "the components are not ready after {:?}: {unsettled}",
                     args.timeout
                 );
-                return Err(failed(plan, &why));
+                return Err(plan.failed(&why));
             }
             Err(_) => {}
         }
@@ -66,7 +63,7 @@ pub(crate) async fn settle(
         };
         tell(session, &goal.namespace, &components, &mut said)?;
         if let Some(why) = components.iter().find_map(failure) {
-            return Err(failed(plan, &why));
+            return Err(plan.failed(&why));
         }
         let fails_at = components.iter().filter_map(Component::fails_at).min();
         let left = fails_at.map(|at| Duration::try_from(at.duration_since(now)));
@@ -94,7 +91,7 @@ async fn confirm(session: &mut Session<'_>, goal: &Goal, plan: &Plan) -> Outcome
     if version.as_deref() != Some(goal.target.as_str()) {
         let is = version.as_deref().unwrap_or("not readable");
         let why = format!("linkerd-config names {is}, not {}", goal.target);
-        return Err(failed(plan, &why));
+        return Err(plan.failed(&why));
     }
     Ok(())
 }
@@ -160,59 +157,5 @@ fn unsettled(board: &Board, now: Timestamp) -> String {
         "the API server did not list the objects of the control plane in time".to_owned()
     } else {
         all.join("; ")
-    }
-}
-
-// After a failed upgrade the old pods of unready components still run, so going back is only a
-// hint.
-fn failed(plan: &Plan, why: &str) -> Ending {
-    let hint = plan
-        .control_plane
-        .or_back(&format!("fix the cause, then {AGAIN}"));
-    Ending::No(Explained::new(format!("the upgrade failed: {why}"), hint))
-}
-
-/// Checks with a dry-run pod which proxy the injector gives.
-pub(crate) async fn prove(
-    session: &mut Session<'_>,
-    args: &Args,
-    goal: &Goal,
-    plan: &Plan,
-) -> Outcome<()> {
-    let namespace = &args.prove_in;
-    session.begin(
-        StepName::Prove,
-        &format!("checking with a dry-run pod in {namespace} which proxy it gets"),
-    )?;
-    let cluster = Arc::clone(&session.cluster);
-    let deadline = later(PROOF);
-    loop {
-        let probe = session
-            .unless_stopped(cluster.probe_plain(namespace))
-            .await??;
-        let why = match probe {
-            Some(Probe::Injected(Injected { version, image, .. })) if version.is(&plan.injects) => {
-                let message = format!("a new pod in {namespace} gets {image}");
-                return session.done(&message);
-            }
-            Some(Probe::Injected(Injected { image, .. })) => {
-                format!("a new pod in {namespace} gets {image}, not {}", goal.target)
-            }
-            Some(Probe::NotInjected) => format!("a new pod in {namespace} gets no proxy"),
-            Some(Probe::Refused(refusal)) => {
-                let why = refusal.words;
-                format!(
-                    "the API server refuses a new pod in {namespace} (--prove-in chooses another namespace): {why}"
-                )
-            }
-            None => format!("there is no namespace {namespace}"),
-        };
-        if Instant::now() >= deadline {
-            let why = format!("every component is at the target, but {why}");
-            return Err(failed(plan, &why));
-        }
-        session
-            .unless_stopped(tokio::time::sleep(ASK_AGAIN))
-            .await?;
     }
 }

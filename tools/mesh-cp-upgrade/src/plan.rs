@@ -1,5 +1,8 @@
 //! What an upgrade will do, and with which commands.
 
+use mesh_actor::{AGAIN, Ending};
+use mesh_records::Explained;
+
 use crate::identity::Change;
 use crate::installer::helm::{Helm, Upgrade};
 use crate::render::{Expected, Rendered};
@@ -77,5 +80,14 @@ impl Plan {
     /// Returns true if nothing has to be written.
     pub(crate) fn is_done(&self) -> bool {
         !self.crds.is_needed && !self.control_plane.is_needed
+    }
+
+    /// Makes the ending of an upgrade that has failed. The old pods of unready components still run,
+    /// so going back is only a hint.
+    pub(crate) fn failed(&self, why: &str) -> Ending {
+        let hint = self
+            .control_plane
+            .or_back(&format!("fix the cause, then {AGAIN}"));
+        Ending::No(Explained::new(format!("the upgrade failed: {why}"), hint))
     }
 }

@@ -19,8 +19,12 @@ use crate::session::Session;
 /// The number of dry runs that are sent at the same time.
 const AT_ONCE: usize = 8;
 
-/// Sends every object as a dry run; fails at the first refusal.
-pub(crate) async fn preflight(session: &mut Session<'_>, goal: &Goal, plan: &Plan) -> Outcome<()> {
+/// Sends every object as a dry run; fails at the first refusal. Returns a sentence for the step.
+pub(crate) async fn preflight(
+    session: &mut Session<'_>,
+    goal: &Goal,
+    plan: &Plan,
+) -> Outcome<String> {
     session.begin(StepName::Preflight, "server-side dry run of every object")?;
     let cluster = Arc::clone(&session.cluster);
     let parts = [&plan.crds, &plan.control_plane]
@@ -71,7 +75,7 @@ pub(crate) async fn preflight(session: &mut Session<'_>, goal: &Goal, plan: &Pla
             format!("; {count} more objects cannot be checked before their new CRDs are installed")
         }
     };
-    session.done(&format!(
+    Ok(format!(
         "server-side dry run: all {asked} objects accepted{rest}"
     ))
 }

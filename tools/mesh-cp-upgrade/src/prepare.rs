@@ -13,6 +13,7 @@ use crate::gate::Goal;
 use crate::identity::{Change, Identity, Key, changes};
 use crate::plan::{Parts, Plan};
 use crate::preflight::preflight;
+use crate::prove::{Proof, rehearse};
 use crate::render::Rendered;
 use crate::scene::Scene;
 use crate::session::Session;
@@ -25,6 +26,7 @@ pub(crate) async fn prepare(
     args: &Args,
     goal: &Goal,
     scene: &Scene,
+    proof: &mut Proof,
 ) -> Outcome<Plan> {
     let mut plan = render(session, args, goal, scene).await?;
     if plan.is_done() {
@@ -41,7 +43,9 @@ pub(crate) async fn prepare(
             "--dry-run=client",
         )?;
     } else {
-        preflight(session, goal, &plan).await?;
+        let accepted = preflight(session, goal, &plan).await?;
+        let shown = rehearse(session, proof, scene.live.injects().as_deref()).await?;
+        session.done(&format!("{accepted}; {shown}"))?;
     }
     backup(session, &plan)?;
     Ok(plan)

@@ -1,0 +1,349 @@
+//! Asks with dry-run pods which proxy new pods get: before the write and after it, where the mesh's
+//! workloads are.
+//!
+//! What a quota or a policy refuses is that namespace's obstacle and is said; it says nothing of the
+//! upgrade. The upgrade has failed only where the injector gives no proxy or the wrong one, and where
+//! it was not so before the write.
+
+use std::sync::Arc;
+
+use mesh_actor::{Ending, Outcome};
+use mesh_cluster::clock::later;
+use mesh_cluster::{Error, Injected, Probe, Refuser};
+use mesh_records::{StepName, WorkloadRef};
+use tokio::time::{Duration, Instant};
+
+use crate::args::Args;
+use crate::gate::Goal;
+use crate::plan::Plan;
+use crate::session::Session;
+
+/// How long the injector is asked. The API server may keep a connection to a stopped injector open
+/// for some seconds.
+const PROOF: Duration = Duration::from_secs(30);
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+/// The namespace of the last resort: where no workload's pod could show anything.
+const DEFAULT: &str = "default";
+
+/// Where a dry-run pod is made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// From this workload's template.
+    Workload(WorkloadRef),
+    /// A plain pod that asks for a proxy, in this namespace.
+    Plain(String),
+}
+
+/// What a dry-run pod showed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Shown {
+    /// It got the expected proxy; this is its image.
+    Right(String),
+    /// It got no proxy.
+    Bare(String),
+    /// It got another proxy, or the injector could not be called.
+    Wrong(String),
+    /// Something else than the injector stands in the way.
+    Refused(String),
+    /// As [`Shown::Refused`], but it may pass at once.
+    Away(String),
+}
+
+/// The places, and what was shown there.
+#[derive(Debug)]
+pub(crate) struct Proof {
+    places: Vec<Place>,
+    /// The places where new pods had no proxy, or another one, before the write already; `None` if
+    /// nobody asked then.
+    wrong_before: Option<Vec<Place>>,
+}
+
+/// Where the proxy of new pods is asked for.
+pub(crate) fn places(args: &Args, goal: &Goal) -> Proof {
+    let places = match (&args.prove_in, goal.places.is_empty()) {
+        (Some(namespace), _) => vec![Place::Plain(namespace.clone())],
+        (None, true) => vec![Place::Plain(DEFAULT.to_owned())],
+        (None, false) => goal.places.iter().cloned().map(Place::Workload).collect(),
+    };
+    Proof {
+        places,
+        wrong_before: None,
+    }
+}
+
+/// Asks before the write which proxy new pods get, and says where they do not get the one of
+/// today. Returns a sentence for the step. Fails without the right to ask.
+pub(crate) async fn rehearse(
+    session: &mut Session<'_>,
+    proof: &mut Proof,
+    today: Option<&str>,
+) -> Outcome<String> {
+    let mut shown = 0;
+    let mut wrong = Vec::new();
+    for place in proof.places.clone() {
+        let said = match ask(session, &place, today).await?? {
+            Shown::Right(_) => {
+                shown += 1;
+                continue;
+            }
+            Shown::Bare(why) | Shown::Wrong(why) => {
+                wrong.push(place.clone());
+                format!("{why}, before the upgrade already")
+            }
+            Shown::Refused(why) | Shown::Away(why) => why,
+        };
+        session.says_waiting(format!("warning: {place} {said}"), said)?;
+    }
+    proof.wrong_before = Some(wrong);
+    let all = proof.places.len();
+    Ok(format!("{shown} of {all} dry-run pods get today's proxy"))
+}
+
+/// Checks with dry-run pods that new pods get the target's proxy. Returns what is not proven.
+pub(crate) async fn prove(
+    session: &mut Session<'_>,
+    goal: &Goal,
+    plan: &Plan,
+    mut proof: Proof,
+) -> Outcome<Option<String>> {
+    let names: Vec<String> = proof.places.iter().map(ToString::to_string).collect();
+    let message = format!(
+        "checking with dry-run pods which proxy they get: {}",
+        names.join(", ")
+    );
+    session.begin(StepName::Prove, &message)?;
+    let deadline = later(PROOF);
+    let mut right: Vec<(Place, String)> = Vec::new();
+    let (mut warned, mut wrong) = (Vec::new(), None);
+    while let Some(place) = proof.places.pop() {
+        let shown = until(session, &place, &plan.injects, deadline).await?;
+        let said = match &shown {
+            Shown::Right(image) => {
+                right.push((place, image.clone()));
+                continue;
+            }
+            Shown::Bare(why) | Shown::Wrong(why) => {
+                let what = format!("{place} {why}");
+                if proof.is_new(&place, &shown) {
+                    return Err(failed(plan, &what));
+                }
+                wrong.get_or_insert(what);
+                why.clone()
+            }
+            Shown::Refused(why) | Shown::Away(why) => why.clone(),
+        };
+        session.says_waiting(format!("warning: {place} {said}"), said)?;
+        warned.push(place);
+        let is_plain = |place: &Place| matches!(place, Place::Plain(_));
+        if proof.places.is_empty() && right.is_empty() && !warned.iter().any(is_plain) {
+            proof.places.push(Place::Plain(DEFAULT.to_owned()));
+        }
+    }
+    let Some((place, image)) = right.first() else {
+        // Where nobody gets a proxy, it is the injector, also if it was so before.
+        if let Some(why) = wrong {
+            return Err(failed(plan, &why));
+        }
+        let what = unshown(&goal.target);
+        session.done(&what)?;
+        return Ok(Some(what));
+    };
+    let unproven = match warned.len() {
+        0 => String::new(),
+        1 => "; not shown in 1 other place".to_owned(),
+        count => format!("; not shown in {count} other places"),
+    };
+    let count = right.len();
+    session.done(&format!(
+        "{place} gets {image} ({count} dry-run pods get the target's proxy{unproven})"
+    ))?;
+    Ok(None)
+}
+
+// Asks until the answer is final, or until the deadline.
+async fn until(
+    session: &mut Session<'_>,
+    place: &Place,
+    injects: &str,
+    deadline: Instant,
+) -> Outcome<Shown> {
+    loop {
+        let answer = ask(session, place, Some(injects)).await?;
+        let is_over = Instant::now() >= deadline;
+        match answer {
+            Ok(shown @ (Shown::Right(_) | Shown::Refused(_))) => return Ok(shown),
+            Ok(shown) if is_over => return Ok(shown),
+            Err(error) if is_over || error.rule().is_some() => return Err(error.into()),
+            Ok(_) | Err(_) => {}
+        }
+        session
+            .unless_stopped(tokio::time::sleep(ASK_AGAIN))
+            .await?;
+    }
+}
+
+async fn ask(
+    session: &mut Session<'_>,
+    place: &Place,
+    injects: Option<&str>,
+) -> Outcome<Result<Shown, Error>> {
+    let cluster = Arc::clone(&session.cluster);
+    let asking = async {
+        match place {
+            Place::Workload(key) => cluster.probe(key).await,
+            Place::Plain(namespace) => cluster.probe_plain(namespace).await,
+        }
+    };
+    let probe = session.unless_stopped(asking).await?;
+    let shown = probe.map(|probe| shown(probe, injects));
+    if let (Ok(Shown::Bare(_)), Place::Workload(key)) = (&shown, place) {
+        let asking = cluster.probe_plain(&key.namespace);
+        if let Ok(Some(Probe::Injected(_))) = session.unless_stopped(asking).await? {
+            let why = "gets no proxy, but a plain pod in its namespace gets one";
+            return Ok(Ok(Shown::Refused(why.to_owned())));
+        }
+    }
+    Ok(shown)
+}
+
+// Without a version to expect, any proxy is right.
+fn shown(probe: Option<Probe>, injects: Option<&str>) -> Shown {
+    let Some(probe) = probe else {
+        return Shown::Refused("does not exist any more".to_owned());
+    };
+    match probe {
+        Probe::Injected(Injected { version, image, .. })
+            if injects.is_none_or(|injects| version.is(injects)) =>
+        {
+            Shown::Right(image)
+        }
+        Probe::Injected(Injected {
+            image,
+            is_pinned: true,
+            ..
+        }) => Shown::Refused(format!("gets {image}, because something pins its version")),
+        Probe::Injected(Injected { image, .. }) => {
+            let expected = injects.unwrap_or_default();
+            Shown::Wrong(format!("gets {image}, not {expected}"))
+        }
+        Probe::NotInjected => Shown::Bare("gets no proxy".to_owned()),
+        Probe::Refused(refusal) => {
+            let words = format!("is refused by the API server: {}", refusal.words);
+            match refusal.by {
+                Refuser::AwayInjector => Shown::Wrong(words),
+                Refuser::AwayWebhook => Shown::Away(words),
+                Refuser::Quota | Refuser::Policy | Refuser::NoDryRuns => Shown::Refused(words),
+            }
+        }
+    }
+}
+
+fn unshown(target: &str) -> String {
+    format!(
+        "no dry-run pod could show that new pods get the proxy of {target} (--prove-in chooses another namespace)"
+    )
+}
+
+fn failed(plan: &Plan, why: &str) -> Ending {
+    plan.failed(&format!("every component is at the target, but {why}"))
+}
+
+// === impl Proof ===
+
+impl Proof {
+    // Returns true if what is wrong came with the upgrade. A run that continues another one did not
+    // ask before the write; then a place without a proxy may be one that never had it.
+    fn is_new(&self, place: &Place, shown: &Shown) -> bool {
+        match &self.wrong_before {
+            Some(before) => !before.contains(place),
+            None => matches!(shown, Shown::Wrong(_)),
+        }
+    }
+}
+
+// === impl Place ===
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Workload(key) => write!(f, "a new pod of {key}"),
+            Self::Plain(namespace) => write!(f, "a new pod in {namespace}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mesh_cluster::Refusal;
+    use mesh_cluster::workload::proxy::ProxyVersion;
+    use mesh_records::VersionSource;
+
+    use super::*;
+
+    fn injected(version: &str, is_pinned: bool) -> Option<Probe> {
+        Some(Probe::Injected(Injected {
+            version: ProxyVersion {
+                version: Some(version.to_owned()),
+                tag: None,
+                source: VersionSource::Image,
+            },
+            image: format!("m/p:{version}"),
+            native: false,
+            anchors: None,
+            is_pinned,
+        }))
+    }
+
+    fn refused(by: Refuser) -> Option<Probe> {
+        let words = "no room".to_owned();
+        Some(Probe::Refused(Refusal { by, words }))
+    }
+
+    #[test]
+    fn only_the_injector_can_be_wrong() {
+        let new = Some("stable-2.14.10");
+        let said = || "is refused by the API server: no room".to_owned();
+        let table = [
+            (
+                injected("stable-2.14.10", false),
+                new,
+                Shown::Right("m/p:stable-2.14.10".to_owned()),
+            ),
+            (
+                injected("stable-2.13.7", false),
+                None,
+                Shown::Right("m/p:stable-2.13.7".to_owned()),
+            ),
+            (
+                injected("stable-2.13.7", false),
+                new,
+                Shown::Wrong("gets m/p:stable-2.13.7, not stable-2.14.10".to_owned()),
+            ),
+            (
+                injected("stable-2.13.7", true),
+                new,
+                Shown::Refused(
+                    "gets m/p:stable-2.13.7, because something pins its version".to_owned(),
+                ),
+            ),
+            (
+                Some(Probe::NotInjected),
+                new,
+                Shown::Bare("gets no proxy".to_owned()),
+            ),
+            (refused(Refuser::AwayInjector), new, Shown::Wrong(said())),
+            (refused(Refuser::AwayWebhook), new, Shown::Away(said())),
+            (refused(Refuser::Quota), new, Shown::Refused(said())),
+            (refused(Refuser::Policy), new, Shown::Refused(said())),
+            (refused(Refuser::NoDryRuns), new, Shown::Refused(said())),
+            (
+                None,
+                new,
+                Shown::Refused("does not exist any more".to_owned()),
+            ),
+        ];
+        for (number, (probe, injects, expected)) in table.into_iter().enumerate() {
+            assert_eq!(shown(probe, injects), expected, "row {number}");
+        }
+    }
+}
