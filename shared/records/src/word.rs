@@ -211,6 +211,8 @@ words! {
     Budget = "budget",
     /// No pods are left to prove the workload by.
     NoPods = "no-pods",
+    /// A workload that was proven has too few ready pods again.
+    ReadinessLost = "readiness-lost",
     /// The time for one workload is over.
     TimedOut = "timed-out",
     /// The API server refused the write.
@@ -308,6 +310,7 @@ set! {
     Partition,
     Budget,
     NoPods,
+    ReadinessLost,
     TimedOut,
     Refused,
     Stopped,

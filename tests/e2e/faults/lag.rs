@@ -38,7 +38,7 @@ fn watch_that_lags_restarts_nothing_that_is_up_to_date(bed: Bed) {
     let owners = ["deployments", "statefulsets", "daemonsets"];
     let owners = owners.map(|kind| faults.on(all(kind)).hold(When::BeforeForward));
     let mut roll = tools.run("mesh-roll");
-    roll.args(["--yes", "-n", PEOPLE]);
+    roll.args(["--yes", "--settle", "0s", "-n", PEOPLE]);
     roll.env("KUBECONFIG", faults.kubeconfig());
     let ran = std::thread::scope(|scope| {
         let ran = scope.spawn(|| run(roll, &judged.stdout, &Victim::default()));

@@ -24,7 +24,7 @@ const LAB_BATCH: usize = 4;
 const REAL_BATCH: usize = 20;
 const LAB_LANES: usize = 6;
 const REAL_LANES: usize = 2;
-const ARGS: [&str; 3] = ["--yes", "--request-timeout", "2s"];
+const ARGS: [&str; 5] = ["--yes", "--settle", "0s", "--request-timeout", "2s"];
 
 /// A lane: runs its cases one after the other.
 struct Lane<'a> {

@@ -4,7 +4,7 @@ use mesh_testbed::Bed;
 use mesh_tests::{Run, Running, make_ready, make_wait, on_both_beds};
 use serde_json::{Value, json};
 
-use crate::scene::{NEW, Scene, proxy, workload};
+use crate::scene::{Scene, behaves, new_pod, workload};
 
 on_both_beds! {
     an_image_that_comes_late_is_waited_for_and_proven
@@ -16,24 +16,6 @@ on_both_beds! {
     a_quota_that_is_full_is_named_and_waited_for
     a_webhook_that_is_away_is_named_and_waited_for
     a_pod_that_no_node_takes_is_waited_for_and_blocked_at_the_timeout
-}
-
-/// A Deployment of one replica whose pods with the new proxy behave as told.
-fn behaves(name: &str, behaviour: &str) -> Value {
-    workload("Deployment", name, |spec| {
-        spec["replicas"] = 1.into();
-        let annotations = &mut spec["template"]["metadata"]["annotations"];
-        annotations[mesh_testbed::WITH_PROXY] = format!("{NEW}={behaviour}").into();
-    })
-}
-
-/// The pod of a workload that has the new proxy.
-fn new_pod(scene: &Scene, app: &str) -> String {
-    let path = format!("/api/v1/namespaces/shop/pods?labelSelector=app%3D{app}");
-    let pods = scene.bed.get(&path).unwrap();
-    let mut pods = pods["items"].as_array().unwrap().iter();
-    let new = pods.find(|pod| proxy(pod) == Some(NEW)).unwrap();
-    new["metadata"]["name"].as_str().unwrap().to_owned()
 }
 
 /// Reads on until a record says that `reason` holds the workload up.

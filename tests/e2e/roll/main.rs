@@ -13,4 +13,5 @@ mod onlooker;
 mod probed;
 mod rights;
 mod scene;
+mod settle;
 mod stops;

@@ -79,10 +79,14 @@ impl Scene {
         self.start(judged, args).finish()
     }
 
-    /// Starts a run whose records are read as they come.
+    /// Starts a run whose records are read as they come. Unless a test says otherwise, it does not
+    /// watch on after its last proof.
     pub(crate) fn start(&self, judged: &str, args: &[&str]) -> Running {
         let mut command = self.tool("mesh-roll");
         command.args(args);
+        if !args.contains(&"--settle") {
+            command.args(["--settle", "0s"]);
+        }
         begin(command, judged)
     }
 
@@ -143,6 +147,24 @@ pub(crate) fn workload(kind: &str, name: &str, change: impl FnOnce(&mut Value)) 
     }
     change(&mut workload["spec"]);
     workload
+}
+
+/// A Deployment of one replica whose pods with the new proxy behave as told.
+pub(crate) fn behaves(name: &str, behaviour: &str) -> Value {
+    workload("Deployment", name, |spec| {
+        spec["replicas"] = 1.into();
+        let annotations = &mut spec["template"]["metadata"]["annotations"];
+        annotations[mesh_testbed::WITH_PROXY] = format!("{NEW}={behaviour}").into();
+    })
+}
+
+/// The pod of a workload that has the new proxy.
+pub(crate) fn new_pod(scene: &Scene, app: &str) -> String {
+    let path = format!("/api/v1/namespaces/shop/pods?labelSelector=app%3D{app}");
+    let pods = scene.bed.get(&path).unwrap();
+    let mut pods = pods["items"].as_array().unwrap().iter();
+    let new = pods.find(|pod| proxy(pod) == Some(NEW)).unwrap();
+    new["metadata"]["name"].as_str().unwrap().to_owned()
 }
 
 /// Makes the pods of a workload slow to get ready.

@@ -6,7 +6,7 @@ use clap::builder::NonEmptyStringValueParser;
 use clap::{ArgAction, Parser, ValueEnum};
 use mesh_actor::ActorArgs;
 use mesh_cli::EXIT_CODES;
-use mesh_records::{WorkloadKind, parse_timeout};
+use mesh_records::{WorkloadKind, parse_duration, parse_timeout};
 
 use crate::select::{Choice, Selector, parse_kind};
 
@@ -57,6 +57,11 @@ pub(crate) struct Args {
     /// Time limit for one workload
     #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = parse_timeout)]
     pub(crate) timeout: Duration,
+
+    /// How long to watch the restarted workloads after the last one; the run fails if their pods do
+    /// not stay ready
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse_duration)]
+    pub(crate) settle: Duration,
 
     /// Time limit for the run; after it mesh-roll starts no workload and gives up blocked ones
     #[arg(long, value_name = "DURATION", value_parser = parse_timeout)]

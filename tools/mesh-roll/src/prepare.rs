@@ -121,6 +121,7 @@ pub(crate) fn settings(args: &Args, run: &Run, prepared: &Prepared) -> Settings 
         max_in_flight: usize::from(args.max_in_flight),
         max_failures: args.max_failures,
         timeout: SignedDuration::try_from(args.timeout).unwrap_or(SignedDuration::MAX),
+        settle: SignedDuration::try_from(args.settle).unwrap_or(SignedDuration::MAX),
         deadline,
         verdict_until: *until,
         dry_run: args.actor.consent.dry_run,

@@ -6,7 +6,8 @@
 //!
 //! [`event`] has the events and actions, [`state`] what a run knows. The parts stand on it: [`plan`]
 //! says what will be done, [`start`] begins workloads, [`probing`] asks the injector first,
-//! [`flights`] follows what has begun, [`end`] chooses the exit code.
+//! [`flights`] follows what has begun, [`vigil`] watches what is proven, [`end`] chooses the exit
+//! code.
 
 mod budget;
 mod conclusion;
@@ -28,6 +29,7 @@ mod slots;
 mod start;
 mod state;
 mod tally;
+mod vigil;
 mod watched;
 mod world;
 
@@ -59,6 +61,7 @@ impl Roll {
             Phase::Asking | Phase::Locking if self.stop.is_some() => self.finish(),
             Phase::Asking | Phase::Locking | Phase::Over => {}
             Phase::Rolling => {
+                self.check_short();
                 self.go_on();
                 self.finish_if_done();
                 self.wake_at_the_end();
@@ -110,6 +113,7 @@ impl Roll {
             Event::Watched(watched) => {
                 for key in self.world.take(watched) {
                     self.check_fresh_pods(&key);
+                    self.check_proven(&key);
                 }
             }
             Event::Agreed => self.agreed(),

@@ -27,6 +27,7 @@ pub(crate) enum Behaviour {
     NeverReady,
     ImagePull,
     CrashLoop,
+    ReadyThenCrash,
     JobDone,
 }
 
@@ -98,6 +99,7 @@ fn behaviour(name: &str) -> Result<Behaviour, String> {
         "never-ready" => Ok(Behaviour::NeverReady),
         "image-pull" => Ok(Behaviour::ImagePull),
         "crash-loop" => Ok(Behaviour::CrashLoop),
+        "ready-then-crash" => Ok(Behaviour::ReadyThenCrash),
         "job-done" => Ok(Behaviour::JobDone),
         other => Err(format!("{other:?} is no behaviour")),
     }

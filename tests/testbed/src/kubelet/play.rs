@@ -22,6 +22,9 @@ const CRASH_PAUSES: [Duration; 4] = [
     Duration::from_secs(3),
 ];
 
+/// For how long a pod that is ready and then crashes is ready.
+const READY_FOR: Duration = Duration::from_secs(2);
+
 // === impl Shared ===
 
 impl Shared {
@@ -109,11 +112,12 @@ impl Shared {
             }
             Behaviour::CrashLoop => {
                 write.stage(Stage::Running { ready: false }).await?;
-                for (restarts, pause) in (1..).zip(CRASH_PAUSES) {
-                    tokio::time::sleep(pause).await;
-                    write.stage(Stage::Crashed { restarts }).await?;
-                }
-                Ok(())
+                crash(write).await
+            }
+            Behaviour::ReadyThenCrash => {
+                write.stage(Stage::Running { ready: true }).await?;
+                tokio::time::sleep(READY_FOR).await;
+                crash(write).await
             }
         }
     }
@@ -152,6 +156,14 @@ fn host_ip(pod: &Pod) -> String {
         .and_then(|spec| spec.node_name.as_deref())
         .unwrap_or_default();
     crate::nodes::address(node)
+}
+
+async fn crash(write: &Writer<'_>) -> anyhow::Result<()> {
+    for (restarts, pause) in (1..).zip(CRASH_PAUSES) {
+        tokio::time::sleep(pause).await;
+        write.stage(Stage::Crashed { restarts }).await?;
+    }
+    Ok(())
 }
 
 struct Writer<'a> {

@@ -3,6 +3,8 @@
 use mesh_cluster::workload::rollout::{Passes, Problem};
 use mesh_records::{Outcome, Trouble};
 
+use super::proof::ProvenBy;
+
 /// The result of a workload in flight.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Conclusion {
@@ -10,7 +12,7 @@ pub(crate) struct Conclusion {
     pub(crate) reason: Option<Trouble>,
     /// What was wrong, and where.
     pub(crate) problem: Option<Problem>,
-    pub(crate) proven: u32,
+    pub(crate) proven: ProvenBy,
 }
 
 impl Conclusion {
@@ -19,7 +21,7 @@ impl Conclusion {
             outcome,
             reason: None,
             problem: None,
-            proven: 0,
+            proven: ProvenBy::default(),
         }
     }
 

@@ -12,7 +12,7 @@ impl Roll {
     pub(super) fn finish_if_done(&mut self) {
         let is_jammed = self.jammed().is_some();
         let nothing_starts = self.stop.is_some() || self.waiting.is_empty() || is_jammed;
-        if self.flying.is_empty() && nothing_starts {
+        if self.flying.is_empty() && nothing_starts && !self.is_settling() {
             self.end_holds();
             self.finish();
         }

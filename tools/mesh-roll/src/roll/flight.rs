@@ -280,7 +280,7 @@ impl Flight {
         let proof = judge(pods, world.target(), self.restart.as_deref());
         let since = self.settled.unwrap_or(clock.now);
         let worth_it = match proof {
-            Proof::Proven { .. } => true,
+            Proof::Proven(_) => true,
             Proof::NotYet(_) | Proof::Broken(_) => clock.reached(after(since, LAG)),
         };
         if clock.is_over(self.since) {
@@ -302,8 +302,8 @@ impl Flight {
         now: Timestamp,
     ) -> Result<Course, Problem> {
         Ok(match judge(pods.iter(), mesh, self.restart.as_deref()) {
-            Proof::Proven { pods } => over(Conclusion {
-                proven: pods,
+            Proof::Proven(by) => over(Conclusion {
+                proven: by,
                 ..Conclusion::of(Outcome::Proven)
             }),
             Proof::Broken(problem) => return Err(problem),

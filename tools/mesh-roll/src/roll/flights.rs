@@ -10,6 +10,7 @@ use super::limits::Stop;
 use super::proof::fault;
 use super::say::Facts;
 use super::state::{Phase, Roll};
+use super::vigil::Vigil;
 
 impl Roll {
     /// Takes the next step for every workload in flight.
@@ -181,6 +182,10 @@ impl Roll {
             return;
         };
         let outcome = conclusion.outcome;
+        if outcome == Outcome::Proven {
+            item.vigil = Some(Vigil::new(conclusion.proven.clone(), self.now));
+            self.last_proof = Some(self.now);
+        }
         let facts = Facts {
             conclusion,
             target: self.world.target().injects.as_deref(),
@@ -191,9 +196,12 @@ impl Roll {
         };
         let record = self.saying(&item).rolled(facts);
         self.emit(record);
-        item.outcome = Some(outcome);
+        if let Some(before) = item.outcome.replace(outcome) {
+            self.tally.changed(before);
+        }
         self.over.insert(key.clone(), item);
         self.tally.ended(outcome);
+        self.check_proven(key);
         if self.tally.failed > self.settings.max_failures {
             self.stop(Stop::Failures);
         }

@@ -5,6 +5,7 @@ use mesh_records::{Outcome, Trouble};
 
 use super::decide::Task;
 use super::order::Rank;
+use super::vigil::Vigil;
 
 /// A workload of the plan.
 #[derive(Debug)]
@@ -29,6 +30,8 @@ pub(crate) struct Item {
     pub(super) began: bool,
     /// What the workload waits for before it is started.
     pub(super) held: Option<Held>,
+    /// What it must keep since it was proven.
+    pub(super) vigil: Option<Vigil>,
 }
 
 /// A wait before the start.
@@ -67,6 +70,17 @@ impl Item {
             broken: false,
             began: false,
             held: None,
+            vigil: None,
         }
+    }
+
+    /// Returns true if it was proven and whole, and has too few ready pods now.
+    pub(super) fn has_lost_pods(&self) -> bool {
+        self.vigil.as_ref().is_some_and(Vigil::is_unwhole)
+    }
+
+    /// Returns true if it was proven and too few of its pods are seen ready.
+    pub(super) fn is_short(&self) -> bool {
+        self.vigil.as_ref().is_some_and(Vigil::is_short)
     }
 }

@@ -23,6 +23,8 @@ pub(crate) enum Stop {
     Failures,
     /// A new pod has no proxy or the wrong one.
     Broken(Trouble),
+    /// A workload that was proven did not stay ready.
+    Fallen,
     /// A watch or a read of the API server failed for good.
     Blind(String),
 }
@@ -127,6 +129,7 @@ impl Stop {
             Self::Deadline => "the time of --deadline has passed".to_owned(),
             Self::Injector(what) | Self::Blind(what) => what.clone(),
             Self::Failures => "more workloads failed than --max-failures allows".to_owned(),
+            Self::Fallen => "a workload that was done did not stay ready".to_owned(),
             Self::Broken(Trouble::NotInjected) => "a new pod started without a proxy".to_owned(),
             Self::Broken(_) => {
                 "a new pod started with the wrong proxy version or trust anchors".to_owned()
@@ -141,7 +144,9 @@ impl Stop {
             Self::Injector(_) | Self::Broken(_) => {
                 "run `linkerd check`, and read the logs of the linkerd-proxy-injector pods; then run the pipeline again"
             }
-            Self::Failures => "fix the workloads that failed, then run the pipeline again",
+            Self::Failures | Self::Fallen => {
+                "fix the workloads that failed, then run the pipeline again"
+            }
             Self::Signal(_)
             | Self::ReaderGone
             | Self::LockLost(_)
@@ -160,6 +165,7 @@ impl Stop {
             | Self::LockLost(_)
             | Self::Deadline
             | Self::Failures
+            | Self::Fallen
             | Self::Broken(_) => false,
         }
     }
@@ -175,6 +181,7 @@ impl Stop {
             | Self::Deadline
             | Self::Injector(_)
             | Self::Failures
+            | Self::Fallen
             | Self::Broken(_)
             | Self::Blind(_) => Trouble::Stopped,
         }

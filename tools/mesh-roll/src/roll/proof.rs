@@ -1,5 +1,7 @@
 //! Decides whether a pod is current, and whether a whole workload is proven.
 
+use std::collections::BTreeSet;
+
 use mesh_cluster::object::label::PROXY;
 use mesh_cluster::workload::rollout::{Passes, PodSeen, Problem};
 use mesh_records::Trouble;
@@ -10,11 +12,19 @@ use super::watched::Mesh;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Proof {
     /// Every pod is ready and has the proxy that the injector gives.
-    Proven { pods: u32 },
+    Proven(ProvenBy),
     /// Some pods are not ready or still old, but nothing has failed.
     NotYet(Lack),
     /// A pod that the roll created has no proxy or the wrong one.
     Broken(Problem),
+}
+
+/// The pods that prove a workload.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ProvenBy {
+    pub(crate) uids: BTreeSet<String>,
+    /// The hash of their template.
+    pub(crate) template: Option<String>,
 }
 
 /// What is missing for the proof.
@@ -73,7 +83,7 @@ pub(crate) fn judge<'a>(
     mesh: &Mesh,
     restart: Option<&str>,
 ) -> Proof {
-    let mut proven = 0;
+    let mut proven = ProvenBy::default();
     let mut lack = None;
     for pod in pods.filter(|pod| !pod.over) {
         let ours = restart.is_some() && pod.restarted_at.as_deref() == restart;
@@ -83,14 +93,28 @@ pub(crate) fn judge<'a>(
             (None, false) if restart.is_some() => lack = Some(Lack::OldPod),
             (None, _) => match readiness(pod) {
                 Some(missing) => lack = lack.or(Some(missing)),
-                None => proven += 1,
+                None => proven.add(pod),
             },
         }
     }
     match lack {
         Some(lack) => Proof::NotYet(lack),
-        None if proven == 0 => Proof::NotYet(Lack::NoPods),
-        None => Proof::Proven { pods: proven },
+        None if proven.uids.is_empty() => Proof::NotYet(Lack::NoPods),
+        None => Proof::Proven(proven),
+    }
+}
+
+// === impl ProvenBy ===
+
+impl ProvenBy {
+    /// Returns the number of pods.
+    pub(crate) fn pods(&self) -> u32 {
+        u32::try_from(self.uids.len()).unwrap_or(u32::MAX)
+    }
+
+    fn add(&mut self, pod: &PodSeen) {
+        self.uids.insert(pod.uid.clone());
+        self.template.clone_from(&pod.template);
     }
 }
 
@@ -149,6 +173,13 @@ mod tests {
         }
     }
 
+    fn one() -> Proof {
+        Proof::Proven(ProvenBy {
+            uids: ["u".to_owned()].into(),
+            template: None,
+        })
+    }
+
     #[test]
     fn judge_proves_only_ready_pods_with_the_injected_proxy() {
         let good = pod("stable-2.14.10");
@@ -178,7 +209,7 @@ mod tests {
             over: true,
             ..bare.clone()
         };
-        let proven = Proof::Proven { pods: 1 };
+        let proven = one();
         let broken = |pod: &PodSeen| Proof::Broken(fault(pod, &mesh()).unwrap());
         let (no_proxy, old, stale) = (broken(&bare), pod("stable-2.13.7"), broken(&anchors));
         assert!(matches!(&no_proxy, Proof::Broken(it) if it.trouble == Trouble::NotInjected));
@@ -210,10 +241,7 @@ mod tests {
             restarted_at: None,
             ..pod("stable-2.14.10")
         };
-        assert_eq!(
-            judge([before].iter(), &mesh(), None),
-            Proof::Proven { pods: 1 }
-        );
+        assert_eq!(judge([before].iter(), &mesh(), None), one());
         let old = pod("stable-2.13.7");
         assert_eq!(
             judge([old].iter(), &mesh(), None),

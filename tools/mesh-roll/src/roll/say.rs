@@ -180,6 +180,9 @@ impl Saying<'_> {
                 let took = took.unwrap_or(0) / 1000;
                 format!("timed out after {took}s{because}")
             }
+            Outcome::Failed if reason == Some(Trouble::ReadinessLost) => {
+                format!("was done, but its pods did not stay ready{because}")
+            }
             Outcome::Failed => format!("failed{because}"),
             Outcome::Blocked => format!("is blocked{because}"),
             Outcome::Interrupted => format!("{}{because}", interrupted(awaits)),
@@ -203,7 +206,7 @@ impl Saying<'_> {
             pods: RolledPods {
                 wanted,
                 new,
-                proven,
+                proven: proven.pods(),
             },
             duration_ms: took.and_then(|took| took.try_into().ok()).unwrap_or(0),
         }))
@@ -216,6 +219,27 @@ impl Saying<'_> {
             (None, Some(reason)) => format!(": {}", because_of(reason)),
         }
     }
+}
+
+/// Makes the record that all restarts are done, and so many workloads are watched for `left` seconds.
+pub(crate) fn settling(
+    cluster: &str,
+    now: Timestamp,
+    workloads: usize,
+    left: i64,
+    pods: ProgressPods,
+) -> Record {
+    Record::Progress(Box::new(Progress {
+        cluster: cluster.to_owned(),
+        run: None,
+        time: whole_seconds(now),
+        message: format!(
+            "all restarts are done; watching {workloads} restarted workloads for {left}s more (--settle)"
+        ),
+        of: None,
+        pods,
+        reason: None,
+    }))
 }
 
 // Returns the command that shows more about a pod: its container's logs or its events.
@@ -260,6 +284,7 @@ fn because_of(reason: Trouble) -> &'static str {
         Trouble::Partition => "its update strategy (partition or OnDelete) keeps old pods",
         Trouble::Budget => "a PodDisruptionBudget does not allow it",
         Trouble::NoPods => "it has no pods left",
+        Trouble::ReadinessLost => "its pods did not stay ready",
         Trouble::TimedOut => "it took longer than --timeout",
         Trouble::Refused => "the API server did not accept the restart",
         Trouble::Stopped => "the run was stopped",

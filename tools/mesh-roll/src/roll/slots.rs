@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use mesh_cluster::workload::rollout::{Observed, State, with_pods};
 use mesh_records::{Outcome, Trouble, WorkloadRef, after};
 
+use super::item::Item;
 use super::order::Wave;
 use super::state::{Jam, Roll};
 
@@ -27,7 +28,11 @@ impl Roll {
         let mut foreign = BTreeMap::new();
         let mut keepers = Vec::new();
         let unsettled = self.world.workloads().filter(|observed| {
-            observed.standing != State::Settled && self.flight(&observed.key).is_none()
+            let fell = self
+                .over
+                .get(&observed.key)
+                .is_some_and(Item::has_lost_pods);
+            (fell || observed.standing != State::Settled) && self.flight(&observed.key).is_none()
         });
         for observed in unsettled {
             let key = observed.key.clone();
@@ -53,10 +58,14 @@ impl Roll {
         keepers
     }
 
-    // Returns true if this run began the rollout, gave it up, and it has not recovered.
+    // Returns true if this run began the rollout, and it was given up or lost pods afterwards, and has
+    // not recovered.
     fn is_unwhole(&self, observed: &Observed) -> bool {
         let item = self.over.get(&observed.key);
         item.is_some_and(|item| {
+            if item.has_lost_pods() {
+                return true;
+            }
             let given_up = match item.outcome {
                 Some(
                     Outcome::Failed | Outcome::Blocked | Outcome::Interrupted | Outcome::Superseded,

@@ -29,6 +29,8 @@ pub(crate) struct Settings {
     pub(crate) max_failures: u32,
     /// The time limit for one workload.
     pub(crate) timeout: SignedDuration,
+    /// For how long the last proven workloads are watched before the run ends.
+    pub(crate) settle: SignedDuration,
     pub(crate) deadline: Option<Timestamp>,
     /// The time after which the verdict is too old.
     pub(crate) verdict_until: Timestamp,
@@ -55,6 +57,10 @@ pub(crate) struct Roll {
     pub(super) jam: Option<Jam>,
     pub(super) stop: Option<Stop>,
     pub(super) tally: Tally,
+    /// When a workload was proven last.
+    pub(super) last_proof: Option<Timestamp>,
+    /// Whether it was said that the run only watches.
+    pub(super) said_settling: bool,
     pub(super) now: Timestamp,
     pub(super) wake: Option<Timestamp>,
     pub(super) out: Vec<Action>,
@@ -101,6 +107,8 @@ impl Roll {
             jam: None,
             stop: None,
             tally: Tally::default(),
+            last_proof: None,
+            said_settling: false,
             now,
             wake: None,
             out: Vec::new(),

@@ -19,11 +19,24 @@ impl Tally {
     }
 
     pub(super) fn ended(&mut self, outcome: Outcome) {
+        if let Some(count) = self.count(outcome) {
+            *count += 1;
+        }
+    }
+
+    /// Takes back what was counted of a workload whose outcome has changed.
+    pub(super) fn changed(&mut self, before: Outcome) {
+        if let Some(count) = self.count(before) {
+            *count = count.saturating_sub(1);
+        }
+    }
+
+    fn count(&mut self, outcome: Outcome) -> Option<&mut u32> {
         match outcome {
-            Outcome::Proven => self.proven += 1,
-            Outcome::Failed => self.failed += 1,
-            Outcome::Blocked | Outcome::Interrupted | Outcome::Superseded => self.open += 1,
-            Outcome::Gone => {}
+            Outcome::Proven => Some(&mut self.proven),
+            Outcome::Failed => Some(&mut self.failed),
+            Outcome::Blocked | Outcome::Interrupted | Outcome::Superseded => Some(&mut self.open),
+            Outcome::Gone => None,
         }
     }
 }

@@ -115,6 +115,7 @@ impl Problem {
             | Trouble::PodFailed
             | Trouble::ProgressDeadline
             | Trouble::NoPods
+            | Trouble::ReadinessLost
             | Trouble::TimedOut
             | Trouble::Refused
             | Trouble::Stopped

@@ -219,6 +219,7 @@ impl Bed {
     fn begin(&mut self) -> Run {
         let most = 1 + self.dice.roll(3);
         let failures = self.dice.roll(3);
+        let settle = *self.dice.pick(&[0, 1, 30]);
         let verdict_until = after(self.now, SignedDuration::from_mins(60));
         let mesh = self.mesh();
         let expected = mesh.clone();
@@ -239,6 +240,7 @@ impl Bed {
             max_in_flight: most,
             max_failures: u32::try_from(failures).unwrap_or(0),
             timeout: SignedDuration::from_mins(5),
+            settle: SignedDuration::from_secs(settle),
             deadline: None,
             verdict_until,
             dry_run: DryRun::None,

@@ -244,6 +244,14 @@ impl Model {
         vec![Changed::Pod(Box::new(seen)), self.touch(place)]
     }
 
+    /// Stops a pod, as a drain of its node does.
+    pub(super) fn drain(&mut self, place: usize, dice: &mut Dice) -> Vec<Changed> {
+        match self.bodies[place].pods.len() {
+            0 => Vec::new(),
+            pods => self.delete(place, dice.roll(pods)),
+        }
+    }
+
     /// Changes what the injector does.
     pub(super) fn meddle(&mut self, dice: &mut Dice) {
         let choices = [

@@ -39,6 +39,9 @@ pub(super) struct Watcher {
     /// Writes that have not been answered yet.
     pub(super) asked: BTreeSet<WorkloadRef>,
     pub(super) written: BTreeMap<WorkloadRef, String>,
+    proofs: BTreeMap<WorkloadRef, Proof>,
+    /// Proven workloads with a pod that failed afterwards.
+    fallen: BTreeSet<WorkloadRef>,
     ended: BTreeMap<WorkloadRef, Outcome>,
     pub(super) finish: Option<Finish>,
 }
@@ -51,6 +54,18 @@ struct Delivered {
     bare: bool,
     /// Whether a budget counts it, and it is ready.
     counts: bool,
+    ready: bool,
+    over: bool,
+    template: Option<String>,
+}
+
+// What a workload was proven by.
+#[derive(Debug)]
+struct Proof {
+    pods: BTreeSet<String>,
+    template: Option<String>,
+    /// Whether the core was told since then that all of them are ready.
+    whole: bool,
 }
 
 impl Watcher {
@@ -110,14 +125,17 @@ impl Watcher {
                 self.pods = std::mem::take(&mut self.coming);
                 self.listed_once = true;
                 self.look_for_bare_pods();
+                self.look_for_fallen_pods();
             }
             Change::Applied(pod) => {
                 let delivered = self.delivered(pod);
                 self.pods.insert(pod.uid.clone(), delivered);
                 self.look_for_bare_pods();
+                self.look_for_fallen_pods();
             }
             Change::Deleted(pod) => {
                 self.pods.remove(&pod.uid);
+                self.look_for_fallen_pods();
             }
         }
     }
@@ -129,6 +147,9 @@ impl Watcher {
             fresh: known.map_or(self.listed_once, |known| known.fresh),
             bare: pod.proxy.is_none(),
             counts: pod.ready && !pod.over && pod.labels.contains_key(&budget_label().0),
+            ready: pod.ready,
+            over: pod.over,
+            template: pod.template.clone(),
         }
     }
 
@@ -143,6 +164,38 @@ impl Watcher {
             if self.rolling && pod.fresh && pod.bare {
                 self.told_to_stop.get_or_insert("a pod without a proxy");
                 self.bare.insert(pod.key.clone());
+            }
+        }
+    }
+
+    // A pod that proved a workload, was told as ready, and is told as not ready has failed, unless
+    // enough other pods are ready or somebody else rolls the workload out.
+    fn look_for_fallen_pods(&mut self) {
+        for (key, proof) in &mut self.proofs {
+            let mine = |pod: &&Delivered| pod.key == *key && !pod.over;
+            if self
+                .pods
+                .values()
+                .filter(mine)
+                .any(|pod| pod.template != proof.template)
+            {
+                // From now on, it is somebody else's.
+                proof.pods.clear();
+            }
+            let ready = self
+                .pods
+                .values()
+                .filter(mine)
+                .filter(|pod| pod.ready)
+                .count();
+            if ready >= proof.pods.len() {
+                proof.whole = true;
+            } else if proof.whole {
+                let failed = proof.pods.iter().filter_map(|uid| self.pods.get(uid));
+                if failed.filter(mine).any(|pod| !pod.ready) && self.rolling {
+                    self.told_to_stop.get_or_insert("a proven pod failed");
+                    self.fallen.insert(key.clone());
+                }
             }
         }
     }
@@ -244,6 +297,7 @@ impl Watcher {
         let key = rolled.identity.clone();
         if rolled.outcome == Outcome::Proven {
             self.proof(&key, model);
+            self.watch_over(&key);
         }
         let before = self.ended.insert(key.clone(), rolled.outcome);
         let failed = self.ended.values().filter(|it| **it == Outcome::Failed);
@@ -281,6 +335,17 @@ impl Watcher {
         }
     }
 
+    fn watch_over(&mut self, key: &WorkloadRef) {
+        let pods: Vec<&PodSeen> = self.lists[key].iter().filter(|pod| !pod.over).collect();
+        let proof = Proof {
+            pods: pods.iter().map(|pod| pod.uid.clone()).collect(),
+            template: pods.last().and_then(|pod| pod.template.clone()),
+            whole: false,
+        };
+        self.proofs.insert(key.clone(), proof);
+        self.look_for_fallen_pods();
+    }
+
     /// Returns the names of the things that happened in the run.
     pub(super) fn census(&self) -> impl Iterator<Item = String> {
         let ended = self.ended.values().map(|outcome| format!("{outcome:?}"));
@@ -288,7 +353,8 @@ impl Watcher {
             .finish
             .iter()
             .map(|finish| format!("{:?}", finish.exit));
-        ended.chain(exit)
+        let fallen = self.fallen.iter().map(|_| "Fallen".to_owned());
+        ended.chain(exit).chain(fallen)
     }
 
     // Workloads that were written to and have no result yet.
@@ -311,6 +377,14 @@ impl Watcher {
                 ended,
                 Some(&Outcome::Failed),
                 "seed {seed}: {key} has a pod without a proxy"
+            );
+        }
+        for key in &self.fallen {
+            let ended = self.ended.get(key);
+            assert_eq!(
+                ended,
+                Some(&Outcome::Failed),
+                "seed {seed}: {key} was proven, and its pod failed"
             );
         }
         if self

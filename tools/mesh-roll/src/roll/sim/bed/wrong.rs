@@ -11,7 +11,7 @@ impl Bed {
     // Makes one random fault happen.
     pub(super) fn wrong(&mut self, run: &mut Run) {
         let place = self.dice.roll(self.model.bodies.len());
-        match self.dice.roll(18) {
+        match self.dice.roll(20) {
             0..=2 => {
                 let change = self.model.touch(place);
                 self.show(run, vec![change]);
@@ -22,6 +22,10 @@ impl Bed {
             }
             16 | 17 => {
                 let changes = self.model.falter(place, &mut self.dice);
+                self.show(run, changes);
+            }
+            18 | 19 => {
+                let changes = self.model.drain(place, &mut self.dice);
                 self.show(run, changes);
             }
             4..=6 => self.model.meddle(&mut self.dice),
