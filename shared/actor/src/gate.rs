@@ -37,7 +37,8 @@ pub struct Surveyed<'a> {
 pub struct Gate<'a> {
     /// The question that the verdict must answer.
     pub ask: Ask,
-    /// The namespace of the control plane that the verdict must be about; any if absent.
+    /// The namespace of the control plane that the verdict must be about, which also chooses among
+    /// several verdicts; any if absent.
     pub control_plane: Option<&'a str>,
     /// Whether a verdict on a part of the cluster is enough.
     pub takes_partial: bool,
@@ -170,7 +171,7 @@ impl Gate<'_> {
         further: impl FnOnce(&Verdict) -> Result<(), Explained>,
     ) -> Result<Verdict, Shut> {
         let partial = judged.is_partial;
-        let sound = only(judged.verdicts, here.pipeline).and_then(|verdict| {
+        let sound = self.only(judged.verdicts, here.pipeline).and_then(|verdict| {
             is_of(&verdict, here)?;
             self.answers(&verdict, here.pipeline)?;
             fresh(&verdict, here)?;
@@ -189,6 +190,15 @@ impl Gate<'_> {
             return Err(Shut::No(no(&verdict)));
         }
         Ok(verdict)
+    }
+
+    fn only(&self, mut verdicts: Vec<Verdict>, pipeline: &str) -> Result<Verdict, Explained> {
+        if let Some(namespace) = self.control_plane
+            && verdicts.len() > 1
+        {
+            verdicts.retain(|verdict| verdict.control_plane == namespace);
+        }
+        only(verdicts, pipeline)
     }
 
     fn answers(&self, verdict: &Verdict, pipeline: &str) -> Result<(), Explained> {
@@ -230,7 +240,7 @@ fn only(verdicts: Vec<Verdict>, pipeline: &str) -> Result<Verdict, Explained> {
         )),
         (Some(_), Some(_)) => Err(Explained::new(
             format!("there are {count} verdicts in the stream; exactly one is needed"),
-            "survey one control plane of one cluster: mesh-survey --context NAME -L NAMESPACE",
+            "name one control plane with -L NAMESPACE, and survey one cluster: mesh-survey --context NAME",
         )),
     }
 }
@@ -377,6 +387,11 @@ VERDICT
     fn the_gate_allows_a_verdict_or_gives_the_reason() {
         let now = "2026-01-02T03:10:00Z";
         let two = format!("{VERDICT}\n{VERDICT}");
+        let other = VERDICT.replace(
+            r#""control_plane":"linkerd""#,
+            r#""control_plane":"canary""#,
+        );
+        let planes = format!("{VERDICT}\n{other}");
         let roll = Gate {
             ask: Ask::Roll,
             takes_partial: true,
@@ -403,7 +418,7 @@ VERDICT
         let no_target = (r#""target":"stable-2.14.10","#, "");
         let dump = (r#""source":"server""#, r#""source":"dump""#);
         let old_no = [NO[0], NO[1], NO[2], ("u1", "u2")];
-        let table: [Row<'_>; 27] = [
+        let table: [Row<'_>; 30] = [
             (UPGRADE, &[], now, 0, ""),
             (there, &[], now, 0, ""),
             (roll, &[asked], now, 0, ""),
@@ -413,6 +428,9 @@ VERDICT
             (roll, &[asked, NO[0], NO[1], NO[2]], now, 1, "proxy-too-old"),
             (UPGRADE, &[(VERDICT, "")], now, 2, "no verdict"),
             (UPGRADE, &[(VERDICT, &two)], now, 2, "2 verdicts"),
+            (UPGRADE, &[(VERDICT, &planes)], now, 2, "2 verdicts"),
+            (there, &[(VERDICT, &planes)], now, 0, ""),
+            (elsewhere, &[(VERDICT, &planes)], now, 2, "no verdict"),
             (UPGRADE, &[PARTIAL], now, 2, "a part"),
             (UPGRADE, &[narrowed], now, 2, "a part"),
             (UPGRADE, &[thinned], now, 2, "a part"),

@@ -85,13 +85,32 @@ fn flags_and_verdicts_that_are_refused_write_nothing(bed: Bed) {
     let verdict = scene.verdict();
     let drift = verdict.replace("\"ask\":\"roll\"", "\"ask\":\"drift\"");
     let dump = verdict.replace("\"source\":\"server\"", "\"source\":\"dump\"");
-    let table: [(&str, &[&str], i32, &str); 10] = [
+    let table: [(&str, &[&str], i32, &str); 14] = [
         ("", &["--yes"], 2, "no stream"),
         (&drift, &["--yes"], 2, "--ask roll"),
         (&dump, &["--yes"], 2, "dump"),
         (&verdict, &["--yes", "--max-age", "0s"], 2, "too old"),
         (&verdict, &["--yes=0123456789abcdef"], 2, "digest"),
-        (&verdict, &["--yes", "-n", "shpo"], 2, "namespace `shpo`"),
+        (&verdict, &["--yes", "-n", "shpo"], 2, "-n shpo matches no"),
+        (&verdict, &["--yes", "--kind", "ds"], 2, "--kind DaemonSet"),
+        (
+            &verdict,
+            &["--yes", "--allow-outage", "shop/lonly"],
+            2,
+            "--allow-outage shop/lonly matches no workload",
+        ),
+        (
+            &verdict,
+            &["--yes", "--exclude", "shop"],
+            2,
+            "left none of them",
+        ),
+        (
+            &verdict,
+            &["--yes", "-L", "mesh"],
+            2,
+            "not the one in `mesh`",
+        ),
         (
             &verdict,
             &["--yes", "--record", "/dev/full"],
@@ -101,7 +120,7 @@ fn flags_and_verdicts_that_are_refused_write_nothing(bed: Bed) {
         (
             &verdict,
             &["--dry-run", "--exclude", "shop/wbe"],
-            0,
+            2,
             "--exclude shop/wbe matches no workload",
         ),
         (&verdict, &["--dry-run=server"], 0, "accepts it"),

@@ -6,7 +6,7 @@ use clap::builder::NonEmptyStringValueParser;
 use clap::{ArgAction, Parser, ValueEnum};
 use mesh_actor::ActorArgs;
 use mesh_cli::EXIT_CODES;
-use mesh_records::{WorkloadKind, parse_duration, parse_timeout};
+use mesh_records::{WorkloadKind, WorkloadRef, parse_duration, parse_timeout};
 
 use crate::select::{Choice, Selector, parse_kind};
 
@@ -71,6 +71,10 @@ pub(crate) struct Args {
     #[arg(long, value_enum, value_name = "WHAT")]
     pub(crate) fail_on: Option<FailOn>,
 
+    /// The namespace of the control plane; needed only if the input has verdicts about several
+    #[arg(short = 'L', long, value_name = "NAMESPACE")]
+    pub(crate) linkerd_namespace: Option<String>,
+
     #[command(flatten)]
     pub(crate) actor: ActorArgs,
 }
@@ -103,5 +107,28 @@ impl Args {
     /// Returns the workloads of `--allow-outage`.
     pub(crate) fn outages(&self) -> Vec<Selector> {
         self.allow_outage.clone()
+    }
+
+    /// Returns the first flag that selects none of these workloads, with its value.
+    pub(crate) fn idle(&self, surveyed: &[&WorkloadRef]) -> Option<String> {
+        let none = |selects: &dyn Fn(&WorkloadRef) -> bool| !surveyed.iter().any(|it| selects(it));
+        let mut namespaces = self.namespace.iter();
+        if let Some(namespace) = namespaces.find(|it| none(&|key| key.namespace == **it)) {
+            return Some(format!("-n {namespace}"));
+        }
+        let mut kinds = self.kind.iter();
+        if let Some(kind) = kinds.find(|it| none(&|key| key.kind == **it)) {
+            return Some(format!("--kind {kind}"));
+        }
+        let flags = [
+            ("--exclude", &self.exclude),
+            ("--allow-outage", &self.allow_outage),
+            ("--allow-budget", &self.allow_budget),
+        ];
+        let selectors = flags
+            .iter()
+            .flat_map(|(flag, list)| list.iter().map(move |it| (flag, it)));
+        let mut selectors = selectors.filter(|(_, it)| none(&|key| it.selects(key)));
+        selectors.next().map(|(flag, it)| format!("{flag} {it}"))
     }
 }

@@ -10,12 +10,14 @@ use mesh_records::{
 use crate::args::PIPELINE;
 use crate::roll::{Expected, Task};
 
-/// The requirements of a roll for a verdict.
-pub(crate) const GATE: Gate<'_> = Gate {
-    ask: Ask::Roll,
-    control_plane: None,
-    takes_partial: true,
-};
+/// Returns the requirements of a roll for a verdict.
+pub(crate) fn gate(control_plane: Option<&str>) -> Gate<'_> {
+    Gate {
+        ask: Ask::Roll,
+        control_plane,
+        takes_partial: true,
+    }
+}
 
 /// The control planes and workloads in the stream.
 #[derive(Debug, Default)]
@@ -28,6 +30,8 @@ pub(crate) struct Survey {
 #[derive(Debug)]
 pub(crate) struct Order {
     pub(crate) expected: Expected,
+    /// How many workloads the verdict counts to restart.
+    pub(crate) counted: u64,
     pub(crate) tasks: Vec<Task>,
 }
 
@@ -98,6 +102,7 @@ impl Survey {
         }
         Ok(Order {
             tasks,
+            counted: verdict.counts.get("roll").copied().unwrap_or(0),
             expected: Expected {
                 injects: plane.as_ref().and_then(|plane| plane.injects.clone()),
                 anchors: plane.and_then(|plane| plane.trust_anchors_sha256),
@@ -142,7 +147,7 @@ VERDICT
             max_age: Duration::from_secs(3600),
             pipeline: PIPELINE,
         };
-        let verdict = GATE.pass(judged.unwrap(), here, |_| Ok(())).unwrap();
+        let verdict = gate(None).pass(judged.unwrap(), here, |_| Ok(())).unwrap();
         survey.order(verdict)
     }
 

@@ -9,10 +9,9 @@ use mesh_actor::{Judged, Outcome, Run};
 use mesh_records::{Explained, Tool, WorkloadRef};
 
 use crate::args::{Args, FailOn};
-use crate::gate::{GATE, Order, Survey};
+use crate::gate::{Order, Survey, gate};
 use crate::rights;
 use crate::roll::{Settings, Wishes};
-use crate::select::Choice;
 
 /// What a run may do, before it has read any workload.
 #[derive(Debug)]
@@ -32,7 +31,8 @@ pub(crate) async fn prepare(args: &Args, run: &mut Run) -> Outcome<Prepared> {
         Ok((judged, survey))
     });
     let (judged, survey) = reading.await?;
-    let verdict = GATE.pass(judged, run.here(), |_| Ok(()))?;
+    let gate = gate(args.linkerd_namespace.as_deref());
+    let verdict = gate.pass(judged, run.here(), |_| Ok(()))?;
     let until = fresh(&verdict, run.here())?;
     let order = survey.order(verdict)?;
     known(args, &order)?;
@@ -66,35 +66,30 @@ fn allowed(
     }
 }
 
-// A mistyped name must be an error; otherwise it would look as if nothing had to be rolled.
+// A selection that leaves nothing would look as if nothing had to be restarted, so a flag that
+// selects no workload, and flags and filters that leave none of the work, are errors.
 fn known(args: &Args, order: &Order) -> Result<(), Explained> {
-    let Choice {
-        namespaces,
-        exclude,
-        kinds: _,
-    } = args.choice();
-    let is_strange = |namespace: &&String| {
-        order
-            .tasks
-            .iter()
-            .all(|task| task.key.namespace != **namespace)
-    };
-    if order.tasks.is_empty() {
-        let what = "the input has no workload of this control plane; there is nothing to do";
-        mesh_cli::warn(Tool::MeshRoll.name(), &anyhow::anyhow!(what));
-    }
-    if let Some(namespace) = namespaces.iter().find(is_strange) {
-        let what = format!("the input has no workload in the namespace `{namespace}`");
+    let keys: Vec<&WorkloadRef> = order.tasks.iter().map(|task| &task.key).collect();
+    if let Some(flag) = args.idle(&keys) {
+        let what = format!("{flag} matches no workload in the input; nothing was changed");
         let hint = "check the name: mesh-survey -o table lists the workloads";
         return Err(Explained::new(what, hint));
     }
-    let outages = args.outages();
-    let outages = outages.iter().map(|it| ("--allow-outage", it));
-    for (flag, selector) in exclude.iter().map(|it| ("--exclude", it)).chain(outages) {
-        if !order.tasks.iter().any(|task| selector.selects(&task.key)) {
-            let what = format!("{flag} {selector} matches no workload in the input");
-            mesh_cli::warn(Tool::MeshRoll.name(), &anyhow::anyhow!(what));
-        }
+    let choice = args.choice();
+    let stale = order.tasks.iter().filter(|task| task.stale_at.is_some());
+    let chosen = stale.filter(|task| choice.takes(&task.key)).count();
+    if chosen == 0 && order.counted > 0 {
+        let counted = order.counted;
+        return Err(Explained::new(
+            format!(
+                "the verdict counts {counted} workloads to restart, but the flags or a filter left none of them; nothing was changed"
+            ),
+            "leave out the flag or the filter; for one namespace only, survey it alone: mesh-survey -n NAMESPACE",
+        ));
+    }
+    if order.tasks.is_empty() {
+        let what = "the input has no workload of this control plane; there is nothing to do";
+        mesh_cli::warn(Tool::MeshRoll.name(), &anyhow::anyhow!(what));
     }
     Ok(())
 }
