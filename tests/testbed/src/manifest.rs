@@ -66,17 +66,19 @@ impl Chart {
     }
 
     fn identity(&self) -> anyhow::Result<Vec<Value>> {
-        let anchors = self.required(
-            "/identityTrustAnchorsPEM",
-            "Please provide the identity trust anchors",
-        )?;
-        let roots = json!({
-            "apiVersion": "v1",
-            "kind": "ConfigMap",
-            "metadata": self.metadata("identity", "linkerd-identity-trust-roots"),
-            "data": { "ca-bundle.crt": anchors.trim() },
-        });
-        let mut objects = vec![roots];
+        let mut objects = Vec::new();
+        if !self.is_set("/identity/externalCA") {
+            let anchors = self.required(
+                "/identityTrustAnchorsPEM",
+                "Please provide the identity trust anchors",
+            )?;
+            objects.push(json!({
+                "apiVersion": "v1",
+                "kind": "ConfigMap",
+                "metadata": self.metadata("identity", "linkerd-identity-trust-roots"),
+                "data": { "ca-bundle.crt": anchors.trim() },
+            }));
+        }
         if self.text("/identity/issuer/scheme") == "linkerd.io/tls" {
             let certificate = "Please provide the identity issuer certificate";
             let key = "Please provide the identity issuer private key";
@@ -302,6 +304,8 @@ mod tests {
                     "disableHeartBeat=true",
                     "--set",
                     "proxy.image.version=other",
+                    "--set",
+                    "identity.externalCA=true",
                 ],
             ];
             // Uses every line of the charts at least once with few runs of helm.
