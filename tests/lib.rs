@@ -24,7 +24,7 @@ pub use crate::beds::{Own, Shared};
 pub use crate::pods::{make_ready, make_wait};
 pub use crate::run::{Run, Running, begin, of_type, records, run};
 pub use crate::shelf::serve;
-pub use crate::terminal::{OnTerminal, hang_up_at_the_question, on_terminal};
+pub use crate::terminal::{OnTerminal, hang_up_at_the_question, on_terminal, yes_at_the_question};
 
 /// Writes an executable script. A running script of the same name is not disturbed.
 ///
@@ -143,7 +143,9 @@ impl Toolbox {
         command
             .env_clear()
             .env("PATH", &self.path)
-            .env("HOME", self.folder.path());
+            .env("HOME", self.folder.path())
+            // A tool that was killed leaves its temporary files behind.
+            .env("TMPDIR", self.folder.path());
         command
     }
 

@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, Command, Stdio};
 
+use serde_json::Value;
+
 use crate::{Signal, Toolbox, records, signal, terminal};
 
 /// A tool whose output goes to a terminal.
@@ -79,6 +81,32 @@ pub fn hang_up_at_the_question(tools: &Toolbox, command: &mut Command, input: &s
         (&end["outcome"], &end["exit"]),
         (&"stopped".into(), &3.into())
     );
+}
+
+/// Runs an action up to its question, does something else, and answers yes. Returns the exit code
+/// and the records. `input` is the path of the file on its standard input.
+#[track_caller]
+pub fn yes_at_the_question(
+    tools: &Toolbox,
+    command: &mut Command,
+    input: &str,
+    meanwhile: impl FnOnce(),
+) -> (Option<i32>, Vec<Value>) {
+    let record = tools.folder().join("answered");
+    command.arg("--record").arg(&record);
+    let mut run = in_session(tools, command, input);
+    run.until("Go on?");
+    meanwhile();
+    let mut keyboard = run.screen.get_ref();
+    keyboard.write_all(b"y\n").expect("it can be typed");
+    // The terminal is gone with its last program; then reading fails.
+    while let Ok(shown @ [_, ..]) = run.screen.fill_buf() {
+        let length = shown.len();
+        run.screen.consume(length);
+    }
+    let ended = run.child.wait().expect("it ends");
+    let written = std::fs::read_to_string(record).expect("it is written");
+    (ended.code(), records(&written))
 }
 
 impl OnTerminal {

@@ -237,6 +237,11 @@ impl Releases {
             .find(|charts| charts.release.same_release(version))
     }
 
+    /// Returns the releases whose chart versions are known.
+    pub fn all_charts(&self) -> impl Iterator<Item = &Charts> {
+        self.charts.iter()
+    }
+
     /// Returns where a channel's charts are published.
     pub fn repository(&self, channel: Channel) -> Option<&Repository> {
         self.repositories

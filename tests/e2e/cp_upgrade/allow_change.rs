@@ -2,12 +2,16 @@
 
 use mesh_testbed::Bed;
 use mesh_tests::on_both_beds;
+use serde_json::json;
 
-use crate::stage::Stage;
+use crate::stage::{Stage, TO};
 
 on_both_beds! {
     allow_change_lets_the_named_value_change_and_no_other
+    trust_anchors_that_somebody_else_keeps_stay_theirs
 }
+
+const ROOTS: &str = "/api/v1/namespaces/linkerd/configmaps/linkerd-identity-trust-roots";
 
 fn allow_change_lets_the_named_value_change_and_no_other(bed: Bed) {
     let stage = Stage::new(bed);
@@ -38,4 +42,35 @@ fn allow_change_lets_the_named_value_change_and_no_other(bed: Bed) {
     let config = stage.bed.get(config).unwrap();
     let values = config["data"]["values"].as_str().unwrap();
     assert!(values.contains("clusterDomain: other.local"), "{values}");
+}
+
+// As trust-manager keeps them: a ConfigMap that no chart renders, which an upgrade without
+// `externalCA` would take over, or helm delete.
+fn trust_anchors_that_somebody_else_keeps_stay_theirs(bed: Bed) {
+    let anchors = std::fs::read_to_string(bed.charts(TO).unwrap().values).unwrap();
+    let anchors: serde_json::Value = serde_json::from_str(&anchors).unwrap();
+    let meta = json!({ "name": "linkerd-identity-trust-roots", "namespace": "linkerd" });
+    let data = json!({ "ca-bundle.crt": anchors["identityTrustAnchorsPEM"] });
+    let namespace =
+        json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "linkerd" } });
+    let roots = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": data });
+    bed.apply(&format!("{namespace}\n---\n{roots}\n")).unwrap();
+    let stage = Stage::with(bed, &["--set", "identity.externalCA=true"]);
+    let judged = stage.judged();
+    let before = stage.bed.get(ROOTS).unwrap();
+
+    let ours = stage.file("ours.yaml", "identity: {externalCA: false}\n");
+    // Helm itself refuses to take over an object.
+    let part = match stage.is_by_helm() {
+        true => "linkerd-identity-trust-roots",
+        false => "from an external ConfigMap (identity.externalCA)",
+    };
+    stage.refuses(&judged, &["-f", &ours], part);
+    stage.assert_unchanged(true);
+
+    let theirs = stage.file("theirs.yaml", "identity: {externalCA: true}\n");
+    let run = stage.run(&judged, &["-f", &theirs]);
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    assert_eq!(stage.configured(), TO);
+    assert_eq!(stage.bed.get(ROOTS).unwrap(), before);
 }

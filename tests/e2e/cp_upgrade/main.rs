@@ -3,8 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod allow_change;
+mod claims;
 mod cli;
 mod helm;
+mod inputs;
 mod killed;
 mod locked;
 mod proved;

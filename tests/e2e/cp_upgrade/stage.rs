@@ -35,11 +35,17 @@ impl Stage {
     /// Makes a stage with a control plane installed by helm, or on the lab, which has no helm, by
     /// the CLI.
     pub(crate) fn new(bed: Bed) -> Self {
-        if bed.as_lab().is_some() {
-            return Self::by_cli(bed);
+        Self::with(bed, &[])
+    }
+
+    /// Like [`Stage::new`], with helm's flags for the values of the installation.
+    pub(crate) fn with(bed: Bed, flags: &[&str]) -> Self {
+        bed.install_linkerd_with(FROM, flags).unwrap();
+        if bed.as_lab().is_none() {
+            return Self::by_helm(bed);
         }
-        bed.install_linkerd(FROM).unwrap();
-        Self::by_helm(bed)
+        bed.apply_definitions(DEFINITIONS).unwrap();
+        Self::of(bed, |bed, tools| Installer::Cli(tools.linkerd(bed, TO)))
     }
 
     /// Makes a stage on a bed that already has a control plane.

@@ -1,11 +1,13 @@
 //! Upgrades the definitions, then the control plane.
 
-use mesh_actor::{AGAIN, Ending, Outcome};
+use mesh_actor::{AGAIN, Ending, Outcome, hinted, refused};
 use mesh_records::{Explained, StepName};
 
+use crate::anew::Content;
 use crate::apply::apply;
 use crate::args::Args;
 use crate::child::quote;
+use crate::claims;
 use crate::gate::Goal;
 use crate::plan::{Helming, Part, Plan, Write};
 use crate::scene::quiet_scene;
@@ -27,9 +29,18 @@ pub(crate) async fn upgrade(
 ) -> Outcome<()> {
     let control_plane = &plan.control_plane;
     run(session, args, goal, StepName::Crds, &plan.crds).await?;
-    run(session, args, goal, StepName::ControlPlane, control_plane).await
+    run(session, args, goal, StepName::ControlPlane, control_plane).await?;
+    if control_plane.is_needed {
+        claims::control_plane(session, goal, plan).await?;
+        session.done(&format!(
+            "{} is at {}",
+            control_plane.name, control_plane.rendered.chart
+        ))?;
+    }
+    Ok(())
 }
 
+// The step of the control plane is done only after its claims were checked.
 async fn run(
     session: &mut Session<'_>,
     args: &Args,
@@ -48,6 +59,9 @@ async fn run(
         Write::Helm(helming) => run_helm(session, args, goal, part, helming).await?,
         Write::Apply => apply(session, &goal.namespace, part).await?,
     }
+    if step == StepName::ControlPlane {
+        return Ok(());
+    }
     session.done(&is)
 }
 
@@ -61,20 +75,30 @@ async fn run_helm(
     helming: &Helming,
 ) -> Outcome<()> {
     if let Came::Through = run_once(session, args, part, helming).await? {
-        return Ok(());
+        return claims::release(session, part, helming).await;
     }
     let (scene, _) = quiet_scene(session, args, goal).await?;
     let parts = scene.installer.parts(session, args, goal, &scene.live);
     let parts = parts.await?;
     let mut now = [parts.crds, parts.control_plane].into_iter();
-    if now.any(|it| it.name == part.name && !it.is_needed) {
-        return Ok(());
+    let now = now.find(|it| it.name == part.name);
+    let Some((now, Write::Helm(helming))) = now.as_ref().map(|now| (now, &now.write)) else {
+        return Err(anyhow::anyhow!("{} is not a helm release any more", part.name).into());
+    };
+    if now.is_needed {
+        session.run.may_write()?;
+        if let Came::TooLate(ending) = run_once(session, args, part, helming).await? {
+            return Err(ending);
+        }
+        return claims::release(session, part, helming).await;
     }
-    session.run.may_write()?;
-    match run_once(session, args, part, helming).await? {
-        Came::Through => Ok(()),
-        Came::TooLate(ending) => Err(ending),
-    }
+    // The other helm has done it, of what was agreed to.
+    let over = helming.over.saturating_sub(1);
+    let by_other = Helming {
+        over,
+        ..Helming::clone(helming)
+    };
+    claims::release(session, part, &by_other).await
 }
 
 async fn run_once(
@@ -84,6 +108,13 @@ async fn run_once(
     helming: &Helming,
 ) -> Outcome<Came> {
     let Helming { helm, upgrade, .. } = helming;
+    if let Err(ending) = still_agreed(session, part, helming).await? {
+        return match was_overtaken(session, helming).await? {
+            true => Ok(Came::TooLate(ending)),
+            false => Err(ending),
+        };
+    }
+    session.run.may_write()?;
     let mut writer = helm.upgrade(upgrade)?;
     let finished = tokio::time::timeout(args.timeout, writer.finished());
     let Ok(status) = session.see_out(finished).await? else {
@@ -106,6 +137,32 @@ async fn run_once(
         true => Ok(Came::TooLate(ending)),
         false => Err(ending),
     }
+}
+
+// Renders once more, because a chart may look things up in the cluster, and helm keeps values of
+// the definitions' release there. The inner error says why helm may not write.
+async fn still_agreed(
+    session: &mut Session<'_>,
+    agreed: &Part,
+    helming: &Helming,
+) -> Outcome<Result<(), Ending>> {
+    let Helming { helm, upgrade, .. } = helming;
+    let rendered = match session.unless_stopped(helm.render(upgrade)).await? {
+        Ok(rendered) => rendered,
+        Err(error) => return Ok(Err(hinted(error, AGAIN))),
+    };
+    let differing = Content::rendered(&agreed.rendered).differing(&Content::rendered(&rendered));
+    if differing.is_empty() {
+        return Ok(Ok(()));
+    }
+    let what = format!(
+        "what helm would write now is not what was agreed to: {}",
+        differing.join(", ")
+    );
+    Ok(Err(refused(
+        what,
+        "see what changed in the cluster, then run the pipeline again",
+    )))
 }
 
 // Unreadable history: assume that nobody overtook us.

@@ -6,10 +6,12 @@ use mesh_cli::Leave;
 use mesh_records::{Deed, Intent, Record};
 use sha2::{Digest as _, Sha256};
 
+use crate::anew::Content;
 use crate::args::Args;
 use crate::gate::Goal;
 use crate::plan::{Part, Plan};
 use crate::session::Session;
+use crate::snapshot::Copied;
 
 /// Writes the intent and asks for consent. Returns false for a dry run.
 pub(crate) async fn agree(
@@ -21,7 +23,7 @@ pub(crate) async fn agree(
     if plan.is_done() {
         return Ok(true);
     }
-    let deeds = deeds(args, plan)?;
+    let deeds = deeds(session, plan)?;
     let from = goal.from.as_ref();
     let message = format!(
         "upgrade the control plane in {} from {} to {}",
@@ -41,21 +43,23 @@ pub(crate) async fn agree(
     }
 }
 
-fn deeds(args: &Args, plan: &Plan) -> anyhow::Result<Vec<Deed>> {
-    let mut hash = Sha256::new();
-    for path in &args.values {
+// The digest of the intent covers the deeds, so each says a hash over all that decides what is
+// written: the command, the values, and the content of every object.
+fn deeds(session: &Session<'_>, plan: &Plan) -> anyhow::Result<Vec<Deed>> {
+    let mut values = Sha256::new();
+    for Copied { name, path } in &session.inputs.values {
         let bytes = std::fs::read(path);
-        hash.update(bytes.with_context(|| format!("cannot read `{}`", path.display()))?);
+        let bytes = bytes.with_context(|| format!("cannot read the copy of `{name}`"))?;
+        values.update(Sha256::digest(bytes));
     }
-    let hash = format!("{:.16x}", hash.finalize());
+    let values = format!("{:x}", values.finalize());
     let parts = [&plan.crds, &plan.control_plane]
         .into_iter()
         .filter(|part| part.is_needed);
     let deed = |part: &Part| {
-        let values = match part.is_given_values {
-            true => format!(" with values {hash}"),
-            false => String::new(),
-        };
+        let content = Content::rendered(&part.rendered).digest();
+        let all = Sha256::digest(format!("{}\0{values}\0{content}", part.essence));
+        let count = part.rendered.manifests.len();
         Deed {
             verb: part
                 .command
@@ -64,7 +68,10 @@ fn deeds(args: &Args, plan: &Plan) -> anyhow::Result<Vec<Deed>> {
                 .map(String::as_str)
                 .collect::<Vec<_>>()
                 .join(" "),
-            object: format!("{} to {}{values}", part.name, part.rendered.chart),
+            object: format!(
+                "{} to {} ({count} objects, content {all:.16x})",
+                part.name, part.rendered.chart
+            ),
         }
     };
     Ok(parts.map(deed).collect())

@@ -11,6 +11,7 @@ use mesh_cluster::{Cluster, Error, Kinds, Options, Target, Why, label};
 use mesh_records::Explained;
 use serde_json::{Value, json};
 
+use crate::anew::is_certificate;
 use crate::contained::contained;
 use crate::field_managers::{remember, take_over};
 use crate::plan::Part;
@@ -63,11 +64,6 @@ pub(crate) async fn differs(
     });
     let differing = reading.buffer_unordered(AT_ONCE);
     differing.try_any(std::future::ready).await
-}
-
-fn is_certificate(manifest: &Manifest) -> bool {
-    let of = manifest.body.get("type").and_then(Value::as_str);
-    manifest.kind == "Secret" && of == Some("kubernetes.io/tls")
 }
 
 // The API server stores `stringData` in `data`.

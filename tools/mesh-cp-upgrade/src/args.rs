@@ -10,6 +10,7 @@ use mesh_records::{Explained, parse_timeout};
 use mesh_versions::{Releases, Target};
 
 use crate::identity::Key;
+use crate::installer::driver::Driver;
 
 /// Upgrade the Linkerd control plane, and watch it until the upgrade is proven
 ///
@@ -80,6 +81,16 @@ pub(crate) struct Args {
     #[arg(long, value_name = "PATH", env = "HELM", default_value = "helm")]
     pub(crate) helm: PathBuf,
 
+    /// Where helm keeps its releases
+    #[arg(
+        long,
+        value_enum,
+        value_name = "KIND",
+        env = "HELM_DRIVER",
+        default_value = "secret"
+    )]
+    pub(crate) helm_driver: Driver,
+
     /// The linkerd CLI of the target's version, needed if the CLI installed the control plane; one
     /// command may take ten times --request-timeout
     #[arg(long, value_name = "PATH", env = "LINKERD", default_value = "linkerd")]
@@ -123,14 +134,6 @@ impl Args {
 
     /// Checks the flags that can be checked without the cluster.
     pub(crate) fn check(&self) -> Result<(), Explained> {
-        for path in &self.values {
-            if let Err(error) = std::fs::File::open(path) {
-                return Err(Explained::new(
-                    format!("cannot read the values file `{}`: {error}", path.display()),
-                    "pass the values file of this cluster's control plane: -f FILE",
-                ));
-            }
-        }
         match &self.to {
             Some(Target::Line(minor)) if self.without_gate => Err(Explained::new(
                 format!("--to {minor} names a minor version, not a release"),
@@ -156,6 +159,20 @@ mod tests {
                 .to_string()
                 .contains("Exit codes")
         );
+    }
+
+    #[test]
+    fn helm_driver_is_spelled_as_helm_spells_it() {
+        for (text, driver) in [
+            ("", Driver::Secret),
+            ("secret", Driver::Secret),
+            ("secrets", Driver::Secret),
+            ("configmaps", Driver::ConfigMap),
+            ("sql", Driver::Sql),
+        ] {
+            let args = Args::try_parse_from(["mesh-cp-upgrade", "--helm-driver", text]).unwrap();
+            assert_eq!(args.helm_driver, driver, "{text}");
+        }
     }
 
     #[test]

@@ -21,6 +21,8 @@ pub(crate) struct Program {
     pub(crate) way_out: &'static str,
     /// How long one of its requests to the API server may take.
     pub(crate) request: Duration,
+    /// What it gets in its environment besides what we have in ours.
+    pub(crate) environment: Vec<(&'static str, String)>,
 }
 
 /// A running program that writes to the cluster.
@@ -115,6 +117,7 @@ impl Program {
         for name in UNWANTED {
             command.env_remove(name);
         }
+        command.envs(self.environment.iter().cloned());
         command
     }
 }

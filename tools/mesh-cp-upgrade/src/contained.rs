@@ -2,17 +2,20 @@
 
 use serde_json::Value;
 
-/// Fields that are not compared: every render makes new ones, or the API server sets them. A new
-/// certificate alone is no reason to write.
-const NO_MATTER: [&str; 4] = ["caBundle", "checksum/config", "status", "creationTimestamp"];
+use crate::anew::OF_CERTIFICATES;
+
+/// Fields that the API server sets.
+const OF_SERVER: [&str; 2] = ["status", "creationTimestamp"];
 
 /// Returns true if `live` contains all of `rendered`. The API server adds defaults and leaves out
-/// empty values.
+/// empty values. A new certificate alone is no reason to write.
 pub(crate) fn contained(rendered: &Value, live: &Value) -> bool {
     match (rendered, live) {
         (Value::Object(rendered), Value::Object(live)) => rendered.iter().all(|(key, value)| {
             let found = live.get(key);
-            NO_MATTER.contains(&key.as_str())
+            let is_new = OF_CERTIFICATES.contains(&key.as_str());
+            is_new
+                || OF_SERVER.contains(&key.as_str())
                 || found.map_or_else(|| is_empty(value), |found| contained(value, found))
         }),
         (Value::Array(rendered), Value::Array(live)) => {

@@ -9,6 +9,8 @@ use mesh_records::{StepName, Tool};
 use crate::agree::agree;
 use crate::args::{Args, PIPELINE};
 use crate::gate::{Goal, pass_gate};
+use crate::inputs::Inputs;
+use crate::installer::helm::Helm;
 use crate::installer::{self, Installer};
 use crate::live::look;
 use crate::scene::{Scene, quiet_scene};
@@ -24,7 +26,9 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     };
     actor.run(&args.actor, async |run| {
         args.check()?;
-        let mut session = Session::new(run);
+        let helm = Helm::new(args, &run.cluster);
+        let inputs = run.unless_stopped(Inputs::read(args, &helm)).await??;
+        let mut session = Session::new(run, inputs);
         let (Ok(ending) | Err(ending)) = steps(&mut session, args).await;
         match session.fail_step(&ending) {
             Err(Ending::Failed(error)) => {

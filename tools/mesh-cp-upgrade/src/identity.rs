@@ -19,7 +19,7 @@ use crate::render::Rendered;
 /// The identity settings of a mesh.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Identity {
-    pub(crate) anchors: Certificates,
+    pub(crate) anchors: Anchors,
     pub(crate) issuer: Issuer,
     pub(crate) trust_domain: String,
     pub(crate) cluster_domain: String,
@@ -30,6 +30,16 @@ pub(crate) struct Identity {
 
 /// The fingerprints of certificates; their order does not matter.
 pub(crate) type Certificates = BTreeSet<String>;
+
+/// Where the trust anchors come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Anchors {
+    /// From the values.
+    Chart(Certificates),
+    /// From a ConfigMap that somebody else keeps (`identity.externalCA`); an upgrade does not change
+    /// it.
+    External,
+}
 
 /// Where the issuer's certificate comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,7 +83,11 @@ pub(crate) struct Change {
 pub(crate) fn changes(live: &Identity, rendered: &Identity) -> Vec<Change> {
     let cni = |cni: bool| if cni { "on" } else { "off" }.to_owned();
     let table = [
-        (Key::Anchors, list(&live.anchors), list(&rendered.anchors)),
+        (
+            Key::Anchors,
+            live.anchors.to_string(),
+            rendered.anchors.to_string(),
+        ),
         (
             Key::Issuer,
             live.issuer.to_string(),
@@ -102,18 +116,28 @@ pub(crate) fn changes(live: &Identity, rendered: &Identity) -> Vec<Change> {
 
 impl Identity {
     /// Reads the identity settings from a configuration and its objects. For absent values the
-    /// chart's defaults count.
-    pub(crate) fn of(config: &Config, anchors: &ConfigMap, issuer: Issuer) -> anyhow::Result<Self> {
+    /// chart's defaults count. `anchors` is read unless they are kept elsewhere.
+    pub(crate) fn of(
+        config: &Config,
+        anchors: Option<&ConfigMap>,
+        issuer: Issuer,
+    ) -> anyhow::Result<Self> {
         let facts = config.facts();
         let text = |name: &str| facts.get(name).and_then(Value::as_str);
         let cluster_domain = text("cluster_domain").unwrap_or("cluster.local");
         let trust_domain = text("trust_domain").unwrap_or(cluster_domain);
-        let bundle = anchors
-            .data
-            .get("ca-bundle.crt")
-            .context("the ConfigMap linkerd-identity-trust-roots has no ca-bundle.crt")?;
+        let anchors = match anchors {
+            None => Anchors::External,
+            Some(anchors) => {
+                let bundle = anchors.data.get("ca-bundle.crt");
+                let bundle = bundle
+                    .context("the ConfigMap linkerd-identity-trust-roots has no ca-bundle.crt")?;
+                let all = certificates(bundle).context("cannot read the trust anchors")?;
+                Anchors::Chart(all)
+            }
+        };
         Ok(Self {
-            anchors: certificates(bundle).context("cannot read the trust anchors")?,
+            anchors,
             issuer,
             trust_domain: trust_domain.to_owned(),
             cluster_domain: cluster_domain.to_owned(),
@@ -139,11 +163,12 @@ impl Identity {
                 Issuer::of_secret(encoded.context("the rendered issuer has no certificate")?)?
             }
         };
-        Self::of(
-            &rendered.config()?,
-            &rendered.config_map(label::TRUST_ROOTS)?,
-            issuer,
-        )
+        let config = rendered.config()?;
+        let anchors = match keeps_anchors_elsewhere(&config) {
+            true => None,
+            false => Some(rendered.config_map(label::TRUST_ROOTS)?),
+        };
+        Self::of(&config, anchors.as_ref(), issuer)
     }
 
     fn availability(&self) -> String {
@@ -153,6 +178,22 @@ impl Identity {
             ..
         } = self;
         format!("replicas {replicas} and failurePolicy {failure_policy}")
+    }
+}
+
+/// Returns true if the chart renders no trust anchors, because somebody else keeps them.
+pub(crate) fn keeps_anchors_elsewhere(config: &Config) -> bool {
+    config.facts().get("external_ca") == Some(&Value::Bool(true))
+}
+
+// === impl Anchors ===
+
+impl fmt::Display for Anchors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Chart(certificates) => f.write_str(&list(certificates)),
+            Self::External => f.write_str("an external ConfigMap (identity.externalCA)"),
+        }
     }
 }
 
@@ -252,7 +293,9 @@ mod tests {
             ..ConfigMap::default()
         };
         let config = Config::of(&map("values", yaml)).unwrap();
-        Identity::of(&config, &map("ca-bundle.crt", anchors), issuer).unwrap()
+        let anchors = map("ca-bundle.crt", anchors);
+        let anchors = (!keeps_anchors_elsewhere(&config)).then_some(&anchors);
+        Identity::of(&config, anchors, issuer).unwrap()
     }
 
     fn keys(live: &Identity, rendered: &Identity) -> Vec<Key> {
@@ -317,6 +360,17 @@ mod tests {
         for (number, (rendered, expected)) in table.into_iter().enumerate() {
             assert_eq!(keys(&live, &rendered), expected, "row {number}");
         }
+    }
+
+    #[test]
+    fn external_anchors_are_not_compared_but_their_keeper_is() {
+        let outside = "{identity: {externalCA: true}}";
+        let live = identity(outside, &pem("theirs"), Issuer::External);
+        let same = identity(outside, "none is rendered", Issuer::External);
+        assert!(changes(&live, &same).is_empty());
+        let ours = identity("{}", &pem("theirs"), Issuer::External);
+        assert_eq!(keys(&live, &ours), [Key::Anchors]);
+        assert_eq!(keys(&ours, &live), [Key::Anchors]);
     }
 
     #[test]

@@ -2,8 +2,9 @@
 
 mod charts;
 mod cli;
+pub(crate) mod driver;
 pub(crate) mod helm;
-mod history;
+pub(crate) mod history;
 mod releases;
 
 use std::sync::Arc;
@@ -44,7 +45,7 @@ pub(crate) async fn check(
 ) -> Outcome<()> {
     match &live.installed {
         Installed::Helm { .. } => {
-            let helm = helm(session, args);
+            let helm = Helm::new(args, &session.cluster);
             session.unless_stopped(helm.check()).await??;
         }
         Installed::Cli if args.names_charts() => {
@@ -59,10 +60,6 @@ pub(crate) async fn check(
         }
     }
     Ok(())
-}
-
-fn helm(session: &Session, args: &Args) -> Helm {
-    Helm::new(args.helm.clone(), &session.cluster, &args.actor.cluster)
 }
 
 fn cli(session: &Session<'_>, args: &Args, namespace: &str) -> Cli {
@@ -92,10 +89,15 @@ pub(crate) async fn quiet(
                 control_plane,
                 crds,
             } => {
-                let reading = HelmReleases::read(helm(session, args), control_plane, crds);
+                let reading =
+                    HelmReleases::read(Helm::new(args, &session.cluster), control_plane, crds);
                 session.unless_stopped(reading).await??
             }
         };
+        if let Some(there) = session.unless_stopped(releases.missing(&cluster)).await?? {
+            let hint = "look at the program that --helm names, and at --helm-driver";
+            return Err(refused(there, hint));
+        }
         let Some(busy) = releases.busy() else {
             let installer = Installer::Helm(Box::new(releases));
             return Ok((live, installer));
@@ -144,7 +146,7 @@ impl Installer {
     ) -> Outcome<Parts> {
         match self {
             Self::Helm(releases) => releases.parts(session, args, goal, live).await,
-            Self::Cli(cli) => cli_parts(session, args, goal, cli).await,
+            Self::Cli(cli) => cli_parts(session, goal, cli).await,
         }
     }
 
@@ -162,16 +164,12 @@ impl Installer {
     }
 }
 
-async fn cli_parts(
-    session: &mut Session<'_>,
-    args: &Args,
-    goal: &Goal,
-    cli: &Cli,
-) -> Outcome<Parts> {
+async fn cli_parts(session: &mut Session<'_>, goal: &Goal, cli: &Cli) -> Outcome<Parts> {
     let Goal {
         namespace, target, ..
     } = goal;
-    let files = &args.values;
+    let inputs = Arc::clone(&session.inputs);
+    let files = &inputs.values;
     let rendering = async {
         let crds = cli.render(Half::Crds, files, target).await?;
         Ok::<_, anyhow::Error>((crds, cli.render(Half::ControlPlane, files, target).await?))
@@ -188,7 +186,7 @@ async fn cli_parts(
     let part = |half, name: &str, rendered, is_needed| Part {
         name: name.to_owned(),
         command: cli.command(half, files),
-        is_given_values: !files.is_empty(),
+        essence: cli.essence(half, files),
         rendered,
         is_needed,
         way_back: Some(cli.way_back()),

@@ -1,28 +1,33 @@
 //! Upgrades the Linkerd control plane with the tool that installed it, and watches it until every
 //! component runs the target.
 //!
-//! `drive` is the order of the steps. `gate` reads the verdict, `scene` looks at the control plane
-//! under the lock, `prepare` and `preflight` compare before the first write and refuse what
-//! `--allow-change` does not name, `agree` asks, `act` and `apply` write, `monitor` watches. `live`
-//! reads the control plane and what installed it; `installer` is that program, helm or the linkerd
-//! CLI; `plan` is what will be done; `render`, `identity`, `contained` and `board` decide and wait
-//! for nothing. `child` alone starts processes. What this tool shares with every tool that acts is
-//! `mesh-actor`.
+//! `drive` is the order of the steps. `inputs` copies what the user named into a `snapshot`, which
+//! alone is read from then on. `gate` reads the verdict, `scene` looks at the control plane under
+//! the lock, `prepare`, `of_target` and `preflight` compare before the first write and refuse what
+//! `--allow-change` does not name, `agree` asks, `act` and `apply` write, `claims` checks what helm
+//! claims, `monitor` watches. `live` reads the control plane and what installed it; `installer` is
+//! that program, helm or the linkerd CLI; `plan` is what will be done; `render`, `anew`,
+//! `identity`, `contained` and `board` decide and wait for nothing. `child` alone starts processes.
+//! What this tool shares with every tool that acts is `mesh-actor`.
 
 mod act;
 mod agree;
+mod anew;
 mod apply;
 mod args;
 mod board;
 mod child;
+mod claims;
 mod contained;
 mod drive;
 mod field_managers;
 mod gate;
 mod identity;
+mod inputs;
 mod installer;
 mod live;
 mod monitor;
+mod of_target;
 mod plan;
 mod preflight;
 mod prepare;
@@ -30,6 +35,7 @@ mod prove;
 mod render;
 mod scene;
 mod session;
+mod snapshot;
 mod values;
 
 use std::process::ExitCode;

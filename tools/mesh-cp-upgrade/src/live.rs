@@ -10,7 +10,7 @@ use mesh_records::{Explained, InstalledBy, Release};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use crate::identity::{Identity, Issuer};
+use crate::identity::{Identity, Issuer, keeps_anchors_elsewhere};
 
 /// The control plane's objects in the cluster, and what installed it.
 #[derive(Debug)]
@@ -188,13 +188,17 @@ impl Live {
         let config = Config::of(&self.config);
         let config =
             config.ok_or_else(|| anyhow::anyhow!("cannot read the values in {}", label::CONFIG))?;
-        let anchors: ConfigMap = cluster.get(namespace, label::TRUST_ROOTS).await?;
+        let anchors: Option<ConfigMap> = match keeps_anchors_elsewhere(&config) {
+            true => None,
+            false => Some(cluster.get(namespace, label::TRUST_ROOTS).await?),
+        };
+        let anchors = anchors.as_ref();
         let facts = config.facts();
         if facts
             .get("issuer_scheme")
             .is_some_and(|scheme| scheme == FROM_OUTSIDE)
         {
-            return Identity::of(&config, &anchors, Issuer::External);
+            return Identity::of(&config, anchors, Issuer::External);
         }
         let target = Target::one(SECRETS, namespace, label::ISSUER);
         let issuer = match cluster.get_as::<IssuerSecret>(&target).await {
@@ -206,7 +210,7 @@ impl Live {
             }
             Err(error) => return Err(error.into()),
         };
-        Identity::of(&config, &anchors, issuer)
+        Identity::of(&config, anchors, issuer)
     }
 }
 

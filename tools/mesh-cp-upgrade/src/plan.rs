@@ -31,10 +31,10 @@ pub(crate) struct Parts {
 #[derive(Debug)]
 pub(crate) struct Part {
     pub(crate) name: String,
-    /// The command that upgrades the part, or whose output is applied.
+    /// The command that upgrades the part, or whose output is applied, for people.
     pub(crate) command: Vec<String>,
-    /// Whether the user's values files are used for the part.
-    pub(crate) is_given_values: bool,
+    /// The command for the digest: without names that decide nothing.
+    pub(crate) essence: String,
     pub(crate) rendered: Rendered,
     pub(crate) is_needed: bool,
     /// The command for a rollback.
@@ -54,7 +54,7 @@ pub(crate) enum Write {
 }
 
 /// An upgrade by helm, and the release's state before it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Helming {
     pub(crate) helm: Helm,
     pub(crate) upgrade: Upgrade,

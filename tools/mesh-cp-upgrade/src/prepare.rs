@@ -5,16 +5,15 @@ use std::sync::Arc;
 
 use mesh_actor::{Outcome, refused};
 use mesh_cli::DryRun;
-use mesh_cluster::control_plane::Config;
 use mesh_records::StepName;
 
 use crate::args::Args;
 use crate::gate::Goal;
 use crate::identity::{Change, Identity, Key, changes};
+use crate::of_target;
 use crate::plan::{Parts, Plan};
 use crate::preflight::preflight;
 use crate::prove::{Proof, rehearse};
-use crate::render::Rendered;
 use crate::scene::Scene;
 use crate::session::Session;
 
@@ -60,21 +59,15 @@ async fn render(
     session.begin(StepName::Render, "rendering both charts")?;
     let target = &goal.target;
     let Scene { live, installer } = scene;
+    let parts = installer.parts(session, args, goal, live).await?;
+    let config = parts.control_plane.rendered.config();
+    let config = config.map_err(|error| refused(format!("{error:#}"), parts.hint))?;
+    of_target::check(&parts, &config, target)?;
     let Parts {
         crds,
         control_plane,
-        hint,
-    } = installer.parts(session, args, goal, live).await?;
-    let config = control_plane.rendered.config();
-    let config = config.map_err(|error| refused(format!("{error:#}"), hint))?;
-    is_of_target(&control_plane.rendered, &config, target, hint)?;
-    if crds.rendered.crds().is_empty() {
-        let what = format!("{} renders no CRD", crds.rendered.chart);
-        return Err(refused(
-            what,
-            "check the charts: with helm, pass --chart and --crds-chart together",
-        ));
-    }
+        ..
+    } = parts;
     let count = crds.rendered.manifests.len() + control_plane.rendered.manifests.len();
     let mut by = vec![&crds.rendered.chart, &control_plane.rendered.chart];
     by.dedup();
@@ -90,28 +83,6 @@ async fn render(
         crds,
         control_plane,
     })
-}
-
-fn is_of_target(rendered: &Rendered, config: &Config, target: &str, hint: &str) -> Outcome<()> {
-    let renders = config.version().unwrap_or("no version");
-    if renders != target {
-        return Err(refused(
-            format!("{} renders {renders}, not {target}", rendered.chart),
-            hint,
-        ));
-    }
-    for component in rendered.components()? {
-        if let Some(image) = component.strangers(target).first() {
-            return Err(refused(
-                format!(
-                    "{} would run {image}, which is not {target}",
-                    component.name
-                ),
-                "remove the pinned version from the values file",
-            ));
-        }
-    }
-    Ok(())
 }
 
 async fn identity(

@@ -16,7 +16,11 @@ pub(crate) struct Rendered {
     /// What rendered the objects: a chart's name and version, joined by a dash as in helm's
     /// history, or the CLI and its version.
     pub(crate) chart: String,
+    /// The release that the chart names itself; the CRDs' chart names none.
+    pub(crate) app_version: Option<String>,
     pub(crate) manifests: Vec<Manifest>,
+    /// The objects of helm's hooks, which are not part of a release's manifest.
+    pub(crate) hooks: Vec<Manifest>,
 }
 
 /// One rendered object.
@@ -42,6 +46,13 @@ pub(crate) struct Expected {
 struct HelmAnswer {
     chart: AnswerChart,
     manifest: String,
+    #[serde(default)]
+    hooks: Option<Vec<AnswerHook>>,
+}
+
+#[derive(Deserialize)]
+struct AnswerHook {
+    manifest: String,
 }
 
 #[derive(Deserialize)]
@@ -50,9 +61,11 @@ struct AnswerChart {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct AnswerMetadata {
     name: String,
     version: String,
+    app_version: Option<String>,
 }
 
 /// Parses the objects of a manifest.
@@ -77,12 +90,25 @@ impl Rendered {
     /// Parses the output of `helm upgrade --dry-run -o json`. Keeps only the chart's name and the
     /// manifest, because the output also contains the user's values.
     pub(crate) fn parse(json: &[u8]) -> anyhow::Result<Self> {
-        let HelmAnswer { chart, manifest } =
-            serde_json::from_slice(json).map_err(|error| anyhow::anyhow!("{}", place(&error)))?;
-        let AnswerMetadata { name, version } = chart.metadata;
+        let HelmAnswer {
+            chart,
+            manifest,
+            hooks,
+        } = serde_json::from_slice(json).map_err(|error| anyhow::anyhow!("{}", place(&error)))?;
+        let AnswerMetadata {
+            name,
+            version,
+            app_version,
+        } = chart.metadata;
+        let mut of_hooks = Vec::new();
+        for hook in hooks.into_iter().flatten() {
+            of_hooks.extend(self::manifests(&hook.manifest).context("cannot use a hook")?);
+        }
         Ok(Self {
             chart: format!("{name}-{version}"),
+            app_version: app_version.filter(|version| !version.is_empty()),
             manifests: manifests(&manifest)?,
+            hooks: of_hooks,
         })
     }
 
@@ -235,10 +261,19 @@ impl Expected {
     /// Returns true if a pod or template has the expected images. Containers that other webhooks
     /// added are ignored.
     pub(crate) fn runs(&self, spec: &object::PodSpec) -> bool {
+        self.other_image(spec).is_none()
+    }
+
+    /// Returns the first container of a pod or template that has not the expected image.
+    pub(crate) fn other_image(&self, spec: &object::PodSpec) -> Option<String> {
         let seen = images(spec);
         self.images
             .iter()
-            .all(|(name, image)| seen.get(name) == Some(image))
+            .find_map(|(name, image)| match seen.get(name) {
+                Some(seen) if seen == image => None,
+                Some(seen) => Some(format!("{seen}, not {image}, in the container {name}")),
+                None => Some(format!("no container {name}")),
+            })
     }
 
     /// Returns the images whose tag is a Linkerd version other than `target`.

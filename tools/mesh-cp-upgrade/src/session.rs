@@ -10,10 +10,13 @@ use mesh_records::{
     InFlight, Progress, ProgressPods, Record, Step, StepName, StepState, whole_seconds,
 };
 
+use crate::inputs::Inputs;
+
 /// A run in progress, with its current step.
 #[derive(Debug)]
 pub(crate) struct Session<'a> {
     pub(crate) cluster: Arc<Cluster>,
+    pub(crate) inputs: Arc<Inputs>,
     pub(crate) run: &'a mut Run,
     step: Option<(StepName, Instant)>,
 }
@@ -21,9 +24,10 @@ pub(crate) struct Session<'a> {
 // === impl Session ===
 
 impl<'a> Session<'a> {
-    pub(crate) fn new(run: &'a mut Run) -> Self {
+    pub(crate) fn new(run: &'a mut Run, inputs: Inputs) -> Self {
         Self {
             cluster: Arc::clone(&run.cluster),
+            inputs: Arc::new(inputs),
             run,
             step: None,
         }

@@ -1,15 +1,15 @@
 //! Reads values files and merges them like helm.
 
-use std::path::PathBuf;
-
 use anyhow::Context as _;
 use serde_json::Value;
 
+use crate::snapshot::Copied;
+
 /// Merges the values of `files`; a later file overrides an earlier one.
-pub(crate) fn read(files: &[PathBuf]) -> anyhow::Result<Value> {
+pub(crate) fn read(files: &[Copied]) -> anyhow::Result<Value> {
     let mut all = Value::Object(serde_json::Map::new());
-    for path in files {
-        let what = || format!("the values file `{}`", path.display());
+    for Copied { name, path } in files {
+        let what = || format!("the values file `{name}`");
         let text =
             std::fs::read_to_string(path).with_context(|| format!("cannot read {}", what()))?;
         // The text may contain a secret, so the error names only the line.
@@ -85,7 +85,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("values.yaml");
         std::fs::write(&path, "a: 1\nkeyPEM: [SECRET\n").unwrap();
-        let error = format!("{:#}", read(&[path]).unwrap_err());
+        let name = "values.yaml".to_owned();
+        let error = format!("{:#}", read(&[Copied { name, path }]).unwrap_err());
         assert!(
             error.contains("values.yaml") && !error.contains("SECRET"),
             "{error}"

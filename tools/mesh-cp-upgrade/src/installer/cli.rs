@@ -8,6 +8,7 @@ use mesh_records::Explained;
 
 use crate::child::Program;
 use crate::render::{self, Rendered};
+use crate::snapshot::Copied;
 
 /// The linkerd CLI with the flags for one control plane.
 #[derive(Debug)]
@@ -40,6 +41,7 @@ impl Cli {
                 path,
                 way_out: WAY_OUT,
                 request: cluster.deadline(),
+                environment: Vec::new(),
             },
             namespace: namespace.to_owned(),
             at: cluster.flags(args),
@@ -67,10 +69,10 @@ impl Cli {
     pub(crate) async fn render(
         &self,
         half: Half,
-        values: &[PathBuf],
+        values: &[Copied],
         target: &str,
     ) -> anyhow::Result<Rendered> {
-        let args = self.upgrade_args(half, values);
+        let args = self.upgrade_args(half, values, |file| file.path.display().to_string());
         let stdout = self.program.read(&args, "`linkerd upgrade` failed").await?;
         let text = String::from_utf8(stdout)
             .context("the output of `linkerd upgrade` is not UTF-8 text")?;
@@ -78,7 +80,9 @@ impl Cli {
             render::manifests(&text).context("cannot parse the output of `linkerd upgrade`")?;
         Ok(Rendered {
             chart: format!("linkerd {target}"),
+            app_version: Some(target.to_owned()),
             manifests,
+            hooks: Vec::new(),
         })
     }
 
@@ -94,11 +98,17 @@ impl Cli {
         Ok(orphans.iter().map(ToString::to_string).collect())
     }
 
-    /// The command whose manifest is applied. It contains no secrets: values come from files.
-    pub(crate) fn command(&self, half: Half, values: &[PathBuf]) -> Vec<String> {
+    /// The command whose manifest is applied, for people. It contains no secrets: values come from
+    /// files.
+    pub(crate) fn command(&self, half: Half, values: &[Copied]) -> Vec<String> {
         let mut command = vec!["linkerd".to_owned()];
-        command.extend(self.upgrade_args(half, values));
+        command.extend(self.upgrade_args(half, values, |file| file.name.clone()));
         command
+    }
+
+    /// The command for the digest: without names that decide nothing.
+    pub(crate) fn essence(&self, half: Half, values: &[Copied]) -> String {
+        format!("linkerd\0{half:?}\0{}\0{}", self.namespace, values.len())
     }
 
     /// Returns the command for a rollback, which needs the CLI of the earlier version.
@@ -110,13 +120,18 @@ impl Cli {
         )
     }
 
-    fn upgrade_args(&self, half: Half, values: &[PathBuf]) -> Vec<String> {
+    fn upgrade_args(
+        &self,
+        half: Half,
+        values: &[Copied],
+        spelled: fn(&Copied) -> String,
+    ) -> Vec<String> {
         let mut args = match half {
             Half::Crds => self.args(&["upgrade", "--crds"]),
             Half::ControlPlane => self.args(&["upgrade"]),
         };
         for file in values {
-            args.extend(["-f".to_owned(), file.display().to_string()]);
+            args.extend(["-f".to_owned(), spelled(file)]);
         }
         args
     }
@@ -142,11 +157,15 @@ mod tests {
                 path: "linkerd".into(),
                 way_out: WAY_OUT,
                 request: Duration::from_secs(1),
+                environment: Vec::new(),
             },
             namespace: "mesh".to_owned(),
             at: ["--context", "eu"].map(str::to_owned).to_vec(),
         };
-        let values = ["a.yaml".into()];
+        let values = [Copied {
+            name: "a.yaml".to_owned(),
+            path: "/private/a.yaml".into(),
+        }];
         let rest = "--linkerd-namespace mesh --context eu -f a.yaml";
         let crds = cli.command(Half::Crds, &values).join(" ");
         assert_eq!(crds, format!("linkerd upgrade --crds {rest}"));

@@ -1,16 +1,19 @@
 //! Runs helm and reads its output.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
-use mesh_cluster::{Cluster, ClusterArgs};
+use anyhow::{Context as _, bail};
+use mesh_cluster::Cluster;
 use mesh_records::{Explained, Release};
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::args::Args;
 use crate::child::{Program, Writer};
+use crate::installer::driver::Driver;
 use crate::installer::history::History;
 use crate::render::{self, Manifest, Rendered};
+use crate::snapshot::Copied;
 
 /// helm with the flags for one cluster.
 #[derive(Clone, Debug)]
@@ -18,13 +21,15 @@ pub(crate) struct Helm {
     program: Program,
     /// The flags that choose the cluster, as kubectl spells them.
     at: Vec<String>,
+    pub(crate) driver: Driver,
 }
 
-/// A chart, with the name that helm takes.
+/// A chart: the name and version that it was asked for with, and the run's own archive of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Chart {
-    pub(crate) chart: String,
+    pub(crate) name: String,
     pub(crate) version: Option<String>,
+    pub(crate) archive: PathBuf,
 }
 
 /// An upgrade of a release.
@@ -40,9 +45,20 @@ pub(crate) struct Upgrade {
 pub(crate) enum Values {
     /// The values of the files over the chart's defaults. The release's old values are dropped,
     /// because they would keep the old version.
-    Reset(Vec<PathBuf>),
+    Reset(Vec<Copied>),
     /// The user's own of the release over the chart's: definitions have no version of their own.
     Keep,
+}
+
+/// For whom a command is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Spelling {
+    /// For helm, with the run's own copies.
+    Run,
+    /// For people, with the names that they gave.
+    Shown,
+    /// For the digest, which stays the same when a name or a place changes that decides nothing.
+    Digest,
 }
 
 #[derive(Deserialize)]
@@ -55,14 +71,17 @@ const WAY_OUT: &str = "install helm 3.14 or later, or name its path with --helm 
 
 impl Helm {
     /// Makes helm for the connected `cluster`.
-    pub(crate) fn new(path: PathBuf, cluster: &Cluster, args: &ClusterArgs) -> Self {
+    pub(crate) fn new(args: &Args, cluster: &Cluster) -> Self {
+        let driver = args.helm_driver;
         Self {
             program: Program {
-                path,
+                path: args.helm.clone(),
                 way_out: WAY_OUT,
                 request: cluster.deadline(),
+                environment: vec![("HELM_DRIVER", driver.to_string())],
             },
-            at: cluster.flags(args),
+            at: cluster.flags(&args.actor.cluster),
+            driver,
         }
     }
 
@@ -129,9 +148,9 @@ impl Helm {
 
     /// Renders what an upgrade would apply. helm reads the cluster but writes nothing.
     pub(crate) async fn render(&self, upgrade: &Upgrade) -> anyhow::Result<Rendered> {
-        let mut args = self.upgrade_args(upgrade);
+        let mut args = self.upgrade_args(upgrade, Spelling::Run);
         args.extend(["--dry-run=server", "-o", "json"].map(str::to_owned));
-        let what = format!("cannot render the chart {}", upgrade.chart.chart);
+        let what = format!("cannot render the chart {}", upgrade.chart);
         Rendered::parse(&self.program.read(&args, &what).await?).context(what)
     }
 
@@ -161,16 +180,55 @@ impl Helm {
         Ok(version.map(|found| found.version))
     }
 
-    /// Starts an upgrade.
-    pub(crate) fn upgrade(&self, upgrade: &Upgrade) -> anyhow::Result<Writer> {
-        self.program.start(&self.upgrade_args(upgrade))
+    /// Packs the chart in a folder into an archive in the folder `into`.
+    pub(crate) async fn package(&self, chart: &Path, into: &Path) -> anyhow::Result<PathBuf> {
+        let args = [
+            "package",
+            &chart.display().to_string(),
+            "--destination",
+            &into.display().to_string(),
+        ];
+        let args = args.map(str::to_owned);
+        self.program.read(&args, "helm cannot pack it").await?;
+        only_archive(into)
     }
 
-    /// The command that an upgrade runs. It contains no secrets: values come from files.
+    /// Downloads a chart as an archive into the folder `into`.
+    pub(crate) async fn pull(
+        &self,
+        chart: &str,
+        version: Option<&str>,
+        into: &Path,
+    ) -> anyhow::Result<PathBuf> {
+        let into_arg = into.display().to_string();
+        let mut args = vec!["pull", chart, "--destination", &into_arg];
+        args.extend(
+            version
+                .into_iter()
+                .flat_map(|version| ["--version", version]),
+        );
+        let args: Vec<String> = args.into_iter().map(str::to_owned).collect();
+        let what = format!("cannot download the chart {chart}");
+        self.program.read(&args, &what).await?;
+        only_archive(into).context(what)
+    }
+
+    /// Starts an upgrade.
+    pub(crate) fn upgrade(&self, upgrade: &Upgrade) -> anyhow::Result<Writer> {
+        self.program
+            .start(&self.upgrade_args(upgrade, Spelling::Run))
+    }
+
+    /// The command of an upgrade, for people. It contains no secrets: values come from files.
     pub(crate) fn command(&self, upgrade: &Upgrade) -> Vec<String> {
         let mut command = vec!["helm".to_owned()];
-        command.extend(self.upgrade_args(upgrade));
+        command.extend(self.upgrade_args(upgrade, Spelling::Shown));
         command
+    }
+
+    /// The command of an upgrade, for the digest.
+    pub(crate) fn essence(&self, upgrade: &Upgrade) -> String {
+        self.upgrade_args(upgrade, Spelling::Digest).join("\0")
     }
 
     /// Returns the command for a rollback to a revision.
@@ -180,31 +238,41 @@ impl Helm {
         format!("helm {}", args.join(" "))
     }
 
-    /// Returns the command that makes helm forget an unfinished revision. No object changes. A
-    /// rollback is not offered here, because the API server may refuse older definitions.
-    pub(crate) fn forget(&self, release: &Release, revision: u32) -> String {
+    /// Returns the command that makes helm forget an unfinished revision, if helm keeps it in the
+    /// cluster. No object changes. A rollback is not offered here, because the API server may refuse
+    /// older definitions.
+    pub(crate) fn forget(&self, release: &Release, revision: u32) -> Option<String> {
+        if !self.driver.is_in_cluster() {
+            return None;
+        }
         let Release { name, namespace } = release;
         let labels = format!("owner=helm,name={name},version={revision}");
-        let delete = [
-            "kubectl", "delete", "secret", "-n", namespace, "-l", &labels,
-        ];
-        let command: Vec<&str> = delete
-            .into_iter()
-            .chain(self.at.iter().map(String::as_str))
-            .collect();
-        command.join(" ")
+        let kind = self.driver.to_string();
+        let delete = ["kubectl", "delete", &kind, "-n", namespace, "-l", &labels];
+        let command = delete.into_iter().chain(self.at.iter().map(String::as_str));
+        Some(command.collect::<Vec<_>>().join(" "))
     }
 
     // No `--wait` and no `--atomic`: helm then only applies, which takes seconds; this tool watches
     // the components itself.
-    fn upgrade_args(&self, upgrade: &Upgrade) -> Vec<String> {
+    fn upgrade_args(&self, upgrade: &Upgrade, spelling: Spelling) -> Vec<String> {
         let Upgrade {
             release,
             chart,
             values,
         } = upgrade;
-        let mut args = self.args(release, &["upgrade", &release.name, &chart.chart]);
-        if let Some(version) = &chart.version {
+        let archive = match spelling {
+            Spelling::Run => chart.archive.display().to_string(),
+            Spelling::Shown => chart.name.clone(),
+            Spelling::Digest => "CHART".to_owned(),
+        };
+        let mut args = vec!["upgrade".to_owned(), release.name.clone(), archive];
+        args.extend(["-n".to_owned(), release.namespace.clone()]);
+        if spelling != Spelling::Digest {
+            args.extend(self.at());
+        }
+        // The archive is of one version.
+        if let (Some(version), Spelling::Shown) = (&chart.version, spelling) {
             args.extend(["--version".to_owned(), version.clone()]);
         }
         match values {
@@ -212,7 +280,12 @@ impl Helm {
             Values::Reset(files) => {
                 args.push("--reset-values".to_owned());
                 for file in files {
-                    args.extend(["-f".to_owned(), file.display().to_string()]);
+                    let file = match spelling {
+                        Spelling::Run => file.path.display().to_string(),
+                        Spelling::Shown => file.name.clone(),
+                        Spelling::Digest => "VALUES".to_owned(),
+                    };
+                    args.extend(["-f".to_owned(), file]);
                 }
             }
         }
@@ -222,13 +295,35 @@ impl Helm {
     fn args(&self, release: &Release, verb: &[&str]) -> Vec<String> {
         let mut args: Vec<String> = verb.iter().map(ToString::to_string).collect();
         args.extend(["-n".to_owned(), release.namespace.clone()]);
-        args.extend(self.at.iter().map(|flag| match flag.as_str() {
+        args.extend(self.at());
+        args
+    }
+
+    // The flags that choose the cluster, as helm spells them.
+    fn at(&self) -> impl Iterator<Item = String> {
+        self.at.iter().map(|flag| match flag.as_str() {
             "--context" => "--kube-context".to_owned(),
             "--as" => "--kube-as-user".to_owned(),
             "--as-group" => "--kube-as-group".to_owned(),
             other => other.to_owned(),
-        }));
-        args
+        })
+    }
+}
+
+// Returns the one file that helm left in a folder.
+fn only_archive(folder: &Path) -> anyhow::Result<PathBuf> {
+    let entries = std::fs::read_dir(folder).context("cannot look for the archive")?;
+    let all = entries.collect::<Result<Vec<_>, _>>();
+    let all = all.context("cannot look for the archive")?;
+    let archives: Vec<PathBuf> = all
+        .iter()
+        .map(std::fs::DirEntry::path)
+        .filter(|path| path.extension().is_some_and(|of| of == "tgz"))
+        .collect();
+    match archives.as_slice() {
+        [archive] => Ok(archive.clone()),
+        [] => bail!("helm ended with 0 but made no archive"),
+        _ => bail!("helm made more than one archive"),
     }
 }
 
@@ -237,8 +332,8 @@ impl Helm {
 impl std::fmt::Display for Chart {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match &self.version {
-            Some(version) => write!(f, "{} {version}", self.chart),
-            None => f.write_str(&self.chart),
+            Some(version) => write!(f, "{} {version}", self.name),
+            None => f.write_str(&self.name),
         }
     }
 }
@@ -260,8 +355,17 @@ mod tests {
                 path: "helm".into(),
                 way_out: WAY_OUT,
                 request: Duration::from_secs(1),
+                environment: Vec::new(),
             },
             at: ["--context", "eu"].map(str::to_owned).to_vec(),
+            driver: Driver::Secret,
+        }
+    }
+
+    fn copied(name: &str) -> Copied {
+        Copied {
+            name: name.to_owned(),
+            path: Path::new("/private").join(name),
         }
     }
 
@@ -272,8 +376,9 @@ mod tests {
                 namespace: "linkerd".into(),
             },
             chart: Chart {
-                chart: "repo/cp".into(),
+                name: "repo/cp".into(),
                 version: Some("1.16.11".into()),
+                archive: "/private/cp.tgz".into(),
             },
             values,
         }
@@ -281,24 +386,39 @@ mod tests {
 
     #[test]
     fn a_control_plane_never_reuses_the_releases_values() {
-        let command = helm().command(&upgrade(Values::Reset(vec![
-            "a.yaml".into(),
-            "b.yaml".into(),
-        ])));
+        let upgrade = upgrade(Values::Reset(vec![copied("a.yaml"), copied("b.yaml")]));
         assert_eq!(
-            command.join(" "),
+            helm().command(&upgrade).join(" "),
             "helm upgrade cp repo/cp -n linkerd --kube-context eu --version 1.16.11 --reset-values \
              -f a.yaml -f b.yaml"
         );
     }
 
     #[test]
-    fn forget_names_the_secret_of_the_revision() {
-        let release = upgrade(Values::Keep).release;
+    fn helm_gets_copies_and_the_digest_no_name_that_decides_nothing() {
+        let upgrade = upgrade(Values::Reset(vec![copied("a.yaml")]));
         assert_eq!(
-            helm().forget(&release, 2),
-            "kubectl delete secret -n linkerd -l owner=helm,name=cp,version=2 --context eu"
+            helm().upgrade_args(&upgrade, Spelling::Run).join(" "),
+            "upgrade cp /private/cp.tgz -n linkerd --kube-context eu --reset-values -f \
+             /private/a.yaml"
         );
+        assert_eq!(
+            helm().essence(&upgrade).replace('\0', " "),
+            "upgrade cp CHART -n linkerd --reset-values -f VALUES"
+        );
+    }
+
+    #[test]
+    fn forget_names_the_object_of_the_revision_where_helm_keeps_it() {
+        let release = upgrade(Values::Keep).release;
+        let forget = |driver| Helm { driver, ..helm() }.forget(&release, 2);
+        let of = |kind| {
+            let rest = "-n linkerd -l owner=helm,name=cp,version=2 --context eu";
+            Some(format!("kubectl delete {kind} {rest}"))
+        };
+        assert_eq!(forget(Driver::Secret), of("secret"));
+        assert_eq!(forget(Driver::ConfigMap), of("configmap"));
+        assert_eq!(forget(Driver::Sql), None);
     }
 
     #[test]

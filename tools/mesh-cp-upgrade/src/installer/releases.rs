@@ -1,7 +1,9 @@
 //! The two Helm releases of a control plane, and which of them need an upgrade.
 
+use std::sync::Arc;
+
 use mesh_actor::{AGAIN, Ending, Outcome, hinted, refused};
-use mesh_cluster::Cluster;
+use mesh_cluster::{Cluster, Error};
 use mesh_records::{Explained, Release};
 
 use crate::args::Args;
@@ -45,6 +47,18 @@ impl HelmReleases {
         })
     }
 
+    /// Says that this cluster does not have the revisions that helm lists.
+    pub(crate) async fn missing(&self, cluster: &Cluster) -> Result<Option<String>, Error> {
+        for Owned { release, history } in [&self.control_plane, &self.crds] {
+            let latest = history.latest().revision;
+            let missing = self.helm.driver.missing(cluster, release, latest);
+            if let Some(there) = missing.await? {
+                return Ok(Some(there));
+            }
+        }
+        Ok(None)
+    }
+
     /// Returns a release that a helm is at work on or that cannot be upgraded.
     pub(crate) fn busy(&self) -> Option<&Owned> {
         let mut both = [&self.control_plane, &self.crds].into_iter();
@@ -61,7 +75,12 @@ impl HelmReleases {
         };
         let (way, command) = if busy.name() == self.crds.name() {
             // Definitions must not be rolled back: the API server may refuse older ones.
-            let forget = self.helm.forget(release, history.latest().revision);
+            let revision = history.latest().revision;
+            let Some(forget) = self.helm.forget(release, revision) else {
+                let way = format!("remove revision {revision} from helm's database");
+                let hint = format!("if no helm runs any more, {way}; then {AGAIN}");
+                return busy.stuck(hint).into();
+            };
             ("remove the unfinished revision with", forget)
         } else {
             ("go back with", self.helm.way_back(release, sound))
@@ -79,18 +98,20 @@ impl HelmReleases {
         live: &Live,
     ) -> Outcome<Parts> {
         let (helm, target) = (&self.helm, goal.target.as_str());
-        let named = session.unless_stopped(charts(args, target, helm)).await??;
+        let inputs = Arc::clone(&session.inputs);
+        let fetching = charts(args, &inputs, target, helm);
+        let named = session.unless_stopped(fetching).await??;
         let control_plane = Upgrade {
             release: self.control_plane.release.clone(),
             chart: named.control_plane,
-            values: Values::Reset(args.values.clone()),
+            values: Values::Reset(inputs.values.clone()),
         };
         let crds = Upgrade {
             release: self.crds.release.clone(),
             chart: named.crds,
             values: Values::Keep,
         };
-        let wanted = values::read(&args.values)?;
+        let wanted = values::read(&inputs.values)?;
         let all = futures::future::try_join3(
             helm.render(&crds),
             helm.render(&control_plane),
@@ -125,8 +146,8 @@ impl HelmReleases {
         };
         Part {
             name: format!("{}/{}", release.namespace, release.name),
-            is_given_values: matches!(upgrade.values, Values::Reset(_)),
             command: self.helm.command(&upgrade),
+            essence: self.helm.essence(&upgrade),
             is_needed,
             way_back,
             backup,

@@ -1,0 +1,186 @@
+//! The contents of rendered objects, so that two renders can be compared. Pure.
+//!
+//! Everything counts except what every render makes anew. This file alone says what that is:
+//!
+//! - the webhooks' keys and certificates, which the charts generate unless the values name them
+//!   (whose own content the digest of the values covers), the `caBundle` that names these, and the
+//!   checksums over these on the templates of the pods;
+//! - the number of helm's revision on the injector's template;
+//! - the time of day at which the heartbeat runs: some minutes after the render.
+
+use std::collections::BTreeMap;
+
+use mesh_cluster::label;
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+
+use crate::render::{Manifest, Rendered};
+
+/// The hash of the lasting content of each object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Content(BTreeMap<String, String>);
+
+/// The fields that a new certificate changes, wherever they are in an object.
+pub(crate) const OF_CERTIFICATES: [&str; 2] = ["caBundle", "checksum/config"];
+const REVISION: &str = "linkerd.io/helm-release-version";
+const HEARTBEAT: &str = "linkerd-heartbeat";
+const SCHEDULE: &str = "heartbeatSchedule:";
+
+// === impl Content ===
+
+impl Content {
+    /// Returns the content of these objects.
+    pub(crate) fn of<'a>(manifests: impl IntoIterator<Item = &'a Manifest>) -> Self {
+        let mut all = BTreeMap::new();
+        for manifest in manifests {
+            let Manifest {
+                api_version,
+                kind,
+                namespace,
+                name,
+                ..
+            } = manifest;
+            let namespace = namespace.as_deref().unwrap_or_default();
+            let key = format!("{kind} {name}\0{api_version}\0{namespace}");
+            let hash = format!("{:x}", Sha256::digest(lasting(manifest).to_string()));
+            // Two objects of one name would be a broken chart; neither may hide the other.
+            let known: &mut String = all.entry(key).or_default();
+            known.push_str(&hash);
+        }
+        Self(all)
+    }
+
+    /// Returns the content of what was rendered, its hooks too.
+    pub(crate) fn rendered(rendered: &Rendered) -> Self {
+        Self::of(rendered.manifests.iter().chain(&rendered.hooks))
+    }
+
+    /// Returns the hash of everything.
+    pub(crate) fn digest(&self) -> String {
+        let mut hash = Sha256::new();
+        for (key, content) in &self.0 {
+            hash.update(format!("{key}\0{content}\0"));
+        }
+        format!("{:x}", hash.finalize())
+    }
+
+    /// Returns the objects that differ, in words.
+    pub(crate) fn differing(&self, other: &Self) -> Vec<String> {
+        let mut keys: Vec<&String> = self.0.keys().chain(other.0.keys()).collect();
+        keys.sort();
+        keys.dedup();
+        let differs = |key: &&String| self.0.get(*key) != other.0.get(*key);
+        let name = |key: &String| key.split('\0').next().unwrap_or_default().to_owned();
+        keys.into_iter().filter(differs).map(name).collect()
+    }
+}
+
+/// Returns true for a Secret with a certificate that the chart generates.
+pub(crate) fn is_certificate(manifest: &Manifest) -> bool {
+    let of = manifest.body.get("type").and_then(Value::as_str);
+    manifest.kind == "Secret" && of == Some("kubernetes.io/tls")
+}
+
+// The object without what every render makes anew.
+fn lasting(manifest: &Manifest) -> Value {
+    let mut body = manifest.body.clone();
+    if is_certificate(manifest) {
+        for key in ["data", "stringData"] {
+            if let Some(Value::Object(data)) = body.get_mut(key) {
+                data.values_mut().for_each(|value| *value = Value::Null);
+            }
+        }
+    }
+    match manifest.kind.as_str() {
+        "CronJob" if manifest.name == HEARTBEAT => body["spec"]["schedule"] = Value::Null,
+        "ConfigMap" if manifest.name == label::CONFIG => without_schedule(&mut body),
+        // What such a field says is part of every other ConfigMap and Secret.
+        "ConfigMap" | "Secret" => {}
+        _ => drop_fields(&mut body),
+    }
+    body
+}
+
+// A CLI writes the time of day into the values.
+fn without_schedule(config: &mut Value) {
+    if let Some(Value::String(values)) = config.pointer_mut("/data/values") {
+        let lines = values.lines().filter(|line| !line.starts_with(SCHEDULE));
+        *values = lines.collect::<Vec<_>>().join("\n");
+    }
+}
+
+fn drop_fields(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            fields.retain(|key, _| key != REVISION && !OF_CERTIFICATES.contains(&key.as_str()));
+            fields.values_mut().for_each(drop_fields);
+        }
+        Value::Array(items) => items.iter_mut().for_each(drop_fields),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::render::manifests;
+
+    const BOTH: &str = "
+---
+{apiVersion: v1, kind: Secret, metadata: {name: tls}, type: kubernetes.io/tls, data: {tls.crt: NEW}}
+---
+{apiVersion: batch/v1, kind: CronJob, metadata: {name: linkerd-heartbeat}, spec: {schedule: NEW}}
+---
+{apiVersion: x/v1, kind: Webhook, metadata: {name: w}, webhooks: [{clientConfig: {caBundle: NEW}}]}
+---
+{apiVersion: apps/v1, kind: Deployment, metadata: {name: d}, spec: {template: {metadata:
+  {annotations: {checksum/config: NEW, linkerd.io/helm-release-version: NEW}}}}}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: linkerd-config}
+data:
+  values: |
+    a: 1
+    heartbeatSchedule: NEW
+---
+{apiVersion: v1, kind: ConfigMap, metadata: {name: m}, data: {caBundle: LASTS}}
+---
+{apiVersion: v1, kind: Secret, metadata: {name: s}, data: {key: LASTS}}
+---
+{apiVersion: batch/v1, kind: CronJob, metadata: {name: other}, spec: {schedule: LASTS}}
+";
+
+    fn content(yaml: &str) -> Content {
+        Content::of(&manifests(yaml).unwrap())
+    }
+
+    #[test]
+    fn everything_counts_except_what_every_render_makes_anew() {
+        let one = content(BOTH);
+        assert_eq!(content(&BOTH.replace("NEW", "newer")), one);
+        let mut places = BOTH.match_indices("LASTS").map(|(at, _)| at);
+        let mut changed = |part: &str| {
+            let at = places.next().unwrap();
+            let yaml = format!("{}{}", &BOTH[..at], BOTH[at..].replacen("LASTS", "x", 1));
+            let other = content(&yaml);
+            assert_ne!(other.digest(), one.digest(), "{part}");
+            assert_eq!(one.differing(&other), [part]);
+        };
+        for part in ["ConfigMap m", "Secret s", "CronJob other"] {
+            changed(part);
+        }
+    }
+
+    #[test]
+    fn an_object_more_or_less_or_of_another_namespace_differs() {
+        let one = "{apiVersion: v1, kind: K, metadata: {name: a}}";
+        let more = format!("{one}\n---\n{{apiVersion: v1, kind: K, metadata: {{name: b}}}}");
+        let moved = "{apiVersion: v1, kind: K, metadata: {name: a, namespace: n}}";
+        assert_eq!(content(one).differing(&content(&more)), ["K b"]);
+        assert_eq!(content(&more).differing(&content(one)), ["K b"]);
+        assert_ne!(content(one).digest(), content(moved).digest());
+        let twice = format!("{one}\n---\n{one}");
+        assert_ne!(content(one).digest(), content(&twice).digest());
+    }
+}

@@ -1,0 +1,167 @@
+//! Reads the files that the user named, once, when the run begins.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use mesh_records::Explained;
+use tokio::sync::OnceCell;
+
+use crate::args::Args;
+use crate::installer::helm::{Chart, Helm};
+use crate::snapshot::{self, Copied, Snapshot};
+
+/// The run's own copies of the files that it was given.
+#[derive(Debug)]
+pub(crate) struct Inputs {
+    pub(crate) snapshot: Snapshot,
+    pub(crate) values: Vec<Copied>,
+    pub(crate) chart: Option<Named>,
+    pub(crate) crds_chart: Option<Named>,
+    /// The charts, after helm has fetched them.
+    pub(crate) charts: OnceCell<Charts>,
+}
+
+/// What the user named as a chart.
+#[derive(Clone, Debug)]
+pub(crate) enum Named {
+    /// An archive of the run's own.
+    Archive(PathBuf),
+    /// A reference, which helm resolves.
+    Elsewhere,
+    /// A file or a folder that is no chart. Only helm needs one, so this counts when helm runs.
+    Unusable { what: String, hint: String },
+}
+
+/// The charts of an upgrade, fetched once.
+#[derive(Clone, Debug)]
+pub(crate) struct Charts {
+    pub(crate) control_plane: Chart,
+    pub(crate) crds: Chart,
+    /// What to do if helm cannot render the charts.
+    pub(crate) hint: String,
+}
+
+const LONGEST_VALUES: u64 = 16 << 20;
+/// Helm reads no longer one either.
+const LONGEST_CHART: u64 = 100 << 20;
+/// How long a pipe may take, as a multiple of `--request-timeout`: what writes into it may ask a
+/// server for a secret.
+const REQUESTS: u32 = 10;
+
+const CHARTS: &str = "name a folder, an archive, REPOSITORY/CHART, or an address such as oci://…";
+
+// === impl Inputs ===
+
+impl Inputs {
+    /// Copies the values files and the charts on this machine.
+    pub(crate) async fn read(args: &Args, helm: &Helm) -> Result<Self, Explained> {
+        let snapshot = Snapshot::new()?;
+        let patience = args.actor.cluster.request_timeout.saturating_mul(REQUESTS);
+        let mut values = Vec::new();
+        for (number, path) in (1..).zip(&args.values) {
+            let name = path.display().to_string();
+            let bytes = whole(path, LONGEST_VALUES, patience).await;
+            let bytes = bytes.map_err(|why| {
+                Explained::new(
+                    format!("cannot read the values file `{name}`: {why}"),
+                    "pass the values file of this cluster's control plane: -f FILE",
+                )
+            })?;
+            let path = snapshot.keep(&format!("values-{number}.yaml"), &bytes)?;
+            values.push(Copied { name, path });
+        }
+        let chart = args.chart.as_deref();
+        let crds = args.crds_chart.as_deref();
+        Ok(Self {
+            chart: named(chart, "chart", &snapshot, helm, patience).await?,
+            crds_chart: named(crds, "crds-chart", &snapshot, helm, patience).await?,
+            charts: OnceCell::new(),
+            snapshot,
+            values,
+        })
+    }
+}
+
+// Helm takes a name for a path if there is such a path.
+async fn named(
+    chart: Option<&str>,
+    room: &str,
+    snapshot: &Snapshot,
+    helm: &Helm,
+    patience: Duration,
+) -> Result<Option<Named>, Explained> {
+    let Some(name) = chart else {
+        return Ok(None);
+    };
+    let path = Path::new(name);
+    let unusable = |why: &str| Named::Unusable {
+        what: format!("cannot read the chart `{name}`: {why}"),
+        hint: CHARTS.to_owned(),
+    };
+    if path.is_dir() {
+        let packed = helm.package(path, &snapshot.room(room)?).await;
+        return Ok(Some(match packed {
+            Ok(archive) => Named::Archive(archive),
+            Err(error) => unusable(&format!("{error:#}")),
+        }));
+    }
+    if path.exists() {
+        return Ok(Some(match whole(path, LONGEST_CHART, patience).await {
+            Ok(bytes) => Named::Archive(snapshot.keep(&format!("{room}.tgz"), &bytes)?),
+            Err(why) => unusable(&why),
+        }));
+    }
+    Ok(Some(match may_be_elsewhere(name) {
+        true => Named::Elsewhere,
+        false => unusable("there is no such file or folder"),
+    }))
+}
+
+fn may_be_elsewhere(name: &str) -> bool {
+    name.contains('/') && !name.starts_with(['.', '/'])
+}
+
+// Reading a pipe can take as long as its writer lives, so it happens on a thread of its own.
+async fn whole(path: &Path, longest: u64, patience: Duration) -> Result<Vec<u8>, String> {
+    let path = path.to_owned();
+    let reading = tokio::task::spawn_blocking(move || snapshot::read(&path, longest));
+    match tokio::time::timeout(patience, reading).await {
+        Ok(Ok(read)) => read,
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err(format!(
+            "it has not ended within {patience:?}, ten times the --request-timeout"
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_pipe_is_read_to_its_end_and_one_without_an_end_is_not_waited_for_forever() {
+        use std::io::Write as _;
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        let path = {
+            use std::os::fd::AsRawFd as _;
+            PathBuf::from(format!("/proc/self/fd/{}", reader.as_raw_fd()))
+        };
+        writer.write_all(b"a: 1\n").unwrap();
+        let endless = whole(&path, 99, Duration::from_millis(20)).await;
+        assert!(endless.unwrap_err().contains("has not ended"));
+        writer.write_all(b"b: 2\n").unwrap();
+        drop(writer);
+        let rest = whole(&path, 99, Duration::from_secs(9)).await.unwrap();
+        assert!(rest.len() <= 10, "{rest:?}");
+    }
+
+    #[test]
+    fn a_name_that_is_no_path_is_a_reference_only_if_it_looks_like_one() {
+        for name in ["linkerd/linkerd-crds", "oci://r/c", "https://r/c.tgz"] {
+            assert!(may_be_elsewhere(name), "{name}");
+        }
+        for name in ["./chart", "../chart", "/no/such/chart", "chart", ""] {
+            assert!(!may_be_elsewhere(name), "{name}");
+        }
+    }
+}
