@@ -21,13 +21,14 @@ use crate::installer::driver::Driver;
 #[command(name = "mesh-cp-upgrade", version, after_help = EXIT_CODES, max_term_width = 100)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct Args {
-    /// A values file for the control plane (may be repeated). With helm, pass all your values: helm
-    /// drops those of the installed release. The linkerd CLI merges the file into its stored values
+    /// A values file for the control plane, or a pipe such as <(sops -d values.yaml); read once, when
+    /// the run begins (may be repeated). With helm, pass all your values: helm drops those of the
+    /// installed release. The linkerd CLI merges the file into its stored values
     #[arg(short = 'f', long = "values", value_name = "FILE")]
     pub(crate) values: Vec<PathBuf>,
 
-    /// The chart of the control plane, in any form that helm accepts; the default is the chart in
-    /// the repository of the target's channel
+    /// The chart of the control plane, in any form that helm accepts; read once, when the run begins;
+    /// the default is the chart in the repository of the target's channel
     #[arg(long, value_name = "CHART", requires = "crds_chart")]
     pub(crate) chart: Option<String>,
 
@@ -81,7 +82,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "PATH", env = "HELM", default_value = "helm")]
     pub(crate) helm: PathBuf,
 
-    /// Where helm keeps its releases
+    /// Where helm keeps its releases; in the cluster they must be in this very one
     #[arg(
         long,
         value_enum,
