@@ -8,12 +8,11 @@ mod exit;
 mod input;
 mod output;
 mod report;
-mod sanitise;
 mod table;
 
 pub use consent::{ConsentArgs, Declined, DryRun, Leave, consent};
 pub use exit::{EXIT_CODES, Exit};
 pub use input::{argv, host, records_from_stdin, run_id};
+pub use mesh_records::Clean;
 pub use output::{Closing, Format, Output, OutputArgs, Readers};
 pub use report::{bug, report, tell, warn};
-pub use sanitise::Clean;

@@ -149,6 +149,7 @@ impl<W: Write> Output<W> {
     /// that went away is an error only with [`Readers::Needed`]. The file fails only once: later
     /// records go to standard output alone.
     pub fn emit(&mut self, record: &Record) -> io::Result<()> {
+        let record = &*record.cleaned();
         let kept = self.evidence.as_mut().map(|evidence| evidence.keep(record));
         let kept = kept.unwrap_or(Ok(()));
         if kept.is_err() {

@@ -10,6 +10,7 @@
 
 pub mod action;
 mod agreement;
+mod clean;
 mod duration;
 pub mod error;
 pub mod explain;
@@ -28,6 +29,7 @@ pub use action::{
     Deed, InFlight, Intent, Outcome, Progress, ProgressPods, Rolled, RolledPods, SkipClass,
     Skipped, Step, StepName, StepState, Strategy,
 };
+pub use clean::Clean;
 pub use duration::{after, parse_duration, parse_timeout};
 pub use error::StreamError;
 pub use explain::{Explain, Explained};

@@ -1,7 +1,10 @@
 //! Every record, as one enum.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
+use crate::clean::clean;
 use crate::{
     Anomaly, ControlPlane, DryRun, End, Extension, Finding, Intent, Plan, Progress, Proxy, Rolled,
     Skipped, Step, Stream, Tool, Unseen, Verdict, Workload,
@@ -112,6 +115,45 @@ impl Record {
             message.insert_str(0, mark);
         }
         self
+    }
+
+    /// Returns the record with control characters escaped in every sentence for people.
+    #[must_use]
+    pub fn cleaned(&self) -> Cow<'_, Self> {
+        // The records of a survey with names only are many, and are not copied.
+        if matches!(self, Self::Workload(_) | Self::Proxy(_)) {
+            return Cow::Borrowed(self);
+        }
+        let mut record = self.clone();
+        record.sentences().into_iter().for_each(clean);
+        Cow::Owned(record)
+    }
+
+    fn sentences(&mut self) -> Vec<&mut String> {
+        match self {
+            Self::Anomaly(it) => vec![&mut it.message],
+            Self::Unseen(it) => vec![&mut it.reason],
+            Self::Finding(it) => [&mut it.message].into_iter().chain(&mut it.hint).collect(),
+            Self::Verdict(it) => it.next.iter_mut().collect(),
+            Self::Intent(it) => vec![&mut it.message],
+            Self::Step(it) => [&mut it.message]
+                .into_iter()
+                .chain(&mut it.reason)
+                .collect(),
+            Self::Progress(it) => [&mut it.message]
+                .into_iter()
+                .chain(&mut it.reason)
+                .collect(),
+            Self::Rolled(it) => vec![&mut it.message],
+            Self::Skipped(it) => vec![&mut it.message],
+            Self::End(it) => it.reason.iter_mut().chain(&mut it.next).collect(),
+            Self::Stream(_)
+            | Self::ControlPlane(_)
+            | Self::Extension(_)
+            | Self::Workload(_)
+            | Self::Proxy(_)
+            | Self::Plan(_) => Vec::new(),
+        }
     }
 
     fn run_and_message(&mut self) -> Option<(&mut Option<String>, &mut String)> {
@@ -235,6 +277,32 @@ mod tests {
             assert_eq!(dry["dry_run"] == "server", is_intent, "{dry}");
             assert_eq!(acts.get("dry_run"), None);
         }
+    }
+
+    #[test]
+    fn control_characters_are_escaped_in_every_sentence_that_a_record_has() {
+        let harmful = "a\u{1b}[2J\u{9b}\u{202e}\u{2066}\u{61c}\u{2028}\nb";
+        let mut seen = 0;
+        for (mut example, _) in examples() {
+            let kind = example["type"].as_str().unwrap().to_owned();
+            // The reason of these is a word of a closed set.
+            let closed = ["skipped", "rolled"].contains(&&*kind);
+            let mut fields = vec!["message", "hint", "next"];
+            fields.extend((!closed).then_some("reason"));
+            for field in fields {
+                example[field] = json!(harmful);
+            }
+            let record: Record = serde_json::from_value(example).unwrap();
+            let before = serde_json::to_string(&record).unwrap();
+            seen += before.matches("\u{9b}").count();
+            let text = serde_json::to_string(&record.cleaned()).unwrap();
+            for raw in [
+                r"\u001b", "\u{9b}", "\u{202e}", "\u{2066}", "\u{61c}", "\u{2028}", r"\n",
+            ] {
+                assert!(!text.contains(raw), "{kind}: {text}");
+            }
+        }
+        assert_eq!(seen, 14, "sentences");
     }
 
     #[test]

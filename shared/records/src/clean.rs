@@ -20,9 +20,16 @@ impl fmt::Display for Clean<'_> {
     }
 }
 
+/// Escapes the same characters in place.
+pub(crate) fn clean(text: &mut String) {
+    if text.chars().any(is_harmful) {
+        *text = Clean(text).to_string();
+    }
+}
+
 fn is_harmful(character: char) -> bool {
     character.is_control()
-        || matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        || matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]
@@ -36,6 +43,7 @@ mod tests {
             ("\u{1b}[2J", "\\u{1b}[2J"),
             ("a\nb\r", "a\\u{a}b\\u{d}"),
             ("\u{202e}evil", "\\u{202e}evil"),
+            ("\u{61c}\u{2066}\u{2028}", "\\u{61c}\\u{2066}\\u{2028}"),
             ("\u{9b}31m", "\\u{9b}31m"),
         ];
         for (raw, clean) in table {
