@@ -9,6 +9,7 @@ use crate::scene::{NEW, Scene, proxy, slow, workload};
 on_both_beds! {
     first_signal_waits_for_what_is_in_flight_and_the_next_run_goes_on
     flags_and_verdicts_that_are_refused_write_nothing
+    a_selection_that_leaves_nothing_is_refused
     crash_loop_stops_the_run_before_its_timeout
     times_without_end_in_flags_and_objects_are_times_like_others
 }
@@ -85,43 +86,17 @@ fn flags_and_verdicts_that_are_refused_write_nothing(bed: Bed) {
     let verdict = scene.verdict();
     let drift = verdict.replace("\"ask\":\"roll\"", "\"ask\":\"drift\"");
     let dump = verdict.replace("\"source\":\"server\"", "\"source\":\"dump\"");
-    let table: [(&str, &[&str], i32, &str); 14] = [
+    let table: [(&str, &[&str], i32, &str); 8] = [
         ("", &["--yes"], 2, "no stream"),
         (&drift, &["--yes"], 2, "--ask roll"),
         (&dump, &["--yes"], 2, "dump"),
         (&verdict, &["--yes", "--max-age", "0s"], 2, "too old"),
         (&verdict, &["--yes=0123456789abcdef"], 2, "digest"),
-        (&verdict, &["--yes", "-n", "shpo"], 2, "-n shpo matches no"),
-        (&verdict, &["--yes", "--kind", "ds"], 2, "--kind DaemonSet"),
-        (
-            &verdict,
-            &["--yes", "--allow-outage", "shop/lonly"],
-            2,
-            "--allow-outage shop/lonly matches no workload",
-        ),
-        (
-            &verdict,
-            &["--yes", "--exclude", "shop"],
-            2,
-            "left none of them",
-        ),
-        (
-            &verdict,
-            &["--yes", "-L", "mesh"],
-            2,
-            "not the one in `mesh`",
-        ),
         (
             &verdict,
             &["--yes", "--record", "/dev/full"],
             2,
             "record file `/dev/full`",
-        ),
-        (
-            &verdict,
-            &["--dry-run", "--exclude", "shop/wbe"],
-            2,
-            "--exclude shop/wbe matches no workload",
         ),
         (&verdict, &["--dry-run=server"], 0, "accepts it"),
         (
@@ -147,6 +122,47 @@ fn flags_and_verdicts_that_are_refused_write_nothing(bed: Bed) {
         (&skipped[0]["name"], &skipped[0]["reason"]),
         (&"lonely".into(), &"downtime-outage".into())
     );
+    assert_eq!(scene.writes(), ["patch deployments shop/web 200"]);
+}
+
+fn a_selection_that_leaves_nothing_is_refused(bed: Bed) {
+    let scene = Scene::with(bed, &[workload("Deployment", "web", |_| {})]);
+    let verdict = scene.verdict();
+    let table = [
+        (["-n", "shpo"], "-n shpo matches no workload"),
+        (["--kind", "ds"], "--kind DaemonSet matches no workload"),
+        (["--exclude", "shop/wbe"], "--exclude shop/wbe matches no"),
+        (
+            ["--allow-outage", "shop/lonly"],
+            "--allow-outage shop/lonly",
+        ),
+        (
+            ["--allow-budget", "shop/lonly"],
+            "--allow-budget shop/lonly",
+        ),
+        (["--exclude", "shop"], "left none of them"),
+        (["-L", "mesh"], "not the one in `mesh`"),
+    ];
+    for (flags, part) in table {
+        for consent in ["--yes", "--dry-run"] {
+            let run = scene.roll(&verdict, &[consent, flags[0], flags[1]]);
+            assert_eq!(run.code, Some(2), "{flags:?}: {}", run.said());
+            assert!(run.said().contains(part), "{flags:?}: {}", run.said());
+        }
+    }
+    let filtered = verdict
+        .lines()
+        .filter(|line| !line.contains(r#""type":"workload""#));
+    let filtered: String = filtered.flat_map(|line| [line, "\n"]).collect();
+    let run = scene.roll(&filtered, &["--yes"]);
+    assert_eq!(run.code, Some(2), "{}", run.said());
+    assert_eq!(scene.writes(), Vec::<String>::new());
+
+    // A rerun with nothing to do is no error.
+    for _ in 0..2 {
+        let run = scene.roll(&scene.verdict(), &["--yes", "-n", "shop"]);
+        assert_eq!(run.code, Some(0), "{}", run.said());
+    }
     assert_eq!(scene.writes(), ["patch deployments shop/web 200"]);
 }
 

@@ -6,7 +6,7 @@
 //!
 //! [`event`] has the events and actions, [`state`] what a run knows. The parts stand on it: [`plan`]
 //! says what will be done, [`start`] begins workloads, [`probing`] asks the injector first,
-//! [`flights`] follows what has begun, [`vigil`] watches what is proven, [`end`] chooses the exit
+//! [`flights`] follows what has begun, [`settle`] watches what is proven, [`end`] chooses the exit
 //! code.
 
 mod budget;
@@ -25,6 +25,7 @@ mod plan;
 mod probing;
 mod proof;
 mod say;
+mod settle;
 mod slots;
 mod start;
 mod state;

@@ -165,7 +165,7 @@ impl Room {
         let ready = count(pods.clone().filter(|pod| pod.ready));
         let status = &budget.status;
         let is_fresh = status.observed_generation >= budget.meta.generation.max(1);
-        let mut expected = expected(world, pods);
+        let mut expected = expected(world, budget, pods);
         if is_fresh {
             expected = expected.max(status.expected_pods);
         }
@@ -188,22 +188,21 @@ impl Room {
     }
 }
 
-// Returns how many pods the workloads of these pods should have.
-fn expected<'a>(world: &World, pods: impl Iterator<Item = &'a PodSeen>) -> u32 {
-    let mut owner = None;
-    let (mut wanted, mut others) = (0_u32, 0_u32);
-    // The pods of one workload are next to each other.
-    for pod in pods {
-        match pod.owner.as_ref().and_then(|key| world.workload(key)) {
-            Some(observed) if owner == Some(&observed.key) => {}
-            Some(observed) => {
-                owner = Some(&observed.key);
-                wanted = wanted.saturating_add(observed.pods.wanted);
-            }
-            None => others = others.saturating_add(1),
-        }
-    }
-    wanted.saturating_add(others)
+// Returns how many pods the budget's workloads should have, also those that have no pod now.
+fn expected<'a>(
+    world: &World,
+    budget: &DisruptionBudget,
+    pods: impl Iterator<Item = &'a PodSeen>,
+) -> u32 {
+    let workloads = world.workloads_in(&budget.meta.namespace);
+    let workloads = workloads.filter(|observed| touches(world, budget, observed));
+    let wanted = workloads.map(|observed| observed.pods.wanted);
+    let is_known = |pod: &&PodSeen| {
+        let owner = pod.owner.as_ref();
+        owner.is_some_and(|key| world.workload(key).is_some())
+    };
+    let others = count(pods.filter(|pod| !is_known(pod)));
+    wanted.fold(others, u32::saturating_add)
 }
 
 #[cfg(test)]

@@ -201,7 +201,6 @@ impl Roll {
         }
         self.over.insert(key.clone(), item);
         self.tally.ended(outcome);
-        self.check_proven(key);
         if self.tally.failed > self.settings.max_failures {
             self.stop(Stop::Failures);
         }

@@ -134,6 +134,20 @@ impl World {
         self.workloads.values().flat_map(Store::iter)
     }
 
+    /// Returns the workloads of a namespace.
+    pub(crate) fn workloads_in(&self, namespace: &str) -> impl Iterator<Item = &Observed> {
+        let stores = self.workloads.iter();
+        stores.flat_map(move |(kind, store)| {
+            let first = WorkloadRef {
+                namespace: namespace.to_owned(),
+                kind: kind.clone(),
+                name: String::new(),
+            };
+            let workloads = store.from(first);
+            workloads.take_while(move |observed| observed.key.namespace == namespace)
+        })
+    }
+
     /// Applies an event of a watch. Returns the workloads whose pods it concerns.
     pub(crate) fn take(&mut self, watched: Watched) -> Vec<WorkloadRef> {
         match watched {

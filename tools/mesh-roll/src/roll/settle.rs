@@ -1,0 +1,121 @@
+//! Watches proven workloads until the run ends, because a pod may become ready and fail afterwards.
+
+use mesh_cluster::workload::rollout::Problem;
+use mesh_records::{ProgressPods, Record, Trouble, WorkloadRef, after};
+
+use super::conclusion::Conclusion;
+use super::item::Item;
+use super::limits::Stop;
+use super::say::settling;
+use super::state::Roll;
+use super::vigil::Standing;
+
+impl Roll {
+    /// Looks at a proven workload whose object or pods have changed.
+    pub(super) fn check_proven(&mut self, key: &WorkloadRef) {
+        let Some(item) = self.over.get(key) else {
+            return;
+        };
+        let Some(vigil) = &item.vigil else { return };
+        let observed = self.world.workload(key);
+        let observed = observed.filter(|it| it.uid == item.task.uid && !it.deleting);
+        let standing = observed.map_or(Standing::Left, |it| vigil.standing(it, &self.world));
+        self.stands(key, standing);
+    }
+
+    /// Looks at the proven workloads that have too few ready pods.
+    pub(super) fn check_short(&mut self) {
+        let over = self.over.iter().filter(|(_, item)| item.is_short());
+        let keys: Vec<WorkloadRef> = over.map(|(key, _)| key.clone()).collect();
+        for key in keys {
+            self.check_proven(&key);
+        }
+    }
+
+    fn stands(&mut self, key: &WorkloadRef, standing: Standing) {
+        let (now, timeout) = (self.now, self.settings.timeout);
+        let Some(item) = self.over.get_mut(key) else {
+            return;
+        };
+        let Some(vigil) = &mut item.vigil else { return };
+        match standing {
+            Standing::Whole => {
+                vigil.seen_whole = true;
+                vigil.short = None;
+            }
+            Standing::Short(problem) => {
+                let until = after(*vigil.short.get_or_insert(now), timeout);
+                if now >= until {
+                    self.fall(key, problem);
+                } else {
+                    self.wake_at(until);
+                }
+            }
+            Standing::Fallen(problem) => self.fall(key, problem),
+            Standing::Left => item.vigil = None,
+        }
+    }
+
+    fn fall(&mut self, key: &WorkloadRef, problem: Problem) {
+        if let Some(item) = self.over.get_mut(key) {
+            item.vigil = None;
+        }
+        self.stop(Stop::Fallen);
+        self.conclude(
+            key,
+            Conclusion::failed(Trouble::ReadinessLost, Some(problem)),
+        );
+    }
+
+    /// Returns true if the proven workloads must be watched for longer before the run may end.
+    ///
+    /// Only an end that says that all is well waits; after a failure there is nothing to wait for.
+    pub(super) fn is_settling(&mut self) -> bool {
+        let may_be_well = match &self.stop {
+            None | Some(Stop::Deadline | Stop::Stale | Stop::Changed(_)) => self.tally.failed == 0,
+            Some(
+                Stop::Signal(_)
+                | Stop::ReaderGone
+                | Stop::LockLost(_)
+                | Stop::Injector(_)
+                | Stop::Failures
+                | Stop::Broken(_)
+                | Stop::Fallen
+                | Stop::Blind(_),
+            ) => false,
+        };
+        let vigils = self.over.values().filter(|item| item.vigil.is_some());
+        let Some(last) = self
+            .last_proof
+            .filter(|_| may_be_well && vigils.count() > 0)
+        else {
+            return false;
+        };
+        let until = after(last, self.settings.settle);
+        let is_short = self.over.values().any(Item::is_short);
+        if self.now < until {
+            self.wake_at(until);
+        }
+        let is_settling = is_short || self.now < until;
+        if is_settling && !std::mem::replace(&mut self.said_settling, true) {
+            let left = until.duration_since(self.now).as_secs();
+            let record = self.settling(left);
+            self.emit(record);
+        }
+        is_settling
+    }
+
+    fn settling(&self, left: i64) -> Record {
+        let mut pods = ProgressPods::default();
+        let proven = self.over.iter().filter(|(_, item)| item.vigil.is_some());
+        let mut number = 0;
+        for (key, _) in proven {
+            let of_one = self.counts(key);
+            pods.wanted = pods.wanted.saturating_add(of_one.wanted);
+            pods.updated = pods.updated.saturating_add(of_one.updated);
+            pods.ready = pods.ready.saturating_add(of_one.ready);
+            number += 1;
+        }
+        settling(&self.settings.cluster, self.now, number, left, pods)
+    }
+}
