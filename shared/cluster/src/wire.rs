@@ -1,9 +1,13 @@
 //! Communication with the API server: requests, lists, watches, and their errors.
 
+mod cause;
 pub mod connect;
+mod credentials;
 pub mod error;
 pub mod kinds;
+mod kubeconfig;
 pub mod page;
+mod plugin;
 pub mod request;
 pub mod rights;
 pub mod store;

@@ -20,6 +20,7 @@ pub mod line;
 pub mod mesh;
 pub mod reader;
 pub mod record;
+mod secret;
 pub mod stream;
 pub mod word;
 pub mod workload;
@@ -44,6 +45,7 @@ pub use mesh::{
 };
 pub use reader::{Closed, Expect, Item, Reader, What};
 pub use record::{Record, RecordType};
+pub use secret::sayable;
 pub use stream::{
     By, Consistency, DryRun, End, EndOutcome, Scope, Source, Stream, Tool, Totals, whole_seconds,
 };

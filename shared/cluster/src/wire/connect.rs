@@ -1,6 +1,5 @@
 //! Chooses the cluster: kubeconfig, client and user; and keeps the server's clock.
 
-use std::io::IsTerminal as _;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -11,10 +10,11 @@ use clap::builder::NonEmptyStringValueParser;
 use jiff::Timestamp;
 use jiff::fmt::rfc2822;
 use kube::Config;
-use kube::config::{ExecInteractiveMode, KubeConfigOptions, Kubeconfig};
-use mesh_records::{Explain as _, Explained, parse_timeout};
+use kube::config::{AuthInfo, KubeConfigOptions, KubeconfigError};
+use mesh_records::{Explain as _, Explained, parse_timeout, sayable};
 
-use crate::wire::error::chain;
+use crate::wire::credentials::Credentials;
+use crate::wire::kubeconfig::{Choice, IN_CLUSTER, Kubeconfig, NO_CLUSTER};
 
 /// kubectl's flags for choosing a cluster and a user.
 #[derive(Args, Clone, Debug)]
@@ -52,8 +52,9 @@ pub struct Cluster {
     clock: Mutex<Option<Reading>>,
     label: String,
     server: String,
-    context: Option<String>,
     namespace: String,
+    kubeconfig: Kubeconfig,
+    pub(crate) credentials: Credentials,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -61,9 +62,6 @@ struct Reading {
     server: Timestamp,
     at: Instant,
 }
-
-const NO_CLUSTER: &str =
-    "check --kubeconfig, $KUBECONFIG and --context; `kubectl config get-contexts` lists contexts";
 
 // === impl ClusterArgs ===
 
@@ -96,77 +94,102 @@ impl ClusterArgs {
     /// # Errors
     /// No kubeconfig, context or service account can be used.
     pub async fn open(&self, agent: &str) -> Result<Cluster, Explained> {
-        let (mut config, context) = self.config().await?;
+        let kubeconfig = self.kubeconfig().await?;
+        let opening = Credentials::of(&kubeconfig, self.request_timeout);
+        let (credentials, user) = opening.await?;
+        let mut config = config(&kubeconfig, user).await?;
         // Each tool decides what it repeats. An automatic retry could repeat a write or hold a
         // request for minutes.
         config.default_retry = false;
         config.connect_timeout = Some(self.request_timeout);
-        config.auth_info.impersonate.clone_from(&self.as_user);
-        config.auth_info.impersonate_groups =
-            (!self.as_groups.is_empty()).then(|| self.as_groups.clone());
         let agent = agent
             .parse()
             .explain("the user agent is not a valid HTTP header", "")?;
         config.headers.push((http::header::USER_AGENT, agent));
-        let server = config.cluster_url.to_string();
+        let server = sayable(&config.cluster_url.to_string());
         let namespace = config.default_namespace.clone();
-        let client = kube::Client::try_from(config).explain(
-            format!("cannot use the credentials for {server}"),
-            NO_CLUSTER,
-        )?;
-        let label = self.cluster_name.clone().or_else(|| context.clone());
+        let label = self.cluster_name.clone().or(kubeconfig.context.clone());
         Ok(Cluster {
-            client,
+            client: client(config)?,
             deadline: self.request_timeout,
             clock: Mutex::new(None),
-            label: label.unwrap_or_else(|| "in-cluster".to_owned()),
+            label: label.unwrap_or_else(|| IN_CLUSTER.to_owned()),
             server,
-            context,
             namespace,
+            kubeconfig,
+            credentials,
         })
     }
 
-    async fn config(&self) -> Result<(Config, Option<String>), Explained> {
-        let kubeconfig = match &self.kubeconfig {
-            Some(path) => Kubeconfig::read_from(path).map_err(|error| {
-                let what = format!("cannot use the kubeconfig `{}`", path.display());
-                Explained::new(format!("{what}: {}", first_line(&error)), NO_CLUSTER)
-            })?,
-            None => match Kubeconfig::read() {
-                Ok(kubeconfig) => kubeconfig,
-                Err(_) if self.context.is_none() && Config::incluster_env().is_ok() => {
-                    let config = Config::incluster_env();
-                    return Ok((config.explain("cannot use the service account", "")?, None));
-                }
-                Err(error) => {
-                    let what = format!("cannot read the kubeconfig: {}", first_line(&error));
-                    return Err(Explained::new(what, NO_CLUSTER));
-                }
-            },
+    // Reading blocks on a pipe that nobody writes; on a thread of its own it delays no signal.
+    async fn kubeconfig(&self) -> Result<Kubeconfig, Explained> {
+        let choice = Choice {
+            file: self.kubeconfig.clone(),
+            context: self.context.clone(),
+            as_user: self.as_user.clone(),
+            as_groups: self.as_groups.clone(),
         };
-        let mut kubeconfig = kubeconfig;
-        keep_off_stdin(&mut kubeconfig);
-        let context = self
-            .context
-            .clone()
-            .or_else(|| kubeconfig.current_context.clone());
-        let options = KubeConfigOptions {
-            context: context.clone(),
-            ..KubeConfigOptions::default()
+        let reading = tokio::task::spawn_blocking(move || Kubeconfig::read(&choice));
+        let read = tokio::time::timeout(self.request_timeout, reading).await;
+        let Ok(Ok(kubeconfig)) = read else {
+            let what = "the kubeconfig, or a file that it names, cannot be read in time";
+            return Err(Explained::new(what, NO_CLUSTER));
         };
-        let name = context.clone().unwrap_or_else(|| "(none)".to_owned());
-        let names_a_proxy = kubeconfig
-            .clusters
-            .iter()
-            .any(|it| it.cluster.as_ref().is_some_and(|it| it.proxy_url.is_some()));
-        let mut config = Config::from_custom_kubeconfig(kubeconfig, &options)
-            .await
-            .explain(format!("cannot use the context `{name}`"), NO_CLUSTER)?;
-        if !names_a_proxy && is_loopback(&config.cluster_url) {
-            config.proxy_url = None;
-        }
-        Ok((config, context))
+        kubeconfig
     }
+}
+
+async fn config(kubeconfig: &Kubeconfig, user: AuthInfo) -> Result<Config, Explained> {
+    let file = kubeconfig.with_user(user);
+    let config = Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await;
+    let mut config = config.map_err(|error| {
+        let why = match error {
+            KubeconfigError::MissingClusterUrl => "its cluster has no `server`",
+            KubeconfigError::ParseClusterUrl(_) => "the `server` of its cluster is not an address",
+            KubeconfigError::ParseProxyUrl(_) => {
+                "`proxy-url`, or the proxy in HTTPS_PROXY, is not an address"
+            }
+            KubeconfigError::ParseNoProxy(_) => "NO_PROXY cannot be read",
+            KubeconfigError::LoadCertificateAuthority(_)
+            | KubeconfigError::ParseCertificates(_) => {
+                "the certificate authority of its cluster is not PEM in base64"
+            }
+            // We made the file from a cluster and a user.
+            KubeconfigError::CurrentContextNotSet
+            | KubeconfigError::KindMismatch
+            | KubeconfigError::ApiVersionMismatch
+            | KubeconfigError::LoadContext(_)
+            | KubeconfigError::LoadClusterOfContext(_)
+            | KubeconfigError::FindPath
+            | KubeconfigError::ReadConfig(..)
+            | KubeconfigError::Parse(_)
+            | KubeconfigError::LoadClientCertificate(_)
+            | KubeconfigError::LoadClientKey(_) => "its parts do not fit together",
+        };
+        let context = kubeconfig.context.as_deref().unwrap_or(IN_CLUSTER);
+        Explained::new(
+            format!("cannot use the context `{context}`: {why}"),
+            NO_CLUSTER,
+        )
+    })?;
+    if kubeconfig.cluster.proxy_url.is_none() && is_loopback(&config.cluster_url) {
+        config.proxy_url = None;
+    }
+    Ok(config)
+}
+
+fn client(config: Config) -> Result<kube::Client, Explained> {
+    let server = sayable(&config.cluster_url.to_string());
+    kube::Client::try_from(config).map_err(|error| {
+        let of_proxy = matches!(error, kube::Error::ProxyProtocolUnsupported { .. });
+        let what = match of_proxy {
+            true => "the proxy in `proxy-url` or HTTPS_PROXY is none of http, https and socks5".to_owned(),
+            false => format!(
+                "cannot use the client certificate, its key or the certificate authority for {server}"
+            ),
+        };
+        Explained::new(what, NO_CLUSTER)
+    })
 }
 
 /// Requests to this machine itself do not go through the proxy in `HTTPS_PROXY`, as in every Go
@@ -175,25 +198,6 @@ fn is_loopback(server: &http::Uri) -> bool {
     let host = server.host().unwrap_or_default().trim_matches(['[', ']']);
     let is_loopback = |address: IpAddr| address.is_loopback();
     host == "localhost" || host.parse().is_ok_and(is_loopback)
-}
-
-// The lines after the first quote the file, including tokens.
-fn first_line(error: &dyn std::error::Error) -> String {
-    chain(error).lines().next().unwrap_or_default().to_owned()
-}
-
-// A credential plugin inherits standard input and could read the records from it.
-fn keep_off_stdin(kubeconfig: &mut Kubeconfig) {
-    if std::io::stdin().is_terminal() {
-        return;
-    }
-    let users = kubeconfig
-        .auth_infos
-        .iter_mut()
-        .filter_map(|user| user.auth_info.as_mut());
-    for plugin in users.filter_map(|user| user.exec.as_mut()) {
-        plugin.interactive_mode = Some(ExecInteractiveMode::Never);
-    }
 }
 
 // === impl Cluster ===
@@ -207,8 +211,9 @@ impl Cluster {
             clock: Mutex::new(None),
             label: "test".to_owned(),
             server: "https://test".to_owned(),
-            context: None,
             namespace: "default".to_owned(),
+            kubeconfig: Kubeconfig::default(),
+            credentials: Credentials::default(),
         }
     }
 
@@ -258,12 +263,18 @@ impl Cluster {
 
     /// Returns the kubeconfig's context, or `None` with a service account.
     pub fn context(&self) -> Option<&str> {
-        self.context.as_deref()
+        self.kubeconfig.context.as_deref()
+    }
+
+    /// Returns a kubeconfig of this cluster and user, for programs that this process starts. It holds
+    /// nothing that the user's own kubeconfig does not, so it has secrets.
+    pub fn kubeconfig(&self) -> Vec<u8> {
+        self.kubeconfig.to_json()
     }
 
     /// As [`ClusterArgs::flags`], with the context that is in use.
     pub fn flags(&self, args: &ClusterArgs) -> Vec<String> {
-        let context = self.context.clone();
+        let context = self.context().map(str::to_owned);
         ClusterArgs {
             context,
             ..args.clone()
@@ -309,26 +320,6 @@ fn http_date(text: &str) -> Option<Timestamp> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[tokio::test]
-    async fn an_error_never_quotes_a_broken_kubeconfig() {
-        let path = std::env::temp_dir().join(format!("mesh-kubeconfig-{}", std::process::id()));
-        let broken = "users:\n- name: x\n  user:\n    token: hush\n   oops: [\n";
-        std::fs::write(&path, broken).unwrap();
-        let args = ClusterArgs {
-            kubeconfig: Some(path.clone()),
-            context: None,
-            as_user: None,
-            as_groups: Vec::new(),
-            request_timeout: Duration::from_secs(1),
-            cluster_name: None,
-        };
-        let error = args.config().await.map(|_| ()).unwrap_err();
-        std::fs::remove_file(&path).unwrap();
-        let text = chain(&error);
-        assert!(text.contains("cannot use the kubeconfig"), "{text}");
-        assert!(!text.contains("hush") && !text.contains('\n'), "{text}");
-    }
 
     #[test]
     fn only_loopback_addresses_bypass_https_proxy() {

@@ -132,6 +132,14 @@ impl Error {
         )
     }
 
+    /// The request was not sent, because the user's credentials cannot be had now.
+    pub(crate) fn without_credentials(what: &str, cause: Explained) -> Self {
+        Self {
+            cause,
+            ..Self::new(what, Why::Unreachable, "", "")
+        }
+    }
+
     pub(crate) fn answered(
         what: &str,
         rule: Option<String>,
@@ -182,19 +190,4 @@ impl Why {
             _ => Self::Broken,
         }
     }
-}
-
-/// Returns an error and all its causes on one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let inner_text = inner.to_string();
-        if !text.contains(&inner_text) {
-            text.push_str(": ");
-            text.push_str(&inner_text);
-        }
-        cause = inner.source();
-    }
-    text
 }

@@ -1,12 +1,11 @@
 //! Lists, page by page.
 
-use std::fmt::Display;
-
 use http::Method;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::object::{Object, Resource, or_none_at_all};
+use crate::wire::cause::unreadable;
 use crate::wire::connect::Cluster;
 use crate::wire::error::{Error, Why};
 use crate::wire::request::{JSON, PARTIAL, check_kind};
@@ -114,7 +113,7 @@ impl<'a, T: DeserializeOwned> Pages<'a, T> {
             Some(namespace) => Target::within(resource, namespace),
             None => Target::all(resource),
         };
-        let mut query = format!("?limit={PAGE}");
+        let mut query = String::new();
         if let Some(labels) = labels {
             query.push_str("&labelSelector=");
             query.extend(encode(labels));
@@ -143,10 +142,11 @@ impl<'a, T: DeserializeOwned> Pages<'a, T> {
             return Ok(None);
         };
         let restarts = *restarts;
-        let query = match token {
-            Some(token) => format!("{}&continue={}", self.query, encode(token)),
-            None => self.query.clone(),
-        };
+        let mut query = format!("?limit={PAGE}{}", self.query);
+        if let Some(token) = token {
+            query.push_str("&continue=");
+            query.extend(encode(token));
+        }
         match self.list(&query).await {
             Ok((
                 ListMeta {
@@ -178,15 +178,14 @@ impl<'a, T: DeserializeOwned> Pages<'a, T> {
         let get = Method::GET;
         let bytes = self
             .cluster
-            .fetch(get.clone(), &self.target, query, form, None)
+            .fetch(get, &self.target, query, form, None)
             .await?;
-        let malformed =
-            |cause: &dyn Display| Error::malformed(&self.target.say(&get), &cause.to_string());
+        let malformed = |cause: &str| Error::malformed(&self.target.say(&Method::GET), cause);
         let ListAnswer {
             kind,
             metadata,
             items,
-        } = serde_json::from_slice(&bytes).map_err(|error| malformed(&error))?;
+        } = serde_json::from_slice(&bytes).map_err(|error| malformed(&unreadable(&error)))?;
         let wanted = if self.metadata {
             PARTIAL
         } else {

@@ -2,15 +2,16 @@
 
 use std::time::Duration;
 
-use http::{Method, StatusCode, header};
+use http::{HeaderValue, Method, StatusCode, header};
 use http_body_util::BodyExt as _;
 use kube::client::Body;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 
 use crate::object::{Object, Resource};
+use crate::wire::cause::{cause, unreadable};
 use crate::wire::connect::Cluster;
-use crate::wire::error::{Error, chain};
+use crate::wire::error::{Error, Why};
 use crate::wire::target::{Options, Target};
 
 /// RBAC's name for requests through a Service.
@@ -47,6 +48,28 @@ const METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;
 pub(crate) const PARTIAL: &str = "PartialObjectMetadata";
 const MERGE: &str = "application/merge-patch+json";
 
+/// A request before it has credentials.
+pub(crate) struct Call<'a> {
+    method: Method,
+    path: &'a str,
+    accept: &'a str,
+    /// Its form and its bytes.
+    body: Option<(&'a str, &'a [u8])>,
+}
+
+/// The credentials of one request.
+pub(crate) struct Pass {
+    header: Option<HeaderValue>,
+    is_renewed: bool,
+}
+
+// A whole answer.
+struct Answer {
+    status: StatusCode,
+    retry_after: Option<Duration>,
+    bytes: Vec<u8>,
+}
+
 // The `kind` field of an answer.
 #[derive(Deserialize)]
 struct Kinded {
@@ -63,10 +86,32 @@ pub(crate) fn check_kind(kind: &str, wanted: &str) -> Result<(), String> {
 }
 
 fn object<T: DeserializeOwned>(wanted: &str, bytes: &[u8]) -> Result<T, String> {
-    let malformed = |error: serde_json::Error| error.to_string();
+    let malformed = |error: serde_json::Error| unreadable(&error);
     let Kinded { kind } = serde_json::from_slice(bytes).map_err(malformed)?;
     check_kind(&kind, wanted)?;
     serde_json::from_slice(bytes).map_err(malformed)
+}
+
+// === impl Call ===
+
+impl<'a> Call<'a> {
+    /// A read.
+    pub(crate) fn get(path: &'a str, accept: &'a str) -> Self {
+        Self {
+            method: Method::GET,
+            path,
+            accept,
+            body: None,
+        }
+    }
+}
+
+// === impl Answer ===
+
+impl Answer {
+    fn error(&self, what: &str, rule: Option<String>) -> Error {
+        Error::answered(what, rule, self.status, self.retry_after, &self.bytes)
+    }
 }
 
 // === impl Answered ===
@@ -189,21 +234,19 @@ impl Cluster {
         let path = format!("/api/v1/namespaces/{namespace}/services/https:{service}:{port}/proxy/");
         let patience = self.deadline.min(ADMISSION_PATIENCE);
         for _ in 0..2 {
-            let request = http::Request::get(&path).body(Body::empty());
-            let request = request.map_err(|error| Error::malformed(&what, &error.to_string()))?;
-            let (status, retry_after, bytes) =
-                match tokio::time::timeout(patience, self.exchange(request)).await {
-                    Ok(Ok(answer)) => answer,
-                    Ok(Err(cause)) => return Err(Error::unreachable(&what, self.server(), &cause)),
-                    Err(_) => continue,
-                };
-            let said = serde_json::from_slice::<Answered>(&bytes).ok();
+            let call = Call::get(&path, JSON);
+            let answer = match self.exchange(&what, &call, patience).await {
+                Ok(answer) => answer,
+                Err(error) if error.why() == Why::TimedOut => continue,
+                Err(error) => return Err(error),
+            };
+            let said = serde_json::from_slice::<Answered>(&answer.bytes).ok();
             return match said {
-                None if status != StatusCode::TOO_MANY_REQUESTS => Ok(true),
-                Some(said) if said.misses_the_service(status) => Ok(false),
+                None if answer.status != StatusCode::TOO_MANY_REQUESTS => Ok(true),
+                Some(said) if said.misses_the_service(answer.status) => Ok(false),
                 Some(_) | None => {
                     let rule = Some(SERVICE_PROXY.rule_in("get", Some(namespace)));
-                    Err(Error::answered(&what, rule, status, retry_after, &bytes))
+                    Err(answer.error(&what, rule))
                 }
             };
         }
@@ -220,7 +263,7 @@ impl Cluster {
     ) -> Result<T, Error> {
         let what = target.say(&method);
         let body = serde_json::to_vec(body)
-            .map_err(|error| Error::malformed(&what, &error.to_string()))?;
+            .map_err(|error| Error::malformed(&what, &unreadable(&error)))?;
         self.call(method, target, query, form, Some(body)).await
     }
 
@@ -269,7 +312,7 @@ impl Cluster {
                 status, message, ..
             }) if status == "Failure" => Err(Error::malformed(what, &message)),
             Ok(_) | Err(_) => serde_json::from_slice(&bytes)
-                .map_err(|error| Error::malformed(what, &error.to_string())),
+                .map_err(|error| Error::malformed(what, &unreadable(&error))),
         }
     }
 
@@ -282,48 +325,111 @@ impl Cluster {
         form: &str,
         body: Option<Vec<u8>>,
     ) -> Result<Vec<u8>, Error> {
-        let request = http::Request::builder().method(method).uri(path);
-        let request = match body {
-            Some(body) => request
-                .header(header::ACCEPT, JSON)
-                .header(header::CONTENT_TYPE, form)
-                .body(Body::from(body)),
-            None => request.header(header::ACCEPT, form).body(Body::empty()),
+        let call = Call {
+            method,
+            path,
+            accept: if body.is_some() { JSON } else { form },
+            body: body.as_deref().map(|body| (form, body)),
         };
-        let request = request.map_err(|error| Error::malformed(what, &error.to_string()))?;
-        let answer = tokio::time::timeout(self.deadline, self.exchange(request)).await;
-        let (status, retry_after, bytes) = match answer {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(cause)) => return Err(Error::unreachable(what, self.server(), &cause)),
-            Err(_) => return Err(Error::timed_out(what, self.server(), self.deadline)),
-        };
-        if !status.is_success() {
-            return Err(Error::answered(what, rule, status, retry_after, &bytes));
+        let answer = self.exchange(what, &call, self.deadline).await?;
+        if !answer.status.is_success() {
+            return Err(answer.error(what, rule));
         }
-        Ok(bytes)
+        Ok(answer.bytes)
     }
 
+    /// Sends a request with the user's credentials and reads the whole answer.
     async fn exchange(
         &self,
-        request: http::Request<Body>,
-    ) -> Result<(StatusCode, Option<Duration>, Vec<u8>), String> {
-        let answer = self
-            .client
-            .send(request)
-            .await
-            .map_err(|error| chain(&error))?;
+        what: &str,
+        call: &Call<'_>,
+        patience: Duration,
+    ) -> Result<Answer, Error> {
+        let mut pass = self.pass(what).await?;
+        loop {
+            let exchange = async {
+                let head = self.head(what, call, &pass).await?;
+                let status = head.status();
+                let retry_after = head.headers().get(header::RETRY_AFTER);
+                let retry_after = retry_after.and_then(|value| value.to_str().ok()?.parse().ok());
+                let bytes = self.body(what, head.into_body()).await?;
+                Ok(Answer {
+                    status,
+                    retry_after: retry_after.map(Duration::from_secs),
+                    bytes,
+                })
+            };
+            let answer = tokio::time::timeout(patience, exchange).await;
+            let Ok(answer) = answer else {
+                return Err(Error::timed_out(what, self.server(), patience));
+            };
+            let answer = answer?;
+            if answer.status != StatusCode::UNAUTHORIZED || !self.renew(what, &mut pass).await? {
+                return Ok(answer);
+            }
+        }
+    }
+
+    /// Returns the credentials for a request.
+    pub(crate) async fn pass(&self, what: &str) -> Result<Pass, Error> {
+        let header = self.credentials.header(self.now()).await;
+        let header = header.map_err(|error| Error::without_credentials(what, error))?;
+        Ok(Pass {
+            header,
+            is_renewed: false,
+        })
+    }
+
+    /// Renews credentials that the API server refused, once for a request.
+    pub(crate) async fn renew(&self, what: &str, pass: &mut Pass) -> Result<bool, Error> {
+        if std::mem::replace(&mut pass.is_renewed, true) {
+            return Ok(false);
+        }
+        let renewed = self.credentials.renewed(pass.header.as_ref()).await;
+        let renewed = renewed.map_err(|error| Error::without_credentials(what, error))?;
+        let is_new = renewed.is_some();
+        pass.header = renewed.or_else(|| pass.header.take());
+        Ok(is_new)
+    }
+
+    /// Sends a request and waits for the head of its answer, without a time limit.
+    pub(crate) async fn head(
+        &self,
+        what: &str,
+        call: &Call<'_>,
+        pass: &Pass,
+    ) -> Result<http::Response<Body>, Error> {
+        let mut request = http::Request::builder()
+            .method(call.method.clone())
+            .uri(call.path)
+            .header(header::ACCEPT, call.accept);
+        if let Some(header) = &pass.header {
+            request = request.header(header::AUTHORIZATION, header);
+        }
+        let request = match call.body {
+            Some((form, body)) => request
+                .header(header::CONTENT_TYPE, form)
+                .body(Body::from(body.to_vec())),
+            None => request.body(Body::empty()),
+        };
+        let request = request.map_err(|_| Error::malformed(what, "the request has no address"))?;
+        let answer = self.client.send(request).await;
+        let answer =
+            answer.map_err(|error| Error::unreachable(what, self.server(), cause(&error)))?;
         self.read_clock(answer.headers());
-        let status = answer.status();
-        let retry_after = answer.headers().get(header::RETRY_AFTER);
-        let retry_after = retry_after.and_then(|value| value.to_str().ok()?.parse().ok());
+        Ok(answer)
+    }
+
+    /// Reads a body.
+    pub(crate) async fn body(&self, what: &str, mut body: Body) -> Result<Vec<u8>, Error> {
         // A page of pods has megabytes. Reading it frame by frame keeps one copy in memory instead
         // of three.
         let mut bytes = Vec::new();
-        let mut body = answer.into_body();
         while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|error| chain(&error))?;
+            let frame =
+                frame.map_err(|error| Error::unreachable(what, self.server(), cause(&error)))?;
             bytes.extend_from_slice(frame.data_ref().map_or(&[], |data| data.as_ref()));
         }
-        Ok((status, retry_after.map(Duration::from_secs), bytes))
+        Ok(bytes)
     }
 }

@@ -1,17 +1,22 @@
 //! Follows a kind: one list and then its changes, by one watch per kind, without polling.
 
 use std::collections::VecDeque;
-use std::pin::Pin;
 use std::time::Duration;
 
-use futures::stream::{Stream, StreamExt as _};
+use futures::stream::Stream;
+use http::StatusCode;
+use http_body_util::BodyExt as _;
+use kube::client::Body;
 use kube::core::WatchEvent;
+use serde::de::IgnoredAny;
 use tokio::time::Instant;
 
 use crate::object::Object;
+use crate::wire::cause::unreadable;
 use crate::wire::connect::Cluster;
-use crate::wire::error::{Error, Why, chain};
+use crate::wire::error::{Error, Why};
 use crate::wire::page::{Page, Pages, Selection};
+use crate::wire::request::{Call, JSON};
 use crate::wire::target::encode;
 
 /// A change of a watched kind.
@@ -55,13 +60,23 @@ pub const SILENCE: Duration = Duration::from_secs(90);
 const LIFETIME: u32 = 290;
 const PAUSE: Duration = Duration::from_millis(200);
 
-type Events<K> = Pin<Box<dyn Stream<Item = Result<WatchEvent<K>, kube::Error>> + Send>>;
+// The lines of a watch.
+struct Events {
+    body: Body,
+    buffer: Vec<u8>,
+}
+
+enum Line {
+    Whole(Vec<u8>),
+    /// The connection ended, perhaps within a line. What was cut off comes again.
+    End,
+}
 
 enum Step<'a, K> {
     Start,
     Listing(Pages<'a, K>),
     Opening { version: String },
-    Watching { version: String, events: Events<K> },
+    Watching { version: String, events: Events },
 }
 
 impl<K> std::fmt::Debug for Step<'_, K> {
@@ -167,12 +182,9 @@ impl<'a, K: Object> Watch<'a, K> {
     }
 
     async fn open(&mut self, version: String) -> Result<Step<'a, K>, Error> {
-        let deadline = self.cluster.deadline();
-        let opened = tokio::time::timeout(deadline, self.request(&version)).await;
-        let error = match opened {
-            Ok(Ok(events)) => return Ok(Step::Watching { version, events }),
-            Ok(Err(error)) => error,
-            Err(_) => Error::timed_out(&Self::what(), self.cluster.server(), deadline),
+        let error = match self.request(&version).await {
+            Ok(events) => return Ok(Step::Watching { version, events }),
+            Err(error) => error,
         };
         if error.why() == Why::Gone {
             return Ok(Step::Start);
@@ -181,7 +193,7 @@ impl<'a, K: Object> Watch<'a, K> {
         Ok(Step::Opening { version })
     }
 
-    async fn request(&self, version: &str) -> Result<Events<K>, Error> {
+    async fn request(&self, version: &str) -> Result<Events, Error> {
         let path = K::RESOURCE.path(self.namespace.as_deref());
         let version = encode(version);
         let mut uri = format!(
@@ -191,26 +203,40 @@ impl<'a, K: Object> Watch<'a, K> {
             uri.push_str("&labelSelector=");
             uri.extend(encode(labels));
         }
-        let request = http::Request::get(uri).body(Vec::new());
-        let request =
-            request.map_err(|error| Error::malformed(&Self::what(), &error.to_string()))?;
-        let events = self.cluster.client.request_events::<K>(request).await;
-        let events = events.map_err(|error| self.explain(&error))?;
-        Ok(Box::pin(events))
+        let (what, call) = (Self::what(), Call::get(&uri, JSON));
+        let mut pass = self.cluster.pass(&what).await?;
+        loop {
+            let deadline = self.cluster.deadline();
+            let opening = self.cluster.head(&what, &call, &pass);
+            let Ok(head) = tokio::time::timeout(deadline, opening).await else {
+                return Err(Error::timed_out(&what, self.cluster.server(), deadline));
+            };
+            let head = head?;
+            let status = head.status();
+            if status.is_success() {
+                return Ok(Events::new(head.into_body()));
+            }
+            let unauthorized = status == StatusCode::UNAUTHORIZED;
+            if unauthorized && self.cluster.renew(&what, &mut pass).await? {
+                continue;
+            }
+            let body = self.cluster.body(&what, head.into_body());
+            let body = match tokio::time::timeout(deadline, body).await {
+                Ok(body) => body?,
+                Err(_) => Vec::new(),
+            };
+            return Err(self.answered(status, &body));
+        }
     }
 
-    async fn follow(
-        &mut self,
-        version: String,
-        mut events: Events<K>,
-    ) -> Result<Step<'a, K>, Error> {
+    async fn follow(&mut self, version: String, mut events: Events) -> Result<Step<'a, K>, Error> {
         let event = match tokio::time::timeout(SILENCE, events.next()).await {
             // The watch was silent or ended. Nothing is lost: the next watch continues from the
             // same version.
-            Err(_) | Ok(None) => {
+            Err(_) | Ok(Line::End) => {
                 return self.reopen(version).await;
             }
-            Ok(Some(event)) => event,
+            Ok(Line::Whole(line)) => serde_json::from_slice(&line),
         };
         match event {
             Ok(WatchEvent::Added(object) | WatchEvent::Modified(object)) => {
@@ -226,17 +252,17 @@ impl<'a, K: Object> Watch<'a, K> {
             }
             Ok(WatchEvent::Error(status)) if status.code == 410 => Ok(Step::Start),
             Ok(WatchEvent::Error(status)) => {
-                let error = self.explain(&kube::Error::Api(status));
+                let code = StatusCode::from_u16(status.code);
+                let code = code.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+                let error = self.answered(code, &serde_json::to_vec(&status).unwrap_or_default());
                 self.wait_after(error).await?;
                 Ok(Step::Start)
             }
-            Err(kube::Error::Api(status)) if status.code == 410 => Ok(Step::Start),
-            Err(error @ kube::Error::SerdeError(_)) => Err(self.explain(&error)),
-            Err(_) => self.reopen(version).await,
+            Err(error) => Err(Error::malformed(&Self::what(), &unreadable(&error))),
         }
     }
 
-    fn advance(&mut self, change: fn(K) -> Change<K>, object: K, events: Events<K>) -> Step<'a, K> {
+    fn advance(&mut self, change: fn(K) -> Change<K>, object: K, events: Events) -> Step<'a, K> {
         self.broken_since = None;
         let version = object.meta().resource_version.clone();
         self.ready.push_back(change(object));
@@ -270,22 +296,53 @@ impl<'a, K: Object> Watch<'a, K> {
         Ok(())
     }
 
-    fn explain(&self, error: &kube::Error) -> Error {
-        let what = Self::what();
-        if let kube::Error::Api(status) = error {
-            let code = http::StatusCode::from_u16(status.code)
-                .unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
-            let rule = K::RESOURCE.rule_in("watch", self.namespace.as_deref());
-            let body = serde_json::to_vec(status).unwrap_or_default();
-            return Error::answered(&what, Some(rule), code, None, &body);
-        }
-        if let kube::Error::SerdeError(error) = error {
-            return Error::malformed(&what, &error.to_string());
-        }
-        Error::unreachable(&what, self.cluster.server(), &chain(error))
+    fn answered(&self, code: StatusCode, body: &[u8]) -> Error {
+        let rule = K::RESOURCE.rule_in("watch", self.namespace.as_deref());
+        Error::answered(&Self::what(), Some(rule), code, None, body)
     }
 
     fn what() -> String {
         format!("watching {}", K::RESOURCE.plural)
+    }
+}
+
+// === impl Events ===
+
+impl Events {
+    fn new(body: Body) -> Self {
+        Self {
+            body,
+            buffer: Vec::new(),
+        }
+    }
+
+    async fn next(&mut self) -> Line {
+        let mut searched = 0;
+        loop {
+            let end = self.buffer[searched..]
+                .iter()
+                .position(|byte| *byte == b'\n');
+            if let Some(end) = end {
+                let rest = self.buffer.split_off(searched + end + 1);
+                let line = std::mem::replace(&mut self.buffer, rest);
+                if line.iter().all(u8::is_ascii_whitespace) {
+                    searched = 0;
+                    continue;
+                }
+                return Line::Whole(line);
+            }
+            searched = self.buffer.len();
+            match self.body.frame().await {
+                Some(Ok(frame)) => {
+                    let data: &[u8] = frame.data_ref().map_or(&[], |data| data.as_ref());
+                    self.buffer.extend_from_slice(data);
+                }
+                // Without a newline at the end, a whole last event is told from a part by its form.
+                None if serde_json::from_slice::<IgnoredAny>(&self.buffer).is_ok() => {
+                    return Line::Whole(std::mem::take(&mut self.buffer));
+                }
+                Some(Err(_)) | None => return Line::End,
+            }
+        }
     }
 }
