@@ -15,6 +15,7 @@ pub struct Error {
     retry_after: Option<Duration>,
     rule: Option<String>,
     is_invalid: bool,
+    is_oversized: bool,
     #[source]
     cause: Explained,
 }
@@ -99,6 +100,7 @@ impl Error {
             retry_after: None,
             rule: None,
             is_invalid: false,
+            is_oversized: false,
             cause,
         }
     }
@@ -130,6 +132,19 @@ impl Error {
             &message,
             "check --context, and that the API server is running",
         )
+    }
+
+    pub(crate) fn oversized(what: &str, cap: usize) -> Self {
+        let message = format!("the answer is larger than {} MiB", cap >> 20);
+        Self {
+            is_oversized: true,
+            ..Self::malformed(what, &message)
+        }
+    }
+
+    /// Returns true if the answer was longer than it may be.
+    pub(crate) fn is_oversized(&self) -> bool {
+        self.is_oversized
     }
 
     /// The request was not sent, because the user's credentials cannot be had now.
@@ -170,6 +185,7 @@ impl Error {
             retry_after,
             rule,
             is_invalid: status == StatusCode::UNPROCESSABLE_ENTITY,
+            is_oversized: false,
             cause,
         }
     }

@@ -26,6 +26,7 @@ pub struct Pages<'a, T> {
     cluster: &'a Cluster,
     target: Target,
     query: String,
+    limit: u32,
     metadata: bool,
     state: Paging,
     item: std::marker::PhantomData<T>,
@@ -70,6 +71,9 @@ struct ListMeta {
 
 /// kubectl's page size.
 const PAGE: u32 = 500;
+/// The page size after a page was too large: as many objects of the largest size that etcd takes
+/// (1.5 MiB) fit into one answer.
+const SMALL_PAGE: u32 = 31;
 /// How often a list may expire before it is given up.
 const RESTARTS: u32 = 3;
 const METADATA: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
@@ -126,6 +130,7 @@ impl<'a, T: DeserializeOwned> Pages<'a, T> {
             cluster,
             target,
             query,
+            limit: PAGE,
             metadata,
             state,
             item: std::marker::PhantomData,
@@ -142,7 +147,7 @@ impl<'a, T: DeserializeOwned> Pages<'a, T> {
             return Ok(None);
         };
         let restarts = *restarts;
-        let mut query = format!("?limit={PAGE}{}", self.query);
+        let mut query = format!("?limit={}{}", self.limit, self.query);
         if let Some(token) = token {
             query.push_str("&continue=");
             query.extend(encode(token));
@@ -169,17 +174,17 @@ impl<'a, T: DeserializeOwned> Pages<'a, T> {
                 };
                 Ok(Some(Page::Restarted))
             }
+            Err(error) if error.is_oversized() && self.limit > SMALL_PAGE => {
+                self.limit = SMALL_PAGE;
+                Ok(Some(Page::Items(Vec::new())))
+            }
             Err(error) => Err(error),
         }
     }
 
     async fn list(&self, query: &str) -> Result<(ListMeta, Vec<T>), Error> {
         let form = if self.metadata { METADATA } else { JSON };
-        let get = Method::GET;
-        let bytes = self
-            .cluster
-            .fetch(get, &self.target, query, form, None)
-            .await?;
+        let bytes = self.cluster.page(&self.target, query, form).await?;
         let malformed = |cause: &str| Error::malformed(&self.target.say(&Method::GET), cause);
         let ListAnswer {
             kind,

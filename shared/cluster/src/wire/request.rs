@@ -43,6 +43,12 @@ const UNREACHED: [&str; 3] = [
 ];
 
 pub(crate) const JSON: &str = "application/json";
+/// The longest answer but for a list. The API server takes no larger request than 3 MiB and etcd no
+/// larger object than 1.5 MiB, so no object, and no list of kinds, comes near it.
+pub(crate) const ANSWER: usize = 8 << 20;
+/// The longest page of a list: 500 objects of 128 KiB, many times a usual pod. A list with larger
+/// objects is read in smaller pages.
+pub(crate) const LIST: usize = 64 << 20;
 const APPLY: &str = "application/apply-patch+yaml";
 const METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
 pub(crate) const PARTIAL: &str = "PartialObjectMetadata";
@@ -235,9 +241,11 @@ impl Cluster {
         let patience = self.deadline.min(ADMISSION_PATIENCE);
         for _ in 0..2 {
             let call = Call::get(&path, JSON);
-            let answer = match self.exchange(&what, &call, patience).await {
+            let answer = match self.exchange(&what, &call, patience, ANSWER).await {
                 Ok(answer) => answer,
                 Err(error) if error.why() == Why::TimedOut => continue,
+                // The API server's own words are short, so the Service spoke.
+                Err(error) if error.is_oversized() => return Ok(true),
                 Err(error) => return Err(error),
             };
             let said = serde_json::from_slice::<Answered>(&answer.bytes).ok();
@@ -331,9 +339,26 @@ impl Cluster {
             accept: if body.is_some() { JSON } else { form },
             body: body.as_deref().map(|body| (form, body)),
         };
-        let answer = self.exchange(what, &call, self.deadline).await?;
+        let answer = self.exchange(what, &call, self.deadline, ANSWER).await?;
         if !answer.status.is_success() {
             return Err(answer.error(what, rule));
+        }
+        Ok(answer.bytes)
+    }
+
+    /// Reads a page of a list, which may be larger than any other answer.
+    pub(crate) async fn page(
+        &self,
+        target: &Target,
+        query: &str,
+        form: &str,
+    ) -> Result<Vec<u8>, Error> {
+        let what = target.say(&Method::GET);
+        let path = format!("{}{query}", target.path());
+        let call = Call::get(&path, form);
+        let answer = self.exchange(&what, &call, self.deadline, LIST).await?;
+        if !answer.status.is_success() {
+            return Err(answer.error(&what, Some(target.rule(&Method::GET))));
         }
         Ok(answer.bytes)
     }
@@ -344,6 +369,7 @@ impl Cluster {
         what: &str,
         call: &Call<'_>,
         patience: Duration,
+        cap: usize,
     ) -> Result<Answer, Error> {
         let mut pass = self.pass(what).await?;
         loop {
@@ -352,7 +378,7 @@ impl Cluster {
                 let status = head.status();
                 let retry_after = head.headers().get(header::RETRY_AFTER);
                 let retry_after = retry_after.and_then(|value| value.to_str().ok()?.parse().ok());
-                let bytes = self.body(what, head.into_body()).await?;
+                let bytes = self.body(what, head.into_body(), cap).await?;
                 Ok(Answer {
                     status,
                     retry_after: retry_after.map(Duration::from_secs),
@@ -420,15 +446,24 @@ impl Cluster {
         Ok(answer)
     }
 
-    /// Reads a body.
-    pub(crate) async fn body(&self, what: &str, mut body: Body) -> Result<Vec<u8>, Error> {
+    /// Reads a body that is no longer than `cap` after it was decompressed.
+    pub(crate) async fn body(
+        &self,
+        what: &str,
+        mut body: Body,
+        cap: usize,
+    ) -> Result<Vec<u8>, Error> {
         // A page of pods has megabytes. Reading it frame by frame keeps one copy in memory instead
         // of three.
         let mut bytes = Vec::new();
         while let Some(frame) = body.frame().await {
             let frame =
                 frame.map_err(|error| Error::unreachable(what, self.server(), cause(&error)))?;
-            bytes.extend_from_slice(frame.data_ref().map_or(&[], |data| data.as_ref()));
+            let data: &[u8] = frame.data_ref().map_or(&[], |data| data.as_ref());
+            if bytes.len().saturating_add(data.len()) > cap {
+                return Err(Error::oversized(what, cap));
+            }
+            bytes.extend_from_slice(data);
         }
         Ok(bytes)
     }

@@ -342,3 +342,45 @@ async fn a_broken_api_service_of_another_group_is_never_asked() {
     let kind = cluster.kind(&mut kinds, "apps/v1", "ReplicaSet").await;
     assert!(kind.unwrap().is_none());
 }
+
+#[tokio::test]
+async fn an_answer_over_its_cap_is_an_error_that_names_the_request_and_the_cap() {
+    let huge = " ".repeat((8 << 20) + 1);
+    let cluster = Script::of(&[(200, &huge)]).cluster();
+    let error = cluster.get::<ConfigMap>(None, "x").await.unwrap_err();
+    assert_eq!(error.why(), Why::Malformed);
+    assert_eq!(error.what(), "reading configmaps x");
+    assert_eq!(error.reason(), "the answer is larger than 8 MiB");
+}
+
+#[tokio::test]
+async fn a_page_that_is_too_large_is_asked_for_again_in_smaller_ones() {
+    let (huge, one) = (" ".repeat((64 << 20) + 1), page(&["a"], ""));
+    let script = Script::of(&[(200, &huge), (200, &one)]);
+    let cluster = script.cluster();
+    let pods = cluster.pages::<Pod>(Selection::default()).all().await;
+    assert_eq!(pods.unwrap().len(), 1);
+    let asked = ["GET /api/v1/pods?limit=500", "GET /api/v1/pods?limit=31"];
+    assert_eq!(script.asked(), asked);
+    let cluster = Script::of(&[(200, &huge), (200, &huge)]).cluster();
+    let pods = cluster.pages::<Pod>(Selection::default()).all().await;
+    assert_eq!(
+        pods.unwrap_err().reason(),
+        "the answer is larger than 64 MiB"
+    );
+}
+
+#[tokio::test]
+async fn a_watch_whose_line_never_ends_is_an_error() {
+    let (list, line) = (page(&[], ""), " ".repeat((8 << 20) + 1));
+    let cluster = Script::of(&[(200, &list), (200, &line)]).cluster();
+    let mut watch = cluster.watch::<Pod>(Selection::default());
+    for _ in 0..2 {
+        watch.next_change().await.unwrap();
+    }
+    let error = watch.next_change().await.unwrap_err();
+    assert_eq!(
+        (error.why(), error.what()),
+        (Why::Malformed, "watching pods")
+    );
+}

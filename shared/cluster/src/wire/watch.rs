@@ -16,7 +16,7 @@ use crate::wire::cause::unreadable;
 use crate::wire::connect::Cluster;
 use crate::wire::error::{Error, Why};
 use crate::wire::page::{Page, Pages, Selection};
-use crate::wire::request::{Call, JSON};
+use crate::wire::request::{ANSWER, Call, JSON};
 use crate::wire::target::encode;
 
 /// A change of a watched kind.
@@ -68,6 +68,7 @@ struct Events {
 
 enum Line {
     Whole(Vec<u8>),
+    TooLong,
     /// The connection ended, perhaps within a line. What was cut off comes again.
     End,
 }
@@ -220,7 +221,7 @@ impl<'a, K: Object> Watch<'a, K> {
             if unauthorized && self.cluster.renew(&what, &mut pass).await? {
                 continue;
             }
-            let body = self.cluster.body(&what, head.into_body());
+            let body = self.cluster.body(&what, head.into_body(), ANSWER);
             let body = match tokio::time::timeout(deadline, body).await {
                 Ok(body) => body?,
                 Err(_) => Vec::new(),
@@ -236,6 +237,7 @@ impl<'a, K: Object> Watch<'a, K> {
             Err(_) | Ok(Line::End) => {
                 return self.reopen(version).await;
             }
+            Ok(Line::TooLong) => return Err(Error::oversized(&Self::what(), ANSWER)),
             Ok(Line::Whole(line)) => serde_json::from_slice(&line),
         };
         match event {
@@ -330,6 +332,9 @@ impl Events {
                     continue;
                 }
                 return Line::Whole(line);
+            }
+            if self.buffer.len() > ANSWER {
+                return Line::TooLong;
             }
             searched = self.buffer.len();
             match self.body.frame().await {
