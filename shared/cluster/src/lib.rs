@@ -6,11 +6,13 @@
 //! - [`control_plane`]: what a Linkerd control plane is made of, and how it was installed.
 //! - [`lock`]: one `Lease` per control plane, taken and kept.
 //! - [`clock`]: moments of the monotonic clock.
-//! - [`act`], [`probe`] and [`signals`]: the restart, the dry-run pod, and Ctrl-C.
+//! - [`act`], [`probe`], [`signals`] and [`group`]: the restart, the dry-run pod, Ctrl-C, and how a
+//!   child process is killed.
 
 pub mod act;
 pub mod clock;
 pub mod control_plane;
+pub mod group;
 pub mod lock;
 pub mod object;
 pub mod probe;
@@ -18,6 +20,7 @@ pub mod signals;
 pub mod wire;
 pub mod workload;
 
+pub use group::Group;
 pub use lock::{Claim, Grip, Holder, IfLocked, Lock, Lost, Taking};
 pub use object::label;
 pub use probe::{Injected, Probe, Refusal, Refuser};

@@ -17,6 +17,7 @@ pub fn sayable(text: &str) -> String {
         };
         // A password may hold a slash, so that the last `@` counts.
         match address.rsplit_once('@') {
+            Some((_, end)) if is_digest(end) => said.push_str(address),
             Some((_, address)) => {
                 said.push_str("***@");
                 said.push_str(address);
@@ -30,12 +31,20 @@ pub fn sayable(text: &str) -> String {
     said
 }
 
+// An image or a chart may be named by its digest.
+fn is_digest(text: &str) -> bool {
+    let hex = text.strip_prefix("sha256:").unwrap_or_default();
+    hex.len() == 64 && hex.chars().all(|c| c.is_ascii_hexdigit())
+}
+
 #[cfg(test)]
 mod tests {
     use super::sayable;
 
     #[test]
     fn addresses_are_said_without_secrets() {
+        let by_digest = format!("oci://host/c@sha256:{}", "0a".repeat(32));
+        assert_eq!(sayable(&by_digest), by_digest);
         let table = [
             ("https://host:6443/", "https://host:6443/"),
             ("https://me:hush@host/x", "https://***@host/x"),
@@ -45,6 +54,7 @@ mod tests {
                 "get \"http://***@one/?***\": see https://two",
             ),
             ("a/b@sha256:1 ?x", "a/b@sha256:1 ?x"),
+            ("oci://hush@sha256:1", "oci://***@sha256:1"),
             ("", ""),
         ];
         for (text, said) in table {

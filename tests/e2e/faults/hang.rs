@@ -43,7 +43,7 @@ fn request_timeout_ends_an_upgrade_without_an_answer_from_helm(bed: Bed) {
     ];
     no_answer(&bed, &tools, readers.map(hangs), &READING, 2);
     // A helm that writes is not killed, because the upgrade may still finish.
-    let writer = ["upgrade*-values"].map(hangs);
+    let writer = ["upgrade*-values?--kubeconfig*"].map(hangs);
     no_answer(&bed, &tools, writer, &WRITING, 3);
 }
 

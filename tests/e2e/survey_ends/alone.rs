@@ -24,11 +24,11 @@ fn unreachable_cluster_is_one_error_between_brackets() {
     let server = "{apiVersion: v1, kind: Config, current-context: c, contexts: [{name: c, context: {cluster: c, user: u}}], clusters: [{name: c, cluster: {server: 'http://127.0.0.1:1'}}], users: [{name: u, user: {}}]}";
     std::fs::write(&refused, server).unwrap();
     let table: [(&Path, &[&str], &str); 3] = [
-        (&missing, &[], "cannot read the kubeconfig"),
+        (&missing, &[], "there is no kubeconfig"),
         (
             &refused,
             &["--context", "other"],
-            "cannot use the context `other`",
+            "the kubeconfig has no context `other`",
         ),
         (&refused, &[], "no answer from http://127.0.0.1:1"),
     ];

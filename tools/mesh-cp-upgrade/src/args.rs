@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{ArgAction, Parser};
 use mesh_actor::ActorArgs;
 use mesh_cli::EXIT_CODES;
-use mesh_records::{Explained, parse_timeout};
+use mesh_records::{Explained, parse_timeout, sayable};
 use mesh_versions::{Releases, Target};
 
 use crate::identity::Key;
@@ -135,6 +135,15 @@ impl Args {
 
     /// Checks the flags that can be checked without the cluster.
     pub(crate) fn check(&self) -> Result<(), Explained> {
+        let mut charts = [&self.chart, &self.crds_chart].into_iter().flatten();
+        // Every user of the machine can read helm's arguments.
+        if charts.any(|chart| sayable(chart).contains("://***@")) {
+            return Err(Explained::new(
+                "the address of a chart contains a user name or a password",
+                "name the chart as REPOSITORY/CHART after `helm repo add REPOSITORY URL --username \
+                 NAME --password-stdin`, or as oci://… after `helm registry login`",
+            ));
+        }
         match &self.to {
             Some(Target::Line(minor)) if self.without_gate => Err(Explained::new(
                 format!("--to {minor} names a minor version, not a release"),
@@ -160,6 +169,22 @@ mod tests {
                 .to_string()
                 .contains("Exit codes")
         );
+    }
+
+    #[test]
+    fn a_chart_with_a_password_in_its_address_is_refused() {
+        for (chart, refused) in [
+            ("https://me:hush@host/c.tgz", true),
+            ("oci://hush@host/c", true),
+            ("oci://host/c", false),
+            ("repo/c", false),
+        ] {
+            let args = ["mesh-cp-upgrade", "--chart", "c", "--crds-chart", chart];
+            let checked = Args::try_parse_from(args).unwrap().check();
+            assert_eq!(checked.is_err(), refused, "{chart}");
+            let said = checked.err().map(|error| error.to_string());
+            assert!(!said.unwrap_or_default().contains("hush"), "{chart}");
+        }
     }
 
     #[test]

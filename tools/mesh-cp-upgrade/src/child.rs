@@ -10,7 +10,8 @@ use std::process::{ExitStatus, Output, Stdio};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use mesh_records::{Explain as _, Explained};
+use mesh_cluster::Group;
+use mesh_records::{Explain as _, Explained, sayable};
 use tokio::process::{Child, Command};
 
 /// A program of somebody else's.
@@ -23,6 +24,8 @@ pub(crate) struct Program {
     pub(crate) request: Duration,
     /// What it gets in its environment besides what we have in ours.
     pub(crate) environment: Vec<(&'static str, String)>,
+    /// The run's own kubeconfig of the connected cluster.
+    pub(crate) kubeconfig: PathBuf,
 }
 
 /// A running program that writes to the cluster.
@@ -62,7 +65,7 @@ impl Program {
             status,
             stdout,
             stderr,
-        } = self.output(args).await?;
+        } = self.output(self.at_cluster(args)).await?;
         let said = quote(&String::from_utf8_lossy(&stderr));
         anyhow::ensure!(status.success(), "{what}: {said}");
         Ok(stdout)
@@ -70,12 +73,12 @@ impl Program {
 
     /// What it says, with how it ended if it fails.
     pub(crate) async fn says(&self, args: &[&str]) -> anyhow::Result<String> {
-        let args: Vec<String> = args.iter().map(ToString::to_string).collect();
+        let args = args.iter().map(ToString::to_string).collect();
         let Output {
             status,
             stdout,
             stderr,
-        } = self.output(&args).await?;
+        } = self.output(args).await?;
         let said = if stdout.is_empty() { stderr } else { stdout };
         let said = quote(&String::from_utf8_lossy(&said));
         Ok(match status.success() {
@@ -89,22 +92,37 @@ impl Program {
         let said = tempfile::tempfile()
             .context("cannot create a temporary file for the output of helm")?;
         let (stdout, stderr) = (said.try_clone()?, said.try_clone()?);
-        let mut command = self.command(args);
+        let mut command = self.command(&self.at_cluster(args));
         let child = command.stdout(stdout).stderr(stderr).spawn();
         let child = child.explain(self.cannot_start(), self.way_out)?;
         Ok(Writer { child, said })
     }
 
-    async fn output(&self, args: &[String]) -> Result<Output, Explained> {
+    // helm and linkerd have the same flag for it.
+    fn at_cluster(&self, args: &[String]) -> Vec<String> {
+        let kubeconfig = self.kubeconfig.display().to_string();
+        let flag = ["--kubeconfig".to_owned(), kubeconfig];
+        args.iter().cloned().chain(flag).collect()
+    }
+
+    async fn output(&self, args: Vec<String>) -> Result<Output, Explained> {
         let patience = self.request.saturating_mul(REQUESTS);
-        let output = self.command(args).kill_on_drop(true).output();
-        let Ok(output) = tokio::time::timeout(patience, output).await else {
+        let mut command = self.command(&args);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = command.kill_on_drop(true).spawn();
+        let child = child.explain(self.cannot_start(), self.way_out)?;
+        // It may have started a credentials plugin.
+        let group = Group::of(&child);
+        let output = tokio::time::timeout(patience, child.wait_with_output()).await;
+        let Ok(output) = output else {
             let verb = args.first().map_or("", String::as_str);
             let what = format!("no answer from `{self} {verb}` within {patience:?}");
             let hint = "check the API server, or allow more time: the limit is ten times the --request-timeout";
             return Err(Explained::new(what, hint));
         };
-        output.explain(self.cannot_start(), self.way_out)
+        let output = output.explain(format!("cannot read what `{self}` says"), self.way_out)?;
+        group.ended();
+        Ok(output)
     }
 
     fn cannot_start(&self) -> String {
@@ -118,6 +136,8 @@ impl Program {
             command.env_remove(name);
         }
         command.envs(self.environment.iter().cloned());
+        // A program may be a script that runs kubectl besides.
+        command.env("KUBECONFIG", &self.kubeconfig);
         command
     }
 }
@@ -146,8 +166,9 @@ impl Writer {
 }
 
 /// Prepares a program's output for a record: on one line, not too long, without anything that may
-/// be a key.
+/// be a key and without the secrets of an address.
 pub(crate) fn quote(said: &str) -> String {
+    let said = &sayable(said);
     let mut quoted = String::new();
     let mut within_pem = false;
     for line in said.lines() {

@@ -10,7 +10,6 @@ use crate::agree::agree;
 use crate::args::{Args, PIPELINE};
 use crate::gate::{Goal, pass_gate};
 use crate::inputs::Inputs;
-use crate::installer::helm::Helm;
 use crate::installer::{self, Installer};
 use crate::live::look;
 use crate::scene::{Scene, quiet_scene};
@@ -26,8 +25,8 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     };
     actor.run(&args.actor, async |run| {
         args.check()?;
-        let helm = Helm::new(args, &run.cluster);
-        let inputs = run.unless_stopped(Inputs::read(args, &helm)).await??;
+        let cluster = Arc::clone(&run.cluster);
+        let inputs = run.unless_stopped(Inputs::read(args, &cluster)).await??;
         let mut session = Session::new(run, inputs);
         let (Ok(ending) | Err(ending)) = steps(&mut session, args).await;
         match session.fail_step(&ending) {

@@ -1,9 +1,10 @@
-//! Reads the files that the user named, once, when the run begins.
+//! Reads the files that the user named, once, when the run begins, and writes a kubeconfig of its own.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use mesh_records::Explained;
+use mesh_cluster::Cluster;
+use mesh_records::{Explained, sayable};
 use tokio::sync::OnceCell;
 
 use crate::args::Args;
@@ -14,6 +15,8 @@ use crate::snapshot::{self, Copied, Snapshot};
 #[derive(Debug)]
 pub(crate) struct Inputs {
     pub(crate) snapshot: Snapshot,
+    /// A kubeconfig of the connected cluster and user, for the programs that the run starts.
+    pub(crate) kubeconfig: PathBuf,
     pub(crate) values: Vec<Copied>,
     pub(crate) chart: Option<Named>,
     pub(crate) crds_chart: Option<Named>,
@@ -54,12 +57,14 @@ const CHARTS: &str = "name a folder, an archive, REPOSITORY/CHART, or an address
 
 impl Inputs {
     /// Copies the values files and the charts on this machine.
-    pub(crate) async fn read(args: &Args, helm: &Helm) -> Result<Self, Explained> {
+    pub(crate) async fn read(args: &Args, cluster: &Cluster) -> Result<Self, Explained> {
         let snapshot = Snapshot::new()?;
+        let kubeconfig = snapshot.keep("kubeconfig", &cluster.kubeconfig())?;
+        let helm = Helm::new(args, cluster, &kubeconfig);
         let patience = args.actor.cluster.request_timeout.saturating_mul(REQUESTS);
         let mut values = Vec::new();
         for (number, path) in (1..).zip(&args.values) {
-            let name = path.display().to_string();
+            let name = sayable(&path.display().to_string());
             let bytes = whole(path, LONGEST_VALUES, patience).await;
             let bytes = bytes.map_err(|why| {
                 Explained::new(
@@ -73,10 +78,11 @@ impl Inputs {
         let chart = args.chart.as_deref();
         let crds = args.crds_chart.as_deref();
         Ok(Self {
-            chart: named(chart, "chart", &snapshot, helm, patience).await?,
-            crds_chart: named(crds, "crds-chart", &snapshot, helm, patience).await?,
+            chart: named(chart, "chart", &snapshot, &helm, patience).await?,
+            crds_chart: named(crds, "crds-chart", &snapshot, &helm, patience).await?,
             charts: OnceCell::new(),
             snapshot,
+            kubeconfig,
             values,
         })
     }

@@ -45,7 +45,7 @@ pub(crate) async fn check(
 ) -> Outcome<()> {
     match &live.installed {
         Installed::Helm { .. } => {
-            let helm = Helm::new(args, &session.cluster);
+            let helm = helm(session, args);
             session.unless_stopped(helm.check()).await??;
         }
         Installed::Cli if args.names_charts() => {
@@ -62,9 +62,17 @@ pub(crate) async fn check(
     Ok(())
 }
 
+fn helm(session: &Session<'_>, args: &Args) -> Helm {
+    Helm::new(args, &session.cluster, &session.inputs.kubeconfig)
+}
+
 fn cli(session: &Session<'_>, args: &Args, namespace: &str) -> Cli {
-    let program = args.linkerd.clone();
-    Cli::new(program, &session.cluster, &args.actor.cluster, namespace)
+    Cli::new(
+        args,
+        &session.cluster,
+        &session.inputs.kubeconfig,
+        namespace,
+    )
 }
 
 /// Waits until no helm is at work on the releases, such as a helm of an earlier, killed run; then
@@ -89,8 +97,7 @@ pub(crate) async fn quiet(
                 control_plane,
                 crds,
             } => {
-                let reading =
-                    HelmReleases::read(Helm::new(args, &session.cluster), control_plane, crds);
+                let reading = HelmReleases::read(helm(session, args), control_plane, crds);
                 session.unless_stopped(reading).await??
             }
         };

@@ -15,8 +15,8 @@ use std::path::{Path, PathBuf};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use kube::Config;
 use kube::config::{
-    AuthInfo, Cluster, Context, Kubeconfig as File, KubeconfigError, NamedAuthInfo, NamedCluster,
-    NamedContext,
+    AuthInfo, Cluster, Context, ExecConfig, Kubeconfig as File, KubeconfigError, NamedAuthInfo,
+    NamedCluster, NamedContext,
 };
 use mesh_records::Explained;
 use secrecy::ExposeSecret as _;
@@ -111,10 +111,14 @@ impl Kubeconfig {
         }
     }
 
-    /// Returns a file that holds nothing which the user's own does not. It has secrets.
+    /// Returns a file for programs that this process starts. It holds nothing that the user's own
+    /// does not, so it has secrets.
     pub(crate) fn to_json(&self) -> Vec<u8> {
-        let file = self.with_user(self.user.clone());
-        serde_json::to_vec(&file).expect("its keys are text")
+        let mut user = self.user.clone();
+        if let Some(exec) = &mut user.exec {
+            silence(exec);
+        }
+        serde_json::to_vec(&self.with_user(user)).expect("its keys are text")
     }
 
     fn of_files(files: File, context: Option<&str>) -> Result<Self, Explained> {
@@ -202,6 +206,16 @@ impl Kubeconfig {
             user.impersonate_groups = Some(choice.as_groups.clone());
         }
         Ok(())
+    }
+}
+
+// A Go program passes on what a plugin writes to standard error, and its own errors are quoted.
+fn silence(exec: &mut ExecConfig) {
+    const QUIET: &str = r#"exec "$0" "$@" 2>/dev/null"#;
+    if let Some(command) = exec.command.replace("/bin/sh".to_owned()) {
+        let args = exec.args.take().unwrap_or_default();
+        let quiet = ["-c".to_owned(), QUIET.to_owned(), command];
+        exec.args = Some(quiet.into_iter().chain(args).collect());
     }
 }
 
@@ -326,6 +340,18 @@ mod tests {
             },
         });
         assert_eq!(json!(read.user), expected);
+        let written: Value = serde_json::from_slice(&read.to_json()).unwrap();
+        let exec = &written["users"][0]["user"]["exec"];
+        let quiet = json!([
+            "-c",
+            "exec \"$0\" \"$@\" 2>/dev/null",
+            folder.join("./bin/plugin"),
+            "x"
+        ]);
+        assert_eq!(
+            (&exec["command"], &exec["args"]),
+            (&json!("/bin/sh"), &quiet)
+        );
     }
 
     #[test]

@@ -4,18 +4,19 @@
 use std::convert::Infallible;
 use std::fs::File;
 use std::io::{self, Write as _};
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::config::{Cluster, ExecAuthCluster, ExecConfig, ExecInteractiveMode as Mode};
 use mesh_records::Explained;
-use rustix::process::{Pid, Signal, getpgrp, kill_process_group};
+use rustix::process::getpgrp;
 use serde::Deserialize;
 use serde_json::json;
 use tokio::io::AsyncReadExt as _;
 use tokio::process::{Child, Command};
 
+use crate::group::Group;
 use crate::wire::kubeconfig::{NO_CLUSTER, filled};
 
 /// A credential plugin.
@@ -44,12 +45,6 @@ struct Answer {
     kind: String,
     api_version: String,
     status: Option<Issued>,
-}
-
-// A plugin that runs. Dropping it kills it, with its group if it has one of its own.
-struct Running {
-    child: Child,
-    group: Option<Pid>,
 }
 
 /// How long a plugin may ask a person on the terminal.
@@ -123,7 +118,7 @@ impl Plugin {
             Some(_) => PROMPT.max(self.patience),
             None => self.patience,
         };
-        let mut running = self.start(terminal.as_ref()).map_err(|error| {
+        let child = self.start(terminal.as_ref()).map_err(|error| {
             if error.kind() != io::ErrorKind::NotFound {
                 let why = format!("cannot be started: {}", error.kind());
                 return self.error(&why, "check its `command` in the kubeconfig");
@@ -133,10 +128,15 @@ impl Plugin {
             let hint = "install it, or check its `command` in the kubeconfig and $PATH";
             self.error("is not installed", install.unwrap_or(hint))
         })?;
+        // On a terminal it belongs to our own group.
+        let group = terminal.is_none().then(|| Group::of(&child));
         let output = tokio::select! {
-            output = tokio::time::timeout(patience, running.output()) => output,
+            output = tokio::time::timeout(patience, output(child)) => output,
             never = remark(terminal, &self.command, patience) => match never {},
         };
+        if let (Some(group), Ok(Ok(_))) = (group, &output) {
+            group.ended();
+        }
         match output {
             Err(_) => {
                 let why = format!("gave no credentials within {}s", patience.as_secs());
@@ -152,7 +152,7 @@ impl Plugin {
         }
     }
 
-    fn start(&self, terminal: Option<&File>) -> io::Result<Running> {
+    fn start(&self, terminal: Option<&File>) -> io::Result<Child> {
         let mut command = Command::new(&self.command);
         command.args(self.exec.args.iter().flatten());
         for variable in self.exec.env.iter().flatten() {
@@ -179,10 +179,7 @@ impl Plugin {
                 .stderr(Stdio::null())
                 .process_group(0),
         };
-        let child = command.spawn()?;
-        let pid = child.id().and_then(|pid| i32::try_from(pid).ok());
-        let group = pid.and_then(Pid::from_raw).filter(|_| terminal.is_none());
-        Ok(Running { child, group })
+        command.spawn()
     }
 
     fn issued(&self, printed: &[u8]) -> Result<Issued, Explained> {
@@ -226,28 +223,12 @@ impl Issued {
     }
 }
 
-// === impl Running ===
-
-impl Running {
-    async fn output(&mut self) -> io::Result<(std::process::ExitStatus, Vec<u8>)> {
-        let mut printed = Vec::new();
-        if let Some(stdout) = self.child.stdout.take() {
-            stdout.take(LONGEST).read_to_end(&mut printed).await?;
-        }
-        let status = self.child.wait().await?;
-        // It has ended and was waited for, so its number may belong to somebody else.
-        self.group = None;
-        Ok((status, printed))
+async fn output(mut child: Child) -> io::Result<(ExitStatus, Vec<u8>)> {
+    let mut printed = Vec::new();
+    if let Some(stdout) = child.stdout.take() {
+        stdout.take(LONGEST).read_to_end(&mut printed).await?;
     }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        if let Some(group) = self.group {
-            // If the group has ended, there is nothing to kill.
-            kill_process_group(group, Signal::KILL).ok();
-        }
-    }
+    Ok((child.wait().await?, printed))
 }
 
 // The terminal, if there is one and this process is in its foreground.

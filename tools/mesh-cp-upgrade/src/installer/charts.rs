@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use mesh_actor::{Outcome, hinted, refused};
-use mesh_records::Explained;
+use mesh_records::{Explained, sayable};
 use mesh_versions::{Charts as Known, Releases, Repository, Version};
 
 use crate::args::Args;
@@ -60,7 +60,7 @@ async fn fetched(
         }
     };
     Ok(Chart {
-        name,
+        name: sayable(&name),
         version,
         archive,
     })

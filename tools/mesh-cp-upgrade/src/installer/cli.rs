@@ -1,11 +1,12 @@
 //! Runs the linkerd CLI and reads its output.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use anyhow::Context as _;
-use mesh_cluster::{Cluster, ClusterArgs};
+use mesh_cluster::Cluster;
 use mesh_records::Explained;
 
+use crate::args::Args;
 use crate::child::Program;
 use crate::render::{self, Rendered};
 use crate::snapshot::Copied;
@@ -15,7 +16,7 @@ use crate::snapshot::Copied;
 pub(crate) struct Cli {
     program: Program,
     namespace: String,
-    /// The flags that choose the cluster; kubectl has the same.
+    /// The flags with which people choose the cluster; kubectl has the same.
     at: Vec<String>,
 }
 
@@ -29,22 +30,19 @@ pub(crate) enum Half {
 const WAY_OUT: &str = "install the linkerd CLI, or name its path with --linkerd or $LINKERD";
 
 impl Cli {
-    /// Makes the CLI for the control plane in `namespace` of the connected `cluster`.
-    pub(crate) fn new(
-        path: PathBuf,
-        cluster: &Cluster,
-        args: &ClusterArgs,
-        namespace: &str,
-    ) -> Self {
+    /// Makes the CLI for the control plane in `namespace` of the connected `cluster`, of which
+    /// `kubeconfig` is the run's own file.
+    pub(crate) fn new(args: &Args, cluster: &Cluster, kubeconfig: &Path, namespace: &str) -> Self {
         Self {
             program: Program {
-                path,
+                path: args.linkerd.clone(),
                 way_out: WAY_OUT,
                 request: cluster.deadline(),
                 environment: Vec::new(),
+                kubeconfig: kubeconfig.to_owned(),
             },
             namespace: namespace.to_owned(),
-            at: cluster.flags(args),
+            at: cluster.flags(&args.actor.cluster),
         }
     }
 
@@ -103,6 +101,7 @@ impl Cli {
     pub(crate) fn command(&self, half: Half, values: &[Copied]) -> Vec<String> {
         let mut command = vec!["linkerd".to_owned()];
         command.extend(self.upgrade_args(half, values, |file| file.name.clone()));
+        command.extend(self.at.iter().cloned());
         command
     }
 
@@ -116,7 +115,7 @@ impl Cli {
         let upgrade = self.args(&["upgrade"]).join(" ");
         let at: String = self.at.iter().map(|flag| format!(" {flag}")).collect();
         format!(
-            "linkerd {upgrade} | kubectl apply{at} -f - (with the linkerd CLI of the old version)"
+            "linkerd {upgrade}{at} | kubectl apply{at} -f - (with the linkerd CLI of the old version)"
         )
     }
 
@@ -139,7 +138,6 @@ impl Cli {
     fn args(&self, verb: &[&str]) -> Vec<String> {
         let mut args: Vec<String> = verb.iter().map(ToString::to_string).collect();
         args.extend(["--linkerd-namespace".to_owned(), self.namespace.clone()]);
-        args.extend(self.at.iter().cloned());
         args
     }
 }
@@ -158,6 +156,7 @@ mod tests {
                 way_out: WAY_OUT,
                 request: Duration::from_secs(1),
                 environment: Vec::new(),
+                kubeconfig: "/private/kubeconfig".into(),
             },
             namespace: "mesh".to_owned(),
             at: ["--context", "eu"].map(str::to_owned).to_vec(),
@@ -166,7 +165,7 @@ mod tests {
             name: "a.yaml".to_owned(),
             path: "/private/a.yaml".into(),
         }];
-        let rest = "--linkerd-namespace mesh --context eu -f a.yaml";
+        let rest = "--linkerd-namespace mesh -f a.yaml --context eu";
         let crds = cli.command(Half::Crds, &values).join(" ");
         assert_eq!(crds, format!("linkerd upgrade --crds {rest}"));
         let control_plane = cli.command(Half::ControlPlane, &values).join(" ");

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use mesh_cluster::Cluster;
-use mesh_records::{Explained, Release};
+use mesh_records::{Explained, Release, sayable};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -19,7 +19,7 @@ use crate::snapshot::Copied;
 #[derive(Clone, Debug)]
 pub(crate) struct Helm {
     program: Program,
-    /// The flags that choose the cluster, as kubectl spells them.
+    /// The flags with which people choose the cluster, as kubectl spells them.
     at: Vec<String>,
     pub(crate) driver: Driver,
 }
@@ -70,8 +70,8 @@ struct Found {
 const WAY_OUT: &str = "install helm 3.14 or later, or name its path with --helm or $HELM";
 
 impl Helm {
-    /// Makes helm for the connected `cluster`.
-    pub(crate) fn new(args: &Args, cluster: &Cluster) -> Self {
+    /// Makes helm for the connected `cluster`, of which `kubeconfig` is the run's own file.
+    pub(crate) fn new(args: &Args, cluster: &Cluster, kubeconfig: &Path) -> Self {
         let driver = args.helm_driver;
         Self {
             program: Program {
@@ -79,6 +79,7 @@ impl Helm {
                 way_out: WAY_OUT,
                 request: cluster.deadline(),
                 environment: vec![("HELM_DRIVER", driver.to_string())],
+                kubeconfig: kubeconfig.to_owned(),
             },
             at: cluster.flags(&args.actor.cluster),
             driver,
@@ -208,7 +209,7 @@ impl Helm {
                 .flat_map(|version| ["--version", version]),
         );
         let args: Vec<String> = args.into_iter().map(str::to_owned).collect();
-        let what = format!("cannot download the chart {chart}");
+        let what = format!("cannot download the chart {}", sayable(chart));
         self.program.read(&args, &what).await?;
         only_archive(into).context(what)
     }
@@ -234,7 +235,8 @@ impl Helm {
     /// Returns the command for a rollback to a revision.
     pub(crate) fn way_back(&self, release: &Release, revision: u32) -> String {
         let revision = revision.to_string();
-        let args = self.args(release, &["rollback", &release.name, &revision]);
+        let mut args = self.args(release, &["rollback", &release.name, &revision]);
+        args.extend(self.at());
         format!("helm {}", args.join(" "))
     }
 
@@ -268,12 +270,11 @@ impl Helm {
         };
         let mut args = vec!["upgrade".to_owned(), release.name.clone(), archive];
         args.extend(["-n".to_owned(), release.namespace.clone()]);
-        if spelling != Spelling::Digest {
+        if spelling == Spelling::Shown {
             args.extend(self.at());
-        }
-        // The archive is of one version.
-        if let (Some(version), Spelling::Shown) = (&chart.version, spelling) {
-            args.extend(["--version".to_owned(), version.clone()]);
+            // The archive is of one version.
+            let version = chart.version.iter();
+            args.extend(version.flat_map(|it| ["--version".to_owned(), it.clone()]));
         }
         match values {
             Values::Keep => args.push("--reset-then-reuse-values".to_owned()),
@@ -295,11 +296,10 @@ impl Helm {
     fn args(&self, release: &Release, verb: &[&str]) -> Vec<String> {
         let mut args: Vec<String> = verb.iter().map(ToString::to_string).collect();
         args.extend(["-n".to_owned(), release.namespace.clone()]);
-        args.extend(self.at());
         args
     }
 
-    // The flags that choose the cluster, as helm spells them.
+    // The flags with which people choose the cluster, as helm spells them.
     fn at(&self) -> impl Iterator<Item = String> {
         self.at.iter().map(|flag| match flag.as_str() {
             "--context" => "--kube-context".to_owned(),
@@ -356,6 +356,7 @@ mod tests {
                 way_out: WAY_OUT,
                 request: Duration::from_secs(1),
                 environment: Vec::new(),
+                kubeconfig: "/private/kubeconfig".into(),
             },
             at: ["--context", "eu"].map(str::to_owned).to_vec(),
             driver: Driver::Secret,
@@ -399,8 +400,7 @@ mod tests {
         let upgrade = upgrade(Values::Reset(vec![copied("a.yaml")]));
         assert_eq!(
             helm().upgrade_args(&upgrade, Spelling::Run).join(" "),
-            "upgrade cp /private/cp.tgz -n linkerd --kube-context eu --reset-values -f \
-             /private/a.yaml"
+            "upgrade cp /private/cp.tgz -n linkerd --reset-values -f /private/a.yaml"
         );
         assert_eq!(
             helm().essence(&upgrade).replace('\0', " "),
