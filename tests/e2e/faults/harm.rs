@@ -15,6 +15,8 @@ pub(crate) enum Harm {
     CutInTheMiddle,
     Halved,
     Garbled,
+    /// A small gzip answer that grows.
+    Bomb,
     /// A failure instead of the answer, with a success status.
     Misanswered,
     Delayed,
@@ -36,7 +38,7 @@ const FAILURE: &str = r#"{
 }"#;
 
 impl Harm {
-    pub(crate) const ALL: [Self; 23] = [
+    pub(crate) const ALL: [Self; 24] = [
         Self::HungUp(BeforeForward),
         Self::HungUp(AfterForward),
         Self::HeadAlone,
@@ -44,6 +46,7 @@ impl Harm {
         Self::CutInTheMiddle,
         Self::Halved,
         Self::Garbled,
+        Self::Bomb,
         Self::Misanswered,
         Self::Delayed,
         Self::Silent(BeforeForward),
@@ -71,6 +74,7 @@ impl Harm {
             Self::CutInTheMiddle => request.cut_in_the_middle(),
             Self::Halved => request.halve(),
             Self::Garbled => request.garble(),
+            Self::Bomb => request.bomb(),
             Self::Misanswered => request.answer_with(StatusCode::OK, FAILURE),
             Self::Delayed => request.delay(Duration::from_millis(300)),
             Self::Silent(when) => request.silence(when),

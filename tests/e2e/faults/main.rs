@@ -17,6 +17,7 @@ mod fleet;
 mod hang;
 mod harm;
 mod lag;
+mod plugin;
 mod record;
 mod roll;
 mod run;

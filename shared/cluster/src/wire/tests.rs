@@ -1,14 +1,18 @@
 //! Tests requests and the handling of answers against canned answers.
 
 use std::collections::VecDeque;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use clap::Parser;
+use flate2::{Compression, write::GzEncoder};
 use http::{Request, Response};
 use kube::client::Body;
 
 use crate::object::{ConfigMap, Object as _, Pod};
-use crate::wire::connect::Cluster;
+use crate::wire::connect::{Cluster, ClusterArgs};
 use crate::{Change, Options, Page, Selection, Target, Why};
 
 /// Canned answers in order, and the requests that were made.
@@ -351,6 +355,58 @@ async fn an_answer_over_its_cap_is_an_error_that_names_the_request_and_the_cap()
     assert_eq!(error.why(), Why::Malformed);
     assert_eq!(error.what(), "reading configmaps x");
     assert_eq!(error.reason(), "the answer is larger than 8 MiB");
+}
+
+// A server that answers every request with a small gzip body that grows to 65 MiB of spaces.
+fn bomber() -> std::net::SocketAddr {
+    let mut body = GzEncoder::new(Vec::new(), Compression::fast());
+    for _ in 0..65 {
+        body.write_all(&[b' '; 1 << 20]).unwrap();
+    }
+    let body = body.finish().unwrap();
+    assert!(body.len() < 1 << 20);
+    let head = format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-encoding: gzip\r\n\
+         connection: close\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for connection in listener.incoming() {
+            let mut connection = connection.unwrap();
+            let mut request = BufReader::new(connection.try_clone().unwrap()).lines();
+            while request.next().unwrap().unwrap() != "" {}
+            // The client hangs up when it has read enough.
+            drop(connection.write_all(&[head.as_bytes(), &body].concat()));
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn a_gzip_bomb_is_refused_with_words() {
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: ClusterArgs,
+    }
+    let mut kubeconfig = tempfile::NamedTempFile::new().unwrap();
+    let address = bomber();
+    write!(
+        kubeconfig,
+        "{{current-context: c, contexts: [{{name: c, context: {{cluster: c}}}}], \
+         clusters: [{{name: c, cluster: {{server: 'http://{address}'}}}}]}}"
+    )
+    .unwrap();
+    let path = kubeconfig.path().to_str().unwrap();
+    let Line { args } = Line::parse_from(["t", "--kubeconfig", path]);
+    let cluster = args.open("test").await.unwrap();
+    let error = cluster.get::<ConfigMap>(None, "x").await.unwrap_err();
+    assert_eq!(error.reason(), "the answer is larger than 8 MiB");
+    let pods = cluster.pages::<Pod>(Selection::default()).all().await;
+    let error = pods.unwrap_err();
+    assert_eq!(error.reason(), "the answer is larger than 64 MiB");
 }
 
 #[tokio::test]

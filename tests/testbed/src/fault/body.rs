@@ -1,8 +1,12 @@
 //! Bodies of answers: whole, or damaged by a fault.
 
+use std::io::Write as _;
+use std::sync::LazyLock;
+
 use anyhow::anyhow;
+use flate2::{Compression, write::GzEncoder};
 use futures::stream;
-use http::{Response, header, response::Parts};
+use http::{HeaderValue, Response, header, response::Parts};
 use http_body_util::{BodyExt as _, Full, StreamBody, combinators::UnsyncBoxBody};
 use hyper::body::{Bytes, Frame, Incoming};
 use tokio::sync::watch;
@@ -12,6 +16,8 @@ pub(super) type Body = UnsyncBoxBody<Bytes, anyhow::Error>;
 /// Becomes true when no more data passes through the proxy.
 pub(super) type Silence = watch::Receiver<bool>;
 
+/// The length of a bomb when it is decompressed, in MiB: more than any answer has.
+const GROWN: usize = 65;
 const GARBAGE: &[u8] = b"<html>it works!</html>\n";
 
 /// How an answer's body is damaged.
@@ -21,6 +27,8 @@ pub(super) enum Spoil {
     CutInTheMiddle,
     Halve,
     Garble,
+    /// Replaced by a small body that grows when it is decompressed.
+    Bomb,
 }
 
 /// Runs `future`, but never returns once the proxy is silent.
@@ -61,6 +69,12 @@ pub(super) async fn spoil(
     if spoil == Spoil::Garble {
         return Ok(replaced(head, Bytes::from_static(GARBAGE)));
     }
+    if spoil == Spoil::Bomb {
+        let mut answer = replaced(head, bomb());
+        let gzip = HeaderValue::from_static("gzip");
+        answer.headers_mut().insert(header::CONTENT_ENCODING, gzip);
+        return Ok(answer);
+    }
     let data = if is_watch {
         first_frame(&mut body).await?
     } else {
@@ -76,6 +90,19 @@ pub(super) async fn spoil(
     let frames = stream::unfold(Some(half), broken_off);
     let body = StreamBody::new(frames).boxed_unsync();
     Ok(Response::from_parts(head, body))
+}
+
+/// Returns a gzip body that grows a hundredfold, to spaces.
+fn bomb() -> Bytes {
+    static BOMB: LazyLock<Bytes> = LazyLock::new(|| {
+        let mut body = GzEncoder::new(Vec::new(), Compression::fast());
+        for _ in 0..GROWN {
+            body.write_all(&[b' '; 1 << 20])
+                .expect("memory can be written");
+        }
+        body.finish().expect("memory can be written").into()
+    });
+    BOMB.clone()
 }
 
 async fn first_frame(body: &mut Incoming) -> anyhow::Result<Bytes> {

@@ -252,6 +252,11 @@ impl On<'_> {
         self.set(Fault::Spoil(Spoil::Garble));
     }
 
+    /// Replaces the body with a small one that grows to 65 MiB when it is decompressed.
+    pub fn bomb(self) {
+        self.set(Fault::Spoil(Spoil::Bomb));
+    }
+
     /// Moves the `Date` of the answer by some seconds; the rest of the answer stays as it is.
     pub fn misdate(self, seconds: i64) {
         self.set(Fault::Misdate(seconds));
