@@ -4,6 +4,7 @@ mod cause;
 pub mod connect;
 mod credentials;
 pub mod error;
+mod exchange;
 pub mod kinds;
 mod kubeconfig;
 pub mod page;

@@ -15,8 +15,9 @@ use crate::object::Object;
 use crate::wire::cause::unreadable;
 use crate::wire::connect::Cluster;
 use crate::wire::error::{Error, Why};
+use crate::wire::exchange::{ANSWER, Call};
 use crate::wire::page::{Page, Pages, Selection};
-use crate::wire::request::{ANSWER, Call, JSON};
+use crate::wire::request::JSON;
 use crate::wire::target::encode;
 
 /// A change of a watched kind.
