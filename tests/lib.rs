@@ -26,7 +26,9 @@ pub use crate::plugin::{planted, with_plugin};
 pub use crate::pods::{make_ready, make_wait};
 pub use crate::run::{Run, Running, begin, of_type, records, run};
 pub use crate::shelf::serve;
-pub use crate::terminal::{OnTerminal, hang_up_at_the_question, on_terminal, yes_at_the_question};
+pub use crate::terminal::{
+    OnTerminal, hang_up_at_the_question, on_terminal, yes_at, yes_at_the_question,
+};
 
 /// Writes an executable script. A running script of the same name is not disturbed.
 ///

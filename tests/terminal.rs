@@ -92,10 +92,22 @@ pub fn yes_at_the_question(
     input: &str,
     meanwhile: impl FnOnce(),
 ) -> (Option<i32>, Vec<Value>) {
+    yes_at("Go on?", tools, command, input, meanwhile)
+}
+
+/// As [`yes_at_the_question`], at another question.
+#[track_caller]
+pub fn yes_at(
+    question: &str,
+    tools: &Toolbox,
+    command: &mut Command,
+    input: &str,
+    meanwhile: impl FnOnce(),
+) -> (Option<i32>, Vec<Value>) {
     let record = tools.folder().join("answered");
     command.arg("--record").arg(&record);
     let mut run = in_session(tools, command, input);
-    run.until("Go on?");
+    run.until(question);
     meanwhile();
     let mut keyboard = run.screen.get_ref();
     keyboard.write_all(b"y\n").expect("it can be typed");

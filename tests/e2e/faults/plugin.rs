@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use mesh_testbed::{Bed, Victim};
-use mesh_tests::{Signal, Toolbox, begin, on_both_beds, signal, toolbox, with_plugin};
+use mesh_tests::{Signal, Toolbox, begin, on_both_beds, signal, toolbox, with_plugin, yes_at};
 use serde_json::{Value, json};
 
 use crate::control_plane::{is_at_target, judged, upgrade};
@@ -14,6 +14,7 @@ use crate::run::{Ran, run};
 on_both_beds! {
     plugin_that_hangs_ends_every_tool_in_time_with_all_that_it_started
     signal_is_heard_while_the_plugin_hangs
+    plugin_may_ask_on_the_terminal_and_never_gets_the_records
 }
 
 /// The numbers of runs of the plugin before it hangs. Its credentials have always expired.
@@ -83,6 +84,25 @@ fn signal_is_heard_while_the_plugin_hangs(bed: Bed) {
         assert_eq!(run.end()["outcome"], "stopped");
         assert!(plugin.hung().iter().all(|pid| has_ended(pid)), "{tool}");
     }
+}
+
+fn plugin_may_ask_on_the_terminal_and_never_gets_the_records(bed: Bed) {
+    let mut scene = Scene::new(bed);
+    let status = scene.status.as_object_mut().unwrap();
+    status.remove("expirationTimestamp");
+    let folder = tempfile::tempdir().unwrap();
+    let script = "printf 'the code? ' >&2; read code; [ \"$code\" = y ] && cat $CREDENTIALS";
+    let kubeconfig = with_plugin(&scene.bed, folder.path(), script, &scene.status, "");
+    let text = std::fs::read_to_string(&kubeconfig).unwrap();
+    let text = text.replace("\"Never\"", "\"IfAvailable\"");
+    std::fs::write(&kubeconfig, text).unwrap();
+    let ready = folder.path().join("ready");
+    std::fs::write(&ready, &scene.ready).unwrap();
+    let mut command = scene.tools.run("mesh-roll");
+    command.env("KUBECONFIG", &kubeconfig).arg("--dry-run");
+    let ready = ready.to_str().unwrap();
+    let (code, records) = yes_at("the code? ", &scene.tools, &mut command, ready, || {});
+    assert_eq!(code, Some(0), "{records:#?}");
 }
 
 impl Scene {
