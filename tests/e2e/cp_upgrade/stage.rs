@@ -96,8 +96,9 @@ impl Stage {
         let output = self.env(self.tools.shell(&pipeline)).output().unwrap();
         assert!(
             output.status.success(),
-            "{}",
-            String::from_utf8_lossy(&output.stderr)
+            "{}{}",
+            String::from_utf8_lossy(&output.stderr),
+            String::from_utf8_lossy(&output.stdout)
         );
         String::from_utf8(output.stdout).unwrap()
     }
