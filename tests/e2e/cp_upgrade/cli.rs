@@ -179,8 +179,7 @@ fn apply_removes_what_the_new_version_lacks_and_keeps_what_others_set(bed: Bed) 
             .unwrap();
         stage.bed.await_linkerd(FROM).unwrap();
         let mark = json!({ "example.test/by": "me" });
-        let patch =
-            json!({ "metadata": { "annotations": mark }, "spec": { "minReadySeconds": 1 } });
+        let patch = json!({ "metadata": { "annotations": mark }, "spec": { "progressDeadlineSeconds": 601 } });
         let path = format!("{DEPLOYMENTS}/{name}");
         stage.bed.merge(&path, &patch).unwrap();
         stage.bed.await_linkerd(FROM).unwrap();
@@ -192,7 +191,7 @@ fn apply_removes_what_the_new_version_lacks_and_keeps_what_others_set(bed: Bed) 
         assert!(!stage.containers(name).contains("dropped"), "{how:?}");
         let spec = &live["spec"];
         assert!(!spec.to_string().contains("DROPPED"), "{how:?}: {spec}");
-        assert_eq!(spec["minReadySeconds"], 1, "{how:?}");
+        assert_eq!(spec["progressDeadlineSeconds"], 601, "{how:?}");
         assert_eq!(live["metadata"]["annotations"]["example.test/by"], "me");
         let remembered =
             &live["metadata"]["annotations"]["kubectl.kubernetes.io/last-applied-configuration"];
