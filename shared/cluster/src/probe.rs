@@ -81,9 +81,10 @@ impl Cluster {
         let pods = Target::within(Pod::RESOURCE, namespace);
         match self.create::<Pod>(&pods, pod, options).await {
             Ok(pod) => Ok(Some(Probe::of(&pod))),
-            Err(error) if error.why() == Why::NotFound => Ok(None),
+            // A webhook may deny a pod with any code, 404 too.
             Err(error) => match Refusal::of(&error) {
                 Some(refusal) => Ok(Some(Probe::Refused(refusal))),
+                None if error.why() == Why::NotFound => Ok(None),
                 None => Err(error),
             },
         }

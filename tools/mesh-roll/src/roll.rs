@@ -130,7 +130,8 @@ impl Roll {
             Event::LockLost(why) => self.stop(Stop::LockLost(why)),
             Event::Blind(why) => {
                 let what = format!("the cluster cannot be read any more: {why}");
-                self.stop(Stop::Blind(what));
+                // Nothing that is known can be trusted any more, whatever stopped the run before.
+                self.stop = Some(Stop::Blind(what));
                 self.interrupt();
             }
             Event::Asked(Asked::Once(number)) => self.stop(Stop::Signal(number)),

@@ -21,7 +21,7 @@ pub enum Refuser {
     Policy,
     /// A webhook that must answer and did not.
     AwayWebhook,
-    /// The injector's webhook, which must answer and did not.
+    /// The injector's webhook, which must answer and did not, or denied the pod.
     AwayInjector,
     /// A webhook that takes no dry runs, so nothing is known about a real pod.
     NoDryRuns,
@@ -40,7 +40,10 @@ impl Refusal {
     fn read(why: Why, reason: &str) -> Option<Self> {
         let words = words(reason);
         let no_room = ["exceeded quota: ", "status unknown for quota: "];
+        let denied = words.split_once(" denied the request");
         let by = match why {
+            _ if denied.is_some_and(|(by, _)| by.contains(INJECTOR)) => Refuser::AwayInjector,
+            _ if denied.is_some() => Refuser::Policy,
             Why::Refused | Why::Forbidden | Why::Broken
                 if words.contains("does not support dry run") =>
             {
@@ -138,6 +141,24 @@ mod tests {
                 r#"admission webhook "p.example.com" denied the request: exceeded quota: mine"#,
                 Policy,
                 r#"admission webhook "p.example.com" denied the request: exceeded quota: mine"#,
+            ),
+            (
+                Why::NotFound,
+                r#"admission webhook "p.example.com" denied the request: no such owner"#,
+                Policy,
+                r#"admission webhook "p.example.com" denied the request: no such owner"#,
+            ),
+            (
+                Why::Broken,
+                r#"admission webhook "p.example.com" denied the request: cannot decode it"#,
+                Policy,
+                r#"admission webhook "p.example.com" denied the request: cannot decode it"#,
+            ),
+            (
+                Why::Refused,
+                r#"admission webhook "linkerd-proxy-injector.linkerd.io" denied the request: x"#,
+                AwayInjector,
+                r#"admission webhook "linkerd-proxy-injector.linkerd.io" denied the request: x"#,
             ),
             (
                 Why::Refused,

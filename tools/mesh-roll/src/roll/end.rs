@@ -3,6 +3,7 @@
 use mesh_cli::{DryRun, Exit};
 
 use super::event::{Action, Finish};
+use super::item::Item;
 use super::limits::Stop;
 use super::state::{Phase, Roll};
 use super::tally::Tally;
@@ -74,7 +75,8 @@ impl Roll {
                 return Exit::Stopped;
             }
         }
-        if tally.open > 0 || self.jammed().is_some() {
+        let is_short = self.over.values().any(Item::is_short);
+        if tally.open > 0 || is_short || self.jammed().is_some() {
             return Exit::Stopped;
         }
         self.verdict()

@@ -277,7 +277,8 @@ impl Flight {
             });
         }
         let pods = world.pods(&observed.key);
-        let proof = judge(pods, world.target(), self.restart.as_deref());
+        let wanted = observed.pods.wanted;
+        let proof = judge(pods, world.target(), self.restart.as_deref(), wanted);
         let since = self.settled.unwrap_or(clock.now);
         let worth_it = match proof {
             Proof::Proven(_) => true,
@@ -299,9 +300,11 @@ impl Flight {
         &mut self,
         pods: &[PodSeen],
         mesh: &Mesh,
+        wanted: u32,
         now: Timestamp,
     ) -> Result<Course, Problem> {
-        Ok(match judge(pods.iter(), mesh, self.restart.as_deref()) {
+        let restart = self.restart.as_deref();
+        Ok(match judge(pods.iter(), mesh, restart, wanted) {
             Proof::Proven(by) => over(Conclusion {
                 proven: by,
                 ..Conclusion::of(Outcome::Proven)

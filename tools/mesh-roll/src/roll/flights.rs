@@ -42,6 +42,13 @@ impl Roll {
                 self.await_answer(key, Awaits::ListProof, list);
             }
             Course::AskNodes => self.await_answer(key, Awaits::Nodes, Action::Nodes(key.clone())),
+            // Who may not create pods cannot ask; the controller's own condition has to do.
+            Course::AskRefusal if self.settings.wishes.forbidden.contains_key(key) => {
+                let now = self.now;
+                if let Some(flight) = self.flight_mut(key) {
+                    flight.explained(None, now);
+                }
+            }
             Course::AskRefusal => {
                 self.await_answer(key, Awaits::Refusal, Action::Probe(key.clone()));
             }
@@ -71,6 +78,7 @@ impl Roll {
     pub(super) fn listed_proof(&mut self, key: &WorkloadRef, pods: Result<Vec<PodSeen>, String>) {
         let now = self.now;
         let mesh = self.world.target().clone();
+        let wanted = self.counts(key).wanted;
         let Some(flight) = self.flight_mut(key) else {
             return;
         };
@@ -78,7 +86,7 @@ impl Roll {
             flight.later(Awaits::Rollout, now);
             return;
         };
-        match flight.listed_proof(&pods, &mesh, now) {
+        match flight.listed_proof(&pods, &mesh, wanted, now) {
             Ok(course) => self.follow(key, course),
             Err(problem) => self.not_as_injected(key, problem),
         }
@@ -182,6 +190,7 @@ impl Roll {
             return;
         };
         let outcome = conclusion.outcome;
+        item.vigil = None;
         if outcome == Outcome::Proven {
             item.vigil = Some(Vigil::new(conclusion.proven.clone(), self.now));
             self.last_proof = Some(self.now);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use jiff::Timestamp;
 use mesh_cluster::object::label::PROXY;
 use mesh_cluster::workload::rollout::{Passes, PodSeen, Problem};
 use mesh_records::Trouble;
@@ -25,12 +26,15 @@ pub(crate) struct ProvenBy {
     pub(crate) uids: BTreeSet<String>,
     /// The hash of their template.
     pub(crate) template: Option<String>,
+    /// When the last of them was created.
+    pub(crate) newest: Option<Timestamp>,
 }
 
 /// What is missing for the proof.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Lack {
-    NoPods,
+    /// The workload wants more pods than there are.
+    TooFew,
     /// A pod from before the restart.
     OldPod,
     ProxyNotReady,
@@ -77,11 +81,13 @@ fn has_stale_anchors(pod: &PodSeen, mesh: &Mesh) -> bool {
 /// else rolled.
 ///
 /// If the list is newer than the controller's "done", an old pod belongs to a later change. The
-/// roll has then not failed, but it is not proven either.
+/// roll has then not failed, but it is not proven either. A pod that is being deleted proves nothing,
+/// and the one that replaces it may not be there yet, so there must be as many as are `wanted`.
 pub(crate) fn judge<'a>(
     pods: impl Iterator<Item = &'a PodSeen>,
     mesh: &Mesh,
     restart: Option<&str>,
+    wanted: u32,
 ) -> Proof {
     let mut proven = ProvenBy::default();
     let mut lack = None;
@@ -99,7 +105,7 @@ pub(crate) fn judge<'a>(
     }
     match lack {
         Some(lack) => Proof::NotYet(lack),
-        None if proven.uids.is_empty() => Proof::NotYet(Lack::NoPods),
+        None if proven.pods() < wanted.max(1) => Proof::NotYet(Lack::TooFew),
         None => Proof::Proven(proven),
     }
 }
@@ -115,6 +121,7 @@ impl ProvenBy {
     fn add(&mut self, pod: &PodSeen) {
         self.uids.insert(pod.uid.clone());
         self.template.clone_from(&pod.template);
+        self.newest = self.newest.max(pod.created);
     }
 }
 
@@ -177,6 +184,7 @@ mod tests {
         Proof::Proven(ProvenBy {
             uids: ["u".to_owned()].into(),
             template: None,
+            newest: None,
         })
     }
 
@@ -217,7 +225,7 @@ mod tests {
         let table = [
             (vec![good.clone()], proven.clone()),
             (vec![good.clone(), going], proven),
-            (vec![], Proof::NotYet(Lack::NoPods)),
+            (vec![], Proof::NotYet(Lack::TooFew)),
             (vec![bare], no_proxy),
             (vec![old.clone()], broken(&old)),
             (vec![anchors], stale),
@@ -230,9 +238,12 @@ mod tests {
             (vec![good, old_before], Proof::NotYet(Lack::OldPod)),
         ];
         for (number, (pods, expected)) in table.into_iter().enumerate() {
-            let proof = judge(pods.iter(), &mesh(), Some(RESTART));
+            let proof = judge(pods.iter(), &mesh(), Some(RESTART), 1);
             assert_eq!(proof, expected, "row {number}");
         }
+        let one = [pod("stable-2.14.10")];
+        let proof = judge(one.iter(), &mesh(), Some(RESTART), 2);
+        assert_eq!(proof, Proof::NotYet(Lack::TooFew));
     }
 
     #[test]
@@ -241,10 +252,10 @@ mod tests {
             restarted_at: None,
             ..pod("stable-2.14.10")
         };
-        assert_eq!(judge([before].iter(), &mesh(), None), one());
+        assert_eq!(judge([before].iter(), &mesh(), None, 1), one());
         let old = pod("stable-2.13.7");
         assert_eq!(
-            judge([old].iter(), &mesh(), None),
+            judge([old].iter(), &mesh(), None, 1),
             Proof::NotYet(Lack::OldPod)
         );
     }
@@ -252,7 +263,7 @@ mod tests {
     #[test]
     fn without_injects_nothing_is_proven() {
         let unknown = Mesh::default();
-        let proof = judge([pod("stable-2.14.10")].iter(), &unknown, Some(RESTART));
+        let proof = judge([pod("stable-2.14.10")].iter(), &unknown, Some(RESTART), 1);
         assert!(matches!(proof, Proof::Broken(it) if it.trouble == Trouble::StillOld));
     }
 }

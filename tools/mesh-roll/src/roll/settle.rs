@@ -72,11 +72,13 @@ impl Roll {
     /// Only an end that says that all is well waits; after a failure there is nothing to wait for.
     pub(super) fn is_settling(&mut self) -> bool {
         let may_be_well = match &self.stop {
-            None | Some(Stop::Deadline | Stop::Stale | Stop::Changed(_)) => self.tally.failed == 0,
+            // Watching needs no lock.
+            None | Some(Stop::Deadline | Stop::Stale | Stop::Changed(_) | Stop::LockLost(_)) => {
+                self.tally.failed == 0
+            }
             Some(
                 Stop::Signal(_)
                 | Stop::ReaderGone
-                | Stop::LockLost(_)
                 | Stop::Injector(_)
                 | Stop::Failures
                 | Stop::Broken(_)

@@ -55,17 +55,25 @@ impl Vigil {
     /// Returns how the workload stands now.
     pub(super) fn standing(&self, observed: &Observed, world: &World) -> Standing {
         let pods = world.all_pods(&observed.key);
-        if pods
-            .clone()
-            .any(|pod| !pod.over && pod.template != self.by.template)
-        {
+        // The watch may still show old pods after the list of the proof; only newer ones are
+        // somebody else's.
+        let is_foreign =
+            |pod: &PodSeen| pod.template != self.by.template && pod.created > self.by.newest;
+        if pods.clone().any(|pod| !pod.over && is_foreign(pod)) {
             return Standing::Left;
         }
         let unready = pods.clone().filter(|pod| !pod.ready);
         let fallen = unready.clone().find_map(|pod| self.fallen(pod));
-        let ready = pods.filter(|pod| pod.ready && !pod.over).count();
+        let mine = pods.filter(|pod| pod.template == self.by.template);
+        let ready = mine.filter(|pod| pod.ready && !pod.over).count();
         let wanted = usize::try_from(observed.pods.wanted).unwrap_or(usize::MAX);
-        if ready >= wanted.min(self.by.uids.len()) {
+        // More pods than proved it may be wanted by now; they do not hide one that failed.
+        let enough = if fallen.is_some() {
+            wanted
+        } else {
+            wanted.min(self.by.uids.len())
+        };
+        if ready >= enough {
             return Standing::Whole;
         }
         match fallen {

@@ -57,6 +57,7 @@ struct Delivered {
     ready: bool,
     over: bool,
     template: Option<String>,
+    created: Option<Timestamp>,
 }
 
 // What a workload was proven by.
@@ -66,6 +67,9 @@ struct Proof {
     template: Option<String>,
     /// Whether the core was told since then that all of them are ready.
     whole: bool,
+    /// Whether the core was told last that too few of them are ready.
+    short: bool,
+    newest: Option<Timestamp>,
 }
 
 impl Watcher {
@@ -150,6 +154,7 @@ impl Watcher {
             ready: pod.ready,
             over: pod.over,
             template: pod.template.clone(),
+            created: pod.created,
         }
     }
 
@@ -177,7 +182,7 @@ impl Watcher {
                 .pods
                 .values()
                 .filter(mine)
-                .any(|pod| pod.template != proof.template)
+                .any(|pod| pod.template != proof.template && pod.created > proof.newest)
             {
                 // From now on, it is somebody else's.
                 proof.pods.clear();
@@ -186,9 +191,10 @@ impl Watcher {
                 .pods
                 .values()
                 .filter(mine)
-                .filter(|pod| pod.ready)
+                .filter(|pod| pod.ready && pod.template == proof.template)
                 .count();
-            if ready >= proof.pods.len() {
+            proof.short = ready < proof.pods.len();
+            if !proof.short {
                 proof.whole = true;
             } else if proof.whole {
                 let failed = proof.pods.iter().filter_map(|uid| self.pods.get(uid));
@@ -341,6 +347,8 @@ impl Watcher {
             pods: pods.iter().map(|pod| pod.uid.clone()).collect(),
             template: pods.last().and_then(|pod| pod.template.clone()),
             whole: false,
+            short: true,
+            newest: pods.iter().filter_map(|pod| pod.created).max(),
         };
         self.proofs.insert(key.clone(), proof);
         self.look_for_fallen_pods();
@@ -377,6 +385,14 @@ impl Watcher {
                 ended,
                 Some(&Outcome::Failed),
                 "seed {seed}: {key} has a pod without a proxy"
+            );
+        }
+        if finish.exit == mesh_cli::Exit::Yes {
+            let short = self.proofs.iter().find(|(_, proof)| proof.short);
+            let short = short.map(|(key, _)| key);
+            assert_eq!(
+                short, None,
+                "seed {seed}: it ends well, and pods are not ready"
             );
         }
         for key in &self.fallen {
