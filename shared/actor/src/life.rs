@@ -4,6 +4,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use mesh_cli::{Exit, bug, host, records_from_stdin};
@@ -17,6 +18,9 @@ use crate::ending::{Ending, Outcome};
 use crate::interruption::{Heard, Interruption};
 use crate::run::Run;
 use crate::voice::{VERSION, Voice};
+
+/// How long the end of a run waits for its tasks to be dropped.
+const DROPS: Duration = Duration::from_millis(250);
 
 impl Actor {
     /// Runs the tool. `life` has the tool's own steps, which run after `stream` was written.
@@ -34,8 +38,9 @@ impl Actor {
         let exit = match runtime.context("cannot start") {
             Ok(runtime) => {
                 let exit = live(&runtime, voice, args, life);
-                // Does not wait for a thread that still reads the terminal or standard input.
-                runtime.shutdown_background();
+                // Drops what still runs, such as a credentials plugin, but does not wait for a thread
+                // that reads the terminal or standard input.
+                runtime.shutdown_timeout(DROPS);
                 exit
             }
             Err(error) => voice.close(Ending::Failed(error), args),

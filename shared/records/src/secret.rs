@@ -9,7 +9,8 @@ pub fn sayable(text: &str) -> String {
     while let Some(at) = rest.find("://") {
         let (before, after) = rest.split_at(at + 3);
         said.push_str(before);
-        let ends = |c: char| c.is_whitespace() || "\"'`<>|,;()".contains(c);
+        // A password may hold any other character.
+        let ends = |c: char| c.is_whitespace() || "\"`<>".contains(c);
         let (address, more) = after.split_at(after.find(ends).unwrap_or(after.len()));
         let (address, query) = match address.split_once('?') {
             Some((address, _)) => (address, "?***"),
@@ -49,6 +50,7 @@ mod tests {
             ("https://host:6443/", "https://host:6443/"),
             ("https://me:hush@host/x", "https://***@host/x"),
             ("oci://hu/sh@host/x", "oci://***@host/x"),
+            ("'https://me:hu,s;h'()@host/x'", "'https://***@host/x'"),
             (
                 "get \"http://me@one/?key=hush\": see https://two",
                 "get \"http://***@one/?***\": see https://two",

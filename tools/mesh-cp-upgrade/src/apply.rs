@@ -163,7 +163,17 @@ fn is_passing(error: &Error) -> bool {
 
 // What the API server says of a Secret may quote it.
 fn said(manifest: &Manifest, error: Error) -> String {
-    let may_quote = matches!(error.why(), Why::Refused | Why::Broken);
+    let may_quote = match error.why() {
+        Why::Refused | Why::Broken | Why::Conflict => true,
+        Why::Forbidden => error.rule().is_none(),
+        Why::Unreachable
+        | Why::TimedOut
+        | Why::Unauthorized
+        | Why::NotFound
+        | Why::Gone
+        | Why::Busy
+        | Why::Malformed => false,
+    };
     if manifest.kind == "Secret" && may_quote {
         return format!("{}: the API server refuses it", error.what());
     }

@@ -137,10 +137,11 @@ impl Args {
     pub(crate) fn check(&self) -> Result<(), Explained> {
         let mut charts = [&self.chart, &self.crds_chart].into_iter().flatten();
         // Every user of the machine can read helm's arguments.
-        if charts.any(|chart| sayable(chart).contains("://***@")) {
+        let is_secret = |said: &str| said.contains("://***@") || said.ends_with("?***");
+        if charts.any(|chart| is_secret(&sayable(chart))) {
             return Err(Explained::new(
-                "the address of a chart contains a user name or a password",
-                "name the chart as REPOSITORY/CHART after `helm repo add REPOSITORY URL --username \
+                "the address of a chart contains a user name, a password or a query (?…)",
+                "download the chart and pass its path; or name it as REPOSITORY/CHART after `helm repo add REPOSITORY URL --username \
                  NAME --password-stdin`, or as oci://… after `helm registry login`",
             ));
         }

@@ -200,14 +200,24 @@ pub(crate) fn quote(said: &str) -> String {
 
 const LONGEST: usize = 1000;
 
-// Hides a long word of base64 characters, which may be a key.
-fn word(word: &str) -> &str {
-    let code = |c: char| c.is_ascii_alphanumeric() || "+/=".contains(c);
-    if word.len() > 60 && word.chars().all(code) {
-        "<…>"
-    } else {
-        word
+// Hides what may be a key: a long run of base64 characters that is no digest, and a JSON Web Token.
+fn word(word: &str) -> String {
+    let is_code = |c: char| c.is_ascii_alphanumeric() || "+/=".contains(c);
+    let mut said = String::with_capacity(word.len());
+    let mut rest = word;
+    while let Some(start) = rest.find(is_code) {
+        said.push_str(&rest[..start]);
+        let run = &rest[start..];
+        let is_token = run.starts_with("eyJ");
+        let ends = |c: char| !(is_code(c) || is_token && ".-_".contains(c));
+        let (run, more) = run.split_at(run.find(ends).unwrap_or(run.len()));
+        let is_digest = run.len() == 64 && run.chars().all(|c| c.is_ascii_hexdigit());
+        let is_key = !is_digest && (run.len() > 60 || is_token && run.len() > 40);
+        said.push_str(if is_key { "<…>" } else { run });
+        rest = more;
     }
+    said.push_str(rest);
+    said
 }
 
 #[cfg(test)]
@@ -225,6 +235,18 @@ mod tests {
             ),
             (format!("before\n{key}\nafter"), "before; after".to_owned()),
             (format!("data: {secret} end"), "data: <…> end".to_owned()),
+            (
+                format!("Invalid value: \"{secret}\": keyPEM:{secret}"),
+                "Invalid value: \"<…>\": keyPEM:<…>".to_owned(),
+            ),
+            (
+                format!("token eyJ{}.eyJ-_.x rest", "h".repeat(40)),
+                "token <…> rest".to_owned(),
+            ),
+            (
+                format!("image x@sha256:{}", "0a".repeat(32)),
+                format!("image x@sha256:{}", "0a".repeat(32)),
+            ),
             (String::new(), "it printed nothing".to_owned()),
         ];
         for (said, expected) in table {

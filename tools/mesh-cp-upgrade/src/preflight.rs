@@ -139,7 +139,11 @@ async fn replace_or_create(
 // about a Secret may quote its contents, so it is dropped.
 fn objection(kind: &str, why: Why, reason: String) -> Option<String> {
     match why {
-        Why::Refused if kind == "Secret" => Some("the Secret is not valid".to_owned()),
+        Why::Refused | Why::Conflict | Why::Forbidden | Why::Broken
+            if kind == "Secret" && !lacks_a_right(&reason) =>
+        {
+            Some("the API server refuses the Secret".to_owned())
+        }
         Why::Refused | Why::Conflict | Why::Forbidden | Why::Broken | Why::NotFound => Some(reason),
         Why::Unreachable
         | Why::TimedOut
@@ -148,6 +152,10 @@ fn objection(kind: &str, why: Why, reason: String) -> Option<String> {
         | Why::Busy
         | Why::Malformed => None,
     }
+}
+
+fn lacks_a_right(reason: &str) -> bool {
+    reason.starts_with("secrets ") && reason.contains(" is forbidden: User ")
 }
 
 fn unknown_kind(manifest: &Manifest) -> Ending {
@@ -167,8 +175,13 @@ mod tests {
     #[test]
     fn the_servers_message_about_a_secret_is_dropped() {
         let said = || "Invalid value: \"PRIVATE\"".to_owned();
-        let of_secret = objection("Secret", Why::Refused, said()).unwrap();
-        assert!(!of_secret.contains("PRIVATE"), "{of_secret}");
+        for why in [Why::Refused, Why::Conflict, Why::Forbidden, Why::Broken] {
+            let of_secret = objection("Secret", why, said()).unwrap();
+            assert!(!of_secret.contains("PRIVATE"), "{of_secret}");
+        }
+        let right = r#"secrets "s" is forbidden: User "u" cannot patch resource "secrets""#;
+        let of_right = objection("Secret", Why::Forbidden, right.to_owned());
+        assert_eq!(of_right.as_deref(), Some(right));
         assert_eq!(objection("Role", Why::Refused, said()), Some(said()));
         assert_eq!(objection("Role", Why::TimedOut, said()), None);
     }

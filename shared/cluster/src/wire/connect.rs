@@ -109,8 +109,15 @@ impl ClusterArgs {
         let server = sayable(&config.cluster_url.to_string());
         let namespace = config.default_namespace.clone();
         let label = self.cluster_name.clone().or(kubeconfig.context.clone());
+        // It reads the files of a client certificate, which may be pipes.
+        let making = tokio::task::spawn_blocking(move || client(config));
+        let made = tokio::time::timeout(self.request_timeout, making).await;
+        let Ok(Ok(client)) = made else {
+            let what = "the files of the client certificate cannot be read in time";
+            return Err(Explained::new(what, NO_CLUSTER));
+        };
         Ok(Cluster {
-            client: client(config)?,
+            client: client?,
             deadline: self.request_timeout,
             clock: Mutex::new(None),
             label: label.unwrap_or_else(|| IN_CLUSTER.to_owned()),
@@ -172,7 +179,9 @@ async fn config(kubeconfig: &Kubeconfig, user: AuthInfo) -> Result<Config, Expla
             NO_CLUSTER,
         )
     })?;
-    if kubeconfig.cluster.proxy_url.is_none() && is_loopback(&config.cluster_url) {
+    // A pod reaches its own API server without a proxy.
+    let is_direct = kubeconfig.context.is_none() || is_loopback(&config.cluster_url);
+    if kubeconfig.cluster.proxy_url.is_none() && is_direct {
         config.proxy_url = None;
     }
     Ok(config)

@@ -5,7 +5,7 @@
 //! client gets a user with nothing but a client certificate and an impersonation.
 
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -35,15 +35,32 @@ enum Source {
         path: PathBuf,
         known: Mutex<Option<(HeaderValue, Instant)>>,
     },
-    Plugin {
-        plugin: Box<Plugin>,
-        /// Held while the plugin runs, so that it runs once for all who wait.
-        issued: tokio::sync::Mutex<Issued>,
-    },
+    Plugin(Arc<Renewer>),
+}
+
+/// Runs a plugin again when its token has ended.
+struct Renewer {
+    plugin: Plugin,
+    /// Held while the plugin runs, so that it runs once for all who wait.
+    known: tokio::sync::Mutex<Known>,
+}
+
+struct Known {
+    issued: Issued,
+    /// When the plugin failed last, and how.
+    failed: Option<(Instant, Failure)>,
+}
+
+#[derive(Clone)]
+struct Failure {
+    what: String,
+    hint: String,
 }
 
 /// How long a token that was read from a file is used, as in kubectl.
 const FRESH: Duration = Duration::from_secs(60);
+/// How long a failure of a plugin counts for all who wait, so that they do not run it in turn.
+const FAILED: Duration = Duration::from_secs(5);
 
 impl Credentials {
     /// Reads which credentials a user has, and returns the rest of the user for kube's client. A
@@ -87,15 +104,19 @@ impl Credentials {
             Source::Fixed(bearer(&id_token(provider)?)?)
         } else if let Some(exec) = exec {
             let plugin = Plugin::new(exec, &kubeconfig.cluster, patience)?;
-            let issued = plugin.run().await?;
+            let issued = plugin.run(true).await?;
             if let Some((certificate, key)) = issued.certificate() {
                 rest.client_certificate_data = Some(STANDARD.encode(certificate));
                 rest.client_key_data = Some(STANDARD.encode(key).into());
             }
-            Source::Plugin {
-                plugin: Box::new(plugin),
-                issued: issued.into(),
-            }
+            let known = Known {
+                issued,
+                failed: None,
+            };
+            Source::Plugin(Arc::new(Renewer {
+                plugin,
+                known: known.into(),
+            }))
         } else {
             Source::None
         };
@@ -126,13 +147,12 @@ impl Credentials {
                     Err(error) => last.map(|(header, _)| Some(header)).ok_or(error),
                 }
             }
-            Source::Plugin { plugin, issued } => {
-                let mut issued = issued.lock().await;
-                let is_expired = now.is_some_and(|now| issued.is_expired(now));
-                if is_expired && issued.token.is_some() {
-                    *issued = plugin.run().await?;
-                }
-                issued.token.as_deref().map(bearer).transpose()
+            Source::Plugin(renewer) => {
+                let renewed = renewer.issued(move |issued| {
+                    let is_expired = now.is_some_and(|now| issued.is_expired(now));
+                    is_expired && issued.token.is_some()
+                });
+                renewed.await?.token.as_deref().map(bearer).transpose()
             }
         }
     }
@@ -148,14 +168,13 @@ impl Credentials {
         let header = match &self.source {
             Source::None | Source::Fixed(_) => None,
             Source::File { path, known } => Some(self.read(path, known).await?),
-            Source::Plugin { plugin, issued } => {
-                let mut issued = issued.lock().await;
-                let mut header = issued.token.as_deref().map(bearer).transpose()?;
-                if header.as_ref() == used && header.is_some() {
-                    *issued = plugin.run().await?;
-                    header = issued.token.as_deref().map(bearer).transpose()?;
-                }
-                header
+            Source::Plugin(renewer) => {
+                let used = used.cloned();
+                let renewed = renewer.issued(move |issued| {
+                    let token = issued.token.as_deref().map(bearer);
+                    used.is_some() && token.is_some_and(|token| token.ok() == used)
+                });
+                renewed.await?.token.as_deref().map(bearer).transpose()?
             }
         };
         Ok(header.filter(|header| Some(header) != used))
@@ -179,6 +198,54 @@ impl Credentials {
         let header = bearer(&read)?;
         *locked(known) = Some((header.clone(), Instant::now()));
         Ok(header)
+    }
+}
+
+// === impl Renewer ===
+
+impl Renewer {
+    // Returns what the plugin issued last, after it ran again if that `is_old`. It runs on a task of
+    // its own: whoever waits may give up earlier, such as the renewal of a lock, and others need the
+    // token all the same.
+    async fn issued(
+        self: &Arc<Self>,
+        is_old: impl Fn(&Issued) -> bool + Send + 'static,
+    ) -> Result<Issued, Explained> {
+        let renewer = Arc::clone(self);
+        let renewing = tokio::spawn(async move {
+            let mut known = renewer.known.lock().await;
+            if !is_old(&known.issued) {
+                return Ok(known.issued.clone());
+            }
+            if let Some((at, failure)) = &known.failed
+                && at.elapsed() < FAILED
+            {
+                return Err(failure.clone());
+            }
+            // Nobody waits at the terminal in the middle of a run, and a question may stand there.
+            match renewer.plugin.run(false).await {
+                Ok(issued) => {
+                    known.failed = None;
+                    known.issued = issued;
+                    Ok(known.issued.clone())
+                }
+                Err(error) => {
+                    let failure = Failure {
+                        what: error.to_string(),
+                        hint: error.hint().to_owned(),
+                    };
+                    known.failed = Some((Instant::now(), failure.clone()));
+                    Err(failure)
+                }
+            }
+        });
+        match renewing.await {
+            Ok(renewed) => renewed.map_err(|Failure { what, hint }| Explained::new(what, hint)),
+            Err(_) => Err(Explained::new(
+                "the run ended while the credentials plugin ran",
+                NO_CLUSTER,
+            )),
+        }
     }
 }
 

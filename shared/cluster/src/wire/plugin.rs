@@ -101,14 +101,15 @@ impl Plugin {
         })
     }
 
-    /// Runs it.
+    /// Runs it. It `may_ask` on the terminal, if its kubeconfig lets it and there is one.
     ///
     /// # Errors
     /// It is missing, fails, takes too long, or prints no credentials. Dropping the future kills it.
-    pub(crate) async fn run(&self) -> Result<Issued, Explained> {
+    pub(crate) async fn run(&self, may_ask: bool) -> Result<Issued, Explained> {
         let terminal = match self.exec.interactive_mode {
             Some(Mode::Never) => None,
-            Some(Mode::IfAvailable | Mode::Always) | None => terminal(),
+            Some(Mode::IfAvailable | Mode::Always) | None if may_ask => terminal(),
+            Some(Mode::IfAvailable | Mode::Always) | None => None,
         };
         if terminal.is_none() && self.exec.interactive_mode == Some(Mode::Always) {
             let hint = "run it on a terminal, or use another plugin for unattended runs";
