@@ -17,6 +17,7 @@ on_both_beds! {
     [Helm]
     chart_that_changes_after_the_dry_run_needs_another_consent
     chart_that_changes_while_the_question_waits_is_not_written
+    chart_of_the_same_version_with_other_objects_is_not_at_the_target
 }
 
 const ROOTS: &str = "/api/v1/namespaces/linkerd/configmaps/linkerd-identity-trust-roots";
@@ -129,4 +130,27 @@ fn chart_that_changes_while_the_question_waits_is_not_written(bed: Bed) {
     let ended = yes_at_the_question(&stage.tools, &mut command, &judged, || stage.plant());
     stage.assert_upgraded(ended);
     assert!(stage.bed.get(BINDING).is_err());
+}
+
+fn chart_of_the_same_version_with_other_objects_is_not_at_the_target(bed: Bed) {
+    let stage = Stage::new(bed);
+    let upgraded = stage.run(&stage.judged(), &[]);
+    stage.assert_upgraded((upgraded.code, upgraded.records));
+    let again = stage.run(&stage.judged(), &[]);
+    assert_eq!(
+        again.states("control-plane"),
+        ["skipped"],
+        "{}",
+        again.said()
+    );
+    stage.plant();
+    let other = stage.run(&stage.judged(), &[]);
+    assert_eq!(other.states("crds"), ["skipped"], "{}", other.said());
+    assert!(
+        other.step("control-plane", "done").is_some(),
+        "{}",
+        other.said()
+    );
+    stage.assert_upgraded((other.code, other.records));
+    assert!(stage.bed.get(BINDING).is_ok());
 }

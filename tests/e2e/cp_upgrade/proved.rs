@@ -1,7 +1,7 @@
 //! Which proxy new pods get is asked for where the mesh's workloads are, before the write and after.
 
 use mesh_testbed::Bed;
-use mesh_tests::{Run, on_both_beds};
+use mesh_tests::{Run, on_both_beds, yes_at_the_question};
 use serde_json::{Value, json};
 
 use crate::stage::{AGENT, FROM, Stage, TO};
@@ -9,6 +9,7 @@ use crate::stage::{AGENT, FROM, Stage, TO};
 on_both_beds! {
     new_pods_are_asked_for_with_a_workloads_template_before_the_write_and_after_it
     a_template_that_is_not_injected_is_a_warning
+    a_workload_that_loses_its_proxy_meanwhile_is_a_failed_upgrade
     [Admission]
     a_full_quota_is_a_warning_and_no_failed_upgrade
 }
@@ -94,6 +95,24 @@ fn a_template_that_is_not_injected_is_a_warning(bed: Bed) {
         "{after}"
     );
     assert!(after.contains("not shown in 1 other place"), "{after}");
+}
+
+fn a_workload_that_loses_its_proxy_meanwhile_is_a_failed_upgrade(bed: Bed) {
+    let stage = stage(bed, &["bank", "shop"]);
+    let judged = stage.file("judged", &stage.judged());
+    let mut command = stage.env(stage.tools.run("mesh-cp-upgrade"));
+    command.args(stage.source());
+    let (code, records) = yes_at_the_question(&stage.tools, &mut command, &judged, || {
+        let off = json!({ "metadata": { "annotations": { "linkerd.io/inject": "disabled" } } });
+        let off = json!({ "spec": { "template": off } });
+        let path = "/apis/apps/v1/namespaces/shop/deployments/web";
+        stage.bed.merge(path, &off).unwrap();
+    });
+    assert_eq!(code, Some(1), "{:#?}", records.last());
+    let reason = records.last().unwrap()["reason"].to_string();
+    let words = "a new pod of shop/Deployment/web gets no proxy, but a plain pod";
+    assert!(reason.contains(words), "{reason}");
+    assert!(reason.contains("before, it got one"), "{reason}");
 }
 
 fn a_full_quota_is_a_warning_and_no_failed_upgrade(bed: Bed) {

@@ -43,6 +43,8 @@ enum Shown {
     Bare(String),
     /// It got another proxy, or the injector could not be called.
     Wrong(String),
+    /// It got no proxy, but a plain pod in its namespace got one: its template is why.
+    Declined(String),
     /// Something else than the injector stands in the way.
     Refused(String),
     /// As [`Shown::Refused`], but it may pass at once.
@@ -53,9 +55,17 @@ enum Shown {
 #[derive(Debug)]
 pub(crate) struct Proof {
     places: Vec<Place>,
-    /// The places where new pods had no proxy, or another one, before the write already; `None` if
-    /// nobody asked then.
-    wrong_before: Option<Vec<Place>>,
+    /// What was shown before the write; `None` if nobody asked then.
+    before: Option<Before>,
+}
+
+/// What was shown before the write.
+#[derive(Debug, Default)]
+struct Before {
+    /// The places where new pods had the proxy of that day.
+    right: Vec<Place>,
+    /// The places where they had no proxy, or another one.
+    wrong: Vec<Place>,
 }
 
 /// Where the proxy of new pods is asked for.
@@ -67,7 +77,7 @@ pub(crate) fn places(args: &Args, goal: &Goal) -> Proof {
     };
     Proof {
         places,
-        wrong_before: None,
+        before: None,
     }
 }
 
@@ -78,23 +88,23 @@ pub(crate) async fn rehearse(
     proof: &mut Proof,
     today: Option<&str>,
 ) -> Outcome<String> {
-    let mut shown = 0;
-    let mut wrong = Vec::new();
+    let mut before = Before::default();
     for place in proof.places.clone() {
         let said = match ask(session, &place, today).await?? {
             Shown::Right(_) => {
-                shown += 1;
+                before.right.push(place);
                 continue;
             }
             Shown::Bare(why) | Shown::Wrong(why) => {
-                wrong.push(place.clone());
+                before.wrong.push(place.clone());
                 format!("{why}, before the upgrade already")
             }
-            Shown::Refused(why) | Shown::Away(why) => why,
+            Shown::Declined(why) | Shown::Refused(why) | Shown::Away(why) => why,
         };
         session.says_waiting(format!("warning: {place} {said}"), said)?;
     }
-    proof.wrong_before = Some(wrong);
+    let shown = before.right.len();
+    proof.before = Some(before);
     let all = proof.places.len();
     Ok(format!("{shown} of {all} dry-run pods get today's proxy"))
 }
@@ -116,7 +126,8 @@ pub(crate) async fn prove(
     let mut right: Vec<(Place, String)> = Vec::new();
     let (mut warned, mut wrong) = (Vec::new(), None);
     while let Some(place) = proof.places.pop() {
-        let shown = until(session, &place, &plan.injects, deadline).await?;
+        let was_right = proof.was_right(&place);
+        let shown = until(session, &place, &plan.injects, was_right, deadline).await?;
         let said = match &shown {
             Shown::Right(image) => {
                 right.push((place, image.clone()));
@@ -130,7 +141,10 @@ pub(crate) async fn prove(
                 wrong.get_or_insert(what);
                 why.clone()
             }
-            Shown::Refused(why) | Shown::Away(why) => why.clone(),
+            Shown::Declined(why) if was_right => {
+                return Err(failed(plan, &format!("{place} {why}; before, it got one")));
+            }
+            Shown::Declined(why) | Shown::Refused(why) | Shown::Away(why) => why.clone(),
         };
         session.says_waiting(format!("warning: {place} {said}"), said)?;
         warned.push(place);
@@ -148,11 +162,7 @@ pub(crate) async fn prove(
         session.done(&what)?;
         return Ok(Some(what));
     };
-    let unproven = match warned.len() {
-        0 => String::new(),
-        1 => "; not shown in 1 other place".to_owned(),
-        count => format!("; not shown in {count} other places"),
-    };
+    let unproven = not_shown(warned.len());
     let count = right.len();
     session.done(&format!(
         "{place} gets {image} ({count} dry-run pods get the target's proxy{unproven})"
@@ -160,11 +170,20 @@ pub(crate) async fn prove(
     Ok(None)
 }
 
+fn not_shown(places: usize) -> String {
+    match places {
+        0 => String::new(),
+        1 => "; not shown in 1 other place".to_owned(),
+        count => format!("; not shown in {count} other places"),
+    }
+}
+
 // Asks until the answer is final, or until the deadline.
 async fn until(
     session: &mut Session<'_>,
     place: &Place,
     injects: &str,
+    was_right: bool,
     deadline: Instant,
 ) -> Outcome<Shown> {
     loop {
@@ -172,6 +191,7 @@ async fn until(
         let is_over = Instant::now() >= deadline;
         match answer {
             Ok(shown @ (Shown::Right(_) | Shown::Refused(_))) => return Ok(shown),
+            Ok(shown @ Shown::Declined(_)) if !was_right => return Ok(shown),
             Ok(shown) if is_over => return Ok(shown),
             Err(error) if is_over || error.rule().is_some() => return Err(error.into()),
             Ok(_) | Err(_) => {}
@@ -200,7 +220,7 @@ async fn ask(
         let asking = cluster.probe_plain(&key.namespace);
         if let Ok(Some(Probe::Injected(_))) = session.unless_stopped(asking).await? {
             let why = "gets no proxy, but a plain pod in its namespace gets one";
-            return Ok(Ok(Shown::Refused(why.to_owned())));
+            return Ok(Ok(Shown::Declined(why.to_owned())));
         }
     }
     Ok(shown)
@@ -254,10 +274,16 @@ impl Proof {
     // Returns true if what is wrong came with the upgrade. A run that continues another one did not
     // ask before the write; then a place without a proxy may be one that never had it.
     fn is_new(&self, place: &Place, shown: &Shown) -> bool {
-        match &self.wrong_before {
-            Some(before) => !before.contains(place),
+        match &self.before {
+            Some(before) => !before.wrong.contains(place),
             None => matches!(shown, Shown::Wrong(_)),
         }
+    }
+
+    // Returns true if new pods got the right proxy there before the write.
+    fn was_right(&self, place: &Place) -> bool {
+        let before = self.before.as_ref();
+        before.is_some_and(|before| before.right.contains(place))
     }
 }
 

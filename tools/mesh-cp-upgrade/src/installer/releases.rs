@@ -6,6 +6,7 @@ use mesh_actor::{AGAIN, Ending, Outcome, hinted, refused};
 use mesh_cluster::{Cluster, Error};
 use mesh_records::{Explained, Release};
 
+use crate::anew::Content;
 use crate::args::Args;
 use crate::gate::Goal;
 use crate::identity::{Change, Key};
@@ -112,20 +113,29 @@ impl HelmReleases {
             values: Values::Keep,
         };
         let wanted = values::read(&inputs.values)?;
-        let all = futures::future::try_join3(
+        let all = futures::future::try_join5(
             helm.render(&crds),
             helm.render(&control_plane),
             helm.values(&self.control_plane.release),
+            helm.installed(&self.crds.release),
+            helm.installed(&self.control_plane.release),
         );
         let rendered = session.unless_stopped(all).await?;
         let rendered = rendered.map_err(|error| hinted(error, named.hint));
-        let (crds_rendered, rendered, given) = rendered?;
+        let (crds_rendered, rendered, given, crds_installed, installed) = rendered?;
         let is_there = live.configuration().version == Some(target);
-        let is_at = |owned: &Owned, rendered: &Rendered| owned.history.is_at(&rendered.chart);
+        // A chart's version says nothing of its content: a run that found other objects than were
+        // agreed to, or a chart that was packed again, is not at the target.
+        let is_at = |owned: &Owned, rendered: &Rendered, installed: &[Manifest]| {
+            let agreed = Content::of(&rendered.manifests);
+            owned.history.is_at(&rendered.chart)
+                && Content::of(installed).differing(&agreed).is_empty()
+        };
         // Values that were fixed after a failed upgrade must be applied.
-        let is_done =
-            is_there && is_at(&self.control_plane, &rendered) && values::same(&given, &wanted);
-        let crds_are_there = is_at(&self.crds, &crds_rendered);
+        let is_done = is_there
+            && is_at(&self.control_plane, &rendered, &installed)
+            && values::same(&given, &wanted);
+        let crds_are_there = is_at(&self.crds, &crds_rendered, &crds_installed);
         Ok(Parts {
             crds: self.part(&self.crds, crds, crds_rendered, !crds_are_there),
             control_plane: self.part(&self.control_plane, control_plane, rendered, !is_done),
