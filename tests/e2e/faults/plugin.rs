@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use mesh_testbed::{Bed, Victim};
 use mesh_tests::{Signal, Toolbox, begin, on_both_beds, signal, toolbox, with_plugin, yes_at};
@@ -54,7 +55,7 @@ fn plugin_that_hangs_ends_every_tool_in_time_with_all_that_it_started(bed: Bed) 
                 "{case}: {}",
                 ran.summary()
             );
-            assert!(hung.iter().all(|pid| has_ended(pid)), "{case}: {hung:?}");
+            assert!(hung.iter().all(|pid| ends(pid)), "{case}: {hung:?}");
             says_so(&ran, before);
         }
     }
@@ -82,7 +83,7 @@ fn signal_is_heard_while_the_plugin_hangs(bed: Bed) {
         let run = running.finish();
         assert_eq!(run.code, Some(3), "{tool}: {}", run.said());
         assert_eq!(run.end()["outcome"], "stopped");
-        assert!(plugin.hung().iter().all(|pid| has_ended(pid)), "{tool}");
+        assert!(plugin.hung().iter().all(|pid| ends(pid)), "{tool}");
     }
 }
 
@@ -184,7 +185,15 @@ impl Hanging {
 }
 
 // Nobody may have waited for it yet.
-fn has_ended(pid: &str) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
-    stat.map_or(true, |stat| stat.contains(") Z"))
+// A process that is killed ends a moment later.
+fn ends(pid: &str) -> bool {
+    let ended = || {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
+        stat.map_or(true, |stat| stat.contains(") Z"))
+    };
+    let limit = Instant::now() + Duration::from_secs(20);
+    while !ended() && Instant::now() < limit {
+        std::thread::yield_now();
+    }
+    ended()
 }
