@@ -184,15 +184,14 @@ impl Hanging {
     }
 }
 
-// Nobody may have waited for it yet.
-// A process that is killed ends a moment later.
+// A process that is killed ends a moment later, and nobody may have waited for it yet.
 fn ends(pid: &str) -> bool {
     let ended = || {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
         stat.map_or(true, |stat| stat.contains(") Z"))
     };
-    let limit = Instant::now() + Duration::from_secs(20);
-    while !ended() && Instant::now() < limit {
+    let asked = Instant::now();
+    while !ended() && asked.elapsed() < Duration::from_secs(20) {
         std::thread::yield_now();
     }
     ended()
