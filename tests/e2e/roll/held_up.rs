@@ -4,7 +4,7 @@ use mesh_testbed::Bed;
 use mesh_tests::{Run, Running, make_ready, make_wait, on_both_beds};
 use serde_json::{Value, json};
 
-use crate::scene::{Scene, behaves, new_pod, workload};
+use crate::scene::{NEW, Scene, behaves, new_pod, proxy, workload};
 
 on_both_beds! {
     an_image_that_comes_late_is_waited_for_and_proven
@@ -16,6 +16,7 @@ on_both_beds! {
     a_quota_that_is_full_is_named_and_waited_for
     a_webhook_that_is_away_is_named_and_waited_for
     a_pod_that_no_node_takes_is_waited_for_and_blocked_at_the_timeout
+    a_pod_on_a_node_that_is_not_ready_blocks_with_the_names_of_both
 }
 
 /// Reads on until a record says that `reason` holds the workload up.
@@ -190,6 +191,38 @@ fn a_pod_that_no_node_takes_is_waited_for_and_blocked_at_the_timeout(bed: Bed) {
         "patch deployments shop/b 200",
     ];
     assert_eq!(scene.writes(), restarted, "nothing is restarted twice");
+}
+
+fn a_pod_on_a_node_that_is_not_ready_blocks_with_the_names_of_both(bed: Bed) {
+    let scene = Scene::with(bed, &[behaves("a", "never-ready")]);
+    let mut run = scene.start(&scene.verdict(), &["--yes", "--timeout", "8s"]);
+    run.until(|record| record["pods"]["updated"] == 1);
+    let placed = |events: &[Value]| {
+        let mut pods = events.iter().map(|event| &event["object"]);
+        pods.any(|pod| proxy(pod) == Some(NEW) && pod["spec"]["nodeName"].is_string())
+    };
+    let pods = "/api/v1/namespaces/shop/pods";
+    scene
+        .bed
+        .events(&format!("{pods}?watch=1"), placed)
+        .unwrap();
+    let pod = new_pod(&scene, "a");
+    let path = format!("{pods}/{pod}");
+    let found = scene.bed.get(&path).unwrap();
+    let node = found["spec"]["nodeName"].as_str().unwrap().to_owned();
+    let down = json!({ "status": { "conditions": [{ "type": "Ready", "status": "False" }] } });
+    let path = format!("/api/v1/nodes/{node}/status");
+    scene.bed.merge(&path, &down).unwrap();
+    let run = run.finish();
+    assert_eq!(run.code, Some(3), "{}", run.said());
+    let rolled = run.of("rolled")[0];
+    assert_eq!(
+        (&rolled["outcome"], &rolled["reason"], &rolled["pod"]),
+        (&"blocked".into(), &"node-not-ready".into(), &pod.into())
+    );
+    let message = rolled["message"].as_str().unwrap();
+    let command = format!("kubectl describe node {node}");
+    assert!(message.contains(&command), "{message}");
 }
 
 fn cordon(bed: &Bed, cordoned: bool) {

@@ -335,8 +335,11 @@ impl Flight {
             let done = pod.ready && self.is_new(pod, observed);
             node.is_some_and(|node| nodes.contains(node)) && !done
         });
-        if held.next().is_some() {
-            return over(Conclusion::blocked(Trouble::NodeNotReady, None));
+        if let Some(pod) = held.next() {
+            return over(Conclusion::blocked(
+                Trouble::NodeNotReady,
+                Some(pod.stranded()),
+            ));
         }
         let problem = match self.state(observed, world, now) {
             State::HeldUp(problem) | State::Failed(problem) => Some(problem),

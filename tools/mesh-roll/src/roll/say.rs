@@ -214,8 +214,9 @@ impl Saying<'_> {
 
     fn because(&self, reason: Option<Trouble>, problem: Option<&Problem>) -> String {
         match (problem, reason) {
-            (Some(problem), _) => format!(": {problem}{}", see(&self.key.namespace, problem)),
-            (None, Some(Trouble::TimedOut) | None) => String::new(),
+            (Some(problem), _) => format!(": {problem}{}", see(self.key, problem)),
+            (None, Some(Trouble::TimedOut)) => format!("; see {}", describe(self.key)),
+            (None, None) => String::new(),
             (None, Some(reason)) => format!(": {}", because_of(reason)),
         }
     }
@@ -242,15 +243,35 @@ pub(crate) fn settling(
     }))
 }
 
-// Returns the command that shows more about a pod: its container's logs or its events.
-fn see(namespace: &str, problem: &Problem) -> String {
+// Returns the command that shows more about a problem, or that ends it.
+fn see(key: &WorkloadRef, problem: &Problem) -> String {
+    let WorkloadRef {
+        namespace,
+        kind,
+        name,
+    } = key;
     match (problem.trouble, &problem.pod, &problem.container) {
-        (_, None, _) => String::new(),
+        (Trouble::NodeNotReady, _, _) => String::new(),
+        (Trouble::Paused, _, _) => {
+            format!("; resume it: kubectl -n {namespace} rollout resume {kind}/{name}")
+        }
+        (Trouble::Budget, None, _) => format!("; see kubectl -n {namespace} get pdb"),
+        (Trouble::Forbidden, None, _) => String::new(),
+        (_, None, _) => format!("; see {}", describe(key)),
         (Trouble::CrashLoop, Some(pod), Some(container)) => {
             format!("; see kubectl -n {namespace} logs {pod} -c {container} --previous")
         }
         (_, Some(pod), _) => format!("; see kubectl -n {namespace} describe pod {pod}"),
     }
+}
+
+fn describe(key: &WorkloadRef) -> String {
+    let WorkloadRef {
+        namespace,
+        kind,
+        name,
+    } = key;
+    format!("kubectl -n {namespace} describe {kind}/{name}")
 }
 
 fn interrupted(awaits: Option<Awaits>) -> &'static str {

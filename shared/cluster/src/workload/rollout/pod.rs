@@ -100,6 +100,18 @@ impl PodSeen {
             passes: Passes::Maybe,
         })
     }
+
+    /// Returns the problem of a pod whose node is not ready.
+    pub fn stranded(&self) -> Problem {
+        let node = self.node.as_deref().unwrap_or_default();
+        Problem {
+            trouble: Trouble::NodeNotReady,
+            pod: Some(self.name.clone()),
+            container: None,
+            said: format!("its node {node} is not ready; see kubectl describe node {node}"),
+            passes: Passes::Maybe,
+        }
+    }
 }
 
 /// Keys sort the pods of one namespace, and in it those of one workload, next to each other.
