@@ -62,7 +62,7 @@ const FIELDS: [(&str, &str, &str); 16] = [
     (
         "intent",
         "type cluster run time message deeds digest",
-        "dry_run",
+        "dry_run warnings",
     ),
     (
         "step",

@@ -6,8 +6,8 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use mesh_cli::records_from_stdin;
 use mesh_records::{
-    Ask, Expect, Explained, RawLine, Reader, RecordType, Source, StreamError, Tool, Verdict,
-    VerdictScope, What,
+    Ask, Expect, Explained, Finding, RawLine, Reader, RecordType, Severity, Source, StreamError,
+    Tool, Verdict, VerdictScope, What,
 };
 
 use crate::ending::{Ending, Outcome};
@@ -17,6 +17,8 @@ use crate::run::Run;
 #[derive(Debug, Default)]
 pub struct Judged {
     verdicts: Vec<Verdict>,
+    // At most one a rule and control plane, so they are few.
+    findings: Vec<Finding>,
     // Whether a survey was limited, or records were removed from it.
     is_partial: bool,
 }
@@ -57,6 +59,15 @@ pub struct Here<'a> {
     pub max_age: Duration,
     /// The pipeline that gives a new verdict, for hints.
     pub pipeline: &'a str,
+}
+
+/// A verdict that allows the run.
+#[derive(Debug)]
+pub struct Passed {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// The findings that do not block: the id and the message of each.
+    pub warnings: Vec<String>,
 }
 
 /// Why no verdict allows the run.
@@ -144,6 +155,7 @@ impl Judged {
                     judged.is_partial |= !closed.is_full();
                 }
                 What::Record(RecordType::Verdict) => judged.verdicts.push(item.line.parse()?),
+                What::Record(RecordType::Finding) => judged.findings.push(item.line.parse()?),
                 What::Record(kind) => keep(Surveyed {
                     kind,
                     line: item.line,
@@ -169,8 +181,8 @@ impl Gate<'_> {
         judged: Judged,
         here: Here<'_>,
         further: impl FnOnce(&Verdict) -> Result<(), Explained>,
-    ) -> Result<Verdict, Shut> {
-        let partial = judged.is_partial;
+    ) -> Result<Passed, Shut> {
+        let (partial, mut findings) = (judged.is_partial, judged.findings);
         let sound = self.only(judged.verdicts, here.pipeline).and_then(|verdict| {
             is_of(&verdict, here)?;
             self.answers(&verdict, here.pipeline)?;
@@ -186,10 +198,22 @@ impl Gate<'_> {
             Ok(verdict)
         });
         let verdict = sound.map_err(Shut::Unsound)?;
+        findings.retain(|it| {
+            it.cluster == verdict.cluster && it.control_plane == verdict.control_plane
+        });
         if !verdict.pass {
-            return Err(Shut::No(no(&verdict)));
+            return Err(Shut::No(no(&verdict, &findings)));
         }
-        Ok(verdict)
+        let warns = |it: &&Finding| it.severity == Severity::Warning || it.waived.is_some();
+        let warnings = findings.iter().filter(warns);
+        let warnings = warnings.map(|it| match &it.waived {
+            Some(reason) => format!("{} (accepted: {reason}): {}", it.id, it.message),
+            None => format!("{}: {}", it.id, it.message),
+        });
+        Ok(Passed {
+            warnings: warnings.collect(),
+            verdict,
+        })
     }
 
     fn only(&self, mut verdicts: Vec<Verdict>, pipeline: &str) -> Result<Verdict, Explained> {
@@ -309,10 +333,24 @@ pub fn fresh(verdict: &Verdict, here: Here<'_>) -> Result<Timestamp, Explained> 
     Ok(until)
 }
 
-fn no(verdict: &Verdict) -> Explained {
-    let rules = verdict.blocking.join(", ");
-    let hint = "run the pipeline without its last command to see the findings, fix them, then run the whole pipeline again";
-    let no = Explained::new(format!("the verdict says no, because of {rules}"), hint);
+// Repeats the findings that block, because the person who reads this sees only the last program of
+// the pipe.
+fn no(verdict: &Verdict, findings: &[Finding]) -> Explained {
+    let blocking = verdict.blocking.iter().map(|rule| {
+        let mut of_rule = findings.iter();
+        let finding = of_rule.find(|it| it.id == *rule && it.severity == Severity::Error);
+        match finding {
+            Some(finding) => format!("{rule}: {}", finding.message),
+            None => rule.clone(),
+        }
+    });
+    let rules: Vec<String> = blocking.collect();
+    let blocks = |it: &&Finding| it.severity == Severity::Error && it.waived.is_none();
+    let hints = findings.iter().filter(blocks);
+    let mut hints: Vec<&str> = hints.filter_map(|it| it.hint.as_deref()).collect();
+    hints.push("then run the whole pipeline again; without its last command it shows all findings");
+    let what = format!("the verdict says no, because of {}", rules.join("; "));
+    let no = Explained::new(what, hints.join("; "));
     match &verdict.next {
         Some(next) => no.with_next(next),
         None => no,
@@ -331,7 +369,7 @@ mod tests {
 {"type":"stream","schema":"mesh/1","tool":"mesh-survey","version":"0","cluster":"eu","cluster_uid":"u1","time":"2026-01-02T03:00:00Z","scope":{}}
 {"type":"end","tool":"mesh-survey","outcome":"complete","exit":0,"totals":{}}
 VERDICT
-{"type":"end","tool":"mesh-skewcheck","outcome":"complete","exit":0,"totals":{"verdict":9}}
+{"type":"end","tool":"mesh-skewcheck","outcome":"complete","exit":0,"totals":{"verdict":9,"finding":9}}
 "#;
     // mesh-skewcheck's exit code must match its verdict.
     const EXIT: (&str, &str) = (
@@ -344,6 +382,7 @@ VERDICT
         EXIT,
     ];
     const VERDICT: &str = r#"{"type":"verdict","cluster":"eu","cluster_uid":"u1","control_plane":"linkerd","ask":"upgrade","pass":true,"from":{"version":"stable-2.13.7","config_resource_version":"7"},"target":"stable-2.14.10","scope":"full","source":"server","surveyed":"2026-01-02T03:00:00Z","blocking":[],"releases_sha256":"0","counts":{}}"#;
+    const FINDING: &str = r#"{"type":"finding","cluster":"eu","id":"proxy-too-old","severity":"error","control_plane":"linkerd","message":"1 workload is too old","hint":"restart it","decided":"yes","count":1}"#;
     const PARTIAL: (&str, &str) = (r#""scope":"full""#, r#""scope":"partial""#);
 
     const UPGRADE: Gate<'_> = Gate {
@@ -372,8 +411,8 @@ VERDICT
             None => Err(Explained::new("the tool's own rule", "hint")),
         };
         match gate.pass(judged, here, further) {
-            Ok(_) => (0, String::new()),
-            Err(Shut::No(error)) => (1, error.to_string()),
+            Ok(passed) => (0, passed.warnings.join("; ")),
+            Err(Shut::No(error)) => (1, format!("{error}; {}", error.hint())),
             Err(Shut::Unsound(error)) => {
                 assert!(!error.hint().is_empty(), "{error}");
                 (2, error.to_string())
@@ -382,6 +421,33 @@ VERDICT
     }
 
     type Row<'a> = (Gate<'a>, &'a [(&'a str, &'a str)], &'a str, u8, &'a str);
+
+    #[test]
+    fn a_no_repeats_its_findings_and_a_yes_says_what_the_verdict_warns_of() {
+        let now = "2026-01-02T03:10:00Z";
+        let with = |finding: &str| format!("{finding}\n{VERDICT}");
+        let (no, yes) = (with(FINDING), with(&FINDING.replace("error", "warning")));
+        let waived = r#""hint":"restart it","waived":"it is being deleted""#;
+        let waived = with(&FINDING.replace(r#""hint":"restart it""#, waived));
+        let foreign = with(&FINDING.replace(r#""linkerd""#, r#""canary""#));
+        let row = |stream: &str, no: &[(&str, &str)]| {
+            let mut changes = vec![(VERDICT, stream)];
+            changes.extend(no);
+            answer(UPGRADE, &changes, now)
+        };
+        let (exit, said) = row(&no, &NO);
+        assert_eq!(exit, 1);
+        let why = "because of proxy-too-old: 1 workload is too old; restart it; then run";
+        assert!(said.contains(why), "{said}");
+        let warned = (0, "proxy-too-old: 1 workload is too old".to_owned());
+        assert_eq!(row(&yes, &[]), warned);
+        let accepted = "proxy-too-old (accepted: it is being deleted): 1 workload is too old";
+        assert_eq!(row(&waived, &[]), (0, accepted.to_owned()));
+        assert_eq!(
+            row(&foreign.replace("error", "warning"), &[]),
+            (0, String::new())
+        );
+    }
 
     #[test]
     fn the_gate_allows_a_verdict_or_gives_the_reason() {

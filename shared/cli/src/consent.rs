@@ -154,6 +154,7 @@ mod tests {
             time: Timestamp::UNIX_EPOCH,
             message: String::new(),
             deeds: Vec::new(),
+            warnings: Vec::new(),
             digest: "d1".into(),
         };
         consent(&line.consent, &intent, "").ok()

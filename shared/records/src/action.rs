@@ -24,6 +24,9 @@ pub struct Intent {
     pub dry_run: Option<DryRun>,
     /// The changes, in order.
     pub deeds: Vec<Deed>,
+    /// What the verdict warns of: the id and the message of each finding that does not block.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
     /// The first 16 hex digits of a SHA-256 over the cluster's uid, the message and the deeds,
     /// without the time. `--yes=DIGEST` agrees to exactly this intent.
     pub digest: String,
@@ -302,7 +305,15 @@ impl Intent {
             digest: format!("{:.16x}", hash.finalize()),
             message,
             deeds,
+            warnings: Vec::new(),
         }
+    }
+
+    /// Adds what the verdict warns of. The digest does not cover it, because it changes nothing that
+    /// is written.
+    #[must_use]
+    pub fn with_warnings(self, warnings: Vec<String>) -> Self {
+        Self { warnings, ..self }
     }
 }
 

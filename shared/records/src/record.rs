@@ -135,7 +135,10 @@ impl Record {
             Self::Unseen(it) => vec![&mut it.reason],
             Self::Finding(it) => [&mut it.message].into_iter().chain(&mut it.hint).collect(),
             Self::Verdict(it) => it.next.iter_mut().collect(),
-            Self::Intent(it) => vec![&mut it.message],
+            Self::Intent(it) => [&mut it.message]
+                .into_iter()
+                .chain(&mut it.warnings)
+                .collect(),
             Self::Step(it) => [&mut it.message]
                 .into_iter()
                 .chain(&mut it.reason)

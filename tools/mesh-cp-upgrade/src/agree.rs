@@ -34,6 +34,7 @@ pub(crate) async fn agree(
     let cluster = session.cluster.label();
     let (now, run) = (session.now(), &mut session.run);
     let intent = Intent::new(cluster, &run.cluster_uid, now, message, deeds);
+    let intent = intent.with_warnings(goal.warnings.clone());
     run.emit(&Record::Intent(intent.clone()))?;
     let summary = summary(args, goal, plan, &intent);
     let asking = run.consent(intent, &summary);
@@ -94,13 +95,11 @@ fn summary(args: &Args, goal: &Goal, plan: &Plan, intent: &Intent) -> String {
             .iter()
             .map(|change| format!("allowed with --allow-change: {change}")),
     );
-    match &goal.verdict {
-        None => lines.push(format!(
-            "no verdict (--without-gate): {}",
-            args.reason.as_deref().unwrap_or("")
-        )),
-        Some(verdict) if verdict.waived.is_empty() => {}
-        Some(verdict) => lines.push(format!("accepted findings: {}", verdict.waived.join(", "))),
+    let warnings = goal.warnings.iter();
+    lines.extend(warnings.map(|it| format!("the verdict warns: {it}")));
+    if goal.verdict.is_none() {
+        let reason = args.reason.as_deref().unwrap_or_default();
+        lines.push(format!("no verdict (--without-gate): {reason}"));
     }
     lines.join("\n")
 }

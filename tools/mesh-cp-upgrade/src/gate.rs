@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::Context as _;
-use mesh_actor::gate::Surveyed;
+use mesh_actor::gate::{Passed, Surveyed};
 use mesh_actor::{Gate, Judged, Outcome};
 use mesh_records::{
     Ask, Explained, From as Seen, RecordType, RollBy, StepName, StreamError, Verdict, Workload,
@@ -22,6 +22,8 @@ pub(crate) struct Goal {
     /// The state that the verdict saw; `None` without a verdict.
     pub(crate) from: Option<Seen>,
     pub(crate) verdict: Option<Verdict>,
+    /// What the verdict warns of.
+    pub(crate) warnings: Vec<String>,
     /// Workloads of the mesh, one a namespace, whose templates show what new pods get.
     pub(crate) places: Vec<WorkloadRef>,
 }
@@ -53,6 +55,7 @@ pub(crate) async fn pass_gate(session: &mut Session<'_>, args: &Args) -> Outcome
             target: to.to_string(),
             from: None,
             verdict: None,
+            warnings: Vec::new(),
             places: Vec::new(),
         });
     }
@@ -68,9 +71,10 @@ pub(crate) async fn pass_gate(session: &mut Session<'_>, args: &Args) -> Outcome
         control_plane: args.linkerd_namespace.as_deref(),
         takes_partial: false,
     };
-    let verdict = gate.pass(judged, session.run.here(), |verdict| {
+    let passed = gate.pass(judged, session.run.here(), |verdict| {
         same_target(verdict, args.to.as_ref())
     })?;
+    let Passed { verdict, warnings } = passed;
     let target = verdict
         .target
         .clone()
@@ -86,6 +90,7 @@ pub(crate) async fn pass_gate(session: &mut Session<'_>, args: &Args) -> Outcome
         from: Some(verdict.from.clone()),
         places: meshed.of(&verdict),
         verdict: Some(verdict),
+        warnings,
     })
 }
 

@@ -147,8 +147,8 @@ VERDICT
             max_age: Duration::from_secs(3600),
             pipeline: PIPELINE,
         };
-        let verdict = gate(None).pass(judged.unwrap(), here, |_| Ok(())).unwrap();
-        survey.order(verdict)
+        let passed = gate(None).pass(judged.unwrap(), here, |_| Ok(())).unwrap();
+        survey.order(passed.verdict)
     }
 
     #[test]

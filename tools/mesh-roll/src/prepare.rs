@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use mesh_actor::gate::fresh;
+use mesh_actor::gate::{Passed, fresh};
 use mesh_actor::{Judged, Outcome, Run};
 use mesh_records::{Explained, Tool, WorkloadRef};
 
@@ -17,6 +17,8 @@ use crate::roll::{Settings, Wishes};
 #[derive(Debug)]
 pub(crate) struct Prepared {
     pub(crate) order: Order,
+    /// What the verdict warns of.
+    pub(crate) warnings: Vec<String>,
     /// The time after which the verdict is too old.
     pub(crate) until: Timestamp,
     /// The workloads that this user may not restart, with the RBAC rule that is missing.
@@ -32,7 +34,7 @@ pub(crate) async fn prepare(args: &Args, run: &mut Run) -> Outcome<Prepared> {
     });
     let (judged, survey) = reading.await?;
     let gate = gate(args.linkerd_namespace.as_deref());
-    let verdict = gate.pass(judged, run.here(), |_| Ok(()))?;
+    let Passed { verdict, warnings } = gate.pass(judged, run.here(), |_| Ok(()))?;
     let until = fresh(&verdict, run.here())?;
     let order = survey.order(verdict)?;
     known(args, &order)?;
@@ -44,6 +46,7 @@ pub(crate) async fn prepare(args: &Args, run: &mut Run) -> Outcome<Prepared> {
     allowed(args, &order, &forbidden)?;
     Ok(Prepared {
         order,
+        warnings,
         until,
         forbidden,
     })
@@ -98,6 +101,7 @@ fn known(args: &Args, order: &Order) -> Result<(), Explained> {
 pub(crate) fn settings(args: &Args, run: &Run, prepared: &Prepared) -> Settings {
     let Prepared {
         order,
+        warnings,
         until,
         forbidden,
     } = prepared;
@@ -113,6 +117,7 @@ pub(crate) fn settings(args: &Args, run: &Run, prepared: &Prepared) -> Settings 
             allow_budget: args.budgets(),
         },
         expected: order.expected.clone(),
+        warnings: warnings.clone(),
         max_in_flight: usize::from(args.max_in_flight),
         max_failures: args.max_failures,
         timeout: SignedDuration::try_from(args.timeout).unwrap_or(SignedDuration::MAX),

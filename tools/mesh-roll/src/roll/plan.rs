@@ -101,6 +101,7 @@ impl Roll {
         let Settings {
             cluster,
             cluster_uid,
+            warnings,
             ..
         } = &self.settings;
         Intent::new(
@@ -110,6 +111,7 @@ impl Roll {
             message,
             deeds,
         )
+        .with_warnings(warnings.clone())
     }
 
     // The text of the question: counts, risks, and skipped workloads.
@@ -138,6 +140,8 @@ impl Roll {
         if left > 0 {
             lines.push(format!("  {left} skipped, need attention"));
         }
+        let warnings = intent.warnings.iter();
+        lines.extend(warnings.map(|it| format!("  the verdict warns: {it}")));
         lines.push(format!("  digest {}", intent.digest));
         lines.join("\n")
     }

@@ -24,6 +24,8 @@ pub(crate) struct Settings {
     pub(crate) cluster: String,
     pub(crate) cluster_uid: String,
     pub(crate) wishes: Wishes,
+    /// What the verdict warns of.
+    pub(crate) warnings: Vec<String>,
     pub(crate) expected: Expected,
     pub(crate) max_in_flight: usize,
     pub(crate) max_failures: u32,

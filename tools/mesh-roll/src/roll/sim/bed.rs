@@ -230,6 +230,7 @@ impl Bed {
                 allow_outage: vec![OUTAGE.parse().expect("a selector")],
                 ..Wishes::default()
             },
+            warnings: Vec::new(),
             expected: Expected {
                 namespace: "linkerd".to_owned(),
                 version: TARGET.to_owned(),
