@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use mesh_testbed::Bed;
-use mesh_tests::{of_type, on_both_beds, run, yes_at_the_question};
+use mesh_tests::{of_type, on_both_beds, records, run, yes_at, yes_at_the_question};
 use serde_json::Value;
 
 use crate::stage::{Stage, TO};
@@ -14,6 +14,7 @@ on_both_beds! {
     digest_of_a_dry_run_is_that_of_the_next_run_until_the_values_change
     values_may_come_from_a_pipe_which_is_read_once
     values_that_change_while_the_question_waits_are_not_written
+    what_the_verdict_warns_of_is_in_the_question_and_in_the_intent
     [Helm]
     chart_that_changes_after_the_dry_run_needs_another_consent
     chart_that_changes_while_the_question_waits_is_not_written
@@ -111,6 +112,25 @@ fn values_that_change_while_the_question_waits_are_not_written(bed: Bed) {
     stage.assert_upgraded(ended);
     assert_eq!(stage.bed.get(ROOTS).unwrap()["data"], before);
     assert_eq!((copies, folders()), (1, 0), "the copies are removed");
+}
+
+fn what_the_verdict_warns_of_is_in_the_question_and_in_the_intent(bed: Bed) {
+    let stage = Stage::new(bed);
+    let judged = stage.judged();
+    let findings = records(&judged).into_iter();
+    let mut findings = findings.filter(|it| it["severity"] == "warning");
+    let finding = findings
+        .next()
+        .expect("this Kubernetes is newer than the release");
+    let message = finding["message"].as_str().unwrap();
+    let warning = format!("kubernetes-untested: {message}");
+    let question = format!("the verdict warns: {warning}");
+    let judged = stage.file("judged", &judged);
+    let (mut command, _) = stage.asking();
+    let ended = yes_at(&question, &stage.tools, &mut command, &judged, || {});
+    let intent = of_type(&ended.1, "intent")[0];
+    assert_eq!(intent["warnings"], Value::from(vec![warning]));
+    stage.assert_upgraded(ended);
 }
 
 fn chart_that_changes_after_the_dry_run_needs_another_consent(bed: Bed) {
