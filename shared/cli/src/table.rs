@@ -212,14 +212,26 @@ fn verdict(verdict: &Verdict) -> String {
             "BLOCKED",
             format!("do not restart workloads yet; they would get {target}"),
         ),
-        (Ask::Done, true) => (
-            "DONE",
-            format!("the control plane and the workloads run {target}"),
-        ),
+        (Ask::Done, true) => ("DONE", done(verdict, target)),
         (Ask::Done, false) => ("NOT DONE", format!("not everything runs {target}")),
     };
     let but = but(verdict);
     format!("{answer}  {cluster}/{control_plane}: {sentence}{but}")
+}
+
+// The rest of a verdict that passes is what no restart reaches or what somebody accepted.
+fn done(verdict: &Verdict, target: &str) -> String {
+    let (all, same) = (count(verdict, "workloads"), count(verdict, "same"));
+    match all.saturating_sub(same) {
+        0 => format!("the control plane and the workloads run {target}"),
+        rest => format!(
+            "the control plane and {same} of {all} workloads run {target}; see the findings for the other {rest}"
+        ),
+    }
+}
+
+fn count(verdict: &Verdict, name: &str) -> u64 {
+    verdict.counts.get(name).copied().unwrap_or(0)
 }
 
 // What limits the answer: it may rest on a part, on a person's word, or on what is not known.
@@ -234,7 +246,7 @@ fn but(verdict: &Verdict) -> String {
     if !verdict.waived.is_empty() {
         parts.push(format!("acknowledged: {}", verdict.waived.join(", ")));
     }
-    let count = |name: &str| verdict.counts.get(name).copied().unwrap_or(0);
+    let count = |name: &str| count(verdict, name);
     for (name, what) in [("behind", "behind"), ("unknown", "of unknown version")] {
         if verdict.ask == Ask::Drift && count(name) > 0 {
             parts.push(format!(
@@ -353,7 +365,18 @@ mod tests {
                 "OK  eu/linkerd: you can restart the workloads",
             ),
             ("roll", "false", no, "BLOCKED  eu/linkerd: do not restart"),
-            ("done", "true", ("", ""), "DONE  eu/linkerd: "),
+            (
+                "done",
+                "true",
+                (r#""behind":31"#, r#""same":40"#),
+                "DONE  eu/linkerd: the control plane and the workloads run stable-2.14.10",
+            ),
+            (
+                "done",
+                "true",
+                (r#""behind":31"#, r#""behind":2,"same":38"#),
+                "DONE  eu/linkerd: the control plane and 38 of 40 workloads run stable-2.14.10",
+            ),
             (
                 "done",
                 "false",

@@ -65,6 +65,14 @@ impl Seen<'_> {
         self.roll.by == RollBy::Itself
     }
 
+    /// Returns true if a roll can bring new pods.
+    pub(crate) fn is_rollable(&self) -> bool {
+        match self.roll.by {
+            RollBy::Restart | RollBy::Evict => true,
+            RollBy::Itself | RollBy::None => false,
+        }
+    }
+
     /// Returns how the counts contradict each other, if they do.
     pub(crate) fn contradiction(&self) -> Option<&'static str> {
         let PodCounts {

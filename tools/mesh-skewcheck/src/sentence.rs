@@ -7,6 +7,7 @@ use crate::question::Standpoint;
 use crate::tally::Group;
 
 pub(crate) const ROLL: &str = "mesh-survey | mesh-skewcheck --ask roll | mesh-roll";
+const NO_ROLL: &str = "mesh-roll does not restart them: wait until Jobs have ended, and create bare pods and pods of other controllers again yourself";
 
 /// What to do about a rule, where a roll is not the answer.
 const HINTS: [(Rule, &str); 7] = [
@@ -51,7 +52,7 @@ pub(crate) fn sentence(rule: Rule, group: &Group, at: &Standpoint<'_>) -> (Strin
         Some(_) | None => text,
     };
     let message = format!("{} {noun} {text}{}", group.count, versions(group));
-    (message, hint(rule, at).map(str::to_owned))
+    (message, hint(rule, group, at).map(str::to_owned))
 }
 
 fn versions(group: &Group) -> String {
@@ -138,7 +139,7 @@ fn unknown_proxy(base: &str, at: &Standpoint<'_>) -> String {
     }
 }
 
-fn hint(rule: Rule, at: &Standpoint<'_>) -> Option<&'static str> {
+fn hint(rule: Rule, group: &Group, at: &Standpoint<'_>) -> Option<&'static str> {
     let rolls = [
         (Rule::ProxyTooOld, roll_helps(at)),
         (Rule::ProxyAhead, true),
@@ -146,7 +147,7 @@ fn hint(rule: Rule, at: &Standpoint<'_>) -> Option<&'static str> {
         (Rule::TrustAnchorStale, true),
     ];
     if rolls.contains(&(rule, true)) {
-        return Some(ROLL);
+        return Some(if group.rollable { ROLL } else { NO_ROLL });
     }
     if rule == Rule::ProxyUnknown && is_base_unknown(at) {
         return Some("pass a releases file that has an alias for this version: --releases FILE");

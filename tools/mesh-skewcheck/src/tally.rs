@@ -28,6 +28,8 @@ pub(crate) struct Group {
     pub(crate) count: u64,
     pub(crate) workloads: Smallest<WorkloadRef>,
     pub(crate) versions: Smallest<String>,
+    /// Whether a roll reaches at least one of them.
+    pub(crate) rollable: bool,
 }
 
 #[derive(Debug, Default)]
@@ -80,6 +82,7 @@ impl Default for Group {
             count: 0,
             workloads: Smallest::new(NAMED),
             versions: Smallest::new(VERSIONS),
+            rollable: false,
         }
     }
 }
@@ -87,6 +90,7 @@ impl Default for Group {
 impl Group {
     fn add(&mut self, seen: &Seen<'_>) {
         self.count += 1;
+        self.rollable |= seen.is_rollable();
         let this = (&*seen.namespace, &seen.kind, &*seen.name);
         let keep = self
             .workloads

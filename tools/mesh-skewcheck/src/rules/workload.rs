@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use mesh_records::{
-    Ask, Decided, DowntimeGrade, RollBy, Rule, Skew, SkewAction, SkewState, TrustAnchors, Word,
+    Ask, Decided, DowntimeGrade, Rule, Skew, SkewAction, SkewState, TrustAnchors, Word,
     WorkloadKind,
 };
 
@@ -188,7 +188,7 @@ impl<'a> Judge<'a, '_> {
     /// `done` for workloads that cannot be rolled.
     fn left_behind(&self) -> Weight {
         let soft = match self.at.ask() {
-            Ask::Done => !is_rollable(self.seen),
+            Ask::Done => !self.seen.is_rollable(),
             Ask::Upgrade => self.seen.ends_by_itself() && self.at.question.jobs == Jobs::Ignore,
             Ask::Drift | Ask::Roll => false,
         };
@@ -204,13 +204,6 @@ impl<'a> Judge<'a, '_> {
         if !self.hits.contains(&hit) {
             self.hits.push(hit);
         }
-    }
-}
-
-fn is_rollable(seen: &Seen<'_>) -> bool {
-    match seen.roll.by {
-        RollBy::Restart | RollBy::Evict => true,
-        RollBy::Itself | RollBy::None => false,
     }
 }
 

@@ -777,11 +777,13 @@ fn ask_done_only_warns_of_workloads_that_cannot_be_rolled() {
         ("itself", "W"),
         ("none", "W"),
     ] {
-        assert_eq!(
-            judge(done, &behind(by).survey()).grade("proxy-behind"),
-            grade,
-            "{by}"
-        );
+        let judged = judge(done, &behind(by).survey());
+        assert_eq!(judged.grade("proxy-behind"), grade, "{by}");
+        let findings = judged.of_type("finding");
+        let mut findings = findings.iter().filter(|it| it["id"] == "proxy-behind");
+        let hint = &findings.next().unwrap()["hint"];
+        let rolls = *hint == crate::sentence::ROLL;
+        assert_eq!(rolls, grade == "E", "{by}: {hint}");
     }
 }
 
