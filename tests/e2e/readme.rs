@@ -35,7 +35,6 @@ on_both_beds! {
 
 fn the_readmes_commands_upgrade_a_mesh_that_the_cli_installed(bed: Bed) {
     bed.install_linkerd_by_cli(FROM).unwrap();
-    bed.apply_definitions(TO).unwrap();
     let user = User::of(bed);
     let linkerd = user.tools.linkerd(&user.bed, TO);
     user.tools.link("linkerd", &linkerd);

@@ -166,7 +166,6 @@ on_both_beds! {
 
 fn runbook_through_the_linkerd_cli_ends_done(bed: Bed) {
     bed.install_linkerd_by_cli(FROM).unwrap();
-    bed.apply_definitions(TO).unwrap();
     let mesh = Mesh::on(bed);
     let linkerd = mesh.tools.linkerd(&mesh.bed, TO);
     mesh.goes(&[("LINKERD", &linkerd)], "");

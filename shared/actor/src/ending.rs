@@ -78,6 +78,22 @@ impl Ending {
         }
     }
 
+    /// Says first what the run did before it ended early.
+    #[must_use]
+    pub fn after(self, done: &str) -> Self {
+        match self {
+            Self::Done { .. } => self,
+            Self::No(error) => Self::No(error.after(done)),
+            Self::Failed(error) => Self::Failed(error.context(done.to_owned())),
+            Self::Stopped(error) => Self::Stopped(error.after(done)),
+            Self::Skipped(error) => Self::Skipped(error.after(done)),
+            Self::Left { signal, reason } => Self::Left {
+                signal,
+                reason: format!("{done}: {reason}"),
+            },
+        }
+    }
+
     /// Makes the `end` record and the exit code. `again` is the command that runs the same pipeline
     /// again.
     pub(crate) fn last(&self, stop_ok: bool, again: String) -> Last {
@@ -178,6 +194,31 @@ mod tests {
             assert_eq!(last.next.as_deref(), next, "{ending:?}");
             let done = matches!(ending, Ending::Done { .. });
             assert_eq!(last.reason.is_none(), done, "{ending:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_done_before_is_said_first_and_changes_nothing_else() {
+        let why = || Explained::new("why", "hint").with_next("back");
+        let left = Ending::Left {
+            signal: 15,
+            reason: "why".to_owned(),
+        };
+        let all = [
+            Ending::No(why()),
+            Ending::Failed(why().into()),
+            Ending::Stopped(why()),
+            Ending::Skipped(why()),
+            left,
+        ];
+        for ending in all {
+            let before = ending.last(false, "again".to_owned());
+            let ending = ending.after("one part is written");
+            let last = ending.last(false, "again".to_owned());
+            assert_eq!(last.reason.as_deref(), Some("one part is written: why"));
+            assert_eq!((last.exit, last.next), (before.exit, before.next));
+            let error = ending.into_error().unwrap();
+            assert!(error.is::<Explained>(), "it keeps its hint: {error:?}");
         }
     }
 }

@@ -68,7 +68,8 @@ pub struct Step {
     pub duration_ms: Option<u64>,
 }
 
-/// The steps of a control-plane upgrade, in order.
+/// The steps of a control-plane upgrade, in order. Where the definitions must be written before the
+/// control plane can be rendered, those from rendering to backup come a second time after them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum StepName {

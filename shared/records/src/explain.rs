@@ -41,6 +41,13 @@ impl Explained {
         Self { next, ..self }
     }
 
+    /// Puts another sentence in front, such as what was done before.
+    #[must_use]
+    pub fn after(self, done: &str) -> Self {
+        let what = format!("{done}: {}", self.what);
+        Self { what, ..self }
+    }
+
     /// Returns the hint.
     #[must_use]
     pub fn hint(&self) -> &str {

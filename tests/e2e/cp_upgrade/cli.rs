@@ -16,14 +16,13 @@ on_both_beds! {
     upgrade_by_the_cli_is_proven_and_a_second_run_changes_nothing
     writes_are_announced_and_come_after_the_preflight
     linkerd_flag_with_a_cli_that_does_not_fit_changes_nothing
-    crds_that_the_cli_misses_are_named_and_nothing_is_written
     [Kubectl]
     apply_removes_what_the_new_version_lacks_and_keeps_what_others_set
 }
 
 impl Stage {
     // Returns the tool's writes so far, without those of its lock.
-    fn written(&self) -> Vec<String> {
+    pub(crate) fn written(&self) -> Vec<String> {
         let events = self.bed.audit_of(AGENT).unwrap();
         let writes = events.iter().filter(|event| is_written(event));
         writes
@@ -78,7 +77,7 @@ impl Stage {
 }
 
 // Returns true for every write except those of the lock.
-fn is_written(event: &AuditEvent) -> bool {
+pub(crate) fn is_written(event: &AuditEvent) -> bool {
     event.writes() && event.resource != "leases"
 }
 
@@ -255,18 +254,4 @@ fn linkerd_flag_with_a_cli_that_does_not_fit_changes_nothing(bed: Bed) {
     assert_eq!(stage.written(), Vec::<String>::new());
     assert_eq!(stage.configured(), FROM);
     assert_eq!(stage.holder(), None);
-}
-
-fn crds_that_the_cli_misses_are_named_and_nothing_is_written(bed: Bed) {
-    let stage = Stage::by_cli(bed);
-    let judged = stage.judged();
-    let routes = "customresourcedefinitions/httproutes.gateway.networking.k8s.io";
-    let routes = format!("/apis/apiextensions.k8s.io/v1/{routes}");
-    stage.bed.delete(&routes).unwrap();
-    let run = stage.run(&judged, &[]);
-    assert_eq!(run.code, Some(2), "{}", run.stderr);
-    let why = "Linkerd CRDs must be installed first";
-    assert!(run.stderr.contains(why), "{}", run.stderr);
-    assert_eq!(stage.written(), Vec::<String>::new());
-    assert_eq!(stage.configured(), FROM);
 }

@@ -5,6 +5,7 @@
 mod allow_change;
 mod claims;
 mod cli;
+mod definitions;
 mod helm;
 mod inputs;
 mod killed;

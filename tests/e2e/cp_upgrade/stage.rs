@@ -12,7 +12,8 @@ use serde_json::Value;
 pub(crate) const FROM: &str = "stable-2.13.7";
 pub(crate) const TO: &str = "stable-2.14.10";
 /// The CLI renders a control plane only if its definitions are in the cluster. Definitions of an
-/// earlier patch are enough for the CLI, and leave the tool something to write.
+/// earlier patch are enough for the CLI, so that it renders both parts before the first write, and
+/// leave the tool something to write.
 const DEFINITIONS: &str = "stable-2.14.5";
 pub(crate) const AGENT: &str = "mesh-cp-upgrade/";
 
@@ -56,8 +57,15 @@ impl Stage {
     }
 
     pub(crate) fn by_cli(bed: Bed) -> Self {
+        let stage = Self::by_cli_without_definitions(bed);
+        stage.bed.apply_definitions(DEFINITIONS).unwrap();
+        stage
+    }
+
+    /// Makes a stage on which the CLI does not render the target's control plane before its
+    /// definitions are written.
+    pub(crate) fn by_cli_without_definitions(bed: Bed) -> Self {
         bed.install_linkerd_by_cli(FROM).unwrap();
-        bed.apply_definitions(DEFINITIONS).unwrap();
         Self::of(bed, |bed, tools| Installer::Cli(tools.linkerd(bed, TO)))
     }
 

@@ -207,21 +207,31 @@ impl Cli {
     async fn require_definitions(&self, wanted: &[Value], command: &str) -> anyhow::Result<()> {
         let definitions: Api<CustomResourceDefinition> = Api::all(self.client().await?);
         let there = definitions.list(&ListParams::default()).await?;
-        let serves = |name: &Value, version: &Value| {
-            let definition = there.iter().find(|one| *name == one.name_any());
-            let mut versions = definition.iter().flat_map(|one| &one.spec.versions);
-            versions.any(|one| *version == one.name)
-        };
+        let mut missing = Vec::new();
         for definition in wanted {
+            let name = definition["metadata"]["name"].as_str().unwrap_or_default();
+            let Some(there) = there.iter().find(|one| one.name_any() == name) else {
+                missing.push(format!("missing {name}"));
+                continue;
+            };
             let versions = definition["spec"]["versions"].as_array();
-            let mut versions = versions.into_iter().flatten();
-            if !versions.all(|version| serves(&definition["metadata"]["name"], &version["name"])) {
-                bail!(
-                    "Linkerd CRDs must be installed first. Run linkerd {command} with the --crds flag"
-                );
+            let versions = versions.into_iter().flatten();
+            for version in versions.filter_map(|version| version["name"].as_str()) {
+                if !there.spec.versions.iter().any(|one| one.name == version) {
+                    missing.push(format!("CRD {name} is missing version {version}"));
+                }
             }
         }
-        Ok(())
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let what = match command {
+            "upgrade" => format!(":\n{}", missing.join(", ")),
+            _ => ".".to_owned(),
+        };
+        bail!(
+            "Linkerd CRDs must be installed first. Run linkerd {command} with the --crds flag{what}"
+        )
     }
 
     /// Reads the values that the installation stored.

@@ -1,4 +1,4 @@
-//! Upgrades the definitions, then the control plane.
+//! Writes the definitions and the control plane.
 
 use mesh_actor::{AGAIN, Ending, Outcome, hinted, refused};
 use mesh_records::{Explained, StepName};
@@ -9,7 +9,7 @@ use crate::args::Args;
 use crate::child::quote;
 use crate::claims;
 use crate::gate::Goal;
-use crate::plan::{Helming, Part, Plan, Write};
+use crate::plan::{Helming, Part, Plan, Staged, Write};
 use crate::scene::quiet_scene;
 use crate::session::Session;
 
@@ -20,22 +20,33 @@ enum Came {
     TooLate(Ending),
 }
 
-/// Upgrades the parts that need it, the definitions first.
-pub(crate) async fn upgrade(
+/// Writes the definitions, if that is needed.
+pub(crate) async fn definitions(
+    session: &mut Session<'_>,
+    args: &Args,
+    goal: &Goal,
+    part: &Part,
+) -> Outcome<()> {
+    run(session, args, goal, StepName::Crds, part).await
+}
+
+/// Upgrades the control plane, if that is needed. `done` says what this run wrote before.
+pub(crate) async fn control_plane(
     session: &mut Session<'_>,
     args: &Args,
     goal: &Goal,
     plan: &Plan,
+    done: Option<&str>,
 ) -> Outcome<()> {
-    let control_plane = &plan.control_plane;
-    run(session, args, goal, StepName::Crds, &plan.crds).await?;
-    run(session, args, goal, StepName::ControlPlane, control_plane).await?;
-    if control_plane.is_needed {
+    let part = &plan.control_plane;
+    if let Some(done) = done {
+        let may = session.run.may_write();
+        may.map_err(|stop| Ending::from(stop).after(done))?;
+    }
+    run(session, args, goal, StepName::ControlPlane, part).await?;
+    if part.is_needed {
         claims::control_plane(session, goal, plan).await?;
-        session.done(&format!(
-            "{} is at {}",
-            control_plane.name, control_plane.rendered.chart
-        ))?;
+        session.done(&format!("{} is at {}", part.name, part.rendered.chart))?;
     }
     Ok(())
 }
@@ -78,8 +89,10 @@ async fn run_helm(
         return claims::release(session, part, helming).await;
     }
     let (scene, _) = quiet_scene(session, args, goal).await?;
-    let parts = scene.installer.parts(session, args, goal, &scene.live);
-    let parts = parts.await?;
+    let rendering = scene.installer.render(session, args, goal, &scene.live);
+    let Staged::Whole(parts) = rendering.await? else {
+        return Err(anyhow::anyhow!("{} is not a helm release any more", part.name).into());
+    };
     let mut now = [parts.crds, parts.control_plane].into_iter();
     let now = now.find(|it| it.name == part.name);
     let Some((now, Write::Helm(helming))) = now.as_ref().map(|now| (now, &now.write)) else {

@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 use crate::anew::Content;
 use crate::args::Args;
 use crate::gate::Goal;
-use crate::plan::{Part, Plan};
+use crate::plan::{Definitions, Part, Plan, Staged};
 use crate::session::Session;
 use crate::snapshot::Copied;
 
@@ -18,12 +18,14 @@ pub(crate) async fn agree(
     session: &mut Session<'_>,
     args: &Args,
     goal: &Goal,
-    plan: &Plan,
+    prepared: &Staged<Plan>,
 ) -> Outcome<bool> {
-    if plan.is_done() {
+    if let Staged::Whole(plan) = prepared
+        && plan.is_done()
+    {
         return Ok(true);
     }
-    let deeds = deeds(session, plan)?;
+    let deeds = deeds(session, prepared)?;
     let from = goal.from.as_ref();
     let message = format!(
         "upgrade the control plane in {} from {} to {}",
@@ -36,7 +38,7 @@ pub(crate) async fn agree(
     let intent = Intent::new(cluster, &run.cluster_uid, now, message, deeds);
     let intent = intent.with_warnings(goal.warnings.clone());
     run.emit(&Record::Intent(intent.clone()))?;
-    let summary = summary(args, goal, plan, &intent);
+    let summary = summary(args, goal, prepared, &intent);
     let asking = run.consent(intent, &summary);
     match session.unless_stopped(asking).await?? {
         Leave::Act => Ok(true),
@@ -45,8 +47,9 @@ pub(crate) async fn agree(
 }
 
 // The digest of the intent covers the deeds, so each says a hash over all that decides what is
-// written: the command, the values, and the content of every object.
-fn deeds(session: &Session<'_>, plan: &Plan) -> anyhow::Result<Vec<Deed>> {
+// written: the command, the values, and the content of every object. Of a control plane that is
+// rendered later, it covers all that it is rendered from.
+fn deeds(session: &Session<'_>, prepared: &Staged<Plan>) -> anyhow::Result<Vec<Deed>> {
     let mut values = Sha256::new();
     for Copied { name, path } in &session.inputs.values {
         let bytes = std::fs::read(path);
@@ -54,31 +57,45 @@ fn deeds(session: &Session<'_>, plan: &Plan) -> anyhow::Result<Vec<Deed>> {
         values.update(Sha256::digest(bytes));
     }
     let values = format!("{:x}", values.finalize());
-    let parts = [&plan.crds, &plan.control_plane]
-        .into_iter()
-        .filter(|part| part.is_needed);
     let deed = |part: &Part| {
         let content = Content::rendered(&part.rendered).digest();
         let all = Sha256::digest(format!("{}\0{values}\0{content}", part.essence));
         let count = part.rendered.manifests.len();
         Deed {
-            verb: part
-                .command
-                .iter()
-                .take(2)
-                .map(String::as_str)
-                .collect::<Vec<_>>()
-                .join(" "),
+            verb: verb(&part.command),
             object: format!(
                 "{} to {} ({count} objects, content {all:.16x})",
                 part.name, part.rendered.chart
             ),
         }
     };
-    Ok(parts.map(deed).collect())
+    Ok(match prepared {
+        Staged::Whole(plan) => {
+            let parts = [&plan.crds, &plan.control_plane].into_iter();
+            parts.filter(|part| part.is_needed).map(deed).collect()
+        }
+        Staged::Definitions(first) => {
+            let Definitions { part, rest, .. } = &**first;
+            let all = Sha256::digest(format!("{}\0{values}", rest.essence));
+            let chart = &part.rendered.chart;
+            let later = Deed {
+                verb: verb(&rest.command),
+                object: format!(
+                    "{} to {chart} (rendered when the CRDs are written, from values {all:.16x})",
+                    rest.name
+                ),
+            };
+            vec![deed(part), later]
+        }
+    })
 }
 
-fn summary(args: &Args, goal: &Goal, plan: &Plan, intent: &Intent) -> String {
+fn verb(command: &[String]) -> String {
+    let words: Vec<&str> = command.iter().take(2).map(String::as_str).collect();
+    words.join(" ")
+}
+
+fn summary(args: &Args, goal: &Goal, prepared: &Staged<Plan>, intent: &Intent) -> String {
     let mut lines = vec![intent.message.clone()];
     lines.extend(
         intent
@@ -86,15 +103,30 @@ fn summary(args: &Args, goal: &Goal, plan: &Plan, intent: &Intent) -> String {
             .iter()
             .map(|deed| format!("  {} {}", deed.verb, deed.object)),
     );
+    if let Staged::Definitions(first) = prepared {
+        lines.push(format!(
+            "first the CRDs: the linkerd CLI renders the control plane only when the cluster has them \
+             all (missing: {})",
+            first.missing.join(", ")
+        ));
+        lines.push(
+            "then the control plane is rendered and checked (its version, the identity settings, a dry \
+             run of every object) before any of it is written; if a check fails, the run ends with the \
+             CRDs written and the control plane unchanged"
+                .to_owned(),
+        );
+    }
+    let components = match prepared {
+        Staged::Whole(plan) => format!("{} components restart", plan.components.len()),
+        Staged::Definitions(_) => "the components restart".to_owned(),
+    };
     lines.push(format!(
-        "{} components restart; while the proxy injector restarts, new pods may start without a proxy",
-        plan.components.len()
+        "{components}; while the proxy injector restarts, new pods may start without a proxy"
     ));
-    lines.extend(
-        plan.changes
-            .iter()
-            .map(|change| format!("allowed with --allow-change: {change}")),
-    );
+    if let Staged::Whole(plan) = prepared {
+        let changes = plan.changes.iter();
+        lines.extend(changes.map(|change| format!("allowed with --allow-change: {change}")));
+    }
     let warnings = goal.warnings.iter();
     lines.extend(warnings.map(|it| format!("the verdict warns: {it}")));
     if goal.verdict.is_none() {
@@ -102,4 +134,68 @@ fn summary(args: &Args, goal: &Goal, plan: &Plan, intent: &Intent) -> String {
         lines.push(format!("no verdict (--without-gate): {reason}"));
     }
     lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::plan::{Rest, Write};
+    use crate::render::Rendered;
+
+    #[test]
+    fn the_question_says_that_the_crds_come_first_and_what_is_checked_after_them() {
+        let first = Definitions {
+            part: Part {
+                name: "the set of CRDs".to_owned(),
+                command: Vec::new(),
+                essence: String::new(),
+                rendered: Rendered {
+                    chart: "linkerd stable-2.14.10".to_owned(),
+                    app_version: None,
+                    manifests: Vec::new(),
+                    hooks: Vec::new(),
+                },
+                is_needed: true,
+                way_back: None,
+                backup: String::new(),
+                write: Write::Apply,
+            },
+            missing: vec!["a.example.test".to_owned(), "b.example.test v1".to_owned()],
+            stored: String::new(),
+            rest: Rest {
+                name: "the control plane".to_owned(),
+                command: Vec::new(),
+                essence: String::new(),
+                backup: String::new(),
+            },
+        };
+        let goal = Goal {
+            namespace: "linkerd".to_owned(),
+            target: "stable-2.14.10".to_owned(),
+            from: None,
+            verdict: None,
+            warnings: Vec::new(),
+            places: Vec::new(),
+        };
+        let prepared = Staged::Definitions(Box::new(first));
+        let intent = Intent::new(
+            "eu",
+            "uid",
+            Timestamp::UNIX_EPOCH,
+            "upgrade".to_owned(),
+            vec![],
+        );
+        let summary = summary(&Args::parse_from(["t"]), &goal, &prepared, &intent);
+        for part in [
+            "first the CRDs",
+            "(missing: a.example.test, b.example.test v1)",
+            "then the control plane is rendered and checked",
+            "the CRDs written and the control plane unchanged",
+        ] {
+            assert!(summary.contains(part), "{part}: {summary}");
+        }
+    }
 }

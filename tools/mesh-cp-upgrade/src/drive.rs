@@ -12,6 +12,8 @@ use crate::gate::{Goal, pass_gate};
 use crate::inputs::Inputs;
 use crate::installer::{self, Installer};
 use crate::live::look;
+use crate::plan::{Plan, Staged};
+use crate::prove::Proof;
 use crate::scene::{Scene, quiet_scene};
 use crate::session::Session;
 use crate::{act, monitor, prepare, prove};
@@ -43,14 +45,14 @@ async fn steps(session: &mut Session<'_>, args: &Args) -> Outcome<Ending> {
     let goal = pass_gate(session, args).await?;
     let scene = under_lock(session, args, &goal).await?;
     let mut proof = prove::places(args, &goal);
-    let plan = prepare::prepare(session, args, &goal, &scene, &mut proof).await?;
-    if !agree(session, args, &goal, &plan).await? {
+    let prepared = prepare::prepare(session, args, &goal, &scene, &mut proof).await?;
+    if !agree(session, args, &goal, &prepared).await? {
         return Ok(Ending::Done {
             next: Some(session.run.for_real()),
-            reason: Some("dry run: nothing was written".to_owned()),
+            reason: Some(not_written(&prepared)),
         });
     }
-    act::upgrade(session, args, &goal, &plan).await?;
+    let plan = upgrade(session, args, &goal, prepared, &mut proof).await?;
     monitor::settle(session, args, &goal, &plan).await?;
     let reason = prove::prove(session, &goal, &plan, proof).await?;
     afterwards(session, &scene.installer).await?;
@@ -59,6 +61,41 @@ async fn steps(session: &mut Session<'_>, args: &Args) -> Outcome<Ending> {
         next: Some(next.to_owned()),
         reason,
     })
+}
+
+fn not_written(prepared: &Staged<Plan>) -> String {
+    let what = "dry run: nothing was written";
+    match prepared {
+        Staged::Whole(_) => what.to_owned(),
+        Staged::Definitions(_) => format!(
+            "{what}, and of the control plane nothing was looked at: the linkerd CLI renders it only \
+             when the CRDs are written"
+        ),
+    }
+}
+
+async fn upgrade(
+    session: &mut Session<'_>,
+    args: &Args,
+    goal: &Goal,
+    prepared: Staged<Plan>,
+    proof: &mut Proof,
+) -> Outcome<Plan> {
+    let (plan, done) = match prepared {
+        Staged::Whole(plan) => {
+            act::definitions(session, args, goal, &plan.crds).await?;
+            let done = plan.crds.is_needed.then(|| plan.crds.alone());
+            (plan, done)
+        }
+        Staged::Definitions(first) => {
+            act::definitions(session, args, goal, &first.part).await?;
+            let done = first.part.alone();
+            let rest = prepare::rest(session, args, goal, &first, proof).await;
+            (rest.map_err(|ending| ending.after(&done))?, Some(done))
+        }
+    };
+    act::control_plane(session, args, goal, &plan, done.as_deref()).await?;
+    Ok(plan)
 }
 
 async fn afterwards(session: &mut Session<'_>, installer: &Installer) -> Outcome<()> {

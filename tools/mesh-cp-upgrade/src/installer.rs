@@ -6,22 +6,22 @@ pub(crate) mod driver;
 pub(crate) mod helm;
 pub(crate) mod history;
 mod releases;
+pub(crate) mod staged;
 
 use std::sync::Arc;
 
-use mesh_actor::{Outcome, hinted, refused};
-use mesh_cluster::{Cluster, Error};
+use mesh_actor::{Outcome, refused};
+use mesh_cluster::Cluster;
 
-use crate::apply::differs;
 use crate::args::Args;
 use crate::gate::Goal;
 use crate::identity::Change;
-use crate::installer::cli::{Cli, Half};
+use crate::installer::cli::Cli;
 use crate::installer::helm::Helm;
 use crate::installer::history::Readiness;
 use crate::installer::releases::HelmReleases;
 use crate::live::{Installed, Live, look};
-use crate::plan::{Part, Parts, Write};
+use crate::plan::{Parts, Staged};
 use crate::render::Rendered;
 use crate::session::Session;
 
@@ -143,17 +143,20 @@ impl Installer {
         }
     }
 
-    /// Renders both parts and compares them with the cluster.
-    pub(crate) async fn parts(
+    /// Renders what can be rendered before the first write, and compares it with the cluster.
+    pub(crate) async fn render(
         &self,
         session: &mut Session<'_>,
         args: &Args,
         goal: &Goal,
         live: &Live,
-    ) -> Outcome<Parts> {
+    ) -> Outcome<Staged<Parts>> {
         match self {
-            Self::Helm(releases) => releases.parts(session, args, goal, live).await,
-            Self::Cli(cli) => cli_parts(session, goal, cli).await,
+            Self::Helm(releases) => {
+                let parts = releases.parts(session, args, goal, live).await?;
+                Ok(Staged::Whole(parts))
+            }
+            Self::Cli(cli) => staged::render(session, goal, cli).await,
         }
     }
 
@@ -169,47 +172,4 @@ impl Installer {
             Self::Cli(_) => Ok(None),
         }
     }
-}
-
-async fn cli_parts(session: &mut Session<'_>, goal: &Goal, cli: &Cli) -> Outcome<Parts> {
-    let Goal {
-        namespace, target, ..
-    } = goal;
-    let inputs = Arc::clone(&session.inputs);
-    let files = &inputs.values;
-    let rendering = async {
-        let crds = cli.render(Half::Crds, files, target).await?;
-        Ok::<_, anyhow::Error>((crds, cli.render(Half::ControlPlane, files, target).await?))
-    };
-    let rendered = session.unless_stopped(rendering).await?;
-    let hint = "run `linkerd check`; if CRDs are missing, apply them first: linkerd upgrade --crds | kubectl apply -f -";
-    let (crds, control_plane) = rendered.map_err(|error| hinted(error, hint))?;
-    let cluster = Arc::clone(&session.cluster);
-    let comparing = async {
-        let crds = differs(&cluster, &crds, namespace).await?;
-        Ok::<_, Error>((crds, differs(&cluster, &control_plane, namespace).await?))
-    };
-    let (crds_differ, differs) = session.unless_stopped(comparing).await??;
-    let part = |half, name: &str, rendered, is_needed| Part {
-        name: name.to_owned(),
-        command: cli.command(half, files),
-        essence: cli.essence(half, files),
-        rendered,
-        is_needed,
-        way_back: Some(cli.way_back()),
-        backup: format!("to go back: {}", cli.way_back()),
-        write: Write::Apply,
-    };
-    let name = "the set of CRDs";
-    Ok(Parts {
-        crds: part(Half::Crds, name, crds, crds_differ),
-        control_plane: part(
-            Half::ControlPlane,
-            "the control plane",
-            control_plane,
-            differs,
-        ),
-        hint: "check the output of `linkerd upgrade` and the values that it stored: they may pin a \
-               version",
-    })
 }

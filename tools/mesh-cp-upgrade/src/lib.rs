@@ -6,8 +6,9 @@
 //! the lock, `prepare`, `of_target` and `preflight` compare before the first write and refuse what
 //! `--allow-change` does not name, `agree` asks, `act` and `apply` write, `claims` checks what helm
 //! claims, `monitor` watches. `live` reads the control plane and what installed it; `installer` is
-//! that program, helm or the linkerd CLI; `plan` is what will be done; `render`, `anew`,
-//! `identity`, `contained` and `board` decide and wait for nothing. `child` alone starts processes.
+//! that program, helm or the linkerd CLI, and `rights` asks for what is needed before the CLI can
+//! render; `plan` is what will be done; `render`, `anew`, `identity`, `contained` and `board` decide
+//! and wait for nothing. `child` alone starts processes.
 //! What this tool shares with every tool that acts is `mesh-actor`.
 
 mod act;
@@ -33,6 +34,7 @@ mod preflight;
 mod prepare;
 mod prove;
 mod render;
+mod rights;
 mod scene;
 mod session;
 mod snapshot;

@@ -27,6 +27,36 @@ pub(crate) struct Parts {
     pub(crate) hint: &'static str,
 }
 
+/// What can be rendered before the first write.
+#[derive(Debug)]
+pub(crate) enum Staged<T> {
+    /// Everything.
+    Whole(T),
+    /// The definitions alone: the linkerd CLI renders the control plane only when they are in the
+    /// cluster.
+    Definitions(Box<Definitions>),
+}
+
+/// The definitions that are written before the control plane can be rendered.
+#[derive(Debug)]
+pub(crate) struct Definitions {
+    pub(crate) part: Part,
+    /// What the cluster lacks: definitions, and versions of definitions.
+    pub(crate) missing: Vec<String>,
+    /// The state of the values that the control plane will be rendered from.
+    pub(crate) stored: String,
+    pub(crate) rest: Rest,
+}
+
+/// What is known of the control plane before it is rendered.
+#[derive(Debug)]
+pub(crate) struct Rest {
+    pub(crate) name: String,
+    pub(crate) command: Vec<String>,
+    pub(crate) essence: String,
+    pub(crate) backup: String,
+}
+
 /// One part of the upgrade: the definitions or the control plane.
 #[derive(Debug)]
 pub(crate) struct Part {
@@ -65,6 +95,15 @@ pub(crate) struct Helming {
 // === impl Part ===
 
 impl Part {
+    /// Says that this part is written and the control plane is not.
+    pub(crate) fn alone(&self) -> String {
+        let Self { name, rendered, .. } = self;
+        let chart = &rendered.chart;
+        format!(
+            "{name} is at {chart} and the control plane is unchanged; a new run goes on from there"
+        )
+    }
+
     /// Returns the hint with the command for a rollback added, if there is one.
     pub(crate) fn or_back(&self, hint: &str) -> String {
         match &self.way_back {

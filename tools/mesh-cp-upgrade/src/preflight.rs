@@ -1,5 +1,6 @@
 //! Sends every object to the API server as a dry run before the first write.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures::{StreamExt as _, TryStreamExt as _};
@@ -12,7 +13,7 @@ use serde_json::Value;
 
 use crate::apply::{MANAGER, placed};
 use crate::gate::Goal;
-use crate::plan::{Plan, Write};
+use crate::plan::{Part, Write};
 use crate::render::Manifest;
 use crate::session::Session;
 
@@ -23,41 +24,47 @@ const AT_ONCE: usize = 8;
 pub(crate) async fn preflight(
     session: &mut Session<'_>,
     goal: &Goal,
-    plan: &Plan,
+    parts: &[&Part],
 ) -> Outcome<String> {
     session.begin(StepName::Preflight, "server-side dry run of every object")?;
     let cluster = Arc::clone(&session.cluster);
-    let parts = [&plan.crds, &plan.control_plane]
-        .into_iter()
-        .filter(|part| part.is_needed);
-    let write = &plan.control_plane.write;
-    let manifests: Vec<&Manifest> = parts.flat_map(|part| &part.rendered.manifests).collect();
-    let to_come = plan.crds.rendered.new_kinds();
+    let to_come: BTreeSet<String> = parts
+        .iter()
+        .flat_map(|part| part.rendered.new_kinds())
+        .collect();
+    let needed = parts.iter().filter(|part| part.is_needed);
+    let manifests: Vec<(&Manifest, &Write)> = needed
+        .flat_map(|part| {
+            let manifests = part.rendered.manifests.iter();
+            manifests.map(|manifest| (manifest, &part.write))
+        })
+        .collect();
     let rehearsing = async {
         let mut kinds = Kinds::default();
         let mut questions = Vec::new();
         let mut unasked = 0;
-        for manifest in &manifests {
+        for (manifest, write) in &manifests {
             match cluster
                 .kind(&mut kinds, &manifest.api_version, &manifest.kind)
                 .await?
             {
                 Some(kind) => {
-                    questions.push((kind.target(&manifest.body, &goal.namespace), *manifest));
+                    let target = kind.target(&manifest.body, &goal.namespace);
+                    questions.push((target, *manifest, *write));
                 }
                 None if to_come.contains(&manifest.kind) => unasked += 1,
                 None => return Err(unknown_kind(manifest)),
             }
         }
         let asked = questions.len();
-        let answers = futures::stream::iter(questions).map(|(target, manifest)| {
+        let answers = futures::stream::iter(questions).map(|(target, manifest, write)| {
             let cluster = &cluster;
             async move {
                 match rehearse(cluster, &target, manifest, write).await? {
                     None => Ok(()),
                     Some(reason) => Err(refused(
                         format!("the API server would refuse {manifest}: {reason}"),
-                        "nothing was written; fix the cause, then run the pipeline again",
+                        "fix the cause, then run the pipeline again",
                     )),
                 }
             }
@@ -72,7 +79,7 @@ pub(crate) async fn preflight(
     let rest = match unasked {
         0 => String::new(),
         count => {
-            format!("; {count} more objects cannot be checked before their new CRDs are installed")
+            format!("; {count} more objects cannot be checked before their new CRDs are served")
         }
     };
     Ok(format!(

@@ -10,56 +10,81 @@ use mesh_records::StepName;
 use crate::args::Args;
 use crate::gate::Goal;
 use crate::identity::{Change, Identity, Key, changes};
+use crate::installer::staged::stored;
 use crate::of_target;
-use crate::plan::{Parts, Plan};
+use crate::plan::{Definitions, Part, Parts, Plan, Staged};
 use crate::preflight::preflight;
 use crate::prove::{Proof, rehearse};
-use crate::scene::Scene;
+use crate::scene::{Scene, still_scene};
 use crate::session::Session;
 
 const AT_TARGET: &str = "it is already at the target";
+const LATER: &str = "the control plane is rendered only when the CRDs are written";
 
-/// Renders both parts, compares them with the cluster, and sends them as a dry run.
+/// Renders what can be rendered before the first write, compares it with the cluster, and sends it
+/// as a dry run.
 pub(crate) async fn prepare(
     session: &mut Session<'_>,
     args: &Args,
     goal: &Goal,
     scene: &Scene,
     proof: &mut Proof,
-) -> Outcome<Plan> {
-    let mut plan = render(session, args, goal, scene).await?;
+) -> Outcome<Staged<Plan>> {
+    session.begin(StepName::Render, "rendering both charts")?;
+    let Scene { live, installer } = scene;
+    let rendering = installer.render(session, args, goal, live);
+    let mut plan = match rendering.await? {
+        Staged::Whole(parts) => whole(session, goal, parts)?,
+        Staged::Definitions(first) => {
+            rendered_alone(session, &first)?;
+            try_out(session, args, goal, scene, &[&first.part], proof).await?;
+            backup(session, &first.rest.backup)?;
+            return Ok(Staged::Definitions(first));
+        }
+    };
     if plan.is_done() {
         for step in [StepName::Identity, StepName::Preflight, StepName::Backup] {
             session.skip(step, "nothing will be changed", AT_TARGET)?;
         }
-        return Ok(plan);
+        return Ok(Staged::Whole(plan));
     }
     plan.changes = identity(session, args, scene, &plan).await?;
-    if args.actor.consent.dry_run == DryRun::Client {
-        session.skip(
-            StepName::Preflight,
-            "no server-side dry run",
-            "--dry-run=client",
-        )?;
-    } else {
-        let accepted = preflight(session, goal, &plan).await?;
-        let shown = rehearse(session, proof, scene.live.injects().as_deref()).await?;
-        session.done(&format!("{accepted}; {shown}"))?;
-    }
-    backup(session, &plan)?;
-    Ok(plan)
+    let parts = [&plan.crds, &plan.control_plane];
+    try_out(session, args, goal, scene, &parts, proof).await?;
+    backup(session, &plan.control_plane.backup)?;
+    Ok(Staged::Whole(plan))
 }
 
-async fn render(
+/// Renders and checks the control plane after the definitions were written, from the values that
+/// were agreed to.
+pub(crate) async fn rest(
     session: &mut Session<'_>,
     args: &Args,
     goal: &Goal,
-    scene: &Scene,
+    first: &Definitions,
+    proof: &mut Proof,
 ) -> Outcome<Plan> {
-    session.begin(StepName::Render, "rendering both charts")?;
+    let (scene, _) = still_scene(session, args, goal).await?;
+    let prepared = prepare(session, args, goal, &scene, proof).await?;
+    let cluster = Arc::clone(&session.cluster);
+    let stored = stored(&cluster, &goal.namespace);
+    if session.unless_stopped(stored).await?? != first.stored {
+        return Err(refused(
+            "the values that the linkerd CLI stored are not those that were agreed to",
+            "see who changed the Secret linkerd-config-overrides, then run the pipeline again",
+        ));
+    }
+    match prepared {
+        Staged::Whole(plan) if !plan.crds.is_needed => Ok(plan),
+        Staged::Whole(_) | Staged::Definitions(_) => Err(refused(
+            "the CRDs in the cluster are not those that were just written",
+            "see what else writes them, such as Argo CD or Flux, then run the pipeline again",
+        )),
+    }
+}
+
+fn whole(session: &mut Session<'_>, goal: &Goal, parts: Parts) -> Outcome<Plan> {
     let target = &goal.target;
-    let Scene { live, installer } = scene;
-    let parts = installer.parts(session, args, goal, live).await?;
     let config = parts.control_plane.rendered.config();
     let config = config.map_err(|error| refused(format!("{error:#}"), parts.hint))?;
     of_target::check(&parts, &config, target)?;
@@ -83,6 +108,40 @@ async fn render(
         crds,
         control_plane,
     })
+}
+
+fn rendered_alone(session: &mut Session<'_>, first: &Definitions) -> Outcome<()> {
+    let Definitions { part, missing, .. } = first;
+    let count = part.rendered.manifests.len();
+    session.done(&format!(
+        "{} renders {count} CRDs; it renders the control plane only when the cluster has them all: \
+         missing {}",
+        part.rendered.chart,
+        missing.join(", ")
+    ))?;
+    let message = "the identity settings are not compared yet";
+    session.skip(StepName::Identity, message, LATER)
+}
+
+// Sends the parts as a dry run, and asks which proxy new pods get today.
+async fn try_out(
+    session: &mut Session<'_>,
+    args: &Args,
+    goal: &Goal,
+    scene: &Scene,
+    parts: &[&Part],
+    proof: &mut Proof,
+) -> Outcome<()> {
+    if args.actor.consent.dry_run == DryRun::Client {
+        return session.skip(
+            StepName::Preflight,
+            "no server-side dry run",
+            "--dry-run=client",
+        );
+    }
+    let accepted = preflight(session, goal, parts).await?;
+    let shown = rehearse(session, proof, scene.live.injects().as_deref()).await?;
+    session.done(&format!("{accepted}; {shown}"))
 }
 
 async fn identity(
@@ -144,7 +203,7 @@ fn files(values: &[PathBuf]) -> String {
     }
 }
 
-fn backup(session: &mut Session<'_>, plan: &Plan) -> Outcome<()> {
+fn backup(session: &mut Session<'_>, kept: &str) -> Outcome<()> {
     session.begin(StepName::Backup, "looking for a revision to go back to")?;
-    session.done(&plan.control_plane.backup)
+    session.done(kept)
 }

@@ -81,13 +81,16 @@ pub(crate) fn places(args: &Args, goal: &Goal) -> Proof {
     }
 }
 
-/// Asks before the write which proxy new pods get, and says where they do not get the one of
+/// Asks before the write which proxy new pods get, once, and says where they do not get the one of
 /// today. Returns a sentence for the step. Fails without the right to ask.
 pub(crate) async fn rehearse(
     session: &mut Session<'_>,
     proof: &mut Proof,
     today: Option<&str>,
 ) -> Outcome<String> {
+    if let Some(before) = &proof.before {
+        return Ok(before.sentence(proof.places.len()));
+    }
     let mut before = Before::default();
     for place in proof.places.clone() {
         let said = match ask(session, &place, today).await?? {
@@ -103,10 +106,9 @@ pub(crate) async fn rehearse(
         };
         session.says_waiting(format!("warning: {place} {said}"), said)?;
     }
-    let shown = before.right.len();
+    let said = before.sentence(proof.places.len());
     proof.before = Some(before);
-    let all = proof.places.len();
-    Ok(format!("{shown} of {all} dry-run pods get today's proxy"))
+    Ok(said)
 }
 
 /// Checks with dry-run pods that new pods get the target's proxy. Returns what is not proven.
@@ -284,6 +286,15 @@ impl Proof {
     fn was_right(&self, place: &Place) -> bool {
         let before = self.before.as_ref();
         before.is_some_and(|before| before.right.contains(place))
+    }
+}
+
+// === impl Before ===
+
+impl Before {
+    fn sentence(&self, all: usize) -> String {
+        let shown = self.right.len();
+        format!("{shown} of {all} dry-run pods get today's proxy")
     }
 }
 

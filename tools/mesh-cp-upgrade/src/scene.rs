@@ -36,12 +36,22 @@ pub(crate) async fn quiet_scene(
     args: &Args,
     goal: &Goal,
 ) -> Outcome<(Scene, &'static str)> {
-    let (live, installer) = installer::quiet(session, args, &goal.namespace).await?;
-    let scene = Scene { live, installer };
+    let scene = still_scene(session, args, goal).await?;
     // Waiting for the lock and for helm may have taken long, so the verdict's age is checked again.
     if let Some(verdict) = &goal.verdict {
         fresh(verdict, session.run.here())?;
     }
+    Ok(scene)
+}
+
+/// Like [`quiet_scene`], after consent: the verdict may have become old while the user was asked.
+pub(crate) async fn still_scene(
+    session: &mut Session<'_>,
+    args: &Args,
+    goal: &Goal,
+) -> Outcome<(Scene, &'static str)> {
+    let (live, installer) = installer::quiet(session, args, &goal.namespace).await?;
+    let scene = Scene { live, installer };
     let standing = standing(
         goal.from.as_ref(),
         scene.live.configuration(),

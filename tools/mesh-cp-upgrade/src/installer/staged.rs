@@ -1,0 +1,157 @@
+//! What the linkerd CLI can render before the first write.
+//!
+//! It refuses to render a control plane while the cluster lacks a definition of its release, or a
+//! version of one. Its flag `--from-manifests` is no way around that: since stable-2.12.3 it asks the
+//! cluster for the definitions all the same. So such definitions are written first.
+
+use std::sync::Arc;
+
+use mesh_actor::{Ending, Outcome, hinted, refused};
+use mesh_cluster::control_plane::DEFINITIONS;
+use mesh_cluster::control_plane::issuer::SECRETS;
+use mesh_cluster::object::Bare;
+use mesh_cluster::{Cluster, Error, Target, Why};
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::apply::differs;
+use crate::gate::Goal;
+use crate::installer::cli::{Cli, Half};
+use crate::plan::{Definitions, Part, Parts, Rest, Staged, Write};
+use crate::render::{Manifest, Rendered};
+use crate::rights;
+use crate::session::Session;
+
+const CRDS: &str = "the set of CRDs";
+const CONTROL_PLANE: &str = "the control plane";
+/// The Secret with the values of an installation by the CLI.
+const OVERRIDES: &str = "linkerd-config-overrides";
+const CANNOT_RENDER: &str = "run `linkerd check` with the CLI of the target version";
+
+/// Renders both parts, or the definitions alone where the cluster lacks any.
+pub(crate) async fn render(
+    session: &mut Session<'_>,
+    goal: &Goal,
+    cli: &Cli,
+) -> Outcome<Staged<Parts>> {
+    let Goal {
+        namespace, target, ..
+    } = goal;
+    let inputs = Arc::clone(&session.inputs);
+    let files = &inputs.values;
+    let rendering = cli.render(Half::Crds, files, target);
+    let crds = session.unless_stopped(rendering).await?;
+    let crds = crds.map_err(|error| hinted(error, CANNOT_RENDER))?;
+    let cluster = Arc::clone(&session.cluster);
+    let missing = session.unless_stopped(missing(&cluster, &crds)).await??;
+    let part = |half, name: &str, rendered, is_needed| Part {
+        name: name.to_owned(),
+        command: cli.command(half, files),
+        essence: cli.essence(half, files),
+        rendered,
+        is_needed,
+        way_back: Some(cli.way_back()),
+        backup: backup(cli),
+        write: Write::Apply,
+    };
+    if !missing.is_empty() {
+        let stored = session
+            .unless_stopped(stored(&cluster, namespace))
+            .await??;
+        let may = rights::may_write_control_plane(&cluster, namespace);
+        session.unless_stopped(may).await??;
+        return Ok(Staged::Definitions(Box::new(Definitions {
+            part: part(Half::Crds, CRDS, crds, true),
+            missing,
+            rest: Rest {
+                name: CONTROL_PLANE.to_owned(),
+                command: cli.command(Half::ControlPlane, files),
+                essence: format!("{}\0{stored}", cli.essence(Half::ControlPlane, files)),
+                backup: backup(cli),
+            },
+            stored,
+        })));
+    }
+    let rendering = cli.render(Half::ControlPlane, files, target);
+    let control_plane = session.unless_stopped(rendering).await?;
+    let control_plane = control_plane.map_err(|error| hinted(error, CANNOT_RENDER))?;
+    let comparing = async {
+        let crds = differs(&cluster, &crds, namespace).await?;
+        Ok::<_, Error>((crds, differs(&cluster, &control_plane, namespace).await?))
+    };
+    let (crds_differ, differs) = session.unless_stopped(comparing).await??;
+    Ok(Staged::Whole(Parts {
+        crds: part(Half::Crds, CRDS, crds, crds_differ),
+        control_plane: part(Half::ControlPlane, CONTROL_PLANE, control_plane, differs),
+        hint: "check the output of `linkerd upgrade` and the values that it stored: they may pin a \
+               version",
+    }))
+}
+
+fn backup(cli: &Cli) -> String {
+    format!("to go back: {}", cli.way_back())
+}
+
+/// Identifies the values that the CLI stored, without reading them. Fails if there are none: the CLI
+/// would say so only when it renders the control plane.
+pub(crate) async fn stored(cluster: &Cluster, namespace: &str) -> Result<String, Ending> {
+    let target = Target::one(SECRETS, Some(namespace), OVERRIDES);
+    match cluster.metadata::<Bare>(&target).await {
+        Ok(Bare { meta }) => Ok(format!("{} {}", meta.uid, meta.resource_version)),
+        Err(error) if error.why() == Why::NotFound => Err(refused(
+            format!("the namespace {namespace} has no Secret {OVERRIDES}"),
+            "the linkerd CLI keeps the values of its installation there and cannot upgrade without \
+             them; restore the Secret",
+        )),
+        Err(error) => Err(error.into()),
+    }
+}
+
+// Names the definitions that the cluster lacks, and the versions that a definition there lacks.
+async fn missing(cluster: &Cluster, rendered: &Rendered) -> Result<Vec<String>, Error> {
+    let mut missing = Vec::new();
+    for manifest in &rendered.manifests {
+        if manifest.kind != DEFINITIONS.kind {
+            continue;
+        }
+        let target = Target::one(DEFINITIONS, None, &manifest.name);
+        match cluster.get_as::<Definition>(&target).await {
+            Ok(there) => {
+                let lacking = versions(manifest).filter(|version| !there.has(version));
+                missing.extend(lacking.map(|version| format!("{} {version}", manifest.name)));
+            }
+            Err(error) if error.why() == Why::NotFound => missing.push(manifest.name.clone()),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(missing)
+}
+
+fn versions(definition: &Manifest) -> impl Iterator<Item = &str> {
+    let versions = definition.body.pointer("/spec/versions");
+    let versions = versions.and_then(Value::as_array).into_iter().flatten();
+    versions.filter_map(|version| version.get("name")?.as_str())
+}
+
+#[derive(Deserialize)]
+struct Definition {
+    spec: Spec,
+}
+
+#[derive(Deserialize)]
+struct Spec {
+    versions: Vec<Version>,
+}
+
+#[derive(Deserialize)]
+struct Version {
+    name: String,
+}
+
+// === impl Definition ===
+
+impl Definition {
+    fn has(&self, version: &str) -> bool {
+        self.spec.versions.iter().any(|one| one.name == version)
+    }
+}
