@@ -20,6 +20,9 @@ use crate::session::Session;
 /// The number of dry runs that are sent at the same time.
 const AT_ONCE: usize = 8;
 
+/// What is asked about one object: where it goes, and how it will be written.
+type Question<'a> = (Target, &'a Manifest, &'a Write);
+
 /// Sends every object as a dry run; fails at the first refusal. Returns a sentence for the step.
 pub(crate) async fn preflight(
     session: &mut Session<'_>,
@@ -28,34 +31,8 @@ pub(crate) async fn preflight(
 ) -> Outcome<String> {
     session.begin(StepName::Preflight, "server-side dry run of every object")?;
     let cluster = Arc::clone(&session.cluster);
-    let to_come: BTreeSet<String> = parts
-        .iter()
-        .flat_map(|part| part.rendered.new_kinds())
-        .collect();
-    let needed = parts.iter().filter(|part| part.is_needed);
-    let manifests: Vec<(&Manifest, &Write)> = needed
-        .flat_map(|part| {
-            let manifests = part.rendered.manifests.iter();
-            manifests.map(|manifest| (manifest, &part.write))
-        })
-        .collect();
     let rehearsing = async {
-        let mut kinds = Kinds::default();
-        let mut questions = Vec::new();
-        let mut unasked = 0;
-        for (manifest, write) in &manifests {
-            match cluster
-                .kind(&mut kinds, &manifest.api_version, &manifest.kind)
-                .await?
-            {
-                Some(kind) => {
-                    let target = kind.target(&manifest.body, &goal.namespace);
-                    questions.push((target, *manifest, *write));
-                }
-                None if to_come.contains(&manifest.kind) => unasked += 1,
-                None => return Err(unknown_kind(manifest)),
-            }
-        }
+        let (questions, unasked) = questions(&cluster, goal, parts).await?;
         let asked = questions.len();
         let answers = futures::stream::iter(questions).map(|(target, manifest, write)| {
             let cluster = &cluster;
@@ -73,7 +50,7 @@ pub(crate) async fn preflight(
             .buffer_unordered(AT_ONCE)
             .try_collect::<()>()
             .await?;
-        Ok((asked, unasked))
+        Ok::<_, Ending>((asked, unasked))
     };
     let (asked, unasked) = session.unless_stopped(rehearsing).await??;
     let rest = match unasked {
@@ -85,6 +62,35 @@ pub(crate) async fn preflight(
     Ok(format!(
         "server-side dry run: all {asked} objects accepted{rest}"
     ))
+}
+
+// Returns also how many objects are of a kind that is not served before its definition is written.
+async fn questions<'a>(
+    cluster: &Cluster,
+    goal: &Goal,
+    parts: &[&'a Part],
+) -> Outcome<(Vec<Question<'a>>, usize)> {
+    let mut to_come = BTreeSet::new();
+    for part in parts {
+        to_come.extend(part.rendered.new_kinds());
+    }
+    let mut kinds = Kinds::default();
+    let mut questions = Vec::new();
+    let mut unasked = 0;
+    for part in parts.iter().filter(|part| part.is_needed) {
+        for manifest in &part.rendered.manifests {
+            let (version, kind) = (&manifest.api_version, &manifest.kind);
+            match cluster.kind(&mut kinds, version, kind).await? {
+                Some(kind) => {
+                    let target = kind.target(&manifest.body, &goal.namespace);
+                    questions.push((target, manifest, &part.write));
+                }
+                None if to_come.contains(kind) => unasked += 1,
+                None => return Err(unknown_kind(manifest)),
+            }
+        }
+    }
+    Ok((questions, unasked))
 }
 
 // Asks in the way in which the object will be written, and returns what the API server objects to.
