@@ -1,6 +1,7 @@
 //! The tools under test with their real names on their own `PATH`, and the beds for the tests.
 
 mod beds;
+mod pasted;
 mod plugin;
 mod pods;
 mod run;
@@ -22,6 +23,7 @@ use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
 use tempfile::{NamedTempFile, TempDir};
 
 pub use crate::beds::{Own, Shared};
+pub use crate::pasted::{assert_at, commands};
 pub use crate::plugin::{planted, with_plugin};
 pub use crate::pods::{make_ready, make_wait};
 pub use crate::run::{Run, Running, begin, of_type, records, run};

@@ -7,8 +7,6 @@ use mesh_records::Tool;
 pub struct Actor {
     /// The tool.
     pub tool: Tool,
-    /// The pipeline that ends in this tool, for hints.
-    pub pipeline: &'static str,
     /// The flags with which `mesh-skewcheck` gives this run's verdict; `None` if the run reads no
     /// verdict.
     pub question: Option<String>,

@@ -104,11 +104,10 @@ impl Run {
         &mut self,
         read: impl FnOnce(&mut dyn BufRead) -> Result<T, StreamError> + Send + 'static,
     ) -> Outcome<T> {
-        let pipeline = self.voice.actor.pipeline;
+        let pipeline = self.voice.again.clone();
         let reading = tokio::task::spawn_blocking(move || {
-            let mut input = records_from_stdin(pipeline)?;
-            read(&mut input)
-                .map_err(|error| anyhow::Error::new(error).context("cannot use standard input"))
+            let mut input = records_from_stdin(&pipeline)?;
+            read(&mut input).map_err(|error| unusable(error, &pipeline))
         });
         let read = self.unless_stopped(reading).await?;
         let read =
@@ -127,7 +126,7 @@ impl Run {
             cluster_uid: &self.cluster_uid,
             now: self.now(),
             max_age: self.args.max_age,
-            pipeline: self.voice.actor.pipeline,
+            pipeline: &self.voice.again,
         }
     }
 }
@@ -250,6 +249,17 @@ impl Gate<'_> {
     }
 }
 
+fn unusable(error: StreamError, pipeline: &str) -> anyhow::Error {
+    let error = match error {
+        StreamError::NotJudged { .. } => {
+            let hint = format!("pipe it through mesh-skewcheck first: {pipeline}");
+            Explained::new(error.to_string(), hint).into()
+        }
+        error => anyhow::Error::new(error),
+    };
+    error.context("cannot use standard input")
+}
+
 fn only(verdicts: Vec<Verdict>, pipeline: &str) -> Result<Verdict, Explained> {
     let count = verdicts.len();
     let mut verdicts = verdicts.into_iter();
@@ -264,7 +274,7 @@ fn only(verdicts: Vec<Verdict>, pipeline: &str) -> Result<Verdict, Explained> {
         )),
         (Some(_), Some(_)) => Err(Explained::new(
             format!("there are {count} verdicts in the stream; exactly one is needed"),
-            "name one control plane with -L NAMESPACE, and survey one cluster: mesh-survey --context NAME",
+            "name one control plane with -L NAMESPACE, and survey one cluster",
         )),
     }
 }

@@ -89,7 +89,7 @@ async fn open(voice: &mut Voice, args: &ActorArgs) -> Outcome<Opened> {
     voice.record_to(args)?;
     let mut signals = Signals::listen().context("cannot listen for signals")?;
     if voice.actor.question.is_some() {
-        drop(records_from_stdin(voice.actor.pipeline)?);
+        drop(records_from_stdin(&voice.again)?);
     }
     let agent = format!("{}/{VERSION}", voice.actor.tool);
     let (cluster, uid, by) = tokio::select! {
@@ -197,7 +197,6 @@ mod tests {
             let Line { args } = Line::parse_from(flags);
             let actor = Actor {
                 tool: Tool::MeshRoll,
-                pipeline: "mesh-survey | mesh-roll",
                 question: None,
             };
             let exit = actor.run(&args, life);

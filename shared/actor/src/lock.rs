@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use mesh_cli::{Declined, Leave, consent, warn};
 use mesh_cluster::{Claim, Holder, IfLocked, Lock, Right, Taking};
-use mesh_records::{Explained, Intent};
+use mesh_records::{Explained, Intent, Paste};
 
 use crate::ending::{Ending, Outcome, refused, stopped};
 use crate::run::Run;
@@ -104,7 +104,8 @@ impl Run {
                 Taking::Taken { lock, expired } => Ok(Taken { lock, expired }),
                 Taking::Held(holder) => {
                     let ahead = cluster.now().is_some_and(|now| holder.is_ahead_of(now));
-                    Err(held(&namespace, &holder, ahead, if_locked))
+                    let paste = cluster.paste();
+                    Err(held(&paste, &namespace, &holder, ahead, if_locked))
                 }
             }
         }
@@ -137,14 +138,21 @@ fn longest(max_age: Duration, timeout: Duration) -> Duration {
     max_age.saturating_add(limits)
 }
 
-fn held(namespace: &str, holder: &Holder, is_ahead: bool, if_locked: IfLocked) -> Ending {
+fn held(
+    paste: &Paste,
+    namespace: &str,
+    holder: &Holder,
+    is_ahead: bool,
+    if_locked: IfLocked,
+) -> Ending {
     let what = format!("the lock of the control plane in {namespace} is held by {holder}");
     let mut hint =
         "run the pipeline again later, or wait for the lock: --if-locked wait=5m".to_owned();
     if is_ahead || holder.expires.is_none() {
+        let release = paste.kubectl(&["-n", namespace, "delete", "lease", "mesh-tools"]);
         hint = format!(
             "its dates are not of this API server's clock; if that run is gone, release the lock: \
-             kubectl -n {namespace} delete lease mesh-tools"
+             {release}"
         );
     }
     match if_locked {

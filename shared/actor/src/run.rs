@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use mesh_cli::{DryRun, argv};
 use mesh_cluster::{Cluster, Lock, Signals};
-use mesh_records::Record;
+use mesh_records::{Paste, Record};
 
 use crate::args::ActorArgs;
 use crate::interruption::Heard;
@@ -56,6 +56,17 @@ impl Run {
     /// Sets the flags with which `mesh-skewcheck` gives this run's verdict.
     pub fn set_question(&mut self, question: String) {
         self.voice.actor.question = Some(question);
+        self.voice.again = again(&self.voice.actor, &self.args.cluster, &argv());
+    }
+
+    /// Returns what makes commands for this run's cluster that work as pasted.
+    pub fn paste(&self) -> Paste {
+        self.cluster.paste()
+    }
+
+    /// Returns the command that runs the same pipeline again.
+    pub fn again(&self) -> &str {
+        &self.voice.again
     }
 
     /// Returns the command that does what this dry run showed.

@@ -15,6 +15,8 @@ pub(crate) struct Voice {
     pub(crate) actor: Actor,
     pub(crate) label: Option<String>,
     pub(crate) run: String,
+    /// The pipeline of this run, as a command that runs it again.
+    pub(crate) again: String,
     dry_run: Option<DryRun>,
     output: Output,
     is_open: bool,
@@ -27,6 +29,7 @@ pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 impl Voice {
     pub(crate) fn new(actor: Actor, args: &ActorArgs) -> Self {
         Self {
+            again: again(&actor, &args.cluster, &argv()),
             actor,
             label: args.cluster.label(),
             run: run_id(),
@@ -87,7 +90,7 @@ impl Voice {
             exit,
             reason,
             next,
-        } = ending.last(args.stop_ok, again(&self.actor, &args.cluster, &argv()));
+        } = ending.last(args.stop_ok, self.again);
         let ended = self.output.end(Closing {
             tool: self.actor.tool,
             cluster: self.label,

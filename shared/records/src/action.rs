@@ -359,7 +359,7 @@ impl Obstacle {
             Self::Gone => "was deleted or replaced since the survey",
             Self::NotSelected => "is not selected (-n, --kind or --exclude)",
             Self::VersionPinned => "has a pinned proxy: a restart cannot change its version",
-            Self::Paused => "is paused: resume it first (kubectl rollout resume)",
+            Self::Paused => "is paused: resume it first",
             Self::WorkloadUnhealthy => "is unhealthy: not all of its pods are ready",
             Self::UnmeshedButAnnotated => "has injection on, but none of its pods has a proxy",
             Self::WouldLoseProxy => {

@@ -18,6 +18,7 @@ pub mod identity;
 pub mod judgement;
 pub mod line;
 pub mod mesh;
+mod paste;
 pub mod reader;
 pub mod record;
 mod secret;
@@ -43,6 +44,7 @@ pub use mesh::{
     Anomaly, Certificate, CertificateRole, Component, ControlPlane, Crd, Extension, ExtensionPart,
     FailurePolicy, InstalledBy, Need, Release, Selects, State, Unseen, Webhook,
 };
+pub use paste::{Paste, command};
 pub use reader::{Closed, Expect, Item, Reader, What};
 pub use record::{Record, RecordType};
 pub use secret::sayable;

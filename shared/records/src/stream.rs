@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::Paste;
+
 /// The number of records of each type that a tool wrote itself, without `stream` and `end`.
 pub type Totals = BTreeMap<String, u64>;
 
@@ -35,6 +37,10 @@ pub struct Stream {
     /// Whether the facts come from a server or a dump.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<Source>,
+    /// The flags with which the survey's user chose the cluster, for the commands in findings and
+    /// verdicts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flags: Option<Paste>,
     /// How current the lists are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub consistency: Option<Consistency>,
@@ -188,6 +194,7 @@ impl Stream {
             time: None,
             cluster_uid: None,
             source: None,
+            flags: None,
             consistency: None,
             scope: None,
             by: None,

@@ -221,7 +221,7 @@ fn a_pod_on_a_node_that_is_not_ready_blocks_with_the_names_of_both(bed: Bed) {
         (&"blocked".into(), &"node-not-ready".into(), &pod.into())
     );
     let message = rolled["message"].as_str().unwrap();
-    let command = format!("kubectl describe node {node}");
+    let command = format!("kubectl --context testbed describe node {node}");
     assert!(message.contains(&command), "{message}");
 }
 

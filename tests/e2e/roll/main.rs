@@ -10,6 +10,7 @@ mod held_up;
 mod injector;
 mod kills;
 mod onlooker;
+mod pasted;
 mod probed;
 mod rights;
 mod scene;

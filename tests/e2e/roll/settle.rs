@@ -75,7 +75,7 @@ fn a_workload_that_fails_after_its_proof_is_named_and_nothing_more_is_started(be
         (&pod.clone().into(), &"a".into())
     );
     let message = lost["message"].as_str().unwrap();
-    let command = format!("kubectl -n shop logs {pod} -c a --previous");
+    let command = format!("kubectl --context testbed -n shop logs {pod} -c a --previous");
     assert!(
         message.contains("CrashLoopBackOff") && message.contains(&command),
         "{message}"

@@ -101,10 +101,6 @@ pub(crate) struct Args {
     pub(crate) actor: ActorArgs,
 }
 
-/// The pipeline that an error's hint shows.
-pub(crate) const PIPELINE: &str =
-    "mesh-survey | mesh-skewcheck --to VERSION | mesh-cp-upgrade -f values.yaml";
-
 // Aliases in the releases file are targets too.
 fn target(text: &str) -> Result<Target, String> {
     Releases::embedded()

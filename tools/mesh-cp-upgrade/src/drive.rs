@@ -7,7 +7,7 @@ use mesh_actor::{Actor, Ending, Outcome, Taken};
 use mesh_records::{StepName, Tool};
 
 use crate::agree::agree;
-use crate::args::{Args, PIPELINE};
+use crate::args::Args;
 use crate::gate::{Goal, pass_gate};
 use crate::inputs::Inputs;
 use crate::installer::{self, Installer};
@@ -22,7 +22,6 @@ use crate::{act, monitor, prepare, prove};
 pub(crate) fn run(args: &Args) -> ExitCode {
     let actor = Actor {
         tool: Tool::MeshCpUpgrade,
-        pipeline: PIPELINE,
         question: args.question(),
     };
     actor.run(&args.actor, async |run| {
@@ -56,9 +55,12 @@ async fn steps(session: &mut Session<'_>, args: &Args) -> Outcome<Ending> {
     monitor::settle(session, args, &goal, &plan).await?;
     let reason = prove::prove(session, &goal, &plan, proof).await?;
     afterwards(session, &scene.installer).await?;
-    let next = "mesh-survey | mesh-skewcheck --ask roll | mesh-roll";
+    let next = session
+        .run
+        .paste()
+        .pipeline(&["--ask", "roll"], "mesh-roll");
     Ok(Ending::Done {
-        next: Some(next.to_owned()),
+        next: Some(next),
         reason,
     })
 }
@@ -114,7 +116,8 @@ async fn afterwards(session: &mut Session<'_>, installer: &Installer) -> Outcome
     let left = match session.unless_stopped(cli.orphans()).await? {
         Ok(orphans) if orphans.is_empty() => "no objects of earlier versions are left".to_owned(),
         Ok(orphans) => format!(
-            "left over from earlier versions (see `linkerd prune`; delete them yourself): {}",
+            "left over from earlier versions (see `{}`; delete them yourself): {}",
+            cli.pasted(&["prune"]),
             orphans.join(", ")
         ),
         // The upgrade is done, and leftover objects do no harm, so this is not a failure.
@@ -135,7 +138,8 @@ async fn under_lock(session: &mut Session<'_>, args: &Args, goal: &Goal) -> Outc
     session.begin(StepName::Lock, &message)?;
     // A missing namespace has no control plane and no lock, so look before taking the lock.
     let cluster = Arc::clone(&session.cluster);
-    let live = session.unless_stopped(look(&cluster, namespace)).await??;
+    let looking = look(&cluster, namespace);
+    let live = session.unless_stopped(looking).await??;
     installer::check(session, args, goal, &live).await?;
     let mut took_over = String::new();
     if session.run.is_dry() {

@@ -111,7 +111,7 @@ pub(crate) async fn quiet(
         };
         let latest = busy.history.latest();
         if busy.history.readiness() == Readiness::Gone {
-            return Err(busy.gone());
+            return Err(busy.gone(&releases.helm));
         }
         if before.as_ref() != Some(latest) {
             let name = busy.name();

@@ -6,7 +6,7 @@ use mesh_cluster::control_plane::origin::{Origin, origin, release};
 use mesh_cluster::control_plane::{Config, DEFINITIONS};
 use mesh_cluster::object::{Bare, ConfigMap, Deployment, Meta};
 use mesh_cluster::{Cluster, Error, Selection, Target, Why, label};
-use mesh_records::{Explained, InstalledBy, Release};
+use mesh_records::{Explained, InstalledBy, Paste, Release};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
@@ -56,7 +56,10 @@ pub(crate) async fn look(cluster: &Cluster, namespace: &str) -> Result<Live, End
     let components = cluster.pages::<Deployment>(selection).all().await?;
     let objects = components.iter().map(|component| &component.meta);
     let objects: Vec<&Meta> = objects.chain([&config.meta]).collect();
-    let release = allowed(origin(&objects, is_operated(cluster).await?))?;
+    let release = allowed(
+        &cluster.paste(),
+        origin(&objects, is_operated(cluster).await?),
+    )?;
     let crds = crds_release(cluster).await?;
     let version = version(&config);
     Ok(Live {
@@ -97,7 +100,7 @@ async fn is_operated(cluster: &Cluster) -> Result<bool, Error> {
 }
 
 // Returns the control plane's release, or `None` if the linkerd CLI installed it.
-fn allowed(origin: Origin) -> Result<Option<Release>, Ending> {
+fn allowed(paste: &Paste, origin: Origin) -> Result<Option<Release>, Ending> {
     let Origin {
         installed_by,
         release,
@@ -124,7 +127,10 @@ fn allowed(origin: Origin) -> Result<Option<Release>, Ending> {
         ),
         (InstalledBy::Unknown, _) => refuse(
             "cannot tell what installed this control plane",
-            "check `helm list -A`: this tool upgrades only what helm or the linkerd CLI installed",
+            &format!(
+                "check `{}`: this tool upgrades only what helm or the linkerd CLI installed",
+                paste.helm("helm", &["list", "-A"])
+            ),
         ),
     }
 }

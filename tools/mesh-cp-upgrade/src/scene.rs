@@ -64,11 +64,11 @@ pub(crate) async fn still_scene(
             scene,
             "the control plane is at the target or on its way there: continuing that upgrade",
         )),
-        Standing::Changed => Err(changed(goal, &scene)),
+        Standing::Changed => Err(changed(session, goal, &scene)),
     }
 }
 
-fn changed(goal: &Goal, scene: &Scene) -> Ending {
+fn changed(session: &Session<'_>, goal: &Goal, scene: &Scene) -> Ending {
     let saw = goal.from.as_ref().map_or("?", |from| from.version.as_str());
     let is = scene.live.configuration().version.unwrap_or("not readable");
     let what = if saw == is {
@@ -76,10 +76,8 @@ fn changed(goal: &Goal, scene: &Scene) -> Ending {
     } else {
         format!("the verdict saw the control plane at {saw}, but now it is at {is}")
     };
-    refused(
-        what,
-        "run the whole pipeline again: mesh-survey | mesh-skewcheck --to VERSION | mesh-cp-upgrade",
-    )
+    let again = session.run.again();
+    refused(what, format!("run the whole pipeline again: {again}"))
 }
 
 // Compares the control plane with the verdict's `from`. `began` is the version of the last upgrade

@@ -86,9 +86,6 @@ pub(crate) enum FailOn {
     Attention,
 }
 
-/// The pipeline that an error's hint shows.
-pub(crate) const PIPELINE: &str = "mesh-survey | mesh-skewcheck --ask roll | mesh-roll";
-
 impl Args {
     /// Returns which workloads the flags select.
     pub(crate) fn choice(&self) -> Choice {

@@ -18,7 +18,7 @@ use mesh_records::{Explained, Tool, after};
 use tokio::sync::mpsc::{self, Receiver};
 use tokio::time::Instant;
 
-use crate::args::{Args, PIPELINE};
+use crate::args::Args;
 use crate::perform::{self, Happened, Work, words};
 use crate::prepare::{Prepared, prepare, settings};
 use crate::roll::{Action, Event, Finish, Roll};
@@ -28,7 +28,6 @@ use crate::watches::{self, Told, Watches};
 pub(crate) fn run(args: &Args) -> ExitCode {
     let actor = Actor {
         tool: Tool::MeshRoll,
-        pipeline: PIPELINE,
         question: Some("--ask roll".to_owned()),
     };
     actor.run(&args.actor, async |run| {

@@ -7,7 +7,6 @@ use mesh_records::{
     Ask, ControlPlane, Explained, RecordType, Skew, SkewAction, StreamError, Verdict, Workload,
 };
 
-use crate::args::PIPELINE;
 use crate::roll::{Expected, Task};
 
 /// Returns the requirements of a roll for a verdict.
@@ -76,8 +75,8 @@ impl Survey {
         Ok(())
     }
 
-    /// Returns the workloads of the verdict's control plane.
-    pub(crate) fn order(self, verdict: Verdict) -> Result<Order, Explained> {
+    /// Returns the workloads of the verdict's control plane. `pipeline` is for the hint.
+    pub(crate) fn order(self, verdict: Verdict, pipeline: &str) -> Result<Order, Explained> {
         let Self {
             control_planes,
             workloads,
@@ -97,7 +96,7 @@ impl Survey {
         if surveyed > 0 && tasks.is_empty() {
             return Err(Explained::new(
                 format!("none of the {surveyed} workloads in the input belongs to the verdict"),
-                format!("run the whole pipeline again: {PIPELINE}"),
+                format!("run the whole pipeline again: {pipeline}"),
             ));
         }
         Ok(Order {
@@ -145,10 +144,10 @@ VERDICT
             cluster_uid: "u1",
             now: "2026-01-02T03:10:00Z".parse().unwrap(),
             max_age: Duration::from_secs(3600),
-            pipeline: PIPELINE,
+            pipeline: "mesh-survey | …",
         };
         let passed = gate(None).pass(judged.unwrap(), here, |_| Ok(())).unwrap();
-        survey.order(passed.verdict)
+        survey.order(passed.verdict, here.pipeline)
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use mesh_actor::gate::{Passed, fresh};
 use mesh_actor::{Judged, Outcome, Run};
-use mesh_records::{Explained, Tool, WorkloadRef};
+use mesh_records::{Explained, Paste, Tool, WorkloadRef};
 
 use crate::args::{Args, FailOn};
 use crate::gate::{Order, Survey, gate};
@@ -36,8 +36,8 @@ pub(crate) async fn prepare(args: &Args, run: &mut Run) -> Outcome<Prepared> {
     let gate = gate(args.linkerd_namespace.as_deref());
     let Passed { verdict, warnings } = gate.pass(judged, run.here(), |_| Ok(()))?;
     let until = fresh(&verdict, run.here())?;
-    let order = survey.order(verdict)?;
-    known(args, &order)?;
+    let order = survey.order(verdict, run.again())?;
+    known(args, &run.paste(), &order)?;
     run.may_lock(&order.expected.namespace).await?;
     let cluster = Arc::clone(&run.cluster);
     let choice = args.choice();
@@ -71,11 +71,12 @@ fn allowed(
 
 // A selection that leaves nothing would look as if nothing had to be restarted, so a flag that
 // selects no workload, and flags and filters that leave none of the work, are errors.
-fn known(args: &Args, order: &Order) -> Result<(), Explained> {
+fn known(args: &Args, paste: &Paste, order: &Order) -> Result<(), Explained> {
     let keys: Vec<&WorkloadRef> = order.tasks.iter().map(|task| &task.key).collect();
     if let Some(flag) = args.idle(&keys) {
         let what = format!("{flag} matches no workload in the input; nothing was changed");
-        let hint = "check the name: mesh-survey -o table lists the workloads";
+        let list = paste.mesh("mesh-survey", &["-o", "table"]);
+        let hint = format!("check the name; the workloads are listed by: {list}");
         return Err(Explained::new(what, hint));
     }
     let choice = args.choice();
@@ -87,7 +88,7 @@ fn known(args: &Args, order: &Order) -> Result<(), Explained> {
             format!(
                 "the verdict counts {counted} workloads to restart, but the flags or a filter left none of them; nothing was changed"
             ),
-            "leave out the flag or the filter; for one namespace only, survey it alone: mesh-survey -n NAMESPACE",
+            "leave out the flag or the filter; for one namespace only, survey it alone (-n NAMESPACE)",
         ));
     }
     if order.tasks.is_empty() {
@@ -110,6 +111,7 @@ pub(crate) fn settings(args: &Args, run: &Run, prepared: &Prepared) -> Settings 
     Settings {
         cluster: run.cluster.label().to_owned(),
         cluster_uid: run.cluster_uid.clone(),
+        paste: run.paste(),
         wishes: Wishes {
             choice: args.choice(),
             allow_outage: args.outages(),

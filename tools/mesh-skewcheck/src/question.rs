@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use mesh_records::{Ask, Rule};
+use mesh_records::{Ask, Paste, Rule};
 use mesh_versions::{Channel, Releases, Target, Version};
 
 /// The question and all options that change its answer.
@@ -31,6 +31,8 @@ pub(crate) enum Jobs {
 #[derive(Debug)]
 pub(crate) struct Standpoint<'a> {
     pub(crate) question: &'a Question,
+    /// Makes commands for the surveyed cluster.
+    pub(crate) paste: Paste,
     /// The version in the control plane's configuration.
     pub(crate) running: Version,
     /// The release that the question is about, if it is about one.

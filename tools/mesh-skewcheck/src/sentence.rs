@@ -1,19 +1,23 @@
 //! Writes the message and the hint of a finding about workloads.
 
-use mesh_records::{Ask, Rule};
+use mesh_records::{Ask, Rule, WorkloadRef};
 use mesh_versions::Skew;
 
 use crate::question::Standpoint;
 use crate::tally::Group;
 
-pub(crate) const ROLL: &str = "mesh-survey | mesh-skewcheck --ask roll | mesh-roll";
 const NO_ROLL: &str = "mesh-roll does not restart them: wait until Jobs have ended, and create bare pods and pods of other controllers again yourself";
 
+/// Returns the command that restarts the workloads.
+pub(crate) fn roll(at: &Standpoint<'_>) -> String {
+    at.paste.pipeline(&["--ask", "roll"], "mesh-roll")
+}
+
 /// What to do about a rule, where a roll is not the answer.
-const HINTS: [(Rule, &str); 7] = [
+const HINTS: [(Rule, &str); 6] = [
     (
         Rule::ProxyUnknown,
-        "restart them (kubectl rollout restart), or add an alias for the image tag to a releases file: --releases FILE",
+        "restart them, or add an alias for the image tag to a releases file: --releases FILE",
     ),
     (
         Rule::NewerThanKnown,
@@ -28,12 +32,8 @@ const HINTS: [(Rule, &str); 7] = [
         "restart those in which some pods have a proxy; for the others, check linkerd.io/inject and the proxy injector",
     ),
     (
-        Rule::PodsMissing,
-        "see why no pod is created: kubectl describe the workload or its ReplicaSet",
-    ),
-    (
         Rule::DowntimeOutage,
-        "allow it for each workload: mesh-roll --allow-outage NAMESPACE/NAME",
+        "allow it for each workload with --allow-outage NAMESPACE/NAME of mesh-roll",
     ),
     (
         Rule::JobHoldsBack,
@@ -52,7 +52,7 @@ pub(crate) fn sentence(rule: Rule, group: &Group, at: &Standpoint<'_>) -> (Strin
         Some(_) | None => text,
     };
     let message = format!("{} {noun} {text}{}", group.count, versions(group));
-    (message, hint(rule, group, at).map(str::to_owned))
+    (message, hint(rule, group, at))
 }
 
 fn versions(group: &Group) -> String {
@@ -139,7 +139,7 @@ fn unknown_proxy(base: &str, at: &Standpoint<'_>) -> String {
     }
 }
 
-fn hint(rule: Rule, group: &Group, at: &Standpoint<'_>) -> Option<&'static str> {
+fn hint(rule: Rule, group: &Group, at: &Standpoint<'_>) -> Option<String> {
     let rolls = [
         (Rule::ProxyTooOld, roll_helps(at)),
         (Rule::ProxyAhead, true),
@@ -147,13 +147,31 @@ fn hint(rule: Rule, group: &Group, at: &Standpoint<'_>) -> Option<&'static str> 
         (Rule::TrustAnchorStale, true),
     ];
     if rolls.contains(&(rule, true)) {
-        return Some(if group.rollable { ROLL } else { NO_ROLL });
+        return Some(match group.rollable {
+            true => roll(at),
+            false => NO_ROLL.to_owned(),
+        });
     }
     if rule == Rule::ProxyUnknown && is_base_unknown(at) {
-        return Some("pass a releases file that has an alias for this version: --releases FILE");
+        let hint = "pass a releases file that has an alias for this version: --releases FILE";
+        return Some(hint.to_owned());
+    }
+    if rule == Rule::PodsMissing
+        && let Some(first) = group.workloads.iter().next()
+    {
+        let WorkloadRef {
+            namespace,
+            kind,
+            name,
+        } = first;
+        let words = ["-n", namespace, "describe", &format!("{kind}/{name}")];
+        let command = at.paste.kubectl(&words);
+        return Some(format!(
+            "see why no pod is created: {command} (then its ReplicaSet)"
+        ));
     }
     let hint = HINTS.iter().find(|(of, _)| *of == rule);
-    hint.map(|(_, hint)| *hint)
+    hint.map(|(_, hint)| (*hint).to_owned())
 }
 
 fn is_base_unknown(at: &Standpoint<'_>) -> bool {

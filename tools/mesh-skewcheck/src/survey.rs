@@ -6,7 +6,8 @@ use std::hash::{Hash as _, Hasher as _};
 
 use anyhow::Result;
 use mesh_records::{
-    Closed, ControlPlane, Explained, Extension, Need, RawLine, Skew, Stream, StreamError, Unseen,
+    Closed, ControlPlane, Explained, Extension, Need, Paste, RawLine, Skew, Stream, StreamError,
+    Unseen,
 };
 use mesh_versions::{Target, Version};
 
@@ -23,6 +24,7 @@ pub(crate) struct Survey<'q> {
     question: &'q Question,
     /// The cluster's label, for errors.
     label: String,
+    paste: Paste,
     planes: BTreeMap<String, Plane<'q>>,
     early: BTreeMap<String, Vec<Early>>,
     /// The workloads so far, as hashes of their identities: this needs less memory than their
@@ -58,6 +60,7 @@ impl<'q> Survey<'q> {
         Self {
             question,
             label: label.unwrap_or_else(|| "?".to_owned()),
+            paste: stream.flags.clone().unwrap_or_default(),
             planes: BTreeMap::new(),
             early: BTreeMap::new(),
             known: HashSet::new(),
@@ -70,7 +73,7 @@ impl<'q> Survey<'q> {
     pub(crate) fn control_plane(&mut self, line: RawLine<'_>) -> Result<Vec<Early>> {
         let record: ControlPlane = line.parse()?;
         let name = record.namespace.clone();
-        let plane = Plane::new(record, self.question)?;
+        let plane = Plane::new(record, self.question, self.paste.clone())?;
         self.planes.insert(name.clone(), plane);
         Ok(self.early.remove(&name).unwrap_or_default())
     }
@@ -145,7 +148,7 @@ impl<'q> Survey<'q> {
             let hint = if written > 0 {
                 "keep every record that is not a workload: a filter removed the control plane"
             } else {
-                "check that Linkerd is installed; name its namespace with mesh-survey -L NAMESPACE"
+                "check that Linkerd is installed; if it is, name its namespace with -L NAMESPACE of mesh-survey"
             };
             return Err(Explained::new(what, hint));
         }
@@ -179,11 +182,12 @@ impl Early {
 // === impl Plane ===
 
 impl<'q> Plane<'q> {
-    fn new(record: ControlPlane, question: &'q Question) -> Result<Self> {
+    fn new(record: ControlPlane, question: &'q Question, paste: Paste) -> Result<Self> {
         let running = running(&record)?;
         let injects = record.injects.as_deref().map(Version::of_tag);
         let mut at = Standpoint {
             question,
+            paste,
             running,
             target: None,
             injects,

@@ -12,7 +12,7 @@ use crate::question::Standpoint;
 use crate::remark::Remark;
 use crate::rule::severity;
 use crate::rules::{certificates, extension, health, target};
-use crate::sentence::{ROLL, sentence};
+use crate::sentence::{roll, sentence};
 use crate::tally::Tally;
 
 /// The findings, plan and verdict for one control plane.
@@ -226,19 +226,22 @@ fn about(at: &Standpoint<'_>) -> Option<String> {
 fn next(at: &Standpoint<'_>, blocking: &[String], tally: &Tally) -> Option<String> {
     let blocks = |rule: Rule| blocking.iter().any(|id| id == rule.as_str());
     let to = at.target.as_ref();
-    let upgrade = |to: &str| format!("mesh-survey | mesh-skewcheck --to {to} | mesh-cp-upgrade");
-    let roll = || (tally.counts().roll > 0).then(|| ROLL.to_owned());
+    let upgrade = |to: &str| at.paste.pipeline(&["--to", to], "mesh-cp-upgrade");
+    let roll = || (tally.counts().roll > 0).then(|| roll(at));
     match (at.ask(), blocking.is_empty()) {
         (Ask::Upgrade, true) => {
             let to = to?;
             let there = at.same_release(&at.running, to);
-            let done = format!("mesh-survey | mesh-skewcheck --ask done --to {to}");
-            Some(if there { done } else { upgrade(to.as_str()) })
+            let done = ["--ask", "done", "--to", to.as_str()];
+            Some(match there {
+                true => at.paste.judged(&done),
+                false => upgrade(to.as_str()),
+            })
         }
         (Ask::Upgrade, false) if blocks(Rule::HopSkipsMinor) => {
             let path = at.releases().path(&at.running, to?)?;
             let first = path.first()?.release.as_ref()?;
-            Some(format!("mesh-survey | mesh-skewcheck --to {first}"))
+            Some(at.paste.judged(&["--to", first.as_str()]))
         }
         // A downgrade never passes the gate, so no command is offered for a target older than the
         // running version.

@@ -104,6 +104,7 @@ fn opening(args: &Args, cluster: &Cluster, uid: String) -> Stream {
         time: cluster.now().map(whole_seconds),
         cluster_uid: Some(uid),
         source: Some(Source::Server),
+        flags: Some(cluster.paste()),
         consistency: Some(Consistency::Current),
         scope: Some(scope(&args.wish())),
         ..Stream::of(Tool::MeshSurvey, env!("CARGO_PKG_VERSION"))

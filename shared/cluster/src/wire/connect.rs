@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use jiff::fmt::rfc2822;
 use kube::Config;
 use kube::config::{AuthInfo, KubeConfigOptions, KubeconfigError};
-use mesh_records::{Explain as _, Explained, parse_timeout, sayable};
+use mesh_records::{Explain as _, Explained, Paste, parse_timeout, sayable};
 
 use crate::wire::credentials::Credentials;
 use crate::wire::kubeconfig::{Choice, IN_CLUSTER, Kubeconfig, NO_CLUSTER};
@@ -54,6 +54,7 @@ pub struct Cluster {
     server: String,
     namespace: String,
     kubeconfig: Kubeconfig,
+    paste: Paste,
     pub(crate) credentials: Credentials,
 }
 
@@ -71,22 +72,16 @@ impl ClusterArgs {
         self.cluster_name.clone().or_else(|| self.context.clone())
     }
 
-    /// The flags that choose the same cluster and user, as kubectl spells them.
-    pub fn flags(&self) -> Vec<String> {
+    /// Returns what makes commands for the same cluster and user that work as pasted.
+    pub fn paste(&self) -> Paste {
         let kubeconfig = self.kubeconfig.as_ref();
-        let kubeconfig = kubeconfig.map(|path| path.display().to_string());
-        let all = [
-            ("--kubeconfig", kubeconfig),
-            ("--context", self.context.clone()),
-            ("--as", self.as_user.clone()),
-        ];
-        let all = all
-            .into_iter()
-            .filter_map(|(flag, value)| Some((flag, value?)));
-        let groups = self.as_groups.iter().cloned();
-        all.chain(groups.map(|group| ("--as-group", group)))
-            .flat_map(|(flag, value)| [flag.to_owned(), value])
-            .collect()
+        Paste {
+            kubeconfig: kubeconfig.map(|path| path.display().to_string()),
+            context: self.context.clone(),
+            as_user: self.as_user.clone(),
+            as_groups: self.as_groups.clone(),
+            cluster_name: self.cluster_name.clone(),
+        }
     }
 
     /// Makes the client. Sends no request yet.
@@ -95,7 +90,12 @@ impl ClusterArgs {
     /// No kubeconfig, context or service account can be used.
     pub async fn open(&self, agent: &str) -> Result<Cluster, Explained> {
         let kubeconfig = self.kubeconfig().await?;
-        let opening = Credentials::of(&kubeconfig, self.request_timeout);
+        let paste = Paste {
+            context: kubeconfig.context.clone(),
+            ..self.paste()
+        };
+        let see = paste.kubectl(&["get", "namespaces"]);
+        let opening = Credentials::of(&kubeconfig, self.request_timeout, see);
         let (credentials, user) = opening.await?;
         let mut config = config(&kubeconfig, user).await?;
         // Each tool decides what it repeats. An automatic retry could repeat a write or hold a
@@ -124,6 +124,7 @@ impl ClusterArgs {
             server,
             namespace,
             kubeconfig,
+            paste,
             credentials,
         })
     }
@@ -222,6 +223,7 @@ impl Cluster {
             server: "https://test".to_owned(),
             namespace: "default".to_owned(),
             kubeconfig: Kubeconfig::default(),
+            paste: Paste::default(),
             credentials: Credentials::default(),
         }
     }
@@ -281,14 +283,9 @@ impl Cluster {
         self.kubeconfig.to_json()
     }
 
-    /// As [`ClusterArgs::flags`], with the context that is in use.
-    pub fn flags(&self, args: &ClusterArgs) -> Vec<String> {
-        let context = self.context().map(str::to_owned);
-        ClusterArgs {
-            context,
-            ..args.clone()
-        }
-        .flags()
+    /// As [`ClusterArgs::paste`], with the context that is in use.
+    pub fn paste(&self) -> Paste {
+        self.paste.clone()
     }
 
     /// Returns the context's namespace.

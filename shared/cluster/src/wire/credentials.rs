@@ -64,13 +64,15 @@ const FAILED: Duration = Duration::from_secs(5);
 
 impl Credentials {
     /// Reads which credentials a user has, and returns the rest of the user for kube's client. A
-    /// plugin is run, because only it knows whether it issues a certificate.
+    /// plugin is run, because only it knows whether it issues a certificate. `see` is a command that
+    /// shows what it says.
     ///
     /// # Errors
     /// The credentials cannot be used, or the plugin fails.
     pub(crate) async fn of(
         kubeconfig: &Kubeconfig,
         patience: Duration,
+        see: String,
     ) -> Result<(Self, AuthInfo), Explained> {
         let AuthInfo {
             username,
@@ -103,7 +105,7 @@ impl Credentials {
         } else if let Some(provider) = auth_provider {
             Source::Fixed(bearer(&id_token(provider)?)?)
         } else if let Some(exec) = exec {
-            let plugin = Plugin::new(exec, &kubeconfig.cluster, patience)?;
+            let plugin = Plugin::new(exec, &kubeconfig.cluster, patience, see)?;
             let issued = plugin.run(true).await?;
             if let Some((certificate, key)) = issued.certificate() {
                 rest.client_certificate_data = Some(STANDARD.encode(certificate));
@@ -290,6 +292,8 @@ fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
     use crate::wire::kubeconfig::Choice;
 
@@ -319,7 +323,7 @@ mod tests {
             program.display()
         );
         let kubeconfig = kubeconfig(folder, &user);
-        let of = Credentials::of(&kubeconfig, Duration::from_secs(2)).await;
+        let of = Credentials::of(&kubeconfig, Duration::from_secs(2), String::new()).await;
         of.map(|(credentials, _)| credentials)
     }
 
@@ -375,6 +379,60 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_missing_plugin_says_where_it_was_looked_for_and_how_to_get_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        let script = folder.join("script");
+        std::fs::write(&script, "#!/no/such/shell\n").unwrap();
+        let may_run = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(&script, may_run).unwrap();
+        let script = script.display().to_string();
+        let missing = folder.join("plugin").display().to_string();
+        let path = std::env::var("PATH").unwrap();
+        let table = [
+            (
+                "command: no-such-plugin, installHint: 'Run\n\n  get it'".to_owned(),
+                format!(
+                    "the credentials plugin `no-such-plugin` is not installed: no folder of $PATH \
+                     has it ({path}); install it, as the kubeconfig says: Run get it, put its \
+                     folder into $PATH, or correct its `command` in the kubeconfig"
+                ),
+            ),
+            (
+                "command: no-such-plugin, env: [{name: PATH, value: /hush}]".to_owned(),
+                "the credentials plugin `no-such-plugin` is not installed: no folder of the PATH in \
+                 its `env` in the kubeconfig has it; install `no-such-plugin`, put its folder into \
+                 $PATH, or correct its `command` in the kubeconfig"
+                    .to_owned(),
+            ),
+            (
+                format!("command: {missing}"),
+                format!(
+                    "the credentials plugin `{missing}` is not installed: there is no such file; \
+                     install `{missing}`, or correct its `command` in the kubeconfig"
+                ),
+            ),
+            (
+                format!("command: {script}"),
+                format!(
+                    "the credentials plugin `{script}` is not installed: the program that the \
+                     first line of this file names is missing; install `{script}`, or correct its \
+                     `command` in the kubeconfig"
+                ),
+            ),
+        ];
+        for (user, expected) in table {
+            let user = format!("exec: {{apiVersion: {VERSION}, {user}}}");
+            let kubeconfig = kubeconfig(folder, &user);
+            let of = Credentials::of(&kubeconfig, Duration::from_secs(9), String::new()).await;
+            let Err(error) = of else {
+                panic!("{user}");
+            };
+            assert_eq!(format!("{error}; {}", error.hint()), expected);
+        }
+    }
+
+    #[tokio::test]
     async fn a_plugin_runs_again_before_its_token_ends_and_once_it_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let folder = folder.path();
@@ -403,7 +461,7 @@ mod tests {
         let folder = folder.path();
         let of = async |user: &str| {
             let kubeconfig = kubeconfig(folder, user);
-            let of = Credentials::of(&kubeconfig, Duration::from_secs(9)).await;
+            let of = Credentials::of(&kubeconfig, Duration::from_secs(9), String::new()).await;
             of.map(|(credentials, _)| credentials)
         };
         let fixed = of("token: \"one\\n\"").await.unwrap();

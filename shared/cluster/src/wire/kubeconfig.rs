@@ -41,8 +41,9 @@ pub(crate) struct Choice {
 }
 
 /// What to do if no cluster can be chosen.
-pub(crate) const NO_CLUSTER: &str =
-    "check --kubeconfig, $KUBECONFIG and --context; `kubectl config get-contexts` lists contexts";
+pub(crate) const NO_CLUSTER: &str = "check --kubeconfig, $KUBECONFIG and --context";
+/// The largest number of contexts that a hint names.
+const NAMED: usize = 10;
 /// The name of a cluster that a service account chose.
 pub(crate) const IN_CLUSTER: &str = "in-cluster";
 
@@ -129,16 +130,20 @@ impl Kubeconfig {
             current_context,
             ..
         } = files;
+        let choose = choose(&contexts);
         let Some(name) = context.map(str::to_owned).or(current_context) else {
             let what = "the kubeconfig does not choose a context";
-            return Err(Explained::new(what, "choose a context with --context NAME"));
+            return Err(Explained::new(what, choose));
         };
         let missing = |what: &str, name: &str| {
             Explained::new(format!("the kubeconfig has no {what} `{name}`"), NO_CLUSTER)
         };
         let context = contexts.into_iter().find(|it| it.name == name);
         let context = context.and_then(|it| it.context);
-        let context = context.ok_or_else(|| missing("context", &name))?;
+        let context = context.ok_or_else(|| {
+            let what = format!("the kubeconfig has no context `{name}`");
+            Explained::new(what, choose)
+        })?;
         let cluster = clusters.into_iter().find(|it| it.name == context.cluster);
         let cluster = cluster.and_then(|it| it.cluster);
         let cluster = cluster.ok_or_else(|| missing("cluster", &context.cluster))?;
@@ -216,6 +221,21 @@ fn silence(exec: &mut ExecConfig) {
         let args = exec.args.take().unwrap_or_default();
         let quiet = ["-c".to_owned(), QUIET.to_owned(), command];
         exec.args = Some(quiet.into_iter().chain(args).collect());
+    }
+}
+
+fn choose(contexts: &[NamedContext]) -> String {
+    let names: Vec<&str> = contexts.iter().map(|it| it.name.as_str()).collect();
+    let more = match names.len().checked_sub(NAMED) {
+        None | Some(0) => String::new(),
+        Some(more) => format!(" and {more} more"),
+    };
+    match names.get(..NAMED).unwrap_or(&names) {
+        [] => NO_CLUSTER.to_owned(),
+        some => format!(
+            "choose one of its contexts with --context: {}{more}",
+            some.join(", ")
+        ),
     }
 }
 
@@ -365,7 +385,14 @@ mod tests {
             ),
             ("hush", "not YAML, or a field has another form (line 1)"),
             ("", "does not choose a context"),
-            ("current-context: eu\n", "no context `eu`"),
+            (
+                "current-context: eu\n",
+                "no context `eu` check --kubeconfig, $KUBECONFIG and --context",
+            ),
+            (
+                "current-context: eu\ncontexts: [{name: us}, {name: ap}]\n",
+                "no context `eu` choose one of its contexts with --context: us, ap",
+            ),
             (
                 "current-context: eu\ncontexts: [{name: eu, context: {cluster: c}}]\n",
                 "no cluster `c`",
@@ -380,7 +407,7 @@ mod tests {
             let Err(error) = Kubeconfig::read(&choice(&file)) else {
                 panic!("{broken}");
             };
-            let text = error.to_string();
+            let text = format!("{error} {}", error.hint());
             assert!(text.contains(part), "{text}");
             assert!(!text.contains("hush") && !text.contains('\n'), "{text}");
         }

@@ -1,9 +1,11 @@
 //! Runs a credential plugin (`exec` in the kubeconfig), as kubectl does, but with a time limit and
 //! without passing on what it prints.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::fs::File;
 use std::io::{self, Write as _};
+use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -27,6 +29,8 @@ pub(crate) struct Plugin {
     /// What a plugin that asks for it learns about the cluster.
     cluster: Option<ExecAuthCluster>,
     patience: Duration,
+    /// A command that shows what the plugin says.
+    see: String,
 }
 
 /// What a plugin issued.
@@ -59,8 +63,6 @@ const VERSIONS: [&str; 2] = [
     "client.authentication.k8s.io/v1",
     "client.authentication.k8s.io/v1beta1",
 ];
-const SEE_KUBECTL: &str =
-    "run `kubectl get namespaces` with the same kubeconfig and context to see what the plugin says";
 
 // === impl Plugin ===
 
@@ -73,6 +75,7 @@ impl Plugin {
         mut exec: ExecConfig,
         cluster: &Cluster,
         patience: Duration,
+        see: String,
     ) -> Result<Self, Explained> {
         let Some(command) = filled(exec.command.take()) else {
             let what = "the `exec` section of the kubeconfig has no `command`";
@@ -98,6 +101,7 @@ impl Plugin {
             api_version,
             cluster,
             patience,
+            see,
         })
     }
 
@@ -119,16 +123,9 @@ impl Plugin {
             Some(_) => PROMPT.max(self.patience),
             None => self.patience,
         };
-        let child = self.start(terminal.as_ref()).map_err(|error| {
-            if error.kind() != io::ErrorKind::NotFound {
-                let why = format!("cannot be started: {}", error.kind());
-                return self.error(&why, "check its `command` in the kubeconfig");
-            }
-            let install = self.exec.install_hint.as_deref().map(str::trim);
-            let install = install.filter(|hint| !hint.is_empty());
-            let hint = "install it, or check its `command` in the kubeconfig and $PATH";
-            self.error("is not installed", install.unwrap_or(hint))
-        })?;
+        let child = self
+            .start(terminal.as_ref())
+            .map_err(|error| self.unstarted(&error))?;
         // On a terminal it belongs to our own group.
         let group = terminal.is_none().then(|| Group::of(&child));
         let output = tokio::select! {
@@ -141,13 +138,11 @@ impl Plugin {
         match output {
             Err(_) => {
                 let why = format!("gave no credentials within {}s", patience.as_secs());
-                Err(self.error(&why, SEE_KUBECTL))
+                Err(self.to_see(&why))
             }
-            Ok(Err(error)) => {
-                Err(self.error(&format!("cannot be read: {}", error.kind()), SEE_KUBECTL))
-            }
+            Ok(Err(error)) => Err(self.to_see(&format!("cannot be read: {}", error.kind()))),
             Ok(Ok((status, _))) if !status.success() => {
-                Err(self.error(&format!("failed ({status})"), SEE_KUBECTL))
+                Err(self.to_see(&format!("failed ({status})")))
             }
             Ok(Ok((_, printed))) => self.issued(&printed),
         }
@@ -196,8 +191,56 @@ impl Plugin {
         });
         issued.ok_or_else(|| {
             let what = format!("printed no credentials of {}", self.api_version);
-            self.error(&what, SEE_KUBECTL)
+            self.to_see(&what)
         })
+    }
+
+    fn unstarted(&self, error: &io::Error) -> Explained {
+        let command = &self.command;
+        let why = match error.kind() {
+            io::ErrorKind::NotFound => format!("is not installed: {}", self.sought()),
+            kind => format!("cannot be started: {kind}"),
+        };
+        let install = self.exec.install_hint.as_deref().unwrap_or_default();
+        let install: Vec<&str> = install.split_whitespace().collect();
+        let install = match install.join(" ") {
+            none if none.is_empty() => format!("install `{command}`"),
+            install => format!("install it, as the kubeconfig says: {install}"),
+        };
+        let path = match self.is_a_path() {
+            true => "",
+            false => ", put its folder into $PATH",
+        };
+        let hint = format!("{install}{path}, or correct its `command` in the kubeconfig");
+        self.error(&why, &hint)
+    }
+
+    // Says where the program was looked for. The section's own PATH may hold a secret, as all of its
+    // environment.
+    fn sought(&self) -> String {
+        let has_path = |variable: &HashMap<String, String>| {
+            variable.get("name").is_some_and(|name| name == "PATH")
+        };
+        if self.is_a_path() {
+            return match Path::new(&self.command).exists() {
+                true => "the program that the first line of this file names is missing".to_owned(),
+                false => "there is no such file".to_owned(),
+            };
+        }
+        if self.exec.env.iter().flatten().any(has_path) {
+            return "no folder of the PATH in its `env` in the kubeconfig has it".to_owned();
+        }
+        let path = std::env::var("PATH").unwrap_or_default();
+        format!("no folder of $PATH has it ({path})")
+    }
+
+    fn is_a_path(&self) -> bool {
+        self.command.contains('/')
+    }
+
+    fn to_see(&self, what: &str) -> Explained {
+        let hint = format!("run `{}` to see what the plugin says", self.see);
+        self.error(what, &hint)
     }
 
     fn error(&self, what: &str, hint: &str) -> Explained {

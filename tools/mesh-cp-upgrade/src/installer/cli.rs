@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use mesh_cluster::Cluster;
-use mesh_records::Explained;
+use mesh_records::{Explained, Paste};
 
 use crate::args::Args;
 use crate::child::Program;
@@ -16,8 +16,8 @@ use crate::snapshot::Copied;
 pub(crate) struct Cli {
     program: Program,
     namespace: String,
-    /// The flags with which people choose the cluster; kubectl has the same.
-    at: Vec<String>,
+    /// Makes commands for people.
+    paste: Paste,
 }
 
 /// Which of the CLI's two manifests.
@@ -42,7 +42,7 @@ impl Cli {
                 kubeconfig: kubeconfig.to_owned(),
             },
             namespace: namespace.to_owned(),
-            at: cluster.flags(&args.actor.cluster),
+            paste: cluster.paste(),
         }
     }
 
@@ -101,7 +101,7 @@ impl Cli {
     pub(crate) fn command(&self, half: Half, values: &[Copied]) -> Vec<String> {
         let mut command = vec!["linkerd".to_owned()];
         command.extend(self.upgrade_args(half, values, |file| file.name.clone()));
-        command.extend(self.at.iter().cloned());
+        command.extend(self.paste.flags());
         command
     }
 
@@ -112,11 +112,21 @@ impl Cli {
 
     /// Returns the command for a rollback, which needs the CLI of the earlier version.
     pub(crate) fn way_back(&self) -> String {
-        let upgrade = self.args(&["upgrade"]).join(" ");
-        let at: String = self.at.iter().map(|flag| format!(" {flag}")).collect();
-        format!(
-            "linkerd {upgrade}{at} | kubectl apply{at} -f - (with the linkerd CLI of the old version)"
-        )
+        let upgrade = ["upgrade", "--linkerd-namespace", &self.namespace];
+        let upgrade = self.paste.linkerd("linkerd", &upgrade);
+        let apply = self.apply();
+        format!("{upgrade} | {apply} (with the linkerd CLI of the old version)")
+    }
+
+    /// Returns a command for people with these words.
+    pub(crate) fn pasted(&self, verb: &[&str]) -> String {
+        let namespace = ["--linkerd-namespace", &self.namespace];
+        let program = self.program.to_string();
+        self.paste.linkerd(&program, &[verb, &namespace].concat())
+    }
+
+    fn apply(&self) -> String {
+        self.paste.kubectl(&["apply", "-f", "-"])
     }
 
     fn upgrade_args(
@@ -152,14 +162,17 @@ mod tests {
     fn every_command_has_the_flags_of_the_same_cluster() {
         let cli = Cli {
             program: Program {
-                path: "linkerd".into(),
+                path: "/opt/linkerd".into(),
                 way_out: WAY_OUT,
                 request: Duration::from_secs(1),
                 environment: Vec::new(),
                 kubeconfig: "/private/kubeconfig".into(),
             },
             namespace: "mesh".to_owned(),
-            at: ["--context", "eu"].map(str::to_owned).to_vec(),
+            paste: Paste {
+                context: Some("eu".to_owned()),
+                ..Paste::default()
+            },
         };
         let values = [Copied {
             name: "a.yaml".to_owned(),
@@ -170,7 +183,11 @@ mod tests {
         assert_eq!(crds, format!("linkerd upgrade --crds {rest}"));
         let control_plane = cli.command(Half::ControlPlane, &values).join(" ");
         assert_eq!(control_plane, format!("linkerd upgrade {rest}"));
-        let back = "linkerd upgrade --linkerd-namespace mesh --context eu | kubectl apply --context eu -f -";
+        let back = "linkerd upgrade --linkerd-namespace mesh --context eu | kubectl --context eu apply -f -";
         assert!(cli.way_back().starts_with(back), "{}", cli.way_back());
+        assert_eq!(
+            cli.pasted(&["check"]),
+            "/opt/linkerd check --linkerd-namespace mesh --context eu"
+        );
     }
 }

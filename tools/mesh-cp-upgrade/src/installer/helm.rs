@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use mesh_cluster::Cluster;
-use mesh_records::{Explained, Release, sayable};
+use mesh_records::{Explained, Paste, Release, sayable};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -19,8 +19,8 @@ use crate::snapshot::Copied;
 #[derive(Clone, Debug)]
 pub(crate) struct Helm {
     program: Program,
-    /// The flags with which people choose the cluster, as kubectl spells them.
-    at: Vec<String>,
+    /// Makes commands for people.
+    paste: Paste,
     pub(crate) driver: Driver,
 }
 
@@ -81,7 +81,7 @@ impl Helm {
                 environment: vec![("HELM_DRIVER", driver.to_string())],
                 kubeconfig: kubeconfig.to_owned(),
             },
-            at: cluster.flags(&args.actor.cluster),
+            paste: cluster.paste(),
             driver,
         }
     }
@@ -105,13 +105,8 @@ impl Helm {
     pub(crate) async fn history(&self, release: &Release) -> anyhow::Result<History> {
         let name = &release.name;
         let args = self.args(release, &["history", name, "--max", "20", "-o", "json"]);
-        let answer = self
-            .program
-            .read(
-                &args,
-                &format!("cannot read the history of the helm release {name}"),
-            )
-            .await?;
+        let what = format!("cannot read the history of the helm release {name}");
+        let answer = self.program.read(&args, &what).await?;
         History::parse(&answer)
             .with_context(|| format!("cannot parse the history of the helm release {name}"))
     }
@@ -235,9 +230,17 @@ impl Helm {
     /// Returns the command for a rollback to a revision.
     pub(crate) fn way_back(&self, release: &Release, revision: u32) -> String {
         let revision = revision.to_string();
-        let mut args = self.args(release, &["rollback", &release.name, &revision]);
-        args.extend(self.at());
-        format!("helm {}", args.join(" "))
+        let Release { name, namespace } = release;
+        self.pasted(&["rollback", name, &revision, "-n", namespace])
+    }
+
+    /// Returns a command for people with these words.
+    pub(crate) fn pasted(&self, words: &[&str]) -> String {
+        let command = self.paste.helm(&self.program.to_string(), words);
+        match self.driver {
+            Driver::Secret => command,
+            driver @ (Driver::ConfigMap | Driver::Sql) => format!("HELM_DRIVER={driver} {command}"),
+        }
     }
 
     /// Returns the command that makes helm forget an unfinished revision, if helm keeps it in the
@@ -250,9 +253,8 @@ impl Helm {
         let Release { name, namespace } = release;
         let labels = format!("owner=helm,name={name},version={revision}");
         let kind = self.driver.to_string();
-        let delete = ["kubectl", "delete", &kind, "-n", namespace, "-l", &labels];
-        let command = delete.into_iter().chain(self.at.iter().map(String::as_str));
-        Some(command.collect::<Vec<_>>().join(" "))
+        let delete = ["-n", namespace, "delete", &kind, "-l", &labels];
+        Some(self.paste.kubectl(&delete))
     }
 
     // No `--wait` and no `--atomic`: helm then only applies, which takes seconds; this tool watches
@@ -271,7 +273,7 @@ impl Helm {
         let mut args = vec!["upgrade".to_owned(), release.name.clone(), archive];
         args.extend(["-n".to_owned(), release.namespace.clone()]);
         if spelling == Spelling::Shown {
-            args.extend(self.at());
+            args.extend(self.paste.helm_flags());
             // The archive is of one version.
             let version = chart.version.iter();
             args.extend(version.flat_map(|it| ["--version".to_owned(), it.clone()]));
@@ -297,16 +299,6 @@ impl Helm {
         let mut args: Vec<String> = verb.iter().map(ToString::to_string).collect();
         args.extend(["-n".to_owned(), release.namespace.clone()]);
         args
-    }
-
-    // The flags with which people choose the cluster, as helm spells them.
-    fn at(&self) -> impl Iterator<Item = String> {
-        self.at.iter().map(|flag| match flag.as_str() {
-            "--context" => "--kube-context".to_owned(),
-            "--as" => "--kube-as-user".to_owned(),
-            "--as-group" => "--kube-as-group".to_owned(),
-            other => other.to_owned(),
-        })
     }
 }
 
@@ -358,7 +350,10 @@ mod tests {
                 environment: Vec::new(),
                 kubeconfig: "/private/kubeconfig".into(),
             },
-            at: ["--context", "eu"].map(str::to_owned).to_vec(),
+            paste: Paste {
+                context: Some("eu".to_owned()),
+                ..Paste::default()
+            },
             driver: Driver::Secret,
         }
     }
@@ -413,12 +408,23 @@ mod tests {
         let release = upgrade(Values::Keep).release;
         let forget = |driver| Helm { driver, ..helm() }.forget(&release, 2);
         let of = |kind| {
-            let rest = "-n linkerd -l owner=helm,name=cp,version=2 --context eu";
-            Some(format!("kubectl delete {kind} {rest}"))
+            let labels = "owner=helm,name=cp,version=2";
+            let delete = format!("kubectl --context eu -n linkerd delete {kind} -l {labels}");
+            Some(delete)
         };
         assert_eq!(forget(Driver::Secret), of("secret"));
         assert_eq!(forget(Driver::ConfigMap), of("configmap"));
         assert_eq!(forget(Driver::Sql), None);
+    }
+
+    #[test]
+    fn a_command_for_people_works_where_helm_driver_is_not_set() {
+        let release = upgrade(Values::Keep).release;
+        let back = |driver| Helm { driver, ..helm() }.way_back(&release, 3);
+        let rollback = "helm rollback cp 3 -n linkerd --kube-context eu";
+        assert_eq!(back(Driver::Secret), rollback);
+        let configmap = format!("HELM_DRIVER=configmap {rollback}");
+        assert_eq!(back(Driver::ConfigMap), configmap);
     }
 
     #[test]

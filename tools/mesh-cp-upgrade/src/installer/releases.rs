@@ -217,13 +217,14 @@ impl Owned {
     }
 
     /// Ends the run, because the release can never be upgraded.
-    pub(crate) fn gone(&self) -> Ending {
+    pub(crate) fn gone(&self, helm: &Helm) -> Ending {
         let what = format!(
             "the helm release {} cannot be upgraded: {}",
             self.release.name,
             self.history.latest()
         );
-        refused(what, "look at the release: helm list -A --all")
+        let list = helm.pasted(&["list", "-A", "--all"]);
+        refused(what, format!("look at the release: {list}"))
     }
 
     /// Makes the error for a release that a helm died on.

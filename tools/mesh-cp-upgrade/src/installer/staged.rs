@@ -26,7 +26,6 @@ const CRDS: &str = "the set of CRDs";
 const CONTROL_PLANE: &str = "the control plane";
 /// The Secret with the values of an installation by the CLI.
 const OVERRIDES: &str = "linkerd-config-overrides";
-const CANNOT_RENDER: &str = "run `linkerd check` with the CLI of the target version";
 
 /// Renders both parts, or the definitions alone where the cluster lacks any.
 pub(crate) async fn render(
@@ -41,7 +40,8 @@ pub(crate) async fn render(
     let files = &inputs.values;
     let rendering = cli.render(Half::Crds, files, target);
     let crds = session.unless_stopped(rendering).await?;
-    let crds = crds.map_err(|error| hinted(error, CANNOT_RENDER))?;
+    let hint = format!("run `{}`", cli.pasted(&["check"]));
+    let crds = crds.map_err(|error| hinted(error, hint.clone()))?;
     let cluster = Arc::clone(&session.cluster);
     let missing = session.unless_stopped(missing(&cluster, &crds)).await??;
     let part = |half, name: &str, rendered, is_needed| Part {
@@ -74,7 +74,7 @@ pub(crate) async fn render(
     }
     let rendering = cli.render(Half::ControlPlane, files, target);
     let control_plane = session.unless_stopped(rendering).await?;
-    let control_plane = control_plane.map_err(|error| hinted(error, CANNOT_RENDER))?;
+    let control_plane = control_plane.map_err(|error| hinted(error, hint))?;
     let comparing = async {
         let crds = differs(&cluster, &crds, namespace).await?;
         Ok::<_, Error>((crds, differs(&cluster, &control_plane, namespace).await?))

@@ -5,7 +5,7 @@ use mesh_cli::{DryRun, Exit};
 use super::event::{Action, Finish};
 use super::item::Item;
 use super::limits::Stop;
-use super::state::{Phase, Roll};
+use super::state::{Phase, Roll, Settings};
 use super::tally::Tally;
 
 impl Roll {
@@ -25,7 +25,7 @@ impl Roll {
         self.end(Finish {
             exit: Exit::Signal(number),
             reason,
-            hint: "",
+            hint: String::new(),
         });
     }
 
@@ -47,7 +47,12 @@ impl Roll {
                 Some("workloads are not finished".to_owned())
             }
         });
-        let hint = self.stop.as_ref().map_or("", Stop::hint);
+        let Settings {
+            paste, expected, ..
+        } = &self.settings;
+        let hint = self.stop.as_ref();
+        let hint = hint.map(|stop| stop.hint(paste, &expected.namespace));
+        let hint = hint.unwrap_or_default();
         let reason = why.filter(|_| exit != Exit::Yes);
         let reason = reason.map(|why| self.reason(&why));
         self.end(Finish { exit, reason, hint });

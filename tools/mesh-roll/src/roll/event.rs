@@ -94,5 +94,5 @@ pub(crate) enum Sample {
 pub(crate) struct Finish {
     pub(crate) exit: Exit,
     pub(crate) reason: Option<String>,
-    pub(crate) hint: &'static str,
+    pub(crate) hint: String,
 }

@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use mesh_cluster::workload::rollout::{Goal, Observed, Passes, PodSeen, Problem, State, with_pods};
-use mesh_records::{Outcome, ProgressPods, Trouble, after};
+use mesh_records::{Outcome, Paste, ProgressPods, Trouble, after};
 
 use super::conclusion::Conclusion;
 use super::decide::Task;
@@ -328,6 +328,7 @@ impl Flight {
         observed: &Observed,
         world: &World,
         nodes: &[String],
+        paste: &Paste,
         now: Timestamp,
     ) -> Course {
         let mut held = world.all_pods(&observed.key).filter(|pod| {
@@ -338,7 +339,7 @@ impl Flight {
         if let Some(pod) = held.next() {
             return over(Conclusion::blocked(
                 Trouble::NodeNotReady,
-                Some(pod.stranded()),
+                Some(pod.stranded(paste)),
             ));
         }
         let problem = match self.state(observed, world, now) {

@@ -108,7 +108,9 @@ impl Roll {
             return;
         };
         let course = match self.world.workload(key) {
-            Some(observed) => flight.timed_out(observed, &self.world, nodes, now),
+            Some(observed) => {
+                flight.timed_out(observed, &self.world, nodes, &self.settings.paste, now)
+            }
             None => Course::Over(Conclusion::of(Outcome::Gone)),
         };
         self.follow(key, course);

@@ -1,7 +1,7 @@
 //! The conditions for every write.
 
 use jiff::Timestamp;
-use mesh_records::Trouble;
+use mesh_records::{Paste, Trouble};
 
 use super::watched::Mesh;
 use super::world::World;
@@ -137,12 +137,16 @@ impl Stop {
         }
     }
 
-    /// Returns the hint.
-    pub(crate) fn hint(&self) -> &'static str {
-        match self {
+    /// Returns the hint for a control plane in `namespace`.
+    pub(crate) fn hint(&self, paste: &Paste, namespace: &str) -> String {
+        let hint = match self {
             Self::Changed(_) | Self::Stale => "run the whole pipeline again, with a new survey",
             Self::Injector(_) | Self::Broken(_) => {
-                "run `linkerd check`, and read the logs of the linkerd-proxy-injector pods; then run the pipeline again"
+                let of = ["-n", namespace, "logs", "deploy/linkerd-proxy-injector"];
+                let logs = paste.kubectl(&[&of[..], &["-c", "proxy-injector"]].concat());
+                let check = ["check", "--linkerd-namespace", namespace];
+                let check = paste.linkerd("linkerd", &check);
+                return format!("run `{check}` and `{logs}`; then run the pipeline again");
             }
             Self::Failures | Self::Fallen => {
                 "fix the workloads that failed, then run the pipeline again"
@@ -152,7 +156,8 @@ impl Stop {
             | Self::LockLost(_)
             | Self::Deadline
             | Self::Blind(_) => "run the pipeline again: it continues where this run stopped",
-        }
+        };
+        hint.to_owned()
     }
 
     /// Returns true if the run counts as failed (exit code 2) when this stops it before the first

@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 use mesh_cluster::workload::rollout::Problem;
 use mesh_records::{
-    InFlight, Obstacle, Outcome, Progress, ProgressPods, Record, Rolled, RolledPods, Skipped,
-    Strategy, Trouble, WorkloadRef, whole_seconds,
+    InFlight, Obstacle, Outcome, Paste, Progress, ProgressPods, Record, Rolled, RolledPods,
+    Skipped, Strategy, Trouble, WorkloadRef, whole_seconds,
 };
 
 use super::conclusion::Conclusion;
@@ -14,6 +14,7 @@ use super::flight::Awaits;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Saying<'a> {
     pub(crate) cluster: &'a str,
+    pub(crate) paste: &'a Paste,
     pub(crate) now: Timestamp,
     pub(crate) key: &'a WorkloadRef,
     pub(crate) uid: &'a str,
@@ -42,6 +43,8 @@ impl Saying<'_> {
     /// Makes the record of a workload that is not restarted; `detail` says more than the reason.
     pub(crate) fn skipped(&self, reason: Obstacle, detail: Option<&str>) -> Record {
         let key = self.key;
+        let resume = (reason == Obstacle::Paused).then(|| self.resume());
+        let detail = detail.or(resume.as_deref());
         let detail = detail.map(|detail| format!(": {detail}"));
         let detail = detail.unwrap_or_default();
         Record::Skipped(Box::new(Skipped {
@@ -214,11 +217,42 @@ impl Saying<'_> {
 
     fn because(&self, reason: Option<Trouble>, problem: Option<&Problem>) -> String {
         match (problem, reason) {
-            (Some(problem), _) => format!(": {problem}{}", see(self.key, problem)),
-            (None, Some(Trouble::TimedOut)) => format!("; see {}", describe(self.key)),
+            (Some(problem), _) => format!(": {problem}{}", self.see(problem)),
+            (None, Some(Trouble::TimedOut)) => format!("; see {}", self.describe()),
             (None, None) => String::new(),
             (None, Some(reason)) => format!(": {}", because_of(reason)),
         }
+    }
+
+    // Returns the command that shows more about a problem, or that ends it.
+    fn see(&self, problem: &Problem) -> String {
+        let command = match (problem.trouble, &problem.pod, &problem.container) {
+            (Trouble::Paused, _, _) => return format!("; resume it: {}", self.resume()),
+            // The problem itself has the command.
+            (Trouble::NodeNotReady, _, _) | (Trouble::Forbidden, None, _) => return String::new(),
+            (Trouble::Budget, None, _) => self.kubectl(&["get", "pdb"]),
+            (_, None, _) => self.describe(),
+            (Trouble::CrashLoop, Some(pod), Some(container)) => {
+                self.kubectl(&["logs", pod, "-c", container, "--previous"])
+            }
+            (_, Some(pod), _) => self.kubectl(&["describe", "pod", pod]),
+        };
+        format!("; see {command}")
+    }
+
+    fn describe(&self) -> String {
+        let WorkloadRef { kind, name, .. } = self.key;
+        self.kubectl(&["describe", &format!("{kind}/{name}")])
+    }
+
+    fn resume(&self) -> String {
+        let WorkloadRef { kind, name, .. } = self.key;
+        self.kubectl(&["rollout", "resume", &format!("{kind}/{name}")])
+    }
+
+    fn kubectl(&self, words: &[&str]) -> String {
+        let namespace = ["-n", &self.key.namespace];
+        self.paste.kubectl(&[&namespace, words].concat())
     }
 }
 
@@ -241,37 +275,6 @@ pub(crate) fn settling(
         pods,
         reason: None,
     }))
-}
-
-// Returns the command that shows more about a problem, or that ends it.
-fn see(key: &WorkloadRef, problem: &Problem) -> String {
-    let WorkloadRef {
-        namespace,
-        kind,
-        name,
-    } = key;
-    match (problem.trouble, &problem.pod, &problem.container) {
-        (Trouble::NodeNotReady, _, _) => String::new(),
-        (Trouble::Paused, _, _) => {
-            format!("; resume it: kubectl -n {namespace} rollout resume {kind}/{name}")
-        }
-        (Trouble::Budget, None, _) => format!("; see kubectl -n {namespace} get pdb"),
-        (Trouble::Forbidden, None, _) => String::new(),
-        (_, None, _) => format!("; see {}", describe(key)),
-        (Trouble::CrashLoop, Some(pod), Some(container)) => {
-            format!("; see kubectl -n {namespace} logs {pod} -c {container} --previous")
-        }
-        (_, Some(pod), _) => format!("; see kubectl -n {namespace} describe pod {pod}"),
-    }
-}
-
-fn describe(key: &WorkloadRef) -> String {
-    let WorkloadRef {
-        namespace,
-        kind,
-        name,
-    } = key;
-    format!("kubectl -n {namespace} describe {kind}/{name}")
 }
 
 fn interrupted(awaits: Option<Awaits>) -> &'static str {

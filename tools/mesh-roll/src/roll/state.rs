@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use mesh_cli::DryRun;
-use mesh_records::{Obstacle, ProgressPods, Record, WorkloadRef};
+use mesh_records::{Obstacle, Paste, ProgressPods, Record, WorkloadRef};
 
 use super::budget;
 use super::decide::{Decision, Task, Wishes, decide};
@@ -23,6 +23,8 @@ pub(crate) struct Settings {
     /// The cluster's label.
     pub(crate) cluster: String,
     pub(crate) cluster_uid: String,
+    /// Makes commands for people.
+    pub(crate) paste: Paste,
     pub(crate) wishes: Wishes,
     /// What the verdict warns of.
     pub(crate) warnings: Vec<String>,
@@ -141,6 +143,7 @@ impl Roll {
     pub(super) fn saying<'a>(&'a self, item: &'a Item) -> Saying<'a> {
         Saying {
             cluster: &self.settings.cluster,
+            paste: &self.settings.paste,
             now: self.now,
             key: &item.task.key,
             uid: &item.task.uid,

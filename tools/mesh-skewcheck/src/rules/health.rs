@@ -238,8 +238,10 @@ fn injector(plane: &ControlPlane, at: &Standpoint<'_>) -> Vec<Remark> {
     if plane.facts.get("injector_bypassed") == Some(&Value::Bool(true)) {
         let message = "the webhook of the proxy injector selects no pod of the mesh: new pods get \
                        no proxy";
-        let hint = "compare its rules and selectors with those of the chart: kubectl get \
-                    mutatingwebhookconfiguration linkerd-proxy-injector-webhook-config -o yaml";
+        let webhook = "linkerd-proxy-injector-webhook-config";
+        let get = ["get", "mutatingwebhookconfiguration", webhook, "-o", "yaml"];
+        let get = at.paste.kubectl(&get);
+        let hint = format!("compare its rules and selectors with those of the chart: {get}");
         remarks.push(Remark::new(Rule::InjectorBypassed, message).hint(hint));
     }
     remarks

@@ -108,7 +108,8 @@ fn way_from(from: &Version, target: &Version, releases: &Releases) -> Option<Rem
         Move::Up { minors } => Some(skips(from, target, minors, releases)),
         Move::Down => {
             let message = format!("{target} is older than the running {from}");
-            let hint = "go back with `helm rollback`, or with `linkerd upgrade` of the older CLI";
+            let hint =
+                "go back with a rollback by helm, or with the linkerd CLI of the older release";
             Some(Remark::new(Rule::Downgrade, message).hint(hint))
         }
         Move::Unknown => {
@@ -229,10 +230,12 @@ fn gateway_api(plane: &ControlPlane, target: &Version, at: &Standpoint<'_>) -> O
         "Helm would delete these Gateway API CRDs, and every route with them: {}",
         names.join(", ")
     );
-    let hint = format!(
-        "kubectl annotate crd {} helm.sh/resource-policy=keep",
-        names.join(" ")
-    );
+    let words = [
+        &["annotate", "crd"],
+        &names[..],
+        &["helm.sh/resource-policy=keep"],
+    ];
+    let hint = at.paste.kubectl(&words.concat());
     Some(Remark::new(rule, message).hint(hint).page(GATEWAY_PAGE))
 }
 

@@ -264,12 +264,12 @@ fn the_verdict_names_the_next_command() {
         (
             &[],
             behind("stable-2.13.7", "stable-2.11.5"),
-            json!(crate::sentence::ROLL),
+            json!("mesh-survey | mesh-skewcheck --ask roll | mesh-roll"),
         ),
         (
             &["--ask", "roll"],
             behind("stable-2.13.7", "stable-2.12.6"),
-            json!(crate::sentence::ROLL),
+            json!("mesh-survey | mesh-skewcheck --ask roll | mesh-roll"),
         ),
         (
             &["--ask", "done", "--to", "stable-2.14.10"],
@@ -289,4 +289,32 @@ fn the_verdict_names_the_next_command() {
     ] {
         assert_eq!(judge(args, &input).verdict()["next"], next, "{args:?}");
     }
+}
+
+#[test]
+fn commands_reach_the_surveyed_cluster() {
+    let judged = World::at("stable-2.13.7").with(|world| {
+        world.stream["flags"] =
+            json!({"kubeconfig": "/k", "context": "eu west", "cluster_name": "eu"});
+        let mut few = workload("db", "stable-2.13.7");
+        few["pods"]["wanted"] = json!(3);
+        world.workloads = vec![workload("web", "stable-2.11.5"), few];
+    });
+    let judged = judge(&[], &judged.survey());
+    let at = "--kubeconfig /k --context 'eu west'";
+    let mesh = format!("{at} --cluster-name eu");
+    let roll = format!("mesh-survey {mesh} | mesh-skewcheck --ask roll | mesh-roll {mesh}");
+    assert_eq!(judged.verdict()["next"], roll);
+    let hint = |id: &str| {
+        let findings = judged.of_type("finding");
+        let finding = findings.iter().find(|finding| finding["id"] == id);
+        finding.unwrap()["hint"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(hint("proxy-too-old"), roll);
+    let describe = format!("kubectl {at} -n shop describe Deployment/db");
+    assert!(
+        hint("pods-missing").contains(&describe),
+        "{}",
+        hint("pods-missing")
+    );
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use mesh_records::{Trouble, WorkloadRef};
+use mesh_records::{Paste, Trouble, WorkloadRef};
 
 use super::problem::{Passes, Problem};
 use crate::object::Pod;
@@ -102,13 +102,14 @@ impl PodSeen {
     }
 
     /// Returns the problem of a pod whose node is not ready.
-    pub fn stranded(&self) -> Problem {
+    pub fn stranded(&self, paste: &Paste) -> Problem {
         let node = self.node.as_deref().unwrap_or_default();
+        let see = paste.kubectl(&["describe", "node", node]);
         Problem {
             trouble: Trouble::NodeNotReady,
             pod: Some(self.name.clone()),
             container: None,
-            said: format!("its node {node} is not ready; see kubectl describe node {node}"),
+            said: format!("its node {node} is not ready; see {see}"),
             passes: Passes::Maybe,
         }
     }

@@ -225,6 +225,7 @@ impl Bed {
         let expected = mesh.clone();
         let settings = Settings {
             cluster: "model".to_owned(),
+            paste: mesh_records::Paste::default(),
             cluster_uid: "model".to_owned(),
             wishes: Wishes {
                 allow_outage: vec![OUTAGE.parse().expect("a selector")],
