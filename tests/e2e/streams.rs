@@ -234,12 +234,22 @@ fn streams_that_are_mixed_up_are_refused_with_a_hint(bed: &Bed) {
     let twice = format!("{survey}{survey}");
     let judge = "mesh-skewcheck";
     let (action, gate) = ("mesh-roll", "mesh-cp-upgrade");
-    let rows: [(&str, &[&str], &str, &str); 13] = [
+    let within = &roll[..roll.find("\"type\":\"verdict\"").unwrap() + 40];
+    let bare: String = roll
+        .split_inclusive('\n')
+        .filter(|line| line.contains("\"type\":\"workload\""))
+        .collect();
+    let judged_twice = format!("{roll}{roll}");
+    let rows: [(&str, &[&str], &str, &str); 17] = [
         (judge, &[], "", "no stream"),
         (judge, &[], &doubled, "workload"),
         (judge, &[], &pretty, "jq -c"),
         (judge, &[], &table, "-o ndjson"),
-        (judge, &[], &twice, "second survey"),
+        (judge, &[], &twice, "`>>` keeps the old ones"),
+        (judge, &[], &survey[..40], "in the middle of this line"),
+        (action, &["--dry-run"], within, "in the middle of this line"),
+        (action, &["--dry-run"], &bare, "jq -c 'select(.type != "),
+        (action, &["--dry-run"], &judged_twice, "`>>` keeps what"),
         (judge, &[], roll, "judged already"),
         (
             judge,

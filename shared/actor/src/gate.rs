@@ -6,8 +6,8 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use mesh_cli::records_from_stdin;
 use mesh_records::{
-    Ask, Expect, Explained, Finding, RawLine, Reader, RecordType, Severity, Source, StreamError,
-    Tool, Verdict, VerdictScope, What,
+    Ask, Expect, Explained, Finding, KEEP, RawLine, Reader, RecordType, Severity, Source,
+    StreamError, Tool, Verdict, VerdictScope, What,
 };
 
 use crate::ending::{Ending, Outcome};
@@ -267,10 +267,7 @@ fn only(verdicts: Vec<Verdict>, pipeline: &str) -> Result<Verdict, Explained> {
         (Some(verdict), None) => Ok(verdict),
         (None, _) => Err(Explained::new(
             "the input has no verdict",
-            format!(
-                "run {pipeline}; if you use a filter, it must keep the verdict record: \
-                 select(.type != \"workload\" or …)"
-            ),
+            format!("run {pipeline}; {KEEP}"),
         )),
         (Some(_), Some(_)) => Err(Explained::new(
             format!("there are {count} verdicts in the stream; exactly one is needed"),

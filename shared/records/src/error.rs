@@ -4,6 +4,10 @@ use std::{fmt, io};
 
 use crate::{SCHEMA, Tool};
 
+/// The hint for a filter that took out records which hold a stream together.
+pub const KEEP: &str = "let a filter keep every record that is not a workload: \
+                        jq -c 'select(.type != \"workload\" or .namespace == \"NAMESPACE\")'";
+
 /// Why a stream cannot be used. Each of these ends the tool with exit code 2.
 #[derive(Debug, thiserror::Error)]
 pub enum StreamError {
@@ -68,7 +72,7 @@ pub enum StreamError {
         schema: String,
     },
     /// The input ends inside a bracket.
-    #[error("the stream of {tool}{} is cut off after line {line}", on(cluster.as_deref()))]
+    #[error("the stream of {tool}{} is cut off after line {line}: it has no `end` record", on(cluster.as_deref()))]
     Cut {
         /// The tool whose bracket is open.
         tool: Tool,
@@ -76,6 +80,44 @@ pub enum StreamError {
         cluster: Option<String>,
         /// The last line of the input.
         line: u64,
+    },
+    /// The input ends in the middle of a line.
+    #[error(
+        "line {line}: the input ends in the middle of this line: the program before the pipe, or \
+         the copy of a file, was cut off"
+    )]
+    CutLine {
+        /// The line's number.
+        line: u64,
+    },
+    /// A record that is in no stream.
+    #[error(
+        "line {line}: there is no `stream` record before this `{kind}` record: a filter took it out"
+    )]
+    Unframed {
+        /// The line's number.
+        line: u64,
+        /// The record's type.
+        kind: String,
+    },
+    /// An outer stream ends before the inner one.
+    #[error("line {line}: the stream of {tool} has no `end` record: a filter took that out")]
+    Unended {
+        /// The number of the line at which it is missing.
+        line: u64,
+        /// The tool whose bracket is open.
+        tool: Tool,
+    },
+    /// A stream begins in another one of the same tool.
+    #[error(
+        "line {line}: a second stream of {tool} begins here, but the first has no `end` record: it \
+         was cut off, or a filter took that out"
+    )]
+    Restarted {
+        /// The line where the second begins.
+        line: u64,
+        /// The tool that wrote both.
+        tool: Tool,
     },
     /// The tool that wrote the bracket did not complete.
     #[error("line {line}: {tool}{} did not complete: {outcome}{}", on(cluster.as_deref()), because(reason.as_deref()))]
@@ -157,21 +199,25 @@ impl StreamError {
                 "use tools of one version, and do not edit records in the pipe"
             }
             Self::Schema { .. } => "use tools of one version on both sides of the pipe",
-            Self::Cut { .. } => {
+            Self::Cut { .. } | Self::CutLine { .. } => {
                 "read the error of the program before the pipe, on stderr, then run the pipeline again"
+            }
+            Self::Unframed { .. } | Self::Unended { .. } => KEEP,
+            Self::Restarted { .. } => {
+                "write the records to a new file with `>`: `>>` keeps what the file has already"
             }
             Self::NotComplete { .. } => "fix the error above and run the pipeline again",
             Self::JudgedAlready { .. } => {
                 "pipe the output of mesh-survey directly into mesh-skewcheck"
             }
-            Self::NotJudged { .. } => {
-                "pipe it through mesh-skewcheck first: mesh-survey | mesh-skewcheck … | this tool"
+            Self::NotJudged { .. } => "pipe it through mesh-skewcheck first",
+            Self::SecondVerdictStream { .. } => {
+                "pass the output of one mesh-skewcheck run; write it to a file with `>`: `>>` keeps what the file has already"
             }
-            Self::SecondVerdictStream { .. } => "pass the output of only one mesh-skewcheck run",
             Self::SurveyedTwice { .. } => {
-                "survey each cluster once; if two clusters have the same name, use mesh-survey --cluster-name LABEL"
+                "survey each cluster once; write the surveys to a new file: `>>` keeps the old ones that the file has already"
             }
-            Self::Watching { .. } => "pipe a survey that ends: mesh-survey | mesh-skewcheck",
+            Self::Watching { .. } => "pipe a survey that ends, without --watch",
         }
     }
 }

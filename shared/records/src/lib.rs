@@ -33,7 +33,7 @@ pub use action::{
 };
 pub use clean::Clean;
 pub use duration::{after, parse_duration, parse_timeout};
-pub use error::StreamError;
+pub use error::{KEEP, StreamError};
 pub use explain::{Explain, Explained};
 pub use identity::{WorkloadKind, WorkloadRef};
 pub use judgement::{

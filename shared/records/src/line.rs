@@ -28,6 +28,8 @@ pub struct RawLine<'a> {
     pub text: &'a str,
     /// The line's number, counted from 1.
     pub number: u64,
+    /// Whether the input ends here without a newline, as in the middle of a line.
+    pub unended: bool,
 }
 
 #[derive(Deserialize)]
@@ -75,11 +77,19 @@ impl<R: BufRead> Lines<R> {
                 break start..start + text.len();
             }
         };
-        let text = std::str::from_utf8(&self.buffer[range])
-            .map_err(|_| StreamError::NotUtf8 { line: self.number })?;
+        let unended = !self.buffer.ends_with(b"\n");
+        let line = self.number;
+        let text = std::str::from_utf8(&self.buffer[range]).map_err(|error| {
+            // `None`: the text ends in the middle of a character.
+            match unended && error.error_len().is_none() {
+                true => StreamError::CutLine { line },
+                false => StreamError::NotUtf8 { line },
+            }
+        })?;
         Ok(Some(RawLine {
             text,
-            number: self.number,
+            number: line,
+            unended,
         }))
     }
 
@@ -156,6 +166,9 @@ impl<'a> RawLine<'a> {
                 start: self.text.chars().take(24).collect(),
             };
         }
+        if error.is_eof() && self.unended {
+            return StreamError::CutLine { line };
+        }
         if error.is_eof() && matches!(self.text, "{" | "[") {
             return StreamError::Pretty { line };
         }
@@ -188,6 +201,14 @@ fn without_position(error: &serde_json::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn raw(text: &str, number: u64) -> RawLine<'_> {
+        RawLine {
+            text,
+            number,
+            unended: false,
+        }
+    }
 
     fn lines(input: &[u8]) -> Vec<Result<(u64, String), String>> {
         let mut lines = Lines::new(input);
@@ -243,11 +264,7 @@ mod tests {
             r#"{"x":{"type":"no"},"type":"workload"}"#,
             r#"{ "x" : [1] , "type" : "\u0077orkload" }"#,
         ] {
-            assert_eq!(
-                RawLine { text, number: 1 }.kind().unwrap(),
-                "workload",
-                "{text}"
-            );
+            assert_eq!(raw(text, 1).kind().unwrap(), "workload", "{text}");
         }
     }
 
@@ -255,9 +272,7 @@ mod tests {
     fn splicing_keeps_every_other_byte() {
         let text = r#"{"type":"x","n":1.0e2,"s":"\u00e4", "o":{"a":1}}  "#.trim();
         let mut out = Vec::new();
-        RawLine { text, number: 1 }
-            .splice("skew", &1, &mut out)
-            .unwrap();
+        raw(text, 1).splice("skew", &1, &mut out).unwrap();
         let expected = format!("{},\"skew\":1}}\n", &text[..text.len() - 1]);
         assert_eq!(String::from_utf8(out).unwrap(), expected);
     }
@@ -265,10 +280,7 @@ mod tests {
     #[test]
     fn errors_name_the_line_the_type_and_the_field() {
         let text = r#"{"type":"end","tool":"mesh-survey","outcome":"fine","exit":0,"totals":{}}"#;
-        let error = RawLine { text, number: 7 }
-            .parse::<crate::End>()
-            .unwrap_err()
-            .to_string();
+        let error = raw(text, 7).parse::<crate::End>().unwrap_err().to_string();
         for part in ["line 7", "end", "outcome", "fine"] {
             assert!(error.contains(part), "{error}");
         }
@@ -276,7 +288,7 @@ mod tests {
 
     #[test]
     fn input_that_is_not_ndjson_gets_its_own_stream_error() {
-        let kind = |text: &str| RawLine { text, number: 1 }.kind().unwrap_err();
+        let kind = |text: &str| raw(text, 1).kind().unwrap_err();
         assert!(matches!(
             kind("NAMESPACE  KIND"),
             StreamError::NotJson { .. }

@@ -197,6 +197,9 @@ impl Brackets {
             (Tool::MeshSkewcheck, Expect::Judged, None)
             | (Tool::MeshSurvey, Expect::Surveys, None)
             | (Tool::MeshSurvey, Expect::Judged, Some(Tool::MeshSkewcheck)) => {}
+            (tool, Expect::Surveys | Expect::Judged, Some(inside)) if tool == inside => {
+                return Err(StreamError::Restarted { line: number, tool });
+            }
             (tool, Expect::Surveys | Expect::Judged, inside) => {
                 let place =
                     inside.map_or("here".to_owned(), |it| format!("inside a stream of {it}"));
@@ -227,10 +230,10 @@ impl Brackets {
         let number = line.number;
         let end: End = line.parse()?;
         let Some(Open { stream, counts }) = self.open.pop() else {
-            return Err(StreamError::malformed(
-                number,
-                "an `end` record without a `stream` record before it",
-            ));
+            return Err(StreamError::Unframed {
+                line: number,
+                kind: "end".to_owned(),
+            });
         };
         // When mesh-skewcheck fails, its `end` may close the survey's bracket that it was reading,
         // so this check comes before the comparison of the tools.
@@ -242,6 +245,10 @@ impl Brackets {
                 outcome: end.outcome.as_str(),
                 reason: end.reason,
             });
+        }
+        if end.tool == Tool::MeshSkewcheck && stream.tool == Tool::MeshSurvey {
+            let (line, tool) = (number, stream.tool);
+            return Err(StreamError::Unended { line, tool });
         }
         if stream.tool != end.tool {
             let cause = format!(
@@ -270,8 +277,15 @@ impl Brackets {
     fn count(&mut self, line: RawLine<'_>, kind: RecordType) -> Result<(), StreamError> {
         let name = kind.as_str();
         let Some(open) = self.open.last_mut() else {
-            let cause = format!("a `{name}` record outside any stream");
-            return Err(StreamError::malformed(line.number, &cause));
+            let (line, kind) = (line.number, name.to_owned());
+            // After a stream that ended, it is a record of nobody.
+            return Err(match self.opened {
+                false => StreamError::Unframed { line, kind },
+                true => {
+                    let cause = format!("a `{kind}` record outside any stream");
+                    StreamError::malformed(line, &cause)
+                }
+            });
         };
         if kind.writer() != Some(open.stream.tool) {
             let cause = format!(
@@ -378,6 +392,110 @@ mod tests {
     fn is_full_holds_for_a_whole_survey_alone_and_judged() {
         assert_eq!(read(SURVEY, Expect::Surveys).unwrap(), [true]);
         assert!(read(&judged(SURVEY), Expect::Judged).unwrap()[0]);
+    }
+
+    fn said(input: &str, expect: Expect) -> String {
+        let error = read(input, expect).unwrap_err();
+        format!("{error}; {}", error.hint())
+    }
+
+    #[test]
+    fn an_input_that_ends_within_a_line_names_the_line_and_not_the_json() {
+        let end = SURVEY.find("\"n\":2").unwrap();
+        let start = SURVEY[..end].rfind('\n').unwrap() + 1;
+        let expected = "line 4: the input ends in the middle of this line: the program before the \
+                        pipe, or the copy of a file, was cut off; read the error of the program \
+                        before the pipe, on stderr, then run the pipeline again";
+        for cut in start + 1..end {
+            assert_eq!(said(&SURVEY[..cut], Expect::Surveys), expected);
+        }
+        let mut within = format!("{SURVEY}{{\"type\":\"é").into_bytes();
+        within.pop();
+        let mut reader = Reader::new(&*within, Expect::Surveys);
+        let error = loop {
+            if let Err(error) = reader.next_item() {
+                break error;
+            }
+        };
+        assert!(matches!(error, StreamError::CutLine { line: 6 }), "{error}");
+    }
+
+    #[test]
+    fn a_filter_that_took_stream_or_end_out_is_told_what_to_keep() {
+        let without = |input: &str, gone: &[&str]| {
+            let keeps = |line: &&str| !gone.iter().any(|kind| line.contains(kind));
+            let kept = input.split_inclusive('\n').filter(keeps);
+            kept.collect::<String>()
+        };
+        let (stream, end) = ("\"type\":\"stream\"", "\"type\":\"end\"");
+        let keep = "let a filter keep every record that is not a workload: \
+                    jq -c 'select(.type != \"workload\" or .namespace == \"NAMESPACE\")'";
+        let judged = judged(SURVEY);
+        let unframed = |kind: &str| {
+            format!(
+                "line 1: there is no `stream` record before this `{kind}` record: a filter took it \
+                 out; {keep}"
+            )
+        };
+        let table = [
+            (without(SURVEY, &[stream, end]), unframed("control_plane")),
+            (without(SURVEY, &[stream]), unframed("control_plane")),
+            (without(SURVEY, &[stream, "space", "\"n\":"]), unframed("end")),
+            (
+                without(SURVEY, &[end]),
+                "the stream of mesh-survey on `a` is cut off after line 4: it has no `end` record; \
+                 read the error of the program before the pipe, on stderr, then run the pipeline \
+                 again"
+                    .to_owned(),
+            ),
+        ];
+        for (input, expected) in table {
+            assert_eq!(said(&input, Expect::Surveys), expected);
+        }
+        assert_eq!(
+            said(&without(&judged, &[stream, end]), Expect::Judged),
+            unframed("control_plane")
+        );
+        let inner = "\"tool\":\"mesh-survey\",\"cluster\":\"a\",\"outcome\"";
+        assert_eq!(
+            said(&without(&judged, &[inner]), Expect::Judged),
+            format!(
+                "line 6: the stream of mesh-survey has no `end` record: a filter took that out; \
+                 {keep}"
+            )
+        );
+    }
+
+    #[test]
+    fn two_runs_in_one_file_are_told_about_appending() {
+        let first = SURVEY.rsplit_once("{\"type\":\"end\"").unwrap().0;
+        let judged = judged(SURVEY);
+        let table = [
+            (
+                format!("{SURVEY}{SURVEY}"),
+                Expect::Surveys,
+                "line 7: the input has a second survey of the control plane in namespace `linkerd` \
+                 of cluster `a`; survey each cluster once; write the surveys to a new file: `>>` \
+                 keeps the old ones that the file has already",
+            ),
+            (
+                format!("{first}{SURVEY}"),
+                Expect::Surveys,
+                "line 5: a second stream of mesh-survey begins here, but the first has no `end` \
+                 record: it was cut off, or a filter took that out; write the records to a new \
+                 file with `>`: `>>` keeps what the file has already",
+            ),
+            (
+                format!("{judged}{judged}"),
+                Expect::Judged,
+                "line 8: the input has a second judged stream (from mesh-skewcheck); pass the \
+                 output of one mesh-skewcheck run; write it to a file with `>`: `>>` keeps what \
+                 the file has already",
+            ),
+        ];
+        for (input, expect, expected) in table {
+            assert_eq!(said(&input, expect), expected);
+        }
     }
 
     #[test]

@@ -34,7 +34,8 @@ pub(crate) struct Args {
     /// Require each of these clusters (labels or uids); refuse the input if one is missing
     #[arg(long, value_name = "CLUSTER", value_delimiter = ',')]
     expect: Vec<String>,
-    /// Accept a survey of only a part of the cluster; the verdict then says `partial`
+    /// Accept a survey of only a part of the cluster; the verdict then says `partial`, and
+    /// mesh-cp-upgrade refuses it
     #[arg(long)]
     partial: bool,
     /// Whether a running Job blocks an upgrade if its proxy is too old for the target

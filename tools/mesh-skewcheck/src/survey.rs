@@ -6,8 +6,8 @@ use std::hash::{Hash as _, Hasher as _};
 
 use anyhow::Result;
 use mesh_records::{
-    Closed, ControlPlane, Explained, Extension, Need, Paste, RawLine, Skew, Stream, StreamError,
-    Unseen,
+    Closed, ControlPlane, Explained, Extension, KEEP, Need, Paste, RawLine, Skew, Stream,
+    StreamError, Unseen,
 };
 use mesh_versions::{Target, Version};
 
@@ -145,10 +145,11 @@ impl<'q> Survey<'q> {
         let written = closed.end.totals.get("control_plane").copied().unwrap_or(0);
         if self.planes.is_empty() {
             let what = format!("the survey of cluster `{label}` has no control plane");
-            let hint = if written > 0 {
-                "keep every record that is not a workload: a filter removed the control plane"
+            let (what, hint) = if written > 0 {
+                (format!("{what} any more: a filter took it out"), KEEP)
             } else {
-                "check that Linkerd is installed; if it is, name its namespace with -L NAMESPACE of mesh-survey"
+                let hint = "check that Linkerd is installed; if it is, name its namespace with -L NAMESPACE of mesh-survey";
+                (what, hint)
             };
             return Err(Explained::new(what, hint));
         }
@@ -175,6 +176,7 @@ impl Early {
         RawLine {
             text: &self.text,
             number: self.number,
+            unended: false,
         }
     }
 }

@@ -210,8 +210,16 @@ fn partial(at: &Standpoint<'_>, around: &Around<'_>) -> Option<Remark> {
     } else {
         "the survey covers only a part of the cluster"
     };
-    let hint =
-        "survey the whole cluster, without a filter and with all permissions; or pass --partial";
+    let hint = match at.ask() {
+        Ask::Upgrade => {
+            "survey the whole cluster, without a filter and with all permissions; with --partial the \
+             answer covers this part only, and mesh-cp-upgrade refuses it"
+        }
+        Ask::Drift | Ask::Roll | Ask::Done => {
+            "survey the whole cluster, without a filter and with all permissions; or ask about this \
+             part only with --partial"
+        }
+    };
     Some(Remark::new(Rule::SurveyPartial, message).hint(hint))
 }
 

@@ -121,8 +121,8 @@ fn input_that_cannot_be_judged_is_refused_with_a_cause_and_a_hint() {
         (
             "control plane filtered",
             &filtered,
-            "no control plane",
-            "a filter removed the control plane",
+            "a filter took it out",
+            "jq -c 'select(.type != ",
         ),
         (
             "orphans",
