@@ -79,11 +79,18 @@ fn ha_control_plane_stays_ha(bed: Bed) {
     let judged = stage.judged();
     let forgotten = stage.run(&judged, &[]);
     assert_eq!(forgotten.code, Some(2), "{}", forgotten.stderr);
-    assert!(
-        forgotten.stderr.contains("high availability"),
-        "{}",
-        forgotten.stderr
-    );
+    for part in [
+        "high availability would be switched off: from controllerReplicas 3",
+        "and drops the values of the installed release",
+        "helm get values linkerd-control-plane",
+        "pass --allow-change ha",
+    ] {
+        assert!(
+            forgotten.stderr.contains(part),
+            "{part}: {}",
+            forgotten.stderr
+        );
+    }
     stage.assert_unchanged(true);
     let ha = stage.charts.ha_values.to_str().unwrap();
     let run = stage.run(&judged, &["-f", ha]);
@@ -150,12 +157,22 @@ fn chart_values_and_helm_flags_that_do_not_fit_change_nothing(bed: Bed) {
     let pinned = "proxy: {image: {version: stable-2.13.7}}\n";
     let pinned = stage.file("pinned.yaml", pinned);
     let domain = stage.file("domain.yaml", "clusterDomain: corp.local\n");
+    let version = stage.file("version.yaml", "linkerdVersion: stable-2.13.7\n");
     let broken = stage.file("broken.yaml", "heartbeatSchedule: whenever\n");
     for (more, part) in [
         (&["-f", "/no/such.yaml"][..], "/no/such.yaml"),
         (&["-f", foreign], foreign),
         (&["-f", &domain], "cluster's domain"),
-        (&["-f", &pinned], "pinned version"),
+        (
+            &["-f", &pinned],
+            "the values pin it with `proxy.image.version` in `",
+        ),
+        (
+            &["-f", &version],
+            "renders stable-2.13.7, not stable-2.14.10, because the values set that version: \
+             `linkerdVersion` in `",
+        ),
+        (&["--helm-driver", "configmap"], "pass --helm-driver secret"),
         (&["-f", &broken], "the API server would refuse"),
         (&["--helm", "/no/such/helm"], "/no/such/helm"),
         // No helm at all.
@@ -183,6 +200,11 @@ fn charts_that_do_not_fit_change_nothing(bed: Bed) {
         (older.to_str().unwrap(), values, "stable-2.14.9"),
         (chart, "", "trust anchors"),
         ("/no/such/chart", values, "/no/such/chart"),
+        (
+            "no/such-chart",
+            values,
+            "there is no file or folder `no/such-chart`, so helm looks for a repository `no`",
+        ),
         (crds, values, "cannot be imported"),
     ] {
         let mut command = stage.env(stage.tools.run("mesh-cp-upgrade"));
@@ -203,6 +225,28 @@ fn charts_that_do_not_fit_change_nothing(bed: Bed) {
         "{}",
         run.stderr
     );
+    stale_index_is_to_be_renewed(&stage, &judged);
     stage.assert_unchanged(true);
     assert_eq!(stage.holder(), None);
+}
+
+fn stale_index_is_to_be_renewed(stage: &Stage, judged: &str) {
+    let shelf = stage.tools.folder().join("empty-shelf");
+    std::fs::create_dir(&shelf).unwrap();
+    let helm = |args: &[&str]| {
+        let output = stage
+            .env(stage.tools.run("helm"))
+            .args(args)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{args:?}");
+    };
+    helm(&["repo", "index", shelf.to_str().unwrap()]);
+    helm(&["repo", "add", "linkerd", &serve(&shelf)]);
+    let mut command = stage.env(stage.tools.run("mesh-cp-upgrade"));
+    command.arg("-f").arg(&stage.charts.values).arg("--yes");
+    let run = run(command, judged);
+    assert_eq!(run.code, Some(2), "{}", run.stderr);
+    let part = "if helm has it, renew its index with `helm repo update linkerd`";
+    assert!(run.stderr.contains(part), "{}", run.stderr);
 }

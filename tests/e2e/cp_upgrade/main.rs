@@ -12,6 +12,7 @@ mod killed;
 mod kubeconfig;
 mod locked;
 mod marker;
+mod pasted;
 mod proved;
 mod refused;
 mod stage;

@@ -77,6 +77,8 @@ pub(crate) struct Change {
     pub(crate) key: Key,
     pub(crate) from: String,
     pub(crate) to: String,
+    /// What else to call it.
+    pub(crate) known_as: Option<&'static str>,
 }
 
 /// Returns the settings that would change.
@@ -107,8 +109,18 @@ pub(crate) fn changes(live: &Identity, rendered: &Identity) -> Vec<Change> {
         (Key::Ha, live.availability(), rendered.availability()),
     ];
     let differing = table.into_iter().filter(|(_, from, to)| from != to);
+    let switched = match (live.is_ha(), rendered.is_ha()) {
+        (true, false) => Some("high availability would be switched off"),
+        (false, true) => Some("high availability would be switched on"),
+        (true, true) | (false, false) => None,
+    };
     differing
-        .map(|(key, from, to)| Change { key, from, to })
+        .map(|(key, from, to)| Change {
+            key,
+            from,
+            to,
+            known_as: switched.filter(|_| key == Key::Ha),
+        })
         .collect()
 }
 
@@ -177,7 +189,12 @@ impl Identity {
             failure_policy,
             ..
         } = self;
-        format!("replicas {replicas} and failurePolicy {failure_policy}")
+        format!("controllerReplicas {replicas} and webhookFailurePolicy {failure_policy}")
+    }
+
+    // As `values-ha.yaml` and `linkerd install --ha` set it.
+    fn is_ha(&self) -> bool {
+        self.replicas > 1 && self.failure_policy == "Fail"
     }
 }
 
@@ -273,8 +290,16 @@ impl fmt::Display for Key {
 
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { key, from, to } = self;
-        write!(f, "{} would change from {from} to {to}", key.sentence())
+        let Self {
+            key,
+            from,
+            to,
+            known_as,
+        } = self;
+        match known_as {
+            Some(known_as) => write!(f, "{known_as}: from {from} to {to}"),
+            None => write!(f, "{} would change from {from} to {to}", key.sentence()),
+        }
     }
 }
 
@@ -360,6 +385,21 @@ mod tests {
         for (number, (rendered, expected)) in table.into_iter().enumerate() {
             assert_eq!(keys(&live, &rendered), expected, "row {number}");
         }
+    }
+
+    #[test]
+    fn a_change_of_high_availability_says_whether_it_is_switched_on_or_off() {
+        let of = |yaml: &str| identity(yaml, &pem("a"), Issuer::External);
+        let ha = of("{controllerReplicas: 3, webhookFailurePolicy: Fail}");
+        let five = of("{controllerReplicas: 5, webhookFailurePolicy: Fail}");
+        let said = |from: &Identity, to: &Identity| changes(from, to)[0].to_string();
+        assert_eq!(
+            said(&ha, &of("{}")),
+            "high availability would be switched off: from controllerReplicas 3 and \
+             webhookFailurePolicy Fail to controllerReplicas 1 and webhookFailurePolicy Ignore"
+        );
+        assert!(said(&of("{}"), &ha).starts_with("high availability would be switched on: from"));
+        assert!(said(&ha, &five).starts_with("high availability would change from"));
     }
 
     #[test]

@@ -160,6 +160,14 @@ impl Installer {
         }
     }
 
+    /// Returns what to check where the values in `files` would change the mesh's identity settings.
+    pub(crate) fn check_values(&self, files: &str) -> String {
+        match self {
+            Self::Helm(releases) => releases.check_values(files),
+            Self::Cli(_) => format!("check that {files} belong to this cluster"),
+        }
+    }
+
     /// What the upgrade would delete.
     pub(crate) async fn losses(
         &self,

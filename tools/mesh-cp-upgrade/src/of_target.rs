@@ -2,14 +2,22 @@
 
 use mesh_actor::{Outcome, refused};
 use mesh_cluster::control_plane::Config;
+use mesh_cluster::workload::proxy;
 use mesh_records::Explained;
 use mesh_versions::{Releases, Version};
 
 use crate::plan::Parts;
 use crate::render::Rendered;
+use crate::snapshot::Copied;
+use crate::values::places;
 
 /// Fails if a chart is of another release than `target`, or renders another.
-pub(crate) fn check(parts: &Parts, config: &Config, target: &str) -> Outcome<()> {
+pub(crate) fn check(
+    parts: &Parts,
+    config: &Config,
+    values: &[Copied],
+    target: &str,
+) -> Outcome<()> {
     let Parts {
         crds,
         control_plane,
@@ -28,7 +36,13 @@ pub(crate) fn check(parts: &Parts, config: &Config, target: &str) -> Outcome<()>
     let renders = config.version().unwrap_or("no version");
     if renders != target {
         let what = format!("{} renders {renders}, not {target}", control_plane.chart);
-        return Err(refused(what, *hint));
+        return Err(match pinned(values, renders) {
+            None => refused(what, *hint),
+            Some(places) => refused(
+                format!("{what}, because the values set that version: {places}"),
+                REMOVE,
+            ),
+        });
     }
     for component in control_plane.components()? {
         if let Some(image) = component.strangers(target).first() {
@@ -36,10 +50,11 @@ pub(crate) fn check(parts: &Parts, config: &Config, target: &str) -> Outcome<()>
                 "{} would run {image}, which is not {target}",
                 component.name
             );
-            return Err(refused(
-                what,
-                "remove the pinned version from the values file",
-            ));
+            let tag = proxy::image_tag(image).unwrap_or_default();
+            return Err(match pinned(values, tag) {
+                None => refused(what, "remove the pinned version from the values"),
+                Some(places) => refused(format!("{what}: the values pin it with {places}"), REMOVE),
+            });
         }
     }
     if crds.crds().is_empty() {
@@ -54,6 +69,13 @@ pub(crate) fn check(parts: &Parts, config: &Config, target: &str) -> Outcome<()>
         &control_plane.chart,
         &Version::of_tag(target),
     )?)
+}
+
+const REMOVE: &str = "remove that value from the file: the chart sets its own version";
+
+fn pinned(values: &[Copied], version: &str) -> Option<String> {
+    let places = places(values, version);
+    (!places.is_empty()).then(|| places.join(", "))
 }
 
 // The CRDs' chart names no release. The releases file knows the chart's version for some releases;

@@ -87,7 +87,8 @@ fn whole(session: &mut Session<'_>, goal: &Goal, parts: Parts) -> Outcome<Plan> 
     let target = &goal.target;
     let config = parts.control_plane.rendered.config();
     let config = config.map_err(|error| refused(format!("{error:#}"), parts.hint))?;
-    of_target::check(&parts, &config, target)?;
+    let values = &session.inputs.values;
+    of_target::check(&parts, &config, values, target)?;
     let Parts {
         crds,
         control_plane,
@@ -164,22 +165,18 @@ async fn identity(
         .iter()
         .filter(|change| !args.allow_change.contains(&change.key))
         .collect();
-    if let Some(first) = unasked.first() {
+    if !unasked.is_empty() {
         let rest: Vec<String> = unasked.iter().map(ToString::to_string).collect();
         let keys: Vec<String> = unasked
             .iter()
             .map(|change| change.key.to_string())
             .collect();
-        let hint = if first.key == Key::Anchors {
-            format!(
-                "check that these values are for this cluster: {}; or, ",
-                files(&args.values)
-            )
-        } else {
-            String::new()
-        };
+        // No value keeps definitions that the chart no longer has.
+        let by_values = unasked.iter().any(|change| change.key != Key::Crds);
+        let check = by_values.then(|| scene.installer.check_values(&files(&args.values)) + "; ");
         let hint = format!(
-            "{hint}to allow this change, pass --allow-change {}",
+            "{}to allow this change, pass --allow-change {}",
+            check.unwrap_or_default(),
             keys.join(",")
         );
         return Err(refused(rest.join("; "), hint));

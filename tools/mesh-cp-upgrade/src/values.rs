@@ -22,6 +22,42 @@ pub(crate) fn read(files: &[Copied]) -> anyhow::Result<Value> {
     Ok(all)
 }
 
+/// Returns where the `files` set a value, such as "`proxy.image.version` in `a.yaml`". No value is
+/// shown.
+pub(crate) fn places(files: &[Copied], value: &str) -> Vec<String> {
+    let mut places = Vec::new();
+    for file in files {
+        // A file that cannot be read is an error elsewhere.
+        let Ok(values) = read(std::slice::from_ref(file)) else {
+            continue;
+        };
+        let mut keys = Vec::new();
+        find(&values, value, &mut Vec::new(), &mut keys);
+        let name = &file.name;
+        places.extend(keys.iter().map(|key| format!("`{key}` in `{name}`")));
+    }
+    places
+}
+
+fn find<'a>(values: &'a Value, value: &str, path: &mut Vec<&'a str>, keys: &mut Vec<String>) {
+    match values {
+        Value::String(text) if text == value => keys.push(path.join(".")),
+        Value::Object(fields) => {
+            for (key, inner) in fields {
+                path.push(key);
+                find(inner, value, path, keys);
+                path.pop();
+            }
+        }
+        Value::Array(items) => {
+            for item in items {
+                find(item, value, path, keys);
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
 /// Returns true if two sets of values are equal. No values equal an empty set.
 pub(crate) fn same(one: &Value, other: &Value) -> bool {
     let empty = |value: &Value| {
@@ -78,6 +114,32 @@ mod tests {
         assert!(same(&Value::Null, &json!({})));
         assert!(!same(&Value::Null, &json!({ "a": 1 })));
         assert!(!same(&json!({ "a": 2 }), &json!({ "a": 1 })));
+    }
+
+    #[test]
+    fn places_names_the_keys_and_the_files_of_a_value() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            let name = name.to_owned();
+            Copied { name, path }
+        };
+        let files = [
+            file(
+                "a.yaml",
+                "linkerdVersion: v1\nproxy: {image: {version: v1, name: v2}}\n",
+            ),
+            file("b.yaml", "debug: [{version: v1}]\n"),
+            file("c.yaml", "{"),
+        ];
+        let expected = [
+            "`linkerdVersion` in `a.yaml`",
+            "`proxy.image.version` in `a.yaml`",
+            "`debug.version` in `b.yaml`",
+        ];
+        assert_eq!(places(&files, "v1"), expected);
+        assert!(places(&files, "v3").is_empty());
     }
 
     #[test]

@@ -12,6 +12,7 @@ use crate::inputs::{Charts, Inputs, Named};
 use crate::installer::helm::{Chart, Helm};
 
 const NAME_BOTH: &str = "name both charts with --chart and --crds-chart";
+const VALUES: &str = "pass all values of this cluster's control plane with -f";
 
 /// A chart before it was fetched.
 struct Wanted {
@@ -19,6 +20,8 @@ struct Wanted {
     version: Option<String>,
     /// The run's own archive, if the chart was on this machine.
     archive: Option<PathBuf>,
+    /// What to do if helm cannot download it.
+    way_out: String,
 }
 
 /// Returns the charts for `target`. A second call fetches nothing again.
@@ -29,34 +32,29 @@ pub(crate) async fn charts(
     helm: &Helm,
 ) -> Outcome<Charts> {
     let fetching = async {
-        let (control_plane, crds, hint) = chosen(args, inputs, target, helm).await?;
+        let (control_plane, crds) = chosen(args, inputs, target, helm).await?;
         Ok(Charts {
-            control_plane: fetched(control_plane, "chart-pulled", inputs, helm, &hint).await?,
-            crds: fetched(crds, "crds-chart-pulled", inputs, helm, &hint).await?,
-            hint,
+            control_plane: fetched(control_plane, "chart-pulled", inputs, helm).await?,
+            crds: fetched(crds, "crds-chart-pulled", inputs, helm).await?,
+            hint: VALUES.to_owned(),
         })
     };
     inputs.charts.get_or_try_init(|| fetching).await.cloned()
 }
 
-async fn fetched(
-    wanted: Wanted,
-    room: &str,
-    inputs: &Inputs,
-    helm: &Helm,
-    hint: &str,
-) -> Outcome<Chart> {
+async fn fetched(wanted: Wanted, room: &str, inputs: &Inputs, helm: &Helm) -> Outcome<Chart> {
     let Wanted {
         name,
         version,
         archive,
+        way_out,
     } = wanted;
     let archive = match archive {
         Some(archive) => archive,
         None => {
             let room = inputs.snapshot.room(room)?;
             let pulled = helm.pull(&name, version.as_deref(), &room).await;
-            pulled.map_err(|error| hinted(error, hint))?
+            pulled.map_err(|error| hinted(error, way_out))?
         }
     };
     Ok(Chart {
@@ -71,13 +69,13 @@ async fn chosen(
     inputs: &Inputs,
     target: &str,
     helm: &Helm,
-) -> Outcome<(Wanted, Wanted, String)> {
+) -> Outcome<(Wanted, Wanted)> {
     if let (Some(chart), Some(crds)) = (&inputs.chart, &inputs.crds_chart) {
-        let hint = "pass this cluster's values with -f, and charts that helm can find";
-        let control_plane = of_flag(args.chart.as_ref(), args.chart_version.as_ref(), chart)?;
+        let version = args.chart_version.as_ref();
+        let control_plane = of_flag(args.chart.as_ref(), version, chart, helm)?;
         let version = args.crds_chart_version.as_ref();
-        let crds = of_flag(args.crds_chart.as_ref(), version, crds)?;
-        return Ok((control_plane, crds, hint.to_owned()));
+        let crds = of_flag(args.crds_chart.as_ref(), version, crds, helm)?;
+        return Ok((control_plane, crds));
     }
     let version = Version::of_tag(target);
     let releases = Releases::embedded();
@@ -102,12 +100,9 @@ async fn of_repository(
     repository: &Repository,
     known: Option<&Known>,
     helm: &Helm,
-) -> Outcome<(Wanted, Wanted, String)> {
+) -> Outcome<(Wanted, Wanted)> {
     let Repository { name, url, .. } = repository;
-    let hint = format!(
-        "pass this cluster's values with -f, and add the repository: helm repo add {name} {url}; \
-         or {NAME_BOTH}"
-    );
+    let hint = format!("{}; or {NAME_BOTH}", renewed(helm, name, url));
     let chart = format!("{name}/{}", repository.control_plane);
     let version = args.chart_version.clone();
     let version = version.or_else(|| known.and_then(|known| known.control_plane.clone()));
@@ -120,7 +115,7 @@ async fn of_repository(
     };
     let Some(version) = version else {
         return Err(refused(
-            format!("the Helm repository has no {chart} for {target}"),
+            format!("helm's index of the repository {name} has no {chart} for {target}"),
             hint,
         ));
     };
@@ -135,22 +130,49 @@ async fn of_repository(
         name,
         version: Some(version),
         archive: None,
+        way_out: hint.clone(),
     };
-    Ok((of(chart, version), of(crds, crds_version), hint))
+    Ok((of(chart, version), of(crds, crds_version)))
+}
+
+// Helm finds charts only in its own copies of the repositories' indexes, which may be old.
+fn renewed(helm: &Helm, name: &str, url: &str) -> String {
+    format!(
+        "add the repository with `{}`; if helm has it, renew its index with `{}`",
+        helm.offline(&["repo", "add", name, url]),
+        helm.offline(&["repo", "update", name])
+    )
+}
+
+// A name that is no path here is a reference for helm, so a mistyped path is one too.
+fn way_out_of(name: &str, helm: &Helm) -> String {
+    let name = sayable(name);
+    if name.contains("://") {
+        return "check the address and the version of the chart".to_owned();
+    }
+    let repository = name.split('/').next().unwrap_or_default();
+    format!(
+        "there is no file or folder `{name}`, so helm looks for a repository `{repository}`: correct \
+         the path; or {}",
+        renewed(helm, repository, "URL")
+    )
 }
 
 fn of_flag(
     name: Option<&String>,
     version: Option<&String>,
     named: &Named,
+    helm: &Helm,
 ) -> Result<Wanted, Explained> {
     let archive = match named {
         Named::Archive(archive) => Some(archive.clone()),
         Named::Elsewhere => None,
         Named::Unusable { what, hint } => return Err(Explained::new(what, hint)),
     };
+    let name = name.cloned().unwrap_or_default();
     Ok(Wanted {
-        name: name.cloned().unwrap_or_default(),
+        way_out: way_out_of(&name, helm),
+        name,
         version: version.cloned(),
         archive,
     })

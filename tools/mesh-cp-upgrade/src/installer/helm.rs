@@ -106,9 +106,29 @@ impl Helm {
         let name = &release.name;
         let args = self.args(release, &["history", name, "--max", "20", "-o", "json"]);
         let what = format!("cannot read the history of the helm release {name}");
-        let answer = self.program.read(&args, &what).await?;
+        let answer = self.program.read(&args, &what).await;
+        let answer = answer.map_err(|error| self.elsewhere(error))?;
         History::parse(&answer)
             .with_context(|| format!("cannot parse the history of the helm release {name}"))
+    }
+
+    // Adds a hint where helm does not find a release that the cluster's objects name.
+    fn elsewhere(&self, error: anyhow::Error) -> anyhow::Error {
+        let said = format!("{error:#}");
+        if error.is::<Explained>() || !said.contains("not found") {
+            return error;
+        }
+        let others = match self.driver {
+            Driver::Secret => "configmap or --helm-driver sql",
+            Driver::ConfigMap => "secret or --helm-driver sql",
+            Driver::Sql => "secret or --helm-driver configmap",
+        };
+        let hint = format!(
+            "helm looks for releases where HELM_DRIVER says, which is `{}` in this run; if another one \
+             was set when the release was installed, pass --helm-driver {others}",
+            self.driver
+        );
+        Explained::new(said, hint).into()
     }
 
     /// The values that a release was given. They contain secrets and are never written anywhere.
@@ -241,6 +261,11 @@ impl Helm {
             Driver::Secret => command,
             driver @ (Driver::ConfigMap | Driver::Sql) => format!("HELM_DRIVER={driver} {command}"),
         }
+    }
+
+    /// Returns a command for people that uses no cluster.
+    pub(crate) fn offline(&self, words: &[&str]) -> String {
+        Paste::default().helm(&self.program.to_string(), words)
     }
 
     /// Returns the command that makes helm forget an unfinished revision, if helm keeps it in the

@@ -170,6 +170,17 @@ impl HelmReleases {
         }
     }
 
+    /// Returns what to check where the values would change the mesh's identity settings.
+    pub(crate) fn check_values(&self, files: &str) -> String {
+        let Release { name, namespace } = &self.control_plane.release;
+        let command = ["get", "values", name, "-n", namespace, "-o", "yaml"];
+        format!(
+            "helm takes only {files} and drops the values of the installed release: see those with \
+             `{}`, and pass all values of this cluster with -f",
+            self.helm.pasted(&command)
+        )
+    }
+
     /// Returns the definitions that helm would delete because its chart no longer has them. All
     /// objects of their kinds would be deleted too.
     pub(crate) async fn losses(
@@ -183,6 +194,7 @@ impl HelmReleases {
             key: Key::Crds,
             from: "installed".to_owned(),
             to: format!("deleted with all their objects ({})", lost.join(", ")),
+            known_as: None,
         }))
     }
 }
