@@ -13,7 +13,8 @@ use crate::args::{Args, DumpArgs};
 use crate::report::Looked;
 use objects::Dump;
 
-const DUMP: &str = "kubectl get namespaces,pods,deployments,statefulsets,daemonsets,replicasets,jobs,configmaps -A -o json > dump.json";
+const KINDS: &str =
+    "namespaces,pods,deployments,statefulsets,daemonsets,replicasets,jobs,configmaps";
 
 /// Reads a dump; returns the `stream` record and the survey.
 pub(crate) fn survey(args: &Args, cluster: &str) -> (Stream, Looked) {
@@ -24,7 +25,9 @@ pub(crate) fn survey(args: &Args, cluster: &str) -> (Stream, Looked) {
         source: Some(Source::Dump),
         ..Stream::of(Tool::MeshSurvey, env!("CARGO_PKG_VERSION"))
     };
-    match read(from) {
+    let words = ["get", KINDS, "-A", "-o", "json"];
+    let hint = args.cluster.paste().kubectl(&words) + " > dump.json";
+    match read(from, &hint) {
         Err(error) => (
             stream,
             Looked::Failed {
@@ -45,23 +48,23 @@ pub(crate) fn survey(args: &Args, cluster: &str) -> (Stream, Looked) {
     }
 }
 
-fn read(paths: &[PathBuf]) -> Result<Dump> {
+fn read(paths: &[PathBuf], hint: &str) -> Result<Dump> {
     let mut dump = Dump::default();
     for path in paths {
         let mut files = vec![path.clone()];
         if path.is_dir() {
-            files = within(path)?;
+            files = within(path, hint)?;
         }
         for file in files {
             let what = || format!("cannot read the dump `{}`", file.display());
-            let text = text(&file).explain(what(), DUMP)?;
-            dump.add(&text).with_context(what)?;
+            let text = text(&file).explain(what(), hint)?;
+            dump.add(&text).explain(what(), hint)?;
         }
     }
     Ok(dump)
 }
 
-fn within(folder: &Path) -> Result<Vec<PathBuf>> {
+fn within(folder: &Path, hint: &str) -> Result<Vec<PathBuf>> {
     let what = || format!("cannot read the dump directory `{}`", folder.display());
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder).with_context(what)? {
@@ -76,7 +79,7 @@ fn within(folder: &Path) -> Result<Vec<PathBuf>> {
     files.sort();
     if files.is_empty() {
         let none = format!("{}: it has no *.json file", what());
-        return Err(Explained::new(none, DUMP).into());
+        return Err(Explained::new(none, hint).into());
     }
     Ok(files)
 }

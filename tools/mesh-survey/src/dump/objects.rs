@@ -1,11 +1,11 @@
 //! The objects of a dump, and the survey of them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use mesh_cluster::control_plane::stamps;
 use mesh_cluster::object::label;
 use mesh_cluster::object::{
-    Bare, ConfigMap, DaemonSet, Deployment, EndpointSlice, Namespace, Pod, StatefulSet,
+    Bare, ConfigMap, DaemonSet, Deployment, EndpointSlice, Meta, Namespace, Pod, StatefulSet,
 };
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -30,6 +30,8 @@ pub(crate) struct Dump {
     replica_sets: Vec<Bare>,
     jobs: Vec<Bare>,
     pods: Vec<Pod>,
+    /// The uids of `pods`.
+    known_pods: HashSet<String>,
     slices: Vec<EndpointSlice>,
     webhooks: Vec<WebhookConfiguration>,
     definitions: Vec<Definition>,
@@ -39,8 +41,16 @@ pub(crate) struct Dump {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DumpError {
     /// The text is not JSON, or an object does not have the form of its kind.
-    #[error("this is not the output of `kubectl get … -o json`")]
-    Json(#[from] serde_json::Error),
+    #[error("this is not the JSON that kubectl prints with `-o json`")]
+    Json(#[source] serde_json::Error),
+    /// The text ends in the middle of an object.
+    #[error("it ends in the middle of an object, in line {0}: it was cut off")]
+    Cut(usize),
+    /// A pod is there twice, and would be counted twice.
+    #[error(
+        "the pod {0} is in the dump twice: two dumps are in it (`>>` keeps what a file has already)"
+    )]
+    Twice(String),
     /// The JSON is not a Kubernetes object; it may be a survey's record.
     #[error("this is not a Kubernetes object: it has no metadata")]
     NoObject,
@@ -64,6 +74,15 @@ struct Document<'a> {
 struct ListMeta {
     #[serde(rename = "continue")]
     token: String,
+}
+
+impl From<serde_json::Error> for DumpError {
+    fn from(error: serde_json::Error) -> Self {
+        match error.is_eof() {
+            true => Self::Cut(error.line()),
+            false => Self::Json(error),
+        }
+    }
 }
 
 /// Kinds without which a survey is not whole.
@@ -128,7 +147,10 @@ impl Dump {
             "DaemonSet" => push(&mut self.daemon_sets, raw)?,
             "ReplicaSet" => push(&mut self.replica_sets, raw)?,
             "Job" => push(&mut self.jobs, raw)?,
-            "Pod" => push(&mut self.pods, raw)?,
+            "Pod" => {
+                push(&mut self.pods, raw)?;
+                self.once()?;
+            }
             "EndpointSlice" => push(&mut self.slices, raw)?,
             "MutatingWebhookConfiguration" | "ValidatingWebhookConfiguration" => {
                 push(&mut self.webhooks, raw)?;
@@ -138,6 +160,23 @@ impl Dump {
         }
         self.kinds.insert(kind.to_owned());
         Ok(())
+    }
+
+    // Fails if the last pod is one of the earlier.
+    fn once(&mut self) -> Result<(), DumpError> {
+        let Some(Meta {
+            namespace,
+            name,
+            uid,
+            ..
+        }) = self.pods.last().map(|pod| &pod.meta)
+        else {
+            return Ok(());
+        };
+        match uid.is_empty() || self.known_pods.insert(uid.clone()) {
+            true => Ok(()),
+            false => Err(DumpError::Twice(format!("{namespace}/{name}"))),
+        }
     }
 
     /// Returns the uid of the cluster that the dump was taken from, if the dump has it.
@@ -354,8 +393,18 @@ mod tests {
         let record = r#"{"type": "workload", "kind": "Deployment", "name": "web"}"#;
         let added = Dump::default().add(record);
         assert!(matches!(added, Err(DumpError::NoObject)), "{added:?}");
+        let cut = Dump::default().add(&CLUSTER[..CLUSTER.len() - 9]);
+        assert_eq!(
+            cut.unwrap_err().to_string(),
+            "it ends in the middle of an object, in line 6: it was cut off"
+        );
+        let twice = Dump::default().add(&format!("{PODS}{PODS}"));
+        assert_eq!(
+            twice.unwrap_err().to_string(),
+            "the pod shop/web-a-1 is in the dump twice: two dumps are in it (`>>` keeps what a file \
+             has already)"
+        );
         for text in [
-            &CLUSTER[..CLUSTER.len() - 9],
             "NAME READY",
             r#"{"kind": "Pod", "metadata": {}, "spec": 1}"#,
         ] {
