@@ -10,6 +10,8 @@
 //!   nor is a call through a trait.
 //! - **Size**: a function has at most 60 lines from `fn` to its last brace, a file at most 300 lines
 //!   of code (no comments, no blank lines).
+//! - **Commands**: no text has a command such as `kubectl get` written out, because it would lack the
+//!   flags of the run's own cluster.
 //!
 //! Code under `#[cfg(test)]` is not counted. `Cargo.toml` keeps circles between crates out.
 
@@ -19,6 +21,7 @@
 )]
 
 mod circle;
+mod commands;
 mod path;
 mod size;
 mod source;
@@ -82,6 +85,7 @@ fn problems(roots: &[PathBuf]) -> Result<Vec<String>> {
         let read = Crate::read(root)?;
         problems.extend(circle::circles(&uses::uses(&read)));
         problems.extend(read.files.iter().flat_map(size::too_long));
+        problems.extend(read.files.iter().flat_map(commands::written_out));
     }
     problems.sort();
     problems.dedup();

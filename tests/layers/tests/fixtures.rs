@@ -160,3 +160,17 @@ fn a_file_of_301_lines_of_code_is_refused() {
     let found = problems(&[("lib.rs", &file(301))]);
     assert_eq!(found, "lib.rs: 301 lines of code, 300 are allowed\n");
 }
+
+#[test]
+fn a_command_that_is_written_out_is_refused() {
+    let found = problems(&[(
+        "lib.rs",
+        "//! kubectl get pods\n/// kubectl get pods\npub const HINT: &str = \"kubectl\";\n\
+         pub fn hint() -> String { format!(\"see kubectl get pods -n {}\", \"shop\") }\n\
+         #[cfg(test)] mod tests { const ONE: &str = \"kubectl get pods\"; }",
+    )]);
+    assert_eq!(
+        found,
+        "lib.rs:4: `kubectl get` is written out; Paste makes commands for people\n"
+    );
+}
