@@ -145,11 +145,10 @@ impl Chart {
     fn webhook(&self, bundle: &str) -> Value {
         let mut metadata = self.metadata("proxy-injector", "linkerd-proxy-injector-webhook-config");
         remove(&mut metadata, &["namespace"]);
-        let absent = |key: &str| json!({ "key": key, "operator": "DoesNotExist" });
-        let unwanted = [
-            absent("linkerd.io/control-plane-component"),
-            absent("linkerd.io/cni-resource"),
-        ];
+        let [namespaces, objects] = taken(
+            self.release.minor,
+            &self.values["proxyInjector"]["namespaceSelector"],
+        );
         let service =
             json!({ "name": "linkerd-proxy-injector", "namespace": NAMESPACE, "path": "/" });
         let rule = json!({
@@ -160,8 +159,8 @@ impl Chart {
         });
         let webhook = json!({
             "name": "linkerd-proxy-injector.linkerd.io",
-            "namespaceSelector": self.values["proxyInjector"]["namespaceSelector"],
-            "objectSelector": { "matchExpressions": unwanted },
+            "namespaceSelector": namespaces,
+            "objectSelector": objects,
             "clientConfig": { "service": service, "caBundle": encoded(bundle) },
             "failurePolicy": self.values["webhookFailurePolicy"],
             "admissionReviewVersions": ["v1", "v1beta1"],
@@ -176,6 +175,27 @@ impl Chart {
             "webhooks": [webhook],
         })
     }
+}
+
+/// Returns the selectors of namespaces and of objects of the injector's webhook: 2.11 leaves out no
+/// namespace by name and no object.
+pub(crate) fn taken(minor: u32, namespaces: &Value) -> [Value; 2] {
+    if minor <= 11 {
+        let all = namespaces["matchExpressions"]
+            .as_array()
+            .into_iter()
+            .flatten();
+        let kept: Vec<&Value> = all
+            .filter(|it| it["key"] != "kubernetes.io/metadata.name")
+            .collect();
+        return [json!({ "matchExpressions": kept }), json!({})];
+    }
+    let absent = |key: &str| json!({ "key": key, "operator": "DoesNotExist" });
+    let unwanted = [
+        absent("linkerd.io/control-plane-component"),
+        absent("linkerd.io/cni-resource"),
+    ];
+    [namespaces.clone(), json!({ "matchExpressions": unwanted })]
 }
 
 fn self_signed(service: &str) -> anyhow::Result<Pair> {

@@ -7,12 +7,30 @@ use super::values::{NAMESPACE, Values};
 
 const INJECT: &str = "linkerd.io/inject";
 const CONFIG: &str = "config.linkerd.io/";
-/// The names of one annotation in different versions, newest first.
-const NATIVE: [&str; 3] = [
-    "config.linkerd.io/proxy-enable-native-sidecar",
-    "config.beta.linkerd.io/proxy-enable-native-sidecar",
-    "config.alpha.linkerd.io/proxy-enable-native-sidecar",
+const MIRROR: &str = "kubernetes.io/config.mirror";
+/// The names of one annotation, newest first, each with the X of the first 2.X that knows it.
+const NATIVE: [(&str, u32); 3] = [
+    ("config.linkerd.io/proxy-enable-native-sidecar", 20),
+    (BETA, 19),
+    ("config.alpha.linkerd.io/proxy-enable-native-sidecar", 15),
 ];
+/// No namespace passes this one on to its pods.
+const BETA: &str = "config.beta.linkerd.io/proxy-enable-native-sidecar";
+/// The names of containers, and the beginnings of their images, that are a proxy.
+const PROXIES: ([&str; 2], [&str; 2]) = (
+    ["linkerd-proxy", "istio-proxy"],
+    ["cr.l5d.io/linkerd/proxy:", "gcr.io/istio-release/proxyv2:"],
+);
+/// The same for the init containers that prepare a proxy's pod.
+const INITS: ([&str; 2], [&str; 2]) = (
+    ["linkerd-init", "istio-init"],
+    [
+        "cr.l5d.io/linkerd/proxy-init:",
+        "gcr.io/istio-release/proxy_init:",
+    ],
+);
+/// The X of the first 2.X that looks for a native sidecar.
+const LOOKS_FOR_NATIVE: u32 = 15;
 /// What the injector knows about the mesh.
 #[derive(Clone, Debug)]
 pub(super) struct Mesh {
@@ -53,22 +71,28 @@ pub(super) struct Request<'a> {
 
 /// Returns the JSON patch that injects the pod, or why there is none.
 pub(super) fn inject(request: &Request<'_>, mesh: &Mesh) -> Result<Value, Skip> {
-    decide(request)?;
+    decide(request, &mesh.values)?;
     Ok(patch(request, mesh))
 }
 
-fn decide(request: &Request<'_>) -> Result<(), Skip> {
+fn decide(request: &Request<'_>, values: &Values) -> Result<(), Skip> {
     let spec = &request.pod["spec"];
     if spec["hostNetwork"] == true {
         return Err(Skip::HostNetwork);
     }
-    if names(spec, "initContainers")
-        .chain(names(spec, "containers"))
-        .any(is_sidecar)
+    let is_init = |it: &Value| {
+        let looks = values.minor() >= LOOKS_FOR_NATIVE;
+        is_one_of(it, INITS) || looks && is_one_of(it, PROXIES)
+    };
+    if containers(spec, "initContainers").any(is_init)
+        || containers(spec, "containers").any(|it| is_one_of(it, PROXIES))
     {
         return Err(Skip::SidecarExists);
     }
-    if spec["automountServiceAccountToken"] == false {
+    // The kubelet's own pods mount no token either.
+    let is_mirror = !request.pod["metadata"]["annotations"][MIRROR].is_null();
+    let mounts_none = spec["automountServiceAccountToken"] == false || is_mirror;
+    if mounts_none && !values.projects_tokens() {
         return Err(Skip::NoServiceAccountToken);
     }
     let of_namespace = asked(request.namespace_annotations.get(INJECT))
@@ -91,37 +115,36 @@ enum Asked {
 /// Returns `None` for a value that the injector does not know.
 fn asked(annotation: Option<&Value>) -> Option<Asked> {
     match annotation.and_then(Value::as_str) {
-        None => Some(Asked::Nothing),
+        None | Some("") => Some(Asked::Nothing),
         Some("enabled" | "ingress") => Some(Asked::Yes),
         Some("disabled") => Some(Asked::No),
         Some(_) => None,
     }
 }
 
-fn names<'a>(spec: &'a Value, list: &str) -> impl Iterator<Item = &'a str> {
-    spec[list]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(|container| container["name"].as_str())
+fn containers<'a>(spec: &'a Value, list: &str) -> impl Iterator<Item = &'a Value> {
+    spec[list].as_array().into_iter().flatten()
 }
 
-fn is_sidecar(name: &str) -> bool {
-    matches!(
-        name,
-        "linkerd-proxy" | "linkerd-init" | "istio-proxy" | "istio-init"
-    )
+fn is_one_of(container: &Value, (names, images): ([&str; 2], [&str; 2])) -> bool {
+    let text = |key: &str| container[key].as_str().unwrap_or_default();
+    let (name, image) = (text("name"), text("image"));
+    names.contains(&name) || images.iter().any(|start| image.starts_with(start))
 }
 
 fn patch(request: &Request<'_>, mesh: &Mesh) -> Value {
     let (metadata, spec) = (&request.pod["metadata"], &request.pod["spec"]);
     let annotations = merged_annotations(request, metadata);
-    let setting = |key: &str| annotations.get(key).and_then(Value::as_str);
+    let setting = |key: &str| {
+        let text = annotations.get(key).and_then(Value::as_str);
+        text.filter(|text| !text.is_empty())
+    };
     let values = &mesh.values;
     let tag = setting("config.linkerd.io/proxy-version")
         .map_or_else(|| values.proxy_tag(), str::to_owned);
     let image = setting("config.linkerd.io/proxy-image").unwrap_or(values.proxy_image());
-    let native = values.is_native(NATIVE.iter().find_map(|key| setting(key)));
+    let known = NATIVE.iter().filter(|(_, since)| values.minor() >= *since);
+    let native = values.is_native(known.map(|(key, _)| *key).find_map(setting));
     let proxy = proxy_container(
         &format!("{image}:{tag}"),
         native,
@@ -167,7 +190,8 @@ fn merged_annotations(request: &Request<'_>, metadata: &Value) -> Map<String, Va
         .cloned()
         .unwrap_or_default();
     for (key, value) in request.namespace_annotations {
-        if key == INJECT || key.starts_with(CONFIG) || NATIVE.contains(&key.as_str()) {
+        let is_native = NATIVE.iter().any(|(native, _)| native == key) && key != BETA;
+        if key == INJECT || key.starts_with(CONFIG) || is_native {
             annotations
                 .entry(key.clone())
                 .or_insert_with(|| value.clone());
@@ -184,8 +208,10 @@ fn with_annotations(
     let created_by = format!("linkerd/proxy-injector {}", mesh.version);
     annotations.insert("linkerd.io/created-by".into(), created_by.into());
     annotations.insert("linkerd.io/proxy-version".into(), tag.into());
-    let digest = format!("{:x}", Sha256::digest(mesh.trust_roots.as_bytes()));
-    annotations.insert("linkerd.io/trust-root-sha256".into(), digest.into());
+    if mesh.values.stamps_anchors() {
+        let digest = format!("{:x}", Sha256::digest(mesh.trust_roots.as_bytes()));
+        annotations.insert("linkerd.io/trust-root-sha256".into(), digest.into());
+    }
     annotations
 }
 
@@ -233,6 +259,9 @@ fn proxy_volumes() -> [Value; 2] {
         json!({ "name": "linkerd-identity-end-entity", "emptyDir": { "medium": "Memory" } }),
     ]
 }
+
+#[cfg(test)]
+mod truth;
 
 #[cfg(test)]
 mod tests {
@@ -311,10 +340,6 @@ mod tests {
                 json!({ "initContainers": [{ "name": "linkerd-init" }] }),
                 Skip::SidecarExists,
             ),
-            (
-                json!({ "automountServiceAccountToken": false }),
-                Skip::NoServiceAccountToken,
-            ),
         ] {
             let got = injected(
                 &json!({ "spec": spec }),
@@ -367,7 +392,7 @@ mod tests {
     #[test]
     fn a_native_sidecar_stands_between_init_and_app() {
         let pod = json!({ "metadata": {}, "spec": { "initContainers": [{ "name": "mine" }], "containers": [{ "name": "app" }] } });
-        let namespace = json!({ INJECT: "enabled", NATIVE[2]: "true" });
+        let namespace = json!({ INJECT: "enabled", NATIVE[2].0: "true" });
         let got = injected(&pod, &namespace, &mesh("")).unwrap();
         let names = |list: &str| {
             got[list]

@@ -10,6 +10,8 @@ pub(crate) const NAMESPACE: &str = "linkerd";
 pub(super) const SERVICE: &str = "linkerd-proxy-injector";
 /// The X of the first 2.X with native sidecars.
 const FIRST_WITH_NATIVE: u32 = 15;
+/// The X of the first 2.X whose proxies have tokens of their own, and a hash of the trust roots.
+const FIRST_WITH_TOKENS: u32 = 12;
 /// The X of the first 2.X whose proxy image also does the work of `linkerd-init`.
 const FIRST_WITHOUT_INIT_IMAGE: u32 = 20;
 
@@ -23,6 +25,22 @@ pub(super) struct Values {
     proxy: ProxyValues,
     #[serde(default)]
     proxy_init: InitValues,
+    #[serde(default)]
+    identity: IdentityValues,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct IdentityValues {
+    service_account_token_projection: bool,
+}
+
+impl Default for IdentityValues {
+    fn default() -> Self {
+        Self {
+            service_account_token_projection: true,
+        }
+    }
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -58,8 +76,18 @@ impl Values {
         Ok(serde_norway::from_str(text)?)
     }
 
-    fn minor(&self) -> u32 {
+    pub(super) fn minor(&self) -> u32 {
         Release::parse(&self.linkerd_version).map_or(FIRST_WITH_NATIVE - 1, |release| release.minor)
+    }
+
+    /// Returns true if a proxy gets a token of its own, so that its pod needs none.
+    pub(super) fn projects_tokens(&self) -> bool {
+        self.minor() >= FIRST_WITH_TOKENS && self.identity.service_account_token_projection
+    }
+
+    /// Returns true if the injector writes the hash of the trust roots on pods.
+    pub(super) fn stamps_anchors(&self) -> bool {
+        self.minor() >= FIRST_WITH_TOKENS && self.linkerd_version != "stable-2.12.0"
     }
 
     pub(super) fn version(&self) -> &str {
@@ -77,7 +105,11 @@ impl Values {
     /// Returns true if the proxy is a native sidecar; `asked` is the annotation's value.
     pub(super) fn is_native(&self, asked: Option<&str>) -> bool {
         self.minor() >= FIRST_WITH_NATIVE
-            && asked.map_or(self.proxy.native_sidecar, |asked| asked == "true")
+            && match asked {
+                Some("true") => true,
+                Some("false") => false,
+                Some(_) | None => self.proxy.native_sidecar,
+            }
     }
 
     pub(super) fn proxy_tag(&self) -> String {
