@@ -17,14 +17,15 @@ pub struct Origin {
     pub conflicts: Vec<String>,
 }
 
-/// Reads the signs on a control plane's objects. `operator` is true if Buoyant's operator is in the
-/// cluster.
+/// Reads the signs on a control plane's objects. `operator` is true if a resource of Buoyant's
+/// operator names the control plane.
 ///
 /// A tool that would undo a change comes first: an operator, then GitOps. GitOps may itself use
 /// Helm.
 pub fn origin(objects: &[&Meta], operator: bool) -> Origin {
     let releases = distinct(objects.iter().filter_map(|meta| release(meta)));
-    let gitops = objects.iter().find_map(|meta| gitops(meta));
+    let signed = objects.iter().find_map(|meta| gitops(meta));
+    let gitops = signed.or_else(|| objects.iter().find_map(|meta| tracked_by_label(meta)));
     let creators = distinct(objects.iter().filter_map(|meta| creator(meta)));
     let cli = creators.contains(&"linkerd/cli");
     let helm = creators.contains(&"linkerd/helm");
@@ -67,6 +68,13 @@ pub fn origin(objects: &[&Meta], operator: bool) -> Origin {
         release: releases.into_iter().next(),
         conflicts,
     }
+}
+
+// Argo CD's label tracking writes the application's name where Helm charts write the release's.
+// Linkerd's charts have no such label, so on an object that no release owns it is Argo CD's.
+fn tracked_by_label(meta: &Meta) -> Option<&'static str> {
+    let is_labelled = meta.labels.contains_key(label::INSTANCE);
+    (is_labelled && release(meta).is_none()).then_some("argocd")
 }
 
 /// Returns the Helm release that an object names as its owner.
@@ -124,7 +132,19 @@ mod tests {
             "linkerd:apps/Deployment:x",
         )]);
         let none = meta(&[]);
-        let table: [(&[&Meta], bool, InstalledBy, bool, usize); 9] = [
+        let labelled = |mut meta: Meta, key: &str| {
+            meta.labels.insert(key.to_owned(), "linkerd".to_owned());
+            meta
+        };
+        let by_label = labelled(chart.clone(), label::INSTANCE);
+        let released = labelled(helm.clone(), label::INSTANCE);
+        let flux = labelled(helm.clone(), "helm.toolkit.fluxcd.io/name");
+        let old_flux = meta(&[("fluxcd.io/sync-checksum", "01")]);
+        let table: [(&[&Meta], bool, InstalledBy, bool, usize); 13] = [
+            (&[&by_label], false, InstalledBy::Gitops, false, 0),
+            (&[&released], false, InstalledBy::Helm, true, 0),
+            (&[&flux], false, InstalledBy::Gitops, true, 0),
+            (&[&old_flux], false, InstalledBy::Gitops, false, 0),
             (&[&helm, &helm], false, InstalledBy::Helm, true, 0),
             (&[&cli], false, InstalledBy::Cli, false, 0),
             (&[&chart], false, InstalledBy::Unknown, false, 1),

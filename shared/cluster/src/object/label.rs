@@ -34,6 +34,8 @@ pub const REVISION_HASH: &str = "controller-revision-hash";
 pub const REVISION: &str = "deployment.kubernetes.io/revision";
 /// Label that many charts set: the version of the program.
 pub const APP_VERSION: &str = "app.kubernetes.io/version";
+/// Label with the name of the Helm release or of the Argo CD application.
+pub const INSTANCE: &str = "app.kubernetes.io/instance";
 /// Annotation of objects that Helm installed: the release's name.
 pub const HELM_RELEASE: &str = "meta.helm.sh/release-name";
 /// Annotation of objects that Helm installed: the release's namespace.

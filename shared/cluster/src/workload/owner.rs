@@ -7,11 +7,13 @@ use crate::object::{Meta, OwnerReference};
 
 /// Returns the GitOps tool that syncs an object from its source.
 pub fn gitops(meta: &Meta) -> Option<&'static str> {
-    const SIGNS: [(&str, &str); 4] = [
+    const SIGNS: [(&str, &str); 6] = [
         ("argocd.argoproj.io/tracking-id", "argocd"),
         ("argocd.argoproj.io/instance", "argocd"),
         ("kustomize.toolkit.fluxcd.io/name", "flux"),
         ("helm.toolkit.fluxcd.io/name", "flux"),
+        ("fluxcd.io/sync-checksum", "flux"),
+        ("helm.fluxcd.io/antecedent", "flux"),
     ];
     let bears = |key| meta.labels.contains_key(key) || meta.annotations.contains_key(key);
     SIGNS
