@@ -63,7 +63,7 @@ fn collect(value: &Value, texts: &mut Vec<String>) {
         Value::Object(fields) => {
             let told = fields
                 .iter()
-                .filter(|(key, _)| !["argv", "command", "next"].contains(&key.as_str()));
+                .filter(|(key, _)| !["argv", "command", "next", "verb"].contains(&key.as_str()));
             told.for_each(|(_, field)| collect(field, texts));
         }
         Value::Null | Value::Bool(_) | Value::Number(_) => {}

@@ -38,12 +38,12 @@ fn every_command_that_is_shown_has_the_flags_of_the_cluster(bed: Bed) {
     };
     shows(&[], &survey, &pipeline);
     shows(&["--max-age", "0s"], &judged, &pipeline);
-    let (back, values) = match stage.is_by_helm() {
-        true => ("helm rollback linkerd-control-plane", "helm get values"),
-        false => ("linkerd upgrade --linkerd-namespace linkerd", ""),
+    let (back, values): (_, &[&str]) = match stage.is_by_helm() {
+        true => ("helm rollback linkerd-control-plane", &["helm get values"]),
+        false => ("linkerd upgrade --linkerd-namespace linkerd", &[]),
     };
     let domain = stage.file("domain.yaml", "clusterDomain: corp.local\n");
-    shows(&["-f", &domain], &judged, &[values]);
+    shows(&["-f", &domain], &judged, values);
     shows(&["--dry-run"], &judged, &[&pipeline[..], &[back]].concat());
     let done = shows(&[], &judged, &[back, "mesh-survey ", "mesh-roll "]);
     assert_eq!(done.code, Some(0), "{}", done.said());

@@ -4,6 +4,7 @@ use std::process::Command;
 
 use mesh_testbed::Bed;
 use mesh_tests::{Run, assert_at, commands, on_both_beds, run};
+use serde_json::json;
 
 use crate::scene::{NEW, Scene, behaves, workload};
 
@@ -50,9 +51,13 @@ impl There {
 fn every_command_that_is_shown_has_the_flags_of_the_cluster(bed: Bed) {
     let paused = workload("Deployment", "paused", |_| {});
     let scene = Scene::with(bed, &[behaves("crashes", "crash-loop"), paused]);
-    let pause = serde_json::json!({ "spec": { "paused": true } });
-    let path = "/apis/apps/v1/namespaces/shop/deployments/paused";
-    scene.bed.merge(path, &pause).unwrap();
+    // The lab does not know how to pause.
+    let is_real = scene.bed.as_lab().is_none();
+    if is_real {
+        let pause = json!({ "spec": { "paused": true } });
+        let path = "/apis/apps/v1/namespaces/shop/deployments/paused";
+        scene.bed.merge(path, &pause).unwrap();
+    }
     let kubeconfig = scene.bed.kubeconfig_named(CONTEXT).unwrap();
     let kubeconfig = kubeconfig.to_str().unwrap().to_owned();
     let there = There { scene, kubeconfig };
@@ -73,14 +78,14 @@ fn every_command_that_is_shown_has_the_flags_of_the_cluster(bed: Bed) {
     };
     let again = ["mesh-survey ", "mesh-roll "];
     roll(&["--yes"], &survey, &again);
-    roll(&["--dry-run"], &judged, &again);
+    roll(&["--dry-run"], &judged, &[]);
     roll(
         &["--yes", "-n", "nowhere"],
         &judged,
         &["mesh-survey -o table"],
     );
     roll(&["--yes", "--max-age", "0s"], &judged, &again);
-    let more = ["rollout resume Deployment/paused", "logs crashes-"];
-    let failed = roll(&["--yes"], &judged, &more);
+    let more = ["logs crashes-", "rollout resume Deployment/paused"];
+    let failed = roll(&["--yes"], &judged, &more[..1 + usize::from(is_real)]);
     assert_eq!(failed.code, Some(1), "{}", failed.said());
 }

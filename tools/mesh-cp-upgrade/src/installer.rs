@@ -164,7 +164,7 @@ impl Installer {
     pub(crate) fn check_values(&self, files: &str) -> String {
         match self {
             Self::Helm(releases) => releases.check_values(files),
-            Self::Cli(_) => format!("check that {files} belong to this cluster"),
+            Self::Cli(_) => format!("check that these values are for this cluster: {files}"),
         }
     }
 
