@@ -31,7 +31,7 @@ const FIELDS: [(&str, &str, &str); 16] = [
     (
         "workload",
         "type cluster ref kind namespace name uid control_plane pods proxies trust_anchors roll downtime",
-        "labels pins managed_by skew",
+        "labels terminating_proxies pins managed_by skew",
     ),
     (
         "proxy",

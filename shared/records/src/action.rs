@@ -352,7 +352,7 @@ impl Obstacle {
     pub fn sentence(self) -> &'static str {
         match self {
             Self::Current => "is up to date: its pods already have the proxy that new pods get",
-            Self::Job => "is a Job: it ends by itself and is not restarted",
+            Self::Job => "ends by itself and is not restarted",
             Self::CronJob => "is a CronJob: its next run gets the new proxy",
             Self::BarePod => "is a pod without a controller: nothing would create it again",
             Self::ScaledToZero => "is scaled to zero: its next pods get the new proxy",

@@ -41,8 +41,9 @@ pub use judgement::{
 };
 pub use line::{Lines, RawLine};
 pub use mesh::{
-    Anomaly, Certificate, CertificateRole, Component, ControlPlane, Crd, Extension, ExtensionPart,
-    FailurePolicy, InstalledBy, Need, Release, Selects, State, Unseen, Webhook,
+    Anomaly, Certificate, CertificateRole, Component, ContainerVersion, ControlPlane, Crd,
+    Extension, ExtensionPart, FailurePolicy, InstalledBy, Need, Release, Selects, State, Unseen,
+    Webhook,
 };
 pub use paste::{Paste, command};
 pub use reader::{Closed, Expect, Item, Reader, What};

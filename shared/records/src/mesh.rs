@@ -63,9 +63,13 @@ pub struct ControlPlane {
 pub struct Component {
     /// The Deployment's name.
     pub name: String,
-    /// The component's Linkerd version.
+    /// The component's Linkerd version; the oldest where its containers differ, absent where one of
+    /// them is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
+    /// The version of each container, where they differ or one of them is not known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub versions: Vec<ContainerVersion>,
     /// Replicas that the specification asks for.
     pub wanted: u32,
     /// Replicas that are available.
@@ -74,6 +78,16 @@ pub struct Component {
     pub updated: u32,
     /// The proxies in the component's pods.
     pub proxies: Vec<ProxyCount>,
+}
+
+/// The version of one container of a component.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContainerVersion {
+    /// The container's name.
+    pub container: String,
+    /// Its Linkerd version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
 }
 
 /// Whether a control plane has settled.
@@ -129,6 +143,9 @@ pub struct Certificate {
     pub not_after: Option<Timestamp>,
     /// Whether the certificate could be read.
     pub readable: bool,
+    /// Whether the issuer's certificate stands on this anchor; absent where that cannot be told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signs_issuer: Option<bool>,
 }
 
 /// What a certificate is for.
@@ -153,9 +170,13 @@ pub struct Webhook {
     /// Ready endpoints of the webhook's Service.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ready_endpoints: Option<u32>,
-    /// Whether the webhook answered the API server. Ready pods alone do not prove that.
+    /// Whether dry-run pods came back with a proxy (`mesh-survey --probe`). Ready pods alone do not
+    /// prove that the webhook answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answers: Option<bool>,
+    /// Whether the webhook's serving certificate stands on the CA by which the API server calls it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trusted: Option<bool>,
     /// What the API server sends to the webhook.
     #[serde(default)]
     pub selects: Selects,
@@ -219,9 +240,25 @@ pub struct Extension {
 pub struct ExtensionPart {
     /// The Deployment's name.
     pub name: String,
-    /// The Linkerd version that it runs; absent for a program with its own numbers.
+    /// The Linkerd version that it runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
+    /// The version of a program with its own numbers, such as Prometheus or the CNI plugin.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own_version: Option<String>,
+}
+
+impl Component {
+    /// Returns what runs in it, each part by its name with its version.
+    pub fn parts(&self) -> impl Iterator<Item = (String, Option<&str>)> {
+        let whole = self.versions.is_empty();
+        let whole = whole.then(|| (self.name.clone(), self.version.as_deref()));
+        let containers = self.versions.iter().map(|it| {
+            let name = format!("{}/{}", self.name, it.container);
+            (name, it.version.as_deref())
+        });
+        whole.into_iter().chain(containers)
+    }
 }
 
 /// Something unusual about a workload that no rule describes.

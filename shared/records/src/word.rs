@@ -84,6 +84,10 @@ words! {
     ProxyAhead = "proxy-ahead",
     /// The control plane is not, or not wholly, at the target.
     ControlPlaneNotAtTarget = "control-plane-not-at-target",
+    /// A value holds a container of the control plane at another release.
+    ComponentPinned = "component-pinned",
+    /// An older release left objects behind.
+    LeftoverComponent = "leftover-component",
     /// Proxies are behind by a patch or one minor version.
     ProxyBehind = "proxy-behind",
     /// No source tells a proxy's version.
@@ -116,6 +120,8 @@ words! {
     TrustAnchorUnknown = "trust-anchor-unknown",
     /// A certificate has expired.
     CertificateExpired = "certificate-expired",
+    /// An anchor of the bundle has expired that the issuer does not stand on.
+    AnchorExpired = "anchor-expired",
     /// A certificate expires soon.
     CertificateExpiring = "certificate-expiring",
     /// A component of the control plane has not settled, and no upgrade is under way.
@@ -231,6 +237,8 @@ set! {
     ProxyTooOld,
     ProxyAhead,
     ControlPlaneNotAtTarget,
+    ComponentPinned,
+    LeftoverComponent,
     ProxyBehind,
     ProxyUnknown,
     HopSkipsMinor,
@@ -247,6 +255,7 @@ set! {
     TrustAnchorStale,
     TrustAnchorUnknown,
     CertificateExpired,
+    AnchorExpired,
     CertificateExpiring,
     ControlPlaneUnhealthy,
     UpgradeInProgress,

@@ -26,6 +26,9 @@ pub struct Workload {
     pub pods: PodCounts,
     /// The proxies of the workload's pods, counted by version.
     pub proxies: Vec<ProxyCount>,
+    /// The proxies of pods that are on their way out and still serve.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub terminating_proxies: Vec<ProxyCount>,
     /// Whether the workload's proxies trust the current bundle.
     pub trust_anchors: TrustAnchors,
     /// What holds the proxies at one version.
@@ -43,18 +46,28 @@ pub struct Workload {
     pub skew: Option<Skew>,
 }
 
-/// Counts of a workload's pods. Pods that have finished or are terminating do not count.
+/// Counts of a workload's pods. Pods that have ended do not count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PodCounts {
     /// Asked for, where the owner says how many.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wanted: Option<u32>,
-    /// All pods.
+    /// All pods but those that are on their way out.
     pub total: u32,
     /// Pods whose Ready condition is true.
     pub ready: u32,
     /// Pods with a `linkerd-proxy` container.
     pub meshed: u32,
+    /// Pods that are on their way out, in addition to `total`.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub terminating: u32,
+    /// Pods that only their proxy keeps alive.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub held_by_proxy: u32,
+}
+
+fn is_none(count: &u32) -> bool {
+    *count == 0
 }
 
 /// The number of pods that run one proxy version.

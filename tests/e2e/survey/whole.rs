@@ -1,10 +1,12 @@
 //! Tests the control plane, the extensions, and the whole stream.
 
 use mesh_testbed::Bed;
-use mesh_tests::{of_type, on_both_beds, toolbox};
+use mesh_tests::{Run, Toolbox, of_type, on_both_beds, toolbox};
 use serde_json::Value;
 
 use crate::{counts, records, survey, text, workload};
+
+const README: &str = include_str!("../../../README.md");
 
 on_both_beds! {
     sharing crate::cluster::CLUSTER;
@@ -13,7 +15,7 @@ on_both_beds! {
     scope_by_namespace_or_selector_is_said_and_keeps_the_control_plane
     the_same_cluster_gives_the_same_records_in_a_fixed_order
     [Kubectl]
-    from_a_dump_shows_the_workloads_of_its_server_but_is_never_a_server
+    from_a_dump_shows_what_its_server_shows_but_is_never_a_server
 }
 
 fn a_control_plane_is_described_with_its_components_identity_and_origin(bed: &Bed) {
@@ -148,27 +150,58 @@ fn the_same_cluster_gives_the_same_records_in_a_fixed_order(bed: &Bed) {
     assert!(order.is_sorted_by_key(rank), "{order:?}");
 }
 
-fn from_a_dump_shows_the_workloads_of_its_server_but_is_never_a_server(bed: &Bed) {
+fn from_a_dump_shows_what_its_server_shows_but_is_never_a_server(bed: &Bed) {
     let tools = toolbox!();
-    let dump = tools.folder().join("dump.json");
-    let kinds = "namespaces,pods,deployments,statefulsets,daemonsets,replicasets,jobs,configmaps";
-    let text = bed.kubectl(["get", kinds, "-A", "-o", "json"]).unwrap();
-    std::fs::write(&dump, text).unwrap();
-    let label = ["--cluster-name", "testbed"];
-    let taken = ["--taken-at", "2026-03-02T09:15:04Z"];
-    let read = ["--from", dump.to_str().unwrap()];
-    let dumped = tools
-        .run("mesh-survey")
-        .args([&label[..], &taken, &read].concat())
-        .output()
-        .unwrap();
-    let dumped = records(dumped.into());
-    let served = records(survey(&tools, bed, &label));
-    assert_eq!(of_type(&dumped, "workload"), of_type(&served, "workload"));
-    assert_eq!(dumped[0]["cluster_uid"], served[0]["cluster_uid"]);
-    assert_eq!(dumped[0]["time"], taken[1]);
-    assert_eq!(
-        (&dumped[0]["source"], &served[0]["source"]),
-        (&Value::from("dump"), &Value::from("server"))
-    );
+    let served = records(survey(&tools, bed, &["--cluster-name", "testbed"]));
+    for form in ["json", "yaml"] {
+        let dumped = records(dumped(&tools, bed, form));
+        assert_eq!(dumped[0]["scope"], serde_json::json!({}), "{form}");
+        for kind in ["workload", "extension", "anomaly"] {
+            assert_eq!(of_type(&dumped, kind), of_type(&served, kind), "{form}");
+        }
+        let plane = |records: &[Value]| {
+            let mut plane = of_type(records, "control_plane")[0].clone();
+            // They are in Secrets.
+            plane.as_object_mut().unwrap().remove("certificates");
+            for webhook in plane["webhooks"].as_array_mut().unwrap() {
+                webhook.as_object_mut().unwrap().remove("trusted");
+            }
+            plane
+        };
+        assert_eq!(plane(&dumped), plane(&served), "{form}");
+        assert_eq!(dumped[0]["cluster_uid"], served[0]["cluster_uid"]);
+        assert_eq!(dumped[0]["time"], TAKEN);
+        assert_eq!(
+            (&dumped[0]["source"], &served[0]["source"]),
+            (&Value::from("dump"), &Value::from("server"))
+        );
+    }
+}
+
+const TAKEN: &str = "2026-03-02T09:15:04Z";
+
+/// Surveys the dump that the README's command makes.
+fn dumped(tools: &Toolbox, bed: &Bed, form: &str) -> Run {
+    let command = README
+        .lines()
+        .find_map(|line| line.strip_prefix("kubectl get namespaces,"));
+    let (kinds, _) = command.unwrap().split_once(' ').unwrap();
+    let kinds = kinds.split(',').filter(|kind| {
+        // The lab has no such kind.
+        bed.as_lab().is_none() || *kind != "replicationcontrollers"
+    });
+    let kinds: Vec<&str> = ["namespaces"].into_iter().chain(kinds).collect();
+    let folder = tools.folder().join(form);
+    std::fs::create_dir(&folder).unwrap();
+    let write = |name: &str, args: &[&str]| {
+        let text = bed.kubectl(args.iter().copied()).unwrap();
+        std::fs::write(folder.join(format!("{name}.{form}")), text).unwrap();
+    };
+    write("dump", &["get", &kinds.join(","), "-A", "-o", form]);
+    // An object of two files counts once.
+    write("pods", &["get", "pods", "-A", "-o", form]);
+    write("version", &["version", "-o", form]);
+    let mut command = tools.run("mesh-survey");
+    command.args(["--cluster-name", "testbed", "--taken-at", TAKEN, "--from"]);
+    command.arg(&folder).output().unwrap().into()
 }

@@ -69,7 +69,7 @@ fn survey(tools: &Toolbox, case: &str) -> Run {
 fn a_cluster_from_a_report_gets_the_answer_of_its_operator() {
     let tools = toolbox!();
     let rows = rows();
-    assert_eq!(rows.len(), 16);
+    assert_eq!(rows.len(), 24);
     for Row {
         case,
         question,

@@ -8,6 +8,7 @@
 mod alone;
 mod answers;
 mod cases;
+mod probe;
 mod rights;
 mod stops;
 
@@ -18,6 +19,12 @@ use mesh_tests::{Run, Shared, Toolbox, run};
 use serde_json::{Value, json};
 
 static CLUSTER: Shared = Shared::filled(|bed| bed.install_linkerd("stable-2.13.7").unwrap());
+
+/// The same for surveys with `--probe`: the audit log of the other has no write.
+static PROBED: Shared = Shared::filled(|bed| {
+    bed.install_linkerd("stable-2.13.7").unwrap();
+    bed.shop().unwrap();
+});
 
 /// A cluster without Linkerd.
 static BLANK: Shared = Shared::filled(|_| {});

@@ -1,7 +1,7 @@
 //! Reads the control plane's current state.
 
 use mesh_actor::Ending;
-use mesh_cluster::control_plane::issuer::{IssuerSecret, SECRETS};
+use mesh_cluster::control_plane::issuer::{CertificateSecret, SECRETS};
 use mesh_cluster::control_plane::origin::{Origin, origin, release};
 use mesh_cluster::control_plane::{Config, DEFINITIONS};
 use mesh_cluster::object::{Bare, ConfigMap, Deployment, Meta};
@@ -207,7 +207,7 @@ impl Live {
             return Identity::of(&config, anchors, Issuer::External);
         }
         let target = Target::one(SECRETS, namespace, label::ISSUER);
-        let issuer = match cluster.get_as::<IssuerSecret>(&target).await {
+        let issuer = match cluster.get_as::<CertificateSecret>(&target).await {
             Ok(secret) => secret
                 .certificate()
                 .map_or(Ok(Issuer::Unreadable), Issuer::of_pem)?,

@@ -47,12 +47,14 @@ use Binding::{Mandatory as M, Waivable as V};
 /// For each rule: its severity under the questions upgrade, drift, roll and done if it is broken;
 /// and its severity if facts are missing to decide it, which is at least "cannot tell".
 #[rustfmt::skip]
-const TABLE: [Row; 38] = [
+const TABLE: [Row; 41] = [
     //                                                                       hit           cannot tell
     //                                                                       up dr ro do   up dr ro do
     row(Rule::ProxyTooOld,             V, [E, E, I, E], [N, N, N, N]),
     row(Rule::ProxyAhead,              V, [E, E, I, E], [N, N, N, N]),
     row(Rule::ControlPlaneNotAtTarget, M, [N, N, N, E], [N, N, N, E]),
+    row(Rule::ComponentPinned,         V, [W, W, W, E], [N, N, N, N]),
+    row(Rule::LeftoverComponent,       V, [W, W, W, W], [N, N, N, N]),
     row(Rule::ProxyBehind,             V, [I, I, I, E], [N, N, N, N]),
     row(Rule::ProxyUnknown,            V, [E, W, W, E], [E, W, W, E]),
     row(Rule::HopSkipsMinor,           M, [E, N, N, N], [E, N, N, N]),
@@ -69,6 +71,7 @@ const TABLE: [Row; 38] = [
     row(Rule::TrustAnchorStale,        V, [E, W, I, E], [N, N, N, N]),
     row(Rule::TrustAnchorUnknown,      V, [W, W, I, W], [N, N, N, N]),
     row(Rule::CertificateExpired,      M, [E, E, E, E], [E, W, E, W]),
+    row(Rule::AnchorExpired,           V, [W, W, W, W], [N, N, N, N]),
     row(Rule::CertificateExpiring,     V, [E, W, E, W], [N, N, N, N]),
     row(Rule::ControlPlaneUnhealthy,   M, [E, W, E, E], [E, W, E, E]),
     row(Rule::UpgradeInProgress,       V, [E, W, E, E], [W, W, W, W]),

@@ -3,5 +3,7 @@
 pub(crate) mod certificates;
 pub(crate) mod extension;
 pub(crate) mod health;
+mod held;
+mod injector;
 pub(crate) mod target;
 pub(crate) mod workload;

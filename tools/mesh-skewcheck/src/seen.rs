@@ -80,6 +80,8 @@ impl Seen<'_> {
             ready,
             meshed,
             wanted: _,
+            terminating: _,
+            held_by_proxy: _,
         } = self.pods;
         let listed: u64 = self.proxies.iter().map(|it| u64::from(it.count)).sum();
         if ready > total || meshed > total {

@@ -106,6 +106,9 @@ fn said(rule: Rule, base: &str, at: &Standpoint<'_>) -> String {
         Rule::JobHoldsBack => format!("run Job proxies more than one minor version behind {base}"),
         Rule::WorkloadUnhealthy => "run pods that are not ready".to_owned(),
         Rule::ControlPlaneNotAtTarget
+        | Rule::ComponentPinned
+        | Rule::LeftoverComponent
+        | Rule::AnchorExpired
         | Rule::HopSkipsMinor
         | Rule::Downgrade
         | Rule::TargetUnknown

@@ -42,6 +42,10 @@ pub(crate) struct Args {
     /// Also write one record for each proxy
     #[arg(long)]
     pods: bool,
+    /// Also send one dry-run pod to each namespace with workloads, and tell what a new pod would get
+    /// there. Nothing is created, but the API server asks for the right to create pods
+    #[arg(long, conflicts_with = "from")]
+    probe: bool,
     /// Also look for a control plane in this namespace, even if no label marks it
     #[arg(short = 'L', long, value_name = "NAMESPACE", default_value = "linkerd",
           value_parser = NonEmptyStringValueParser::new())]
@@ -57,8 +61,9 @@ pub(crate) struct Args {
 /// What is read instead of a cluster.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct DumpArgs {
-    /// Read the output of `kubectl get … -o json` instead of a cluster: files, directories of
-    /// *.json, or `-` for standard input
+    /// Read the output of `kubectl get … -o json` or `-o yaml` instead of a cluster: files,
+    /// directories, or `-` for standard input; an object of several files counts once, and the
+    /// output of `kubectl version -o json` tells the version of Kubernetes
     #[arg(
         long, value_name = "FILE", num_args = 1.., help_heading = "Dump",
         conflicts_with_all = ["namespace", "selector", "meshed_only", "kubeconfig", "context"],
@@ -81,6 +86,7 @@ impl Args {
             linkerd_namespace: self.linkerd_namespace.clone(),
             label_keys: self.label.clone(),
             list_proxies: self.pods,
+            probe: self.probe,
         }
     }
 }

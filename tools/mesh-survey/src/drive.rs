@@ -1,5 +1,6 @@
 //! The asynchronous part: waits for the API server, signals and the reader of the output.
 
+use std::collections::BTreeSet;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,11 +9,11 @@ use anyhow::{Context as _, Result, anyhow};
 use futures::FutureExt as _;
 use mesh_cli::{Exit, Output, Readers, run_id, warn};
 use mesh_cluster::{Cluster, Signals, signals};
-use mesh_records::{Consistency, Source, Stream, Tool, whole_seconds};
+use mesh_records::{Consistency, Source, Stream, Tool, Unseen, whole_seconds};
 
 use crate::args::{Args, scope};
 use crate::dump;
-use crate::look::{Ask, Blocked, look};
+use crate::look::{Ask, Blocked, Wish, look};
 use crate::report::{Looked, Report};
 use crate::survey::Survey;
 
@@ -71,28 +72,42 @@ async fn survey(args: &Args, report: &mut Report<Out>) -> Result<Looked> {
             let error = error.into();
             return Ok(Looked::Failed {
                 error,
-                unseen: None,
+                unseen: Vec::new(),
             });
         }
     };
     report.name(cluster.label());
+    let wish = args.wish();
     let ask = Ask::new(&cluster);
     let uid = match ask.uid().await {
         Ok(uid) => uid,
-        Err(blocked) => return Ok(blind(&cluster, blocked)),
+        Err(blocked) => return Ok(blind(&cluster, blocked, &wish).await),
     };
     report.open(opening(args, &cluster, uid))?;
-    match look(ask, &args.wish()).await {
+    match look(ask, &wish).await {
         Ok(survey) => {
             remark(&cluster, &survey);
             Ok(Looked::Whole(Box::new(survey)))
         }
-        Err(blocked) => Ok(blind(&cluster, blocked)),
+        Err(blocked) => Ok(blind(&cluster, blocked, &wish).await),
     }
 }
 
-fn blind(cluster: &Cluster, blocked: Blocked) -> Looked {
+// After one refusal, all rights that are missing are named, so that one change brings them all.
+async fn blind(cluster: &Cluster, blocked: Blocked, wish: &Wish) -> Looked {
     let Blocked { error, unseen } = blocked;
+    let mut unseen: Vec<Unseen> = unseen.into_iter().map(|it| *it).collect();
+    if let Some(first) = unseen.first() {
+        let (verb, resource) = (first.verb.clone(), first.resource.clone());
+        // Without an answer, the first refusal is still told.
+        let others = Ask::new(cluster).lacking(wish).await.unwrap_or_default();
+        let others = others.into_iter();
+        unseen.extend(others.filter(|it| it.verb != verb || it.resource != resource));
+        let rules: BTreeSet<&str> = unseen.iter().skip(1).map(|it| it.rule.as_str()).collect();
+        for rule in rules {
+            warn("mesh-survey", &anyhow!("this user also lacks: {rule}"));
+        }
+    }
     let error = anyhow::Error::new(*error).context(format!("cannot survey {}", cluster.label()));
     Looked::Failed { error, unseen }
 }

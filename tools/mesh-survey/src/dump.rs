@@ -1,5 +1,5 @@
-//! Reads files instead of a server: the output of `kubectl get … -o json`. The actions refuse a
-//! verdict on such a survey.
+//! Reads files instead of a server: the output of `kubectl get … -o json` or `-o yaml`. The actions
+//! refuse a verdict on such a survey.
 
 mod objects;
 
@@ -13,8 +13,9 @@ use crate::args::{Args, DumpArgs};
 use crate::report::Looked;
 use objects::Dump;
 
-const KINDS: &str =
-    "namespaces,pods,deployments,statefulsets,daemonsets,replicasets,jobs,configmaps";
+const KINDS: &str = "namespaces,pods,deployments,statefulsets,daemonsets,replicasets,\
+replicationcontrollers,jobs,configmaps,endpointslices,mutatingwebhookconfigurations,\
+validatingwebhookconfigurations,customresourcedefinitions,nodes";
 
 /// Reads a dump; returns the `stream` record and the survey.
 pub(crate) fn survey(args: &Args, cluster: &str) -> (Stream, Looked) {
@@ -26,13 +27,18 @@ pub(crate) fn survey(args: &Args, cluster: &str) -> (Stream, Looked) {
         ..Stream::of(Tool::MeshSurvey, env!("CARGO_PKG_VERSION"))
     };
     let words = ["get", KINDS, "-A", "-o", "json"];
-    let hint = args.cluster.paste().kubectl(&words) + " > dump.json";
+    let paste = args.cluster.paste();
+    let hint = format!(
+        "{} > dump.json; {} > version.json",
+        paste.kubectl(&words),
+        paste.kubectl(&["version", "-o", "json"])
+    );
     match read(from, &hint) {
         Err(error) => (
             stream,
             Looked::Failed {
                 error,
-                unseen: None,
+                unseen: Vec::new(),
             },
         ),
         Ok(dump) => {
@@ -64,22 +70,36 @@ fn read(paths: &[PathBuf], hint: &str) -> Result<Dump> {
     Ok(dump)
 }
 
+// The files of a folder and of the folders in it, as `kubectl cluster-info dump` writes them.
 fn within(folder: &Path, hint: &str) -> Result<Vec<PathBuf>> {
+    let mut files = files_of(folder)?;
+    files.sort();
+    if files.is_empty() {
+        let none = format!(
+            "cannot read the dump directory `{}`: it has no *.json, *.ndjson, *.yaml or *.yml file",
+            folder.display()
+        );
+        return Err(Explained::new(none, hint).into());
+    }
+    Ok(files)
+}
+
+fn files_of(folder: &Path) -> Result<Vec<PathBuf>> {
+    const FORMATS: [&str; 4] = ["json", "ndjson", "yaml", "yml"];
     let what = || format!("cannot read the dump directory `{}`", folder.display());
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder).with_context(what)? {
-        let path = entry.with_context(what)?.path();
-        if path
-            .extension()
-            .is_some_and(|extension| extension == "json")
+        let entry = entry.with_context(what)?;
+        let path = entry.path();
+        // A link to a folder may lead back to this one.
+        if entry.file_type().with_context(what)?.is_dir() {
+            files.extend(files_of(&path)?);
+        } else if FORMATS
+            .iter()
+            .any(|it| path.extension().is_some_and(|own| own == *it))
         {
             files.push(path);
         }
-    }
-    files.sort();
-    if files.is_empty() {
-        let none = format!("{}: it has no *.json file", what());
-        return Err(Explained::new(none, hint).into());
     }
     Ok(files)
 }

@@ -11,7 +11,7 @@ use mesh_cluster::act::restartable;
 use mesh_cluster::object::label;
 use mesh_cluster::object::{Meta, OwnerReference, Pod, Template};
 use mesh_cluster::workload::owner::{deployment_name, kind_of, owner_of};
-use mesh_cluster::workload::proxy;
+use mesh_cluster::workload::proxy::{self, Sidecar};
 use mesh_records::{ProxyCount, WorkloadKind, WorkloadRef};
 
 use crate::ground::{Ground, Owners};
@@ -36,6 +36,20 @@ pub(crate) struct Fold {
     groups: HashMap<Key, Group>,
     reach: Reach,
     components: HashMap<Component, Vec<ProxyCount>>,
+    census: Census,
+}
+
+/// The pods that are in no workload, component or anomaly, and all that were listed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Census {
+    /// All.
+    pub(crate) listed: u32,
+    /// Those that have ended.
+    pub(crate) ended: u32,
+    /// Those of components that are on their way out.
+    pub(crate) leaving: u32,
+    /// Those that are not meshed and should not be.
+    pub(crate) outside: u32,
 }
 
 /// For each control plane whose mesh has pods, whether its webhook is called for any pod like them.
@@ -50,6 +64,8 @@ pub(crate) struct Folded {
     pub(crate) components: BTreeMap<Component, Vec<ProxyCount>>,
     /// Which control planes' webhooks are called for the pods of their mesh.
     pub(crate) reach: Reach,
+    /// What became of the pods that are nowhere else.
+    pub(crate) census: Census,
 }
 
 /// A component of a control plane: its namespace and the name of its Deployment.
@@ -65,30 +81,38 @@ struct Key {
 }
 
 /// Kinds that may have an owner themselves, which a pod does not show.
-pub(crate) const OPEN: [WorkloadKind; 2] = [WorkloadKind::ReplicaSet, WorkloadKind::Job];
+pub(crate) const OPEN: [WorkloadKind; 3] = [
+    WorkloadKind::ReplicaSet,
+    WorkloadKind::Job,
+    WorkloadKind::ReplicationController,
+];
 
 // === impl Fold ===
 
 impl Fold {
-    /// Counts a pod. A pod that has ended or is terminating only counts as seen.
+    /// Counts a pod. A pod that has ended only counts as that.
     pub(crate) fn add(&mut self, pod: &Pod, own_pods: OwnPods, ground: &Ground) {
-        if pod.is_over() {
-            return;
-        }
         let component = |name: &str| (pod.meta.namespace.clone(), name.to_owned());
         let is_own = pod.meta.labels.contains_key(label::COMPONENT)
             && deployment_name(&pod.meta)
                 .is_some_and(|name| ground.components.contains(&component(name)));
         match (is_own, own_pods) {
-            (true, OwnPods::Count | OwnPods::Only) => self.add_own(pod),
-            (false, OwnPods::Count | OwnPods::Ignore) => {
-                let group = self.groups.entry(key_of(&pod.meta, ground)).or_default();
-                group.add(pod, ground);
-                for (control_plane, is_sent) in ground.reaches(pod) {
-                    self.reach(control_plane.to_owned(), is_sent);
-                }
+            (true, OwnPods::Ignore) | (false, OwnPods::Only) => return,
+            (true, OwnPods::Count | OwnPods::Only) | (false, OwnPods::Count | OwnPods::Ignore) => {}
+        }
+        self.census.listed += 1;
+        if pod.has_ended() {
+            self.census.ended += 1;
+        } else if is_own && pod.is_terminating() {
+            self.census.leaving += 1;
+        } else if let (true, Some(sidecar)) = (is_own, proxy::sidecar(&pod.spec)) {
+            self.add_own(pod, sidecar);
+        } else {
+            let group = self.groups.entry(key_of(&pod.meta, ground)).or_default();
+            group.add(pod, ground);
+            for (control_plane, is_sent) in ground.reaches(pod) {
+                self.reach(control_plane.to_owned(), is_sent);
             }
-            (true, OwnPods::Ignore) | (false, OwnPods::Only) => {}
         }
     }
 
@@ -98,6 +122,9 @@ impl Fold {
 
     /// Adds the pods of another list.
     pub(crate) fn merge(&mut self, other: Self) {
+        self.census.listed += other.census.listed;
+        self.census.ended += other.census.ended;
+        self.census.leaving += other.census.leaving;
         for (control_plane, is_sent) in other.reach {
             self.reach(control_plane, is_sent);
         }
@@ -111,10 +138,7 @@ impl Fold {
     }
 
     // The name of a component's ReplicaSet begins with the name of its Deployment.
-    fn add_own(&mut self, pod: &Pod) {
-        let Some(sidecar) = proxy::sidecar(&pod.spec) else {
-            return;
-        };
+    fn add_own(&mut self, pod: &Pod, sidecar: Sidecar<'_>) {
         let name = owner_of(&pod.meta).map_or(pod.meta.name.clone(), |owner| owner.name);
         let component = (pod.meta.namespace.clone(), name);
         let version = proxy::version(&sidecar.container.image, &pod.meta.annotations);
@@ -201,10 +225,12 @@ impl Fold {
             }
             group.settle();
         }
-        let notable = self
+        let (notable, others): (Vec<_>, Vec<_>) = self
             .groups
             .into_iter()
-            .filter(|(_, group)| group.is_notable());
+            .partition(|(_, group)| group.is_notable());
+        let outside = others.iter().map(|(_, group)| group.size()).sum();
+        let notable = notable.into_iter();
         let mut groups: Vec<_> = notable
             .map(|(key, group)| (key.identity, key.uid, group))
             .collect();
@@ -217,6 +243,10 @@ impl Fold {
             groups,
             components,
             reach: self.reach,
+            census: Census {
+                outside,
+                ..self.census
+            },
         }
     }
 }

@@ -3,19 +3,19 @@
 mod kept;
 mod namespaces;
 mod owners;
+mod part;
 
-use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
+use mesh_cluster::control_plane::Trust;
 use mesh_cluster::object::label;
 use mesh_cluster::object::{Deployment, Meta, Pod, PodSpec};
 use mesh_cluster::workload::injection::{Injection, Injector, Rules, injection};
 use mesh_cluster::workload::proxy;
 use mesh_records::{Extension, ExtensionPart, WorkloadKind};
-use mesh_versions::{Releases, Version};
 
-use crate::plane::{Objects, PlaneInjector};
+use crate::plane::{Objects, PlaneInjector, oldest};
 
 pub(crate) use kept::{Kept, Labels, Short};
 pub(crate) use namespaces::Namespaces;
@@ -26,9 +26,8 @@ pub(crate) use owners::{Owners, Shown};
 pub(crate) struct Ground {
     pub(crate) namespaces: Namespaces,
     pub(crate) owners: Owners,
-    /// The control planes by namespace, each with the hashes that its proxies may bear for its trust
-    /// bundle; none if the bundle could not be read.
-    pub(crate) bundles: BTreeMap<String, Vec<String>>,
+    /// The control planes by namespace, each with its trust bundle; `None` if that could not be read.
+    pub(crate) bundles: BTreeMap<String, Option<Trust>>,
     /// The control planes' own Deployments, by namespace and name.
     pub(crate) components: BTreeSet<(String, String)>,
     /// The control planes' injectors.
@@ -41,6 +40,8 @@ pub(crate) struct Ground {
     pub(crate) label_keys: Vec<String>,
     /// Whether pods were left out by their labels, so that fewer may be counted than exist.
     pub(crate) is_thinned: bool,
+    /// Whether only some namespaces are read.
+    pub(crate) is_scoped: bool,
     /// Kinds that a dump does not have. An owner of such a kind that is not found does not count as
     /// gone.
     pub(crate) lacking: BTreeSet<String>,
@@ -55,8 +56,9 @@ impl Ground {
         self.namespaces.rules(namespace).unwrap_or(&NO_RULES)
     }
 
-    /// Returns true if one of the injectors would give a proxy to a new pod. Without a control plane
-    /// the newest injector's rules tell what the pod asks for.
+    /// Returns true if one of the injectors would give a proxy to a new pod. Without a webhook, the
+    /// chart's selectors tell what the pod asks for; without a control plane, the newest injector's
+    /// rules.
     pub(crate) fn wants_proxy(&self, namespace: &str, pod: &Meta, spec: &PodSpec) -> bool {
         let rules = self.rules(namespace);
         let gives = |injector| injection(injector, rules, pod, spec) == Injection::On;
@@ -65,8 +67,7 @@ impl Ground {
             false => self
                 .injectors
                 .iter()
-                .filter_map(|it| it.registered.as_ref())
-                .any(gives),
+                .any(|it| gives(it.registered.as_ref().unwrap_or(&it.charted))),
         }
     }
 
@@ -88,16 +89,26 @@ impl Ground {
         })
     }
 
+    /// Returns true if a control plane's webhook takes the pods of a namespace.
+    pub(crate) fn takes_pods_of(&self, control_plane: &str, namespace: &str) -> bool {
+        let mut injectors = self.injectors.iter();
+        let own = injectors.find(|it| it.control_plane == control_plane);
+        let registered = own.and_then(|it| it.registered.as_ref());
+        let rules = self.rules(namespace);
+        registered.is_some_and(|it| it.is_sent(rules, &Meta::default()).is_ok())
+    }
+
     /// Returns true if owners of this kind could not be read.
     pub(crate) fn lacks(&self, kind: &WorkloadKind) -> bool {
         self.lacking.contains(kind.as_str())
     }
 
-    /// Returns true if every control plane is known.
-    pub(crate) fn knows_control_planes(&self) -> bool {
-        !["ConfigMap", "Deployment"]
-            .iter()
-            .any(|kind| self.lacking.contains(*kind))
+    /// Returns true if the cluster has no such control plane. Of a part of a cluster, or of a dump
+    /// without the objects of control planes, that cannot be said.
+    pub(crate) fn is_gone(&self, control_plane: &str) -> bool {
+        let lacks = |kind: &str| self.lacking.contains(kind);
+        let knows_all = !self.is_scoped && !lacks("ConfigMap") && !lacks("Deployment");
+        knows_all && !self.bundles.contains_key(control_plane)
     }
 
     /// Returns the namespaces whose labels, or whose Deployments' labels, show a control plane.
@@ -118,7 +129,6 @@ impl Ground {
         let plugins = &self.owners.plugins;
         let rolling = plugins.iter().any(|plugin| !plugin.is_settled);
         for plane in &mut *planes {
-            plane.operator |= self.owners.operator;
             if !plugins.is_empty() {
                 plane.facts.insert("cni_rolling".to_owned(), rolling.into());
             }
@@ -135,45 +145,29 @@ impl Ground {
         for (namespace, name) in &self.namespaces.extensions {
             parts.entry((name, namespace)).or_default();
         }
-        for ((namespace, name), part) in &self.owners.parts {
+        let all = self.owners.parts.iter();
+        for ((namespace, name), part) in all.filter(|(key, _)| !self.components.contains(key)) {
             let of_namespace = self.namespaces.extensions.get(namespace);
             if let Some(extension) = part.extension.as_ref().or(of_namespace) {
                 let all = parts.entry((extension, namespace)).or_default();
-                all.push(ExtensionPart {
-                    name: name.clone(),
-                    version: part.version.clone(),
-                });
+                all.push(part.record(name));
             }
         }
-        let extension = |name: &str, namespace: &str, version, parts| Extension {
-            cluster: cluster.to_owned(),
-            name: name.to_owned(),
-            namespace: namespace.to_owned(),
-            version,
-            parts,
-        };
-        let labelled = parts.into_iter().filter(|((name, _), _)| *name != "cni");
-        let labelled = labelled
-            .map(|((name, namespace), parts)| extension(name, namespace, oldest(&parts), parts));
-        let plugins = self.owners.plugins.iter();
-        let plugins =
-            plugins.map(|it| extension("cni", &it.namespace, it.version.clone(), Vec::new()));
-        let mut extensions: Vec<Extension> = labelled.chain(plugins).collect();
-        extensions.sort_by(|one, other| {
-            (&one.name, &one.namespace).cmp(&(&other.name, &other.namespace))
-        });
-        extensions
+        parts.retain(|(name, _), _| *name != "cni");
+        for plugin in &self.owners.plugins {
+            let all = parts.entry(("cni", &plugin.namespace)).or_default();
+            all.push(plugin.record());
+        }
+        let extensions = parts
+            .into_iter()
+            .map(|((name, namespace), parts)| Extension {
+                cluster: cluster.to_owned(),
+                name: name.to_owned(),
+                namespace: namespace.to_owned(),
+                version: oldest(parts.iter().filter_map(|it| it.version.as_deref()))
+                    .map(str::to_owned),
+                parts,
+            });
+        extensions.collect()
     }
-}
-
-fn oldest(parts: &[ExtensionPart]) -> Option<String> {
-    static RELEASES: LazyLock<Releases> = LazyLock::new(Releases::embedded);
-    let older = |one: &&String, other: &&String| {
-        let (one, other) = (Version::of_tag(one), Version::of_tag(other));
-        let minor = |version| RELEASES.minor_of(version).map(|it| it.minor);
-        let by_minor = minor(&one).cmp(&minor(&other));
-        by_minor.then_with(|| one.order(&other).unwrap_or(Ordering::Equal))
-    };
-    let versions = parts.iter().filter_map(|part| part.version.as_ref());
-    versions.min_by(older).cloned()
 }

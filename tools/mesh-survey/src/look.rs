@@ -4,6 +4,7 @@ mod ask;
 mod parts;
 mod planes;
 mod pods;
+mod probe;
 mod wish;
 
 use mesh_cluster::object::{DaemonSet, Deployment, Namespace, StatefulSet};
@@ -13,6 +14,7 @@ use crate::ground::{Ground, Namespaces, Owners, Shown};
 use crate::survey::{Parts, Survey};
 use planes::control_planes;
 use pods::pods;
+use probe::probe;
 
 pub(crate) use ask::{Ask, Blocked};
 pub(crate) use wish::Wish;
@@ -27,14 +29,18 @@ pub(crate) async fn look(mut ask: Ask<'_>, wish: &Wish) -> Result<Survey, Blocke
         fallback: wish.linkerd_namespace.clone(),
         list_proxies: wish.list_proxies,
         is_thinned: wish.labels().is_some(),
+        is_scoped: !wish.namespaces.is_empty(),
         label_keys: wish.label_keys.clone(),
         ..Ground::default()
     };
     owners::<Deployment>(&mut ask, wish, &mut ground).await?;
     owners::<StatefulSet>(&mut ask, wish, &mut ground).await?;
     owners::<DaemonSet>(&mut ask, wish, &mut ground).await?;
-    let planes = control_planes(&mut ask, wish, &mut ground).await?;
+    let mut planes = control_planes(&mut ask, wish, &mut ground).await?;
     let folded = pods(&mut ask, wish, &planes, &mut ground).await?;
+    if wish.probe {
+        probe(&mut ask, &folded, &ground, &mut planes).await?;
+    }
     let cluster = ask.cluster.label();
     let parts = Parts {
         planes,

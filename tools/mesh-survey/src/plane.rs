@@ -2,28 +2,26 @@
 //! origin.
 
 mod certificate;
+mod component;
 pub(crate) mod parts;
 
 use std::collections::BTreeMap;
-use std::sync::LazyLock;
 
 use mesh_cluster::control_plane::Config;
-use mesh_cluster::control_plane::issuer::IssuerSecret;
+use mesh_cluster::control_plane::issuer::CertificateSecret;
 use mesh_cluster::control_plane::origin::{Origin, origin};
 use mesh_cluster::control_plane::{bundle, bundle_sha256};
 use mesh_cluster::object::label;
 use mesh_cluster::object::{ConfigMap, Deployment, EndpointSlice, Meta};
 use mesh_cluster::workload::injection::Injector;
-use mesh_cluster::workload::proxy::{created_by, image_tag, linkerd_version};
-use mesh_cluster::workload::rollout::{self, Restartable as _};
-use mesh_records::{
-    Certificate, CertificateRole, Component, ControlPlane, FailurePolicy, State, Trouble, Webhook,
-};
-use mesh_versions::{Minor, Releases, Version};
+use mesh_records::{Certificate, CertificateRole, Component, ControlPlane, FailurePolicy, Webhook};
 use serde_json::Value as Fact;
 
-use certificate::{certificates, unreadable};
+use certificate::{anchors, certificates, stands_on, unreadable};
+use component::{belongs_to, component, state};
 use parts::{Definition, WebhookConfiguration};
+
+pub(crate) use component::{is_component, oldest, part_version, stated_version};
 
 /// The objects of a control plane. An object that could not be read is absent.
 #[derive(Clone, Debug, Default)]
@@ -36,17 +34,21 @@ pub(crate) struct Objects {
     pub(crate) trust_roots: Option<ConfigMap>,
     /// The control plane's Deployments.
     pub(crate) components: Vec<Deployment>,
+    /// The Deployments that an older release left behind.
+    pub(crate) left: Vec<String>,
     /// The issuer's Secret.
-    pub(crate) issuer: Option<IssuerSecret>,
+    pub(crate) issuer: Option<CertificateSecret>,
+    /// The Secret with the certificate that the injector serves.
+    pub(crate) serving: Option<CertificateSecret>,
     /// The control plane's webhook configurations.
     pub(crate) webhooks: Option<Vec<WebhookConfiguration>>,
     /// The `EndpointSlice`s in the namespace.
     pub(crate) slices: Option<Vec<EndpointSlice>>,
-    /// Whether the injector answered the API server.
+    /// Whether dry-run pods came back with a proxy.
     pub(crate) answers: Option<bool>,
     /// The custom resource definitions that an upgrade changes.
     pub(crate) definitions: Option<Vec<Definition>>,
-    /// Whether Buoyant's operator is in the cluster.
+    /// Whether a resource of Buoyant's operator names the control plane.
     pub(crate) operator: bool,
     /// The API server's version.
     pub(crate) kubernetes: Option<String>,
@@ -61,88 +63,9 @@ pub(crate) struct PlaneInjector {
     pub(crate) control_plane: String,
     /// With the selectors of the release's chart.
     pub(crate) charted: Injector,
-    /// With the selectors of its webhook, where they could be read; `None` if its webhook takes no
+    /// With the selectors of its webhook, where they could be read; `None` if no webhook sends it
     /// pods.
     pub(crate) registered: Option<Injector>,
-}
-
-/// Returns the state of a control plane's Deployments. Without any Deployment it is not settled.
-fn state(components: &[Deployment]) -> State {
-    let mut state = if components.is_empty() {
-        State::Failed
-    } else {
-        State::Settled
-    };
-    for component in components {
-        match component.standing() {
-            rollout::State::Settled => {}
-            rollout::State::Failed(_) => return State::Failed,
-            // Nobody waits for this rollout any more.
-            rollout::State::HeldUp(problem) if problem.trouble == Trouble::ProgressDeadline => {
-                return State::Failed;
-            }
-            rollout::State::Progressing(_)
-            | rollout::State::HeldUp(_)
-            | rollout::State::Superseded => state = State::Rolling,
-        }
-    }
-    state
-}
-
-/// The Deployments of every release since 2.11.
-const COMPONENTS: [&str; 3] = [
-    "linkerd-destination",
-    "linkerd-identity",
-    "linkerd-proxy-injector",
-];
-/// Deployments that only older releases have. They stay after an upgrade without a prune.
-const OLDER: [&str; 6] = [
-    "linkerd-controller",
-    "linkerd-grafana",
-    "linkerd-prometheus",
-    "linkerd-sp-validator",
-    "linkerd-tap",
-    "linkerd-web",
-];
-/// The last line that has them.
-const LAST_OLDER: Minor = Minor::new(10);
-
-/// Returns true if a Deployment may be a component of the control plane in its namespace. The label
-/// alone does not tell: extensions up to 2.11 have it too.
-pub(crate) fn is_component(meta: &Meta) -> bool {
-    let name = meta.name.as_str();
-    meta.labels.contains_key(label::COMPONENT)
-        && (COMPONENTS.contains(&name) || OLDER.contains(&name))
-}
-
-// Whether a control plane of this version has Deployments that later releases do not have.
-fn has_older(version: Option<&str>) -> bool {
-    static RELEASES: LazyLock<Releases> = LazyLock::new(Releases::embedded);
-    let minor = version.and_then(|version| RELEASES.minor_of(&Version::of_tag(version)));
-    minor.is_some_and(|minor| minor.minor <= LAST_OLDER)
-}
-
-/// Returns the version that a Linkerd Deployment runs: from its images, or else from its labels and
-/// annotations.
-pub(crate) fn component_version(deployment: &Deployment) -> Option<String> {
-    let containers = &deployment.spec.template.spec.containers;
-    let own = containers
-        .iter()
-        .filter(|container| container.name != label::PROXY);
-    let mut tags = own.filter_map(|container| linkerd_version(image_tag(&container.image)?));
-    tags.next()
-        .map(str::to_owned)
-        .or_else(|| stated_version(&deployment.meta))
-}
-
-/// Returns the Linkerd version in an object's annotations or labels.
-pub(crate) fn stated_version(meta: &Meta) -> Option<String> {
-    let created_by = created_by(&meta.annotations);
-    let stated = created_by.and_then(linkerd_version);
-    let label = || meta.labels.get(label::APP_VERSION).map(String::as_str);
-    stated
-        .or_else(|| label().and_then(linkerd_version))
-        .map(str::to_owned)
 }
 
 // === impl Objects ===
@@ -156,21 +79,17 @@ impl Objects {
         deployments: Vec<Deployment>,
     ) -> Self {
         let values = config.as_ref().and_then(Config::of);
-        let is_old = has_older(values.as_ref().and_then(Config::version));
+        let version = values.as_ref().and_then(Config::version);
         let (components, leftovers): (Vec<_>, Vec<_>) = deployments
             .into_iter()
-            .partition(|it| is_old || COMPONENTS.contains(&it.meta.name.as_str()));
-        let mut facts = BTreeMap::new();
-        if !leftovers.is_empty() {
-            let names = leftovers.into_iter().map(|it| it.meta.name);
-            facts.insert("leftovers".to_owned(), names.collect());
-        }
+            .partition(|it| belongs_to(version, &it.meta.name));
+        let left = leftovers.into_iter().map(|it| it.meta.name).collect();
         Self {
             namespace,
             config,
             trust_roots,
             components,
-            facts,
+            left,
             ..Self::default()
         }
     }
@@ -235,11 +154,14 @@ impl Objects {
     }
 
     fn certificates(&self) -> Vec<Certificate> {
+        let issuer = self
+            .issuer
+            .as_ref()
+            .and_then(CertificateSecret::certificate);
         let anchors = self.trust_roots.as_ref().and_then(bundle).map_or_else(
             || vec![unreadable(CertificateRole::Anchor)],
-            |bundle| certificates(CertificateRole::Anchor, bundle.as_bytes()),
+            |bundle| anchors(bundle.as_bytes(), issuer),
         );
-        let issuer = self.issuer.as_ref().and_then(IssuerSecret::certificate);
         // The first certificate is the issuer's; the others are its chain.
         let issuer = issuer
             .and_then(|pem| {
@@ -258,9 +180,17 @@ impl Objects {
             let found = bundle.flat_map(|it| certificates(CertificateRole::Webhook, &it.0));
             found.map(|it| named(&hook.name, it)).collect::<Vec<_>>()
         });
+        // The first is the one that the injector serves; the others are its chain.
+        let serving = self
+            .serving
+            .as_ref()
+            .and_then(CertificateSecret::certificate);
+        let serving = serving.map(|pem| certificates(CertificateRole::Webhook, pem));
+        let serving = serving.into_iter().flat_map(|it| it.into_iter().next());
         anchors
             .chain([named(label::ISSUER, issuer)])
             .chain(webhooks)
+            .chain(serving.map(|it| named(label::INJECTOR_TLS, it)))
             .collect()
     }
 
@@ -274,9 +204,21 @@ impl Objects {
                 let service = hook.client_config.service.as_ref()?;
                 Some(parts::ready_endpoints(slices, &service.name))
             }),
+            trusted: self.trusted(hook),
             selects: hook.selects(),
         };
         self.own_hooks().map(webhook).collect()
+    }
+
+    // Only the injector's certificate is read.
+    fn trusted(&self, hook: &parts::Hook) -> Option<bool> {
+        let serving = self
+            .serving
+            .as_ref()
+            .and_then(CertificateSecret::certificate);
+        let serving = serving.filter(|_| hook.calls(label::INJECTOR))?;
+        let authority = hook.client_config.ca_bundle.as_ref()?;
+        stands_on(&authority.0, serving)
     }
 
     /// The injector, and which pods its webhook sends to it.
@@ -293,6 +235,7 @@ impl Objects {
                 hook.namespace_selector.clone(),
                 hook.object_selector.clone(),
             )),
+            None if self.webhooks.is_some() => None,
             None => Some(charted.clone()),
         };
         PlaneInjector {
@@ -312,9 +255,31 @@ impl Objects {
         })
     }
 
+    // The Deployments that only older releases have, and the webhooks whose Service is gone. A
+    // Service with a selector has an EndpointSlice, even if no pod is ready.
+    fn leftovers(&self) -> Vec<String> {
+        let deployments = self.left.iter().map(|name| format!("Deployment/{name}"));
+        let slices = self.slices.as_deref().unwrap_or_default();
+        let is_gone = |hook: &parts::Hook| {
+            let service = hook.client_config.service.as_ref();
+            let service = service.filter(|it| it.namespace == self.namespace);
+            service.is_some_and(|it| !slices.iter().any(|slice| slice.is_of(&it.name)))
+        };
+        let webhooks = self.webhooks.iter().flatten().filter(|it| {
+            let calls_nobody = !it.webhooks.is_empty() && it.webhooks.iter().all(is_gone);
+            calls_nobody && !slices.is_empty() && it.meta.name != parts::WEBHOOKS[0].1
+        });
+        let webhooks = webhooks.map(|it| format!("{}/{}", it.kind(), it.meta.name));
+        deployments.chain(webhooks).collect()
+    }
+
     fn facts(&self, config: Option<&Config>) -> BTreeMap<String, Fact> {
         let mut facts = config.map(Config::facts).unwrap_or_default();
         facts.extend(self.facts.clone());
+        let leftovers = self.leftovers();
+        if !leftovers.is_empty() {
+            facts.insert("leftovers".to_owned(), leftovers.into());
+        }
         if let Some(definitions) = &self.definitions {
             facts.insert("operator".to_owned(), Fact::from(self.operator));
             facts.insert(
@@ -323,31 +288,10 @@ impl Objects {
             );
         }
         if self.webhooks.is_some() {
-            let (_, injector) = parts::WEBHOOKS[0];
-            let mut configurations = self.webhooks.iter().flatten();
-            let registered = configurations.any(|it| it.meta.name == injector);
+            let registered = self.own_hooks().any(|hook| hook.calls(label::INJECTOR));
             facts.insert("injector_registered".to_owned(), Fact::from(registered));
         }
         facts
-    }
-}
-
-fn component(deployment: &Deployment) -> Component {
-    let count = |count: i32| u32::try_from(count).unwrap_or(0);
-    let status = &deployment.status;
-    // A status for an older generation does not describe the newest template.
-    let observed = status.observed_generation >= deployment.meta.generation;
-    Component {
-        name: deployment.meta.name.clone(),
-        version: component_version(deployment),
-        wanted: count(deployment.spec.replicas.unwrap_or(1)),
-        ready: count(status.available_replicas),
-        updated: if observed {
-            count(status.updated_replicas)
-        } else {
-            0
-        },
-        proxies: Vec::new(),
     }
 }
 

@@ -19,7 +19,7 @@ pub(crate) enum Looked {
     /// Something that the survey needs could not be read.
     Failed {
         error: anyhow::Error,
-        unseen: Option<Box<Unseen>>,
+        unseen: Vec<Unseen>,
     },
 }
 
@@ -35,7 +35,7 @@ impl Looked {
     pub(crate) fn of_bug(panic: &(dyn Any + Send)) -> Self {
         Self::Failed {
             error: bug(panic).into(),
-            unseen: None,
+            unseen: Vec::new(),
         }
     }
 }
@@ -77,8 +77,8 @@ impl<W: Write> Report<W> {
         match looked {
             Looked::Stopped => self.stopped(),
             Looked::Failed { error, unseen } => {
-                if let Some(unseen) = unseen {
-                    self.output.emit(&Record::Unseen(*unseen))?;
+                for unseen in unseen {
+                    self.output.emit(&Record::Unseen(unseen))?;
                 }
                 let reason = Some(format!("{error:#}"));
                 self.end(EndOutcome::Failed, Exit::Failed, Vec::new(), reason)?;

@@ -3,7 +3,7 @@
 use mesh_records::{Anomaly, ControlPlane, Extension, Unseen, WorkloadKind, WorkloadRef};
 use serde_json::{Value, json};
 
-use crate::fold::{Folded, Use};
+use crate::fold::{Census, Folded, Use};
 use crate::ground::Ground;
 use crate::plane::Objects;
 use mesh_cluster::object::label;
@@ -53,7 +53,17 @@ impl Parts {
         } = self;
         let mut control_planes: Vec<ControlPlane> =
             planes.iter().map(|plane| plane.record(cluster)).collect();
+        let Census {
+            listed,
+            ended,
+            leaving,
+            outside,
+        } = folded.census;
+        let census = json!({
+            "listed": listed, "ended": ended, "leaving": leaving, "outside": outside,
+        });
         for plane in &mut control_planes {
+            plane.facts.insert("pods".to_owned(), census.clone());
             for component in &mut plane.components {
                 let key = (plane.namespace.clone(), component.name.clone());
                 component.proxies = folded.components.remove(&key).unwrap_or_default();

@@ -14,7 +14,7 @@ pub struct Config {
 }
 
 /// Facts that rules from the upgrade notes need, each with its path in the values.
-const FACTS: [(&str, &str); 22] = [
+const FACTS: [(&str, &str); 23] = [
     ("await", "proxy.await"),
     ("cli_version", "cliVersion"),
     ("cluster_domain", "clusterDomain"),
@@ -30,6 +30,7 @@ const FACTS: [(&str, &str); 22] = [
     ("log_format", "proxy.logFormat"),
     ("native_sidecar", "proxy.nativeSidecar"),
     ("pod_disruption_budget", "enablePodDisruptionBudget"),
+    ("policy_image_version", "policyController.image.version"),
     ("proxy_image", "proxy.image.name"),
     ("proxy_image_version", "proxy.image.version"),
     ("proxy_init_image_version", "proxyInit.image.version"),

@@ -46,12 +46,16 @@ pub const SERVICE: &str = "kubernetes.io/service-name";
 
 /// Name of the proxy's container; it may be a container or an init container.
 pub const PROXY: &str = "linkerd-proxy";
+/// Variable of the proxy's environment with its trust bundle.
+pub const TRUST_ANCHORS: &str = "LINKERD2_PROXY_IDENTITY_TRUST_ANCHORS";
 /// Name of the `ConfigMap` with a control plane's values.
 pub const CONFIG: &str = "linkerd-config";
 /// Name of the `ConfigMap` with the trust bundle.
 pub const TRUST_ROOTS: &str = "linkerd-identity-trust-roots";
 /// Name of the injector's Service and Deployment.
 pub const INJECTOR: &str = "linkerd-proxy-injector";
+/// Name of the Secret with the serving certificate of the injector's webhook.
+pub const INJECTOR_TLS: &str = "linkerd-proxy-injector-k8s-tls";
 /// Name of the Secret with the issuer's certificate.
 pub const ISSUER: &str = "linkerd-identity-issuer";
 

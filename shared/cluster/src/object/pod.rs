@@ -1,7 +1,12 @@
 //! Pods and pod templates.
 
-use serde::Deserialize;
+use std::borrow::Cow;
+use std::fmt;
 
+use serde::de::{SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+
+use super::label::TRUST_ANCHORS;
 use super::meta::{Condition, Meta, Object, Resource, object};
 
 /// A pod.
@@ -47,6 +52,9 @@ pub struct Container {
     pub command: Vec<String>,
     pub args: Vec<String>,
     pub restart_policy: Option<String>,
+    /// The trust bundle that a proxy has in its environment.
+    #[serde(rename = "env", deserialize_with = "trust_bundle")]
+    pub trust_bundle: Option<String>,
 }
 
 /// A pod's status.
@@ -75,6 +83,14 @@ pub struct ContainerStatus {
 #[serde(default)]
 pub struct ContainerState {
     pub waiting: Option<Waiting>,
+    pub terminated: Option<Terminated>,
+}
+
+/// A container that has ended.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Terminated {
+    pub exit_code: i32,
 }
 
 /// Why a container waits.
@@ -96,6 +112,43 @@ pub struct Template {
 
 object!(Pod, "", "v1", "pods");
 
+// Keeps one variable of the environment only.
+fn trust_bundle<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    deserializer.deserialize_any(Environment)
+}
+
+#[derive(Deserialize)]
+struct Variable<'a> {
+    #[serde(borrow)]
+    name: Cow<'a, str>,
+    #[serde(default, borrow)]
+    value: Cow<'a, str>,
+}
+
+struct Environment;
+
+impl<'de> Visitor<'de> for Environment {
+    type Value = Option<String>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of variables")
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut all: A) -> Result<Self::Value, A::Error> {
+        let mut bundle = None;
+        while let Some(Variable { name, value }) = all.next_element()? {
+            if name == TRUST_ANCHORS && !value.is_empty() {
+                bundle = Some(value.into_owned());
+            }
+        }
+        Ok(bundle)
+    }
+}
+
 impl Pod {
     /// Returns the statuses of the containers, init containers first.
     pub fn container_statuses(&self) -> impl Iterator<Item = &ContainerStatus> {
@@ -111,9 +164,18 @@ impl Pod {
             .any(|c| c.kind == "Ready" && c.status == "True")
     }
 
-    /// Returns true if the pod has ended or is being deleted; such a pod is not counted.
-    pub fn is_over(&self) -> bool {
+    /// Returns true if the pod has ended.
+    pub fn has_ended(&self) -> bool {
+        matches!(self.status.phase.as_str(), "Succeeded" | "Failed")
+    }
+
+    /// Returns true if the pod is being deleted; until it ends, it may still serve.
+    pub fn is_terminating(&self) -> bool {
         self.meta.deletion_timestamp.is_some()
-            || matches!(self.status.phase.as_str(), "Succeeded" | "Failed")
+    }
+
+    /// Returns true if the pod has ended or is being deleted.
+    pub fn is_over(&self) -> bool {
+        self.is_terminating() || self.has_ended()
     }
 }

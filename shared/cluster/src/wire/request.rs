@@ -1,30 +1,17 @@
 //! The requests of the tools, and what their answers must be.
 
-use std::time::Duration;
-
-use http::{Method, StatusCode};
+use http::Method;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 
-use crate::object::{Object, Resource};
+use crate::object::Object;
 use crate::wire::cause::unreadable;
 use crate::wire::connect::Cluster;
-use crate::wire::error::{Error, Why};
+use crate::wire::error::Error;
 use crate::wire::exchange::{ANSWER, Call, LIST};
 use crate::wire::target::{Options, Target};
 
-/// RBAC's name for requests through a Service.
-pub const SERVICE_PROXY: Resource = Resource {
-    group: "",
-    version: "v1",
-    plural: "services/proxy",
-    kind: "ServiceProxyOptions",
-};
-
-/// How long the API server waits for an admission webhook by default.
-const ADMISSION_PATIENCE: Duration = Duration::from_secs(10);
-
-// An answer of the API server itself, as opposed to one that it passes on from a Service.
+// What the API server says of a request.
 #[derive(Deserialize)]
 struct Answered {
     #[serde(rename = "apiVersion")]
@@ -33,13 +20,6 @@ struct Answered {
     #[serde(default)]
     message: String,
 }
-
-/// How the API server's message begins if no pod behind a Service can be reached.
-const UNREACHED: [&str; 3] = [
-    "error trying to reach service",
-    "no endpoints available for service",
-    "no service port",
-];
 
 pub(crate) const JSON: &str = "application/json";
 const APPLY: &str = "application/apply-patch+yaml";
@@ -67,20 +47,6 @@ fn object<T: DeserializeOwned>(wanted: &str, bytes: &[u8]) -> Result<T, String> 
     let Kinded { kind } = serde_json::from_slice(bytes).map_err(malformed)?;
     check_kind(&kind, wanted)?;
     serde_json::from_slice(bytes).map_err(malformed)
-}
-
-// === impl Answered ===
-
-impl Answered {
-    // 503 alone is not enough: an overloaded API server also answers 503.
-    fn misses_the_service(&self, status: StatusCode) -> bool {
-        let unreached = || {
-            UNREACHED
-                .iter()
-                .any(|begin| self.message.starts_with(begin))
-        };
-        status == StatusCode::NOT_FOUND || status == StatusCode::SERVICE_UNAVAILABLE && unreached()
-    }
 }
 
 // === impl Cluster ===
@@ -175,39 +141,6 @@ impl Cluster {
         self.send::<IgnoredAny>(&what, rule, Method::DELETE, &path, JSON, Some(body))
             .await?;
         Ok(())
-    }
-
-    /// Asks whether a Service answers the API server over HTTPS, through the Service's `proxy`
-    /// subresource: a read, on the same path that admission reviews take. Any answer from the
-    /// Service counts. A timeout is tried once more, because the first may be the connection's
-    /// fault; after two, the Service does not answer.
-    ///
-    /// # Errors
-    /// The API server cannot be reached, does not allow the request, or fails itself.
-    pub async fn answers(&self, namespace: &str, service: &str, port: u16) -> Result<bool, Error> {
-        let what = format!("checking whether the Service {namespace}/{service} answers");
-        let path = format!("/api/v1/namespaces/{namespace}/services/https:{service}:{port}/proxy/");
-        let patience = self.deadline.min(ADMISSION_PATIENCE);
-        for _ in 0..2 {
-            let call = Call::get(&path, JSON);
-            let answer = match self.exchange(&what, &call, patience, ANSWER).await {
-                Ok(answer) => answer,
-                Err(error) if error.why() == Why::TimedOut => continue,
-                // The API server's own words are short, so the Service spoke.
-                Err(error) if error.is_oversized() => return Ok(true),
-                Err(error) => return Err(error),
-            };
-            let said = serde_json::from_slice::<Answered>(&answer.bytes).ok();
-            return match said {
-                None if answer.status != StatusCode::TOO_MANY_REQUESTS => Ok(true),
-                Some(said) if said.misses_the_service(answer.status) => Ok(false),
-                Some(_) | None => {
-                    let rule = Some(SERVICE_PROXY.rule_in("get", Some(namespace)));
-                    Err(answer.error(&what, rule))
-                }
-            };
-        }
-        Ok(false)
     }
 
     async fn write<T: DeserializeOwned>(

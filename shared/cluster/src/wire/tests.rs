@@ -287,46 +287,6 @@ async fn now_follows_the_servers_date() {
     );
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_service_answers_unless_the_api_server_says_that_it_does_not() {
-    let gone = r#"{"kind":"Status","apiVersion":"v1","status":"Failure","message":"error trying to reach service: connection refused"}"#;
-    let table = [
-        (200, "", true),
-        (400, "no review", true),
-        (503, "mine", true),
-        (503, gone, false),
-    ];
-    for (code, body, answers) in table {
-        let cluster = Script::of(&[(code, body)]).cluster();
-        let answer = cluster
-            .answers("linkerd", "linkerd-proxy-injector", 443)
-            .await;
-        assert_eq!(answer.unwrap(), answers, "{code} {body}");
-    }
-    let own = r#"{"kind":"Status","apiVersion":"v1","status":"Failure","message":"no time"}"#;
-    for (code, why) in [(503, Why::Busy), (429, Why::Busy), (500, Why::Broken)] {
-        let cluster = Script::of(&[(code, own)]).cluster();
-        let answer = cluster.answers("linkerd", "linkerd-proxy-injector", 443);
-        assert_eq!(answer.await.unwrap_err().why(), why, "{code}");
-    }
-    let silent = Script::default().cluster();
-    assert!(
-        !silent
-            .answers("linkerd", "linkerd-proxy-injector", 443)
-            .await
-            .unwrap()
-    );
-    let forbidden = gone.replace("connection refused", "forbidden");
-    let cluster = Script::of(&[(403, &forbidden)]).cluster();
-    let error = cluster
-        .answers("linkerd", "linkerd-proxy-injector", 443)
-        .await
-        .unwrap_err();
-    let rule =
-        "apiGroups: [\"\"], resources: [\"services/proxy\"], verbs: [get] in namespace linkerd";
-    assert_eq!((error.why(), error.rule()), (Why::Forbidden, Some(rule)));
-}
-
 #[tokio::test]
 async fn a_broken_api_service_of_another_group_is_never_asked() {
     let apps = r#"{"kind":"APIResourceList","groupVersion":"apps/v1","resources":[

@@ -6,7 +6,7 @@ use mesh_records::VersionSource;
 use mesh_versions::{Version, same_release};
 
 use crate::object::label;
-use crate::object::{Container, ContainerStatus, Meta, Pod, PodSpec};
+use crate::object::{Container, ContainerStatus, Meta, Pod, PodSpec, RestartPolicy};
 
 /// A proxy in a pod's or a template's spec.
 #[derive(Clone, Copy, Debug)]
@@ -60,6 +60,21 @@ pub fn is_ready(pod: &Pod) -> bool {
             .any(|status| status.name == label::PROXY && status.ready)
     };
     ready(&pod.status.container_statuses) || ready(&pod.status.init_container_statuses)
+}
+
+/// Returns true if only the proxy keeps a pod alive that would have ended: each other container has
+/// ended for good. A native sidecar ends with them.
+pub fn holds(pod: &Pod) -> bool {
+    let is_plain = pod.spec.containers.iter().any(|it| it.name == label::PROXY);
+    let statuses = pod.status.container_statuses.iter();
+    let mut others = statuses.filter(|it| it.name != label::PROXY).peekable();
+    let has_ended = |it: &ContainerStatus| it.state.terminated.as_ref().map(|it| it.exit_code);
+    let for_good = |it: &ContainerStatus| match pod.spec.restart_policy {
+        RestartPolicy::Always => false,
+        RestartPolicy::OnFailure => has_ended(it) == Some(0),
+        RestartPolicy::Never => has_ended(it).is_some(),
+    };
+    is_plain && others.peek().is_some() && others.all(for_good)
 }
 
 /// The version of a proxy: its image's tag if that is a Linkerd version, else what the injector
@@ -160,6 +175,42 @@ mod tests {
         ];
         for (image, tag) in table {
             assert_eq!(image_tag(image), tag, "{image}");
+        }
+    }
+
+    #[test]
+    fn a_proxy_holds_a_pod_whose_other_containers_have_ended() {
+        let ended = |code: i32| format!(r#"{{"terminated": {{"exitCode": {code}}}}}"#);
+        let (well, badly) = (ended(0), ended(1));
+        let (runs, waits) = (
+            r#"{"running": {}}"#,
+            r#"{"waiting": {"reason": "CrashLoopBackOff"}}"#,
+        );
+        // restart policy, list with the proxy, states of the other containers
+        let table: [(&str, &str, &[&str], bool); 9] = [
+            ("Never", "containers", &[&well], true),
+            ("Never", "containers", &[&badly, &well], true),
+            ("OnFailure", "containers", &[&well], true),
+            ("OnFailure", "containers", &[&badly], false),
+            ("Never", "containers", &[&well, runs], false),
+            ("OnFailure", "containers", &[&well, waits], false),
+            ("Always", "containers", &[&well], false),
+            ("Never", "initContainers", &[&well], false),
+            ("Never", "containers", &[], false),
+        ];
+        for (policy, list, states, expected) in table {
+            let states: Vec<String> = states
+                .iter()
+                .enumerate()
+                .map(|(at, state)| format!(r#"{{"name": "app-{at}", "state": {state}}}"#))
+                .collect();
+            let pod: Pod = serde_json::from_str(&format!(
+                r#"{{"spec": {{"restartPolicy": "{policy}", "{list}": [{{"name": "linkerd-proxy"}}]}},
+                    "status": {{"containerStatuses": [{{"name": "linkerd-proxy", "state": {{"running": {{}}}}}}{}{}]}}}}"#,
+                if states.is_empty() { "" } else { ", " },
+                states.join(", ")
+            )).unwrap();
+            assert_eq!(holds(&pod), expected, "{policy} {list} {states:?}");
         }
     }
 

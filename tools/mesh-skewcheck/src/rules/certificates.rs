@@ -42,6 +42,7 @@ fn remark(certificate: &Certificate, now: Timestamp) -> Option<Remark> {
         not_before,
         not_after,
         readable,
+        signs_issuer,
     } = certificate;
     let name = name(*role);
     let Some(end) = not_after.filter(|_| *readable) else {
@@ -54,6 +55,11 @@ fn remark(certificate: &Certificate, now: Timestamp) -> Option<Remark> {
     };
     let soon = weight(certificate, left, end);
     match (role, invalid) {
+        // The issuer stands on another one.
+        (CertificateRole::Anchor, Some(message)) if *signs_issuer == Some(false) => {
+            let hint = "remove it from the bundle when the control plane is upgraded next";
+            Some(Remark::new(Rule::AnchorExpired, message).hint(hint))
+        }
         (CertificateRole::Anchor | CertificateRole::Issuer, Some(message)) => {
             Some(Remark::new(Rule::CertificateExpired, message))
         }
@@ -152,6 +158,7 @@ mod tests {
                     not_before: Some(start.parse().unwrap()),
                     not_after: Some(end.parse().unwrap()),
                     readable: true,
+                    signs_issuer: None,
                 };
                 assert_eq!(remark(&certificate, now), None, "{role:?} {start} {end}");
                 let late = remark(&certificate, Timestamp::MAX);

@@ -70,17 +70,20 @@ fn names(
     (!names.is_empty()).then(|| names.join(", "))
 }
 
-// Each part of an extension with a Linkerd version, or else the extension itself.
+// Each part of an extension, or else the extension itself. A program that is not Linkerd's has only
+// numbers of its own and is not compared; a part that should have a version of Linkerd and has none
+// is not known.
 fn parts(extension: &Extension) -> Vec<(String, Option<&str>)> {
-    let parts = extension.parts.iter();
-    let parts = parts.filter_map(|part| {
-        let name = format!("{}/{}", extension.name, part.name);
-        Some((name, Some(part.version.as_deref()?)))
-    });
-    let parts: Vec<_> = parts.collect();
-    if parts.is_empty() {
-        vec![(extension.name.clone(), extension.version.as_deref())]
-    } else {
-        parts
+    if extension.parts.is_empty() {
+        return vec![(extension.name.clone(), extension.version.as_deref())];
     }
+    let parts = extension.parts.iter();
+    let is_cni = rule_of(extension) == Rule::CniBehind;
+    let of_release =
+        parts.filter(|part| is_cni || part.version.is_some() || part.own_version.is_none());
+    let named = of_release.map(|part| {
+        let name = format!("{}/{}", extension.name, part.name);
+        (name, part.version.as_deref())
+    });
+    named.collect()
 }

@@ -3,27 +3,25 @@
 
 use std::cmp::Ordering;
 
-use mesh_records::{
-    Component, ControlPlane, FailurePolicy, InstalledBy, ProxyCount, Rule, State, Webhook,
-};
+use mesh_records::{Component, ControlPlane, InstalledBy, ProxyCount, Rule, State};
 use mesh_versions::Version;
-use serde_json::Value;
 
+use super::held::{self, Part};
+use super::injector;
 use crate::question::Standpoint;
 use crate::remark::Remark;
 use crate::rule::Weight;
 
-/// A part of the name of the Deployment and the webhook that add proxies to pods.
-const INJECTOR: &str = "proxy-injector";
 /// The Deployments that every control plane has. Without them proxies get no certificate, find no
 /// endpoints, or are not injected.
-const PARTS: [&str; 3] = ["destination", "identity", INJECTOR];
+const PARTS: [&str; 3] = ["destination", "identity", "proxy-injector"];
 
 /// Judges the control plane's state in the survey.
 pub(crate) fn remarks(plane: &ControlPlane, at: &Standpoint<'_>) -> Vec<Remark> {
     let mut remarks = settled(plane, at);
     remarks.extend(not_at_target(plane, at));
-    remarks.extend(injector(plane, at));
+    remarks.extend(injector::remarks(plane, at));
+    remarks.extend(held::remarks(plane, at));
     remarks.extend(in_other_hands(plane));
     remarks
 }
@@ -34,11 +32,7 @@ fn settled(plane: &ControlPlane, at: &Standpoint<'_>) -> Vec<Remark> {
         return vec![Remark::cannot_tell(Rule::ControlPlaneUnhealthy, message)];
     }
     let mut remarks = Vec::new();
-    let mixed: Vec<&Component> = plane
-        .components
-        .iter()
-        .filter(|it| !runs(it, &at.running, at).unwrap_or(true))
-        .collect();
+    let mixed = held::not_held(plane, at);
     let mut faults: Vec<String> = plane.components.iter().filter_map(fault).collect();
     faults.extend(absent(plane).map(|part| format!("{part} is missing")));
     let settled = plane.state == State::Settled && faults.is_empty();
@@ -54,16 +48,12 @@ fn settled(plane: &ControlPlane, at: &Standpoint<'_>) -> Vec<Remark> {
             unhealthy(plane.state, &faults),
         ));
     }
-    if plane.components.iter().any(|it| it.version.is_none()) {
+    let mut parts = plane.components.iter().flat_map(Component::parts);
+    if parts.any(|(_, version)| version.is_none()) {
         let message = "the version of a component is not known, so an upgrade may be in progress";
         remarks.push(Remark::cannot_tell(Rule::UpgradeInProgress, message));
     }
     remarks
-}
-
-fn runs(component: &Component, version: &Version, at: &Standpoint<'_>) -> Option<bool> {
-    let runs = Version::of_tag(component.version.as_deref()?);
-    Some(at.same_release(&runs, version))
 }
 
 fn has_old_proxy(component: &Component, at: &Standpoint<'_>) -> bool {
@@ -117,12 +107,12 @@ fn unhealthy(state: State, faults: &[String]) -> String {
     }
 }
 
-fn in_progress(plane: &ControlPlane, mixed: &[&Component], at: &Standpoint<'_>) -> Remark {
+fn in_progress(plane: &ControlPlane, mixed: &[Part<'_>], at: &Standpoint<'_>) -> Remark {
     let running = &at.running;
-    let others: Vec<String> = mixed
+    let others = mixed
         .iter()
-        .filter_map(|it| Some(format!("{} runs {}", it.name, it.version.as_deref()?)))
-        .collect();
+        .map(|Part { name, version }| format!("{name} runs {version}"));
+    let others: Vec<String> = others.collect();
     let (towards, mut details) = match ahead(mixed, at) {
         Some(ahead) => (ahead, vec![format!("linkerd-config says {running}")]),
         None => (running.clone(), Vec::new()),
@@ -152,14 +142,11 @@ fn in_progress(plane: &ControlPlane, mixed: &[&Component], at: &Standpoint<'_>) 
 
 // Returns the one later release that components already run although `linkerd-config` was not
 // written. helm continues with the other objects after one could not be written.
-fn ahead(mixed: &[&Component], at: &Standpoint<'_>) -> Option<Version> {
-    let mut versions = mixed.iter().map(|it| it.version.as_deref());
-    let first = Version::of_tag(versions.next()??);
-    let same = |version: Option<&str>| {
-        version.is_some_and(|it| at.same_release(&Version::of_tag(it), &first))
-    };
+fn ahead(mixed: &[Part<'_>], at: &Standpoint<'_>) -> Option<Version> {
+    let mut versions = mixed.iter().map(|part| Version::of_tag(part.version));
+    let first = versions.next()?;
     let later = at.running.order(&first) == Some(Ordering::Less);
-    (later && versions.all(same)).then_some(first)
+    (later && versions.all(|it| at.same_release(&it, &first))).then_some(first)
 }
 
 fn not_at_target(plane: &ControlPlane, at: &Standpoint<'_>) -> Vec<Remark> {
@@ -177,16 +164,17 @@ fn not_at_target(plane: &ControlPlane, at: &Standpoint<'_>) -> Vec<Remark> {
     compare("linkerd-config says", plane.version.as_deref());
     compare("new pods get", plane.injects.as_deref());
     for component in &plane.components {
-        compare(
-            &format!("{} runs", component.name),
-            component.version.as_deref(),
-        );
+        for (part, version) in component.parts() {
+            if held::by_value(&part, version, plane, at).is_none() {
+                compare(&format!("{part} runs"), version);
+            }
+        }
         for proxy in component.proxies.iter().filter(|proxy| proxy.count > 0) {
             let version = proxy.version.as_deref().or(proxy.tag.as_deref());
             compare(&format!("a proxy of {} runs", component.name), version);
         }
     }
-    if is_unregistered(plane) {
+    if injector::is_unregistered(plane) {
         wrong.push("new pods get no proxy".to_owned());
     }
     if plane.state != State::Settled {
@@ -200,83 +188,6 @@ fn not_at_target(plane: &ControlPlane, at: &Standpoint<'_>) -> Vec<Remark> {
     if !unknown.is_empty() {
         let message = format!("the survey does not show what {}", unknown.join(", what "));
         remarks.push(Remark::cannot_tell(rule, message));
-    }
-    remarks
-}
-
-fn injector(plane: &ControlPlane, at: &Standpoint<'_>) -> Vec<Remark> {
-    let rule = Rule::InjectorNotReady;
-    let mut remarks = Vec::new();
-    if plane.injects.is_none() {
-        let message = "the proxy version that a new pod gets is not known";
-        remarks.push(Remark::cannot_tell(rule, message));
-    }
-    let component = plane
-        .components
-        .iter()
-        .find(|it| it.name.contains(INJECTOR));
-    if let Some(version) = component.filter(|it| runs(it, &at.running, at) == Some(false)) {
-        let version = version.version.as_deref().unwrap_or("?");
-        let message = format!(
-            "the proxy injector runs {version}, but the control plane is {}",
-            at.running
-        );
-        remarks.push(Remark::new(rule, message));
-    }
-    match plane.webhooks.iter().find(|it| it.name.contains(INJECTOR)) {
-        Some(webhook) => remarks.extend(webhook_remarks(webhook)),
-        None if plane.webhooks.is_empty() && !is_unregistered(plane) => {
-            let message = "the survey does not show the webhook of the proxy injector";
-            remarks.push(Remark::cannot_tell(rule, message));
-            remarks.push(Remark::cannot_tell(Rule::InjectorFailsOpen, message));
-        }
-        None => remarks.push(Remark::new(
-            rule,
-            "no webhook calls the proxy injector, so new pods get no proxy",
-        )),
-    }
-    if plane.facts.get("injector_bypassed") == Some(&Value::Bool(true)) {
-        let message = "the webhook of the proxy injector selects no pod of the mesh: new pods get \
-                       no proxy";
-        let webhook = "linkerd-proxy-injector-webhook-config";
-        let get = ["get", "mutatingwebhookconfiguration", webhook, "-o", "yaml"];
-        let get = at.paste.kubectl(&get);
-        let hint = format!("compare its rules and selectors with those of the chart: {get}");
-        remarks.push(Remark::new(Rule::InjectorBypassed, message).hint(hint));
-    }
-    remarks
-}
-
-// Without a webhook configuration the API server never calls the injector.
-fn is_unregistered(plane: &ControlPlane) -> bool {
-    plane.facts.get("injector_registered") == Some(&Value::Bool(false))
-}
-
-fn webhook_remarks(webhook: &Webhook) -> Vec<Remark> {
-    let mut remarks = Vec::new();
-    match (webhook.ready_endpoints, webhook.answers) {
-        (Some(0), _) => {
-            let message = "the proxy injector has no ready endpoint";
-            remarks.push(Remark::new(Rule::InjectorNotReady, message));
-        }
-        (_, Some(false)) => {
-            let message =
-                "the proxy injector does not answer the API server, although its pods are ready";
-            remarks.push(Remark::new(Rule::InjectorNotReady, message));
-        }
-        (Some(_), Some(true) | None) | (None, Some(true)) => {}
-        (None, None) => {
-            let message = "cannot tell whether the proxy injector has a ready endpoint";
-            remarks.push(Remark::cannot_tell(Rule::InjectorNotReady, message));
-        }
-    }
-    match webhook.failure_policy {
-        FailurePolicy::Fail => {}
-        FailurePolicy::Ignore => {
-            let message = "failurePolicy is Ignore: while the proxy injector is down, new pods \
-                           start without a proxy";
-            remarks.push(Remark::new(Rule::InjectorFailsOpen, message));
-        }
     }
     remarks
 }

@@ -40,6 +40,20 @@ fn job(world: &mut World, version: &str) {
     world.workloads.push(job);
 }
 
+// One container of the third component, `linkerd-destination`, has another version.
+fn policy(world: &mut World, version: Option<&str>) {
+    let running = world.plane["version"].clone();
+    let component = &mut world.plane["components"][2];
+    let mut policy = json!({"container": "policy"});
+    if let Some(version) = version {
+        policy["version"] = json!(version);
+        component["version"] = json!(version);
+    } else {
+        component.as_object_mut().unwrap().remove("version");
+    }
+    component["versions"] = json!([{"container": "destination", "version": running}, policy]);
+}
+
 fn certificate(world: &mut World, role: usize, end: &str) {
     world.plane["certificates"][role]["not_after"] = json!(end);
 }
@@ -166,6 +180,14 @@ fn each_rule_has_the_severity_of_the_table_for_each_question() {
             ["W", "W", "I", "W"],
             |world, _| {
                 world.workloads[0]["trust_anchors"] = json!("unknown");
+            },
+        ),
+        (
+            "a webhook whose certificate is not trusted",
+            "injector-bypassed",
+            ["W", "W", "E", "E"],
+            |world, _| {
+                world.plane["webhooks"][0]["trusted"] = json!(false);
             },
         ),
         (
@@ -390,6 +412,118 @@ fn each_rule_has_the_severity_of_the_table_for_each_question() {
                     .as_object_mut()
                     .unwrap()
                     .remove("version");
+            },
+        ),
+        (
+            "a container of another release",
+            "upgrade-in-progress",
+            ["E", "W", "E", "W"],
+            |world, _| policy(world, Some("stable-2.12.6")),
+        ),
+        (
+            "a container of another release, under done",
+            "control-plane-not-at-target",
+            ["-", "-", "-", "E"],
+            |world, _| policy(world, Some("stable-2.12.6")),
+        ),
+        (
+            "a container whose version is not known",
+            "control-plane-not-at-target",
+            ["-", "-", "-", "E?"],
+            |world, _| policy(world, None),
+        ),
+        (
+            "a container that a value pins",
+            "component-pinned",
+            ["W", "W", "W", "E"],
+            |world, _| {
+                policy(world, Some("stable-2.12.6"));
+                world.plane["facts"]["policy_image_version"] = json!("stable-2.12.6");
+            },
+        ),
+        (
+            "a pinned container is no upgrade under way",
+            "upgrade-in-progress",
+            ["-", "-", "-", "-"],
+            |world, _| {
+                policy(world, Some("stable-2.12.6"));
+                world.plane["facts"]["policy_image_version"] = json!("stable-2.12.6");
+            },
+        ),
+        (
+            "a pinned component",
+            "component-pinned",
+            ["W", "W", "W", "E"],
+            |world, _| {
+                world.plane["components"][0]["version"] = json!("stable-2.12.6");
+                world.plane["facts"]["controller_image_version"] = json!("stable-2.12.6@sha256:01");
+            },
+        ),
+        (
+            "a value that says the release",
+            "component-pinned",
+            ["-", "-", "-", "-"],
+            |world, _| {
+                let version = world.plane["version"].clone();
+                world.plane["facts"]["controller_image_version"] = version;
+            },
+        ),
+        (
+            "leftovers",
+            "leftover-component",
+            ["W", "W", "W", "W"],
+            |world, _| {
+                world.plane["facts"]["leftovers"] = json!(["Deployment/linkerd-controller"]);
+            },
+        ),
+        (
+            "an expired anchor beside the issuer's",
+            "anchor-expired",
+            ["W", "W", "W", "W"],
+            |world, _| {
+                world.plane["certificates"][0]["signs_issuer"] = json!(false);
+                certificate(world, 0, "2026-07-01T00:00:00Z");
+            },
+        ),
+        (
+            "the issuer's anchor has expired",
+            "certificate-expired",
+            ["E", "E", "E", "E"],
+            |world, _| {
+                world.plane["certificates"][0]["signs_issuer"] = json!(true);
+                certificate(world, 0, "2026-07-01T00:00:00Z");
+            },
+        ),
+        (
+            "a part of an extension whose version is not known",
+            "extension-behind",
+            ["I?", "I?", "I?", "I?"],
+            |world, base| {
+                let version = of_minor(base);
+                extension(world, "viz", None);
+                world.others[0]["parts"] =
+                    json!([{"name": "web", "version": version}, {"name": "tap"}]);
+            },
+        ),
+        (
+            "a part with numbers of its own",
+            "extension-behind",
+            ["-", "-", "-", "-"],
+            |world, base| {
+                let version = of_minor(base);
+                extension(world, "viz", None);
+                let prometheus = json!({"name": "prometheus", "own_version": "v2.43.0"});
+                world.others[0]["parts"] = json!([{"name": "web", "version": version}, prometheus]);
+            },
+        ),
+        (
+            "a cni plugin with numbers of its own only",
+            "cni-behind",
+            ["I?", "I?", "I?", "I?"],
+            |world, _| {
+                extension(world, "cni", None);
+                let plugin = json!({"name": "linkerd-cni", "own_version": "v1.5.0"});
+                world.others[0]["parts"] = json!([plugin]);
             },
         ),
         (

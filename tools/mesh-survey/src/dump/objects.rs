@@ -1,27 +1,30 @@
-//! The objects of a dump, and the survey of them.
+//! The objects of a dump.
+
+mod surveyed;
 
 use std::collections::{BTreeSet, HashSet};
 
-use mesh_cluster::control_plane::stamps;
-use mesh_cluster::object::label;
 use mesh_cluster::object::{
-    Bare, ConfigMap, DaemonSet, Deployment, EndpointSlice, Meta, Namespace, Pod, StatefulSet,
+    Bare, ConfigMap, DaemonSet, Deployment, EndpointSlice, Namespace, Pod, StatefulSet,
 };
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::fold::{Fold, OPEN, OwnPods, Parents};
-use crate::ground::Ground;
-use crate::look::Wish;
-use crate::plane::Objects;
-use crate::plane::parts::{Definition, WEBHOOKS, WebhookConfiguration, is_of_interest};
-use crate::survey::{Parts, Survey};
+use crate::plane::parts::{Definition, EXTERNAL, OPERATED, WebhookConfiguration};
 
 /// The objects of a dump.
 #[derive(Debug, Default)]
 pub(crate) struct Dump {
     kinds: BTreeSet<String>,
+    /// The objects so far, each by its uid: an object of two files counts once.
+    known: HashSet<String>,
+    kubernetes: Option<String>,
+    /// Whether it has a resource of Buoyant's operator.
+    is_operated: bool,
+    external_workloads: usize,
+    nodes: Vec<Bare>,
     namespaces: Vec<Namespace>,
     config_maps: Vec<ConfigMap>,
     deployments: Vec<Deployment>,
@@ -29,9 +32,8 @@ pub(crate) struct Dump {
     daemon_sets: Vec<DaemonSet>,
     replica_sets: Vec<Bare>,
     jobs: Vec<Bare>,
+    controllers: Vec<Bare>,
     pods: Vec<Pod>,
-    /// The uids of `pods`.
-    known_pods: HashSet<String>,
     slices: Vec<EndpointSlice>,
     webhooks: Vec<WebhookConfiguration>,
     definitions: Vec<Definition>,
@@ -45,28 +47,52 @@ pub(crate) enum DumpError {
     Json(#[source] serde_json::Error),
     /// The text ends in the middle of an object.
     #[error("it ends in the middle of an object, in line {0}: it was cut off")]
-    Cut(usize),
-    /// A pod is there twice, and would be counted twice.
-    #[error(
-        "the pod {0} is in the dump twice: two dumps are in it (`>>` keeps what a file has already)"
-    )]
-    Twice(String),
+    Broken(usize),
+    /// The text is neither JSON nor YAML.
+    #[error("this is not the JSON or YAML that kubectl prints with `-o json` or `-o yaml`")]
+    Yaml(#[from] serde_norway::Error),
     /// The JSON is not a Kubernetes object; it may be a survey's record.
     #[error("this is not a Kubernetes object: it has no metadata")]
     NoObject,
+    /// The list has no kind, which kubectl writes after the items in YAML.
+    #[error("this list has no kind: it may be cut off")]
+    Cut,
     /// The list is only one page of a longer list.
     #[error("this is one page of a longer list (metadata.continue)")]
     Page,
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Document<'a> {
+    #[serde(default)]
+    api_version: String,
     #[serde(default)]
     kind: String,
     #[serde(default, borrow)]
     metadata: Option<&'a RawValue>,
     #[serde(default, borrow)]
     items: Option<Vec<&'a RawValue>>,
+    /// The output of `kubectl version` has it, and no kind.
+    #[serde(default)]
+    server_version: Option<ServerVersion>,
+    #[serde(default)]
+    client_version: Option<IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ServerVersion {
+    git_version: String,
+}
+
+/// What tells one object from another.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Identity {
+    uid: String,
+    namespace: String,
+    name: String,
 }
 
 #[derive(Default, Deserialize)]
@@ -79,14 +105,11 @@ struct ListMeta {
 impl From<serde_json::Error> for DumpError {
     fn from(error: serde_json::Error) -> Self {
         match error.is_eof() {
-            true => Self::Cut(error.line()),
+            true => Self::Broken(error.line()),
             false => Self::Json(error),
         }
     }
 }
-
-/// Kinds without which a survey is not whole.
-const NEEDED: [&str; 4] = ["Namespace", "Pod", "Deployment", "ConfigMap"];
 
 // === impl Dump ===
 
@@ -97,24 +120,45 @@ impl Dump {
     /// # Errors
     /// A part of the file cannot be read. The dump must then not be used.
     pub(crate) fn add(&mut self, text: &str) -> Result<(), DumpError> {
-        for document in serde_json::Deserializer::from_str(text).into_iter::<&RawValue>() {
-            self.document(document?)?;
+        let text = text.trim_start_matches('\u{feff}').trim_start();
+        if text.starts_with('{') {
+            for document in serde_json::Deserializer::from_str(text).into_iter::<&RawValue>() {
+                self.document(document?)?;
+            }
+            return Ok(());
+        }
+        for document in serde_norway::Deserializer::from_str(text) {
+            let document = Value::deserialize(document)?;
+            // `---` with nothing after it.
+            if !document.is_null() {
+                self.document(&serde_json::value::to_raw_value(&document)?)?;
+            }
         }
         Ok(())
     }
 
     fn document(&mut self, raw: &RawValue) -> Result<(), DumpError> {
         let Document {
+            api_version,
             kind,
             metadata,
             items,
+            server_version,
+            client_version,
         } = serde_json::from_str(raw.get())?;
+        if kind.is_empty() && (server_version.is_some() || client_version.is_some()) {
+            self.kubernetes = server_version
+                .map(|it| it.git_version)
+                .or(self.kubernetes.take());
+            return Ok(());
+        }
         let Some(items) = items else {
-            if metadata.is_none() {
-                return Err(DumpError::NoObject);
-            }
-            return self.object(&kind, raw);
+            let metadata = metadata.ok_or(DumpError::NoObject)?;
+            return self.object(&kind, &api_version, metadata, raw);
         };
+        if kind.is_empty() {
+            return Err(DumpError::Cut);
+        }
         let meta = metadata
             .map(|meta| serde_json::from_str::<ListMeta>(meta.get()))
             .transpose()?;
@@ -133,12 +177,36 @@ impl Dump {
             } else {
                 &own.kind
             };
-            self.object(kind, item)?;
+            let metadata = own.metadata.ok_or(DumpError::NoObject)?;
+            self.object(kind, &own.api_version, metadata, item)?;
         }
         Ok(())
     }
 
-    fn object(&mut self, kind: &str, raw: &RawValue) -> Result<(), DumpError> {
+    fn object(
+        &mut self,
+        kind: &str,
+        api_version: &str,
+        metadata: &RawValue,
+        raw: &RawValue,
+    ) -> Result<(), DumpError> {
+        // Other groups have kinds of the same name, such as the StatefulSet of OpenKruise.
+        let group = api_version.split_once('/').map_or("", |(group, _)| group);
+        if group_of(kind).is_some_and(|own| !api_version.is_empty() && own != group) {
+            return Ok(());
+        }
+        let Identity {
+            uid,
+            namespace,
+            name,
+        } = serde_json::from_str(metadata.get())?;
+        let key = match uid.is_empty() {
+            true => format!("{kind}/{namespace}/{name}"),
+            false => uid,
+        };
+        if !self.known.insert(key) {
+            return Ok(());
+        }
         match kind {
             "Namespace" => push(&mut self.namespaces, raw)?,
             "ConfigMap" => push(&mut self.config_maps, raw)?,
@@ -147,36 +215,20 @@ impl Dump {
             "DaemonSet" => push(&mut self.daemon_sets, raw)?,
             "ReplicaSet" => push(&mut self.replica_sets, raw)?,
             "Job" => push(&mut self.jobs, raw)?,
-            "Pod" => {
-                push(&mut self.pods, raw)?;
-                self.once()?;
-            }
+            "ReplicationController" => push(&mut self.controllers, raw)?,
+            "Pod" => push(&mut self.pods, raw)?,
             "EndpointSlice" => push(&mut self.slices, raw)?,
             "MutatingWebhookConfiguration" | "ValidatingWebhookConfiguration" => {
                 push(&mut self.webhooks, raw)?;
             }
             "CustomResourceDefinition" => push(&mut self.definitions, raw)?,
+            "ControlPlane" => self.is_operated = true,
+            "ExternalWorkload" => self.external_workloads += 1,
+            "Node" => push(&mut self.nodes, raw)?,
             _ => {}
         }
         self.kinds.insert(kind.to_owned());
         Ok(())
-    }
-
-    // Fails if the last pod is one of the earlier.
-    fn once(&mut self) -> Result<(), DumpError> {
-        let Some(Meta {
-            namespace,
-            name,
-            uid,
-            ..
-        }) = self.pods.last().map(|pod| &pod.meta)
-        else {
-            return Ok(());
-        };
-        match uid.is_empty() || self.known_pods.insert(uid.clone()) {
-            true => Ok(()),
-            false => Err(DumpError::Twice(format!("{namespace}/{name}"))),
-        }
     }
 
     /// Returns the uid of the cluster that the dump was taken from, if the dump has it.
@@ -189,125 +241,23 @@ impl Dump {
             .map(|namespace| namespace.meta.uid.as_str())
             .filter(|uid| !uid.is_empty())
     }
+}
 
-    /// Makes the survey, and returns also the kinds that the dump lacks.
-    pub(crate) fn survey(mut self, cluster: &str, wish: Wish) -> (Survey, Vec<String>) {
-        let mut ground = Ground {
-            fallback: wish.linkerd_namespace,
-            list_proxies: wish.list_proxies,
-            label_keys: wish.label_keys,
-            lacking: self.lacking(),
-            ..Ground::default()
-        };
-        for namespace in &self.namespaces {
-            ground.namespaces.add(&namespace.meta, &ground.label_keys);
+// The API group of a kind that is read.
+fn group_of(kind: &str) -> Option<&'static str> {
+    Some(match kind {
+        "Namespace" | "ConfigMap" | "Pod" | "Node" | "ReplicationController" => "",
+        "Deployment" | "StatefulSet" | "DaemonSet" | "ReplicaSet" => "apps",
+        "Job" => "batch",
+        "EndpointSlice" => "discovery.k8s.io",
+        "MutatingWebhookConfiguration" | "ValidatingWebhookConfiguration" => {
+            "admissionregistration.k8s.io"
         }
-        let (owners, keys) = (&mut ground.owners, &ground.label_keys);
-        self.deployments.iter().for_each(|it| owners.add(it, keys));
-        self.stateful_sets
-            .iter()
-            .for_each(|it| owners.add(it, keys));
-        self.daemon_sets.iter().for_each(|it| owners.add(it, keys));
-        let planes = self.planes(&mut ground);
-        let mut fold = Fold::default();
-        for pod in std::mem::take(&mut self.pods) {
-            fold.add(&pod, OwnPods::Count, &ground);
-        }
-        let mut missing: BTreeSet<&str> = NEEDED
-            .into_iter()
-            .filter(|kind| !self.kinds.contains(*kind))
-            .collect();
-        for (kind, owners) in OPEN.iter().zip([&self.replica_sets, &self.jobs]) {
-            if !fold.open(kind).is_empty() && !self.kinds.contains(kind.as_str()) {
-                missing.insert(kind.as_str());
-            }
-            let parents = owners
-                .iter()
-                .map(|it| (it.meta.uid.clone(), it.meta.controller().cloned()));
-            fold.adopt(kind, &parents.collect::<Parents>(), &ground);
-        }
-        let strange = fold.strangers(&ground.owners);
-        let strange = strange
-            .iter()
-            .filter(|it| !self.kinds.contains(it.kind.as_str()));
-        missing.extend(strange.map(|identity| identity.kind.as_str()));
-        let missing = missing.into_iter().map(str::to_owned).collect();
-        let folded = fold.finish(&ground);
-        let parts = Parts {
-            planes,
-            folded,
-            ground,
-            unseen: Vec::new(),
-            restarts: 0,
-        };
-        (parts.survey(cluster), missing)
-    }
-
-    fn lacking(&self) -> BTreeSet<String> {
-        const READ: [&str; 6] = [
-            "ConfigMap",
-            "Deployment",
-            "StatefulSet",
-            "DaemonSet",
-            "ReplicaSet",
-            "Job",
-        ];
-        let lacking = READ.into_iter().filter(|kind| !self.kinds.contains(*kind));
-        lacking.map(str::to_owned).collect()
-    }
-
-    fn planes(&self, ground: &mut Ground) -> Vec<Objects> {
-        let mut places = ground.control_plane_namespaces();
-        places.insert(ground.fallback.clone());
-        let planes = places.into_iter().filter_map(|namespace| {
-            let config = self.config_map(&namespace, label::CONFIG);
-            let components = ground.owners.components_of(&namespace);
-            if config.is_none() && components.is_empty() {
-                return None;
-            }
-            let trust_roots = self.config_map(&namespace, label::TRUST_ROOTS);
-            let stamps = trust_roots.as_ref().map(stamps).unwrap_or_default();
-            ground.bundles.insert(namespace.clone(), stamps);
-            Some(Objects {
-                webhooks: self.webhooks(),
-                definitions: self.definitions(),
-                slices: self.slices(&namespace),
-                ..Objects::new(namespace, config, trust_roots, components)
-            })
-        });
-        let mut planes: Vec<Objects> = planes.collect();
-        ground.settle(&mut planes);
-        planes
-    }
-
-    fn config_map(&self, namespace: &str, name: &str) -> Option<ConfigMap> {
-        let mut found = self.config_maps.iter();
-        found
-            .find(|it| it.meta.namespace == namespace && it.meta.name == name)
-            .cloned()
-    }
-
-    fn slices(&self, namespace: &str) -> Option<Vec<EndpointSlice>> {
-        let mut slices = self.all(&self.slices, "EndpointSlice")?;
-        slices.retain(|slice| slice.meta.namespace == namespace);
-        Some(slices)
-    }
-
-    fn webhooks(&self) -> Option<Vec<WebhookConfiguration>> {
-        let mut webhooks = self.all(&self.webhooks, "MutatingWebhookConfiguration")?;
-        webhooks.retain(|it| WEBHOOKS.iter().any(|(_, name)| it.meta.name == *name));
-        Some(webhooks)
-    }
-
-    fn definitions(&self) -> Option<Vec<Definition>> {
-        let mut definitions = self.all(&self.definitions, "CustomResourceDefinition")?;
-        definitions.retain(|definition| is_of_interest(&definition.meta.name));
-        Some(definitions)
-    }
-
-    fn all<T: Clone>(&self, objects: &[T], kind: &str) -> Option<Vec<T>> {
-        self.kinds.contains(kind).then(|| objects.to_vec())
-    }
+        "CustomResourceDefinition" => "apiextensions.k8s.io",
+        "ControlPlane" => OPERATED.group,
+        "ExternalWorkload" => EXTERNAL.group,
+        _ => return None,
+    })
 }
 
 fn push<T: DeserializeOwned>(objects: &mut Vec<T>, raw: &RawValue) -> Result<(), DumpError> {
@@ -318,6 +268,7 @@ fn push<T: DeserializeOwned>(objects: &mut Vec<T>, raw: &RawValue) -> Result<(),
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::look::Wish;
 
     const CLUSTER: &str = r#"{"kind": "List", "metadata": {"resourceVersion": ""}, "items": [
         {"kind": "Namespace", "metadata": {"name": "kube-system", "uid": "u-cluster"}},
@@ -398,20 +349,52 @@ mod tests {
             cut.unwrap_err().to_string(),
             "it ends in the middle of an object, in line 6: it was cut off"
         );
-        let twice = Dump::default().add(&format!("{PODS}{PODS}"));
-        assert_eq!(
-            twice.unwrap_err().to_string(),
-            "the pod shop/web-a-1 is in the dump twice: two dumps are in it (`>>` keeps what a file \
-             has already)"
-        );
         for text in [
             "NAME READY",
+            "NAME   READY\nweb-1  1/1\n",
+            "kind: [",
+            "- kind: Pod",
             r#"{"kind": "Pod", "metadata": {}, "spec": 1}"#,
+            r#"{"kind": "List", "items": [{"kind": "Pod"}]}"#,
+            "items:\n- kind: Pod\n  metadata: {name: a}\n",
         ] {
-            assert!(
-                matches!(Dump::default().add(text), Err(DumpError::Json(_))),
-                "{text}"
-            );
+            assert!(Dump::default().add(text).is_err(), "{text}");
+        }
+    }
+
+    fn listed(texts: &[&str]) -> (u32, Option<String>) {
+        let (survey, _) = dump(texts).survey("c", wish());
+        let plane = &survey.control_planes[0];
+        (survey.folded.census.listed, plane.kubernetes.clone())
+    }
+
+    #[test]
+    fn json_yaml_and_any_number_of_files_are_the_same_dump() {
+        let yaml = |text: &str| {
+            let value: Value = serde_json::from_str(text).unwrap();
+            serde_norway::to_string(&value).unwrap()
+        };
+        let (cluster, pods) = (yaml(CLUSTER), yaml(PODS));
+        let both = format!("---\n{cluster}---\n{pods}---\n");
+        let other = PODS.replace("\"uid\": \"p\"", "\"uid\": \"q\"");
+        let nameless = PODS.replace("\"uid\": \"p\", ", "");
+        let version = r#"{"clientVersion": {"gitVersion": "v1.34.2"}, "serverVersion": {"gitVersion": "v1.27.3"}}"#;
+        let client = r#"{"clientVersion": {"gitVersion": "v1.34.2"}}"#;
+        let marked = format!("\u{feff}\n{CLUSTER}");
+        let found = Some("v1.27.3".to_owned());
+        let table: [(&[&str], u32, Option<String>); 9] = [
+            (&[CLUSTER, PODS], 1, None),
+            (&[&marked, PODS], 1, None),
+            (&[&cluster, &pods], 1, None),
+            (&[&both], 1, None),
+            (&[CLUSTER, PODS, PODS, &pods], 1, None),
+            (&[CLUSTER, PODS, &other], 2, None),
+            (&[CLUSTER, &nameless, &nameless], 1, None),
+            (&[CLUSTER, version, PODS, client], 1, found.clone()),
+            (&[CLUSTER, &yaml(version)], 0, found),
+        ];
+        for (number, (texts, pods, kubernetes)) in table.into_iter().enumerate() {
+            assert_eq!(listed(texts), (pods, kubernetes), "row {number}");
         }
     }
 }

@@ -11,6 +11,7 @@ use mesh_versions::{Confidence, Releases, Version};
 use super::oddity::{Oddity, Oddly};
 use super::usage::{Use, uses};
 use crate::ground::{Ground, Short};
+use mesh_cluster::control_plane::Trust;
 use mesh_cluster::object::label;
 use mesh_cluster::object::{Pod, RestartPolicy};
 use mesh_cluster::workload::pin::asked_pin;
@@ -25,6 +26,8 @@ pub(crate) struct Group {
     /// Pods that end by themselves, as those of a Job do.
     ending: u32,
     proxies: Vec<ProxyCount>,
+    /// The proxies of pods that are on their way out.
+    leaving: Vec<ProxyCount>,
     control_planes: BTreeMap<String, u32>,
     anchors: Anchors,
     pins: BTreeSet<(Pinned, Option<String>)>,
@@ -73,7 +76,15 @@ impl Group {
         &self.uses
     }
 
+    /// How many of its pods were listed and had not ended.
+    pub(crate) fn size(&self) -> u32 {
+        self.pods.total + self.pods.terminating
+    }
+
     pub(crate) fn add(&mut self, pod: &Pod, ground: &Ground) {
+        if pod.is_terminating() {
+            return self.leave(pod);
+        }
         self.pods.total += 1;
         self.pods.ready += u32::from(pod.is_ready());
         self.ending += u32::from(pod.spec.restart_policy != RestartPolicy::Always);
@@ -83,7 +94,7 @@ impl Group {
                 .control_planes
                 .entry(control_plane.clone())
                 .or_default() += 1;
-            if !ground.bundles.contains_key(control_plane) && ground.knows_control_planes() {
+            if ground.is_gone(control_plane) {
                 self.odd(Oddity::UnknownControlPlane, &pod.meta.name);
             }
         }
@@ -92,7 +103,8 @@ impl Group {
                 if labelled.is_none() {
                     self.odd(Oddity::ProxyWithoutLabel, &pod.meta.name);
                 }
-                let control_plane = labelled.unwrap_or(&ground.fallback);
+                let there = labelled.filter(|it| !ground.is_gone(it));
+                let control_plane = there.unwrap_or(&ground.fallback);
                 self.add_meshed(pod, sidecar, control_plane, ground);
             }
             (None, labelled) => {
@@ -105,6 +117,15 @@ impl Group {
         }
     }
 
+    // A pod on its way out asks for nothing any more, but its proxy may still serve.
+    fn leave(&mut self, pod: &Pod) {
+        self.pods.terminating += 1;
+        if let Some(sidecar) = proxy::sidecar(&pod.spec) {
+            let version = proxy::version(&sidecar.container.image, &pod.meta.annotations);
+            add_count(&mut self.leaving, count(version, sidecar.native));
+        }
+    }
+
     fn add_meshed(
         &mut self,
         pod: &Pod,
@@ -113,19 +134,16 @@ impl Group {
         ground: &Ground,
     ) {
         self.pods.meshed += 1;
+        self.pods.held_by_proxy += u32::from(proxy::holds(pod));
         let annotations = &pod.meta.annotations;
         let version = proxy::version(&sidecar.container.image, annotations);
         if proxy::contradiction(&version, annotations).is_some() {
             self.odd(Oddity::ImageContradictsAnnotation, &pod.meta.name);
         }
-        let stamps = ground.bundles.get(control_plane);
-        let stamps = stamps.filter(|stamps| !stamps.is_empty());
-        match (proxy::trust_anchors(&pod.meta), stamps) {
-            (Some(given), Some(stamps)) => {
-                let is_current = stamps.iter().any(|stamp| stamp == given);
-                self.anchors.stale += u32::from(!is_current);
-            }
-            (None, _) | (_, None) => self.anchors.unknown += 1,
+        let trust = ground.bundles.get(control_plane).and_then(Option::as_ref);
+        match trust.and_then(|trust| has_current_anchors(pod, sidecar, trust)) {
+            Some(is_current) => self.anchors.stale += u32::from(!is_current),
+            None => self.anchors.unknown += 1,
         }
         self.add_pins(pod, ground);
         self.uses.extend(uses(pod));
@@ -179,6 +197,7 @@ impl Group {
             wanting,
             ending,
             proxies,
+            leaving,
             control_planes,
             anchors,
             pins,
@@ -189,10 +208,15 @@ impl Group {
         self.pods.total += pods.total;
         self.pods.ready += pods.ready;
         self.pods.meshed += pods.meshed;
+        self.pods.terminating += pods.terminating;
+        self.pods.held_by_proxy += pods.held_by_proxy;
         self.wanting += wanting;
         self.ending += ending;
         for proxy in proxies {
             add_count(&mut self.proxies, proxy);
+        }
+        for proxy in leaving {
+            add_count(&mut self.leaving, proxy);
         }
         for (control_plane, pods) in control_planes {
             *self.control_planes.entry(control_plane).or_default() += pods;
@@ -229,7 +253,14 @@ impl Group {
     /// Sorts what was collected, so that the order of the pods does not matter.
     pub(crate) fn settle(&mut self) {
         settle_counts(&mut self.proxies);
+        settle_counts(&mut self.leaving);
         self.listed.sort();
+        if !self.leaving.is_empty() && !self.is_workload() {
+            let pods = self.leaving.iter().map(|it| it.count).sum();
+            let example = String::new();
+            self.oddities
+                .insert(Oddity::OnlyTerminating, Oddly { pods, example });
+        }
         if self.control_planes.len() > 1 {
             let pods = self.control_planes.values().sum();
             let oddly = Oddly {
@@ -240,15 +271,21 @@ impl Group {
         }
     }
 
-    /// Returns the namespace of the control plane that most of the pods belong to.
+    /// Returns the namespace of the control plane that most of the pods belong to. Those that name
+    /// one that is gone count to the control plane that would inject their successors.
     pub(crate) fn control_plane<'a>(&'a self, ground: &'a Ground) -> &'a str {
-        let most = self
-            .control_planes
-            .iter()
-            .rev()
-            .max_by_key(|(_, pods)| **pods);
+        let all = self.control_planes.iter().rev();
+        let there = all.filter(|(name, _)| !ground.is_gone(name));
+        let most = there.max_by_key(|(_, pods)| **pods);
         most.map_or(&ground.fallback, |(namespace, _)| namespace)
     }
+}
+
+// The certificates that the proxy was given decide, else the hash of the bundle's bytes.
+fn has_current_anchors(pod: &Pod, sidecar: Sidecar<'_>, trust: &Trust) -> Option<bool> {
+    let given = sidecar.container.trust_bundle.as_deref();
+    let by_certificates = given.and_then(|bundle| trust.is_same(bundle));
+    by_certificates.or_else(|| Some(trust.is_stamped(proxy::trust_anchors(&pod.meta)?)))
 }
 
 /// Adds pods of one version to the counts.

@@ -13,6 +13,7 @@ pub(crate) enum Oddity {
     UnknownControlPlane,
     SeveralControlPlanes,
     OwnerGone,
+    OnlyTerminating,
     PodsMissing,
 }
 
@@ -46,6 +47,7 @@ impl Oddity {
             Self::UnknownControlPlane => "unknown-control-plane",
             Self::SeveralControlPlanes => "several-control-planes",
             Self::OwnerGone => "owner-gone",
+            Self::OnlyTerminating => "only-terminating",
             Self::PodsMissing => Word::PodsMissing.as_str(),
         }
     }
@@ -87,6 +89,13 @@ impl Oddity {
             }
             Self::OwnerGone => {
                 format!("{namespace}/{kind}/{name}: it was deleted, but its pods still run")
+            }
+            Self::OnlyTerminating => {
+                let count = oddly.pods;
+                format!(
+                    "{namespace}/{kind}/{name}: {count} of its pods are on their way out with a \
+                     proxy, and it has no others in the mesh"
+                )
             }
             Self::PodsMissing => {
                 let because = if example.is_empty() { "" } else { ": " };

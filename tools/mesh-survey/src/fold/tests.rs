@@ -1,3 +1,5 @@
+mod conservation;
+
 use mesh_records::{
     DowntimeGrade, PinPlace, PodCounts, RollBy, TrustAnchors, VersionSource, Workload,
 };
@@ -6,14 +8,21 @@ use serde_json::{Value, json};
 use super::*;
 use crate::ground::Namespaces;
 use crate::plane::PlaneInjector;
+use mesh_cluster::control_plane::Trust;
 use mesh_cluster::object::{DaemonSet, Deployment, Namespace, StatefulSet};
 use mesh_cluster::workload::injection::Injector;
 
-const BUNDLE: &str = "8dc603ab";
+const ROOTS: &str = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+/// The SHA-256 of these bytes.
+const BUNDLE: &str = "7cc358aa45100f42d57b76e9b235253bfc6fc830b3e45858d2bc473657aae3f7";
 const PROXY: &str = "cr.l5d.io/linkerd/proxy:stable-2.13.7";
 
 fn read<T: serde::de::DeserializeOwned>(value: Value) -> T {
     serde_json::from_value(value).unwrap()
+}
+
+fn trust(roots: &str) -> Option<Trust> {
+    Trust::of(&read(json!({"data": {"ca-bundle.crt": roots}})))
 }
 
 fn injector(registered: Option<Injector>) -> PlaneInjector {
@@ -60,13 +69,14 @@ fn ground() -> Ground {
     Ground {
         namespaces,
         owners,
-        bundles: BTreeMap::from([("linkerd".to_owned(), vec![BUNDLE.to_owned()])]),
+        bundles: BTreeMap::from([("linkerd".to_owned(), trust(ROOTS))]),
         components: BTreeSet::from([("linkerd".to_owned(), "linkerd-identity".to_owned())]),
         injectors: vec![injector(Some(Injector::default()))],
         fallback: "linkerd".to_owned(),
         label_keys: keys.into(),
         list_proxies: false,
         is_thinned: false,
+        is_scoped: false,
         lacking: BTreeSet::new(),
     }
 }
@@ -338,11 +348,6 @@ fn pods_that_are_no_part_of_the_mesh_make_no_workload() {
             "a finished Job's pod keeps its old proxy",
         ),
         ("shop", json!({"status": {"phase": "Failed"}}), "evicted"),
-        (
-            "shop",
-            json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}}),
-            "terminating",
-        ),
         ("kube-system", with(json!({})), "left out by the webhook"),
     ];
     for (namespace, changes, name) in table {
@@ -361,7 +366,8 @@ fn a_proxy_without_the_label_or_a_label_without_a_proxy_is_an_anomaly() {
     let table = [
         (no_proxy, 0, "label-without-proxy p", "linkerd"),
         (no_label, 1, "proxy-without-label p", "linkerd"),
-        (canary, 1, "unknown-control-plane p", "linkerd-canary"),
+        // Its successor belongs to the control plane that is there.
+        (canary, 1, "unknown-control-plane p", "linkerd"),
     ];
     for (changes, meshed, odd, control_plane) in table {
         let (workloads, anomalies) = alone(pod("shop", "p", &json!([]), changes));
@@ -535,7 +541,9 @@ fn the_order_of_pods_does_not_matter() {
             wanted: Some(2),
             total: 5,
             ready: 5,
-            meshed: 3
+            meshed: 3,
+            terminating: 0,
+            held_by_proxy: 0,
         }
     );
     assert_eq!(web.trust_anchors, TrustAnchors::Stale);
@@ -559,7 +567,9 @@ fn a_workload_without_any_proxy_is_reported_when_injection_is_on() {
             wanted: Some(2),
             total: 1,
             ready: 1,
-            meshed: 0
+            meshed: 0,
+            terminating: 0,
+            held_by_proxy: 0,
         }
     );
     assert_eq!(
@@ -811,4 +821,198 @@ fn a_webhook_that_takes_no_pod_of_the_mesh_is_bypassed() {
         let reach = folded(&pods, &ground).reach;
         assert_eq!(reach.get("linkerd").copied(), expected, "row {number}");
     }
+}
+
+#[test]
+fn pods_on_their_way_out_are_counted_apart_with_their_proxies() {
+    let ground = ground();
+    let web = owner("ReplicaSet", "web-6c5f7d9b8c");
+    let leaving = || json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}});
+    let old = |mut changes: Value| {
+        let proxy = json!({"spec": {"containers": [{"name": "linkerd-proxy", "image": "p:stable-2.12.6"}]}});
+        merge(&mut changes, proxy);
+        changes
+    };
+    // pods, then total, meshed, terminating, proxies on their way out, anomalies
+    let table = [
+        (vec![json!({}), leaving()], Some((1, 1, 1, 1)), ""),
+        (
+            vec![json!({}), old(leaving()), leaving()],
+            Some((1, 1, 2, 2)),
+            "",
+        ),
+        (vec![unmeshed(), old(leaving())], Some((1, 0, 1, 1)), ""),
+        (vec![leaving()], None, "only-terminating web"),
+    ];
+    for (number, (changes, expected, odd)) in table.into_iter().enumerate() {
+        let pods = changes.into_iter().enumerate();
+        let pods: Vec<Pod> = pods
+            .map(|(at, changes)| pod("shop", &format!("web-{at}"), &web, changes))
+            .collect();
+        let folded = folded(&pods, &ground);
+        let found = workloads(&folded, &ground);
+        let found = found.first().map(|it| {
+            let PodCounts {
+                total,
+                meshed,
+                terminating,
+                ..
+            } = it.pods;
+            (total, meshed, terminating, it.terminating_proxies.len())
+        });
+        assert_eq!(found, expected, "row {number}");
+        assert_eq!(anomalies(&folded).join(" "), odd, "row {number}");
+    }
+}
+
+#[test]
+fn a_control_plane_is_gone_only_where_all_of_them_were_looked_for() {
+    let canary = json!({"metadata": {"labels": {"linkerd.io/control-plane-ns": "linkerd-canary"}}});
+    let scoped = Ground {
+        is_scoped: true,
+        ..ground()
+    };
+    let lacking = Ground {
+        lacking: BTreeSet::from(["Deployment".to_owned()]),
+        ..ground()
+    };
+    let table = [
+        (ground(), "linkerd", 1),
+        (scoped, "linkerd-canary", 0),
+        (lacking, "linkerd-canary", 0),
+    ];
+    for (ground, control_plane, odd) in table {
+        let folded = folded(&[pod("shop", "p", &json!([]), canary.clone())], &ground);
+        let found = workloads(&folded, &ground);
+        assert_eq!(
+            (found[0].control_plane.as_str(), anomalies(&folded).len()),
+            (control_plane, odd)
+        );
+    }
+}
+
+#[test]
+fn the_certificates_that_a_proxy_was_given_decide_before_the_hash() {
+    use TrustAnchors::{Current, Stale, Unknown};
+    let given = |bundle: &str, hash: Value| {
+        let env = json!([
+            {"name": "LINKERD2_PROXY_LOG", "value": "warn"},
+            {"name": "LINKERD2_PROXY_IDENTITY_TRUST_ANCHORS", "value": bundle},
+            {"name": "_pod_name", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+        ]);
+        json!({
+            "metadata": {"annotations": {"linkerd.io/trust-root-sha256": hash}},
+            "spec": {"containers": [{"name": "linkerd-proxy", "image": PROXY, "env": env}]},
+        })
+    };
+    let stamped =
+        |hash: Value| json!({"metadata": {"annotations": {"linkerd.io/trust-root-sha256": hash}}});
+    let by_config_map = json!({"spec": {"containers": [{
+        "name": "linkerd-proxy", "image": PROXY,
+        "env": [{"name": "LINKERD2_PROXY_IDENTITY_TRUST_ANCHORS", "valueFrom": {"configMapKeyRef": {"name": "linkerd-identity-trust-roots", "key": "ca-bundle.crt"}}}],
+    }]}});
+    let other = ROOTS.replace("AAAA", "BBBB");
+    let table = [
+        (
+            given(&format!("\n# renewed\n{ROOTS}\n"), json!("00")),
+            Current,
+        ),
+        (given(ROOTS, Value::Null), Current),
+        (given(&other, json!(BUNDLE)), Stale),
+        (given(&format!("{ROOTS}{other}"), Value::Null), Stale),
+        (given("", json!(BUNDLE)), Current),
+        (given("garbled", Value::Null), Unknown),
+        (by_config_map, Current),
+        (stamped(json!("00")), Stale),
+        (stamped(Value::Null), Unknown),
+    ];
+    for (number, (changes, expected)) in table.into_iter().enumerate() {
+        let (workloads, _) = alone(pod("shop", "p", &json!([]), changes));
+        assert_eq!(workloads[0].trust_anchors, expected, "row {number}");
+    }
+}
+
+#[test]
+fn an_owner_of_any_kind_is_named_and_whether_its_pods_end_by_themselves() {
+    let parent = |version: &str, kind: &str| {
+        Some(OwnerReference {
+            api_version: version.to_owned(),
+            kind: kind.to_owned(),
+            name: "top".to_owned(),
+            uid: "u-top".to_owned(),
+            controller: true,
+        })
+    };
+    let ending = || json!({"spec": {"restartPolicy": "Never"}});
+    // the pod's owner, that one's owner, the pod; the workload, and how it is rolled
+    let table = [
+        (
+            "ReplicationController",
+            parent("apps.openshift.io/v1", "DeploymentConfig"),
+            json!({}),
+            "DeploymentConfig",
+            RollBy::None,
+        ),
+        (
+            "ReplicationController",
+            None,
+            json!({}),
+            "ReplicationController",
+            RollBy::Evict,
+        ),
+        (
+            "ReplicaSet",
+            parent("argoproj.io/v1alpha1", "Rollout"),
+            json!({}),
+            "Rollout",
+            RollBy::Evict,
+        ),
+        (
+            "Job",
+            parent("keda.sh/v1alpha1", "ScaledJob"),
+            ending(),
+            "ScaledJob",
+            RollBy::Itself,
+        ),
+        (
+            "Job",
+            parent("jobset.x-k8s.io/v1alpha2", "JobSet"),
+            ending(),
+            "JobSet",
+            RollBy::Itself,
+        ),
+        (
+            "Job",
+            parent("batch/v1", "CronJob"),
+            ending(),
+            "CronJob",
+            RollBy::Itself,
+        ),
+        ("Workflow", None, ending(), "Workflow", RollBy::Itself),
+        (
+            "StrimziPodSet",
+            None,
+            json!({}),
+            "StrimziPodSet",
+            RollBy::None,
+        ),
+    ];
+    for (kind, parent, changes, expected, by) in table {
+        let ground = ground();
+        let mut fold = Fold::default();
+        fold.add(
+            &pod("shop", "p", &owner(kind, "under"), changes),
+            OwnPods::Count,
+            &ground,
+        );
+        let parents = Parents::from([("u-under".to_owned(), parent)]);
+        for open in &OPEN {
+            fold.adopt(open, &parents, &ground);
+        }
+        let found = workloads(&fold.finish(&ground), &ground);
+        assert_eq!(found[0].identity.kind.as_str(), expected, "{kind}");
+        assert_eq!(found[0].roll.by, by, "{expected}");
+    }
+    let (bare, _) = alone(pod("shop", "p", &json!([]), ending()));
+    assert_eq!(bare[0].roll.by, RollBy::Itself);
 }

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, HashMap};
 
 use mesh_cluster::object::label;
 use mesh_cluster::object::{DaemonSet, Deployment, StatefulSet};
-use mesh_cluster::workload::rollout::{self, Restartable};
+use mesh_cluster::workload::rollout::Restartable;
 use mesh_records::WorkloadRef;
 
 use super::kept::{Kept, Short, keep};
-use crate::plane::{component_version, is_component, stated_version};
+use super::part::{Part, Plugin};
+use crate::plane::is_component;
 
 /// The owners that were read.
 #[derive(Clone, Debug, Default)]
@@ -16,27 +17,9 @@ pub(crate) struct Owners {
     kept: HashMap<WorkloadRef, Kept>,
     /// The Deployments of control planes.
     pub(super) components: Vec<Deployment>,
-    /// Whether Buoyant's operator is among the owners.
-    pub(super) operator: bool,
     /// The Deployments that may be an extension's, by namespace and name.
     pub(super) parts: BTreeMap<(String, String), Part>,
     pub(super) plugins: Vec<Plugin>,
-}
-
-/// A Deployment that may be an extension's.
-#[derive(Clone, Debug)]
-pub(super) struct Part {
-    /// The extension's name, if the Deployment is labelled with one.
-    pub(super) extension: Option<String>,
-    pub(super) version: Option<String>,
-}
-
-/// A CNI plugin's `DaemonSet`.
-#[derive(Clone, Debug)]
-pub(super) struct Plugin {
-    pub(super) namespace: String,
-    pub(super) version: Option<String>,
-    pub(super) is_settled: bool,
 }
 
 /// An owner of pods that may tell something about Linkerd itself.
@@ -63,8 +46,6 @@ impl Shown for StatefulSet {
     fn show(&self, _: &mut Owners) {}
 }
 
-const OPERATOR: &str = "linkerd-control-plane-operator";
-
 // === impl Owners ===
 
 impl Owners {
@@ -85,13 +66,11 @@ impl Owners {
         let Self {
             kept,
             components,
-            operator,
             parts,
             plugins,
         } = other;
         self.kept.extend(kept);
         self.components.extend(components);
-        self.operator |= operator;
         self.parts.extend(parts);
         self.plugins.extend(plugins);
     }
@@ -122,27 +101,11 @@ impl Owners {
 
     fn add_deployment(&mut self, deployment: &Deployment) {
         let meta = &deployment.meta;
-        self.operator |= meta.name == OPERATOR;
         if is_component(meta) {
             self.components.push(deployment.clone());
         }
-        let extension = meta.labels.get(label::EXTENSION).cloned();
-        let version = component_version(deployment);
-        if extension.is_some() || version.is_some() {
-            let key = (meta.namespace.clone(), meta.name.clone());
-            self.parts.insert(key, Part { extension, version });
-        }
-    }
-}
-
-// === impl Plugin ===
-
-impl Plugin {
-    fn of(set: &DaemonSet) -> Self {
-        Self {
-            namespace: set.meta.namespace.clone(),
-            version: stated_version(&set.meta),
-            is_settled: set.standing() == rollout::State::Settled,
-        }
+        let key = || (meta.namespace.clone(), meta.name.clone());
+        let part = Part::of(deployment).map(|part| (key(), part));
+        self.parts.extend(part);
     }
 }

@@ -3,14 +3,15 @@
 use std::time::Duration;
 
 use futures::stream::{StreamExt as _, TryStreamExt as _};
-use mesh_cluster::object::{Bare, Namespace, Object, Resource};
+use mesh_cluster::object::{Bare, Namespace, Object, Pod, Resource};
 use mesh_cluster::wire::connect::Cluster;
 use mesh_cluster::wire::error::{Error, Why};
 use mesh_cluster::wire::page::{Page, Pages, Selection};
-use mesh_cluster::wire::request::SERVICE_PROXY;
 use mesh_cluster::wire::target::Target;
 use mesh_records::{Need, Unseen};
 use serde::de::DeserializeOwned;
+
+use super::wish::Wish;
 
 /// Reads from one API server. A *required* read that fails ends the survey; an *optional* read may
 /// be forbidden.
@@ -50,9 +51,7 @@ const PATIENCE: u32 = 5;
 /// The longest wait before such a repetition.
 const PAUSE: Duration = Duration::from_secs(10);
 /// The number of objects that are read at the same time.
-const AT_A_TIME: usize = 4;
-/// The port of a webhook's Service.
-const HTTPS: u16 = 443;
+pub(super) const AT_A_TIME: usize = 4;
 
 // === impl Ask ===
 
@@ -155,26 +154,50 @@ impl<'a> Ask<'a> {
         self.optional(Request::list(&K::RESOURCE, selection), listed)
     }
 
-    /// Reads the metadata of an optional list.
+    /// Reads the metadata of an optional list; of a kind that is not served there is none.
     pub(super) async fn optional_metadata(
         &mut self,
         resource: &Resource,
         selection: Selection<'_>,
     ) -> Result<Option<Vec<Bare>>, Blocked> {
         let pages = self.cluster.metadata_pages(*resource, selection);
-        let listed = self.fold(pages, Vec::push).await;
+        let listed = match self.fold(pages, Vec::push).await {
+            Err(error) if error.why() == Why::NotFound => Ok(Vec::new()),
+            listed => listed,
+        };
         self.optional(Request::list(resource, selection), listed)
     }
 
-    /// Asks the API server whether a webhook's Service answers; returns `None` if that is
-    /// forbidden.
-    pub(super) async fn answers(
+    /// Takes the answers to dry-run pods; `None` if this user may not create any.
+    pub(super) fn optional_probes<T>(
         &mut self,
-        namespace: &str,
-        service: &str,
-    ) -> Result<Option<bool>, Blocked> {
-        let answers = patient(|| self.cluster.answers(namespace, service, HTTPS)).await;
-        self.optional(Request::get(&SERVICE_PROXY, Some(namespace), None), answers)
+        answer: Result<T, Error>,
+    ) -> Result<Option<T>, Blocked> {
+        let request = Request {
+            verb: "create",
+            resource: &Pod::RESOURCE,
+            name: None,
+            namespace: None,
+        };
+        self.optional(request, answer)
+    }
+
+    /// Asks which rights the survey requires and this user does not have, after a first refusal.
+    ///
+    /// # Errors
+    /// The API server cannot be asked.
+    pub(crate) async fn lacking(&self, wish: &Wish) -> Result<Vec<Unseen>, Error> {
+        let lacking = self.cluster.lacking(wish.required()).await?;
+        let unseen = lacking.into_iter().map(|right| Unseen {
+            cluster: self.cluster.label().to_owned(),
+            verb: right.verb.to_owned(),
+            resource: named(&right.resource, right.name.as_deref()),
+            namespace: right.namespace.clone(),
+            needed: Need::Required,
+            reason: "the access review says that this user lacks the right".to_owned(),
+            rule: right.rule(),
+        });
+        Ok(unseen.collect())
     }
 
     /// Reads the API server's version; returns `None` if that is forbidden.
@@ -281,12 +304,10 @@ impl<'a> Request<'a> {
             name,
             namespace,
         } = self;
-        let group = if resource.group.is_empty() { "" } else { "." };
-        let name = name.map(|name| format!("/{name}")).unwrap_or_default();
         Unseen {
             cluster: cluster.label().to_owned(),
             verb: verb.to_owned(),
-            resource: format!("{}{group}{}{name}", resource.plural, resource.group),
+            resource: named(resource, name),
             namespace: namespace.map(str::to_owned),
             needed,
             reason: error.reason(),
@@ -295,6 +316,12 @@ impl<'a> Request<'a> {
                 .map_or_else(|| resource.rule(verb), str::to_owned),
         }
     }
+}
+
+fn named(resource: &Resource, name: Option<&str>) -> String {
+    let group = if resource.group.is_empty() { "" } else { "." };
+    let name = name.map(|name| format!("/{name}")).unwrap_or_default();
+    format!("{}{group}{}{name}", resource.plural, resource.group)
 }
 
 async fn if_any<T>(read: impl Future<Output = Result<T, Error>>) -> Result<Option<T>, Error> {

@@ -1,42 +1,52 @@
 //! Reads the optional objects of control planes: without them some rules cannot be decided.
 
 use mesh_cluster::control_plane::DEFINITIONS;
-use mesh_cluster::control_plane::issuer::{IssuerSecret, SECRETS};
-use mesh_cluster::object::label;
+use mesh_cluster::control_plane::issuer::{CertificateSecret, SECRETS};
+use mesh_cluster::object::{Resource, label};
 use mesh_cluster::wire::page::Selection;
 use serde_json::json;
 
 use super::ask::{Ask, Blocked};
 use crate::plane::Objects;
 use crate::plane::parts::{
-    Definition, NODES, WEBHOOKS, WebhookConfiguration, is_of_interest, ready_endpoints,
+    Definition, EXTERNAL, NODES, OPERATED, WEBHOOKS, WebhookConfiguration, is_of_interest,
+    is_served,
 };
 
 /// Objects and facts that the control planes of a cluster share.
 pub(super) struct SharedParts {
     webhooks: Option<Vec<WebhookConfiguration>>,
     definitions: Option<Vec<Definition>>,
+    /// Whether a resource of Buoyant's operator names a control plane; where that cannot be read,
+    /// its definition counts.
+    operator: bool,
+    external_workloads: Option<usize>,
     arm32_nodes: Option<usize>,
     kubernetes: Option<String>,
 }
 
 /// The label of 32-bit ARM nodes: proxies for them are not built since edge-25.8.1.
 const ARM32: &str = "kubernetes.io/arch=arm";
-/// A definition of Buoyant's operator.
-const OPERATED: &str = "controlplanes.linkerd.buoyant.io";
 
 /// Reads what the control planes of a cluster share.
 pub(super) async fn shared_parts(ask: &mut Ask<'_>) -> Result<SharedParts, Blocked> {
     let webhooks = webhooks(ask).await?;
     let definitions = definitions(ask).await?;
+    let operated = count(ask, &OPERATED, definitions.as_deref()).await?;
+    let external_workloads = count(ask, &EXTERNAL, definitions.as_deref()).await?;
     let selection = Selection {
         namespace: None,
         labels: Some(ARM32),
     };
     let nodes = ask.optional_metadata(&NODES, selection).await?;
+    let definitions_known = definitions.is_some();
     Ok(SharedParts {
         webhooks,
         definitions,
+        // The operator's definition alone manages nothing: a chart may have brought it. But where
+        // its resources may not be read, there may be one.
+        operator: operated != Some(0) && definitions_known,
+        external_workloads,
         arm32_nodes: nodes.map(|nodes| nodes.len()),
         kubernetes: ask.kubernetes().await?,
     })
@@ -46,19 +56,17 @@ pub(super) async fn shared_parts(ask: &mut Ask<'_>) -> Result<SharedParts, Block
 pub(super) async fn own_parts(ask: &mut Ask<'_>, plane: &mut Objects) -> Result<(), Blocked> {
     let namespace = Some(plane.namespace.as_str());
     let issuer = ask
-        .optional_object::<IssuerSecret>(&SECRETS, namespace, label::ISSUER)
+        .optional_object::<CertificateSecret>(&SECRETS, namespace, label::ISSUER)
         .await?;
     let selection = Selection {
         namespace,
         labels: None,
     };
     let slices = ask.optional_list(selection).await?;
-    if slices
-        .as_deref()
-        .is_some_and(|slices| ready_endpoints(slices, label::INJECTOR) > 0)
-    {
-        plane.answers = ask.answers(&plane.namespace, label::INJECTOR).await?;
-    }
+    let serving = ask
+        .optional_object::<CertificateSecret>(&SECRETS, namespace, label::INJECTOR_TLS)
+        .await?;
+    plane.serving = serving.flatten();
     plane.issuer = issuer.flatten();
     plane.slices = slices;
     Ok(())
@@ -91,19 +99,40 @@ async fn definitions(ask: &mut Ask<'_>) -> Result<Option<Vec<Definition>>, Block
     ask.optional_objects(&DEFINITIONS, names).await
 }
 
+// How many objects of a custom resource there are: none without its definition. The outer option
+// is `None` if that cannot be told.
+async fn count(
+    ask: &mut Ask<'_>,
+    resource: &Resource,
+    definitions: Option<&[Definition]>,
+) -> Result<Option<usize>, Blocked> {
+    match definitions {
+        None => Ok(None),
+        Some(definitions) if !is_served(definitions, resource) => Ok(Some(0)),
+        Some(_) => {
+            let objects = ask
+                .optional_metadata(resource, Selection::default())
+                .await?;
+            Ok(objects.map(|it| it.len()))
+        }
+    }
+}
+
 // === impl SharedParts ===
 
 impl SharedParts {
     /// Adds the shared objects and facts to a control plane.
     pub(super) fn give(&self, plane: &mut Objects) {
-        let operates = |it: &Definition| it.meta.name == OPERATED;
-        plane.operator |= self.definitions.iter().flatten().any(operates);
+        plane.operator = self.operator;
         plane.webhooks.clone_from(&self.webhooks);
         plane.definitions.clone_from(&self.definitions);
         plane.kubernetes.clone_from(&self.kubernetes);
-        let nodes = self
-            .arm32_nodes
-            .map(|count| ("arm32_nodes".to_owned(), json!(count)));
-        plane.facts.extend(nodes);
+        let counts = [
+            ("arm32_nodes", self.arm32_nodes),
+            ("external_workloads", self.external_workloads),
+        ];
+        let known = counts.into_iter();
+        let known = known.filter_map(|(fact, count)| Some((fact.to_owned(), json!(count?))));
+        plane.facts.extend(known);
     }
 }

@@ -1,6 +1,6 @@
 //! Finds the control planes and reads their objects.
 
-use mesh_cluster::control_plane::stamps;
+use mesh_cluster::control_plane::Trust;
 use mesh_cluster::object::label;
 use mesh_cluster::object::{ConfigMap, Deployment, Namespace};
 use mesh_cluster::wire::page::Selection;
@@ -70,8 +70,8 @@ async fn control_plane(
         return Ok(None);
     }
     let trust_roots: Option<ConfigMap> = ask.object(place, label::TRUST_ROOTS).await?;
-    let stamps = trust_roots.as_ref().map(stamps).unwrap_or_default();
-    ground.bundles.insert(namespace.clone(), stamps);
+    let trust = trust_roots.as_ref().and_then(Trust::of);
+    ground.bundles.insert(namespace.clone(), trust);
     let plane = Objects::new(namespace, config, trust_roots, components);
     Ok(Some(plane))
 }

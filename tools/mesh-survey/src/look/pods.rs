@@ -11,17 +11,11 @@ use mesh_cluster::workload::rollout::Restartable;
 use mesh_records::{WorkloadKind, WorkloadRef};
 
 use super::ask::{Ask, Blocked};
-use super::wish::Wish;
+use super::wish::{CONTROLLERS, JOBS, Wish};
 use crate::fold::{Fold, Folded, OPEN, OwnPods, Parents};
 use crate::ground::Ground;
 use crate::plane::Objects;
 
-const JOBS: Resource = Resource {
-    group: "batch",
-    version: "v1",
-    plural: "jobs",
-    kind: "Job",
-};
 /// With more namespaces than this, one list of the whole cluster is cheaper than one list per
 /// namespace.
 const SEPARATE: usize = 16;
@@ -56,7 +50,10 @@ pub(super) async fn pods(
             fold.merge(listed(ask, selection, OwnPods::Only, ground).await?);
         }
     }
-    for (kind, resource) in OPEN.iter().zip([&ReplicaSet::RESOURCE, &JOBS]) {
+    for (kind, resource) in OPEN
+        .iter()
+        .zip([&ReplicaSet::RESOURCE, &JOBS, &CONTROLLERS])
+    {
         let parents = parents(ask, wish, &fold.open(kind), resource).await?;
         fold.adopt(kind, &parents, ground);
     }

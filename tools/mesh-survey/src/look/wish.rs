@@ -1,6 +1,27 @@
 //! The options of a survey.
 
+use mesh_cluster::Right;
 use mesh_cluster::object::label;
+use mesh_cluster::object::{
+    ConfigMap, DaemonSet, Deployment, Namespace, Object as _, Pod, ReplicaSet, Resource,
+    StatefulSet,
+};
+
+/// Jobs.
+pub(super) const JOBS: Resource = Resource {
+    group: "batch",
+    version: "v1",
+    plural: "jobs",
+    kind: "Job",
+};
+
+/// Replication controllers: OpenShift makes them for a DeploymentConfig.
+pub(super) const CONTROLLERS: Resource = Resource {
+    group: "",
+    version: "v1",
+    plural: "replicationcontrollers",
+    kind: "ReplicationController",
+};
 
 /// The options of a survey.
 #[derive(Clone, Debug, Default)]
@@ -17,6 +38,8 @@ pub(crate) struct Wish {
     pub(crate) label_keys: Vec<String>,
     /// Whether to list each proxy separately.
     pub(crate) list_proxies: bool,
+    /// Whether to send a dry-run pod to each namespace with workloads.
+    pub(crate) probe: bool,
 }
 
 impl Wish {
@@ -25,6 +48,48 @@ impl Wish {
         let meshed = self.meshed_only.then_some(label::CONTROL_PLANE_NS);
         let parts: Vec<&str> = self.selector.as_deref().into_iter().chain(meshed).collect();
         (!parts.is_empty()).then(|| parts.join(","))
+    }
+
+    /// Returns the rights without which there is no survey.
+    pub(super) fn required(&self) -> Vec<Right> {
+        let right =
+            |verb, resource: &Resource, namespace: Option<&str>, name: Option<&str>| Right {
+                verb,
+                resource: *resource,
+                namespace: namespace.map(str::to_owned),
+                name: name.map(str::to_owned),
+            };
+        let lists: [&Resource; 7] = [
+            &Pod::RESOURCE,
+            &Deployment::RESOURCE,
+            &StatefulSet::RESOURCE,
+            &DaemonSet::RESOURCE,
+            &ReplicaSet::RESOURCE,
+            &JOBS,
+            &CONTROLLERS,
+        ];
+        let places = self.places();
+        let lists = lists.into_iter();
+        let lists = lists.flat_map(|it| {
+            places
+                .iter()
+                .map(move |place| right("list", it, *place, None))
+        });
+        let namespaces = match self.namespaces.is_empty() {
+            true => vec![right("list", &Namespace::RESOURCE, None, None)],
+            false => Vec::new(),
+        };
+        let read = self
+            .namespaces
+            .iter()
+            .map(String::as_str)
+            .chain(["kube-system"]);
+        let read = read.map(|name| right("get", &Namespace::RESOURCE, None, Some(name)));
+        let own = Some(self.linkerd_namespace.as_str());
+        let config = [label::CONFIG, label::TRUST_ROOTS];
+        let config = config.map(|name| right("get", &ConfigMap::RESOURCE, own, Some(name)));
+        let all = namespaces.into_iter().chain(read).chain(lists);
+        all.chain(config).collect()
     }
 
     /// Returns true if pods of a control plane may be missing from the lists of pods.

@@ -2,6 +2,8 @@
 
 use jiff::Timestamp;
 use mesh_records::{Certificate, CertificateRole};
+use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::ParsedExtension;
 use x509_parser::pem::Pem;
 use x509_parser::time::ASN1Time;
 
@@ -30,6 +32,7 @@ pub(super) fn unreadable(role: CertificateRole) -> Certificate {
         not_before: None,
         not_after: None,
         readable: false,
+        signs_issuer: None,
     }
 }
 
@@ -42,7 +45,75 @@ fn certificate(role: CertificateRole, pem: &Pem) -> Option<Certificate> {
         not_before: Some(timestamp(validity.not_before)),
         not_after: Some(timestamp(validity.not_after)),
         readable: true,
+        signs_issuer: None,
     })
+}
+
+/// Reads the anchors of a bundle, and tells on which of them the issuer's certificate stands. A
+/// rotation has two anchors of one name, so the identifiers of their keys decide.
+pub(super) fn anchors(bundle: &[u8], issuer: Option<&[u8]>) -> Vec<Certificate> {
+    let chain: Vec<Pem> = Pem::iter_from_buffer(issuer.unwrap_or_default())
+        .filter_map(Result::ok)
+        .collect();
+    let chain: Vec<X509Certificate<'_>> = chain
+        .iter()
+        .filter_map(|pem| pem.parse_x509().ok())
+        .collect();
+    let top = top(&chain);
+    let mut anchors = certificates(CertificateRole::Anchor, bundle);
+    for (anchor, pem) in anchors.iter_mut().zip(Pem::iter_from_buffer(bundle)) {
+        let pem = pem.ok();
+        let parent = pem.as_ref().and_then(|pem| pem.parse_x509().ok());
+        anchor.signs_issuer = top
+            .zip(parent.as_ref())
+            .and_then(|(top, it)| signs(it, top));
+    }
+    anchors
+}
+
+/// Returns true if a certificate, with its chain, stands on one of a bundle; `None` if that cannot
+/// be told.
+pub(super) fn stands_on(bundle: &[u8], certificate: &[u8]) -> Option<bool> {
+    let signs = anchors(bundle, Some(certificate));
+    let mut signs = signs.iter().map(|it| it.signs_issuer);
+    let any = signs.clone().any(|it| it == Some(true));
+    (any || signs.all(|it| it.is_some())).then_some(any)
+}
+
+// The last certificate of the issuer's chain: the one that an anchor signs.
+fn top<'a, 'b>(chain: &'a [X509Certificate<'b>]) -> Option<&'a X509Certificate<'b>> {
+    let (first, others) = chain.split_first()?;
+    let mut top = first;
+    for _ in others {
+        let parent = others
+            .iter()
+            .find(|it| *it != top && signs(it, top) == Some(true));
+        top = parent.unwrap_or(top);
+    }
+    Some(top)
+}
+
+// Whether a certificate's key signed another one, so far as their names and key identifiers tell.
+fn signs(parent: &X509Certificate<'_>, child: &X509Certificate<'_>) -> Option<bool> {
+    if parent == child {
+        return Some(true);
+    }
+    if parent.subject().as_raw() != child.issuer().as_raw() {
+        return Some(false);
+    }
+    let own = parent.extensions().iter().find_map(|it| {
+        let ParsedExtension::SubjectKeyIdentifier(key) = it.parsed_extension() else {
+            return None;
+        };
+        Some(key.0)
+    });
+    let named = child.extensions().iter().find_map(|it| {
+        let ParsedExtension::AuthorityKeyIdentifier(key) = it.parsed_extension() else {
+            return None;
+        };
+        Some(key.key_identifier.as_ref()?.0)
+    });
+    own.zip(named).map(|(own, named)| own == named)
 }
 
 // A certificate may be valid for longer than a timestamp can say: 99991231235959Z means that it
@@ -81,6 +152,7 @@ AiEAzgig5CZOBYsCfp1ybSeuuhUMlKsqVdG67ixaVn+YHMI=\n\
             not_before: Some("2026-11-22T11:00:51Z".parse().unwrap()),
             not_after: Some("2036-11-19T11:00:51Z".parse().unwrap()),
             readable: true,
+            signs_issuer: None,
         };
         assert_eq!(found, [expected.clone(), expected]);
     }
@@ -177,6 +249,34 @@ bYLrv5VYYlDoNEUCLD+UpVQBTgAGQqsPn0s2H/nx\n\
                 [unreadable(role)],
                 "{bundle}"
             );
+        }
+    }
+
+    #[test]
+    fn only_the_anchor_of_the_issuers_chain_signs_it() {
+        const OLD: &str = include_str!("../../../../tests/fixtures/pki/old-anchor.pem");
+        const NEW: &str = include_str!("../../../../tests/fixtures/pki/anchor.pem");
+        const MIDDLE: &str = include_str!("../../../../tests/fixtures/pki/intermediate.pem");
+        const ISSUER: &str = include_str!("../../../../tests/fixtures/pki/issuer.pem");
+        let (yes, no) = (Some(true), Some(false));
+        let both = format!("{OLD}{NEW}");
+        let chain = format!("{ISSUER}{MIDDLE}");
+        let shuffled = format!("{ISSUER}{OLD}{MIDDLE}");
+        type Row<'a> = (&'a str, Option<&'a str>, &'a [Option<bool>]);
+        let table: [Row<'_>; 8] = [
+            (&both, Some(MIDDLE), &[no, yes]),
+            (&both, Some(&chain), &[no, yes]),
+            (&both, Some(&shuffled), &[no, yes]),
+            (&both, Some(OLD), &[yes, no]),
+            (OLD, Some(&chain), &[no]),
+            (MIDDLE, Some(ISSUER), &[yes]),
+            (&both, None, &[None, None]),
+            (&both, Some("garbled"), &[None, None]),
+        ];
+        for (number, (bundle, issuer, expected)) in table.into_iter().enumerate() {
+            let found = anchors(bundle.as_bytes(), issuer.map(str::as_bytes));
+            let found: Vec<_> = found.iter().map(|it| it.signs_issuer).collect();
+            assert_eq!(found, expected, "row {number}");
         }
     }
 }

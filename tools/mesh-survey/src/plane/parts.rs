@@ -103,6 +103,20 @@ pub(crate) const NODES: Resource = Resource {
     plural: "nodes",
     kind: "Node",
 };
+/// The resource by which Buoyant's operator manages a control plane.
+pub(crate) const OPERATED: Resource = Resource {
+    group: "linkerd.buoyant.io",
+    version: "v1alpha1",
+    plural: "controlplanes",
+    kind: "ControlPlane",
+};
+/// Proxies outside the cluster.
+pub(crate) const EXTERNAL: Resource = Resource {
+    group: "workload.linkerd.io",
+    version: "v1beta1",
+    plural: "externalworkloads",
+    kind: "ExternalWorkload",
+};
 /// Mutating webhook configurations.
 pub(crate) const MUTATING: Resource = Resource {
     group: "admissionregistration.k8s.io",
@@ -137,6 +151,13 @@ pub(crate) fn is_of_interest(name: &str) -> bool {
     GROUPS.contains(&group) || group.ends_with(".linkerd.io")
 }
 
+/// Returns true if the API server serves a resource by one of the definitions.
+pub(crate) fn is_served(definitions: &[Definition], resource: &Resource) -> bool {
+    let name = format!("{}.{}", resource.plural, resource.group);
+    let mut definitions = definitions.iter();
+    definitions.any(|it| it.meta.name == name && it.serves(resource.version))
+}
+
 /// How many endpoints of a Service are ready.
 pub(crate) fn ready_endpoints(slices: &[EndpointSlice], service: &str) -> u32 {
     let of_service = slices.iter().filter(|slice| slice.is_of(service));
@@ -166,15 +187,26 @@ pub(crate) fn gateway_api(definitions: &[Definition]) -> Value {
     facts.collect()
 }
 
+// === impl WebhookConfiguration ===
+
+impl WebhookConfiguration {
+    /// Returns the kind, by the names of the charts.
+    pub(crate) fn kind(&self) -> &'static str {
+        let mut known = WEBHOOKS.iter();
+        let known = known.find(|(_, name)| *name == self.meta.name);
+        known.map_or(VALIDATING.kind, |(resource, _)| resource.kind)
+    }
+}
+
 // === impl Hook ===
 
 impl Hook {
-    /// Returns true if the webhook calls this Service.
+    /// Returns true if the webhook calls this Service. A webhook with a URL is told by its name.
     pub(crate) fn calls(&self, service: &str) -> bool {
-        self.client_config
-            .service
-            .as_ref()
-            .is_some_and(|it| it.name == service)
+        match &self.client_config.service {
+            Some(called) => called.name == service,
+            None => self.name.split('.').next() == Some(service),
+        }
     }
 
     /// Returns true if the webhook is called for new pods. The API server stores no webhook without
@@ -201,6 +233,11 @@ impl Hook {
 // === impl Definition ===
 
 impl Definition {
+    fn serves(&self, version: &str) -> bool {
+        let mut versions = self.spec.versions.iter();
+        versions.any(|it| it.served && it.name == version)
+    }
+
     /// Makes the definition's record.
     pub(crate) fn crd(&self) -> Crd {
         let versions = &self.spec.versions;

@@ -1,4 +1,4 @@
-use mesh_records::InstalledBy;
+use mesh_records::{InstalledBy, State};
 use serde_json::{Value, json};
 
 use super::*;
@@ -45,23 +45,6 @@ fn a_control_plane_is_settled_only_when_every_component_is() {
             .map(|status| component("identity", "c:v", status))
             .collect();
         assert_eq!(state(&components), expected, "{name}");
-    }
-}
-
-#[test]
-fn component_version_comes_from_the_image_before_the_label() {
-    let table = [
-        ("controller:stable-2.13.7", "stable-2.13.7"),
-        ("mirror.example:5000/controller@sha256:01", "stable-2.13.6"),
-        ("mirror.example/controller:latest", "stable-2.13.6"),
-    ];
-    for (image, expected) in table {
-        let component = component("destination", image, &settled());
-        assert_eq!(
-            component_version(&component).as_deref(),
-            Some(expected),
-            "{image}"
-        );
     }
 }
 
@@ -173,5 +156,165 @@ fn only_definitions_that_an_upgrade_touches_are_read_whole() {
     ];
     for (name, expected) in table {
         assert_eq!(parts::is_of_interest(name), expected, "{name}");
+    }
+}
+
+const OLD: &str = include_str!("../../../../tests/fixtures/pki/old-anchor.pem");
+const ANCHOR: &str = include_str!("../../../../tests/fixtures/pki/anchor.pem");
+const MIDDLE: &str = include_str!("../../../../tests/fixtures/pki/intermediate.pem");
+
+fn encoded(text: &str) -> Value {
+    serde_json::to_value(mesh_cluster::object::ByteString(text.into())).unwrap()
+}
+
+fn slice(service: &str) -> EndpointSlice {
+    read(json!({"metadata": {"labels": {"kubernetes.io/service-name": service}}, "endpoints": []}))
+}
+
+fn configuration(name: &str, service: &Value, bundle: &str) -> WebhookConfiguration {
+    let hook = name.trim_end_matches("-webhook-config");
+    read(json!({"metadata": {"name": name}, "webhooks": [{
+        "name": format!("{hook}.linkerd.io"),
+        "clientConfig": {"service": service, "caBundle": encoded(bundle)},
+    }]}))
+}
+
+fn service(name: &str, namespace: &str) -> Value {
+    json!({"name": name, "namespace": namespace})
+}
+
+#[test]
+fn an_injector_whose_webhook_calls_another_service_is_sent_no_pods() {
+    let hook = |service: &Value| {
+        vec![configuration(
+            "linkerd-proxy-injector-webhook-config",
+            service,
+            ANCHOR,
+        )]
+    };
+    let own = service("linkerd-proxy-injector", "linkerd");
+    let table = [
+        (None, true),
+        (Some(hook(&own)), true),
+        (
+            Some(hook(&service("linkerd-proxy-injector", "linkerd-old"))),
+            false,
+        ),
+        (
+            Some(hook(&service("linkerd-tap-injector", "linkerd"))),
+            false,
+        ),
+        (Some(vec![]), false),
+        // By a URL.
+        (Some(hook(&Value::Null)), true),
+    ];
+    for (number, (webhooks, expected)) in table.into_iter().enumerate() {
+        let is_known = webhooks.is_some();
+        let objects = Objects {
+            namespace: "linkerd".to_owned(),
+            webhooks,
+            ..Objects::default()
+        };
+        assert_eq!(
+            objects.injector().registered.is_some(),
+            expected,
+            "row {number}"
+        );
+        let fact = objects
+            .record("c")
+            .facts
+            .get("injector_registered")
+            .cloned();
+        assert_eq!(fact, is_known.then(|| json!(expected)), "row {number}");
+    }
+}
+
+#[test]
+fn a_webhook_is_trusted_if_its_certificate_stands_on_the_bundle() {
+    let table = [
+        (ANCHOR, Some(ANCHOR), Some(true)),
+        (ANCHOR, Some(MIDDLE), Some(true)),
+        (OLD, Some(MIDDLE), Some(false)),
+        (OLD, Some(ANCHOR), Some(false)),
+        (ANCHOR, None, None),
+        ("garbled", Some(ANCHOR), None),
+        (ANCHOR, Some("garbled"), None),
+    ];
+    for (number, (bundle, serving, expected)) in table.into_iter().enumerate() {
+        let own = service("linkerd-proxy-injector", "linkerd");
+        let objects = Objects {
+            namespace: "linkerd".to_owned(),
+            webhooks: Some(vec![configuration(
+                "linkerd-proxy-injector-webhook-config",
+                &own,
+                bundle,
+            )]),
+            serving: serving.map(|pem| read(json!({"data": {"tls.crt": encoded(pem)}}))),
+            ..Objects::default()
+        };
+        assert_eq!(
+            objects.record("c").webhooks[0].trusted,
+            expected,
+            "row {number}"
+        );
+    }
+}
+
+#[test]
+fn deployments_and_webhooks_that_an_older_release_left_are_named() {
+    let config = || read(json!({"data": {"values": "linkerdVersion: stable-2.14.10"}}));
+    let deployments = [
+        "linkerd-identity",
+        "linkerd-controller",
+        "linkerd-sp-validator",
+    ];
+    let deployments = || {
+        deployments
+            .map(|name| component(name, "c:stable-2.10.2", &settled()))
+            .into()
+    };
+    let webhooks = || {
+        Some(vec![
+            configuration(
+                "linkerd-proxy-injector-webhook-config",
+                &service("linkerd-proxy-injector", "linkerd"),
+                ANCHOR,
+            ),
+            configuration(
+                "linkerd-sp-validator-webhook-config",
+                &service("linkerd-sp-validator", "linkerd"),
+                ANCHOR,
+            ),
+            configuration(
+                "linkerd-policy-validator-webhook-config",
+                &service("linkerd-policy-validator", "other"),
+                ANCHOR,
+            ),
+        ])
+    };
+    let deployment = [
+        "Deployment/linkerd-controller",
+        "Deployment/linkerd-sp-validator",
+    ];
+    let webhook = "ValidatingWebhookConfiguration/linkerd-sp-validator-webhook-config";
+    let table = [
+        (None, vec![]),
+        (Some(vec![]), vec![]),
+        (Some(vec![slice("linkerd-dst")]), vec![webhook]),
+        (
+            Some(vec![slice("linkerd-dst"), slice("linkerd-sp-validator")]),
+            vec![],
+        ),
+    ];
+    for (number, (slices, gone)) in table.into_iter().enumerate() {
+        let objects = Objects {
+            webhooks: webhooks(),
+            slices,
+            ..Objects::new("linkerd".to_owned(), Some(config()), None, deployments())
+        };
+        let record = objects.record("c");
+        let expected: Vec<&str> = deployment.into_iter().chain(gone).collect();
+        assert_eq!(record.facts["leftovers"], json!(expected), "row {number}");
+        assert_eq!(record.components.len(), 1, "row {number}");
     }
 }

@@ -442,7 +442,10 @@ impl Body {
             name: "linkerd-proxy".to_owned(),
             ready: pod.ready,
             restart_count: pod.restarts,
-            state: ContainerState { waiting },
+            state: ContainerState {
+                waiting,
+                ..ContainerState::default()
+            },
         });
         if let Some(version) = pod.proxy {
             object.spec.containers.push(Container {

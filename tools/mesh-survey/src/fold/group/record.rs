@@ -40,6 +40,7 @@ impl Group {
                 ..self.pods
             },
             proxies: self.proxies.clone(),
+            terminating_proxies: self.leaving.clone(),
             trust_anchors: self.trust_anchors(),
             pins: self.all_pins(kept, ground, namespace),
             roll,
@@ -49,11 +50,10 @@ impl Group {
         }
     }
 
-    // A custom resource whose pods all end by themselves is rolled like a Job, whoever its
-    // controller is.
+    // Pods that all end by themselves are rolled like those of a Job, whatever made them.
     fn rolled_as<'a>(&self, kind: &'a WorkloadKind) -> &'a WorkloadKind {
-        let is_custom = matches!(kind, WorkloadKind::Other(_));
-        if is_custom && self.ending > 0 && self.ending == self.pods.total {
+        let may_end = matches!(kind, WorkloadKind::Other(_) | WorkloadKind::Pod);
+        if may_end && self.ending > 0 && self.ending == self.pods.total {
             &WorkloadKind::Job
         } else {
             kind

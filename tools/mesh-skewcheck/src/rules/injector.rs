@@ -1,0 +1,98 @@
+//! The rules about the injector: would the API server call it, and what would new pods get?
+
+use mesh_records::{ControlPlane, FailurePolicy, Rule, Webhook};
+use mesh_versions::Version;
+use serde_json::Value;
+
+use crate::question::Standpoint;
+use crate::remark::Remark;
+
+/// A part of the name of the Deployment and the webhook that add proxies to pods.
+const INJECTOR: &str = "proxy-injector";
+
+/// Judges the injector and its webhook.
+pub(crate) fn remarks(plane: &ControlPlane, at: &Standpoint<'_>) -> Vec<Remark> {
+    let rule = Rule::InjectorNotReady;
+    let mut remarks = Vec::new();
+    if plane.injects.is_none() {
+        let message = "the proxy version that a new pod gets is not known";
+        remarks.push(Remark::cannot_tell(rule, message));
+    }
+    let component = plane
+        .components
+        .iter()
+        .find(|it| it.name.contains(INJECTOR));
+    let version = component.and_then(|it| it.version.as_deref());
+    let other = version.filter(|it| !at.same_release(&Version::of_tag(it), &at.running));
+    if let Some(version) = other {
+        let message = format!(
+            "the proxy injector runs {version}, but the control plane is {}",
+            at.running
+        );
+        remarks.push(Remark::new(rule, message));
+    }
+    match plane.webhooks.iter().find(|it| it.name.contains(INJECTOR)) {
+        Some(webhook) => remarks.extend(webhook_remarks(webhook)),
+        None if plane.webhooks.is_empty() && !is_unregistered(plane) => {
+            let message = "the survey does not show the webhook of the proxy injector";
+            remarks.push(Remark::cannot_tell(rule, message));
+            remarks.push(Remark::cannot_tell(Rule::InjectorFailsOpen, message));
+        }
+        None => remarks.push(Remark::new(
+            rule,
+            "no webhook calls the proxy injector, so new pods get no proxy",
+        )),
+    }
+    if plane.facts.get("injector_bypassed") == Some(&Value::Bool(true)) {
+        let message = "the webhook of the proxy injector selects no pod of the mesh: new pods get \
+                       no proxy";
+        let webhook = "linkerd-proxy-injector-webhook-config";
+        let get = ["get", "mutatingwebhookconfiguration", webhook, "-o", "yaml"];
+        let get = at.paste.kubectl(&get);
+        let hint = format!("compare its rules and selectors with those of the chart: {get}");
+        remarks.push(Remark::new(Rule::InjectorBypassed, message).hint(hint));
+    }
+    remarks
+}
+
+/// Returns true if the API server never calls the injector, for lack of a webhook.
+pub(super) fn is_unregistered(plane: &ControlPlane) -> bool {
+    plane.facts.get("injector_registered") == Some(&Value::Bool(false))
+}
+
+fn webhook_remarks(webhook: &Webhook) -> Vec<Remark> {
+    let mut remarks = Vec::new();
+    if webhook.trusted == Some(false) {
+        let message = "the API server does not trust the certificate of the proxy injector, so it \
+                       cannot call it: the caBundle of its webhook is another one's";
+        let hint = "compare the caBundle of mutatingwebhookconfiguration \
+                    linkerd-proxy-injector-webhook-config with the Secret \
+                    linkerd-proxy-injector-k8s-tls; an upgrade writes both anew";
+        remarks.push(Remark::new(Rule::InjectorBypassed, message).hint(hint));
+    }
+    match (webhook.ready_endpoints, webhook.answers) {
+        (Some(0), _) => {
+            let message = "the proxy injector has no ready endpoint";
+            remarks.push(Remark::new(Rule::InjectorNotReady, message));
+        }
+        (_, Some(false)) => {
+            let message = "a dry-run pod that asks for a proxy got none, although the pods of the \
+                           proxy injector are ready";
+            remarks.push(Remark::new(Rule::InjectorNotReady, message));
+        }
+        (Some(_), Some(true) | None) | (None, Some(true)) => {}
+        (None, None) => {
+            let message = "cannot tell whether the proxy injector has a ready endpoint";
+            remarks.push(Remark::cannot_tell(Rule::InjectorNotReady, message));
+        }
+    }
+    match webhook.failure_policy {
+        FailurePolicy::Fail => {}
+        FailurePolicy::Ignore => {
+            let message = "failurePolicy is Ignore: while the proxy injector is down, new pods \
+                           start without a proxy";
+            remarks.push(Remark::new(Rule::InjectorFailsOpen, message));
+        }
+    }
+    remarks
+}
