@@ -19,7 +19,7 @@ const FIELDS: [(&str, &str, &str); 16] = [
     (
         "stream",
         "type schema tool version",
-        "cluster run time cluster_uid source consistency scope by argv dry_run",
+        "cluster run time cluster_uid source consistency flags scope by argv dry_run",
     ),
     (
         "control_plane",
