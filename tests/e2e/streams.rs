@@ -209,6 +209,23 @@ fn pretty(line: &str) -> String {
     serde_json::to_string_pretty(&record).unwrap() + "\n"
 }
 
+/// Returns the stream with each workload twice.
+fn doubled(stream: &str) -> String {
+    let times = |line: &str| 1 + usize::from(line.contains("\"workload\",\"cluster"));
+    let lines = stream.split_inclusive('\n');
+    lines
+        .flat_map(|line| std::iter::repeat_n(line, times(line)))
+        .collect()
+}
+
+/// Filters the stream like `jq -c 'select(.type == "workload")'`.
+fn only_workloads(stream: &str) -> String {
+    let lines = stream.split_inclusive('\n');
+    lines
+        .filter(|line| line.contains("\"type\":\"workload\""))
+        .collect()
+}
+
 fn streams_that_are_mixed_up_are_refused_with_a_hint(bed: &Bed) {
     let tools = toolbox!();
     let streams = Streams::of(bed, &tools);
@@ -217,15 +234,7 @@ fn streams_that_are_mixed_up_are_refused_with_a_hint(bed: &Bed) {
         upgrade,
         roll,
     } = &streams;
-    let doubled: String = survey
-        .split_inclusive('\n')
-        .flat_map(|line| {
-            std::iter::repeat_n(
-                line,
-                1 + usize::from(line.contains("\"workload\",\"cluster")),
-            )
-        })
-        .collect();
+    let doubled = doubled(survey);
     let pretty: String = survey.lines().map(pretty).collect();
     let table = out(tools
         .run("mesh-survey")
@@ -235,10 +244,7 @@ fn streams_that_are_mixed_up_are_refused_with_a_hint(bed: &Bed) {
     let judge = "mesh-skewcheck";
     let (action, gate) = ("mesh-roll", "mesh-cp-upgrade");
     let within = &roll[..roll.find("\"type\":\"verdict\"").unwrap() + 40];
-    let bare: String = roll
-        .split_inclusive('\n')
-        .filter(|line| line.contains("\"type\":\"workload\""))
-        .collect();
+    let bare = only_workloads(roll);
     let judged_twice = format!("{roll}{roll}");
     let rows: [(&str, &[&str], &str, &str); 17] = [
         (judge, &[], "", "no stream"),

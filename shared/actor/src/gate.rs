@@ -250,12 +250,11 @@ impl Gate<'_> {
 }
 
 fn unusable(error: StreamError, pipeline: &str) -> anyhow::Error {
-    let error = match error {
-        StreamError::NotJudged { .. } => {
-            let hint = format!("pipe it through mesh-skewcheck first: {pipeline}");
-            Explained::new(error.to_string(), hint).into()
-        }
-        error => anyhow::Error::new(error),
+    let error = if matches!(error, StreamError::NotJudged { .. }) {
+        let hint = format!("pipe it through mesh-skewcheck first: {pipeline}");
+        Explained::new(error.to_string(), hint).into()
+    } else {
+        anyhow::Error::new(error)
     };
     error.context("cannot use standard input")
 }

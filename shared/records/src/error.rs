@@ -199,7 +199,10 @@ impl StreamError {
                 "use tools of one version, and do not edit records in the pipe"
             }
             Self::Schema { .. } => "use tools of one version on both sides of the pipe",
-            Self::Cut { .. } | Self::CutLine { .. } => {
+            Self::Cut { .. } => {
+                "read the error of the program before the pipe, on stderr, then run the pipeline again; a filter must keep `stream` and `end`"
+            }
+            Self::CutLine { .. } => {
                 "read the error of the program before the pipe, on stderr, then run the pipeline again"
             }
             Self::Unframed { .. } | Self::Unended { .. } => KEEP,

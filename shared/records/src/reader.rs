@@ -445,7 +445,7 @@ mod tests {
                 without(SURVEY, &[end]),
                 "the stream of mesh-survey on `a` is cut off after line 4: it has no `end` record; \
                  read the error of the program before the pipe, on stderr, then run the pipeline \
-                 again"
+                 again; a filter must keep `stream` and `end`"
                     .to_owned(),
             ),
         ];

@@ -247,6 +247,6 @@ fn stale_index_is_to_be_renewed(stage: &Stage, judged: &str) {
     command.arg("-f").arg(&stage.charts.values).arg("--yes");
     let run = run(command, judged);
     assert_eq!(run.code, Some(2), "{}", run.stderr);
-    let part = "if helm has it, renew its index with `helm repo update linkerd`";
+    let part = "renew helm's index of the repository with `helm repo update linkerd`";
     assert!(run.stderr.contains(part), "{}", run.stderr);
 }

@@ -16,9 +16,12 @@ const COMMANDS: [(&str, &[&str]); 2] = [
     ("helm", &["history", "list", "rollback"]),
 ];
 
-/// The texts of a file that have such a command.
+/// The texts of a file that have such a command. Tests say what they expect.
 pub(crate) fn written_out(file: &File) -> Vec<String> {
     let mut problems = Vec::new();
+    if file.path.starts_with("tests") {
+        return problems;
+    }
     for item in &file.items {
         texts(item.to_token_stream(), &mut |text, line| {
             if let Some(command) = command(text) {
@@ -34,8 +37,9 @@ pub(crate) fn written_out(file: &File) -> Vec<String> {
 
 fn command(text: &str) -> Option<String> {
     COMMANDS.iter().find_map(|(program, words)| {
-        let mut commands = words.iter().map(|word| format!("{program} {word}"));
-        commands.find(|command| text.contains(command.as_str()))
+        let mut commands = words.iter().map(|word| format!("{program} {word} "));
+        let command = commands.find(|command| text.contains(command.as_str()));
+        command.map(|command| command.trim_end().to_owned())
     })
 }
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{ArgAction, Parser};
+use clap::{ArgAction, Parser, ValueEnum as _};
 use mesh_actor::ActorArgs;
 use mesh_cli::EXIT_CODES;
 use mesh_records::{Explained, parse_timeout, sayable};
@@ -82,11 +82,12 @@ pub(crate) struct Args {
     #[arg(long, value_name = "PATH", env = "HELM", default_value = "helm")]
     pub(crate) helm: PathBuf,
 
-    /// Where helm keeps its releases; in the cluster they must be in this very one
+    /// Where helm keeps its releases: secret, configmap or sql; in the cluster they must be in this
+    /// very one
     #[arg(
         long,
-        value_enum,
         value_name = "KIND",
+        value_parser = driver,
         env = "HELM_DRIVER",
         default_value = "secret"
     )]
@@ -99,6 +100,14 @@ pub(crate) struct Args {
 
     #[command(flatten)]
     pub(crate) actor: ActorArgs,
+}
+
+// The value may come from the environment, so the error names both places.
+fn driver(text: &str) -> Result<Driver, String> {
+    Driver::from_str(text, false).map_err(|_| {
+        "--helm-driver and $HELM_DRIVER take secret, configmap or sql: where helm keeps the releases"
+            .to_owned()
+    })
 }
 
 // Aliases in the releases file are targets too.
@@ -120,6 +129,19 @@ impl Args {
             .into_iter()
             .chain(versions)
             .any(|named| named.is_some())
+    }
+
+    /// Returns the names of the values files, for a message.
+    pub(crate) fn files(&self) -> String {
+        let names: Vec<String> = self
+            .values
+            .iter()
+            .map(|path| format!("`{}`", sayable(&path.display().to_string())))
+            .collect();
+        match names.is_empty() {
+            true => "the default values (no -f was passed)".to_owned(),
+            false => names.join(", "),
+        }
     }
 
     /// The flags of `mesh-skewcheck` that ask for this run's verdict; none without a verdict.
@@ -196,6 +218,10 @@ mod tests {
             let args = Args::try_parse_from(["mesh-cp-upgrade", "--helm-driver", text]).unwrap();
             assert_eq!(args.helm_driver, driver, "{text}");
         }
+        let memory = Args::try_parse_from(["mesh-cp-upgrade", "--helm-driver", "memory"]);
+        let said = memory.unwrap_err().to_string();
+        let both = "--helm-driver and $HELM_DRIVER take secret, configmap or sql";
+        assert!(said.contains(both), "{said}");
     }
 
     #[test]

@@ -40,8 +40,6 @@ pub(crate) enum Named {
 pub(crate) struct Charts {
     pub(crate) control_plane: Chart,
     pub(crate) crds: Chart,
-    /// What to do if helm cannot render the charts.
-    pub(crate) hint: String,
 }
 
 const LONGEST_VALUES: u64 = 16 << 20;

@@ -29,7 +29,7 @@ use crate::session::Session;
 #[derive(Debug)]
 pub(crate) enum Installer {
     Helm(Box<HelmReleases>),
-    Cli(Cli),
+    Cli(Box<Cli>),
 }
 
 /// The pause between two reads of helm's state. Only helm knows where it keeps its releases, so
@@ -90,7 +90,7 @@ pub(crate) async fn quiet(
         let live = session.unless_stopped(looking).await??;
         let releases = match &live.installed {
             Installed::Cli => {
-                let installer = Installer::Cli(cli(session, args, namespace));
+                let installer = Installer::Cli(Box::new(cli(session, args, namespace)));
                 return Ok((live, installer));
             }
             Installed::Helm {

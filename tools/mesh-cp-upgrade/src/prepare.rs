@@ -1,6 +1,5 @@
 //! The steps before the first write: renders the charts and compares them with the cluster.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use mesh_actor::{Outcome, refused};
@@ -173,7 +172,7 @@ async fn identity(
             .collect();
         // No value keeps definitions that the chart no longer has.
         let by_values = unasked.iter().any(|change| change.key != Key::Crds);
-        let check = by_values.then(|| scene.installer.check_values(&files(&args.values)) + "; ");
+        let check = by_values.then(|| scene.installer.check_values(&args.files()) + "; ");
         let hint = format!(
             "{}to allow this change, pass --allow-change {}",
             check.unwrap_or_default(),
@@ -187,17 +186,6 @@ async fn identity(
     };
     session.done(&message)?;
     Ok(all)
-}
-
-fn files(values: &[PathBuf]) -> String {
-    let names: Vec<String> = values
-        .iter()
-        .map(|path| format!("`{}`", path.display()))
-        .collect();
-    match names.is_empty() {
-        true => "the default values (no -f was passed)".to_owned(),
-        false => names.join(", "),
-    }
 }
 
 fn backup(session: &mut Session<'_>, kept: &str) -> Outcome<()> {

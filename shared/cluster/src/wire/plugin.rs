@@ -197,9 +197,10 @@ impl Plugin {
 
     fn unstarted(&self, error: &io::Error) -> Explained {
         let command = &self.command;
-        let why = match error.kind() {
-            io::ErrorKind::NotFound => format!("is not installed: {}", self.sought()),
-            kind => format!("cannot be started: {kind}"),
+        let why = if error.kind() == io::ErrorKind::NotFound {
+            format!("is not installed: {}", self.sought())
+        } else {
+            format!("cannot be started: {}", error.kind())
         };
         let install = self.exec.install_hint.as_deref().unwrap_or_default();
         let install: Vec<&str> = install.split_whitespace().collect();
@@ -217,21 +218,20 @@ impl Plugin {
 
     // Says where the program was looked for. The section's own PATH may hold a secret, as all of its
     // environment.
-    fn sought(&self) -> String {
+    fn sought(&self) -> &'static str {
         let has_path = |variable: &HashMap<String, String>| {
             variable.get("name").is_some_and(|name| name == "PATH")
         };
         if self.is_a_path() {
             return match Path::new(&self.command).exists() {
-                true => "the program that the first line of this file names is missing".to_owned(),
-                false => "there is no such file".to_owned(),
+                true => "the program that the first line of this file names is missing",
+                false => "there is no such file",
             };
         }
         if self.exec.env.iter().flatten().any(has_path) {
-            return "no folder of the PATH in its `env` in the kubeconfig has it".to_owned();
+            return "no folder of the PATH in its `env` in the kubeconfig has it";
         }
-        let path = std::env::var("PATH").unwrap_or_default();
-        format!("no folder of $PATH has it ({path})")
+        "no folder of $PATH has it"
     }
 
     fn is_a_path(&self) -> bool {

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use mesh_actor::{Outcome, hinted, refused};
+use mesh_actor::{Ending, Outcome, hinted, refused};
 use mesh_records::{Explained, sayable};
 use mesh_versions::{Charts as Known, Releases, Repository, Version};
 
@@ -12,7 +12,6 @@ use crate::inputs::{Charts, Inputs, Named};
 use crate::installer::helm::{Chart, Helm};
 
 const NAME_BOTH: &str = "name both charts with --chart and --crds-chart";
-const VALUES: &str = "pass all values of this cluster's control plane with -f";
 
 /// A chart before it was fetched.
 struct Wanted {
@@ -20,8 +19,16 @@ struct Wanted {
     version: Option<String>,
     /// The run's own archive, if the chart was on this machine.
     archive: Option<PathBuf>,
-    /// What to do if helm cannot download it.
-    way_out: String,
+    way_out: WayOut,
+}
+
+/// What to do if helm cannot download a chart.
+#[derive(Clone)]
+struct WayOut {
+    /// Helm does not know the repository, or anything else is wrong.
+    unknown: String,
+    /// Helm's index of the repository does not have the version.
+    stale: String,
 }
 
 /// Returns the charts for `target`. A second call fetches nothing again.
@@ -36,7 +43,6 @@ pub(crate) async fn charts(
         Ok(Charts {
             control_plane: fetched(control_plane, "chart-pulled", inputs, helm).await?,
             crds: fetched(crds, "crds-chart-pulled", inputs, helm).await?,
-            hint: VALUES.to_owned(),
         })
     };
     inputs.charts.get_or_try_init(|| fetching).await.cloned()
@@ -54,7 +60,7 @@ async fn fetched(wanted: Wanted, room: &str, inputs: &Inputs, helm: &Helm) -> Ou
         None => {
             let room = inputs.snapshot.room(room)?;
             let pulled = helm.pull(&name, version.as_deref(), &room).await;
-            pulled.map_err(|error| hinted(error, way_out))?
+            pulled.map_err(|error| way_out.of(error))?
         }
     };
     Ok(Chart {
@@ -102,7 +108,7 @@ async fn of_repository(
     helm: &Helm,
 ) -> Outcome<(Wanted, Wanted)> {
     let Repository { name, url, .. } = repository;
-    let hint = format!("{}; or {NAME_BOTH}", renewed(helm, name, url));
+    let way_out = WayOut::of_repository(helm, name, url);
     let chart = format!("{name}/{}", repository.control_plane);
     let version = args.chart_version.clone();
     let version = version.or_else(|| known.and_then(|known| known.control_plane.clone()));
@@ -110,13 +116,13 @@ async fn of_repository(
         Some(version) => Some(version),
         None => {
             let found = helm.search(&chart, target.as_str()).await;
-            found.map_err(|error| hinted(error, hint.clone()))?
+            found.map_err(|error| way_out.clone().of(error))?
         }
     };
     let Some(version) = version else {
         return Err(refused(
             format!("helm's index of the repository {name} has no {chart} for {target}"),
-            hint,
+            way_out.stale,
         ));
     };
     let crds = format!("{name}/{}", repository.crds);
@@ -130,32 +136,57 @@ async fn of_repository(
         name,
         version: Some(version),
         archive: None,
-        way_out: hint.clone(),
+        way_out: way_out.clone(),
     };
     Ok((of(chart, version), of(crds, crds_version)))
 }
 
-// Helm finds charts only in its own copies of the repositories' indexes, which may be old.
-fn renewed(helm: &Helm, name: &str, url: &str) -> String {
-    format!(
-        "add the repository with `{}`; if helm has it, renew its index with `{}`",
-        helm.offline(&["repo", "add", name, url]),
-        helm.offline(&["repo", "update", name])
-    )
-}
+// === impl WayOut ===
 
-// A name that is no path here is a reference for helm, so a mistyped path is one too.
-fn way_out_of(name: &str, helm: &Helm) -> String {
-    let name = sayable(name);
-    if name.contains("://") {
-        return "check the address and the version of the chart".to_owned();
+impl WayOut {
+    /// Returns the ways out for a repository. Helm finds charts only in its own copies of the
+    /// repositories' indexes, which may be old.
+    fn of_repository(helm: &Helm, name: &str, url: &str) -> Self {
+        let add = helm.offline(&["repo", "add", name, url]);
+        let update = helm.offline(&["repo", "update", name]);
+        Self {
+            unknown: format!("add the repository with `{add}`; or {NAME_BOTH}"),
+            stale: format!("renew helm's index of the repository with `{update}`; or {NAME_BOTH}"),
+        }
     }
-    let repository = name.split('/').next().unwrap_or_default();
-    format!(
-        "there is no file or folder `{name}`, so helm looks for a repository `{repository}`: correct \
-         the path; or {}",
-        renewed(helm, repository, "URL")
-    )
+
+    /// Returns the ways out for what `--chart` names. A name that is no path here is a reference for
+    /// helm, so a mistyped path is one too.
+    fn of_reference(helm: &Helm, name: &str) -> Self {
+        let name = sayable(name);
+        if name.contains("://") {
+            let check = "check the address and the version of the chart".to_owned();
+            return Self {
+                unknown: check.clone(),
+                stale: check,
+            };
+        }
+        let repository = name.split('/').next().unwrap_or_default();
+        let add = helm.offline(&["repo", "add", repository, "URL"]);
+        let update = helm.offline(&["repo", "update", repository]);
+        Self {
+            unknown: format!(
+                "there is no file or folder `{name}`, so helm looks for a repository \
+                 `{repository}`: correct the path, or add the repository with `{add}`"
+            ),
+            stale: format!(
+                "renew helm's index of the repository with `{update}`, or check the version of the \
+                 chart"
+            ),
+        }
+    }
+
+    fn of(self, error: anyhow::Error) -> Ending {
+        let Self { unknown, stale } = self;
+        // Helm says it so for an index without the chart or its version.
+        let is_stale = format!("{error:#}").contains("helm repo update");
+        hinted(error, if is_stale { stale } else { unknown })
+    }
 }
 
 fn of_flag(
@@ -171,7 +202,7 @@ fn of_flag(
     };
     let name = name.cloned().unwrap_or_default();
     Ok(Wanted {
-        way_out: way_out_of(&name, helm),
+        way_out: WayOut::of_reference(helm, &name),
         name,
         version: version.cloned(),
         archive,

@@ -121,7 +121,7 @@ impl HelmReleases {
             helm.installed(&self.control_plane.release),
         );
         let rendered = session.unless_stopped(all).await?;
-        let rendered = rendered.map_err(|error| hinted(error, named.hint));
+        let rendered = rendered.map_err(|error| hinted(error, self.check_values(&args.files())));
         let (crds_rendered, rendered, given, crds_installed, installed) = rendered?;
         let is_there = live.configuration().version == Some(target);
         // A chart's version says nothing of its content: a run that found other objects than were
