@@ -12,6 +12,7 @@ mod kills;
 mod onlooker;
 mod pasted;
 mod probed;
+mod quiet;
 mod rights;
 mod scene;
 mod settle;

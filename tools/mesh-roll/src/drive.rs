@@ -205,6 +205,7 @@ impl<'a> Shell<'a> {
             Action::ListProof(key, selector) => {
                 perform::list(cluster(), key, selector, Event::ListedProof)
             }
+            Action::ListProven(keys) => perform::list_proven(cluster(), keys),
             Action::Probe(key) => perform::probe(cluster(), key),
             Action::Compare(key, sample) => perform::compare(cluster(), key, sample),
             Action::Nodes(key) => perform::nodes(cluster(), key),

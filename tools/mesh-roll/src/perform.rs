@@ -1,5 +1,6 @@
 //! Performs the actions of the core. Each request returns the event that answers it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures::future::LocalBoxFuture;
@@ -9,7 +10,7 @@ use mesh_cluster::act::Restart;
 use mesh_cluster::object::label::CONFIG;
 use mesh_cluster::object::{Condition, ConfigMap, Pod, Resource};
 use mesh_cluster::workload::rollout::PodSeen;
-use mesh_cluster::{Cluster, Error, Lock, Selection, Why};
+use mesh_cluster::{Cluster, Error, Lock, Page, Selection, Why};
 use mesh_records::WorkloadRef;
 use serde::Deserialize;
 
@@ -144,6 +145,41 @@ pub(crate) fn list(
             pods => answer(key, pods.map_err(|error| words(&error))),
         })
     })
+}
+
+/// Lists the pods of the proven workloads, in pages because they may be those of a whole cluster.
+pub(crate) fn list_proven(cluster: Arc<Cluster>, keys: Vec<WorkloadRef>) -> Work {
+    Box::pin(async move {
+        Happened::Event(match pods_of(&cluster, &keys).await {
+            // A right is gone, so a later attempt would not help.
+            Err(error) if error.lacks_a_right() => Event::Blind(words(&error)),
+            pods => Event::ListedProven(pods.map_err(|error| words(&error))),
+        })
+    })
+}
+
+async fn pods_of(cluster: &Cluster, keys: &[WorkloadRef]) -> Result<Vec<PodSeen>, Error> {
+    let namespaces: BTreeSet<&str> = keys.iter().map(|key| key.namespace.as_str()).collect();
+    let only = namespaces.first().filter(|_| namespaces.len() == 1);
+    let selection = Selection {
+        namespace: only.copied(),
+        labels: None,
+    };
+    let keys: BTreeSet<&WorkloadRef> = keys.iter().collect();
+    let mut pages = cluster.pages::<Pod>(selection);
+    let mut pods = Vec::new();
+    while let Some(page) = pages.next_page().await? {
+        match page {
+            Page::Items(items) => {
+                let seen = items.iter().map(PodSeen::of);
+                pods.extend(
+                    seen.filter(|pod| pod.owner.as_ref().is_some_and(|it| keys.contains(it))),
+                );
+            }
+            Page::Restarted => pods.clear(),
+        }
+    }
+    Ok(pods)
 }
 
 pub(crate) fn probe(cluster: Arc<Cluster>, key: WorkloadRef) -> Work {

@@ -6,7 +6,7 @@
 //!
 //! [`event`] has the events and actions, [`state`] what a run knows. The parts stand on it: [`plan`]
 //! says what will be done, [`start`] begins workloads, [`probing`] asks the injector first,
-//! [`flights`] follows what has begun, [`settle`] watches what is proven, [`end`] chooses the exit
+//! [`flights`] follows what has begun, [`settle`] watches what is proven, [`recheck`] lists it once more, [`end`] chooses the exit
 //! code.
 
 mod budget;
@@ -24,6 +24,7 @@ mod order;
 mod plan;
 mod probing;
 mod proof;
+mod recheck;
 mod say;
 mod settle;
 mod slots;
@@ -124,6 +125,7 @@ impl Roll {
             Event::Looked(key, answer) => self.looked(&key, answer),
             Event::ListedBefore(key, pods) => self.listed_before(&key, pods),
             Event::ListedProof(key, pods) => self.listed_proof(&key, pods),
+            Event::ListedProven(pods) => self.listed_proven(pods),
             Event::Probed(key, answer) => self.probed(&key, answer),
             Event::Compared(key, sample, answer) => self.compared(&key, &sample, &answer),
             Event::Nodes(key, nodes) => self.nodes(&key, &nodes),

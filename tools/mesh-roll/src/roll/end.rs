@@ -3,7 +3,6 @@
 use mesh_cli::{DryRun, Exit};
 
 use super::event::{Action, Finish};
-use super::item::Item;
 use super::limits::Stop;
 use super::state::{Phase, Roll, Settings};
 use super::tally::Tally;
@@ -13,7 +12,9 @@ impl Roll {
     pub(super) fn finish_if_done(&mut self) {
         let is_jammed = self.jammed().is_some();
         let nothing_starts = self.stop.is_some() || self.waiting.is_empty() || is_jammed;
-        if self.flying.is_empty() && nothing_starts && !self.is_settling() {
+        if !self.flying.is_empty() || !nothing_starts || self.is_settling() {
+            self.is_not_at_the_end();
+        } else if self.is_rechecked() {
             self.end_holds();
             self.finish();
         }
@@ -80,8 +81,7 @@ impl Roll {
                 return Exit::Stopped;
             }
         }
-        let is_short = self.over.values().any(Item::is_short);
-        if tally.open > 0 || is_short || self.jammed().is_some() {
+        if tally.open > 0 || self.jammed().is_some() {
             return Exit::Stopped;
         }
         self.verdict()

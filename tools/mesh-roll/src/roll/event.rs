@@ -26,6 +26,8 @@ pub(crate) enum Event {
     ListedBefore(WorkloadRef, Result<Vec<PodSeen>, String>),
     /// All pods of a workload after its controller was done.
     ListedProof(WorkloadRef, Result<Vec<PodSeen>, String>),
+    /// All pods of the proven workloads, at the end of the run.
+    ListedProven(Result<Vec<PodSeen>, String>),
     /// The dry run of a pod from the workload's own template; `None` if the workload does not exist.
     Probed(WorkloadRef, Result<Option<Probe>, String>),
     /// The dry run of another pod, for comparison with this workload's own.
@@ -71,6 +73,8 @@ pub(crate) enum Action {
     ListBefore(WorkloadRef, String),
     /// List the pods of a workload by this label selector, to see whether the restart succeeded.
     ListProof(WorkloadRef, String),
+    /// List the pods of these workloads, to see whether they are still ready.
+    ListProven(Vec<WorkloadRef>),
     /// Make a dry run of a pod from the workload's own template.
     Probe(WorkloadRef),
     /// Make a dry run of another pod, for comparison with this workload's own.

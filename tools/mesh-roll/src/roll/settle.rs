@@ -4,11 +4,10 @@ use mesh_cluster::workload::rollout::Problem;
 use mesh_records::{ProgressPods, Record, Trouble, WorkloadRef, after};
 
 use super::conclusion::Conclusion;
-use super::item::Item;
 use super::limits::Stop;
 use super::say::settling;
 use super::state::Roll;
-use super::vigil::Standing;
+use super::vigil::{Source, Standing};
 
 impl Roll {
     /// Looks at a proven workload whose object or pods have changed.
@@ -19,7 +18,10 @@ impl Roll {
         let Some(vigil) = &item.vigil else { return };
         let observed = self.world.workload(key);
         let observed = observed.filter(|it| it.uid == item.task.uid && !it.deleting);
-        let standing = observed.map_or(Standing::Left, |it| vigil.standing(it, &self.world));
+        let standing = observed.map_or(Standing::Left, |it| {
+            let pods = self.world.all_pods(key);
+            vigil.standing(it.pods.wanted, pods, Source::Watch)
+        });
         self.stands(key, standing);
     }
 
@@ -43,10 +45,11 @@ impl Roll {
                 vigil.seen_whole = true;
                 vigil.short = None;
             }
-            Standing::Short(problem) => {
+            Standing::Short(_) => {
                 let until = after(*vigil.short.get_or_insert(now), timeout);
+                // The watch may have gone silent, so a list decides.
                 if now >= until {
-                    self.fall(key, problem);
+                    self.recheck();
                 } else {
                     self.wake_at(until);
                 }
@@ -56,7 +59,8 @@ impl Roll {
         }
     }
 
-    fn fall(&mut self, key: &WorkloadRef, problem: Problem) {
+    /// Ends the run because a proven workload did not stay ready.
+    pub(super) fn fall(&mut self, key: &WorkloadRef, problem: Problem) {
         if let Some(item) = self.over.get_mut(key) {
             item.vigil = None;
         }
@@ -67,11 +71,10 @@ impl Roll {
         );
     }
 
-    /// Returns true if the proven workloads must be watched for longer before the run may end.
-    ///
-    /// Only an end that says that all is well waits; after a failure there is nothing to wait for.
-    pub(super) fn is_settling(&mut self) -> bool {
-        let may_be_well = match &self.stop {
+    /// Returns true if the run may end with the words that all is well; after a failure there is
+    /// nothing to wait for.
+    pub(super) fn may_be_well(&self) -> bool {
+        match &self.stop {
             // Watching needs no lock.
             None | Some(Stop::Deadline | Stop::Stale | Stop::Changed(_) | Stop::LockLost(_)) => {
                 self.tally.failed == 0
@@ -85,7 +88,12 @@ impl Roll {
                 | Stop::Fallen
                 | Stop::Blind(_),
             ) => false,
-        };
+        }
+    }
+
+    /// Returns true if the proven workloads must be watched for longer before the run may end.
+    pub(super) fn is_settling(&mut self) -> bool {
+        let may_be_well = self.may_be_well();
         let vigils = self.over.values().filter(|item| item.vigil.is_some());
         let Some(last) = self
             .last_proof
@@ -94,11 +102,10 @@ impl Roll {
             return false;
         };
         let until = after(last, self.settings.settle);
-        let is_short = self.over.values().any(Item::is_short);
-        if self.now < until {
+        let is_settling = self.now < until;
+        if is_settling {
             self.wake_at(until);
         }
-        let is_settling = is_short || self.now < until;
         if is_settling && !std::mem::replace(&mut self.said_settling, true) {
             let left = until.duration_since(self.now).as_secs();
             let record = self.settling(left);

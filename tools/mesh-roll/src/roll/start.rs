@@ -245,7 +245,7 @@ impl Roll {
     ) {
         let now = self.now;
         let Some(flight) = self.flight_mut(key) else {
-            return;
+            return self.looked_again(key, answer);
         };
         let observed = match answer {
             Ok(Some(observed)) => *observed,

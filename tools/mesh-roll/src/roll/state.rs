@@ -13,6 +13,7 @@ use super::flight::{Awaits, Flight};
 use super::item::Item;
 use super::limits::{Expected, Stop, Times};
 use super::order::Rank;
+use super::recheck::Recheck;
 use super::say::Saying;
 use super::tally::Tally;
 use super::world::World;
@@ -63,6 +64,7 @@ pub(crate) struct Roll {
     pub(super) tally: Tally,
     /// When a workload was proven last.
     pub(super) last_proof: Option<Timestamp>,
+    pub(super) recheck: Recheck,
     /// Whether it was said that the run only watches.
     pub(super) said_settling: bool,
     pub(super) now: Timestamp,
@@ -112,6 +114,7 @@ impl Roll {
             stop: None,
             tally: Tally::default(),
             last_proof: None,
+            recheck: Recheck::default(),
             said_settling: false,
             now,
             wake: None,

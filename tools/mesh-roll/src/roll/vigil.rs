@@ -1,11 +1,10 @@
 //! What a proven workload must keep, and how it stands. Pure.
 
 use jiff::Timestamp;
-use mesh_cluster::workload::rollout::{Observed, Passes, PodSeen, Problem};
+use mesh_cluster::workload::rollout::{Passes, PodSeen, Problem};
 use mesh_records::Trouble;
 
 use super::proof::ProvenBy;
-use super::world::World;
 
 /// What a proven workload must keep.
 #[derive(Debug)]
@@ -15,6 +14,15 @@ pub(super) struct Vigil {
     pub(super) seen_whole: bool,
     /// Since when the watch has shown too few ready pods.
     pub(super) short: Option<Timestamp>,
+}
+
+/// Where the pods come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    /// The watch, which may lag behind the list of the proof.
+    Watch,
+    /// A list that was read after the proof.
+    List,
 }
 
 /// How a proven workload stands now.
@@ -52,9 +60,13 @@ impl Vigil {
         self.seen_whole && self.short.is_some()
     }
 
-    /// Returns how the workload stands now.
-    pub(super) fn standing(&self, observed: &Observed, world: &World) -> Standing {
-        let pods = world.all_pods(&observed.key);
+    /// Returns how the workload stands, given how many pods it wants and all its pods.
+    pub(super) fn standing<'a>(
+        &self,
+        wanted: u32,
+        pods: impl Iterator<Item = &'a PodSeen> + Clone,
+        source: Source,
+    ) -> Standing {
         // The watch may still show old pods after the list of the proof; only newer ones are
         // somebody else's.
         let is_foreign =
@@ -63,10 +75,10 @@ impl Vigil {
             return Standing::Left;
         }
         let unready = pods.clone().filter(|pod| !pod.ready);
-        let fallen = unready.clone().find_map(|pod| self.fallen(pod));
+        let fallen = unready.clone().find_map(|pod| self.fallen(pod, source));
         let mine = pods.filter(|pod| pod.template == self.by.template);
         let ready = mine.filter(|pod| pod.ready && !pod.over).count();
-        let wanted = usize::try_from(observed.pods.wanted).unwrap_or(usize::MAX);
+        let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
         // More pods than proved it may be wanted by now; they do not hide one that failed.
         let enough = if fallen.is_some() {
             wanted
@@ -86,9 +98,10 @@ impl Vigil {
     }
 
     // A pod that is being deleted was stopped by somebody; its replacement comes. A pod that proved
-    // the workload, was seen ready after that, and is not ready, has failed.
-    fn fallen(&self, pod: &PodSeen) -> Option<Problem> {
-        let was_proof = self.seen_whole && self.by.uids.contains(&pod.uid);
+    // the workload and is not ready after that has failed.
+    fn fallen(&self, pod: &PodSeen, source: Source) -> Option<Problem> {
+        let is_newer = self.seen_whole || source == Source::List;
+        let was_proof = is_newer && self.by.uids.contains(&pod.uid);
         pod.lack().filter(|_| was_proof)
     }
 }

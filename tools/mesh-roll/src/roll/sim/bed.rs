@@ -459,6 +459,7 @@ impl Bed {
                     | Action::Look(_)
                     | Action::ListBefore(..)
                     | Action::ListProof(..)
+                    | Action::ListProven(_)
                     | Action::Probe(_)
                     | Action::Compare(..)
                     | Action::Nodes(_) => run.asked.push(action),

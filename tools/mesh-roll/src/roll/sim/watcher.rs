@@ -43,6 +43,8 @@ pub(super) struct Watcher {
     /// Proven workloads with a pod that failed afterwards.
     fallen: BTreeSet<WorkloadRef>,
     ended: BTreeMap<WorkloadRef, Outcome>,
+    /// The last list of the pods of all proven workloads.
+    pub(super) last_list: Vec<PodSeen>,
     pub(super) finish: Option<Finish>,
 }
 
@@ -221,6 +223,7 @@ impl Watcher {
             | Action::Look(_)
             | Action::ListBefore(..)
             | Action::ListProof(..)
+            | Action::ListProven(_)
             | Action::Probe(_)
             | Action::Compare(..)
             | Action::Nodes(_)
@@ -372,6 +375,21 @@ impl Watcher {
         unended.chain(&self.asked)
     }
 
+    // Whether the last list shows too few ready pods of a workload that nobody else rolls out.
+    fn lacks(&self, key: &WorkloadRef, proof: &Proof) -> bool {
+        let mine = |pod: &&PodSeen| pod.owner.as_ref() == Some(key) && !pod.over;
+        let mut pods = self.last_list.iter().filter(mine);
+        let is_foreign =
+            |pod: &PodSeen| pod.template != proof.template && pod.created > proof.newest;
+        if pods.clone().any(is_foreign) {
+            return false;
+        }
+        let mut ready = pods
+            .by_ref()
+            .filter(|pod| pod.ready && pod.template == proof.template);
+        ready.by_ref().count() < proof.pods.len()
+    }
+
     fn finish(&mut self, finish: &Finish) {
         let seed = self.seed;
         let written = self.written.keys();
@@ -388,7 +406,10 @@ impl Watcher {
             );
         }
         if finish.exit == mesh_cli::Exit::Yes {
-            let short = self.proofs.iter().find(|(_, proof)| proof.short);
+            let short = self
+                .proofs
+                .iter()
+                .find(|(key, proof)| self.lacks(key, proof));
             let short = short.map(|(key, _)| key);
             assert_eq!(
                 short, None,

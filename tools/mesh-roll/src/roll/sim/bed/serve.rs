@@ -38,6 +38,7 @@ impl Bed {
                 let pods = self.list_pods(run, &key);
                 Event::ListedProof(key, pods)
             }
+            Action::ListProven(keys) => self.list_proven(run, &keys),
             Action::Probe(key) => {
                 let probe = self.probe();
                 if self.may_restart(&key, probe.as_ref().ok().and_then(Option::as_ref)) {
@@ -67,6 +68,21 @@ impl Bed {
             return Err("cut".to_owned());
         }
         Ok(pods)
+    }
+
+    fn list_proven(&mut self, run: &mut Run, keys: &[WorkloadRef]) -> Event {
+        let bodies = self
+            .model
+            .bodies
+            .iter()
+            .filter(|body| keys.contains(&body.key));
+        let pods = bodies.flat_map(|body| body.pods.iter().map(|pod| body.seen(pod)));
+        let pods: Vec<PodSeen> = pods.collect();
+        if self.goes_wrong(10) {
+            return Event::ListedProven(Err("cut".to_owned()));
+        }
+        run.watcher.last_list = pods.clone();
+        Event::ListedProven(Ok(pods))
     }
 
     fn patch(&mut self, run: &mut Run, restart: &Restart) -> Event {

@@ -1,0 +1,188 @@
+//! Lists the pods of the proven workloads once more before the run says that all is well, and before
+//! it says that a proven workload lost its pods: a watch may be silent without being closed.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+use mesh_cluster::workload::rollout::{Observed, PodSeen};
+use mesh_records::{WorkloadRef, after};
+
+use super::event::Action;
+use super::limits::Stop;
+use super::state::Roll;
+use super::vigil::{Source, Standing};
+
+/// How far the last look at the proven workloads is.
+#[derive(Debug, Default)]
+pub(super) struct Recheck {
+    /// Whether the list is asked for.
+    is_asked: bool,
+    /// Whether nothing was in flight since the list was asked for.
+    is_last: bool,
+    /// Whether every proven workload was whole in a list that was asked for at the end.
+    is_done: bool,
+    /// The pods of workloads that seem to have failed, until their objects are read.
+    listed: BTreeMap<WorkloadRef, Vec<PodSeen>>,
+    not_before: Option<Timestamp>,
+    /// How often the list failed in a row.
+    failures: u32,
+    /// How often the list showed too few ready pods.
+    times: u32,
+}
+
+/// How often the list is tried.
+const LISTS: u32 = 3;
+const PAUSE: SignedDuration = SignedDuration::from_secs(1);
+const LONGEST_PAUSE: SignedDuration = SignedDuration::from_secs(30);
+
+impl Roll {
+    /// Returns true if a list at the end of the run showed every proven workload whole; otherwise
+    /// asks for that list.
+    pub(super) fn is_rechecked(&mut self) -> bool {
+        if !self.may_be_well() || self.proven().is_empty() || self.recheck.is_done {
+            return true;
+        }
+        self.recheck.is_last |= !self.recheck.is_asked;
+        self.recheck();
+        false
+    }
+
+    /// Makes the lists so far count as older than the end of the run.
+    pub(super) fn is_not_at_the_end(&mut self) {
+        self.recheck.is_last = false;
+        self.recheck.is_done = false;
+    }
+
+    /// Asks for a list of the pods of the proven workloads.
+    pub(super) fn recheck(&mut self) {
+        if self.recheck.is_asked || !self.recheck.listed.is_empty() {
+            return;
+        }
+        if let Some(at) = self.recheck.not_before
+            && self.now < at
+        {
+            return self.wake_at(at);
+        }
+        self.recheck.is_asked = true;
+        self.out.push(Action::ListProven(self.proven()));
+    }
+
+    /// Handles the list of the pods of the proven workloads.
+    pub(super) fn listed_proven(&mut self, pods: Result<Vec<PodSeen>, String>) {
+        self.recheck.is_asked = false;
+        let pods = match pods {
+            Ok(pods) => pods,
+            Err(why) => return self.not_rechecked(&why),
+        };
+        self.recheck.failures = 0;
+        let mut of: BTreeMap<WorkloadRef, Vec<PodSeen>> = BTreeMap::new();
+        for pod in pods {
+            if let Some(owner) = pod.owner.clone() {
+                of.entry(owner).or_default().push(pod);
+            }
+        }
+        let mut is_whole = true;
+        for key in self.proven() {
+            let pods = of.remove(&key).unwrap_or_default();
+            let observed = self.world.workload(&key).cloned();
+            is_whole &= match self.standing_in(&key, observed.as_ref(), &pods) {
+                Standing::Whole | Standing::Left => self.is_well(&key),
+                Standing::Short(_) if !self.is_short_for_too_long(&key) => false,
+                // The watch of the workloads may be silent too.
+                Standing::Short(_) | Standing::Fallen(_) => {
+                    self.recheck.listed.insert(key.clone(), pods);
+                    self.out.push(Action::Look(key));
+                    false
+                }
+            };
+        }
+        self.recheck.is_done = is_whole && self.recheck.is_last;
+        self.recheck.is_last = false;
+        if !is_whole {
+            self.recheck_later();
+        }
+    }
+
+    /// Handles the object of a proven workload whose listed pods seem to have failed.
+    pub(super) fn looked_again(
+        &mut self,
+        key: &WorkloadRef,
+        answer: Result<Option<Box<Observed>>, String>,
+    ) {
+        let Some(pods) = self.recheck.listed.remove(key) else {
+            return;
+        };
+        let observed = match answer {
+            Ok(observed) => observed,
+            Err(why) => return self.not_rechecked(&why),
+        };
+        match self.standing_in(key, observed.as_deref(), &pods) {
+            Standing::Whole | Standing::Left => {
+                self.is_well(key);
+            }
+            Standing::Short(problem) if self.is_short_for_too_long(key) => self.fall(key, problem),
+            Standing::Short(_) => {}
+            Standing::Fallen(problem) => self.fall(key, problem),
+        }
+        if let Some(observed) = observed {
+            self.world.take_workload(*observed);
+        }
+    }
+
+    fn proven(&self) -> Vec<WorkloadRef> {
+        let proven = self.over.iter().filter(|(_, item)| item.vigil.is_some());
+        proven.map(|(key, _)| key.clone()).collect()
+    }
+
+    fn standing_in(
+        &self,
+        key: &WorkloadRef,
+        observed: Option<&Observed>,
+        pods: &[PodSeen],
+    ) -> Standing {
+        let item = self.over.get(key);
+        let item = item.and_then(|item| Some((item, item.vigil.as_ref()?)));
+        let Some((item, vigil)) = item else {
+            return Standing::Left;
+        };
+        let observed = observed.filter(|it| it.uid == item.task.uid && !it.deleting);
+        match observed {
+            Some(observed) => vigil.standing(observed.pods.wanted, pods.iter(), Source::List),
+            None => Standing::Left,
+        }
+    }
+
+    // Notes that the list shows a workload whole, or that somebody else changed it.
+    fn is_well(&mut self, key: &WorkloadRef) -> bool {
+        if let Some(item) = self.over.get_mut(key)
+            && let Some(vigil) = &mut item.vigil
+        {
+            vigil.short = None;
+        }
+        true
+    }
+
+    fn is_short_for_too_long(&mut self, key: &WorkloadRef) -> bool {
+        let (now, timeout) = (self.now, self.settings.timeout);
+        let item = self.over.get_mut(key);
+        let vigil = item.and_then(|item| item.vigil.as_mut());
+        vigil.is_some_and(|vigil| now >= after(*vigil.short.get_or_insert(now), timeout))
+    }
+
+    fn recheck_later(&mut self) {
+        let pause = PAUSE.saturating_mul(2_i32.saturating_pow(self.recheck.times.min(5)));
+        self.recheck.times = self.recheck.times.saturating_add(1);
+        self.recheck.not_before = Some(after(self.now, pause.min(LONGEST_PAUSE)));
+    }
+
+    fn not_rechecked(&mut self, why: &str) {
+        self.recheck.is_last = false;
+        self.recheck.failures += 1;
+        self.recheck_later();
+        if self.recheck.failures >= LISTS {
+            let what = format!("cannot see whether the pods that were proven stayed ready: {why}");
+            self.stop(Stop::Blind(what));
+            self.interrupt();
+        }
+    }
+}
