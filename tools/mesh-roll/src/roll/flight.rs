@@ -278,7 +278,8 @@ impl Flight {
         }
         let pods = world.pods(&observed.key);
         let wanted = observed.pods.wanted;
-        let proof = judge(pods, world.target(), self.restart.as_deref(), wanted);
+        let (restart, image) = (self.restart.as_deref(), self.item.image.as_deref());
+        let proof = judge(pods, world.target(), restart, image, wanted);
         let since = self.settled.unwrap_or(clock.now);
         let worth_it = match proof {
             Proof::Proven(_) => true,
@@ -304,7 +305,8 @@ impl Flight {
         now: Timestamp,
     ) -> Result<Course, Problem> {
         let restart = self.restart.as_deref();
-        Ok(match judge(pods.iter(), mesh, restart, wanted) {
+        let image = self.item.image.as_deref();
+        Ok(match judge(pods.iter(), mesh, restart, image, wanted) {
             Proof::Proven(by) => over(Conclusion {
                 proven: by,
                 ..Conclusion::of(Outcome::Proven)

@@ -7,7 +7,7 @@ use super::conclusion::Conclusion;
 use super::event::Action;
 use super::flight::{Awaits, Clock, Course, Flight};
 use super::limits::Stop;
-use super::proof::fault;
+use super::proof::own_fault;
 use super::say::Facts;
 use super::state::{Phase, Roll};
 use super::vigil::Vigil;
@@ -160,14 +160,18 @@ impl Roll {
         let mesh = self.world.target();
         let rules = self.world.rules(&key.namespace);
         let injects = mesh.injects.as_deref()?;
+        let flight = self.flight(key);
+        let ours = flight.and_then(|flight| flight.restart.as_deref());
+        let image = flight.and_then(|flight| flight.item.image.as_deref());
         let mut faults = self.world.fresh_pods(key).filter_map(|pod| {
-            let fault = fault(pod, mesh)?;
+            let is_ours = ours.is_some() && pod.restarted_at.as_deref() == ours;
+            let fault = own_fault(pod, mesh, image.filter(|_| is_ours))?;
             Some((pod, fault))
         });
         // This workload is not expected to get the injector's default proxy, so only pods of our
         // own restart without a proxy count.
         if observed.injection_obstacle(&rules, injects).is_some() {
-            let ours = self.flight(key)?.restart.as_deref()?;
+            let ours = ours?;
             let unmeshed = faults.find(|(pod, fault)| {
                 let bare = fault.trouble == Trouble::NotInjected;
                 bare && pod.restarted_at.as_deref() == Some(ours)

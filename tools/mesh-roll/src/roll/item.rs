@@ -25,6 +25,8 @@ pub(crate) struct Item {
     pub(super) value: Option<String>,
     /// What was said of it last.
     pub(super) outcome: Option<Outcome>,
+    /// The proxy's image in the dry run of its pod before the last restart.
+    pub(super) image: Option<String>,
     pub(super) broken: bool,
     /// Whether this run restarted it, or waited for its rollout.
     pub(super) began: bool,
@@ -67,6 +69,7 @@ impl Item {
             not_before: None,
             value: None,
             outcome: None,
+            image: None,
             broken: false,
             began: false,
             held: None,

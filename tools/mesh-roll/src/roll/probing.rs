@@ -99,10 +99,17 @@ impl Roll {
                 return self.unprobed(key, Stop::Blind(what));
             }
         };
+        let image = match &probe {
+            Probe::Injected(injected) => Some(injected.image.clone()),
+            Probe::NotInjected | Probe::Refused(_) => None,
+        };
         let makes_room = self
             .world
             .workload(key)
             .is_some_and(|observed| observed.downtime.grade != DowntimeGrade::None);
+        if let Some(flight) = self.flight_mut(key) {
+            flight.item.image = image;
+        }
         let mesh = self.world.target();
         match finding(probe, mesh, makes_room, &key.namespace) {
             Finding::Good => {

@@ -64,6 +64,25 @@ pub(crate) fn fault(pod: &PodSeen, mesh: &Mesh) -> Option<Problem> {
     })
 }
 
+/// Returns what is wrong with the proxy of a pod that our restart created: `image` is the one that
+/// the dry run of the same template showed, which tells more than the annotations of a pod.
+pub(crate) fn own_fault(pod: &PodSeen, mesh: &Mesh, image: Option<&str>) -> Option<Problem> {
+    if let Some(problem) = fault(pod, mesh) {
+        return Some(problem);
+    }
+    let (expected, proxy) = (image?, pod.proxy.as_ref()?);
+    (proxy.image != expected).then(|| Problem {
+        trouble: Trouble::StillOld,
+        pod: Some(pod.name.clone()),
+        container: Some(PROXY.to_owned()),
+        said: format!(
+            "its proxy's image is {}, and the dry run of its pod showed {expected}",
+            proxy.image
+        ),
+        passes: Passes::Never,
+    })
+}
+
 /// Returns true if a pod has the proxy that the injector gives now.
 pub(crate) fn is_current(pod: &PodSeen, mesh: &Mesh) -> bool {
     fault(pod, mesh).is_none()
@@ -87,13 +106,15 @@ pub(crate) fn judge<'a>(
     pods: impl Iterator<Item = &'a PodSeen>,
     mesh: &Mesh,
     restart: Option<&str>,
+    image: Option<&str>,
     wanted: u32,
 ) -> Proof {
     let mut proven = ProvenBy::default();
     let mut lack = None;
     for pod in pods.filter(|pod| !pod.over) {
         let ours = restart.is_some() && pod.restarted_at.as_deref() == restart;
-        match (fault(pod, mesh), ours) {
+        let image = image.filter(|_| ours);
+        match (own_fault(pod, mesh, image), ours) {
             (Some(problem), true) => return Proof::Broken(problem),
             (Some(_), false) => lack = Some(Lack::OldPod),
             (None, false) if restart.is_some() => lack = Some(Lack::OldPod),
@@ -169,6 +190,7 @@ mod tests {
             template: None,
             restarted_at: Some(RESTART.to_owned()),
             proxy: Some(ProxySeen {
+                image: format!("m/proxy:{}", version.version.clone().unwrap_or_default()),
                 version,
                 ready: true,
             }),
@@ -238,12 +260,55 @@ mod tests {
             (vec![good, old_before], Proof::NotYet(Lack::OldPod)),
         ];
         for (number, (pods, expected)) in table.into_iter().enumerate() {
-            let proof = judge(pods.iter(), &mesh(), Some(RESTART), 1);
+            let proof = judge(pods.iter(), &mesh(), Some(RESTART), None, 1);
             assert_eq!(proof, expected, "row {number}");
         }
         let one = [pod("stable-2.14.10")];
-        let proof = judge(one.iter(), &mesh(), Some(RESTART), 2);
+        let proof = judge(one.iter(), &mesh(), Some(RESTART), None, 2);
         assert_eq!(proof, Proof::NotYet(Lack::TooFew));
+    }
+
+    #[test]
+    fn an_own_pod_proves_only_with_the_image_of_its_dry_run() {
+        let with = |image: &str| {
+            let mut pod = pod("stable-2.14.10");
+            pod.proxy.as_mut().unwrap().image = image.to_owned();
+            pod
+        };
+        let digest = "m/proxy@sha256:00";
+        // Each row: the image of the dry run, that of the pod, whether it proves the workload.
+        let table = [
+            (
+                Some("m/proxy:stable-2.14.10"),
+                "m/proxy:stable-2.14.10",
+                true,
+            ),
+            (
+                Some("m/proxy:stable-2.14.10"),
+                "evil.test/x/proxy:latest",
+                false,
+            ),
+            (Some("m/proxy:stable-2.14.10"), digest, false),
+            (Some(digest), digest, true),
+            (None, "evil.test/x/proxy:latest", true),
+        ];
+        for (expected, image, proves) in table {
+            let pod = with(image);
+            let proof = judge([pod.clone()].iter(), &mesh(), Some(RESTART), expected, 1);
+            assert_eq!(proof == one(), proves, "{expected:?} {image}: {proof:?}");
+            let foreign = PodSeen {
+                restarted_at: None,
+                ..pod
+            };
+            let proof = judge([foreign].iter(), &mesh(), None, expected, 1);
+            assert_eq!(proof, one(), "a pod that somebody else rolled out");
+        }
+        let evil = with("evil.test/x/proxy:latest");
+        let problem = own_fault(&evil, &mesh(), Some("m/proxy:stable-2.14.10")).unwrap();
+        assert_eq!(problem.trouble, Trouble::StillOld);
+        for image in ["evil.test/x/proxy:latest", "m/proxy:stable-2.14.10"] {
+            assert!(problem.said.contains(image), "{}", problem.said);
+        }
     }
 
     #[test]
@@ -252,10 +317,10 @@ mod tests {
             restarted_at: None,
             ..pod("stable-2.14.10")
         };
-        assert_eq!(judge([before].iter(), &mesh(), None, 1), one());
+        assert_eq!(judge([before].iter(), &mesh(), None, None, 1), one());
         let old = pod("stable-2.13.7");
         assert_eq!(
-            judge([old].iter(), &mesh(), None, 1),
+            judge([old].iter(), &mesh(), None, None, 1),
             Proof::NotYet(Lack::OldPod)
         );
     }
@@ -263,7 +328,13 @@ mod tests {
     #[test]
     fn without_injects_nothing_is_proven() {
         let unknown = Mesh::default();
-        let proof = judge([pod("stable-2.14.10")].iter(), &unknown, Some(RESTART), 1);
+        let proof = judge(
+            [pod("stable-2.14.10")].iter(),
+            &unknown,
+            Some(RESTART),
+            None,
+            1,
+        );
         assert!(matches!(proof, Proof::Broken(it) if it.trouble == Trouble::StillOld));
     }
 }

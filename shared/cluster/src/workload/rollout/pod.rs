@@ -52,6 +52,8 @@ pub struct PodSeen {
 pub struct ProxySeen {
     /// The proxy's version.
     pub version: ProxyVersion,
+    /// The image in the pod's spec.
+    pub image: String,
     /// Whether the proxy's container is ready.
     pub ready: bool,
 }
@@ -63,6 +65,7 @@ impl PodSeen {
     pub fn of(pod: &Pod) -> Self {
         let proxy = proxy::sidecar(&pod.spec).map(|sidecar| ProxySeen {
             version: proxy::version(&sidecar.container.image, &pod.meta.annotations),
+            image: sidecar.container.image.clone(),
             ready: proxy::is_ready(pod),
         });
         let labels = &pod.meta.labels;

@@ -153,7 +153,7 @@ impl Bed {
                     tag: None,
                     source: VersionSource::Image,
                 },
-                image: String::new(),
+                image: format!("m/proxy:{version}"),
                 native: false,
                 anchors: None,
                 is_pinned: false,
