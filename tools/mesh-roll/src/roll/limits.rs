@@ -116,6 +116,20 @@ impl Expected {
 // === impl Stop ===
 
 impl Stop {
+    /// Returns true if what is proven is still watched, which needs no lock.
+    pub(crate) fn leaves_hope(&self) -> bool {
+        match self {
+            Self::Deadline | Self::Stale | Self::Changed(_) | Self::LockLost(_) => true,
+            Self::Signal(_)
+            | Self::ReaderGone
+            | Self::Injector(_)
+            | Self::Failures
+            | Self::Broken(_)
+            | Self::Fallen
+            | Self::Blind(_) => false,
+        }
+    }
+
     /// Returns a sentence on what stopped the run.
     pub(crate) fn sentence(&self) -> String {
         match self {

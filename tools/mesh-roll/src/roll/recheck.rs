@@ -3,32 +3,15 @@
 
 use std::collections::BTreeMap;
 
-use jiff::{SignedDuration, Timestamp};
-use mesh_cluster::workload::rollout::{Observed, PodSeen};
-use mesh_records::{WorkloadRef, after};
+use jiff::SignedDuration;
+use mesh_cluster::workload::rollout::{Observed, PodSeen, Problem};
+use mesh_records::{Trouble, WorkloadRef, after};
 
+use super::conclusion::Conclusion;
 use super::event::Action;
 use super::limits::Stop;
 use super::state::Roll;
 use super::vigil::{Source, Standing};
-
-/// How far the last look at the proven workloads is.
-#[derive(Debug, Default)]
-pub(super) struct Recheck {
-    /// Whether the list is asked for.
-    is_asked: bool,
-    /// Whether nothing was in flight since the list was asked for.
-    is_last: bool,
-    /// Whether every proven workload was whole in a list that was asked for at the end.
-    is_done: bool,
-    /// The pods of workloads that seem to have failed, until their objects are read.
-    listed: BTreeMap<WorkloadRef, Vec<PodSeen>>,
-    not_before: Option<Timestamp>,
-    /// How often the list failed in a row.
-    failures: u32,
-    /// How often the list showed too few ready pods.
-    times: u32,
-}
 
 /// How often the list is tried.
 const LISTS: u32 = 3;
@@ -127,6 +110,18 @@ impl Roll {
         if let Some(observed) = observed {
             self.world.take_workload(*observed);
         }
+    }
+
+    /// Ends the run because a proven workload did not stay ready.
+    pub(super) fn fall(&mut self, key: &WorkloadRef, problem: Problem) {
+        if let Some(item) = self.over.get_mut(key) {
+            item.vigil = None;
+        }
+        self.stop(Stop::Fallen);
+        self.conclude(
+            key,
+            Conclusion::failed(Trouble::ReadinessLost, Some(problem)),
+        );
     }
 
     fn proven(&self) -> Vec<WorkloadRef> {

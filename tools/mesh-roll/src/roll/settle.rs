@@ -1,10 +1,7 @@
 //! Watches proven workloads until the run ends, because a pod may become ready and fail afterwards.
 
-use mesh_cluster::workload::rollout::Problem;
-use mesh_records::{ProgressPods, Record, Trouble, WorkloadRef, after};
+use mesh_records::{ProgressPods, Record, WorkloadRef, after};
 
-use super::conclusion::Conclusion;
-use super::limits::Stop;
 use super::say::settling;
 use super::state::Roll;
 use super::vigil::{Source, Standing};
@@ -56,38 +53,6 @@ impl Roll {
             }
             Standing::Fallen(problem) => self.fall(key, problem),
             Standing::Left => item.vigil = None,
-        }
-    }
-
-    /// Ends the run because a proven workload did not stay ready.
-    pub(super) fn fall(&mut self, key: &WorkloadRef, problem: Problem) {
-        if let Some(item) = self.over.get_mut(key) {
-            item.vigil = None;
-        }
-        self.stop(Stop::Fallen);
-        self.conclude(
-            key,
-            Conclusion::failed(Trouble::ReadinessLost, Some(problem)),
-        );
-    }
-
-    /// Returns true if the run may end with the words that all is well; after a failure there is
-    /// nothing to wait for.
-    pub(super) fn may_be_well(&self) -> bool {
-        match &self.stop {
-            // Watching needs no lock.
-            None | Some(Stop::Deadline | Stop::Stale | Stop::Changed(_) | Stop::LockLost(_)) => {
-                self.tally.failed == 0
-            }
-            Some(
-                Stop::Signal(_)
-                | Stop::ReaderGone
-                | Stop::Injector(_)
-                | Stop::Failures
-                | Stop::Broken(_)
-                | Stop::Fallen
-                | Stop::Blind(_),
-            ) => false,
         }
     }
 

@@ -13,9 +13,9 @@ use super::flight::{Awaits, Flight};
 use super::item::Item;
 use super::limits::{Expected, Stop, Times};
 use super::order::Rank;
-use super::recheck::Recheck;
 use super::say::Saying;
 use super::tally::Tally;
+use super::vigil::Recheck;
 use super::world::World;
 
 /// The options of a run.
@@ -125,6 +125,12 @@ impl Roll {
     // Keeps only the first reason.
     pub(super) fn stop(&mut self, stop: Stop) {
         self.stop.get_or_insert(stop);
+    }
+
+    /// Returns true if the run may still end with the words that all is well.
+    pub(super) fn may_be_well(&self) -> bool {
+        let stop = self.stop.as_ref();
+        self.tally.failed == 0 && stop.is_none_or(Stop::leaves_hope)
     }
 
     pub(super) fn emit(&mut self, record: Record) {

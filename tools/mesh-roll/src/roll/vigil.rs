@@ -1,8 +1,10 @@
 //! What a proven workload must keep, and how it stands. Pure.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use mesh_cluster::workload::rollout::{Passes, PodSeen, Problem};
-use mesh_records::Trouble;
+use mesh_records::{Trouble, WorkloadRef};
 
 use super::proof::ProvenBy;
 
@@ -23,6 +25,24 @@ pub(super) enum Source {
     Watch,
     /// A list that was read after the proof.
     List,
+}
+
+/// How far the last look at the proven workloads is.
+#[derive(Debug, Default)]
+pub(super) struct Recheck {
+    /// Whether the list is asked for.
+    pub(super) is_asked: bool,
+    /// Whether nothing was in flight since the list was asked for.
+    pub(super) is_last: bool,
+    /// Whether every proven workload was whole in a list that was asked for at the end.
+    pub(super) is_done: bool,
+    /// The pods of workloads that seem to have failed, until their objects are read.
+    pub(super) listed: BTreeMap<WorkloadRef, Vec<PodSeen>>,
+    pub(super) not_before: Option<Timestamp>,
+    /// How often the list failed in a row.
+    pub(super) failures: u32,
+    /// How often the list showed too few ready pods.
+    pub(super) times: u32,
 }
 
 /// How a proven workload stands now.
