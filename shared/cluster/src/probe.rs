@@ -4,6 +4,8 @@
 mod pod;
 mod refusal;
 
+use std::collections::BTreeMap;
+
 use mesh_records::WorkloadRef;
 use serde_json::Value;
 
@@ -40,6 +42,8 @@ pub struct Injected {
     pub anchors: Option<String>,
     /// Whether the pod asks for a proxy version, after everything that changed it.
     pub is_pinned: bool,
+    /// The pod's labels, also those that admission added.
+    pub labels: BTreeMap<String, String>,
 }
 
 const MANAGER: &str = "mesh-tools";
@@ -104,6 +108,7 @@ impl Probe {
                 native: sidecar.native,
                 anchors: proxy::trust_anchors(&pod.meta).map(str::to_owned),
                 is_pinned: annotations.contains_key(label::PIN_VERSION),
+                labels: pod.meta.labels.clone(),
             }),
         }
     }

@@ -311,6 +311,8 @@ impl std::fmt::Display for Place {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use mesh_cluster::Refusal;
     use mesh_cluster::workload::proxy::ProxyVersion;
     use mesh_records::VersionSource;
@@ -328,6 +330,7 @@ mod tests {
             native: false,
             anchors: None,
             is_pinned,
+            labels: BTreeMap::new(),
         }))
     }
 

@@ -76,13 +76,16 @@ pub(crate) fn no_room(world: &World, observed: &Observed, overridden: bool) -> O
     })
 }
 
-// Admission may add labels that the template does not have. In the middle of a rollout a workload
+// Admission may add labels that the template does not have, and since a while ago only: then only the
+// dry run shows which budgets will count the new pods. In the middle of a rollout a workload
 // may have no pod; then the labels of its last one count.
 fn touches(world: &World, budget: &DisruptionBudget, observed: &Observed) -> bool {
     let last = world.last_labels(&observed.key);
+    let future = world.future_labels(&observed.key);
     let mut pods = world.pods(&observed.key);
     budget.selects(&observed.template.meta.labels)
         || last.is_some_and(|labels| budget.selects(labels))
+        || future.is_some_and(|labels| budget.selects(labels))
         || pods.any(|pod| budget.selects(&pod.labels))
 }
 
@@ -282,6 +285,21 @@ mod tests {
             let found = shared(&world, &set("a"), &set("b")).is_some();
             assert_eq!(found, expected, "{spec}");
         }
+    }
+
+    #[test]
+    fn a_budget_is_found_by_the_labels_that_only_a_dry_run_shows() {
+        let selector = r#""selector": {"matchLabels": {"team": "x"}}"#;
+        let mut world = world(&budget(selector, ""), 0);
+        let (one, other) = (set("a"), web(""));
+        let team = || [("team".to_owned(), "x".to_owned())].into();
+        assert_eq!(shared(&world, &one, &other), None);
+        world.note_future_labels(&one.key, team());
+        assert_eq!(shared(&world, &one, &other), None);
+        world.note_future_labels(&other.key, team());
+        assert!(shared(&world, &one, &other).is_some());
+        // No pod has the label yet, so the restart takes none away from the budget.
+        assert_eq!(no_room(&world, &one, false), None);
     }
 
     #[test]

@@ -100,7 +100,11 @@ impl Roll {
             }
         };
         let image = match &probe {
-            Probe::Injected(injected) => Some(injected.image.clone()),
+            Probe::Injected(injected) => {
+                let labels = injected.labels.clone();
+                self.world.note_future_labels(key, labels);
+                Some(injected.image.clone())
+            }
             Probe::NotInjected | Probe::Refused(_) => None,
         };
         let makes_room = self
@@ -114,7 +118,7 @@ impl Roll {
         match finding(probe, mesh, makes_room, &key.namespace) {
             Finding::Good => {
                 self.witness = Some(key.clone());
-                self.ready_to_restart(key);
+                self.restart_with_room(key);
             }
             Finding::ByItsFirstPod(words) => {
                 if let Some(flight) = self.flight(key) {
@@ -128,6 +132,18 @@ impl Roll {
             Finding::Away(words) => self.unprobed(key, Stop::Injector(words)),
             Finding::Bare => self.compare(key),
             Finding::Stop(what) => self.stop_for(key, Stop::Injector(what)),
+        }
+    }
+
+    // Only now the labels of its new pods are known, and with them the budgets that will count them.
+    fn restart_with_room(&mut self, key: &WorkloadRef) {
+        let keepers = self.keepers();
+        match self.budget_hold(key, &keepers) {
+            Some(hold) => {
+                self.hold(key, hold);
+                self.wait_again(key, None);
+            }
+            None => self.ready_to_restart(key),
         }
     }
 
@@ -262,6 +278,8 @@ fn refusal(answer: Result<Option<Probe>, String>) -> Option<Problem> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use mesh_cluster::workload::proxy::ProxyVersion;
     use mesh_records::VersionSource;
 
@@ -278,6 +296,7 @@ mod tests {
             native: false,
             anchors: Some(anchors.to_owned()),
             is_pinned,
+            labels: BTreeMap::new(),
         })
     }
 

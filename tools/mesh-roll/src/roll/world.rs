@@ -18,6 +18,8 @@ pub(crate) struct World {
     pods: Store<PodSeen>,
     /// The labels of the pod of each workload that was seen last.
     last_labels: BTreeMap<WorkloadRef, BTreeMap<String, String>>,
+    /// The labels that the dry run of each workload's pod showed last.
+    future_labels: BTreeMap<WorkloadRef, BTreeMap<String, String>>,
     /// The uids of the pods of the first list.
     first_pods: Option<BTreeSet<String>>,
     namespaces: Store<NamespaceRules>,
@@ -106,6 +108,20 @@ impl World {
     /// Returns the labels of the workload's pod that was seen last, which may be gone.
     pub(crate) fn last_labels(&self, key: &WorkloadRef) -> Option<&BTreeMap<String, String>> {
         self.last_labels.get(key)
+    }
+
+    /// Returns the labels that the workload's next pod gets, as far as a dry run showed them.
+    pub(crate) fn future_labels(&self, key: &WorkloadRef) -> Option<&BTreeMap<String, String>> {
+        self.future_labels.get(key)
+    }
+
+    /// Notes the labels that the dry run of a workload's pod showed.
+    pub(crate) fn note_future_labels(
+        &mut self,
+        key: &WorkloadRef,
+        labels: BTreeMap<String, String>,
+    ) {
+        self.future_labels.insert(key.clone(), labels);
     }
 
     /// Returns the pods of a namespace that have not ended, those of one workload in a row.

@@ -1,5 +1,7 @@
 //! The model's API server: executes requests and delivers or loses their answers.
 
+use std::collections::BTreeMap;
+
 use mesh_cluster::act::Restart;
 use mesh_cluster::workload::proxy::ProxyVersion;
 use mesh_cluster::workload::rollout::PodSeen;
@@ -157,6 +159,7 @@ impl Bed {
                 native: false,
                 anchors: None,
                 is_pinned: false,
+                labels: BTreeMap::new(),
             }),
         }))
     }
