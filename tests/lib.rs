@@ -30,6 +30,7 @@ pub use crate::run::{Run, Running, begin, of_type, records, run};
 pub use crate::shelf::serve;
 pub use crate::terminal::{
     OnTerminal, hang_up_at_the_question, on_terminal, yes_at, yes_at_the_question,
+    yes_before_the_question,
 };
 
 /// Writes an executable script. A running script of the same name is not disturbed.

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
@@ -104,21 +105,34 @@ pub fn yes_at(
     input: &str,
     meanwhile: impl FnOnce(),
 ) -> (Option<i32>, Vec<Value>) {
-    let record = tools.folder().join("answered");
-    command.arg("--record").arg(&record);
+    let record = recorded(tools, command);
     let mut run = in_session(tools, command, input);
     run.until(question);
     meanwhile();
-    let mut keyboard = run.screen.get_ref();
-    keyboard.write_all(b"y\n").expect("it can be typed");
-    // The terminal is gone with its last program; then reading fails.
-    while let Ok(shown @ [_, ..]) = run.screen.fill_buf() {
-        let length = shown.len();
-        run.screen.consume(length);
-    }
-    let ended = run.child.wait().expect("it ends");
-    let written = std::fs::read_to_string(record).expect("it is written");
-    (ended.code(), records(&written))
+    run.types("y\n");
+    run.ended(&record)
+}
+
+/// Runs an action on a terminal where yes was typed before the question, and answers no. Returns the
+/// exit code and the records. `input` is the path of the file on its standard input.
+#[track_caller]
+pub fn yes_before_the_question(
+    tools: &Toolbox,
+    command: &mut Command,
+    input: &str,
+) -> (Option<i32>, Vec<Value>) {
+    let record = recorded(tools, command);
+    let mut run = in_session(tools, command, input);
+    run.types("y\n");
+    run.until("Go on?");
+    run.types("n\n");
+    run.ended(&record)
+}
+
+fn recorded(tools: &Toolbox, command: &mut Command) -> PathBuf {
+    let record = tools.folder().join("answered");
+    command.arg("--record").arg(&record);
+    record
 }
 
 impl OnTerminal {
@@ -133,6 +147,24 @@ impl OnTerminal {
             seen.extend_from_slice(read);
             self.screen.consume(length);
         }
+    }
+
+    fn types(&self, text: &str) {
+        let mut keyboard = self.screen.get_ref();
+        keyboard
+            .write_all(text.as_bytes())
+            .expect("it can be typed");
+    }
+
+    fn ended(mut self, record: &Path) -> (Option<i32>, Vec<Value>) {
+        // The terminal is gone with its last program; then reading fails.
+        while let Ok(shown @ [_, ..]) = self.screen.fill_buf() {
+            let length = shown.len();
+            self.screen.consume(length);
+        }
+        let ended = self.child.wait().expect("it ends");
+        let written = std::fs::read_to_string(record).expect("it is written");
+        (ended.code(), records(&written))
     }
 
     /// Sends it a signal.

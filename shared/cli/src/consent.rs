@@ -6,6 +6,7 @@ use std::io::{self, BufRead as _, BufReader, Write as _};
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, ValueEnum};
 use mesh_records::{Explain as _, Explained, Intent};
+use rustix::termios::{QueueSelector, tcflush};
 
 use crate::Clean;
 use crate::output::has_hung_up;
@@ -125,7 +126,9 @@ fn ask(summary: &str) -> Result<Leave, Declined> {
     }
 }
 
+// What was typed before the question is shown is no answer to it, so it is dropped.
 fn answer(terminal: &mut File, question: &str) -> io::Result<String> {
+    tcflush(&*terminal, QueueSelector::IFlush)?;
     terminal.write_all(question.as_bytes())?;
     let mut answer = String::new();
     BufReader::new(terminal).read_line(&mut answer)?;

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use mesh_testbed::Bed;
-use mesh_tests::{of_type, on_both_beds, records, run, yes_at, yes_at_the_question};
+use mesh_tests::{
+    of_type, on_both_beds, records, run, yes_at, yes_at_the_question, yes_before_the_question,
+};
 use serde_json::Value;
 
 use crate::stage::{Stage, TO};
@@ -14,6 +16,7 @@ on_both_beds! {
     digest_of_a_dry_run_is_that_of_the_next_run_until_the_values_change
     values_may_come_from_a_pipe_which_is_read_once
     values_that_change_while_the_question_waits_are_not_written
+    what_is_typed_before_the_question_is_no_answer
     what_the_verdict_warns_of_is_in_the_question_and_in_the_intent
     [Helm]
     chart_that_changes_after_the_dry_run_needs_another_consent
@@ -33,7 +36,7 @@ roleRef: {kind: ClusterRole, name: cluster-admin, apiGroup: rbac.authorization.k
 
 impl Stage {
     // Returns the text of a values file for another mesh.
-    fn foreign_values(&self) -> String {
+    pub(crate) fn foreign_values(&self) -> String {
         let other = self.bed.another().unwrap();
         fs::read_to_string(other.charts(TO).unwrap().values).unwrap()
     }
@@ -112,6 +115,21 @@ fn values_that_change_while_the_question_waits_are_not_written(bed: Bed) {
     stage.assert_upgraded(ended);
     assert_eq!(stage.bed.get(ROOTS).unwrap()["data"], before);
     assert_eq!((copies, folders()), (1, 0), "the copies are removed");
+}
+
+fn what_is_typed_before_the_question_is_no_answer(bed: Bed) {
+    let stage = Stage::new(bed);
+    let judged = stage.file("judged", &stage.judged());
+    let (mut command, _) = stage.asking();
+    let (code, records) = yes_before_the_question(&stage.tools, &mut command, &judged);
+    let end = records.last().unwrap();
+    assert_eq!(code, Some(2), "{end:#}");
+    let reason = end["reason"].as_str().unwrap();
+    assert!(
+        reason.contains("cancelled; nothing was changed"),
+        "{reason}"
+    );
+    stage.assert_unchanged(true);
 }
 
 fn what_the_verdict_warns_of_is_in_the_question_and_in_the_intent(bed: Bed) {
