@@ -6,6 +6,7 @@ use futures::FutureExt as _;
 use mesh_cluster::{Asked, Grip, Lock};
 use mesh_records::Record;
 
+use crate::ending::Outcome;
 use crate::interruption::{Heard, Interruption};
 use crate::run::Run;
 
@@ -56,6 +57,22 @@ impl Run {
                 "this run does not hold it".to_owned(),
             )),
             Some(_) => self.lost().map_or(Ok(()), Err),
+        }
+    }
+
+    /// Like [`Run::may_write`], but asks the API server whether the lock is held: what the run knows of
+    /// it may be as old as the last renewal. For the write that follows a question.
+    ///
+    /// # Errors
+    /// As [`Run::may_write`], or the API server cannot be reached.
+    pub async fn confirm_lock(&mut self) -> Outcome<()> {
+        self.may_write()?;
+        let Some(confirming) = self.lock.as_ref().map(Lock::confirm) else {
+            return Ok(());
+        };
+        match self.unless_stopped(confirming).await?? {
+            Ok(()) => Ok(()),
+            Err(lost) => Err(Interruption::LockLost(lost.to_string()).into()),
         }
     }
 

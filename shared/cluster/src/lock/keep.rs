@@ -21,6 +21,7 @@ use crate::wire::target::{Options, Target};
 #[derive(Debug)]
 pub struct Lock {
     grip: Grip,
+    place: Arc<Place>,
     stop: Option<oneshot::Sender<()>>,
     renewer: Option<JoinHandle<Result<(), Error>>>,
 }
@@ -58,10 +59,16 @@ pub(crate) struct Moment {
     since_boot: Option<Duration>,
 }
 
-pub(crate) struct Keeper {
+/// The Lease of a lock, and who holds it.
+#[derive(Debug)]
+pub(crate) struct Place {
     pub(crate) cluster: Arc<Cluster>,
     pub(crate) target: Target,
     pub(crate) me: String,
+}
+
+pub(crate) struct Keeper {
+    pub(crate) place: Arc<Place>,
     pub(crate) version: String,
     pub(crate) until: Moment,
     pub(crate) longest: Duration,
@@ -79,6 +86,16 @@ impl Lock {
     /// Returns a [`Grip`] to pass to other tasks.
     pub fn grip(&self) -> Grip {
         self.grip.clone()
+    }
+
+    /// Asks the API server whether the lock is held now; [`Grip::check`] would notice only at the next
+    /// renewal that somebody took it. Borrows nothing from the lock.
+    ///
+    /// # Errors
+    /// The API server cannot be reached; the inner error is why the lock was lost.
+    pub fn confirm(&self) -> impl Future<Output = Result<Result<(), Lost>, Error>> + use<> {
+        let place = Arc::clone(&self.place);
+        async move { Ok(place.look().await?.map(drop)) }
     }
 
     /// Stops renewing, and releases the lock if it is still ours.
@@ -141,9 +158,11 @@ impl Keeper {
     pub(crate) fn keep(self) -> Lock {
         let (tell, standing) = watch::channel(Standing::Until(self.until));
         let (stop, stopped) = oneshot::channel();
+        let place = Arc::clone(&self.place);
         let renewer = tokio::spawn(self.run(tell, stopped));
         Lock {
             grip: Grip { standing },
+            place,
             stop: Some(stop),
             renewer: Some(renewer),
         }
@@ -163,7 +182,7 @@ impl Keeper {
             // Waits for the release of the lock, or for its drop.
             drop(stopped.await);
         }
-        let cluster = Arc::clone(&self.cluster);
+        let cluster = Arc::clone(&self.place.cluster);
         let slow = |_| Error::timed_out("releasing the lock", cluster.server(), ATTEMPT);
         tokio::time::timeout(ATTEMPT, self.let_go())
             .await
@@ -196,9 +215,12 @@ impl Keeper {
 
     async fn renew_once(&mut self) -> Result<Option<Lost>, Error> {
         let sent = Moment::now();
-        let written = self.cluster.now().ok_or_else(no_date)?;
+        let written = self.place.cluster.now().ok_or_else(no_date)?;
         let body = renewal(&self.version, written);
-        let patched = self.cluster.patch(&self.target, &body, options());
+        let Place {
+            cluster, target, ..
+        } = &*self.place;
+        let patched = cluster.patch(target, &body, options());
         let lease: Lease = match patched.await {
             Ok(lease) => lease,
             Err(error) if error.why() == Why::NotFound => return Ok(Some(Lost::Removed)),
@@ -217,23 +239,12 @@ impl Keeper {
     // A conflict may come from our own earlier write whose answer was lost; renewing then continues
     // from that version.
     async fn look(&mut self) -> Result<Option<Lost>, Error> {
-        let lease: Lease = match self.cluster.get_as(&self.target).await {
-            Ok(lease) => lease,
-            Err(error) if error.why() == Why::NotFound => return Ok(Some(Lost::Removed)),
-            Err(error) => return Err(error),
-        };
-        let now = self.cluster.now().ok_or_else(no_date)?;
-        match decide(Some(&lease), now, Duration::ZERO, &self.me) {
-            Decision::Mine => {
-                self.version = lease.meta.resource_version;
+        match self.place.look().await? {
+            Ok(version) => {
+                self.version = version;
                 Ok(None)
             }
-            Decision::Held(holder)
-            | Decision::Expired(holder)
-            | Decision::Take {
-                expired: Some(holder),
-            } => Ok(Some(Lost::Taken(holder))),
-            Decision::Create | Decision::Take { expired: None } => Ok(Some(Lost::Removed)),
+            Err(lost) => Ok(Some(lost)),
         }
     }
 
@@ -242,8 +253,10 @@ impl Keeper {
     async fn let_go(mut self) -> Result<(), Error> {
         loop {
             let body = surrender(&self.version);
-            let patched = self.cluster.patch(&self.target, &body, options());
-            let patched: Result<Lease, Error> = patched.await;
+            let Place {
+                cluster, target, ..
+            } = &*self.place;
+            let patched: Result<Lease, Error> = cluster.patch(target, &body, options()).await;
             match patched {
                 Ok(_) => return Ok(()),
                 Err(error) if error.why() == Why::NotFound => return Ok(()),
@@ -254,6 +267,29 @@ impl Keeper {
                 return Ok(());
             }
         }
+    }
+}
+
+// === impl Place ===
+
+impl Place {
+    // Returns the Lease's version if the lock is ours.
+    async fn look(&self) -> Result<Result<String, Lost>, Error> {
+        let lease: Lease = match self.cluster.get_as(&self.target).await {
+            Ok(lease) => lease,
+            Err(error) if error.why() == Why::NotFound => return Ok(Err(Lost::Removed)),
+            Err(error) => return Err(error),
+        };
+        let now = self.cluster.now().ok_or_else(no_date)?;
+        Ok(match decide(Some(&lease), now, Duration::ZERO, &self.me) {
+            Decision::Mine => Ok(lease.meta.resource_version),
+            Decision::Held(holder)
+            | Decision::Expired(holder)
+            | Decision::Take {
+                expired: Some(holder),
+            } => Err(Lost::Taken(holder)),
+            Decision::Create | Decision::Take { expired: None } => Err(Lost::Removed),
+        })
     }
 }
 

@@ -8,7 +8,7 @@ use futures::{Stream, StreamExt as _};
 use mesh_records::parse_duration;
 
 use crate::clock::later;
-use crate::lock::keep::{Keeper, Lock, Moment, no_date, options};
+use crate::lock::keep::{Keeper, Lock, Moment, Place, no_date, options};
 use crate::lock::lease::{Claim, Decision, Holder, LABEL, Lease, NAME, TRUST, renewal};
 use crate::lock::wait::Wait;
 use crate::object::{Namespace, Object as _};
@@ -150,9 +150,11 @@ impl Cluster {
             Err(error) => return Err(error),
         };
         let keeper = Keeper {
-            cluster: Arc::clone(self),
-            target,
-            me: claim.identity(),
+            place: Arc::new(Place {
+                cluster: Arc::clone(self),
+                target,
+                me: claim.identity(),
+            }),
             version: lease.meta.resource_version,
             until: sent.plus(TRUST),
             longest: claim.longest,

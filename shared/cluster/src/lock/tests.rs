@@ -251,6 +251,19 @@ async fn a_lock_that_cannot_be_renewed_is_lost_before_others_may_take_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_lock_that_somebody_took_is_noticed_when_asked_for_and_not_only_at_the_next_renewal() {
+    let server = Server::default();
+    let (lock, grip) = locked(&server).await;
+    assert_eq!(lock.confirm().await.unwrap(), Ok(()));
+    server.give_to("you@there/2");
+    let lost = lock.confirm().await.unwrap().unwrap_err();
+    assert!(matches!(lost, Lost::Taken(_)), "{lost}");
+    assert_eq!(grip.check(), Ok(()), "no renewal was due");
+    server.store().lease = None;
+    assert_eq!(lock.confirm().await.unwrap(), Err(Lost::Removed));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_short_outage_does_not_lose_the_lock() {
     let server = Server::default();
     let (_lock, grip) = locked(&server).await;
