@@ -153,7 +153,7 @@ fn stored_values_that_change_after_the_question_are_not_rendered(bed: Bed) {
     let reason = run.end()["reason"].as_str().unwrap();
     assert!(reason.starts_with(ALONE), "{reason}");
     assert!(
-        reason.contains("are not those that were agreed to"),
+        reason.contains("has changed since it was shown: the Secret linkerd-config-overrides"),
         "{reason}"
     );
     stage.assert_only_definitions();

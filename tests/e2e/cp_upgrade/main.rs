@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod agreed;
 mod allow_change;
 mod claims;
 mod cli;

@@ -10,8 +10,9 @@ use crate::child::quote;
 use crate::claims;
 use crate::gate::Goal;
 use crate::plan::{Helming, Part, Plan, Staged, Write};
-use crate::scene::quiet_scene;
+use crate::scene::{Scene, overtaken_scene, still_shown};
 use crate::session::Session;
+use crate::shown::Written;
 
 /// The result of one `helm upgrade`.
 enum Came {
@@ -25,28 +26,39 @@ pub(crate) async fn definitions(
     session: &mut Session<'_>,
     args: &Args,
     goal: &Goal,
+    shown: &Scene,
     part: &Part,
 ) -> Outcome<()> {
-    run(session, args, goal, StepName::Crds, part).await
+    if part.is_needed {
+        still_shown(session, args, goal, shown, Written::Nothing).await?;
+    }
+    run(session, args, goal, shown, StepName::Crds, part).await
 }
 
-/// Upgrades the control plane, if that is needed. `done` says what this run wrote before.
+/// Upgrades the control plane, if that is needed. `done` is what this run wrote before.
 pub(crate) async fn control_plane(
     session: &mut Session<'_>,
     args: &Args,
     goal: &Goal,
+    shown: &Scene,
     plan: &Plan,
-    done: Option<&str>,
+    done: Option<&Part>,
 ) -> Outcome<()> {
     let part = &plan.control_plane;
-    if let Some(done) = done {
-        let may = session.run.may_write();
-        may.map_err(|stop| Ending::from(stop).after(done))?;
-    }
-    run(session, args, goal, StepName::ControlPlane, part).await?;
     if part.is_needed {
-        claims::control_plane(session, goal, plan).await?;
-        session.done(&format!("{} is at {}", part.name, part.rendered.chart))?;
+        let written = match done {
+            None => Written::Nothing,
+            Some(_) => Written::Definitions,
+        };
+        let looking = still_shown(session, args, goal, shown, written).await;
+        looking.map_err(|ending| ending.after_any(done.map(Part::alone).as_deref()))?;
+    }
+    let running = run(session, args, goal, shown, StepName::ControlPlane, part).await;
+    running.map_err(|ending| ending.after_any(done.map(Part::written).as_deref()))?;
+    if part.is_needed {
+        let checked = claims::control_plane(session, goal, plan).await;
+        checked.map_err(|ending| ending.after_any(plan.wrote(done).as_deref()))?;
+        session.done(&part.written())?;
     }
     Ok(())
 }
@@ -56,18 +68,19 @@ async fn run(
     session: &mut Session<'_>,
     args: &Args,
     goal: &Goal,
+    shown: &Scene,
     step: StepName,
     part: &Part,
 ) -> Outcome<()> {
     let Part { name, rendered, .. } = part;
-    let is = format!("{name} is at {}", rendered.chart);
+    let is = part.written();
     if !part.is_needed {
         return session.skip(step, &is, "it is already at the target");
     }
     let message = format!("upgrading {name} to {}", rendered.chart);
     session.begin_write(step, &message, part.command.clone())?;
     match &part.write {
-        Write::Helm(helming) => run_helm(session, args, goal, part, helming).await?,
+        Write::Helm(helming) => run_helm(session, args, goal, shown, part, helming).await?,
         Write::Apply => apply(session, &goal.namespace, part).await?,
     }
     if step == StepName::ControlPlane {
@@ -82,13 +95,14 @@ async fn run_helm(
     session: &mut Session<'_>,
     args: &Args,
     goal: &Goal,
+    shown: &Scene,
     part: &Part,
     helming: &Helming,
 ) -> Outcome<()> {
     if let Came::Through = run_once(session, args, part, helming).await? {
         return claims::release(session, part, helming).await;
     }
-    let (scene, _) = quiet_scene(session, args, goal).await?;
+    let scene = overtaken_scene(session, args, goal, shown).await?;
     let rendering = scene.installer.render(session, args, goal, &scene.live);
     let Staged::Whole(parts) = rendering.await? else {
         return Err(anyhow::anyhow!("{} is not a helm release any more", part.name).into());

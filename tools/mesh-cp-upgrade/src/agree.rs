@@ -164,7 +164,6 @@ mod tests {
                 write: Write::Apply,
             },
             missing: vec!["a.example.test".to_owned(), "b.example.test v1".to_owned()],
-            stored: String::new(),
             rest: Rest {
                 name: "the control plane".to_owned(),
                 command: Vec::new(),

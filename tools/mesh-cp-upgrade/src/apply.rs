@@ -84,6 +84,24 @@ fn as_stored(body: &Value) -> Value {
 /// Writes a part's objects. A first signal does not stop it: webhooks and their certificates belong
 /// together, and the rest takes only seconds.
 pub(crate) async fn apply(session: &mut Session<'_>, namespace: &str, part: &Part) -> Outcome<()> {
+    let mut written = 0;
+    let applying = apply_all(session, namespace, part, &mut written).await;
+    let count = part.rendered.manifests.len();
+    applying.map_err(|ending| match written {
+        0 => ending,
+        _ => ending.after(&format!(
+            "{written} of {count} objects of {} are written",
+            part.name
+        )),
+    })
+}
+
+async fn apply_all(
+    session: &mut Session<'_>,
+    namespace: &str,
+    part: &Part,
+    written: &mut usize,
+) -> Outcome<()> {
     let cluster = Arc::clone(&session.cluster);
     let mut kinds = Kinds::default();
     for manifest in in_order(&part.rendered.manifests) {
@@ -107,6 +125,7 @@ pub(crate) async fn apply(session: &mut Session<'_>, namespace: &str, part: &Par
             attempt += 1;
             session.see_out(tokio::time::sleep(PAUSE)).await?;
         }
+        *written = written.saturating_add(1);
     }
     Ok(())
 }

@@ -51,10 +51,9 @@ async fn steps(session: &mut Session<'_>, args: &Args) -> Outcome<Ending> {
             reason: Some(not_written(&prepared)),
         });
     }
-    let plan = upgrade(session, args, &goal, prepared, &mut proof).await?;
-    monitor::settle(session, args, &goal, &plan).await?;
-    let reason = prove::prove(session, &goal, &plan, proof).await?;
-    afterwards(session, &scene.installer).await?;
+    let (plan, wrote) = upgrade(session, args, &goal, &scene, prepared, &mut proof).await?;
+    let seen = see_through(session, args, &goal, &scene, &plan, proof).await;
+    let reason = seen.map_err(|ending| ending.after_any(wrote.as_deref()))?;
     let next = session
         .run
         .paste()
@@ -76,28 +75,47 @@ fn not_written(prepared: &Staged<Plan>) -> String {
     }
 }
 
+// Returns also what was written, in words.
 async fn upgrade(
     session: &mut Session<'_>,
     args: &Args,
     goal: &Goal,
+    shown: &Scene,
     prepared: Staged<Plan>,
     proof: &mut Proof,
-) -> Outcome<Plan> {
-    let (plan, done) = match prepared {
+) -> Outcome<(Plan, Option<String>)> {
+    let (plan, first) = match prepared {
         Staged::Whole(plan) => {
-            act::definitions(session, args, goal, &plan.crds).await?;
-            let done = plan.crds.is_needed.then(|| plan.crds.alone());
-            (plan, done)
+            act::definitions(session, args, goal, shown, &plan.crds).await?;
+            (plan, None)
         }
         Staged::Definitions(first) => {
-            act::definitions(session, args, goal, &first.part).await?;
-            let done = first.part.alone();
-            let rest = prepare::rest(session, args, goal, &first, proof).await;
-            (rest.map_err(|ending| ending.after(&done))?, Some(done))
+            act::definitions(session, args, goal, shown, &first.part).await?;
+            let rest = prepare::rest(session, args, goal, shown, proof).await;
+            let rest = rest.map_err(|ending| ending.after(&first.part.alone()))?;
+            (rest, Some(first.part))
         }
     };
-    act::control_plane(session, args, goal, &plan, done.as_deref()).await?;
-    Ok(plan)
+    let of_plan = plan.crds.is_needed.then_some(&plan.crds);
+    let done = first.as_ref().or(of_plan);
+    act::control_plane(session, args, goal, shown, &plan, done).await?;
+    let wrote = plan.wrote(done);
+    Ok((plan, wrote))
+}
+
+// Watches and proves the upgrade. Returns why it is not proven, if it is not.
+async fn see_through(
+    session: &mut Session<'_>,
+    args: &Args,
+    goal: &Goal,
+    shown: &Scene,
+    plan: &Plan,
+    proof: Proof,
+) -> Outcome<Option<String>> {
+    monitor::settle(session, args, goal, plan).await?;
+    let reason = prove::prove(session, goal, plan, proof).await?;
+    afterwards(session, &shown.installer).await?;
+    Ok(reason)
 }
 
 async fn afterwards(session: &mut Session<'_>, installer: &Installer) -> Outcome<()> {

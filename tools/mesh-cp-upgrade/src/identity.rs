@@ -83,32 +83,9 @@ pub(crate) struct Change {
 
 /// Returns the settings that would change.
 pub(crate) fn changes(live: &Identity, rendered: &Identity) -> Vec<Change> {
-    let cni = |cni: bool| if cni { "on" } else { "off" }.to_owned();
-    let table = [
-        (
-            Key::Anchors,
-            live.anchors.to_string(),
-            rendered.anchors.to_string(),
-        ),
-        (
-            Key::Issuer,
-            live.issuer.to_string(),
-            rendered.issuer.to_string(),
-        ),
-        (
-            Key::TrustDomain,
-            live.trust_domain.clone(),
-            rendered.trust_domain.clone(),
-        ),
-        (
-            Key::ClusterDomain,
-            live.cluster_domain.clone(),
-            rendered.cluster_domain.clone(),
-        ),
-        (Key::Cni, cni(live.cni), cni(rendered.cni)),
-        (Key::Ha, live.availability(), rendered.availability()),
-    ];
-    let differing = table.into_iter().filter(|(_, from, to)| from != to);
+    let both = live.settings().into_iter().zip(rendered.settings());
+    let table = both.map(|((key, from), (_, to))| (key, from, to));
+    let differing = table.filter(|(_, from, to)| from != to);
     let switched = match (live.is_ha(), rendered.is_ha()) {
         (true, false) => Some("high availability would be switched off"),
         (false, true) => Some("high availability would be switched on"),
@@ -181,6 +158,19 @@ impl Identity {
             false => Some(rendered.config_map(label::TRUST_ROOTS)?),
         };
         Self::of(&config, anchors.as_ref(), issuer)
+    }
+
+    /// Returns each setting's value in words.
+    pub(crate) fn settings(&self) -> [(Key, String); 6] {
+        let cni = if self.cni { "on" } else { "off" };
+        [
+            (Key::Anchors, self.anchors.to_string()),
+            (Key::Issuer, self.issuer.to_string()),
+            (Key::TrustDomain, self.trust_domain.clone()),
+            (Key::ClusterDomain, self.cluster_domain.clone()),
+            (Key::Cni, cni.to_owned()),
+            (Key::Ha, self.availability()),
+        ]
     }
 
     fn availability(&self) -> String {

@@ -11,7 +11,7 @@ pub(crate) mod staged;
 use std::sync::Arc;
 
 use mesh_actor::{Outcome, refused};
-use mesh_cluster::Cluster;
+use mesh_cluster::{Cluster, Error};
 
 use crate::args::Args;
 use crate::gate::Goal;
@@ -24,6 +24,7 @@ use crate::live::{Installed, Live, look};
 use crate::plan::{Parts, Staged};
 use crate::render::Rendered;
 use crate::session::Session;
+use crate::shown::Revisions;
 
 /// The tool that installed the control plane, with its current state.
 #[derive(Debug)]
@@ -139,6 +140,26 @@ impl Installer {
                 let latest = releases.control_plane.history.latest();
                 Some(latest.app_version.as_str())
             }
+            Self::Cli(_) => None,
+        }
+    }
+
+    /// Identifies the values that the linkerd CLI stored, if it is the installer.
+    pub(crate) async fn stored(
+        &self,
+        cluster: &Cluster,
+        namespace: &str,
+    ) -> Result<Option<String>, Error> {
+        match self {
+            Self::Helm(_) => Ok(None),
+            Self::Cli(_) => staged::stored(cluster, namespace).await,
+        }
+    }
+
+    /// Returns the newest revisions of the releases, if helm is the installer.
+    pub(crate) fn revisions(&self) -> Option<Revisions<'_>> {
+        match self {
+            Self::Helm(releases) => Some(releases.revisions()),
             Self::Cli(_) => None,
         }
     }

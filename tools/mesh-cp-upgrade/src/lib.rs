@@ -3,7 +3,7 @@
 //!
 //! `drive` is the order of the steps. `inputs` copies what the user named into a `snapshot`, which
 //! alone is read from then on. `gate` reads the verdict, `scene` looks at the control plane under
-//! the lock, `prepare`, `of_target` and `preflight` compare before the first write and refuse what
+//! the lock, and again before each write against what was `shown`, `prepare`, `of_target` and `preflight` compare before the first write and refuse what
 //! `--allow-change` does not name, `agree` asks, `act` and `apply` write, `claims` checks what helm
 //! claims, `monitor` watches. `live` reads the control plane and what installed it; `installer` is
 //! that program, helm or the linkerd CLI, and `rights` asks for what is needed before the CLI can
@@ -37,6 +37,7 @@ mod render;
 mod rights;
 mod scene;
 mod session;
+mod shown;
 mod snapshot;
 mod values;
 

@@ -1,5 +1,7 @@
 //! Reads the control plane's current state.
 
+use std::fmt;
+
 use mesh_actor::Ending;
 use mesh_cluster::control_plane::issuer::{CertificateSecret, SECRETS};
 use mesh_cluster::control_plane::origin::{Origin, origin, release};
@@ -170,6 +172,24 @@ async fn crds_release(cluster: &Cluster) -> Result<Option<Release>, Error> {
 
 fn version(config: &ConfigMap) -> Option<String> {
     Config::of(config)?.version().map(str::to_owned)
+}
+
+// === impl Installed ===
+
+impl fmt::Display for Installed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Helm {
+                control_plane,
+                crds,
+            } => {
+                let of = |release: &Release| format!("{}/{}", release.namespace, release.name);
+                let (control_plane, crds) = (of(control_plane), of(crds));
+                write!(f, "helm, with the releases {control_plane} and {crds}")
+            }
+            Self::Cli => f.write_str("the linkerd CLI"),
+        }
+    }
 }
 
 // === impl Live ===

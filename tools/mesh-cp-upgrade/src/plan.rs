@@ -43,8 +43,6 @@ pub(crate) struct Definitions {
     pub(crate) part: Part,
     /// What the cluster lacks: definitions, and versions of definitions.
     pub(crate) missing: Vec<String>,
-    /// The state of the values that the control plane will be rendered from.
-    pub(crate) stored: String,
     pub(crate) rest: Rest,
 }
 
@@ -95,13 +93,15 @@ pub(crate) struct Helming {
 // === impl Part ===
 
 impl Part {
+    /// Says that this part is written.
+    pub(crate) fn written(&self) -> String {
+        format!("{} is at {}", self.name, self.rendered.chart)
+    }
+
     /// Says that this part is written and the control plane is not.
     pub(crate) fn alone(&self) -> String {
-        let Self { name, rendered, .. } = self;
-        let chart = &rendered.chart;
-        format!(
-            "{name} is at {chart} and the control plane is unchanged; a new run goes on from there"
-        )
+        let written = self.written();
+        format!("{written} and the control plane is unchanged; a new run goes on from there")
     }
 
     /// Returns the hint with the command for a rollback added, if there is one.
@@ -119,6 +119,18 @@ impl Plan {
     /// Returns true if nothing has to be written.
     pub(crate) fn is_done(&self) -> bool {
         !self.crds.is_needed && !self.control_plane.is_needed
+    }
+
+    /// Says what the run has written when the control plane is written after `done`.
+    pub(crate) fn wrote(&self, done: Option<&Part>) -> Option<String> {
+        let control_plane = &self.control_plane;
+        let parts = control_plane.is_needed.then_some(control_plane);
+        let all: Vec<&str> = done
+            .into_iter()
+            .chain(parts)
+            .map(|part| part.name.as_str())
+            .collect();
+        (!all.is_empty()).then(|| format!("this run wrote {}", all.join(" and ")))
     }
 
     /// Makes the ending of an upgrade that has failed. The old pods of unready components still run,

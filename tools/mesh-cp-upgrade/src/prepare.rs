@@ -9,13 +9,13 @@ use mesh_records::StepName;
 use crate::args::Args;
 use crate::gate::Goal;
 use crate::identity::{Change, Identity, Key, changes};
-use crate::installer::staged::stored;
 use crate::of_target;
 use crate::plan::{Definitions, Part, Parts, Plan, Staged};
 use crate::preflight::preflight;
 use crate::prove::{Proof, rehearse};
-use crate::scene::{Scene, still_scene};
+use crate::scene::{Scene, still_shown};
 use crate::session::Session;
+use crate::shown::Written;
 
 const AT_TARGET: &str = "it is already at the target";
 const LATER: &str = "the control plane is rendered only when the CRDs are written";
@@ -30,7 +30,9 @@ pub(crate) async fn prepare(
     proof: &mut Proof,
 ) -> Outcome<Staged<Plan>> {
     session.begin(StepName::Render, "rendering both charts")?;
-    let Scene { live, installer } = scene;
+    let Scene {
+        live, installer, ..
+    } = scene;
     let rendering = installer.render(session, args, goal, live);
     let mut plan = match rendering.await? {
         Staged::Whole(parts) => whole(session, goal, parts)?,
@@ -54,26 +56,17 @@ pub(crate) async fn prepare(
     Ok(Staged::Whole(plan))
 }
 
-/// Renders and checks the control plane after the definitions were written, from the values that
-/// were agreed to.
+/// Renders and checks the control plane after the definitions were written. What it is rendered from
+/// is compared with what was shown before and, right before the write, after that.
 pub(crate) async fn rest(
     session: &mut Session<'_>,
     args: &Args,
     goal: &Goal,
-    first: &Definitions,
+    shown: &Scene,
     proof: &mut Proof,
 ) -> Outcome<Plan> {
-    let (scene, _) = still_scene(session, args, goal).await?;
-    let prepared = prepare(session, args, goal, &scene, proof).await?;
-    let cluster = Arc::clone(&session.cluster);
-    let stored = stored(&cluster, &goal.namespace);
-    if session.unless_stopped(stored).await?? != first.stored {
-        return Err(refused(
-            "the values that the linkerd CLI stored are not those that were agreed to",
-            "see who changed the Secret linkerd-config-overrides, then run the pipeline again",
-        ));
-    }
-    match prepared {
+    let scene = still_shown(session, args, goal, shown, Written::Definitions).await?;
+    match prepare(session, args, goal, &scene, proof).await? {
         Staged::Whole(plan) if !plan.crds.is_needed => Ok(plan),
         Staged::Whole(_) | Staged::Definitions(_) => Err(refused(
             "the CRDs in the cluster are not those that were just written",
@@ -153,7 +146,11 @@ async fn identity(
     session.begin(StepName::Identity, "comparing the identity settings")?;
     let cluster = Arc::clone(&session.cluster);
     let comparing = async {
-        let live = scene.live.identity(&cluster).await?;
+        let live = match &scene.identity {
+            Some(identity) => identity.clone(),
+            // Reading it again says why it cannot be read.
+            None => scene.live.identity(&cluster).await?,
+        };
         let mut all = changes(&live, &Identity::rendered(&plan.control_plane.rendered)?);
         let losses = scene.installer.losses(&cluster, &plan.crds.rendered);
         all.extend(losses.await?);

@@ -1,22 +1,33 @@
-//! Reads the control plane right before the first write, and checks that it is still the one that
-//! the verdict is about.
+//! Looks at the control plane under the lock, and checks that it is still the one that the verdict
+//! is about; after consent, right before each part is written, checks that it is still the one that
+//! was shown.
+
+use std::sync::Arc;
 
 use mesh_actor::gate::fresh;
 use mesh_actor::{Ending, Outcome, refused};
-use mesh_records::From as Seen;
+use mesh_cluster::{Error, Why};
+use mesh_records::{Explained, From as Seen};
 
 use crate::args::Args;
 use crate::gate::Goal;
+use crate::identity::Identity;
 use crate::installer::{self, Installer};
 use crate::live::{Configuration, Live};
 use crate::session::Session;
+use crate::shown::{Shown, Written};
 
 /// The control plane after the lock was taken, while no helm is at work on it.
 #[derive(Debug)]
 pub(crate) struct Scene {
     pub(crate) live: Live,
     pub(crate) installer: Installer,
+    /// The identity settings; `None` if they cannot be read.
+    pub(crate) identity: Option<Identity>,
+    pub(crate) shown: Shown,
 }
+
+const CHANGED: &str = "the control plane has changed since it was shown";
 
 // How the control plane compares with what the verdict saw.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,35 +47,132 @@ pub(crate) async fn quiet_scene(
     args: &Args,
     goal: &Goal,
 ) -> Outcome<(Scene, &'static str)> {
-    let scene = still_scene(session, args, goal).await?;
+    let scene = look_around(session, args, goal).await?;
+    let message = match scene.standing(goal.from.as_ref(), goal) {
+        Standing::AsSeen => "the control plane has not changed",
+        Standing::Begun => {
+            "the control plane is at the target or on its way there: continuing that upgrade"
+        }
+        Standing::Changed => return Err(changed(session, goal, &scene)),
+    };
     // Waiting for the lock and for helm may have taken long, so the verdict's age is checked again.
-    if let Some(verdict) = &goal.verdict {
-        fresh(verdict, session.run.here())?;
-    }
-    Ok(scene)
+    still_fresh(session, goal)?;
+    Ok((scene, message))
 }
 
-/// Like [`quiet_scene`], after consent: the verdict may have become old while the user was asked.
-pub(crate) async fn still_scene(
+/// Looks again, after consent and right before a write. Fails unless the control plane is as it was
+/// shown, the verdict is young enough, and the lock is still this run's.
+pub(crate) async fn still_shown(
     session: &mut Session<'_>,
     args: &Args,
     goal: &Goal,
-) -> Outcome<(Scene, &'static str)> {
+    shown: &Scene,
+    written: Written,
+) -> Outcome<Scene> {
+    let scene = match look_around(session, args, goal).await {
+        Ok(scene) => scene,
+        // The first look found nothing to refuse.
+        Err(Ending::Failed(error)) if error.is::<Explained>() => {
+            return Err(Ending::Failed(error).after(CHANGED));
+        }
+        Err(ending) => return Err(ending),
+    };
+    if let Some(what) = shown.shown.changed(&scene.shown, written) {
+        return Err(not_as_shown(session, &what));
+    }
+    still_fresh(session, goal)?;
+    session.run.confirm_lock().await?;
+    Ok(scene)
+}
+
+/// Looks again after another helm wrote a release first. Fails unless that is an earlier run's helm,
+/// which upgrades the same control plane to the same target.
+pub(crate) async fn overtaken_scene(
+    session: &mut Session<'_>,
+    args: &Args,
+    goal: &Goal,
+    shown: &Scene,
+) -> Outcome<Scene> {
+    let scene = look_around(session, args, goal).await?;
+    if let Some(what) = shown.shown.changed_settings(&scene.shown) {
+        return Err(not_as_shown(session, &what));
+    }
+    if scene.standing(Some(&shown.seen()), goal) == Standing::Changed {
+        let what = shown.shown.changed(&scene.shown, Written::Nothing);
+        return Err(not_as_shown(session, &what.unwrap_or_default()));
+    }
+    still_fresh(session, goal)?;
+    Ok(scene)
+}
+
+async fn look_around(session: &mut Session<'_>, args: &Args, goal: &Goal) -> Outcome<Scene> {
     let (live, installer) = installer::quiet(session, args, &goal.namespace).await?;
-    let scene = Scene { live, installer };
-    let standing = standing(
-        goal.from.as_ref(),
-        scene.live.configuration(),
-        scene.installer.began(),
-        &goal.target,
+    let cluster = Arc::clone(&session.cluster);
+    let reading = async {
+        let identity = readable(live.identity(&cluster).await)?;
+        let stored = installer.stored(&cluster, &goal.namespace).await?;
+        Ok::<_, Ending>((identity, stored))
+    };
+    let (identity, stored) = session.unless_stopped(reading).await??;
+    let shown = Shown::new(
+        &live.installed,
+        live.configuration(),
+        identity.as_ref(),
+        installer.revisions(),
+        stored.as_deref(),
     );
-    match standing {
-        Standing::AsSeen => Ok((scene, "the control plane has not changed")),
-        Standing::Begun => Ok((
-            scene,
-            "the control plane is at the target or on its way there: continuing that upgrade",
-        )),
-        Standing::Changed => Err(changed(session, goal, &scene)),
+    Ok(Scene {
+        live,
+        installer,
+        identity,
+        shown,
+    })
+}
+
+// Only an answer counts as "not readable"; a server that does not answer ends the run.
+fn readable(identity: anyhow::Result<Identity>) -> anyhow::Result<Option<Identity>> {
+    match identity {
+        Ok(identity) => Ok(Some(identity)),
+        Err(error) => match error.downcast_ref::<Error>().map(Error::why) {
+            None | Some(Why::NotFound | Why::Forbidden) => Ok(None),
+            Some(_) => Err(error),
+        },
+    }
+}
+
+fn still_fresh(session: &Session<'_>, goal: &Goal) -> Outcome<()> {
+    if let Some(verdict) = &goal.verdict {
+        fresh(verdict, session.run.here())?;
+    }
+    Ok(())
+}
+
+fn not_as_shown(session: &Session<'_>, what: &str) -> Ending {
+    let again = session.run.again();
+    refused(
+        format!("{CHANGED}: {what}"),
+        format!("see who changes it, then run the whole pipeline again: {again}"),
+    )
+}
+
+// === impl Scene ===
+
+impl Scene {
+    /// Returns what of this a verdict would have seen.
+    pub(crate) fn seen(&self) -> Seen {
+        let Configuration {
+            version,
+            resource_version,
+        } = self.live.configuration();
+        Seen {
+            version: version.unwrap_or_default().to_owned(),
+            config_resource_version: Some(resource_version.to_owned()),
+        }
+    }
+
+    fn standing(&self, from: Option<&Seen>, goal: &Goal) -> Standing {
+        let is = self.live.configuration();
+        standing(from, is, self.installer.began(), &goal.target)
     }
 }
 

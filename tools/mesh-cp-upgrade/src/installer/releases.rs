@@ -17,6 +17,7 @@ use crate::live::{Live, is_kept};
 use crate::plan::{Helming, Part, Parts, Write};
 use crate::render::{Manifest, Rendered, crds};
 use crate::session::Session;
+use crate::shown::Revisions;
 use crate::values;
 
 /// Helm and the two releases.
@@ -46,6 +47,19 @@ impl HelmReleases {
             crds: Owned::read(&helm, crds).await?,
             helm,
         })
+    }
+
+    /// Returns the newest revisions.
+    pub(crate) fn revisions(&self) -> Revisions<'_> {
+        let Self {
+            control_plane,
+            crds,
+            ..
+        } = self;
+        Revisions {
+            control_plane: (control_plane.name(), control_plane.history.latest()),
+            crds: (crds.name(), crds.history.latest()),
+        }
     }
 
     /// Says that this cluster does not have the revisions that helm lists.
@@ -137,7 +151,11 @@ impl HelmReleases {
             && values::same(&given, &wanted);
         let crds_are_there = is_at(&self.crds, &crds_rendered, &crds_installed);
         Ok(Parts {
-            crds: self.part(&self.crds, crds, crds_rendered, !crds_are_there),
+            // Definitions must not be rolled back: the API server may refuse older ones.
+            crds: Part {
+                way_back: None,
+                ..self.part(&self.crds, crds, crds_rendered, !crds_are_there)
+            },
             control_plane: self.part(&self.control_plane, control_plane, rendered, !is_done),
             hint: "pass the chart version whose appVersion is the target: --chart-version VERSION",
         })

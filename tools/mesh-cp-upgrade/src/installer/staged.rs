@@ -50,13 +50,14 @@ pub(crate) async fn render(
         essence: cli.essence(half, files),
         rendered,
         is_needed,
-        way_back: Some(cli.way_back()),
+        // Definitions must not be rolled back: the API server may refuse older ones.
+        way_back: (half == Half::ControlPlane).then(|| cli.way_back()),
         backup: backup(cli),
         write: Write::Apply,
     };
     if !missing.is_empty() {
         let stored = session
-            .unless_stopped(stored(&cluster, namespace))
+            .unless_stopped(must_be_stored(&cluster, namespace))
             .await??;
         let may = rights::may_write_control_plane(&cluster, namespace);
         session.unless_stopped(may).await??;
@@ -69,7 +70,6 @@ pub(crate) async fn render(
                 essence: format!("{}\0{stored}", cli.essence(Half::ControlPlane, files)),
                 backup: backup(cli),
             },
-            stored,
         })));
     }
     let rendering = cli.render(Half::ControlPlane, files, target);
@@ -92,18 +92,25 @@ fn backup(cli: &Cli) -> String {
     format!("to go back: {}", cli.way_back())
 }
 
-/// Identifies the values that the CLI stored, without reading them. Fails if there are none: the CLI
-/// would say so only when it renders the control plane.
-pub(crate) async fn stored(cluster: &Cluster, namespace: &str) -> Result<String, Ending> {
-    let target = Target::one(SECRETS, Some(namespace), OVERRIDES);
-    match cluster.metadata::<Bare>(&target).await {
-        Ok(Bare { meta }) => Ok(format!("{} {}", meta.uid, meta.resource_version)),
-        Err(error) if error.why() == Why::NotFound => Err(refused(
+// Fails if no values are stored: the CLI would say so only when it renders the control plane.
+async fn must_be_stored(cluster: &Cluster, namespace: &str) -> Result<String, Ending> {
+    let stored = stored(cluster, namespace).await?;
+    stored.ok_or_else(|| {
+        refused(
             format!("the namespace {namespace} has no Secret {OVERRIDES}"),
             "the linkerd CLI keeps the values of its installation there and cannot upgrade without \
              them; restore the Secret",
-        )),
-        Err(error) => Err(error.into()),
+        )
+    })
+}
+
+/// Identifies the values that the CLI stored, without reading them.
+pub(crate) async fn stored(cluster: &Cluster, namespace: &str) -> Result<Option<String>, Error> {
+    let target = Target::one(SECRETS, Some(namespace), OVERRIDES);
+    match cluster.metadata::<Bare>(&target).await {
+        Ok(Bare { meta }) => Ok(Some(format!("{} {}", meta.uid, meta.resource_version))),
+        Err(error) if error.why() == Why::NotFound => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
