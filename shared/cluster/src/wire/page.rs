@@ -29,6 +29,7 @@ pub struct Pages<'a, T> {
     limit: u32,
     metadata: bool,
     state: Paging,
+    progress: Progress,
     item: std::marker::PhantomData<T>,
 }
 
@@ -50,6 +51,16 @@ enum Paging {
     Done {
         resource_version: String,
     },
+}
+
+// Whether a list gets nearer to its end: a broken server or proxy may answer with one page for ever.
+#[derive(Debug, Default)]
+struct Progress {
+    pages: u64,
+    // A token of an earlier page. It is replaced ever more rarely, so that a circle of any length
+    // comes back to it.
+    landmark: Option<String>,
+    empty: u32,
 }
 
 #[derive(Deserialize)]
@@ -74,6 +85,8 @@ const PAGE: u32 = 500;
 /// The page size after a page was too large: as many objects of the largest size that etcd takes
 /// (1.5 MiB) fit into one answer.
 const SMALL_PAGE: u32 = 31;
+/// How many pages without an object may follow each other before the last one.
+const EMPTY: u32 = 3;
 /// How often a list may expire before it is given up.
 const RESTARTS: u32 = 3;
 const METADATA: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
@@ -133,6 +146,7 @@ impl<'a, T: DeserializeOwned> Pages<'a, T> {
             limit: PAGE,
             metadata,
             state,
+            progress: Progress::default(),
             item: std::marker::PhantomData,
         }
     }
@@ -161,6 +175,11 @@ impl<'a, T: DeserializeOwned> Pages<'a, T> {
                 items,
             )) => {
                 let token = token.filter(|token| !token.is_empty());
+                if let Some(token) = &token
+                    && let Err(cause) = self.progress.page(token, items.is_empty())
+                {
+                    return Err(Error::malformed(&self.target.say(&Method::GET), cause));
+                }
                 self.state = match token {
                     Some(_) => Paging::Next { token, restarts },
                     None => Paging::Done { resource_version },
@@ -168,6 +187,7 @@ impl<'a, T: DeserializeOwned> Pages<'a, T> {
                 Ok(Some(Page::Items(items)))
             }
             Err(error) if error.why() == Why::Gone && token.is_some() && restarts < RESTARTS => {
+                self.progress = Progress::default();
                 self.state = Paging::Next {
                     token: None,
                     restarts: restarts + 1,
@@ -218,5 +238,24 @@ impl<'a, T: DeserializeOwned> Pages<'a, T> {
             Paging::Next { .. } => None,
             Paging::Done { resource_version } => Some(resource_version),
         }
+    }
+}
+
+// === impl Progress ===
+
+impl Progress {
+    fn page(&mut self, token: &str, is_empty: bool) -> Result<(), &'static str> {
+        if self.landmark.as_deref() == Some(token) {
+            return Err("the list has no end: a continue token was repeated");
+        }
+        self.empty = if is_empty { self.empty + 1 } else { 0 };
+        if self.empty >= EMPTY {
+            return Err("the list has no end: pages have a continue token and no objects");
+        }
+        self.pages += 1;
+        if self.pages.is_power_of_two() {
+            self.landmark = Some(token.to_owned());
+        }
+        Ok(())
     }
 }

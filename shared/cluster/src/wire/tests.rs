@@ -98,6 +98,26 @@ async fn a_list_goes_page_by_page_to_its_end() {
 }
 
 #[tokio::test]
+async fn a_list_without_an_end_is_an_error() {
+    // the pages, each as its names and its token
+    let table: [&[(&[&str], &str)]; 3] = [
+        &[(&["a"], "t"), (&["a"], "t")],
+        &[(&["a"], "t"), (&["b"], "u"), (&["a"], "t"), (&["b"], "u")],
+        &[(&[], "t"), (&[], "u"), (&[], "v")],
+    ];
+    for pages in table {
+        let pages = pages.iter().map(|(names, token)| page(names, token));
+        let pages: Vec<String> = pages.collect();
+        let answers: Vec<_> = pages.iter().map(|page| (200, page.as_str())).collect();
+        let cluster = Script::of(&answers).cluster();
+        let all = cluster.pages::<Pod>(Selection::default()).all().await;
+        let error = all.unwrap_err();
+        assert_eq!(error.why(), Why::Malformed);
+        assert!(error.to_string().contains("no end"), "{error}");
+    }
+}
+
+#[tokio::test]
 async fn an_expired_list_begins_again_and_forgets() {
     let (one, two) = (page(&["a"], "t"), page(&["b"], ""));
     let script = Script::of(&[(200, &one), (410, "{}"), (200, &two)]);
