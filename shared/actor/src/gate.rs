@@ -83,6 +83,10 @@ pub enum Shut {
 /// that a clock was set back.
 const CLOCKS_APART: SignedDuration = SignedDuration::from_secs(30);
 
+/// The most findings and verdicts that a stream may have: mesh-skewcheck writes few for each
+/// control plane.
+const MOST: usize = 10_000;
+
 impl From<Shut> for Ending {
     fn from(shut: Shut) -> Self {
         match shut {
@@ -146,6 +150,13 @@ impl Judged {
         let mut judged = Self::default();
         let mut survey_of = None;
         while let Some(item) = reader.next_item()? {
+            // A stream that never ends would take all memory.
+            if judged.verdicts.len() + judged.findings.len() > MOST {
+                return Err(StreamError::Malformed {
+                    line: item.line.number,
+                    cause: format!("the input has more than {MOST} findings and verdicts"),
+                });
+            }
             match item.what {
                 What::Open(stream) if stream.tool == Tool::MeshSurvey => {
                     survey_of = stream.cluster_uid;
@@ -453,6 +464,17 @@ VERDICT
             row(&foreign.replace("error", "warning"), &[]),
             (0, String::new())
         );
+    }
+
+    #[test]
+    fn a_stream_of_endless_findings_is_refused() {
+        let findings = format!("{FINDING}\n").repeat(MOST + 1);
+        let error = Judged::read(
+            STREAM.replace("VERDICT\n", &findings).as_bytes(),
+            |_| Ok(()),
+        );
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains("more than 10000 findings"), "{error}");
     }
 
     #[test]
