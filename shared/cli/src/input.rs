@@ -3,7 +3,7 @@
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::io::{BufReader, IsTerminal as _, Stdin};
 
-use mesh_records::{Explained, sayable};
+use mesh_records::{Explained, sayable_address};
 
 const BUFFER: usize = 64 * 1024;
 
@@ -57,10 +57,10 @@ fn redact(args: impl Iterator<Item = String>) -> Vec<String> {
         }
         match arg.split_once('=') {
             Some((flag, _)) if SECRET.contains(&flag) => format!("{flag}=<redacted>"),
-            Some(_) => sayable(&arg),
+            Some(_) => sayable_address(&arg),
             None => {
                 value_is_secret = SECRET.contains(&arg.as_str());
-                sayable(&arg)
+                sayable_address(&arg)
             }
         }
     })

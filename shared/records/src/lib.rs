@@ -48,7 +48,7 @@ pub use mesh::{
 pub use paste::{Paste, command};
 pub use reader::{Closed, Expect, Item, Reader, What};
 pub use record::{Record, RecordType};
-pub use secret::sayable;
+pub use secret::{sayable, sayable_address};
 pub use stream::{
     By, Consistency, DryRun, End, EndOutcome, Scope, Source, Stream, Tool, Totals, whole_seconds,
 };

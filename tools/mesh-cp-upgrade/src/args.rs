@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{ArgAction, Parser, ValueEnum as _};
 use mesh_actor::ActorArgs;
 use mesh_cli::EXIT_CODES;
-use mesh_records::{Explained, parse_timeout, sayable};
+use mesh_records::{Explained, parse_timeout, sayable_address};
 use mesh_versions::{Releases, Target};
 
 use crate::identity::Key;
@@ -155,10 +155,9 @@ impl Args {
     pub(crate) fn check(&self) -> Result<(), Explained> {
         let mut charts = [&self.chart, &self.crds_chart].into_iter().flatten();
         // Every user of the machine can read helm's arguments.
-        let is_secret = |said: &str| said.contains("://***@") || said.ends_with("?***");
-        if charts.any(|chart| is_secret(&sayable(chart))) {
+        if charts.any(|chart| sayable_address(chart) != *chart) {
             return Err(Explained::new(
-                "the address of a chart contains a user name, a password or a query (?…)",
+                "the address of a chart contains a user name, a password or parameters (?…, #…, ;…)",
                 "download the chart and pass its path; or name it as REPOSITORY/CHART after `helm repo add REPOSITORY URL --username \
                  NAME --password-stdin`, or as oci://… after `helm registry login`",
             ));
@@ -195,6 +194,17 @@ mod tests {
         for (chart, refused) in [
             ("https://me:hush@host/c.tgz", true),
             ("oci://hush@host/c", true),
+            (
+                "oci://me:hush@host/c@sha256:0000000000000000000000000000000000000000000000000000000000000000",
+                true,
+            ),
+            (
+                "oci://host/c@sha256:0000000000000000000000000000000000000000000000000000000000000000",
+                false,
+            ),
+            ("oci:me:hush@host/c", true),
+            ("https://host/c#token=hush", true),
+            ("https://me:hu sh@host/c", true),
             ("oci://host/c", false),
             ("repo/c", false),
         ] {
