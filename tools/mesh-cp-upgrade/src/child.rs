@@ -4,7 +4,8 @@
 //! without a shell and without standard input, which carries records.
 
 use std::fmt;
-use std::io::{Read as _, Seek as _, SeekFrom};
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::PathBuf;
 use std::process::{ExitStatus, Output, Stdio};
 use std::time::Duration;
@@ -12,6 +13,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use mesh_cluster::Group;
 use mesh_records::{Explain as _, Explained, sayable};
+use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::{Child, Command};
 
 /// A program of somebody else's.
@@ -35,7 +37,7 @@ pub(crate) struct Program {
 #[derive(Debug)]
 pub(crate) struct Writer {
     child: Child,
-    said: std::fs::File,
+    said: File,
 }
 
 /// Environment variables that would point helm to another cluster or make it print debug output.
@@ -54,6 +56,12 @@ const UNWANTED: [&str; 9] = [
 /// The time limit of a program that only reads, as a multiple of `--request-timeout`: it makes
 /// several requests, and may download a chart.
 const REQUESTS: u32 = 10;
+/// The most that a program which only reads may print.
+const LARGEST: u64 = 256 << 20;
+/// How much of its errors is kept.
+const SAID: u64 = 1 << 20;
+/// How much of a long output's beginning and of its end is quoted from.
+const PART: u64 = 32 << 10;
 
 // === impl Program ===
 
@@ -113,14 +121,14 @@ impl Program {
         let child = child.explain(self.cannot_start(), self.way_out)?;
         // It may have started a credentials plugin.
         let group = Group::of(&child);
-        let output = tokio::time::timeout(patience, child.wait_with_output()).await;
+        let output = tokio::time::timeout(patience, printed(child, LARGEST)).await;
         let Ok(output) = output else {
             let verb = args.first().map_or("", String::as_str);
             let what = format!("no answer from `{self} {verb}` within {patience:?}");
             let hint = "check the API server, or allow more time: the limit is ten times the --request-timeout";
             return Err(Explained::new(what, hint));
         };
-        let output = output.explain(format!("cannot read what `{self}` says"), self.way_out)?;
+        let output = output.explain(format!("cannot read what `{self}` prints"), self.way_out)?;
         group.ended();
         Ok(output)
     }
@@ -142,6 +150,48 @@ impl Program {
     }
 }
 
+// Waits for a child that reads. One that prints without an end would take all memory; dropping the
+// child ends it.
+async fn printed(mut child: Child, largest: u64) -> io::Result<Output> {
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let (stdout, stderr, status) = tokio::try_join!(
+        async {
+            let (kept, more) = up_to(stdout, largest).await?;
+            let too_much =
+                || io::Error::other(format!("it printed more than {} MiB", largest >> 20));
+            more.is_none().then_some(kept).ok_or_else(too_much)
+        },
+        async {
+            let (kept, more) = up_to(stderr, SAID).await?;
+            if let Some(mut more) = more {
+                tokio::io::copy(&mut more, &mut tokio::io::sink()).await?;
+            }
+            Ok(kept)
+        },
+        child.wait(),
+    )?;
+    Ok(Output {
+        status,
+        stdout,
+        stderr,
+    })
+}
+
+// Reads a pipe up to a length. Returns the pipe too if there is more.
+async fn up_to<R: AsyncRead + Unpin>(
+    pipe: Option<R>,
+    length: u64,
+) -> io::Result<(Vec<u8>, Option<R>)> {
+    let mut bytes = Vec::new();
+    let Some(pipe) = pipe else {
+        return Ok((bytes, None));
+    };
+    let mut pipe = pipe.take(length.saturating_add(1));
+    pipe.read_to_end(&mut bytes).await?;
+    let has_more = pipe.limit() == 0;
+    Ok((bytes, has_more.then(|| pipe.into_inner())))
+}
+
 impl fmt::Display for Program {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.path.display())
@@ -156,13 +206,39 @@ impl Writer {
         self.child.wait().await.context("cannot wait for helm")
     }
 
-    /// Returns the program's output so far.
-    pub(crate) fn said(&mut self) -> anyhow::Result<String> {
-        let mut bytes = Vec::new();
-        self.said.seek(SeekFrom::Start(0))?;
-        self.said.read_to_end(&mut bytes)?;
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    /// Returns the program's output so far, of a long one the beginning and the end.
+    pub(crate) fn said(&mut self) -> io::Result<String> {
+        ends(&mut self.said)
     }
+}
+
+fn ends(file: &mut File) -> io::Result<String> {
+    let length = file.seek(SeekFrom::End(0))?;
+    let mut part = |start: u64, length: u64| {
+        let mut bytes = Vec::new();
+        file.seek(SeekFrom::Start(start))?;
+        file.take(length).read_to_end(&mut bytes)?;
+        io::Result::Ok(String::from_utf8_lossy(&bytes).into_owned())
+    };
+    if length <= 2 * PART {
+        return part(0, length);
+    }
+    let (first, last) = (part(0, PART)?, part(length - PART, PART)?);
+    // The end may begin within a line and within a key, and the beginning may end so.
+    let first = first.rsplit_once('\n').map_or("", |(lines, _)| lines);
+    let first =
+        first
+            .rfind("-----BEGIN")
+            .map_or(first, |key| match first[key..].contains("-----END") {
+                true => first,
+                false => &first[..key],
+            });
+    let after_line = |text: &str| text.find('\n').map_or(text.len(), |end| end + 1);
+    let last = &last[after_line(&last)..];
+    let key_ends = last.find("-----END");
+    let key_ends = key_ends.filter(|end| !last[..*end].contains("-----BEGIN"));
+    let last = key_ends.map_or(last, |end| &last[end + after_line(&last[end..])..]);
+    Ok(format!("{first}\n…\n{last}"))
 }
 
 /// Prepares a program's output for a record: on one line, not too long, without anything that may
@@ -178,8 +254,7 @@ pub(crate) fn quote(said: &str) -> String {
             if !quoted.is_empty() {
                 quoted.push_str("; ");
             }
-            quoted += &line
-                .trim()
+            quoted += &plain(line.trim())
                 .split(' ')
                 .map(word)
                 .collect::<Vec<_>>()
@@ -187,8 +262,12 @@ pub(crate) fn quote(said: &str) -> String {
         }
         within_pem &= !ends;
     }
-    if quoted.chars().count() > LONGEST {
-        quoted = quoted.chars().take(LONGEST).chain("…".chars()).collect();
+    let length = quoted.chars().count();
+    if length > LONGEST {
+        // A program says last why it failed.
+        let first = quoted.chars().take(LONGEST / 2);
+        let last = quoted.chars().skip(length - LONGEST / 2);
+        quoted = first.chain("…".chars()).chain(last).collect();
     }
     let quoted = quoted.strip_prefix("Error: ").unwrap_or(&quoted);
     if quoted.is_empty() {
@@ -199,6 +278,54 @@ pub(crate) fn quote(said: &str) -> String {
 }
 
 const LONGEST: usize = 1000;
+
+/// How client-go begins to say that a credentials plugin failed; it quotes what the plugin printed.
+const PLUGIN: [&str; 3] = ["getting credentials", "exec plugin", "decoding stdout"];
+
+/// Parts of errors after which a value is quoted: each with the marks around a value.
+const VALUES: [(&str, char); 6] = [
+    ("no kind \"", '"'),
+    ("parsing time \"", '"'),
+    ("invalid type: ", '"'),
+    ("invalid value: ", '"'),
+    // A value that does not fit the schema of the chart's values.
+    ("at '/", '\''),
+    ("at '': ", '\''),
+];
+
+// Hides the values that an error quotes.
+fn plain(line: &str) -> String {
+    if let Some(at) = PLUGIN.iter().filter_map(|sign| line.find(sign)).min() {
+        let before = &line[..at];
+        return format!("{before}the credentials plugin of the kubeconfig failed");
+    }
+    let signs = VALUES.iter();
+    let sign = signs.filter_map(|(sign, mark)| line.find(sign).map(|at| (at + sign.len(), *mark)));
+    let Some((at, mark)) = sign.min() else {
+        return line.to_owned();
+    };
+    // What the schema's error is about comes first, in marks of its own.
+    let path = line[at..]
+        .find("': ")
+        .filter(|_| mark == '\'' && !line[..at].ends_with(": "));
+    let start = at + path.map_or(0, |end| end + 3);
+    let said = &line[start..];
+    // These name a field, not a value.
+    let names_field = ["additional prop", "missing prop"]
+        .iter()
+        .any(|sign| said.starts_with(sign));
+    let first = match line[..start].ends_with(mark) {
+        true => Some(0),
+        false => said.find(mark).map(|first| first + 1),
+    };
+    let last = said.rfind(mark);
+    match (first, last) {
+        (Some(first), Some(last)) if first <= last && !names_field => {
+            format!("{}{}<…>{}", &line[..start], &said[..first], &said[last..])
+        }
+        _ => line.to_owned(),
+    }
+}
 
 // Hides what may be a key: a long run of base64 characters that is no digest, and a JSON Web Token.
 fn word(word: &str) -> String {
@@ -248,10 +375,60 @@ mod tests {
                 format!("image x@sha256:{}", "0a".repeat(32)),
             ),
             (String::new(), "it printed nothing".to_owned()),
+            (
+                "Get \"https://h/\": getting credentials: decoding stdout: no kind \"hush\" is registered"
+                    .to_owned(),
+                "Get \"https://h/\": the credentials plugin of the kubeconfig failed".to_owned(),
+            ),
+            (
+                "no kind \"hush\" is registered for version \"v1\"".to_owned(),
+                "no kind \"<…>\"".to_owned(),
+            ),
+            (
+                "parsing time \"hush\" as \"2006\": cannot".to_owned(),
+                "parsing time \"<…>\": cannot".to_owned(),
+            ),
+            (
+                "- at '/license/key': 'hu'sh' does not match pattern '^x$'".to_owned(),
+                "- at '/license/key': '<…>'".to_owned(),
+            ),
+            (
+                "- at '': additional properties 'licence' not allowed".to_owned(),
+                "- at '': additional properties 'licence' not allowed".to_owned(),
+            ),
+            (
+                "invalid type: string \"hush\", expected a map".to_owned(),
+                "invalid type: string \"<…>\", expected a map".to_owned(),
+            ),
         ];
         for (said, expected) in table {
             assert_eq!(quote(&said), expected);
         }
         assert!(quote(&"word ".repeat(9_999)).chars().count() <= LONGEST + 1);
+    }
+
+    #[tokio::test]
+    async fn a_program_that_prints_without_an_end_is_ended() {
+        let printed = async |script: &str| {
+            let mut command = Command::new("/bin/sh");
+            command.args(["-c", script]).kill_on_drop(true);
+            command.stdout(Stdio::piped()).stderr(Stdio::piped());
+            printed(command.spawn().unwrap(), 1 << 20).await
+        };
+        let error = printed("exec cat /dev/zero").await.unwrap_err();
+        assert_eq!(error.to_string(), "it printed more than 1 MiB");
+        let output = printed("head -c 9000000 /dev/zero >&2; echo done").await;
+        let Output { stdout, stderr, .. } = output.unwrap();
+        assert_eq!(stdout, b"done\n");
+        assert_eq!(stderr.len() as u64, SAID + 1);
+    }
+
+    #[test]
+    fn of_a_long_output_the_beginning_and_the_end_are_read_and_no_part_of_a_key() {
+        let mut file = tempfile::tempfile().unwrap();
+        let key = "hush\n".repeat(99_999);
+        let text = format!("first\n-----BEGIN KEY\n{key}-----END KEY\nlast\n");
+        std::io::Write::write_all(&mut file, text.as_bytes()).unwrap();
+        assert_eq!(quote(&ends(&mut file).unwrap()), "first; …; last");
     }
 }

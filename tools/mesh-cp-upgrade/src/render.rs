@@ -8,6 +8,7 @@ use mesh_cluster::label;
 use mesh_cluster::object::{self, ConfigMap, Deployment};
 use mesh_cluster::workload::proxy;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 /// The output of helm or the linkerd CLI.
@@ -124,8 +125,7 @@ impl Rendered {
         let manifest = manifest.with_context(|| {
             format!("the chart renders no ConfigMap {name}: it is not Linkerd's")
         })?;
-        serde_json::from_value(manifest.body.clone())
-            .with_context(|| format!("cannot parse the rendered {manifest}"))
+        manifest.parse()
     }
 
     /// Returns the rendered `linkerd-config`.
@@ -204,6 +204,14 @@ fn place(error: &serde_json::Error) -> String {
 // === impl Manifest ===
 
 impl Manifest {
+    // The parser's error would quote a value, which may be one of the user's secrets.
+    fn parse<T: DeserializeOwned>(&self) -> anyhow::Result<T> {
+        let parsed = serde_json::from_value(self.body.clone());
+        parsed.map_err(|_| {
+            anyhow::anyhow!("cannot parse the rendered {self}: a value in it has the wrong type")
+        })
+    }
+
     fn of(body: Value) -> anyhow::Result<Self> {
         let text = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);
         let metadata = body.get("metadata");
@@ -244,8 +252,7 @@ impl std::fmt::Debug for Manifest {
 
 impl Expected {
     fn of(manifest: &Manifest) -> anyhow::Result<Self> {
-        let deployment: Deployment = serde_json::from_value(manifest.body.clone())
-            .with_context(|| format!("cannot parse the rendered {manifest}"))?;
+        let deployment: Deployment = manifest.parse()?;
         Ok(Self {
             name: manifest.name.clone(),
             version: deployment.meta.labels.get(label::APP_VERSION).cloned(),
@@ -376,6 +383,23 @@ spec:
         let broken = br#"{"config":{"keyPEM":"SECRET"},"manifest":7}"#;
         let error = format!("{:#}", Rendered::parse(broken).unwrap_err());
         assert!(!error.contains("SECRET"), "{error}");
+    }
+
+    #[test]
+    fn an_object_with_a_wrong_value_is_an_error_that_does_not_show_it() {
+        let body = serde_json::json!({
+            "apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": {"name": "a"}, "spec": {"replicas": "SECRET"},
+        });
+        let error = Manifest::of(body)
+            .unwrap()
+            .parse::<Deployment>()
+            .unwrap_err();
+        let error = format!("{error:#}");
+        assert!(
+            error.contains("Deployment") && !error.contains("SECRET"),
+            "{error}"
+        );
     }
 
     #[test]
