@@ -388,13 +388,16 @@ mod tests {
         std::fs::set_permissions(&script, may_run).unwrap();
         let script = script.display().to_string();
         let missing = folder.join("plugin").display().to_string();
+        let path = std::env::var_os("PATH").unwrap();
         let table = [
             (
                 "command: no-such-plugin, installHint: 'Run\n\n  get it'".to_owned(),
-                "the credentials plugin `no-such-plugin` is not installed: no folder of $PATH has it; \
-                 install it, as the kubeconfig says: Run get it, put its folder into $PATH, or \
-                 correct its `command` in the kubeconfig"
-                    .to_owned(),
+                format!(
+                    "the credentials plugin `no-such-plugin` is not installed: no folder of $PATH \
+                     has it ({}); install it, as the kubeconfig says: Run get it, put its folder \
+                     into $PATH, or correct its `command` in the kubeconfig",
+                    path.display()
+                ),
             ),
             (
                 "command: no-such-plugin, env: [{name: PATH, value: /hush}]".to_owned(),

@@ -218,20 +218,21 @@ impl Plugin {
 
     // Says where the program was looked for. The section's own PATH may hold a secret, as all of its
     // environment.
-    fn sought(&self) -> &'static str {
+    fn sought(&self) -> String {
         let has_path = |variable: &HashMap<String, String>| {
             variable.get("name").is_some_and(|name| name == "PATH")
         };
         if self.is_a_path() {
             return match Path::new(&self.command).exists() {
-                true => "the program that the first line of this file names is missing",
-                false => "there is no such file",
+                true => "the program that the first line of this file names is missing".to_owned(),
+                false => "there is no such file".to_owned(),
             };
         }
         if self.exec.env.iter().flatten().any(has_path) {
-            return "no folder of the PATH in its `env` in the kubeconfig has it";
+            return "no folder of the PATH in its `env` in the kubeconfig has it".to_owned();
         }
-        "no folder of $PATH has it"
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        format!("no folder of $PATH has it ({})", path.display())
     }
 
     fn is_a_path(&self) -> bool {
