@@ -468,7 +468,7 @@ VERDICT
 
     #[test]
     fn a_stream_of_endless_findings_is_refused() {
-        let findings = format!("{FINDING}\n").repeat(MOST + 1);
+        let findings = format!("{FINDING}\n").repeat(MOST + 2);
         let error = Judged::read(
             STREAM.replace("VERDICT\n", &findings).as_bytes(),
             |_| Ok(()),

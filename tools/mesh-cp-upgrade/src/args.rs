@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{ArgAction, Parser, ValueEnum as _};
 use mesh_actor::ActorArgs;
 use mesh_cli::EXIT_CODES;
-use mesh_records::{Explained, parse_timeout, sayable_address};
+use mesh_records::{Explained, parse_timeout, sayable, sayable_address};
 use mesh_versions::{Releases, Target};
 
 use crate::identity::Key;
