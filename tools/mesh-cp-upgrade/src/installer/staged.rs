@@ -1,8 +1,8 @@
 //! What the linkerd CLI can render before the first write.
 //!
 //! It refuses to render a control plane while the cluster lacks a definition of its release, or a
-//! version of one. Its flag `--from-manifests` is no way around that: since stable-2.12.3 it asks the
-//! cluster for the definitions all the same. So such definitions are written first.
+//! version of one. Its flag `--from-manifests` is taken for no way around that: the maintainers let
+//! the check of the definitions ask the cluster all the same. So such definitions are written first.
 
 use std::sync::Arc;
 
