@@ -2,7 +2,7 @@
 
 use mesh_testbed::{Bed, FaultProxy, Held, Match, When};
 use mesh_tests::{Running, Signal, begin, make_ready, on_both_beds, records};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::stage::{Stage, TO};
 
@@ -10,6 +10,7 @@ on_both_beds! {
     timeout_waits_for_an_image_that_comes_late
     timeout_fails_an_upgrade_whose_image_never_comes_with_its_reason
     timeout_fails_an_upgrade_whose_component_is_not_ready
+    component_that_somebody_scales_to_nothing_is_not_ready
     prove_in_a_namespace_without_injection_leaves_the_upgrade_unproven
     first_signal_waits_for_the_write_in_flight
     reader_that_goes_away_stops_the_run_and_record_file_says_so
@@ -86,6 +87,24 @@ fn timeout_fails_an_upgrade_whose_component_is_not_ready(bed: Bed) {
     assert_eq!(run.code, Some(1), "{}", run.stderr);
     assert!(run.stderr.contains("linkerd-identity"), "{}", run.stderr);
     assert!(run.stderr.contains("not ready"), "{}", run.stderr);
+    hold.release();
+}
+
+fn component_that_somebody_scales_to_nothing_is_not_ready(bed: Bed) {
+    let stage = Stage::new(bed);
+    let hold = stage
+        .bed
+        .kubelet()
+        .hold("linkerd", "linkerd.io/control-plane-component=identity");
+    let mut run = stage.begin(&stage.judged(), &["--timeout", "20s"]);
+    run.until_step("watch");
+    let identity = "/apis/apps/v1/namespaces/linkerd/deployments/linkerd-identity";
+    let none = json!({ "spec": { "replicas": 0 } });
+    stage.bed.merge(identity, &none).unwrap();
+    let run = run.finish();
+    assert_eq!(run.code, Some(1), "{}", run.stderr);
+    let said = "linkerd-identity: it is scaled to 0 pods, but 1 were agreed to";
+    assert!(run.stderr.contains(said), "{}", run.stderr);
     hold.release();
 }
 

@@ -107,9 +107,12 @@ impl Board {
         let up = pods.clone().filter(|pod| is_up(pod, expected)).count();
         let pods = ProgressPods {
             ready: u32::try_from(up).unwrap_or(u32::MAX),
+            wanted: observed.pods.wanted.max(expected.replicas),
             ..observed.pods
         };
-        let state = other_rollout(deployment, expected).map(State::Moving);
+        let lack = || scaled_down(observed.pods.wanted, expected);
+        let state = other_rollout(deployment, expected).or_else(lack);
+        let state = state.map(State::Moving);
         let state = state.unwrap_or_else(|| self.rollout(deployment, &observed, pods, now));
         Component { name, pods, state }
     }
@@ -180,6 +183,13 @@ fn other_rollout(deployment: &Deployment, expected: &Expected) -> Option<String>
     let version = deployment.meta.labels.get(label::APP_VERSION);
     (expected.version.as_ref() != version)
         .then(|| "its label app.kubernetes.io/version has another version".to_owned())
+}
+
+// Why the Deployment cannot have the pods that were agreed to. Its own number of pods proves nothing:
+// with 0 all of them are ready.
+fn scaled_down(wanted: u32, expected: &Expected) -> Option<String> {
+    let agreed = expected.replicas;
+    (wanted < agreed).then(|| format!("it is scaled to {wanted} pods, but {agreed} were agreed to"))
 }
 
 fn is_up(pod: &Pod, expected: &Expected) -> bool {
@@ -264,6 +274,7 @@ mod tests {
         let expected = Expected {
             name: "linkerd-identity".into(),
             version: Some("stable-2.14.10".into()),
+            replicas: 1,
             images: [("linkerd-proxy".to_owned(), NEW.to_owned())].into(),
         };
         let mut board = Board::new(vec![expected], BTreeSet::from(["injector".to_owned()]));
@@ -345,6 +356,17 @@ mod tests {
             let state = answer(deployment, &[pod]);
             assert!(matches!(state, State::Moving(_)), "row {number}: {state:?}");
         }
+    }
+
+    #[test]
+    fn a_component_with_fewer_pods_than_were_agreed_to_is_not_settled() {
+        let none = with(deployment(), "/spec/replicas", json!(0));
+        let status = json!({ "observedGeneration": 2 });
+        let none = with(none, "/status", status);
+        let component = board(&[none], &[]).components(now()).unwrap().remove(0);
+        assert_eq!((component.pods.ready, component.pods.wanted), (0, 1));
+        let said = "it is scaled to 0 pods, but 1 were agreed to";
+        assert_eq!(component.reason().as_deref(), Some(said));
     }
 
     #[test]

@@ -39,6 +39,8 @@ pub(crate) struct Manifest {
 pub(crate) struct Expected {
     pub(crate) name: String,
     pub(crate) version: Option<String>,
+    /// How many pods it has at least; never 0.
+    pub(crate) replicas: u32,
     /// The image of each container, init containers included.
     pub(crate) images: BTreeMap<String, String>,
 }
@@ -253,8 +255,11 @@ impl std::fmt::Debug for Manifest {
 impl Expected {
     fn of(manifest: &Manifest) -> anyhow::Result<Self> {
         let deployment: Deployment = manifest.parse()?;
+        // The API server's default is 1, and without a pod no component is there.
+        let replicas = deployment.spec.replicas.unwrap_or(1);
         Ok(Self {
             name: manifest.name.clone(),
+            replicas: u32::try_from(replicas).unwrap_or(1).max(1),
             version: deployment.meta.labels.get(label::APP_VERSION).cloned(),
             images: images(&deployment.spec.template.spec),
         })
@@ -343,6 +348,7 @@ spec:
         assert_eq!(components[0].name, "linkerd-identity");
         assert_eq!(components[0].version.as_deref(), Some("stable-2.14.10"));
         assert_eq!(components[0].images.len(), 3);
+        assert_eq!(components[0].replicas, 1);
         assert!(components[0].has_proxy());
         assert!(components[0].strangers("stable-2.14.10").is_empty());
         assert_eq!(components[0].strangers("stable-2.14.9").len(), 2);
