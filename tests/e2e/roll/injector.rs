@@ -20,7 +20,8 @@ fn injector_that_is_away_at_first_stops_everything(bed: Bed) {
     let scene = Scene::with(bed, &six());
     let verdict = scene.verdict();
     scene.bed.injector().close();
-    let judged = scene.judge(&scene.survey());
+    // Its pods are ready; only a dry run shows that it does not answer.
+    let judged = scene.judge(&scene.survey(&["--probe"]));
     assert_eq!(judged.code, Some(1), "{}", judged.said());
     let no = scene.roll(&judged.stdout, &["--yes"]);
     assert_eq!(no.code, Some(1), "{}", no.said());

@@ -57,8 +57,10 @@ impl Scene {
         command
     }
 
-    pub(crate) fn survey(&self) -> String {
-        let survey = run(self.tool("mesh-survey"), "");
+    pub(crate) fn survey(&self, flags: &[&str]) -> String {
+        let mut command = self.tool("mesh-survey");
+        command.args(flags);
+        let survey = run(command, "");
         assert_eq!(survey.code, Some(0), "{}", survey.said());
         survey.stdout
     }
@@ -70,7 +72,7 @@ impl Scene {
     }
 
     pub(crate) fn verdict(&self) -> String {
-        let judged = self.judge(&self.survey());
+        let judged = self.judge(&self.survey(&[]));
         assert_eq!(judged.code, Some(0), "{}", judged.said());
         judged.stdout
     }

@@ -43,7 +43,7 @@ fn pods_that_crash_after_their_proof_stop_the_run(bed: Bed) {
 fn not_done(scene: &Scene) {
     let mut command = scene.tool("mesh-skewcheck");
     command.args(["--ask", "done", "--to", NEW]);
-    let judged = run(command, &scene.survey());
+    let judged = run(command, &scene.survey(&[]));
     assert_eq!(judged.code, Some(1), "{}", judged.said());
     let unready = judged.of("finding").into_iter();
     let mut unready = unready.filter(|it| it["id"] == "workload-unhealthy");
