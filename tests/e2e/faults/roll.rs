@@ -16,7 +16,7 @@ use crate::fleet::{
 };
 use crate::harm::Harm;
 use crate::run::{Ran, run};
-use crate::tally::{Outcome, Tally, tally};
+use crate::tally::{Outcome, Tally, alone, tally};
 
 /// The number of namespaces per bed. Every watch sees all of them, so several small beds are faster
 /// than a large one.
@@ -42,6 +42,7 @@ on_both_beds! {
 }
 
 fn faults_never_call_a_workload_proven_that_is_not_nor_restart_it_twice(bed: Bed) {
+    let _alone = alone();
     let tools = toolbox!();
     let (new_bed, batch, lanes) = match bed.as_lab() {
         Some(_) => (another_lab as fn() -> Bed, LAB_BATCH, LAB_LANES),

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::case::{Address, Case, addresses, all_pairs, diagonal};
 use crate::fleet::{NEW, OLD, PEOPLE, people};
 use crate::run::{Ran, run};
-use crate::tally::{Outcome, Tally, tally};
+use crate::tally::{Outcome, Tally, alone, tally};
 
 /// Questions that pass on this cluster.
 const QUESTIONS: [&[&str]; 2] = [&[], &["--to", NEW]];
@@ -28,6 +28,7 @@ on_both_beds! {
 }
 
 fn faults_leave_a_survey_complete_and_right_or_refused(bed: Bed) {
+    let _alone = alone();
     let scene = Scene::new(bed);
     let requests = &scene.requests;
     let cases = if scene.bed.as_lab().is_some() {

@@ -2,13 +2,22 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::case::{Case, asked_for};
 use crate::run::Ran;
 
 /// Some requests happen only in most runs of an upgrade; with this many runs each must occur.
 const ENOUGH: usize = 5;
+
+/// The matrix that runs now. Its lanes fill the machine; with those of another, real servers would
+/// answer too late.
+static MATRIX: Mutex<()> = Mutex::new(());
+
+/// Waits until no other matrix runs.
+pub(crate) fn alone() -> MutexGuard<'static, ()> {
+    MATRIX.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// The results of many runs.
 #[derive(Debug, Default)]

@@ -14,6 +14,9 @@ use crate::assets::Missing;
 /// The second number N of the ranges `127.N.0.0/16` that beds may use.
 const RANGES: std::ops::RangeInclusive<u8> = 96..=250;
 
+/// The bytes that several beds need for etcd's log and database.
+const MUCH: u64 = 4 << 30;
+
 /// A loopback range `127.N.0.0/16` and a folder, both locked. The kernel frees the lock when the
 /// process ends, so beds of several processes never use the same range and a crash needs no
 /// cleanup.
@@ -65,7 +68,7 @@ impl Place {
                 return Err(error).context("cannot lock a loopback range");
             }
         }
-        let dir = base.join(range.to_string());
+        let dir = memory(base).join(range.to_string());
         if dir.exists() {
             fs::remove_dir_all(&dir).with_context(|| format!("clearing {}", dir.display()))?;
         }
@@ -112,6 +115,16 @@ impl Place {
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.join(name)
+    }
+}
+
+/// Returns where the folders of the beds are: in memory if there is much room, because a busy disk
+/// can hold up etcd and the audit log for longer than a client waits.
+fn memory(base: &Path) -> PathBuf {
+    let memory = Path::new("/dev/shm");
+    match (rustix::fs::statvfs(memory), base.file_name()) {
+        (Ok(stat), Some(name)) if stat.f_bavail * stat.f_frsize >= MUCH => memory.join(name),
+        _ => base.to_owned(),
     }
 }
 
