@@ -35,7 +35,7 @@ fn surging(name: &str) -> Value {
 }
 
 /// Changes a field of the injector's webhook.
-fn change_webhook(scene: &Scene, field: &str, value: &Value) {
+pub(crate) fn change_webhook(scene: &Scene, field: &str, value: &Value) {
     let webhook = scene.bed.get(WEBHOOK).unwrap();
     let mut hooks = webhook["webhooks"].clone();
     hooks[0][field] = value.clone();
@@ -62,7 +62,7 @@ fn tried(scene: &Scene, namespace: &str, app: &str) -> Option<Value> {
 }
 
 /// Waits until new pods of the app get no proxy: a change of a webhook is in effect a little later.
-fn await_no_proxy(scene: &Scene, namespace: &str, app: &str) {
+pub(crate) fn await_no_proxy(scene: &Scene, namespace: &str, app: &str) {
     while tried(scene, namespace, app).is_some_and(|pod| proxy(&pod).is_some()) {}
 }
 

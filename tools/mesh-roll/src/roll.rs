@@ -6,8 +6,8 @@
 //!
 //! [`event`] has the events and actions, [`state`] what a run knows. The parts stand on it: [`plan`]
 //! says what will be done, [`start`] begins workloads, [`probing`] asks the injector first,
-//! [`flights`] follows what has begun, [`settle`] watches what is proven, [`recheck`] lists it once more, [`end`] chooses the exit
-//! code.
+//! [`flights`] follows what has begun, [`settle`] watches what is proven, [`recheck`] lists it once
+//! more, [`end`] chooses the exit code.
 
 mod budget;
 mod conclusion;
@@ -131,10 +131,7 @@ impl Roll {
             Event::Nodes(key, nodes) => self.nodes(&key, &nodes),
             Event::LockLost(why) => self.stop(Stop::LockLost(why)),
             Event::Blind(why) => {
-                let what = format!("the cluster cannot be read any more: {why}");
-                // Nothing that is known can be trusted any more, whatever stopped the run before.
-                self.stop = Some(Stop::Blind(what));
-                self.interrupt();
+                self.be_blind(format!("the cluster cannot be read any more: {why}"));
             }
             Event::Asked(Asked::Once(number)) => self.stop(Stop::Signal(number)),
             Event::Asked(Asked::Again(number)) => {

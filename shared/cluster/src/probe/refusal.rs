@@ -21,8 +21,10 @@ pub enum Refuser {
     Policy,
     /// A webhook that must answer and did not.
     AwayWebhook,
-    /// The injector's webhook, which must answer and did not, or denied the pod.
+    /// The injector's webhook, which must answer and did not.
     AwayInjector,
+    /// The injector's webhook, which denied the pod.
+    Injector,
     /// A webhook that takes no dry runs, so nothing is known about a real pod.
     NoDryRuns,
 }
@@ -42,7 +44,7 @@ impl Refusal {
         let no_room = ["exceeded quota: ", "status unknown for quota: "];
         let denied = words.split_once(" denied the request");
         let by = match why {
-            _ if denied.is_some_and(|(by, _)| by.contains(INJECTOR)) => Refuser::AwayInjector,
+            _ if denied.is_some_and(|(by, _)| by.contains(INJECTOR)) => Refuser::Injector,
             _ if denied.is_some() => Refuser::Policy,
             Why::Refused | Why::Forbidden | Why::Broken
                 if words.contains("does not support dry run") =>
@@ -98,7 +100,7 @@ mod tests {
 
     #[test]
     fn a_refusal_says_who_refused_the_pod_in_its_own_words() {
-        use Refuser::{AwayInjector, AwayWebhook, NoDryRuns, Policy, Quota};
+        use Refuser::{AwayInjector, AwayWebhook, Injector, NoDryRuns, Policy, Quota};
         let table = [
             (
                 Why::Forbidden,
@@ -157,7 +159,7 @@ mod tests {
             (
                 Why::Refused,
                 r#"admission webhook "linkerd-proxy-injector.linkerd.io" denied the request: x"#,
-                AwayInjector,
+                Injector,
                 r#"admission webhook "linkerd-proxy-injector.linkerd.io" denied the request: x"#,
             ),
             (

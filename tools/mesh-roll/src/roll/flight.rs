@@ -27,6 +27,8 @@ pub(crate) struct Flight {
     pub(crate) told: Option<(ProgressPods, String)>,
     /// The pods that are still to be compared with its own, the next one last.
     pub(crate) samples: Vec<Sample>,
+    /// Why the injector denied its own pod.
+    pub(crate) denied: Option<String>,
     generation: i64,
     superseded: bool,
     settled: Option<Timestamp>,
@@ -132,6 +134,7 @@ impl Flight {
             since: now,
             told: None,
             samples: Vec::new(),
+            denied: None,
             generation: 0,
             superseded: false,
             settled: None,
@@ -333,16 +336,13 @@ impl Flight {
         paste: &Paste,
         now: Timestamp,
     ) -> Course {
-        let mut held = world.all_pods(&observed.key).filter(|pod| {
-            let node = pod.node.as_ref();
+        let mut held = world.all_pods(&observed.key).filter_map(|pod| {
+            let node = pod.node.as_ref().filter(|node| nodes.contains(node))?;
             let done = pod.ready && self.is_new(pod, observed);
-            node.is_some_and(|node| nodes.contains(node)) && !done
+            (!done).then(|| pod.stranded(node, paste))
         });
-        if let Some(pod) = held.next() {
-            return over(Conclusion::blocked(
-                Trouble::NodeNotReady,
-                Some(pod.stranded(paste)),
-            ));
+        if let Some(problem) = held.next() {
+            return over(Conclusion::blocked(Trouble::NodeNotReady, Some(problem)));
         }
         let problem = match self.state(observed, world, now) {
             State::HeldUp(problem) | State::Failed(problem) => Some(problem),

@@ -122,7 +122,7 @@ impl Roll {
         if self.phase != Phase::Rolling {
             return;
         }
-        if let Some(problem) = self.fresh_fault(key) {
+        if let Some(problem) = self.fresh_fault(key, self.world.fresh_pods(key)) {
             self.break_off(key, problem);
         }
     }
@@ -136,7 +136,7 @@ impl Roll {
         }
     }
 
-    fn break_off(&mut self, key: &WorkloadRef, problem: Problem) {
+    pub(super) fn break_off(&mut self, key: &WorkloadRef, problem: Problem) {
         let Some(item) = self.item_mut(key) else {
             return;
         };
@@ -155,7 +155,11 @@ impl Roll {
         expected.change(self.world.mesh()).is_some()
     }
 
-    fn fresh_fault(&self, key: &WorkloadRef) -> Option<Problem> {
+    pub(super) fn fresh_fault<'a>(
+        &self,
+        key: &WorkloadRef,
+        fresh: impl Iterator<Item = &'a PodSeen>,
+    ) -> Option<Problem> {
         let observed = self.world.workload(key)?;
         let mesh = self.world.target();
         let rules = self.world.rules(&key.namespace);
@@ -163,7 +167,7 @@ impl Roll {
         let flight = self.flight(key);
         let ours = flight.and_then(|flight| flight.restart.as_deref());
         let image = flight.and_then(|flight| flight.item.image.as_deref());
-        let mut faults = self.world.fresh_pods(key).filter_map(|pod| {
+        let mut faults = fresh.filter_map(|pod| {
             let is_ours = ours.is_some() && pod.restarted_at.as_deref() == ours;
             let fault = own_fault(pod, mesh, image.filter(|_| is_ours))?;
             Some((pod, fault))

@@ -39,8 +39,9 @@ enum Finding {
     Wait(Trouble, String),
     /// The injector may be away: try again, then stop the run.
     Away(String),
-    /// The pod got no proxy: because of its template, its namespace or the injector.
-    Bare,
+    /// The pod got no proxy, perhaps because the injector denied it, in these words: because of its
+    /// template, its namespace or the injector.
+    Bare(Option<String>),
     /// The injector gives everybody the wrong proxy.
     Stop(String),
 }
@@ -70,13 +71,14 @@ fn finding(probe: Probe, mesh: &Mesh, makes_room: bool, namespace: &str) -> Find
                 "the proxy injector gives {other} in {namespace}, not {injects}"
             ))
         }
-        Probe::NotInjected => Finding::Bare,
+        Probe::NotInjected => Finding::Bare(None),
         Probe::Refused(Refusal { by, words }) => match by {
             Refuser::Quota if makes_room => Finding::ByItsFirstPod(words),
             Refuser::NoDryRuns => Finding::ByItsFirstPod(words),
             Refuser::Quota | Refuser::AwayWebhook => Finding::Wait(Trouble::PodRefused, words),
             Refuser::Policy => Finding::Skip(Obstacle::PodRefused, words),
             Refuser::AwayInjector => Finding::Away(words),
+            Refuser::Injector => Finding::Bare(Some(words)),
         },
     }
 }
@@ -130,7 +132,7 @@ impl Roll {
             Finding::Skip(obstacle, words) => self.skip_for(key, obstacle, &words),
             Finding::Wait(trouble, words) => self.hold_up(key, trouble, words),
             Finding::Away(words) => self.unprobed(key, Stop::Injector(words)),
-            Finding::Bare => self.compare(key),
+            Finding::Bare(denied) => self.compare(key, denied),
             Finding::Stop(what) => self.stop_for(key, Stop::Injector(what)),
         }
     }
@@ -196,12 +198,13 @@ impl Roll {
         self.wait_again(key, Some(after(self.now, pause)));
     }
 
-    // Tells a template that the injector declines from a namespace without injection, and both from
+    // Tells a template that the injector declines or denies from a namespace without injection, and both from
     // an injector that gives nobody a proxy.
-    fn compare(&mut self, key: &WorkloadRef) {
+    fn compare(&mut self, key: &WorkloadRef, denied: Option<String>) {
         let samples = self.samples(key);
         if let Some(flight) = self.flight_mut(key) {
             flight.samples = samples;
+            flight.denied = denied;
         }
         self.compare_next(key);
     }
@@ -231,6 +234,10 @@ impl Roll {
             None => {
                 let namespace = &key.namespace;
                 let what = format!("the proxy injector gives no proxy to a new pod in {namespace}");
+                let what = match self.flight(key).and_then(|flight| flight.denied.as_ref()) {
+                    Some(words) => format!("{what}: {words}"),
+                    None => what,
+                };
                 self.stop_for(key, Stop::Injector(what));
             }
         }
@@ -256,8 +263,15 @@ impl Roll {
             Sample::Plain(_) => "another pod of its namespace".to_owned(),
             Sample::Of(other) => format!("a new pod of {other}"),
         };
-        let words = format!("the injector gives {other} a proxy, but none to its own");
-        self.skip_for(key, Obstacle::WouldLoseProxy, &words);
+        let denied = self.flight(key).and_then(|flight| flight.denied.clone());
+        let (obstacle, words) = match denied {
+            Some(words) => (Obstacle::PodRefused, words),
+            None => {
+                let words = format!("the injector gives {other} a proxy, but none to its own");
+                (Obstacle::WouldLoseProxy, words)
+            }
+        };
+        self.skip_for(key, obstacle, &words);
     }
 
     /// Handles the dry run that was made because the controller does not create a missing pod.
@@ -335,7 +349,8 @@ mod tests {
                 false,
                 Skip(Obstacle::VersionPinned, pinned.to_owned()),
             ),
-            (Probe::NotInjected, false, Bare),
+            (Probe::NotInjected, false, Bare(None)),
+            (refused(Refuser::Injector), false, Bare(Some(no()))),
             (refused(Refuser::Quota), true, ByItsFirstPod(no())),
             (
                 refused(Refuser::Quota),

@@ -57,7 +57,6 @@ impl Roll {
             Ok(pods) => pods,
             Err(why) => return self.not_rechecked(&why),
         };
-        self.recheck.failures = 0;
         let mut of: BTreeMap<WorkloadRef, Vec<PodSeen>> = BTreeMap::new();
         for pod in pods {
             if let Some(owner) = pod.owner.clone() {
@@ -66,18 +65,28 @@ impl Roll {
         }
         let mut is_whole = true;
         for key in self.proven() {
+            // A workload without pods in the list has none.
             let pods = of.remove(&key).unwrap_or_default();
+            let fresh = pods.iter().filter(|pod| self.world.is_fresh(pod));
+            if let Some(problem) = self.fresh_fault(&key, fresh) {
+                is_whole = false;
+                self.break_off(&key, problem);
+                continue;
+            }
             let observed = self.world.workload(&key).cloned();
-            is_whole &= match self.standing_in(&key, observed.as_ref(), &pods) {
+            match self.standing_in(&key, observed.as_ref(), &pods) {
                 Standing::Whole | Standing::Left => self.is_well(&key),
-                Standing::Short(_) if !self.is_short_for_too_long(&key) => false,
+                Standing::Short(_) if !self.is_short_for_too_long(&key) => is_whole = false,
                 // The watch of the workloads may be silent too.
                 Standing::Short(_) | Standing::Fallen(_) => {
+                    is_whole = false;
                     self.recheck.listed.insert(key.clone(), pods);
                     self.out.push(Action::Look(key));
-                    false
                 }
-            };
+            }
+        }
+        if self.recheck.listed.is_empty() {
+            self.recheck.failures = 0;
         }
         self.recheck.is_done = is_whole && self.recheck.is_last;
         self.recheck.is_last = false;
@@ -99,10 +108,9 @@ impl Roll {
             Ok(observed) => observed,
             Err(why) => return self.not_rechecked(&why),
         };
+        self.recheck.failures = 0;
         match self.standing_in(key, observed.as_deref(), &pods) {
-            Standing::Whole | Standing::Left => {
-                self.is_well(key);
-            }
+            Standing::Whole | Standing::Left => self.is_well(key),
             Standing::Short(problem) if self.is_short_for_too_long(key) => self.fall(key, problem),
             Standing::Short(_) => {}
             Standing::Fallen(problem) => self.fall(key, problem),
@@ -148,20 +156,24 @@ impl Roll {
     }
 
     // Notes that the list shows a workload whole, or that somebody else changed it.
-    fn is_well(&mut self, key: &WorkloadRef) -> bool {
+    fn is_well(&mut self, key: &WorkloadRef) {
         if let Some(item) = self.over.get_mut(key)
             && let Some(vigil) = &mut item.vigil
         {
             vigil.short = None;
+            vigil.listed_short = None;
         }
-        true
     }
 
     fn is_short_for_too_long(&mut self, key: &WorkloadRef) -> bool {
         let (now, timeout) = (self.now, self.settings.timeout);
         let item = self.over.get_mut(key);
         let vigil = item.and_then(|item| item.vigil.as_mut());
-        vigil.is_some_and(|vigil| now >= after(*vigil.short.get_or_insert(now), timeout))
+        vigil.is_some_and(|vigil| {
+            let listed = *vigil.listed_short.get_or_insert(now);
+            let since = vigil.short.map_or(listed, |short| short.min(listed));
+            now >= after(since, timeout)
+        })
     }
 
     fn recheck_later(&mut self) {
@@ -175,9 +187,15 @@ impl Roll {
         self.recheck.failures += 1;
         self.recheck_later();
         if self.recheck.failures >= LISTS {
-            let what = format!("cannot see whether the pods that were proven stayed ready: {why}");
-            self.stop(Stop::Blind(what));
-            self.interrupt();
+            let what = "cannot see whether the pods that were proven stayed ready";
+            self.be_blind(format!("{what}: {why}"));
         }
+    }
+
+    /// Ends the run, because nothing that is known can be trusted any more, whatever stopped it
+    /// before.
+    pub(super) fn be_blind(&mut self, what: String) {
+        self.stop = Some(Stop::Blind(what));
+        self.interrupt();
     }
 }

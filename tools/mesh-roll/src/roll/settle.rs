@@ -43,6 +43,8 @@ impl Roll {
                 vigil.short = None;
             }
             Standing::Short(_) => {
+                // A list that is on its way may be older.
+                self.recheck.is_last &= vigil.short.is_some();
                 let until = after(*vigil.short.get_or_insert(now), timeout);
                 // The watch may have gone silent, so a list decides.
                 if now >= until {

@@ -16,6 +16,8 @@ pub(super) struct Vigil {
     pub(super) seen_whole: bool,
     /// Since when the watch has shown too few ready pods.
     pub(super) short: Option<Timestamp>,
+    /// Since when lists have shown too few ready pods, whatever the watch shows.
+    pub(super) listed_short: Option<Timestamp>,
 }
 
 /// Where the pods come from.
@@ -39,7 +41,7 @@ pub(super) struct Recheck {
     /// The pods of workloads that seem to have failed, until their objects are read.
     pub(super) listed: BTreeMap<WorkloadRef, Vec<PodSeen>>,
     pub(super) not_before: Option<Timestamp>,
-    /// How often the list failed in a row.
+    /// How often a list, or the object after it, could not be read in a row.
     pub(super) failures: u32,
     /// How often the list showed too few ready pods.
     pub(super) times: u32,
@@ -67,6 +69,7 @@ impl Vigil {
             by,
             seen_whole: false,
             short: Some(now),
+            listed_short: None,
         }
     }
 

@@ -98,11 +98,13 @@ impl World {
     /// Returns the workload's pods that were created after the first list. Pods that have ended are
     /// included, because they still show what the injector gave.
     pub(crate) fn fresh_pods(&self, key: &WorkloadRef) -> impl Iterator<Item = &PodSeen> {
-        let is_fresh = |pod: &&PodSeen| {
-            let first = self.first_pods.as_ref();
-            first.is_some_and(|first| !first.contains(&pod.uid))
-        };
-        self.all_pods(key).filter(is_fresh)
+        self.all_pods(key).filter(|pod| self.is_fresh(pod))
+    }
+
+    /// Returns true if a pod was created after the first list.
+    pub(crate) fn is_fresh(&self, pod: &PodSeen) -> bool {
+        let first = self.first_pods.as_ref();
+        first.is_some_and(|first| !first.contains(&pod.uid))
     }
 
     /// Returns the labels of the workload's pod that was seen last, which may be gone.

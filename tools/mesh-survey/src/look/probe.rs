@@ -73,7 +73,9 @@ fn answers(probes: &BTreeMap<String, Probe>, ground: &Ground, control_plane: &st
     };
     let away = |probe: &Probe| match probe {
         Probe::NotInjected => true,
-        Probe::Refused(Refusal { by, .. }) => *by == Refuser::AwayInjector,
+        Probe::Refused(Refusal { by, .. }) => {
+            matches!(by, Refuser::AwayInjector | Refuser::Injector)
+        }
         Probe::Injected(_) => false,
     };
     if probes

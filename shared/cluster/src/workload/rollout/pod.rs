@@ -104,9 +104,8 @@ impl PodSeen {
         })
     }
 
-    /// Returns the problem of a pod whose node is not ready.
-    pub fn stranded(&self, paste: &Paste) -> Problem {
-        let node = self.node.as_deref().unwrap_or_default();
+    /// Returns the problem of a pod whose node, `node`, is not ready.
+    pub fn stranded(&self, node: &str, paste: &Paste) -> Problem {
         let see = paste.kubectl(&["describe", "node", node]);
         Problem {
             trouble: Trouble::NodeNotReady,
