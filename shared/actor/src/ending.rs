@@ -94,15 +94,6 @@ impl Ending {
         }
     }
 
-    /// Like [`Ending::after`], if the run did anything.
-    #[must_use]
-    pub fn after_any(self, done: Option<&str>) -> Self {
-        match done {
-            Some(done) => self.after(done),
-            None => self,
-        }
-    }
-
     /// Makes the `end` record and the exit code. `again` is the command that runs the same pipeline
     /// again.
     pub(crate) fn last(&self, stop_ok: bool, again: String) -> Last {

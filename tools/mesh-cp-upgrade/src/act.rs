@@ -12,7 +12,6 @@ use crate::gate::Goal;
 use crate::plan::{Helming, Part, Plan, Staged, Write};
 use crate::scene::{Scene, overtaken_scene, still_shown};
 use crate::session::Session;
-use crate::shown::Written;
 
 /// The result of one `helm upgrade`.
 enum Came {
@@ -30,34 +29,26 @@ pub(crate) async fn definitions(
     part: &Part,
 ) -> Outcome<()> {
     if part.is_needed {
-        still_shown(session, args, goal, shown, Written::Nothing).await?;
+        still_shown(session, args, goal, shown).await?;
     }
     run(session, args, goal, shown, StepName::Crds, part).await
 }
 
-/// Upgrades the control plane, if that is needed. `done` is what this run wrote before.
+/// Upgrades the control plane, if that is needed.
 pub(crate) async fn control_plane(
     session: &mut Session<'_>,
     args: &Args,
     goal: &Goal,
     shown: &Scene,
     plan: &Plan,
-    done: Option<&Part>,
 ) -> Outcome<()> {
     let part = &plan.control_plane;
     if part.is_needed {
-        let written = match done {
-            None => Written::Nothing,
-            Some(_) => Written::Definitions,
-        };
-        let looking = still_shown(session, args, goal, shown, written).await;
-        looking.map_err(|ending| ending.after_any(done.map(Part::alone).as_deref()))?;
+        still_shown(session, args, goal, shown).await?;
     }
-    let running = run(session, args, goal, shown, StepName::ControlPlane, part).await;
-    running.map_err(|ending| ending.after_any(done.map(Part::written).as_deref()))?;
+    run(session, args, goal, shown, StepName::ControlPlane, part).await?;
     if part.is_needed {
-        let checked = claims::control_plane(session, goal, plan).await;
-        checked.map_err(|ending| ending.after_any(plan.wrote(done).as_deref()))?;
+        claims::control_plane(session, goal, plan).await?;
         session.done(&part.written())?;
     }
     Ok(())
@@ -80,8 +71,11 @@ async fn run(
     let message = format!("upgrading {name} to {}", rendered.chart);
     session.begin_write(step, &message, part.command.clone())?;
     match &part.write {
-        Write::Helm(helming) => run_helm(session, args, goal, shown, part, helming).await?,
-        Write::Apply => apply(session, &goal.namespace, part).await?,
+        Write::Helm(helming) => run_helm(session, args, goal, shown, step, part, helming).await?,
+        Write::Apply => {
+            apply(session, &goal.namespace, part).await?;
+            session.wrote(step, &part.name);
+        }
     }
     if step == StepName::ControlPlane {
         return Ok(());
@@ -96,12 +90,16 @@ async fn run_helm(
     args: &Args,
     goal: &Goal,
     shown: &Scene,
+    step: StepName,
     part: &Part,
     helming: &Helming,
 ) -> Outcome<()> {
     if let Came::Through = run_once(session, args, part, helming).await? {
-        return claims::release(session, part, helming).await;
+        claims::release(session, part, helming).await?;
+        session.wrote(step, &part.name);
+        return Ok(());
     }
+    session.begun(None);
     let scene = overtaken_scene(session, args, goal, shown).await?;
     let rendering = scene.installer.render(session, args, goal, &scene.live);
     let Staged::Whole(parts) = rendering.await? else {
@@ -113,11 +111,12 @@ async fn run_helm(
         return Err(anyhow::anyhow!("{} is not a helm release any more", part.name).into());
     };
     if now.is_needed {
-        session.run.may_write()?;
         if let Came::TooLate(ending) = run_once(session, args, part, helming).await? {
             return Err(ending);
         }
-        return claims::release(session, part, helming).await;
+        claims::release(session, part, helming).await?;
+        session.wrote(step, &part.name);
+        return Ok(());
     }
     // The other helm has done it, of what was agreed to.
     let over = helming.over.saturating_sub(1);
@@ -143,6 +142,7 @@ async fn run_once(
     }
     session.run.may_write()?;
     let mut writer = helm.upgrade(upgrade)?;
+    session.begun(Some(format!("perhaps a part of {}", part.name)));
     let finished = tokio::time::timeout(args.timeout, writer.finished());
     let Ok(status) = session.see_out(finished).await? else {
         let what = format!("helm has not finished after {:?}", args.timeout);

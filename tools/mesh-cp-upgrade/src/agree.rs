@@ -129,10 +129,8 @@ fn summary(args: &Args, goal: &Goal, prepared: &Staged<Plan>, intent: &Intent) -
     }
     let warnings = goal.warnings.iter();
     lines.extend(warnings.map(|it| format!("the verdict warns: {it}")));
-    if goal.verdict.is_none() {
-        let reason = args.reason.as_deref().unwrap_or_default();
-        lines.push(format!("no verdict (--without-gate): {reason}"));
-    }
+    let reason = args.reason.iter();
+    lines.extend(reason.map(|it| format!("no verdict (--without-gate): {it}")));
     lines.join("\n")
 }
 

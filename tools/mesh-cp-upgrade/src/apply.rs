@@ -84,33 +84,23 @@ fn as_stored(body: &Value) -> Value {
 /// Writes a part's objects. A first signal does not stop it: webhooks and their certificates belong
 /// together, and the rest takes only seconds.
 pub(crate) async fn apply(session: &mut Session<'_>, namespace: &str, part: &Part) -> Outcome<()> {
-    let mut written = 0;
-    let applying = apply_all(session, namespace, part, &mut written).await;
-    let count = part.rendered.manifests.len();
-    applying.map_err(|ending| match written {
-        0 => ending,
-        _ => ending.after(&format!(
-            "{written} of {count} objects of {} are written",
-            part.name
-        )),
-    })
-}
-
-async fn apply_all(
-    session: &mut Session<'_>,
-    namespace: &str,
-    part: &Part,
-    written: &mut usize,
-) -> Outcome<()> {
     let cluster = Arc::clone(&session.cluster);
     let mut kinds = Kinds::default();
-    for manifest in in_order(&part.rendered.manifests) {
+    for (written, manifest) in in_order(&part.rendered.manifests).into_iter().enumerate() {
+        session.begun(objects(written, part));
         session.says_object(&format!("writing {manifest}"))?;
         let mut attempt = 1;
+        let mut is_clear = true;
         loop {
             session.run.holds_lock()?;
+            session.begun(Some(perhaps(written, manifest, part)));
             let writing = write(&cluster, &mut kinds, manifest, namespace);
-            match session.see_out(writing).await? {
+            let wrote = session.see_out(writing).await?;
+            is_clear &= wrote.as_ref().err().is_none_or(says_no);
+            if is_clear {
+                session.begun(objects(written, part));
+            }
+            match wrote {
                 Ok(true) => break,
                 Ok(false) if attempt < PATIENCE => kinds = Kinds::default(),
                 Ok(false) => {
@@ -125,9 +115,22 @@ async fn apply_all(
             attempt += 1;
             session.see_out(tokio::time::sleep(PAUSE)).await?;
         }
-        *written = written.saturating_add(1);
     }
     Ok(())
+}
+
+// Says what is written of a part; `None` if that is nothing.
+fn objects(written: usize, part: &Part) -> Option<String> {
+    let (all, name) = (part.rendered.manifests.len(), &part.name);
+    (written > 0).then(|| format!("{written} of {all} objects of {name}"))
+}
+
+// Without an answer nobody knows whether an object was written.
+fn perhaps(written: usize, manifest: &Manifest, part: &Part) -> String {
+    match objects(written, part) {
+        Some(objects) => format!("{objects}, and perhaps {manifest}"),
+        None => format!("perhaps {manifest}"),
+    }
 }
 
 // Returns false if the API server does not serve the kind yet.
@@ -177,6 +180,20 @@ fn is_passing(error: &Error) -> bool {
         | Why::Gone
         | Why::Refused
         | Why::Malformed => false,
+    }
+}
+
+// Returns false if the object may be written all the same.
+fn says_no(error: &Error) -> bool {
+    match error.why() {
+        Why::Unreachable | Why::TimedOut | Why::Broken | Why::Malformed => false,
+        Why::Unauthorized
+        | Why::Forbidden
+        | Why::NotFound
+        | Why::Gone
+        | Why::Refused
+        | Why::Busy
+        | Why::Conflict => true,
     }
 }
 

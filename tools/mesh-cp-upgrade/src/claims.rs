@@ -9,6 +9,7 @@ use mesh_cluster::{Cluster, Selection, label};
 use mesh_records::Explained;
 
 use crate::anew::Content;
+use crate::apply::differs;
 use crate::gate::Goal;
 use crate::identity::{Identity, Issuer, changes};
 use crate::installer::history::{Revision, Status};
@@ -81,6 +82,14 @@ pub(crate) async fn control_plane(
         }
         if let Some(there) = other_components(&cluster, goal, plan).await? {
             return Ok(Some(there));
+        }
+        // Of helm's, the revision of their release is checked.
+        let Part {
+            rendered, write, ..
+        } = &plan.crds;
+        if matches!(write, Write::Apply) && differs(&cluster, rendered, &goal.namespace).await? {
+            let name = &plan.crds.name;
+            return Ok(Some(format!("{name} differs from what was agreed to")));
         }
         let live = live.identity(&cluster).await?;
         let mut agreed = Identity::rendered(&plan.control_plane.rendered)?;

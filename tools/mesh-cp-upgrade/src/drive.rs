@@ -30,6 +30,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
         let inputs = run.unless_stopped(Inputs::read(args, &cluster)).await??;
         let mut session = Session::new(run, inputs);
         let (Ok(ending) | Err(ending)) = steps(&mut session, args).await;
+        let ending = session.told(ending);
         match session.fail_step(&ending) {
             Err(Ending::Failed(error)) => {
                 let why = ending.reason().unwrap_or_default();
@@ -51,9 +52,8 @@ async fn steps(session: &mut Session<'_>, args: &Args) -> Outcome<Ending> {
             reason: Some(not_written(&prepared)),
         });
     }
-    let (plan, wrote) = upgrade(session, args, &goal, &scene, prepared, &mut proof).await?;
-    let seen = see_through(session, args, &goal, &scene, &plan, proof).await;
-    let reason = seen.map_err(|ending| ending.after_any(wrote.as_deref()))?;
+    let plan = upgrade(session, args, &goal, &scene, prepared, &mut proof).await?;
+    let reason = see_through(session, args, &goal, &scene, &plan, proof).await?;
     let next = session
         .run
         .paste()
@@ -75,7 +75,6 @@ fn not_written(prepared: &Staged<Plan>) -> String {
     }
 }
 
-// Returns also what was written, in words.
 async fn upgrade(
     session: &mut Session<'_>,
     args: &Args,
@@ -83,24 +82,19 @@ async fn upgrade(
     shown: &Scene,
     prepared: Staged<Plan>,
     proof: &mut Proof,
-) -> Outcome<(Plan, Option<String>)> {
-    let (plan, first) = match prepared {
+) -> Outcome<Plan> {
+    let plan = match prepared {
         Staged::Whole(plan) => {
             act::definitions(session, args, goal, shown, &plan.crds).await?;
-            (plan, None)
+            plan
         }
         Staged::Definitions(first) => {
             act::definitions(session, args, goal, shown, &first.part).await?;
-            let rest = prepare::rest(session, args, goal, shown, proof).await;
-            let rest = rest.map_err(|ending| ending.after(&first.part.alone()))?;
-            (rest, Some(first.part))
+            prepare::rest(session, args, goal, shown, proof).await?
         }
     };
-    let of_plan = plan.crds.is_needed.then_some(&plan.crds);
-    let done = first.as_ref().or(of_plan);
-    act::control_plane(session, args, goal, shown, &plan, done).await?;
-    let wrote = plan.wrote(done);
-    Ok((plan, wrote))
+    act::control_plane(session, args, goal, shown, &plan).await?;
+    Ok(plan)
 }
 
 // Watches and proves the upgrade. Returns why it is not proven, if it is not.

@@ -50,8 +50,8 @@ pub(crate) fn check(
                 "{} would run {image}, which is not {target}",
                 component.name
             );
-            let tag = proxy::image_tag(image).unwrap_or_default();
-            return Err(match pinned(values, tag) {
+            let places = proxy::image_tag(image).and_then(|tag| pinned(values, tag));
+            return Err(match places {
                 None => refused(what, "remove the pinned version from the values"),
                 Some(places) => refused(format!("{what}: the values pin it with {places}"), REMOVE),
             });

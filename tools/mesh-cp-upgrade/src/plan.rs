@@ -98,12 +98,6 @@ impl Part {
         format!("{} is at {}", self.name, self.rendered.chart)
     }
 
-    /// Says that this part is written and the control plane is not.
-    pub(crate) fn alone(&self) -> String {
-        let written = self.written();
-        format!("{written} and the control plane is unchanged; a new run goes on from there")
-    }
-
     /// Returns the hint with the command for a rollback added, if there is one.
     pub(crate) fn or_back(&self, hint: &str) -> String {
         match &self.way_back {
@@ -119,18 +113,6 @@ impl Plan {
     /// Returns true if nothing has to be written.
     pub(crate) fn is_done(&self) -> bool {
         !self.crds.is_needed && !self.control_plane.is_needed
-    }
-
-    /// Says what the run has written when the control plane is written after `done`.
-    pub(crate) fn wrote(&self, done: Option<&Part>) -> Option<String> {
-        let control_plane = &self.control_plane;
-        let parts = control_plane.is_needed.then_some(control_plane);
-        let all: Vec<&str> = done
-            .into_iter()
-            .chain(parts)
-            .map(|part| part.name.as_str())
-            .collect();
-        (!all.is_empty()).then(|| format!("this run wrote {}", all.join(" and ")))
     }
 
     /// Makes the ending of an upgrade that has failed. The old pods of unready components still run,

@@ -15,7 +15,6 @@ use crate::preflight::preflight;
 use crate::prove::{Proof, rehearse};
 use crate::scene::{Scene, still_shown};
 use crate::session::Session;
-use crate::shown::Written;
 
 const AT_TARGET: &str = "it is already at the target";
 const LATER: &str = "the control plane is rendered only when the CRDs are written";
@@ -65,7 +64,7 @@ pub(crate) async fn rest(
     shown: &Scene,
     proof: &mut Proof,
 ) -> Outcome<Plan> {
-    let scene = still_shown(session, args, goal, shown, Written::Definitions).await?;
+    let scene = still_shown(session, args, goal, shown).await?;
     match prepare(session, args, goal, &scene, proof).await? {
         Staged::Whole(plan) if !plan.crds.is_needed => Ok(plan),
         Staged::Whole(_) | Staged::Definitions(_) => Err(refused(
@@ -169,12 +168,14 @@ async fn identity(
             .collect();
         // No value keeps definitions that the chart no longer has.
         let by_values = unasked.iter().any(|change| change.key != Key::Crds);
-        let check = by_values.then(|| scene.installer.check_values(&args.files()) + "; ");
-        let hint = format!(
-            "{}to allow this change, pass --allow-change {}",
-            check.unwrap_or_default(),
+        let allow = format!(
+            "to allow this change, pass --allow-change {}",
             keys.join(",")
         );
+        let hint = match by_values {
+            true => format!("{}; {allow}", scene.installer.check_values(&args.files())),
+            false => allow,
+        };
         return Err(refused(rest.join("; "), hint));
     }
     let message = match all.len() {

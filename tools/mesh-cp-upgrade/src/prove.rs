@@ -252,7 +252,7 @@ fn shown(probe: Option<Probe>, injects: Option<&str>) -> Shown {
         Probe::Refused(refusal) => {
             let words = format!("is refused by the API server: {}", refusal.words);
             match refusal.by {
-                Refuser::AwayInjector => Shown::Wrong(words),
+                Refuser::AwayInjector | Refuser::Injector => Shown::Wrong(words),
                 Refuser::AwayWebhook => Shown::Away(words),
                 Refuser::Quota | Refuser::Policy | Refuser::NoDryRuns => Shown::Refused(words),
             }

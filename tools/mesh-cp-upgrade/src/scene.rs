@@ -7,7 +7,7 @@ use std::sync::Arc;
 use mesh_actor::gate::fresh;
 use mesh_actor::{Ending, Outcome, refused};
 use mesh_cluster::{Error, Why};
-use mesh_records::{Explained, From as Seen};
+use mesh_records::From as Seen;
 
 use crate::args::Args;
 use crate::gate::Goal;
@@ -67,15 +67,12 @@ pub(crate) async fn still_shown(
     args: &Args,
     goal: &Goal,
     shown: &Scene,
-    written: Written,
 ) -> Outcome<Scene> {
-    let scene = match look_around(session, args, goal).await {
-        Ok(scene) => scene,
-        // The first look found nothing to refuse.
-        Err(Ending::Failed(error)) if error.is::<Explained>() => {
-            return Err(Ending::Failed(error).after(CHANGED));
-        }
-        Err(ending) => return Err(ending),
+    let looking = look_around(session, args, goal).await;
+    let scene = looking.map_err(|ending| ending.after("another look before the write"))?;
+    let written = match session.wrote_definitions() {
+        true => Written::Definitions,
+        false => Written::Nothing,
     };
     if let Some(what) = shown.shown.changed(&scene.shown, written) {
         return Err(not_as_shown(session, &what));
@@ -97,11 +94,13 @@ pub(crate) async fn overtaken_scene(
     if let Some(what) = shown.shown.changed_settings(&scene.shown) {
         return Err(not_as_shown(session, &what));
     }
-    if scene.standing(Some(&shown.seen()), goal) == Standing::Changed {
-        let what = shown.shown.changed(&scene.shown, Written::Nothing);
-        return Err(not_as_shown(session, &what.unwrap_or_default()));
+    if let Some(what) = shown.shown.changed(&scene.shown, Written::Nothing)
+        && scene.standing(Some(&shown.seen()), goal) == Standing::Changed
+    {
+        return Err(not_as_shown(session, &what));
     }
     still_fresh(session, goal)?;
+    session.run.confirm_lock().await?;
     Ok(scene)
 }
 

@@ -19,6 +19,10 @@ pub(crate) struct Session<'a> {
     pub(crate) inputs: Arc<Inputs>,
     pub(crate) run: &'a mut Run,
     step: Option<(StepName, Instant)>,
+    /// The parts that this run has written.
+    wrote: Vec<(StepName, String)>,
+    /// What a write that is not over has written, in words.
+    begun: Option<String>,
 }
 
 // === impl Session ===
@@ -30,6 +34,39 @@ impl<'a> Session<'a> {
             inputs: Arc::new(inputs),
             run,
             step: None,
+            wrote: Vec::new(),
+            begun: None,
+        }
+    }
+
+    /// Notes that a part is written.
+    pub(crate) fn wrote(&mut self, step: StepName, part: &str) {
+        self.begun = None;
+        self.wrote.push((step, part.to_owned()));
+    }
+
+    /// Notes what a write may have written so far; `None` if that is nothing.
+    pub(crate) fn begun(&mut self, what: Option<String>) {
+        self.begun = what;
+    }
+
+    /// Returns true if this run has written the definitions.
+    pub(crate) fn wrote_definitions(&self) -> bool {
+        self.wrote.iter().any(|(step, _)| *step == StepName::Crds)
+    }
+
+    /// Returns an ending that also says what this run wrote before.
+    pub(crate) fn told(&self, ending: Ending) -> Ending {
+        let parts = self.wrote.iter().map(|(_, part)| part.as_str());
+        let all: Vec<&str> = parts.chain(self.begun.as_deref()).collect();
+        let touched = |(step, _): &(StepName, String)| *step == StepName::ControlPlane;
+        let rest = match self.begun.is_some() || self.wrote.iter().any(touched) {
+            true => "",
+            false => ", and nothing of the control plane",
+        };
+        match all.is_empty() {
+            true => ending,
+            false => ending.after(&format!("this run wrote {}{rest}", all.join(" and "))),
         }
     }
 

@@ -202,11 +202,11 @@ impl Plugin {
         } else {
             format!("cannot be started: {}", error.kind())
         };
-        let install = self.exec.install_hint.as_deref().unwrap_or_default();
-        let install: Vec<&str> = install.split_whitespace().collect();
-        let install = match install.join(" ") {
-            none if none.is_empty() => format!("install `{command}`"),
-            install => format!("install it, as the kubeconfig says: {install}"),
+        let install = self.exec.install_hint.iter();
+        let install: Vec<&str> = install.flat_map(|hint| hint.split_whitespace()).collect();
+        let install = match install.is_empty() {
+            true => format!("install `{command}`"),
+            false => format!("install it, as the kubeconfig says: {}", install.join(" ")),
         };
         let path = match self.is_a_path() {
             true => "",
@@ -231,8 +231,10 @@ impl Plugin {
         if self.exec.env.iter().flatten().any(has_path) {
             return "no folder of the PATH in its `env` in the kubeconfig has it".to_owned();
         }
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        format!("no folder of $PATH has it ({})", path.display())
+        match std::env::var_os("PATH") {
+            Some(path) => format!("no folder of $PATH has it ({})", path.display()),
+            None => "$PATH is not set".to_owned(),
+        }
     }
 
     fn is_a_path(&self) -> bool {

@@ -76,11 +76,11 @@ async fn chosen(
     target: &str,
     helm: &Helm,
 ) -> Outcome<(Wanted, Wanted)> {
-    if let (Some(chart), Some(crds)) = (&inputs.chart, &inputs.crds_chart) {
-        let version = args.chart_version.as_ref();
-        let control_plane = of_flag(args.chart.as_ref(), version, chart, helm)?;
-        let version = args.crds_chart_version.as_ref();
-        let crds = of_flag(args.crds_chart.as_ref(), version, crds, helm)?;
+    let control_plane = args.chart.as_ref().zip(inputs.chart.as_ref());
+    let crds = args.crds_chart.as_ref().zip(inputs.crds_chart.as_ref());
+    if let Some(((name, named), (crds, named_crds))) = control_plane.zip(crds) {
+        let control_plane = of_flag(name, args.chart_version.as_ref(), named, helm)?;
+        let crds = of_flag(crds, args.crds_chart_version.as_ref(), named_crds, helm)?;
         return Ok((control_plane, crds));
     }
     let version = Version::of_tag(target);
@@ -166,7 +166,9 @@ impl WayOut {
                 stale: check,
             };
         }
-        let repository = name.split('/').next().unwrap_or_default();
+        let repository = name
+            .split_once('/')
+            .map_or(&*name, |(repository, _)| repository);
         let add = helm.offline(&["repo", "add", repository, "URL"]);
         let update = helm.offline(&["repo", "update", repository]);
         Self {
@@ -190,7 +192,7 @@ impl WayOut {
 }
 
 fn of_flag(
-    name: Option<&String>,
+    name: &str,
     version: Option<&String>,
     named: &Named,
     helm: &Helm,
@@ -200,10 +202,9 @@ fn of_flag(
         Named::Elsewhere => None,
         Named::Unusable { what, hint } => return Err(Explained::new(what, hint)),
     };
-    let name = name.cloned().unwrap_or_default();
     Ok(Wanted {
-        way_out: WayOut::of_reference(helm, &name),
-        name,
+        way_out: WayOut::of_reference(helm, name),
+        name: name.to_owned(),
         version: version.cloned(),
         archive,
     })
