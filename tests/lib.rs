@@ -10,7 +10,7 @@ mod terminal;
 
 use std::ffi::OsStr;
 use std::fs::{self, Permissions};
-use std::io::Write as _;
+use std::io::{PipeReader, PipeWriter, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
@@ -64,6 +64,19 @@ pub fn terminal() -> (OwnedFd, OwnedFd) {
     unlockpt(&somebody).expect("it is ours");
     let program = ioctl_tiocgptpeer(&somebody, flags).expect("it is unlocked");
     (somebody, program)
+}
+
+/// A pipe that is full and that nobody reads; its writing end.
+///
+/// # Panics
+/// If there can be no pipe.
+#[must_use]
+pub fn full_pipe() -> (PipeReader, PipeWriter) {
+    let (reader, writer) = std::io::pipe().expect("there are pipes");
+    let mut filler = writer.try_clone().expect("a pipe can be shared");
+    // Keeps the pipe full until its reader is dropped.
+    std::thread::spawn(move || drop(filler.write_all(&vec![b'\n'; 1 << 21])));
+    (reader, writer)
 }
 
 /// A folder with the four tools, and a home without a kubeconfig.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use mesh_cli::{Exit, bug, host, records_from_stdin};
+use mesh_cli::{Exit, bug, host, records_from_stdin, report};
 use mesh_cluster::{Cluster, Signals, Why};
 use mesh_records::{By, Stream, whole_seconds};
 use tokio::runtime::{Builder, Runtime};
@@ -29,8 +29,13 @@ impl Actor {
         args: &ActorArgs,
         life: impl AsyncFnOnce(&mut Run) -> Outcome<Ending>,
     ) -> ExitCode {
-        let voice = Voice::new(self, args);
-        // Writing to stdout can block; the lease is renewed on its own thread.
+        let tool = self.tool.name();
+        let voice = match Voice::new(self, args).context("cannot start") {
+            Ok(voice) => voice,
+            Err(error) => return report(tool, Err(error)),
+        };
+        // Writing to stdout can block; the lease is renewed on its own thread, and a signal ends the
+        // write.
         let runtime = Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -86,8 +91,8 @@ type Opened = (Cluster, String, Signals, Option<By>);
 
 // Writes the `stream` as soon as it is known who asks which cluster.
 async fn open(voice: &mut Voice, args: &ActorArgs) -> Outcome<Opened> {
-    voice.record_to(args)?;
     let mut signals = Signals::listen().context("cannot listen for signals")?;
+    voice.record_to(args)?;
     if voice.actor.question.is_some() {
         drop(records_from_stdin(&voice.again)?);
     }

@@ -1,5 +1,7 @@
 //! Writes the records of one run, from the `stream` to the `end`.
 
+use std::io;
+
 use anyhow::Context as _;
 use mesh_cli::{Closing, Exit, Output, Readers, argv, run_id, tell};
 use mesh_records::{DryRun, Record, Stream};
@@ -27,17 +29,17 @@ pub(crate) struct Voice {
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 impl Voice {
-    pub(crate) fn new(actor: Actor, args: &ActorArgs) -> Self {
-        Self {
+    pub(crate) fn new(actor: Actor, args: &ActorArgs) -> io::Result<Self> {
+        Ok(Self {
             again: again(&actor, &args.cluster, &argv()),
             actor,
             label: args.cluster.label(),
             run: run_id(),
             dry_run: args.consent.dry_run.recorded(),
-            output: Output::stdout(&args.output, Readers::Optional),
+            output: Output::stdout(&args.output, Readers::Optional)?,
             is_open: false,
             blind: Vec::new(),
-        }
+        })
     }
 
     pub(crate) fn record_to(&mut self, args: &ActorArgs) -> anyhow::Result<()> {

@@ -4,10 +4,12 @@
 //! prints.
 
 mod consent;
+mod evidence;
 mod exit;
 mod input;
 mod output;
 mod report;
+mod stop;
 mod table;
 
 pub use consent::{ConsentArgs, Declined, DryRun, Leave, consent};
@@ -16,3 +18,4 @@ pub use input::{argv, host, records_from_stdin, run_id};
 pub use mesh_records::Clean;
 pub use output::{Closing, Format, Output, OutputArgs, Readers};
 pub use report::{bug, report, tell, warn};
+pub use stop::{Stdin, Stdout, Stop};

@@ -1,17 +1,16 @@
 //! Writes records: as NDJSON for programs, as a table for people, and to the file of `--record`.
 
-use std::fs::File;
-use std::io::{self, BufWriter, IsTerminal as _, Stdout, Write};
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
+use std::io::{self, BufWriter, IsTerminal as _, Write};
+use std::path::Path;
 
 use clap::{Args, ValueEnum};
 use mesh_records::{
-    Deed, End, EndOutcome, Explain as _, Explained, InFlight, Intent, RawLine, Record, RecordType,
-    Tool, Writer,
+    Deed, End, EndOutcome, Explained, InFlight, Intent, RawLine, Record, RecordType, Tool, Writer,
 };
 use serde::Serialize;
 
+use crate::evidence::{Evidence, named};
+use crate::stop::{Stdout, Stop, Unread};
 use crate::table::Table;
 use crate::{Clean, Exit};
 
@@ -76,13 +75,6 @@ pub struct Output<W: Write = BufWriter<Stdout>> {
     gone: bool,
 }
 
-/// The file of `--record`, which keeps the records even if the reader of standard output goes away.
-#[derive(Debug)]
-struct Evidence {
-    file: File,
-    path: PathBuf,
-}
-
 // === impl OutputArgs ===
 
 impl OutputArgs {
@@ -100,13 +92,17 @@ impl OutputArgs {
 // === impl Output ===
 
 impl Output {
-    /// Makes an output to standard output.
-    pub fn stdout(args: &OutputArgs, readers: Readers) -> Self {
-        let out = BufWriter::with_capacity(BUFFER, io::stdout());
-        Self {
+    /// Makes an output to standard output. A signal ends a write that waits for a reader; that is
+    /// a reader that went away.
+    ///
+    /// # Errors
+    /// Signals cannot be listened for, or there can be no more threads.
+    pub fn stdout(args: &OutputArgs, readers: Readers) -> io::Result<Self> {
+        let out = BufWriter::with_capacity(BUFFER, Stdout::open(Stop::listen()?)?);
+        Ok(Self {
             is_terminal: io::stdout().is_terminal(),
             ..Self::new(out, args.format(), readers)
-        }
+        })
     }
 }
 
@@ -128,17 +124,9 @@ impl<W: Write> Output<W> {
     /// the file, and each line is synced to disk, so it survives a crash of the machine.
     ///
     /// # Errors
-    /// The file cannot be opened for appending.
+    /// There is something else than a file, or it cannot be opened for appending.
     pub fn record_to(&mut self, path: &Path) -> Result<(), Explained> {
-        let file = File::options()
-            .append(true)
-            .create(true)
-            .mode(0o600)
-            .open(path);
-        let what = format!("cannot write the record file `{}`", path.display());
-        let file = file.explain(what, "name a file in a directory that you can write to")?;
-        let path = path.to_owned();
-        self.evidence = Some(Evidence { file, path });
+        self.evidence = Some(Evidence::open(path)?);
         Ok(())
     }
 
@@ -277,6 +265,7 @@ impl<W: Write> Output<W> {
                 self.gone = true;
                 Ok(())
             }
+            (Err(error), Readers::Needed) if Unread::is(&error) => Err(error),
             (written, Readers::Needed | Readers::Optional) => {
                 written.map_err(|error| named(&error, "cannot write to standard output"))
             }
@@ -284,27 +273,10 @@ impl<W: Write> Output<W> {
     }
 }
 
-// === impl Evidence ===
-
-impl Evidence {
-    fn keep(&mut self, record: &Record) -> io::Result<()> {
-        let mut line = serde_json::to_vec(record)?;
-        line.push(b'\n');
-        let written = self.file.write_all(&line);
-        let kept = written.and_then(|()| self.file.sync_data());
-        let what = || format!("cannot write the record file `{}`", self.path.display());
-        kept.map_err(|error| named(&error, &what()))
-    }
-}
-
 /// Returns true if a terminal has gone away, by the error of reading or writing it.
 pub(crate) fn has_hung_up(error: &io::Error) -> bool {
     const EIO: i32 = 5;
     error.raw_os_error() == Some(EIO)
-}
-
-fn named(error: &io::Error, what: &str) -> io::Error {
-    io::Error::new(error.kind(), format!("{what}: {error}"))
 }
 
 // The message of an action's record, which people see at once rather than in the table.

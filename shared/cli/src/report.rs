@@ -1,21 +1,26 @@
 //! Prints errors, warnings and their hints to standard error.
 
 use std::any::Any;
-use std::io::{self, Write as _};
+use std::io;
 use std::process::ExitCode;
 
 use mesh_records::{Explained, StreamError};
 
+use crate::stop::{Unread, write_error};
 use crate::{Clean, Exit};
 
 /// Ends a tool: prints its error, if there is one, and turns its result into the exit code.
 ///
 /// An error gives exit code 2. A reader of standard output that went away gives 141, without a
-/// message.
+/// message; one that did not read until a signal came gives 3.
 pub fn report(tool: &str, result: anyhow::Result<Exit>) -> ExitCode {
     let exit = match result {
         Ok(exit) => exit,
-        Err(error) if is_broken_pipe(&error) => Exit::BrokenPipe,
+        Err(error) if any(&error, Unread::is) => {
+            print(tool, "", &error);
+            Exit::Stopped
+        }
+        Err(error) if any(&error, is_broken_pipe) => Exit::BrokenPipe,
         Err(error) => {
             print(tool, "", &error);
             Exit::Failed
@@ -51,7 +56,7 @@ fn print(tool: &str, prefix: &str, error: &anyhow::Error) {
         text.push('\n');
     }
     // If standard error cannot be written, the failure can be reported nowhere.
-    drop(io::stderr().write_all(text.as_bytes()));
+    drop(write_error(&text));
 }
 
 // The hint closest to the cause is the most specific.
@@ -69,10 +74,12 @@ fn hint(error: &anyhow::Error) -> Option<String> {
     hints.filter(|hint| !hint.is_empty()).last()
 }
 
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| {
-        cause
-            .downcast_ref::<io::Error>()
-            .is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
-    })
+fn any(error: &anyhow::Error, is: impl Fn(&io::Error) -> bool) -> bool {
+    error
+        .chain()
+        .any(|cause| cause.downcast_ref().is_some_and(&is))
+}
+
+fn is_broken_pipe(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::BrokenPipe
 }

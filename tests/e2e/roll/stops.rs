@@ -2,7 +2,8 @@
 
 use mesh_testbed::{Bed, Match};
 use mesh_tests::{
-    Run, Signal, hang_up_at_the_question, of_type, on_both_beds, on_terminal, records, run,
+    Run, Signal, full_pipe, hang_up_at_the_question, of_type, on_both_beds, on_terminal, records,
+    run, signal,
 };
 use serde_json::{Value, json};
 
@@ -10,6 +11,7 @@ use crate::scene::{NEW, Scene, proxy, slow, workload};
 
 on_both_beds! {
     second_signal_leaves_at_once_and_says_what_it_leaves
+    signal_ends_a_run_whose_records_nobody_reads
     control_plane_that_changes_stops_the_run_after_what_is_in_flight
     if_locked_respects_another_lock_and_another_rollout_is_proven
     dates_that_differ_never_let_two_runs_work_at_once
@@ -60,6 +62,34 @@ fn second_signal_leaves_at_once_and_says_what_it_leaves(bed: Bed) {
             .owners_of_pods(|pod| proxy(pod) != Some(NEW))
             .is_empty()
     );
+}
+
+fn signal_ends_a_run_whose_records_nobody_reads(bed: Bed) {
+    let scene = Scene::with(bed, &three());
+    let judged = scene.tools.folder().join("judged");
+    std::fs::write(&judged, scene.verdict()).unwrap();
+    let record = scene.tools.folder().join("record");
+    let (reader, writer) = full_pipe();
+    let mut roll = scene.tool("mesh-roll");
+    roll.arg("--yes").arg("--record").arg(&record);
+    roll.stdin(std::fs::File::open(&judged).unwrap());
+    let mut child = roll.stdout(writer).spawn().unwrap();
+    // Each record goes to the file first, and then nobody reads it.
+    let kept = || records(&std::fs::read_to_string(&record).unwrap_or_default());
+    while kept().is_empty() {
+        assert_eq!(child.try_wait().unwrap(), None);
+        std::thread::yield_now();
+    }
+    signal(child.id(), Signal::TERM);
+    assert_eq!(child.wait().unwrap().code(), Some(3));
+    let kept = kept();
+    let end = kept.last().unwrap();
+    assert_eq!(
+        (&end["type"], &end["outcome"], &end["exit"]),
+        (&"end".into(), &"stopped".into(), &3.into())
+    );
+    assert!(scene.writes().is_empty());
+    drop(reader);
 }
 
 fn control_plane_that_changes_stops_the_run_after_what_is_in_flight(bed: Bed) {

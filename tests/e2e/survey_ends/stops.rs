@@ -4,7 +4,9 @@ use std::io::Read as _;
 use std::process::{Child, Stdio};
 
 use mesh_testbed::{Bed, FaultProxy, Match, When};
-use mesh_tests::{Run, Signal, Toolbox, on_both_beds, on_terminal, run, signal, toolbox};
+use mesh_tests::{
+    Run, Signal, Toolbox, full_pipe, on_both_beds, on_terminal, run, signal, toolbox,
+};
 use serde_json::{Value, json};
 
 use crate::{brackets, command, ghost};
@@ -14,6 +16,7 @@ on_both_beds! {
     first_signal_in_the_middle_of_a_list_ends_in_good_order
     killed_survey_is_cut_and_gets_no_verdict
     second_signal_is_heard_while_the_reader_stalls
+    signal_ends_a_survey_that_nobody_reads
     reader_that_went_away_is_exit_code_141_and_silence
     terminal_that_went_away_is_exit_code_141
 }
@@ -84,6 +87,22 @@ fn second_signal_is_heard_while_the_reader_stalls(bed: &Bed) {
     signal(child.id(), Signal::INT);
     let status = child.wait().unwrap();
     assert!(matches!(status.code(), Some(130 | 143)), "{status:?}");
+}
+
+fn signal_ends_a_survey_that_nobody_reads(bed: &Bed) {
+    let tools = toolbox!();
+    let proxy = bed.proxy().unwrap();
+    let held = proxy
+        .on(Match::any().path("/api/v1/namespaces/kube-system"))
+        .hold(When::BeforeForward);
+    let (reader, writer) = full_pipe();
+    let mut survey = command(&tools, proxy.kubeconfig(), &[]);
+    let mut child = survey.stdout(writer).spawn().unwrap();
+    held.arrived();
+    held.release();
+    signal(child.id(), Signal::TERM);
+    assert_eq!(child.wait().unwrap().code(), Some(3));
+    drop(reader);
 }
 
 fn reader_that_went_away_is_exit_code_141_and_silence(bed: &Bed) {

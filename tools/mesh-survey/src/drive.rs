@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context as _, Result, anyhow};
 use futures::FutureExt as _;
-use mesh_cli::{Exit, Output, Readers, run_id, warn};
+use mesh_cli::{Exit, Output, Readers, Stdout, run_id, warn};
 use mesh_cluster::{Cluster, Signals, signals};
 use mesh_records::{Consistency, Source, Stream, Tool, Unseen, whole_seconds};
 
@@ -17,13 +17,13 @@ use crate::look::{Ask, Blocked, Wish, look};
 use crate::report::{Looked, Report};
 use crate::survey::Survey;
 
-type Out = std::io::BufWriter<std::io::Stdout>;
+type Out = std::io::BufWriter<Stdout>;
 
 const AGENT: &str = concat!("mesh-survey/", env!("CARGO_PKG_VERSION"));
 
 pub(crate) async fn drive(args: &Args) -> Result<Exit> {
     let mut signals = Signals::listen().context("cannot listen for signals")?;
-    let output = Output::stdout(&args.output, Readers::Needed);
+    let output = Output::stdout(&args.output, Readers::Needed).context("cannot start")?;
     let mut report = Report::new(output, args.cluster.label());
     let looked = tokio::select! {
         biased;
