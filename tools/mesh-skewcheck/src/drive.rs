@@ -5,7 +5,7 @@ use std::io::{self, BufRead, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use anyhow::Result;
-use mesh_cli::{Closing, Exit, Output, bug};
+use mesh_cli::{Closing, Exit, Output, Stop, bug};
 use mesh_records::{
     EndOutcome, Expect, Explained, Item, RawLine, Reader, Record, RecordType, Stream, StreamError,
     Tool, What,
@@ -24,11 +24,12 @@ pub(crate) struct Demands {
     pub(crate) freshness: Option<Freshness>,
 }
 
-/// Judges all of `input`. Writes an `end` record in every case, unless the reader of the output
-/// went away.
+/// Judges all of `input`, unless a signal asks to stop before its end. Writes an `end` record in
+/// every case, unless the reader of the output went away.
 pub(crate) fn drive<W: Write>(
     question: &Question,
     demands: &Demands,
+    stop: &Stop,
     input: impl BufRead,
     output: &mut Output<W>,
 ) -> Result<Exit> {
@@ -41,6 +42,12 @@ pub(crate) fn drive<W: Write>(
     match judging.unwrap_or_else(|panic| Err(bug(&*panic).into())) {
         Ok(concluded) => concluded,
         Err(error) if is_reader_gone(&error) => Err(error),
+        // A signal ends the wait for input.
+        Err(_) if stop.is_asked() => {
+            let reason = Some("stopped by a signal".to_owned());
+            output.end(closing(Exit::Stopped, EndOutcome::Stopped, reason))?;
+            Ok(Exit::Stopped)
+        }
         Err(error) => {
             output.end(closing(
                 Exit::Failed,

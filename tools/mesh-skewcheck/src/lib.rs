@@ -14,11 +14,12 @@
 //! 4. Its sentence and its hint: `sentence` for workloads, the `Remark` itself otherwise.
 //! 5. Its tests, in `tests/rules.rs`: where it applies, and where it does not.
 
+use std::io::BufReader;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use clap::Parser as _;
-use mesh_cli::{Exit, Output, Readers, records_from_stdin, report};
+use mesh_cli::{Exit, Output, Readers, Stdin, Stop, records_from_stdin, report};
 
 mod action;
 mod args;
@@ -43,6 +44,7 @@ mod tests;
 use args::Args;
 
 const PIPELINE: &str = "mesh-survey | mesh-skewcheck --to stable-2.14.10";
+const START: &str = "cannot start";
 
 /// Runs the tool.
 pub fn main() -> ExitCode {
@@ -51,7 +53,15 @@ pub fn main() -> ExitCode {
 
 fn run(args: &Args) -> Result<Exit> {
     let (question, demands) = args.question()?;
-    let input = records_from_stdin(PIPELINE)?;
-    let mut output = Output::stdout(&args.output, Readers::Needed);
-    drive::drive(&question, &demands, input, &mut output)
+    drop(records_from_stdin(PIPELINE)?);
+    let mut output = Output::stdout(&args.output, Readers::Needed).context(START)?;
+    let stop = Stop::listen().context(START)?;
+    let input = Stdin::open(stop.clone()).context(START)?;
+    drive::drive(
+        &question,
+        &demands,
+        &stop,
+        BufReader::new(input),
+        &mut output,
+    )
 }

@@ -1,7 +1,7 @@
 //! A healthy cluster's records to change in tests, and the judge as its users call it.
 
 use clap::Parser as _;
-use mesh_cli::{Exit, Format, Output, Readers};
+use mesh_cli::{Exit, Format, Output, Readers, Stop};
 use serde_json::{Value, json};
 
 use crate::args::Args;
@@ -125,7 +125,7 @@ pub(super) fn run(
     let args = Args::try_parse_from(std::iter::once(&"mesh-skewcheck").chain(args)).unwrap();
     let mut output = Output::new(out, Format::Ndjson, Readers::Needed);
     let judged = args.question().and_then(|(question, demands)| {
-        crate::drive::drive(&question, &demands, input, &mut output)
+        crate::drive::drive(&question, &demands, &Stop::default(), input, &mut output)
     });
     judged.map_err(|error| format!("{error:#}{}", hint(&error)))
 }
