@@ -13,6 +13,7 @@ mod killed;
 mod kubeconfig;
 mod locked;
 mod marker;
+mod missing;
 mod pasted;
 mod proved;
 mod refused;

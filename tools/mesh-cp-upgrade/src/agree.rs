@@ -10,6 +10,7 @@ use crate::anew::Content;
 use crate::args::Args;
 use crate::gate::Goal;
 use crate::plan::{Definitions, Part, Plan, Staged};
+use crate::render::Manifest;
 use crate::session::Session;
 use crate::snapshot::Copied;
 
@@ -72,7 +73,10 @@ fn deeds(session: &Session<'_>, prepared: &Staged<Plan>) -> anyhow::Result<Vec<D
     Ok(match prepared {
         Staged::Whole(plan) => {
             let parts = [&plan.crds, &plan.control_plane].into_iter();
-            parts.filter(|part| part.is_needed).map(deed).collect()
+            let parts = parts.filter(|part| part.is_needed);
+            parts
+                .flat_map(|part| [vec![deed(part)], beside(part)].concat())
+                .collect()
         }
         Staged::Definitions(first) => {
             let Definitions { part, rest, .. } = &**first;
@@ -88,6 +92,21 @@ fn deeds(session: &Session<'_>, prepared: &Staged<Plan>) -> anyhow::Result<Vec<D
             vec![deed(part), later]
         }
     })
+}
+
+// What helm deletes and restores without a word.
+fn beside(part: &Part) -> Vec<Deed> {
+    let deed = |verb: &str, manifest: &Manifest| {
+        let namespace = manifest.namespace.as_deref();
+        let place = namespace.map_or(String::new(), |it| format!(" in {it}"));
+        Deed {
+            verb: verb.to_owned(),
+            object: format!("{manifest}{place}"),
+        }
+    };
+    let removed = part.removed.iter().map(|it| deed("remove", it));
+    let restored = part.restored.iter().map(|it| deed("restore", it));
+    removed.chain(restored).collect()
 }
 
 fn verb(command: &[String]) -> String {
@@ -156,6 +175,8 @@ mod tests {
                     manifests: Vec::new(),
                     hooks: Vec::new(),
                 },
+                removed: Vec::new(),
+                restored: Vec::new(),
                 is_needed: true,
                 way_back: None,
                 backup: String::new(),

@@ -3,83 +3,25 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use futures::{StreamExt as _, TryStreamExt as _};
 use mesh_actor::{AGAIN, Ending, Outcome};
 use mesh_cluster::{Cluster, Error, Kinds, Options, Target, Why, label};
 use mesh_records::Explained;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use crate::anew::is_certificate;
-use crate::contained::contained;
 use crate::field_managers::{remember, take_over};
 use crate::plan::Part;
-use crate::render::{Manifest, Rendered};
+use crate::render::Manifest;
 use crate::session::Session;
 
 /// The field manager of these writes.
 pub(crate) const MANAGER: &str = "mesh-cp-upgrade";
 
-/// The number of objects that are read at the same time.
-const AT_ONCE: usize = 8;
 /// How often a write is tried. A repeated write changes nothing.
 const ATTEMPTS: u32 = 5;
 const PAUSE: Duration = Duration::from_secs(1);
 /// How long to wait until the API server serves the kind of a new definition, in pauses of
 /// [`PAUSE`].
 const PATIENCE: u32 = 30;
-
-/// Returns true if a rendered object is missing in the cluster or differs there.
-///
-/// The webhooks' certificates are not compared, because every render makes new ones. They are
-/// written before the configuration and the components (see [`rank`]), so an interrupted run always
-/// leaves another difference.
-pub(crate) async fn differs(
-    cluster: &Cluster,
-    rendered: &Rendered,
-    namespace: &str,
-) -> Result<bool, Error> {
-    let mut kinds = Kinds::default();
-    let mut known = Vec::new();
-    for manifest in &rendered.manifests {
-        if is_certificate(manifest) {
-            continue;
-        }
-        let (version, kind) = (&manifest.api_version, &manifest.kind);
-        match cluster.kind(&mut kinds, version, kind).await? {
-            Some(kind) => known.push((
-                kind.target(&manifest.body, namespace),
-                as_stored(&manifest.body),
-            )),
-            None => return Ok(true),
-        }
-    }
-    let reading = futures::stream::iter(known).map(|(target, body)| async move {
-        match cluster.get_as::<Value>(&target).await {
-            Ok(live) => Ok(!contained(&body, &live)),
-            Err(error) if error.why() == Why::NotFound => Ok(true),
-            Err(error) => Err(error),
-        }
-    });
-    let differing = reading.buffer_unordered(AT_ONCE);
-    differing.try_any(std::future::ready).await
-}
-
-// The API server stores `stringData` in `data`.
-fn as_stored(body: &Value) -> Value {
-    let mut body = body.clone();
-    let Some(fields) = body.as_object_mut() else {
-        return body;
-    };
-    if let Some(Value::Object(texts)) = fields.remove("stringData") {
-        let data = fields.entry("data").or_insert_with(|| json!({}));
-        for (key, text) in texts {
-            data[key] = STANDARD.encode(text.as_str().unwrap_or_default()).into();
-        }
-    }
-    body
-}
 
 /// Writes a part's objects. A first signal does not stop it: webhooks and their certificates belong
 /// together, and the rest takes only seconds.
@@ -245,13 +187,6 @@ fn rank(manifest: &Manifest) -> u8 {
 mod tests {
     use super::*;
     use crate::render::manifests;
-
-    #[test]
-    fn as_stored_moves_string_data_into_data() {
-        let body = json!({ "kind": "Secret", "stringData": { "a": "x" }, "data": { "b": "eQ==" } });
-        let stored = json!({ "kind": "Secret", "data": { "a": "eA==", "b": "eQ==" } });
-        assert_eq!(as_stored(&body), stored);
-    }
 
     #[test]
     fn secrets_are_written_early_and_the_configuration_and_deployments_last() {

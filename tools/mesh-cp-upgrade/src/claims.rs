@@ -9,12 +9,12 @@ use mesh_cluster::{Cluster, Selection, label};
 use mesh_records::Explained;
 
 use crate::anew::Content;
-use crate::apply::differs;
 use crate::gate::Goal;
 use crate::identity::{Identity, Issuer, changes};
 use crate::installer::history::{Revision, Status};
 use crate::live::look;
 use crate::plan::{Helming, Part, Plan, Write};
+use crate::present::{differs, missing};
 use crate::session::Session;
 
 /// Checks that helm wrote a revision after `over` of what was agreed to, on this cluster.
@@ -35,17 +35,26 @@ pub(crate) async fn release(
         if let Some(there) = not_upgraded(latest, *over, &agreed.rendered.chart) {
             return Ok(Some(there));
         }
-        let missing = helm
+        let absent = helm
             .driver
             .missing(&cluster, &upgrade.release, latest.revision);
-        if let Some(there) = missing.await? {
+        if let Some(there) = absent.await? {
             return Ok(Some(there));
         }
         let installed = Content::of(&helm.installed(&upgrade.release).await?);
         let differing = installed.differing(&Content::of(&agreed.rendered.manifests));
         let there = format!("it wrote {latest} with other objects than those that were agreed to");
-        let there = format!("{there}: {}", differing.join(", "));
-        Ok::<_, anyhow::Error>((!differing.is_empty()).then_some(there))
+        if !differing.is_empty() {
+            return Ok(Some(format!("{there}: {}", differing.join(", "))));
+        }
+        let agreed = &agreed.rendered.manifests;
+        let missing = missing(&cluster, agreed, &upgrade.release.namespace).await?;
+        let missing: Vec<String> = missing.iter().map(ToString::to_string).collect();
+        let there = format!(
+            "the cluster lacks objects of {latest}: {}",
+            missing.join(", ")
+        );
+        Ok::<_, anyhow::Error>((!missing.is_empty()).then_some(there))
     };
     match session.see_out(checking).await?? {
         None => Ok(()),
@@ -87,7 +96,9 @@ pub(crate) async fn control_plane(
         let Part {
             rendered, write, ..
         } = &plan.crds;
-        if matches!(write, Write::Apply) && differs(&cluster, rendered, &goal.namespace).await? {
+        if matches!(write, Write::Apply)
+            && differs(&cluster, &rendered.manifests, &goal.namespace).await?
+        {
             let name = &plan.crds.name;
             return Ok(Some(format!("{name} differs from what was agreed to")));
         }

@@ -15,14 +15,12 @@ use mesh_cluster::{Cluster, Error};
 
 use crate::args::Args;
 use crate::gate::Goal;
-use crate::identity::Change;
 use crate::installer::cli::Cli;
 use crate::installer::helm::Helm;
 use crate::installer::history::Readiness;
 use crate::installer::releases::HelmReleases;
 use crate::live::{Installed, Live, look};
 use crate::plan::{Parts, Staged};
-use crate::render::Rendered;
 use crate::session::Session;
 use crate::shown::Revisions;
 
@@ -186,19 +184,6 @@ impl Installer {
         match self {
             Self::Helm(releases) => releases.check_values(files),
             Self::Cli(_) => format!("check that these values are for this cluster: {files}"),
-        }
-    }
-
-    /// What the upgrade would delete.
-    pub(crate) async fn losses(
-        &self,
-        cluster: &Cluster,
-        rendered: &Rendered,
-    ) -> anyhow::Result<Option<Change>> {
-        match self {
-            Self::Helm(releases) => releases.losses(cluster, rendered).await,
-            // The CLI's objects are only applied; nothing is deleted.
-            Self::Cli(_) => Ok(None),
         }
     }
 }

@@ -3,12 +3,13 @@
 //!
 //! `drive` is the order of the steps. `inputs` copies what the user named into a `snapshot`, which
 //! alone is read from then on. `gate` reads the verdict, `scene` looks at the control plane under
-//! the lock, and again before each write against what was `shown`, `prepare`, `of_target` and `preflight` compare before the first write and refuse what
-//! `--allow-change` does not name, `agree` asks, `act` and `apply` write, `claims` checks what helm
-//! claims, `monitor` watches. `live` reads the control plane and what installed it; `installer` is
-//! that program, helm or the linkerd CLI, and `rights` asks for what is needed before the CLI can
-//! render; `plan` is what will be done; `render`, `anew`, `identity`, `contained` and `board` decide
-//! and wait for nothing. `child` alone starts processes.
+//! the lock, and again before each write against what was `shown`, `prepare`, `of_target` and
+//! `preflight` compare before the first write and refuse what `--allow-change` does not name,
+//! `agree` asks, `act` and `apply` write, `claims` checks what helm claims, `monitor` watches.
+//! `live` reads the control plane and what installed it; `installer` is that program, helm or the
+//! linkerd CLI, and `rights` asks for what is needed before the CLI can render; `plan` is what will
+//! be done; `present` compares what is rendered with the cluster; `render`, `anew`, `identity`,
+//! `contained` and `board` decide and wait for nothing. `child` alone starts processes.
 //! What this tool shares with every tool that acts is `mesh-actor`.
 
 mod act;
@@ -32,6 +33,7 @@ mod of_target;
 mod plan;
 mod preflight;
 mod prepare;
+mod present;
 mod prove;
 mod render;
 mod rights;

@@ -250,17 +250,3 @@ pub(crate) async fn configured(
         .await?;
     Ok(version(&config))
 }
-
-/// Returns true if helm would keep a definition that its chart no longer has.
-pub(crate) async fn is_kept(cluster: &Cluster, definition: &str) -> Result<bool, Error> {
-    let target = Target::one(DEFINITIONS, None, definition);
-    match cluster.get_as::<Bare>(&target).await {
-        Ok(bare) => {
-            let policy = bare.meta.annotations.get("helm.sh/resource-policy");
-            Ok(policy.is_some_and(|policy| policy == "keep"))
-        }
-        // A definition that does not exist cannot be deleted.
-        Err(error) if error.why() == Why::NotFound => Ok(true),
-        Err(error) => Err(error),
-    }
-}

@@ -44,19 +44,7 @@ pub(crate) fn check(
             ),
         });
     }
-    for component in control_plane.components()? {
-        if let Some(image) = component.strangers(target).first() {
-            let what = format!(
-                "{} would run {image}, which is not {target}",
-                component.name
-            );
-            let places = proxy::image_tag(image).and_then(|tag| pinned(values, tag));
-            return Err(match places {
-                None => refused(what, "remove the pinned version from the values"),
-                Some(places) => refused(format!("{what}: the values pin it with {places}"), REMOVE),
-            });
-        }
-    }
+    components_are_of(control_plane, values, target, hint)?;
     if crds.crds().is_empty() {
         let what = format!("{} renders no CRD", crds.chart);
         return Err(refused(
@@ -71,6 +59,45 @@ pub(crate) fn check(
     )?)
 }
 
+fn components_are_of(
+    control_plane: &Rendered,
+    values: &[Copied],
+    target: &str,
+    hint: &'static str,
+) -> Outcome<()> {
+    let components = control_plane.components()?;
+    if let Some(name) = COMPONENTS
+        .into_iter()
+        .find(|name| components.iter().all(|it| it.name != *name))
+    {
+        let what = format!(
+            "{} renders no Deployment {name}, which every control plane has",
+            control_plane.chart
+        );
+        return Err(refused(what, hint));
+    }
+    for component in components {
+        if let Some(image) = component.strangers(target).first() {
+            let what = format!(
+                "{} would run {image}, which is not {target}",
+                component.name
+            );
+            let places = proxy::image_tag(image).and_then(|tag| pinned(values, tag));
+            return Err(match places {
+                None => refused(what, "remove the pinned version from the values"),
+                Some(places) => refused(format!("{what}: the values pin it with {places}"), REMOVE),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// The components of every release.
+const COMPONENTS: [&str; 3] = [
+    "linkerd-destination",
+    "linkerd-identity",
+    "linkerd-proxy-injector",
+];
 const REMOVE: &str = "remove that value from the file: the chart sets its own version";
 
 fn pinned(values: &[Copied], version: &str) -> Option<String> {

@@ -3,9 +3,9 @@
 use mesh_actor::{AGAIN, Ending};
 use mesh_records::Explained;
 
-use crate::identity::Change;
+use crate::identity::{Change, Key};
 use crate::installer::helm::{Helm, Upgrade};
-use crate::render::{Expected, Rendered};
+use crate::render::{Expected, Manifest, Rendered, crds};
 
 /// The plan of the upgrade.
 #[derive(Debug)]
@@ -64,6 +64,10 @@ pub(crate) struct Part {
     /// The command for the digest: without names that decide nothing.
     pub(crate) essence: String,
     pub(crate) rendered: Rendered,
+    /// The objects that helm deletes, because the new chart lacks them.
+    pub(crate) removed: Vec<Manifest>,
+    /// The objects that helm installed and that somebody deleted since.
+    pub(crate) restored: Vec<Manifest>,
     pub(crate) is_needed: bool,
     /// The command for a rollback.
     pub(crate) way_back: Option<String>,
@@ -113,6 +117,21 @@ impl Plan {
     /// Returns true if nothing has to be written.
     pub(crate) fn is_done(&self) -> bool {
         !self.crds.is_needed && !self.control_plane.is_needed
+    }
+
+    /// Returns the definitions that helm would delete. All objects of their kinds would be deleted too.
+    pub(crate) fn losses(&self) -> Option<Change> {
+        let removed = self.crds.removed.iter().chain(&self.control_plane.removed);
+        let lost = crds(removed);
+        (!lost.is_empty()).then(|| {
+            let lost: Vec<&str> = lost.into_iter().collect();
+            Change {
+                key: Key::Crds,
+                from: "installed".to_owned(),
+                to: format!("deleted with all their objects ({})", lost.join(", ")),
+                known_as: None,
+            }
+        })
     }
 
     /// Makes the ending of an upgrade that has failed. The old pods of unready components still run,

@@ -151,8 +151,7 @@ async fn identity(
             None => scene.live.identity(&cluster).await?,
         };
         let mut all = changes(&live, &Identity::rendered(&plan.control_plane.rendered)?);
-        let losses = scene.installer.losses(&cluster, &plan.crds.rendered);
-        all.extend(losses.await?);
+        all.extend(plan.losses());
         Ok::<_, anyhow::Error>(all)
     };
     let all = session.unless_stopped(comparing).await??;

@@ -187,9 +187,9 @@ impl Rendered {
 }
 
 /// Returns the names of the custom resource definitions among objects.
-pub(crate) fn crds(manifests: &[Manifest]) -> BTreeSet<&str> {
+pub(crate) fn crds<'a>(manifests: impl IntoIterator<Item = &'a Manifest>) -> BTreeSet<&'a str> {
     let crds = manifests
-        .iter()
+        .into_iter()
         .filter(|manifest| manifest.kind == "CustomResourceDefinition");
     crds.map(|manifest| manifest.name.as_str()).collect()
 }

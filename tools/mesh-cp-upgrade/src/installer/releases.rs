@@ -9,13 +9,13 @@ use mesh_records::{Explained, Release};
 use crate::anew::Content;
 use crate::args::Args;
 use crate::gate::Goal;
-use crate::identity::{Change, Key};
 use crate::installer::charts::charts;
 use crate::installer::helm::{Helm, Upgrade, Values};
 use crate::installer::history::{History, Readiness};
-use crate::live::{Live, is_kept};
+use crate::live::Live;
 use crate::plan::{Helming, Part, Parts, Write};
-use crate::render::{Manifest, Rendered, crds};
+use crate::present::{lacking, missing, removed};
+use crate::render::{Manifest, Rendered};
 use crate::session::Session;
 use crate::shown::Revisions;
 use crate::values;
@@ -33,6 +33,12 @@ pub(crate) struct HelmReleases {
 pub(crate) struct Owned {
     release: Release,
     pub(crate) history: History,
+}
+
+/// How an installed release differs from the cluster and from what is rendered.
+struct Differing {
+    removed: Vec<Manifest>,
+    restored: Vec<Manifest>,
 }
 
 impl HelmReleases {
@@ -138,30 +144,48 @@ impl HelmReleases {
         let rendered = rendered.map_err(|error| hinted(error, self.check_values(&args.files())));
         let (crds_rendered, rendered, given, crds_installed, installed) = rendered?;
         let is_there = live.configuration().version == Some(target);
-        // A chart's version says nothing of its content: a run that found other objects than were
-        // agreed to, or a chart that was packed again, is not at the target.
-        let is_at = |owned: &Owned, rendered: &Rendered, installed: &[Manifest]| {
-            let agreed = Content::of(&rendered.manifests);
-            owned.history.is_at(&rendered.chart)
-                && Content::of(installed).differing(&agreed).is_empty()
-        };
         // Values that were fixed after a failed upgrade must be applied.
         let is_done = is_there
-            && is_at(&self.control_plane, &rendered, &installed)
+            && self.control_plane.is_at(&rendered, &installed)
             && values::same(&given, &wanted);
-        let crds_are_there = is_at(&self.crds, &crds_rendered, &crds_installed);
+        let crds_are_there = self.crds.is_at(&crds_rendered, &crds_installed);
+        let cluster = Arc::clone(&session.cluster);
+        let pairs = [(&*crds_installed, &crds_rendered), (&*installed, &rendered)];
+        let looking = self.compare(&cluster, pairs);
+        let [crds_differ, differ] = session.unless_stopped(looking).await??;
+        let mut crds = self.part(&self.crds, crds, crds_rendered, crds_differ);
+        crds.is_needed |= !crds_are_there;
+        let mut control_plane = self.part(&self.control_plane, control_plane, rendered, differ);
+        control_plane.is_needed |= !is_done;
         Ok(Parts {
             // Definitions must not be rolled back: the API server may refuse older ones.
             crds: Part {
                 way_back: None,
-                ..self.part(&self.crds, crds, crds_rendered, !crds_are_there)
+                ..crds
             },
-            control_plane: self.part(&self.control_plane, control_plane, rendered, !is_done),
+            control_plane,
             hint: "pass the chart version whose appVersion is the target: --chart-version VERSION",
         })
     }
 
-    fn part(&self, owned: &Owned, upgrade: Upgrade, rendered: Rendered, is_needed: bool) -> Part {
+    // Compares what is installed and what is rendered of both releases with the cluster.
+    async fn compare(
+        &self,
+        cluster: &Cluster,
+        [crds, control_plane]: [(&[Manifest], &Rendered); 2],
+    ) -> Result<[Differing; 2], Error> {
+        let crds = self.crds.compare(cluster, crds).await?;
+        let control_plane = self.control_plane.compare(cluster, control_plane);
+        Ok([crds, control_plane.await?])
+    }
+
+    fn part(
+        &self,
+        owned: &Owned,
+        upgrade: Upgrade,
+        rendered: Rendered,
+        Differing { removed, restored }: Differing,
+    ) -> Part {
         let release = &owned.release;
         let back = owned.history.way_back(&rendered.chart);
         let way_back = back.map(|revision| self.helm.way_back(release, revision));
@@ -176,7 +200,9 @@ impl HelmReleases {
             name: format!("{}/{}", release.namespace, release.name),
             command: self.helm.command(&upgrade),
             essence: self.helm.essence(&upgrade),
-            is_needed,
+            is_needed: !restored.is_empty(),
+            removed,
+            restored,
             way_back,
             backup,
             rendered,
@@ -198,38 +224,6 @@ impl HelmReleases {
             self.helm.pasted(&command)
         )
     }
-
-    /// Returns the definitions that helm would delete because its chart no longer has them. All
-    /// objects of their kinds would be deleted too.
-    pub(crate) async fn losses(
-        &self,
-        cluster: &Cluster,
-        rendered: &Rendered,
-    ) -> anyhow::Result<Option<Change>> {
-        let installed = self.helm.installed(&self.crds.release).await?;
-        let lost = lost_definitions(cluster, &installed, rendered).await?;
-        Ok((!lost.is_empty()).then(|| Change {
-            key: Key::Crds,
-            from: "installed".to_owned(),
-            to: format!("deleted with all their objects ({})", lost.join(", ")),
-            known_as: None,
-        }))
-    }
-}
-
-async fn lost_definitions(
-    cluster: &Cluster,
-    installed: &[Manifest],
-    rendered: &Rendered,
-) -> anyhow::Result<Vec<String>> {
-    let new = rendered.crds();
-    let mut lost = Vec::new();
-    for name in crds(installed).difference(&new) {
-        if !is_kept(cluster, name).await? {
-            lost.push((*name).to_owned());
-        }
-    }
-    Ok(lost)
 }
 
 // === impl Owned ===
@@ -239,6 +233,28 @@ impl Owned {
         Ok(Self {
             history: helm.history(release).await?,
             release: release.clone(),
+        })
+    }
+
+    // A chart's version says nothing of its content: a run that found other objects than were agreed
+    // to, or a chart that was packed again, is not at the target.
+    fn is_at(&self, rendered: &Rendered, installed: &[Manifest]) -> bool {
+        let agreed = Content::of(&rendered.manifests);
+        self.history.is_at(&rendered.chart) && Content::of(installed).differing(&agreed).is_empty()
+    }
+
+    // A deleted object stays in helm's manifest; an upgrade of helm restores it.
+    async fn compare(
+        &self,
+        cluster: &Cluster,
+        (installed, rendered): (&[Manifest], &Rendered),
+    ) -> Result<Differing, Error> {
+        let (namespace, rendered) = (&self.release.namespace, &rendered.manifests);
+        let new = lacking(rendered, installed, namespace);
+        let known = rendered.iter().filter(|it| !new.contains(it));
+        Ok(Differing {
+            removed: removed(cluster, installed, rendered, namespace).await?,
+            restored: missing(cluster, known, namespace).await?,
         })
     }
 

@@ -14,13 +14,14 @@ use mesh_cluster::{Cluster, Error, Target, Why};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::apply::differs;
 use crate::gate::Goal;
 use crate::installer::cli::{Cli, Half};
 use crate::plan::{Definitions, Part, Parts, Rest, Staged, Write};
+use crate::present::differs;
 use crate::render::{Manifest, Rendered};
 use crate::rights;
 use crate::session::Session;
+use crate::snapshot::Copied;
 
 const CRDS: &str = "the set of CRDs";
 const CONTROL_PLANE: &str = "the control plane";
@@ -44,17 +45,7 @@ pub(crate) async fn render(
     let crds = crds.map_err(|error| hinted(error, hint.clone()))?;
     let cluster = Arc::clone(&session.cluster);
     let missing = session.unless_stopped(missing(&cluster, &crds)).await??;
-    let part = |half, name: &str, rendered, is_needed| Part {
-        name: name.to_owned(),
-        command: cli.command(half, files),
-        essence: cli.essence(half, files),
-        rendered,
-        is_needed,
-        // Definitions must not be rolled back: the API server may refuse older ones.
-        way_back: (half == Half::ControlPlane).then(|| cli.way_back()),
-        backup: backup(cli),
-        write: Write::Apply,
-    };
+    let part = |half, rendered, is_needed| part(cli, files, half, rendered, is_needed);
     if !missing.is_empty() {
         let stored = session
             .unless_stopped(must_be_stored(&cluster, namespace))
@@ -62,7 +53,7 @@ pub(crate) async fn render(
         let may = rights::may_write_control_plane(&cluster, namespace);
         session.unless_stopped(may).await??;
         return Ok(Staged::Definitions(Box::new(Definitions {
-            part: part(Half::Crds, CRDS, crds, true),
+            part: part(Half::Crds, crds, true),
             missing,
             rest: Rest {
                 name: CONTROL_PLANE.to_owned(),
@@ -76,16 +67,40 @@ pub(crate) async fn render(
     let control_plane = session.unless_stopped(rendering).await?;
     let control_plane = control_plane.map_err(|error| hinted(error, hint))?;
     let comparing = async {
-        let crds = differs(&cluster, &crds, namespace).await?;
-        Ok::<_, Error>((crds, differs(&cluster, &control_plane, namespace).await?))
+        let crds = differs(&cluster, &crds.manifests, namespace).await?;
+        Ok::<_, Error>((
+            crds,
+            differs(&cluster, &control_plane.manifests, namespace).await?,
+        ))
     };
     let (crds_differ, differs) = session.unless_stopped(comparing).await??;
     Ok(Staged::Whole(Parts {
-        crds: part(Half::Crds, CRDS, crds, crds_differ),
-        control_plane: part(Half::ControlPlane, CONTROL_PLANE, control_plane, differs),
+        crds: part(Half::Crds, crds, crds_differ),
+        control_plane: part(Half::ControlPlane, control_plane, differs),
         hint: "check the output of `linkerd upgrade` and the values that it stored: they may pin a \
                version",
     }))
+}
+
+fn part(cli: &Cli, files: &[Copied], half: Half, rendered: Rendered, is_needed: bool) -> Part {
+    let name = match half {
+        Half::Crds => CRDS,
+        Half::ControlPlane => CONTROL_PLANE,
+    };
+    Part {
+        name: name.to_owned(),
+        command: cli.command(half, files),
+        essence: cli.essence(half, files),
+        rendered,
+        // The objects are only applied; nothing is deleted.
+        removed: Vec::new(),
+        restored: Vec::new(),
+        is_needed,
+        // Definitions must not be rolled back: the API server may refuse older ones.
+        way_back: (half == Half::ControlPlane).then(|| cli.way_back()),
+        backup: backup(cli),
+        write: Write::Apply,
+    }
 }
 
 fn backup(cli: &Cli) -> String {

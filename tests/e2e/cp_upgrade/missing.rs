@@ -1,0 +1,97 @@
+//! Objects that the chart lacks, and objects that the cluster lacks.
+
+use std::fs;
+
+use mesh_testbed::Bed;
+use mesh_tests::{Run, on_both_beds};
+
+use crate::stage::{Stage, TO};
+
+on_both_beds! {
+    [Helm]
+    object_that_the_chart_lacks_is_shown_before_helm_deletes_it
+    chart_without_a_component_of_every_release_is_refused
+    object_that_somebody_deleted_is_shown_and_restored
+}
+
+const EXTRA: &str = "/apis/rbac.authorization.k8s.io/v1/clusterroles/extra";
+const DELETED: [(&str, &str); 4] = [
+    (
+        "ClusterRole linkerd-linkerd-destination",
+        "/apis/rbac.authorization.k8s.io/v1/clusterroles/linkerd-linkerd-destination",
+    ),
+    (
+        "CustomResourceDefinition serverauthorizations.policy.linkerd.io",
+        "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/serverauthorizations.policy.linkerd.io",
+    ),
+    (
+        "Service linkerd-identity in linkerd",
+        "/api/v1/namespaces/linkerd/services/linkerd-identity",
+    ),
+    (
+        "ServiceAccount linkerd-identity in linkerd",
+        "/api/v1/namespaces/linkerd/serviceaccounts/linkerd-identity",
+    ),
+];
+
+fn deeds(run: &Run) -> Vec<String> {
+    let deeds = run.of("intent")[0]["deeds"].as_array().unwrap().iter();
+    let words = |it: &str, of: &serde_json::Value| of[it].as_str().unwrap().to_owned();
+    deeds
+        .map(|it| format!("{} {}", words("verb", it), words("object", it)))
+        .collect()
+}
+
+fn object_that_the_chart_lacks_is_shown_before_helm_deletes_it(bed: Bed) {
+    let stage = Stage::new(bed);
+    let extra = stage.charts.control_plane.join("templates/extra.yaml");
+    let role = "{apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRole, metadata: {name: extra}, rules: []}";
+    fs::write(&extra, role).unwrap();
+    let first = stage.run(&stage.judged(), &[]);
+    assert_eq!(first.code, Some(0), "{}", first.stderr);
+    assert!(stage.bed.get(EXTRA).is_ok());
+    fs::remove_file(&extra).unwrap();
+    let run = stage.run(&stage.judged(), &[]);
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    let deeds = deeds(&run);
+    assert!(
+        deeds.contains(&"remove ClusterRole extra".to_owned()),
+        "{deeds:?}"
+    );
+    assert!(stage.bed.get(EXTRA).is_err());
+}
+
+fn chart_without_a_component_of_every_release_is_refused(bed: Bed) {
+    let stage = Stage::new(bed);
+    let judged = stage.judged();
+    let template = stage.charts.control_plane.join("templates/identity.yaml");
+    fs::remove_file(template).unwrap();
+    stage.refuses(&judged, &[], "renders no Deployment linkerd-identity");
+    stage.assert_unchanged(true);
+}
+
+fn object_that_somebody_deleted_is_shown_and_restored(bed: Bed) {
+    let stage = Stage::new(bed);
+    let first = stage.run(&stage.judged(), &[]);
+    assert_eq!(first.code, Some(0), "{}", first.stderr);
+    let judged = stage.judged();
+    for (_, path) in DELETED {
+        stage.bed.delete(path).unwrap();
+    }
+    let run = stage.run(&judged, &[]);
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    let deeds = deeds(&run);
+    for (object, path) in DELETED {
+        let deed = format!("restore {object}");
+        assert!(deeds.contains(&deed), "{deed}: {deeds:?}");
+        assert!(stage.bed.get(path).is_ok(), "{object}");
+    }
+    let again = stage.run(&stage.judged(), &[]);
+    assert_eq!(
+        again.states("control-plane"),
+        ["skipped"],
+        "{}",
+        again.said()
+    );
+    assert_eq!(stage.configured(), TO);
+}
