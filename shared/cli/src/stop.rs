@@ -31,6 +31,7 @@ pub struct Stdin {
     chunks: Receiver<io::Result<Vec<u8>>>,
     stop: Stop,
     rest: io::Cursor<Vec<u8>>,
+    is_over: bool,
 }
 
 /// Writes on another thread, in order, one write at a time.
@@ -134,7 +135,12 @@ impl Stdin {
         let read = move || while read_on(&mut input, &to) {};
         thread::Builder::new().spawn(read)?;
         let rest = io::Cursor::default();
-        Ok(Self { chunks, stop, rest })
+        Ok(Self {
+            chunks,
+            stop,
+            rest,
+            is_over: false,
+        })
     }
 }
 
@@ -144,9 +150,11 @@ impl Read for Stdin {
         if self.stop.is_asked() {
             return Err(stopped());
         }
-        if self.rest.position() == self.rest.get_ref().len() as u64 {
-            let chunk = self.stop.answer(&self.chunks, 0);
-            self.rest = io::Cursor::new(chunk.ok_or_else(stopped)??);
+        let is_read = self.rest.position() == self.rest.get_ref().len() as u64;
+        if is_read && !self.is_over {
+            let chunk = self.stop.answer(&self.chunks, 0).ok_or_else(stopped)??;
+            self.is_over = chunk.is_empty();
+            self.rest = io::Cursor::new(chunk);
         }
         self.rest.read(into)
     }
@@ -284,6 +292,7 @@ mod tests {
         let mut whole = Stdin::of(input, Stop::default()).unwrap();
         whole.read_to_string(&mut read).unwrap();
         assert_eq!(read, text);
+        assert_eq!(whole.read(&mut [0; 8]).unwrap(), 0, "the end stays the end");
 
         let (over, until) = channel::<()>();
         let mut stalled = Stdin::of(Stalled(until), asked()).unwrap();

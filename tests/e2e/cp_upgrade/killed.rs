@@ -150,6 +150,7 @@ fn killed_together_with_its_helm_it_is_refused_with_the_way_out_which_works(bed:
         running.kill();
         held.release();
         proxy.clear();
+        stage.forget_lock();
 
         let again = ["--if-locked", "wait=1m", "--pending-timeout", "3s"];
         let run = stage.run(&judged, &again);

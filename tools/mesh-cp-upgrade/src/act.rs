@@ -12,6 +12,7 @@ use crate::gate::Goal;
 use crate::plan::{Helming, Part, Plan, Staged, Write};
 use crate::scene::{Scene, overtaken_scene, still_shown};
 use crate::session::Session;
+use crate::shown::Written;
 
 /// The result of one `helm upgrade`.
 enum Came {
@@ -31,7 +32,11 @@ pub(crate) async fn definitions(
     if part.is_needed {
         still_shown(session, args, goal, shown).await?;
     }
-    run(session, args, goal, shown, StepName::Crds, part).await
+    run(session, args, goal, shown, StepName::Crds, part).await?;
+    if part.is_needed {
+        session.since = Written::Definitions;
+    }
+    Ok(())
 }
 
 /// Upgrades the control plane, if that is needed.

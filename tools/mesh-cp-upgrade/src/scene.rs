@@ -70,11 +70,7 @@ pub(crate) async fn still_shown(
 ) -> Outcome<Scene> {
     let looking = look_around(session, args, goal).await;
     let scene = looking.map_err(|ending| ending.after("another look before the write"))?;
-    let written = match session.wrote_definitions() {
-        true => Written::Definitions,
-        false => Written::Nothing,
-    };
-    if let Some(what) = shown.shown.changed(&scene.shown, written) {
+    if let Some(what) = shown.shown.changed(&scene.shown, session.since) {
         return Err(not_as_shown(session, &what));
     }
     still_fresh(session, goal)?;

@@ -11,6 +11,7 @@ use mesh_records::{
 };
 
 use crate::inputs::Inputs;
+use crate::shown::Written;
 
 /// A run in progress, with its current step.
 #[derive(Debug)]
@@ -19,6 +20,9 @@ pub(crate) struct Session<'a> {
     pub(crate) inputs: Arc<Inputs>,
     pub(crate) run: &'a mut Run,
     step: Option<(StepName, Instant)>,
+    /// What was written since the control plane was shown, by this run or by a helm that it took
+    /// over.
+    pub(crate) since: Written,
     /// The parts that this run has written.
     wrote: Vec<(StepName, String)>,
     /// What a write that is not over has written, in words.
@@ -34,6 +38,7 @@ impl<'a> Session<'a> {
             inputs: Arc::new(inputs),
             run,
             step: None,
+            since: Written::Nothing,
             wrote: Vec::new(),
             begun: None,
         }
@@ -48,11 +53,6 @@ impl<'a> Session<'a> {
     /// Notes what a write may have written so far; `None` if that is nothing.
     pub(crate) fn begun(&mut self, what: Option<String>) {
         self.begun = what;
-    }
-
-    /// Returns true if this run has written the definitions.
-    pub(crate) fn wrote_definitions(&self) -> bool {
-        self.wrote.iter().any(|(step, _)| *step == StepName::Crds)
     }
 
     /// Returns an ending that also says what this run wrote before.

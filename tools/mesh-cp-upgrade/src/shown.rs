@@ -21,7 +21,7 @@ pub(crate) struct Shown {
     pub(crate) definitions: Facts,
 }
 
-/// What the run itself wrote since it asked.
+/// What was written since the run asked, as was agreed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Written {
     Nothing,
