@@ -8,6 +8,7 @@ use crate::stage::{Stage, TO};
 
 on_both_beds! {
     allow_change_lets_the_named_value_change_and_no_other
+    issuer_with_the_key_of_another_certificate_is_refused
     trust_anchors_that_somebody_else_keeps_stay_theirs
 }
 
@@ -42,6 +43,20 @@ fn allow_change_lets_the_named_value_change_and_no_other(bed: Bed) {
     let config = stage.bed.get(config).unwrap();
     let values = config["data"]["values"].as_str().unwrap();
     assert!(values.contains("clusterDomain: other.local"), "{values}");
+}
+
+fn issuer_with_the_key_of_another_certificate_is_refused(bed: Bed) {
+    let stage = Stage::new(bed);
+    let judged = stage.judged();
+    let other: serde_json::Value = serde_json::from_str(&stage.foreign_values()).unwrap();
+    let key = &other["identity"]["issuer"]["tls"]["keyPEM"];
+    let values = json!({ "identity": { "issuer": { "tls": { "keyPEM": key } } } });
+    let values = stage.file("key.yaml", &values.to_string());
+    let part = "the issuer's key is not that of the issuer's certificate";
+    stage.refuses(&judged, &["-f", &values], part);
+    let allowed = ["-f", &values, "--allow-change", "issuer"];
+    stage.refuses(&judged, &allowed, part);
+    stage.assert_unchanged(true);
 }
 
 // As trust-manager keeps them: a ConfigMap that no chart renders, which an upgrade without

@@ -27,6 +27,7 @@ mod gate;
 mod identity;
 mod inputs;
 mod installer;
+mod issuer_key;
 mod live;
 mod monitor;
 mod of_target;

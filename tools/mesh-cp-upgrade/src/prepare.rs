@@ -9,6 +9,7 @@ use mesh_records::StepName;
 use crate::args::Args;
 use crate::gate::Goal;
 use crate::identity::{Change, Identity, Key, changes};
+use crate::issuer_key;
 use crate::of_target;
 use crate::plan::{Definitions, Part, Parts, Plan, Staged};
 use crate::preflight::preflight;
@@ -143,6 +144,10 @@ async fn identity(
     plan: &Plan,
 ) -> Outcome<Vec<Change>> {
     session.begin(StepName::Identity, "comparing the identity settings")?;
+    issuer_key::check(&plan.control_plane.rendered).map_err(|error| {
+        let hint = "pass the key of that certificate: identity.issuer.tls.keyPEM beside crtPEM";
+        refused(error.to_string(), hint)
+    })?;
     let cluster = Arc::clone(&session.cluster);
     let comparing = async {
         let live = match &scene.identity {
