@@ -327,7 +327,8 @@ impl Flight {
     }
 
     /// Returns the result after the time limit, given the nodes that are not ready: blocked if a
-    /// pod is on such a node, else timed out, with the first new pod that is not ready.
+    /// pod is on such a node, a new one first, else timed out, with the first new pod that is not
+    /// ready.
     pub(crate) fn timed_out(
         &mut self,
         observed: &Observed,
@@ -336,12 +337,13 @@ impl Flight {
         paste: &Paste,
         now: Timestamp,
     ) -> Course {
-        let mut held = world.all_pods(&observed.key).filter_map(|pod| {
+        let held = world.all_pods(&observed.key).filter_map(|pod| {
             let node = pod.node.as_ref().filter(|node| nodes.contains(node))?;
-            let done = pod.ready && self.is_new(pod, observed);
-            (!done).then(|| pod.stranded(node, paste))
+            let is_new = self.is_new(pod, observed);
+            (!(pod.ready && is_new)).then_some((pod, node, is_new))
         });
-        if let Some(problem) = held.next() {
+        if let Some((pod, node, _)) = held.min_by_key(|(_, _, is_new)| !is_new) {
+            let problem = pod.stranded(node, paste);
             return over(Conclusion::blocked(Trouble::NodeNotReady, Some(problem)));
         }
         let problem = match self.state(observed, world, now) {
