@@ -145,7 +145,9 @@ fn as_stored(body: &Value) -> Value {
     if let Some(Value::Object(texts)) = fields.remove("stringData") {
         let data = fields.entry("data").or_insert_with(|| json!({}));
         for (key, text) in texts {
-            data[key] = STANDARD.encode(text.as_str().unwrap_or_default()).into();
+            let encoded = text.as_str().map(|text| STANDARD.encode(text).into());
+            // The API server refuses what is no text, so nothing that is stored equals it.
+            data[key] = encoded.unwrap_or(text);
         }
     }
     body
@@ -158,8 +160,8 @@ mod tests {
 
     #[test]
     fn as_stored_moves_string_data_into_data() {
-        let body = json!({ "kind": "Secret", "stringData": { "a": "x" }, "data": { "b": "eQ==" } });
-        let stored = json!({ "kind": "Secret", "data": { "a": "eA==", "b": "eQ==" } });
+        let body = json!({ "kind": "Secret", "stringData": { "a": "x", "c": 1 }, "data": { "b": "eQ==" } });
+        let stored = json!({ "kind": "Secret", "data": { "a": "eA==", "b": "eQ==", "c": 1 } });
         assert_eq!(as_stored(&body), stored);
     }
 
