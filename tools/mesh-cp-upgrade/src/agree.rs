@@ -158,6 +158,8 @@ mod tests {
     use clap::Parser as _;
     use jiff::Timestamp;
 
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::plan::{Rest, Write};
     use crate::render::Rendered;
@@ -174,6 +176,7 @@ mod tests {
                     app_version: None,
                     manifests: Vec::new(),
                     hooks: Vec::new(),
+                    fixed: BTreeMap::new(),
                 },
                 removed: Vec::new(),
                 restored: Vec::new(),

@@ -1,10 +1,10 @@
 //! The contents of rendered objects, so that two renders can be compared. Pure.
 //!
-//! Everything counts except what every render makes anew. This file alone says what that is:
+//! Everything counts except what every render makes anew. This file alone says what that may be:
 //!
-//! - the webhooks' keys and certificates, which the charts generate unless the values name them
-//!   (whose own content the digest of the values covers), the `caBundle` that names these, and the
-//!   checksums over these on the templates of the pods;
+//! - the webhooks' keys and certificates, the `caBundle` that names these, and the checksums over
+//!   these on the templates of the pods. The charts generate them unless the values name them, so
+//!   what two renders have in common of them counts too;
 //! - the number of helm's revision on the injector's template;
 //! - the time of day at which the heartbeat runs: some minutes after the render.
 
@@ -33,26 +33,18 @@ impl Content {
     pub(crate) fn of<'a>(manifests: impl IntoIterator<Item = &'a Manifest>) -> Self {
         let mut all = BTreeMap::new();
         for manifest in manifests {
-            let Manifest {
-                api_version,
-                kind,
-                namespace,
-                name,
-                ..
-            } = manifest;
-            let namespace = namespace.as_deref().unwrap_or_default();
-            let key = format!("{kind} {name}\0{api_version}\0{namespace}");
-            let hash = format!("{:x}", Sha256::digest(lasting(manifest).to_string()));
             // Two objects of one name would be a broken chart; neither may hide the other.
-            let known: &mut String = all.entry(key).or_default();
-            known.push_str(&hash);
+            let known: &mut String = all.entry(key(manifest)).or_default();
+            known.push_str(&hash(&lasting(manifest)));
         }
         Self(all)
     }
 
-    /// Returns the content of what was rendered, its hooks too.
+    /// Returns the content of what was rendered, its hooks and lasting certificates too.
     pub(crate) fn rendered(rendered: &Rendered) -> Self {
-        Self::of(rendered.manifests.iter().chain(&rendered.hooks))
+        let mut content = Self::of(rendered.all());
+        content.0.extend(rendered.fixed.clone());
+        content
     }
 
     /// Returns the hash of everything.
@@ -75,10 +67,79 @@ impl Content {
     }
 }
 
+/// Returns a render that knows which certificates another one has too, with what follows from them:
+/// the chart does not make these anew.
+pub(crate) fn beside(one: Rendered, other: &Rendered) -> Rendered {
+    let mut fixed = certificates(&one);
+    let others = certificates(other);
+    fixed.retain(|key, hash| others.get(key) == Some(hash));
+    Rendered { fixed, ..one }
+}
+
+// Returns what a render may make anew, as a hash for each object that has such.
+fn certificates(rendered: &Rendered) -> BTreeMap<String, String> {
+    let mut all = BTreeMap::new();
+    for manifest in rendered.all() {
+        let made = made(manifest);
+        if !made.is_empty() {
+            let known: &mut String = all.entry(key(manifest) + "\0certificates").or_default();
+            known.push_str(&hash(&made.into()));
+        }
+    }
+    all
+}
+
 /// Returns true for a Secret with a certificate that the chart generates.
 pub(crate) fn is_certificate(manifest: &Manifest) -> bool {
     let of = manifest.body.get("type").and_then(Value::as_str);
     manifest.kind == "Secret" && of == Some("kubernetes.io/tls")
+}
+
+fn key(manifest: &Manifest) -> String {
+    let Manifest {
+        api_version,
+        kind,
+        namespace,
+        name,
+        ..
+    } = manifest;
+    let namespace = namespace.as_deref().unwrap_or_default();
+    format!("{kind} {name}\0{api_version}\0{namespace}")
+}
+
+fn hash(value: &Value) -> String {
+    format!("{:x}", Sha256::digest(value.to_string()))
+}
+
+// The keys, certificates and checksums of an object that a render may make anew.
+fn made(manifest: &Manifest) -> Vec<Value> {
+    if is_certificate(manifest) {
+        let fields = ["data", "stringData"];
+        return fields
+            .iter()
+            .filter_map(|field| manifest.body.get(*field).cloned())
+            .collect();
+    }
+    let mut made = Vec::new();
+    if !matches!(manifest.kind.as_str(), "ConfigMap" | "Secret") {
+        collect(&manifest.body, &mut made);
+    }
+    made
+}
+
+fn collect(value: &Value, made: &mut Vec<Value>) {
+    match value {
+        Value::Object(fields) => {
+            for (key, field) in fields {
+                match OF_CERTIFICATES.contains(&key.as_str()) {
+                    true => made.push(field.clone()),
+                    false => collect(field, made),
+                }
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| collect(item, made)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
 }
 
 // The object without what every render makes anew.
@@ -170,6 +231,26 @@ data:
         for part in ["ConfigMap m", "Secret s", "CronJob other"] {
             changed(part);
         }
+    }
+
+    #[test]
+    fn what_two_renders_have_in_common_counts_too() {
+        let rendered = |yaml: &str| Rendered {
+            chart: String::new(),
+            app_version: None,
+            manifests: manifests(yaml).unwrap(),
+            hooks: Vec::new(),
+            fixed: BTreeMap::new(),
+        };
+        let newer = BOTH.replace("NEW", "newer");
+        let anew = beside(rendered(BOTH), &rendered(&newer));
+        let also_anew = beside(rendered(&newer), &rendered(BOTH));
+        assert_eq!(Content::rendered(&anew), Content::rendered(&also_anew));
+        let fixed = |yaml: &str| Content::rendered(&beside(rendered(yaml), &rendered(yaml)));
+        assert_eq!(
+            fixed(BOTH).differing(&fixed(&newer)),
+            ["Deployment d", "Secret tls", "Webhook w"]
+        );
     }
 
     #[test]

@@ -175,6 +175,8 @@ fn is_number_of(chart: &str, target: &Version) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     #[test]
@@ -242,6 +244,7 @@ mod tests {
                 app_version: named.map(str::to_owned),
                 manifests: Vec::new(),
                 hooks: Vec::new(),
+                fixed: BTreeMap::new(),
             };
             let control_plane = format!("linkerd-control-plane-{control_plane}");
             let said = crds_are_of(&crds, &control_plane, &Version::of_tag(target));

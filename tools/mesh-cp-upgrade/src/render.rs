@@ -22,6 +22,8 @@ pub(crate) struct Rendered {
     pub(crate) manifests: Vec<Manifest>,
     /// The objects of helm's hooks, which are not part of a release's manifest.
     pub(crate) hooks: Vec<Manifest>,
+    /// The hashes of the certificates that another render had too, by their objects.
+    pub(crate) fixed: BTreeMap<String, String>,
 }
 
 /// One rendered object.
@@ -112,7 +114,13 @@ impl Rendered {
             app_version: app_version.filter(|version| !version.is_empty()),
             manifests: manifests(&manifest)?,
             hooks: of_hooks,
+            fixed: BTreeMap::new(),
         })
+    }
+
+    /// Returns all objects, those of hooks too.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Manifest> {
+        self.manifests.iter().chain(&self.hooks)
     }
 
     /// Returns a rendered object.

@@ -1,11 +1,13 @@
 //! Runs the linkerd CLI and reads its output.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::Context as _;
 use mesh_cluster::Cluster;
 use mesh_records::{Explained, Paste};
 
+use crate::anew::beside;
 use crate::args::Args;
 use crate::child::Program;
 use crate::render::{self, Rendered};
@@ -63,8 +65,20 @@ impl Cli {
         .into())
     }
 
-    /// What an upgrade would apply. The manifest contains keys and is never written anywhere.
+    /// Renders what an upgrade would apply, twice, to learn what a render makes anew. The manifest
+    /// contains keys and is never written anywhere.
     pub(crate) async fn render(
+        &self,
+        half: Half,
+        values: &[Copied],
+        target: &str,
+    ) -> anyhow::Result<Rendered> {
+        let once = || self.render_once(half, values, target);
+        let (one, other) = futures::future::try_join(once(), once()).await?;
+        Ok(beside(one, &other))
+    }
+
+    async fn render_once(
         &self,
         half: Half,
         values: &[Copied],
@@ -81,6 +95,7 @@ impl Cli {
             app_version: Some(target.to_owned()),
             manifests,
             hooks: Vec::new(),
+            fixed: BTreeMap::new(),
         })
     }
 

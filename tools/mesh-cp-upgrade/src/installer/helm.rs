@@ -8,6 +8,7 @@ use mesh_records::{Explained, Paste, Release, sayable};
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::anew::beside;
 use crate::args::Args;
 use crate::child::{Program, Writer};
 use crate::installer::driver::Driver;
@@ -162,8 +163,15 @@ impl Helm {
             .with_context(|| format!("cannot parse the objects of the helm release {name}"))
     }
 
-    /// Renders what an upgrade would apply. helm reads the cluster but writes nothing.
+    /// Renders what an upgrade would apply, twice, to learn what a render makes anew. helm reads the
+    /// cluster but writes nothing.
     pub(crate) async fn render(&self, upgrade: &Upgrade) -> anyhow::Result<Rendered> {
+        let both = futures::future::try_join(self.render_once(upgrade), self.render_once(upgrade));
+        let (one, other) = both.await?;
+        Ok(beside(one, &other))
+    }
+
+    async fn render_once(&self, upgrade: &Upgrade) -> anyhow::Result<Rendered> {
         let mut args = self.upgrade_args(upgrade, Spelling::Run);
         args.extend(["--dry-run=server", "-o", "json"].map(str::to_owned));
         let what = format!("cannot render the chart {}", upgrade.chart);
