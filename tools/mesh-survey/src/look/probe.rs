@@ -90,10 +90,21 @@ fn answers(probes: &BTreeMap<String, Probe>, ground: &Ground, control_plane: &st
 
 fn told(probe: &Probe) -> Value {
     match probe {
-        Probe::Injected(Injected { version, image, .. }) => match &version.version {
-            Some(version) => json!({ "version": version }),
-            None => json!({ "image": image }),
-        },
+        Probe::Injected(Injected {
+            version,
+            image,
+            is_pinned,
+            ..
+        }) => {
+            let mut told = match &version.version {
+                Some(version) => json!({ "version": version }),
+                None => json!({ "image": image }),
+            };
+            if *is_pinned {
+                told["pinned"] = true.into();
+            }
+            told
+        }
         Probe::NotInjected => json!({ "injected": false }),
         Probe::Refused(refusal) => json!({ "refused": refusal.words }),
     }

@@ -113,7 +113,13 @@ fn signs(parent: &X509Certificate<'_>, child: &X509Certificate<'_>) -> Option<bo
         };
         Some(key.key_identifier.as_ref()?.0)
     });
-    own.zip(named).map(|(own, named)| own == named)
+    if let Some((own, named)) = own.zip(named) {
+        return Some(own == named);
+    }
+    // Helm makes certificates that sign themselves and that have no key identifiers, each time with
+    // the same name.
+    let signs_itself = child.subject().as_raw() == child.issuer().as_raw();
+    signs_itself.then(|| parent.public_key().raw == child.public_key().raw)
 }
 
 // A certificate may be valid for longer than a timestamp can say: 99991231235959Z means that it
@@ -168,6 +174,14 @@ T1DIBIzO+m5fBGRrrwak/mUxdbFFUTmzsIHGSTLP24n7vXUTRJ62yzAKBggqhkjO\n\
 PQQDAgNIADBFAiAUn+7+RUBc545SW/r7Q5kN9zeKmNNda2dpOO6OvhDEmwIhAJrv\n\
 bYLrv5VYYlDoNEUCLD+UpVQBTgAGQqsPn0s2H/nx\n\
 -----END CERTIFICATE-----\n";
+
+    #[test]
+    fn a_certificate_that_signed_itself_stands_on_no_other_of_its_name() {
+        let bundle = |pem: &str| stands_on(pem.as_bytes(), ENDLESS.as_bytes());
+        assert_eq!(bundle(ENDLESS), Some(true));
+        assert_eq!(bundle(ANCHOR), Some(false));
+        assert_eq!(bundle(&format!("{ANCHOR}{ENDLESS}")), Some(true));
+    }
 
     // Reads the validity of a certificate in which these bytes are replaced. Nothing checks the
     // signature.
