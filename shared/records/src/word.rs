@@ -122,6 +122,8 @@ words! {
     CertificateExpired = "certificate-expired",
     /// An anchor of the bundle has expired that the issuer does not stand on.
     AnchorExpired = "anchor-expired",
+    /// The certificate of the injector's webhook has expired, so new pods get no proxy.
+    WebhookCertificateExpired = "webhook-certificate-expired",
     /// A certificate expires soon.
     CertificateExpiring = "certificate-expiring",
     /// A component of the control plane has not settled, and no upgrade is under way.
@@ -146,8 +148,14 @@ words! {
     UnmeshedButAnnotated = "unmeshed-but-annotated",
     /// Fewer pods exist than are wanted.
     PodsMissing = "pods-missing",
+    /// Pods on their way out still serve with a proxy that is out of parameters.
+    ProxyTerminating = "proxy-terminating",
+    /// Proxies of the mesh run outside of the cluster, where no survey sees them.
+    ProxiesOutside = "proxies-outside",
     /// The workload would be down while it is restarted.
     DowntimeOutage = "downtime-outage",
+    /// Only the proxy keeps a pod alive whose work is done.
+    JobStuckOnProxy = "job-stuck-on-proxy",
     /// A Job's proxy is too old for the target.
     JobHoldsBack = "job-holds-back",
     /// Not all pods of the workload are ready.
@@ -256,6 +264,7 @@ set! {
     TrustAnchorUnknown,
     CertificateExpired,
     AnchorExpired,
+    WebhookCertificateExpired,
     CertificateExpiring,
     ControlPlaneUnhealthy,
     UpgradeInProgress,
@@ -268,7 +277,10 @@ set! {
     CniBehind,
     UnmeshedButAnnotated,
     PodsMissing,
+    ProxyTerminating,
+    ProxiesOutside,
     DowntimeOutage,
+    JobStuckOnProxy,
     JobHoldsBack,
     WorkloadUnhealthy,
     SurveyPartial,

@@ -47,7 +47,7 @@ use Binding::{Mandatory as M, Waivable as V};
 /// For each rule: its severity under the questions upgrade, drift, roll and done if it is broken;
 /// and its severity if facts are missing to decide it, which is at least "cannot tell".
 #[rustfmt::skip]
-const TABLE: [Row; 41] = [
+const TABLE: [Row; 45] = [
     //                                                                       hit           cannot tell
     //                                                                       up dr ro do   up dr ro do
     row(Rule::ProxyTooOld,             V, [E, E, I, E], [N, N, N, N]),
@@ -56,7 +56,7 @@ const TABLE: [Row; 41] = [
     row(Rule::ComponentPinned,         V, [W, W, W, E], [N, N, N, N]),
     row(Rule::LeftoverComponent,       V, [W, W, W, W], [N, N, N, N]),
     row(Rule::ProxyBehind,             V, [I, I, I, E], [N, N, N, N]),
-    row(Rule::ProxyUnknown,            V, [E, W, W, E], [E, W, W, E]),
+    row(Rule::ProxyUnknown,            V, [E, E, W, E], [E, E, W, E]),
     row(Rule::HopSkipsMinor,           M, [E, N, N, N], [E, N, N, N]),
     row(Rule::Downgrade,               M, [E, N, N, N], [N, N, N, N]),
     row(Rule::TargetUnknown,           M, [E, N, N, E], [N, N, N, N]),
@@ -72,6 +72,7 @@ const TABLE: [Row; 41] = [
     row(Rule::TrustAnchorUnknown,      V, [W, W, I, W], [N, N, N, N]),
     row(Rule::CertificateExpired,      M, [E, E, E, E], [E, W, E, W]),
     row(Rule::AnchorExpired,           V, [W, W, W, W], [N, N, N, N]),
+    row(Rule::WebhookCertificateExpired, V, [W, W, E, E], [N, N, N, N]),
     row(Rule::CertificateExpiring,     V, [E, W, E, W], [N, N, N, N]),
     row(Rule::ControlPlaneUnhealthy,   M, [E, W, E, E], [E, W, E, E]),
     row(Rule::UpgradeInProgress,       V, [E, W, E, E], [W, W, W, W]),
@@ -79,12 +80,15 @@ const TABLE: [Row; 41] = [
     row(Rule::GitopsManaged,           V, [I, I, I, I], [N, N, N, N]),
     row(Rule::InjectorFailsOpen,       V, [I, I, W, I], [I, I, W, I]),
     row(Rule::InjectorNotReady,        M, [W, W, E, W], [W, W, E, W]),
-    row(Rule::InjectorBypassed,        M, [W, W, E, E], [N, N, N, N]),
+    row(Rule::InjectorBypassed,        M, [W, W, E, E], [W, W, W, W]),
     row(Rule::ExtensionBehind,         V, [W, W, W, W], [I, I, I, I]),
-    row(Rule::CniBehind,               V, [W, W, W, W], [I, I, I, I]),
+    row(Rule::CniBehind,               V, [W, W, E, W], [I, I, I, I]),
     row(Rule::UnmeshedButAnnotated,    V, [W, W, I, E], [N, N, N, N]),
     row(Rule::PodsMissing,             V, [W, W, I, E], [N, N, N, N]),
+    row(Rule::ProxyTerminating,        V, [W, I, I, W], [N, N, N, N]),
+    row(Rule::ProxiesOutside,          V, [I, I, I, W], [N, N, N, N]),
     row(Rule::DowntimeOutage,          V, [N, N, W, N], [N, N, N, N]),
+    row(Rule::JobStuckOnProxy,         V, [E, W, I, W], [N, N, N, N]),
     row(Rule::JobHoldsBack,            V, [E, I, I, I], [N, N, N, N]),
     row(Rule::WorkloadUnhealthy,       V, [W, W, I, E], [N, N, N, N]),
     row(Rule::SurveyPartial,           M, [E, E, I, E], [N, N, N, N]),

@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 
-use mesh_records::{DowntimeGrade, Pin, PodCounts, Roll, RollBy, TrustAnchors, WorkloadKind};
+use mesh_records::{
+    DowntimeGrade, Obstacle, Pin, PodCounts, Roll, RollBy, TrustAnchors, WorkloadKind,
+};
 use mesh_versions::same_release;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
@@ -22,6 +24,9 @@ pub(crate) struct Seen<'a> {
     pub(crate) pods: PodCounts,
     #[serde(borrow)]
     pub(crate) proxies: Vec<SeenProxy<'a>>,
+    /// The proxies of pods on their way out.
+    #[serde(default, borrow)]
+    pub(crate) terminating_proxies: Vec<SeenProxy<'a>>,
     pub(crate) trust_anchors: TrustAnchors,
     #[serde(default)]
     pub(crate) pins: Vec<Pin>,
@@ -63,6 +68,13 @@ impl Seen<'_> {
     /// Returns true for what ends by itself: a Job, whatever made it.
     pub(crate) fn ends_by_itself(&self) -> bool {
         self.roll.by == RollBy::Itself
+    }
+
+    /// Returns true if its pods are to be up: it does not end, and something makes pods again that are
+    /// gone. A pod whose owner is gone is a bare one.
+    pub(crate) fn keeps_its_pods(&self) -> bool {
+        let is_bare = self.kind == WorkloadKind::Pod || self.roll.reason == Some(Obstacle::Gone);
+        !self.ends_by_itself() && !is_bare
     }
 
     /// Returns true if a roll can bring new pods.

@@ -14,7 +14,7 @@ pub(crate) fn roll(at: &Standpoint<'_>) -> String {
 }
 
 /// What to do about a rule, where a roll is not the answer.
-const HINTS: [(Rule, &str); 6] = [
+const HINTS: [(Rule, &str); 8] = [
     (
         Rule::ProxyUnknown,
         "restart them, or add an alias for the image tag to a releases file: --releases FILE",
@@ -34,6 +34,14 @@ const HINTS: [(Rule, &str); 6] = [
     (
         Rule::DowntimeOutage,
         "allow it for each workload with --allow-outage NAMESPACE/NAME of mesh-roll",
+    ),
+    (
+        Rule::ProxyTerminating,
+        "they go by themselves; if they stay for long, see what their containers wait for",
+    ),
+    (
+        Rule::JobStuckOnProxy,
+        "waiting does not help: delete these pods, or end the proxy in them (POST /shutdown to its port 4191)",
     ),
     (
         Rule::JobHoldsBack,
@@ -102,6 +110,10 @@ fn said(rule: Rule, base: &str, at: &Standpoint<'_>) -> String {
         Rule::UnmeshedButAnnotated => {
             "run pods without a proxy, although injection is on".to_owned()
         }
+        Rule::ProxyTerminating => {
+            format!("have pods on their way out whose proxies are too far from {base}")
+        }
+        Rule::JobStuckOnProxy => "have pods that only the proxy keeps alive".to_owned(),
         Rule::DowntimeOutage => "would be down during the restart".to_owned(),
         Rule::JobHoldsBack => format!("run Job proxies more than one minor version behind {base}"),
         Rule::WorkloadUnhealthy => "run pods that are not ready".to_owned(),
@@ -109,6 +121,7 @@ fn said(rule: Rule, base: &str, at: &Standpoint<'_>) -> String {
         | Rule::ComponentPinned
         | Rule::LeftoverComponent
         | Rule::AnchorExpired
+        | Rule::WebhookCertificateExpired
         | Rule::HopSkipsMinor
         | Rule::Downgrade
         | Rule::TargetUnknown
@@ -125,6 +138,7 @@ fn said(rule: Rule, base: &str, at: &Standpoint<'_>) -> String {
         | Rule::InjectorFailsOpen
         | Rule::InjectorNotReady
         | Rule::InjectorBypassed
+        | Rule::ProxiesOutside
         | Rule::ExtensionBehind
         | Rule::CniBehind
         | Rule::SurveyPartial

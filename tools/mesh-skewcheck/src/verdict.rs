@@ -125,7 +125,7 @@ fn findings(
     remarks.extend(target::versions(plane, at));
     remarks.extend(health::remarks(plane, at));
     remarks.extend(certificates::remarks(plane, around.closed.stream.time));
-    remarks.extend(extension::remarks(around.extensions, at));
+    remarks.extend(extension::remarks(plane, around.extensions, at));
     remarks.extend(partial(at, around));
     let mut findings: Vec<Finding> = remarks
         .into_iter()

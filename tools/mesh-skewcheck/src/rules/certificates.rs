@@ -30,21 +30,28 @@ pub(crate) fn remarks(plane: &ControlPlane, surveyed: Option<Timestamp>) -> Vec<
             remarks.push(unseen(role));
         }
     }
-    remarks.extend(plane.certificates.iter().filter_map(|it| remark(it, now)));
+    let all = &plane.certificates;
+    remarks.extend(all.iter().filter_map(|it| remark(it, all, now)));
     remarks.dedup();
     remarks
 }
 
-fn remark(certificate: &Certificate, now: Timestamp) -> Option<Remark> {
+fn remark(certificate: &Certificate, all: &[Certificate], now: Timestamp) -> Option<Remark> {
     let Certificate {
         role,
-        name: _,
+        name: holder,
         not_before,
         not_after,
         readable,
         signs_issuer,
     } = certificate;
-    let name = name(*role);
+    let name = match holder
+        .as_deref()
+        .filter(|_| *role == CertificateRole::Webhook)
+    {
+        Some(holder) => format!("the certificate of {holder}"),
+        None => name(*role).to_owned(),
+    };
     let Some(end) = not_after.filter(|_| *readable) else {
         return (*role != CertificateRole::Webhook).then(|| unseen(*role));
     };
@@ -54,9 +61,13 @@ fn remark(certificate: &Certificate, now: Timestamp) -> Option<Remark> {
         None => (left <= 0).then(|| format!("{name} expired at {end}")),
     };
     let soon = weight(certificate, left, end);
+    // The issuer stands on another anchor, which is valid.
+    let is_beside = *signs_issuer == Some(false)
+        && all
+            .iter()
+            .any(|it| it.signs_issuer == Some(true) && is_valid(it, now));
     match (role, invalid) {
-        // The issuer stands on another one.
-        (CertificateRole::Anchor, Some(message)) if *signs_issuer == Some(false) => {
+        (CertificateRole::Anchor, Some(message)) if is_beside => {
             let hint = "remove it from the bundle when the control plane is upgraded next";
             Some(Remark::new(Rule::AnchorExpired, message).hint(hint))
         }
@@ -65,9 +76,22 @@ fn remark(certificate: &Certificate, now: Timestamp) -> Option<Remark> {
         }
         (CertificateRole::Anchor | CertificateRole::Issuer, None) => {
             let message = format!("{name} expires at {end}");
+            let soon = soon.map(|soon| {
+                if is_beside {
+                    soon.max(Weight::Soft)
+                } else {
+                    soon
+                }
+            });
             Some(Remark::new(Rule::CertificateExpiring, message).weighing(soon?))
         }
-        // The upgrade makes a new webhook certificate, so this one never blocks.
+        (CertificateRole::Webhook, Some(message)) if leaves_bare(certificate, all, now) => {
+            let message = format!("{message}, so new pods get no proxy");
+            let hint = "an upgrade makes a new one, unless you or cert-manager keep its Secret: then \
+                        renew that";
+            Some(Remark::new(Rule::WebhookCertificateExpired, message).hint(hint))
+        }
+        // The upgrade makes a new one, and no pod of a workload needs it.
         (CertificateRole::Webhook, Some(message)) => {
             Some(Remark::new(Rule::CertificateExpiring, message).weighing(Weight::Soft))
         }
@@ -109,6 +133,25 @@ fn by_fraction(left: i64, lifetime: i64) -> Option<Weight> {
     } else {
         None
     }
+}
+
+// Returns true if the API server cannot call the injector for this certificate: it holds the only
+// one, or every one of the webhook's bundle is invalid.
+fn leaves_bare(certificate: &Certificate, all: &[Certificate], now: Timestamp) -> bool {
+    let name = certificate.name.as_deref();
+    name.is_some_and(|name| name.contains("proxy-injector"))
+        && !all
+            .iter()
+            .any(|it| it.name == certificate.name && is_valid(it, now))
+}
+
+fn is_valid(certificate: &Certificate, now: Timestamp) -> bool {
+    let Certificate {
+        not_before,
+        not_after,
+        ..
+    } = certificate;
+    not_before.is_none_or(|start| start <= now) && not_after.is_none_or(|end| end > now)
 }
 
 fn unseen(role: CertificateRole) -> Remark {
@@ -160,8 +203,12 @@ mod tests {
                     readable: true,
                     signs_issuer: None,
                 };
-                assert_eq!(remark(&certificate, now), None, "{role:?} {start} {end}");
-                let late = remark(&certificate, Timestamp::MAX);
+                assert_eq!(
+                    remark(&certificate, &[], now),
+                    None,
+                    "{role:?} {start} {end}"
+                );
+                let late = remark(&certificate, &[], Timestamp::MAX);
                 assert!(late.is_some(), "{role:?} {start} {end}");
             }
         }

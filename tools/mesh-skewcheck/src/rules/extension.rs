@@ -1,14 +1,30 @@
 //! The rules about the extensions. Extensions are upgraded after the control plane and before the
 //! roll.
 
-use mesh_records::{Extension, Rule};
+use mesh_records::{ControlPlane, Extension, Rule};
 use mesh_versions::{Skew, Version};
+use serde_json::Value;
 
 use crate::question::Standpoint;
 use crate::remark::Remark;
+use crate::rule::Weight;
 
 /// Compares the versions of the cluster's extensions with the version in question.
-pub(crate) fn remarks(extensions: &[Extension], at: &Standpoint<'_>) -> Vec<Remark> {
+pub(crate) fn remarks(
+    plane: &ControlPlane,
+    extensions: &[Extension],
+    at: &Standpoint<'_>,
+) -> Vec<Remark> {
+    let rolling = plane.facts.get("cni_rolling") == Some(&Value::Bool(true));
+    let rolling = rolling.then(|| {
+        let message = "the CNI plugin is being rolled out: a new pod may start before it is there";
+        Remark::new(Rule::CniBehind, message).hint("wait until its DaemonSet has all its pods")
+    });
+    let of_versions = versions(extensions, at).into_iter();
+    of_versions.chain(rolling).collect()
+}
+
+fn versions(extensions: &[Extension], at: &Standpoint<'_>) -> Vec<Remark> {
     [Rule::ExtensionBehind, Rule::CniBehind]
         .into_iter()
         .flat_map(|rule| {
@@ -30,7 +46,7 @@ pub(crate) fn remarks(extensions: &[Extension], at: &Standpoint<'_>) -> Vec<Rema
             let hint = "upgrade it after the control plane and before the workloads";
             let behind = behind.map(|names| {
                 let message = format!("an extension is older than {base}: {names}");
-                Remark::new(rule, message).hint(hint)
+                Remark::new(rule, message).weighing(Weight::Soft).hint(hint)
             });
             let unknown = unknown.map(|names| {
                 let message = format!("the version of an extension is not known: {names}");

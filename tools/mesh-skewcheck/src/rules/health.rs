@@ -3,7 +3,7 @@
 
 use std::cmp::Ordering;
 
-use mesh_records::{Component, ControlPlane, InstalledBy, ProxyCount, Rule, State};
+use mesh_records::{Ask, Component, ControlPlane, InstalledBy, ProxyCount, Rule, State};
 use mesh_versions::Version;
 
 use super::held::{self, Part};
@@ -23,6 +23,7 @@ pub(crate) fn remarks(plane: &ControlPlane, at: &Standpoint<'_>) -> Vec<Remark> 
     remarks.extend(injector::remarks(plane, at));
     remarks.extend(held::remarks(plane, at));
     remarks.extend(in_other_hands(plane));
+    remarks.extend(outside(plane));
     remarks
 }
 
@@ -40,9 +41,14 @@ fn settled(plane: &ControlPlane, at: &Standpoint<'_>) -> Vec<Remark> {
         .components
         .iter()
         .any(|it| it.updated < it.wanted || has_old_proxy(it, at));
-    if !mixed.is_empty() || (!settled && on_its_way) {
+    let is_on_its_way = !mixed.is_empty() || (!settled && on_its_way);
+    if is_on_its_way {
         remarks.push(in_progress(plane, &mixed, at));
-    } else if !settled {
+    }
+    // No upgrade takes a component away.
+    let is_gone =
+        absent(plane).next().is_some() || plane.components.iter().any(|it| it.wanted == 0);
+    if is_gone || (!settled && !is_on_its_way) {
         remarks.push(Remark::new(
             Rule::ControlPlaneUnhealthy,
             unhealthy(plane.state, &faults),
@@ -57,10 +63,12 @@ fn settled(plane: &ControlPlane, at: &Standpoint<'_>) -> Vec<Remark> {
 }
 
 fn has_old_proxy(component: &Component, at: &Standpoint<'_>) -> bool {
+    // A value may pin what the injector gives.
+    let given = at.injects.as_ref().unwrap_or(&at.running);
     component
         .proxies
         .iter()
-        .any(|proxy| !proxy_is(proxy, &at.running, at).unwrap_or(true))
+        .any(|proxy| !proxy_is(proxy, given, at).unwrap_or(true))
 }
 
 fn proxy_is(proxy: &ProxyCount, version: &Version, at: &Standpoint<'_>) -> Option<bool> {
@@ -132,7 +140,7 @@ fn in_progress(plane: &ControlPlane, mixed: &[Part<'_>], at: &Standpoint<'_>) ->
         format!("an upgrade to {towards} {state}{detail}"),
     );
     match &at.target {
-        Some(target) if at.same_release(target, &towards) => remark
+        Some(target) if at.ask() == Ask::Upgrade && at.same_release(target, &towards) => remark
             .weighing(Weight::Soft)
             .hint("run the same upgrade again: it continues where it stopped"),
         Some(_) => remark.hint(format!("finish that upgrade first: --to {towards}")),
@@ -174,6 +182,9 @@ fn not_at_target(plane: &ControlPlane, at: &Standpoint<'_>) -> Vec<Remark> {
             compare(&format!("a proxy of {} runs", component.name), version);
         }
     }
+    for (namespace, version) in injector::probed(plane) {
+        compare(&format!("a dry-run pod in {namespace} gets"), Some(version));
+    }
     if injector::is_unregistered(plane) {
         wrong.push("new pods get no proxy".to_owned());
     }
@@ -190,6 +201,16 @@ fn not_at_target(plane: &ControlPlane, at: &Standpoint<'_>) -> Vec<Remark> {
         remarks.push(Remark::cannot_tell(rule, message));
     }
     remarks
+}
+
+fn outside(plane: &ControlPlane) -> Option<Remark> {
+    let count = plane.facts.get("external_workloads")?.as_u64()?;
+    let message = format!(
+        "{count} ExternalWorkloads are part of the mesh: their proxies run outside of the cluster, and \
+         nothing here shows their versions"
+    );
+    let hint = "compare their versions where they run, and upgrade them there";
+    (count > 0).then(|| Remark::new(Rule::ProxiesOutside, message).hint(hint))
 }
 
 fn in_other_hands(plane: &ControlPlane) -> Option<Remark> {

@@ -60,6 +60,16 @@ pub(super) fn is_unregistered(plane: &ControlPlane) -> bool {
     plane.facts.get("injector_registered") == Some(&Value::Bool(false))
 }
 
+/// Returns the proxy version that a dry-run pod got in each namespace where nothing pins it.
+pub(super) fn probed(plane: &ControlPlane) -> impl Iterator<Item = (&str, &str)> {
+    let probed = plane.facts.get("probed").and_then(Value::as_object);
+    probed.into_iter().flatten().filter_map(|(namespace, got)| {
+        let version = got.get("version")?.as_str()?;
+        let is_pinned = got.get("pinned") == Some(&Value::Bool(true));
+        (!is_pinned).then_some((namespace.as_str(), version))
+    })
+}
+
 fn webhook_remarks(webhook: &Webhook) -> Vec<Remark> {
     let mut remarks = Vec::new();
     if webhook.trusted == Some(false) {
@@ -69,6 +79,16 @@ fn webhook_remarks(webhook: &Webhook) -> Vec<Remark> {
                     linkerd-proxy-injector-webhook-config with the Secret \
                     linkerd-proxy-injector-k8s-tls; an upgrade writes both anew";
         remarks.push(Remark::new(Rule::InjectorBypassed, message).hint(hint));
+    }
+    let conditions = &webhook.selects.conditions;
+    if !conditions.is_empty() && webhook.answers.is_none() {
+        let conditions = conditions.join(", ");
+        let message = format!(
+            "the webhook of the proxy injector has matchConditions ({conditions}), which only the \
+             API server evaluates"
+        );
+        let hint = "let mesh-survey ask it with dry-run pods: --probe";
+        remarks.push(Remark::cannot_tell(Rule::InjectorBypassed, message).hint(hint));
     }
     match (webhook.ready_endpoints, webhook.answers) {
         (Some(0), _) => {

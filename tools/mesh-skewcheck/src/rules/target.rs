@@ -6,6 +6,7 @@ use mesh_records::{ControlPlane, InstalledBy, Rule};
 use mesh_versions::{Fit, Known, KubernetesVersion, Minor, Move, Releases, Version};
 use serde_json::Value;
 
+use super::held;
 use crate::question::Standpoint;
 use crate::remark::Remark;
 
@@ -88,15 +89,10 @@ fn way(plane: &ControlPlane, target: &Version, at: &Standpoint<'_>) -> Vec<Remar
         .collect();
     // During an unfinished upgrade the configuration already has the new version, while some
     // components run the old one.
-    let components = plane
-        .components
-        .iter()
-        .filter_map(|component| component.version.as_deref());
-    for version in components.map(Version::of_tag) {
-        let skips = way_from(&version, target, releases)
-            .filter(|remark| remark.rule == Rule::HopSkipsMinor);
+    for part in held::not_held(plane, at) {
+        let way = way_from(&Version::of_tag(part.version), target, releases);
         if remarks.is_empty() {
-            remarks.extend(skips);
+            remarks.extend(way);
         }
     }
     remarks
@@ -205,7 +201,7 @@ fn gateway_api(plane: &ControlPlane, target: &Version, at: &Standpoint<'_>) -> O
         .order(target)
         .is_some_and(Ordering::is_le);
     let concerned = within || at.releases().minor_of(target)?.minor >= WITHOUT;
-    if plane.installed_by != InstalledBy::Helm || !concerned {
+    if !concerned {
         return None;
     }
     let rule = Rule::GatewayApiUnprotected;
@@ -214,6 +210,9 @@ fn gateway_api(plane: &ControlPlane, target: &Version, at: &Standpoint<'_>) -> O
         .get("gateway_api_crds")
         .and_then(Value::as_array);
     let Some(definitions) = facts else {
+        if plane.installed_by != InstalledBy::Helm {
+            return None;
+        }
         let message = "cannot tell whether Helm owns the Gateway API CRDs";
         return Some(Remark::cannot_tell(rule, message).page(GATEWAY_PAGE));
     };

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 
 use mesh_records::{
     Ask, Decided, DowntimeGrade, Rule, Skew, SkewAction, SkewState, TrustAnchors, Word,
-    WorkloadKind,
 };
 
 use crate::action::action;
@@ -50,6 +49,13 @@ pub(crate) fn judge<'a>(
     };
     for proxy in seen.proxies.iter().filter(|proxy| proxy.count > 0) {
         judge.proxy(proxy, sights.of(proxy, at));
+    }
+    for proxy in seen
+        .terminating_proxies
+        .iter()
+        .filter(|proxy| proxy.count > 0)
+    {
+        judge.leaving(proxy, sights.of(proxy, at));
     }
     judge.unlisted();
     judge.anchors();
@@ -130,11 +136,26 @@ impl<'a> Judge<'a, '_> {
 
     fn too_old(&mut self, weight: Weight, text: &'a str) {
         let job = self.seen.ends_by_itself();
-        if job {
+        let pods = self.seen.pods;
+        if job && pods.held_by_proxy < pods.total {
             self.hit(Rule::JobHoldsBack, weight, text);
+        }
+        if job && pods.held_by_proxy > 0 {
+            self.hit(Rule::JobStuckOnProxy, weight, text);
         }
         if !job || self.at.ask() != Ask::Upgrade {
             self.hit(Rule::ProxyTooOld, weight, text);
+        }
+    }
+
+    fn leaving(&mut self, proxy: &'a SeenProxy<'a>, sight: Sight) {
+        let is_out = match sight.standing {
+            Standing::There | Standing::AheadByPatch => false,
+            Standing::Beside | Standing::Behind { .. } => self.at.ask() == Ask::Done,
+            Standing::Unknown | Standing::Ahead { .. } | Standing::TooOld { .. } => true,
+        };
+        if is_out {
+            self.hit(Rule::ProxyTerminating, Weight::Full, proxy.text());
         }
     }
 
@@ -160,7 +181,7 @@ impl<'a> Judge<'a, '_> {
     fn rest(&mut self) {
         let pods = self.seen.pods;
         if pods.meshed < pods.total {
-            let ends_itself = !keeps_its_pods(self.seen);
+            let ends_itself = !self.seen.keeps_its_pods();
             let left = ends_itself && self.at.ask() == Ask::Done;
             let weight = if left { Weight::Soft } else { Weight::Full };
             self.hit(Rule::UnmeshedButAnnotated, weight, "");
@@ -175,9 +196,13 @@ impl<'a> Judge<'a, '_> {
         }
         if pods.ready < pods.total {
             // With fewer ready pods than it should have, a workload still serves.
-            let is_up = pods.ready > 0 || !keeps_its_pods(self.seen);
+            let is_up = pods.ready > 0 || !self.seen.keeps_its_pods();
             let weight = if is_up { Weight::Soft } else { Weight::Full };
             self.hit(Rule::WorkloadUnhealthy, weight, "");
+        }
+        let is_stuck = |hit: &Hit<'_>| hit.rule == Rule::JobStuckOnProxy;
+        if pods.held_by_proxy > 0 && !self.hits.iter().any(is_stuck) {
+            self.hit(Rule::JobStuckOnProxy, Weight::Soft, "");
         }
         if !self.seen.pins.is_empty() {
             self.hit(Rule::VersionPinned, Weight::Full, "");
@@ -185,10 +210,10 @@ impl<'a> Judge<'a, '_> {
     }
 
     /// Limits the severity to a warning for a Job under `--jobs ignore`, and under the question
-    /// `done` for workloads that cannot be rolled.
+    /// `done` for pods that end by themselves or that nothing makes again.
     fn left_behind(&self) -> Weight {
         let soft = match self.at.ask() {
-            Ask::Done => !self.seen.is_rollable(),
+            Ask::Done => !self.seen.keeps_its_pods(),
             Ask::Upgrade => self.seen.ends_by_itself() && self.at.question.jobs == Jobs::Ignore,
             Ask::Drift | Ask::Roll => false,
         };
@@ -205,12 +230,6 @@ impl<'a> Judge<'a, '_> {
             self.hits.push(hit);
         }
     }
-}
-
-/// Returns false for Jobs, which end, and for bare pods, which nothing recreates; a missing proxy
-/// of any other workload should be fixed, and any other workload should be up.
-fn keeps_its_pods(seen: &Seen<'_>) -> bool {
-    !seen.ends_by_itself() && seen.kind != WorkloadKind::Pod
 }
 
 fn state(worst: Option<Standing>) -> (SkewState, Option<u32>) {

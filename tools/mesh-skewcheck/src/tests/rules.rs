@@ -1,6 +1,6 @@
 //! Tests each rule under each question.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::world::{World, judge, workload};
 
@@ -58,6 +58,30 @@ fn certificate(world: &mut World, role: usize, end: &str) {
     world.plane["certificates"][role]["not_after"] = json!(end);
 }
 
+// The issuer does not stand on the first anchor; a second one is valid.
+fn beside(world: &mut World, signs: bool) {
+    let all = world.plane["certificates"].as_array_mut().unwrap();
+    let mut second = all[0].clone();
+    all[0]["signs_issuer"] = json!(false);
+    second["signs_issuer"] = json!(signs);
+    all.push(second);
+}
+
+// Makes the pods on their way out.
+fn leaving(world: &mut World, version: &str) {
+    let proxy = json!({"version": version, "source": "image", "native": false, "count": 1});
+    world.workloads[0]["pods"]["terminating"] = json!(1);
+    world.workloads[0]["terminating_proxies"] = json!([proxy]);
+}
+
+// Adds an expired certificate that a webhook's object holds.
+fn webhook(world: &mut World, holder: &str) {
+    let expired = json!({"role": "webhook", "name": holder, "not_after": "2026-07-01T00:00:00Z",
+        "readable": true});
+    let all = world.plane["certificates"].as_array_mut().unwrap();
+    all.push(expired);
+}
+
 fn extension(world: &mut World, name: &str, version: Option<&str>) {
     let mut record = json!({"type": "extension", "cluster": "eu", "name": name, "namespace": "x"});
     if let Some(version) = version {
@@ -104,7 +128,7 @@ fn each_rule_has_the_severity_of_the_table_for_each_question() {
         (
             "no version",
             "proxy-unknown",
-            ["E", "W", "W", "E"],
+            ["E", "E", "W", "E"],
             |world, _| {
                 world.workloads[0]["proxies"] =
                     json!([{"source": "none", "native": false, "count": 2, "tag": "acme-7"}]);
@@ -113,7 +137,7 @@ fn each_rule_has_the_severity_of_the_table_for_each_question() {
         (
             "proxies that are not listed",
             "proxy-unknown",
-            ["E", "W", "W", "E"],
+            ["E", "E", "W", "E"],
             |world, _| {
                 world.workloads[0]["proxies"] = json!([]);
             },
@@ -188,6 +212,23 @@ fn each_rule_has_the_severity_of_the_table_for_each_question() {
             ["W", "W", "E", "E"],
             |world, _| {
                 world.plane["webhooks"][0]["trusted"] = json!(false);
+            },
+        ),
+        (
+            "a webhook with conditions",
+            "injector-bypassed",
+            ["W?", "W?", "W?", "W?"],
+            |world, _| {
+                world.plane["webhooks"][0]["selects"] = json!({"conditions": ["not-all"]});
+            },
+        ),
+        (
+            "a webhook with conditions that was asked",
+            "injector-bypassed",
+            ["-", "-", "-", "-"],
+            |world, _| {
+                world.plane["webhooks"][0]["selects"] = json!({"conditions": ["not-all"]});
+                world.plane["webhooks"][0]["answers"] = json!(true);
             },
         ),
         (
@@ -363,12 +404,109 @@ fn each_rule_has_the_severity_of_the_table_for_each_question() {
             "certificate-expiring",
             ["W", "W", "W", "W"],
             |world, _| {
-                let expired = json!({"role": "webhook", "not_after": "2026-07-01T00:00:00Z",
-                "readable": true});
-                world.plane["certificates"]
-                    .as_array_mut()
-                    .unwrap()
-                    .push(expired);
+                webhook(world, "linkerd-policy-validator.linkerd.io");
+            },
+        ),
+        (
+            "the injector's expired",
+            "webhook-certificate-expired",
+            ["W", "W", "E", "E"],
+            |world, _| webhook(world, "linkerd-proxy-injector-k8s-tls"),
+        ),
+        (
+            "an old one in the injector's bundle",
+            "webhook-certificate-expired",
+            ["-", "-", "-", "-"],
+            |world, _| {
+                webhook(world, "linkerd-proxy-injector.linkerd.io");
+                let all = world.plane["certificates"].as_array_mut().unwrap();
+                let mut valid = all.last().unwrap().clone();
+                valid["not_after"] = json!("2027-07-01T00:00:00Z");
+                all.push(valid);
+            },
+        ),
+        (
+            "a validator's expired",
+            "webhook-certificate-expired",
+            ["-", "-", "-", "-"],
+            |world, _| webhook(world, "linkerd-sp-validator.linkerd.io"),
+        ),
+        (
+            "a dry-run pod gets another version",
+            "control-plane-not-at-target",
+            ["-", "-", "-", "E"],
+            |world, _| {
+                world.plane["facts"]["probed"] = json!({"shop": {"version": "stable-2.13.6"}});
+            },
+        ),
+        (
+            "a dry-run pod gets the version of a pin",
+            "control-plane-not-at-target",
+            ["-", "-", "-", "-"],
+            |world, _| {
+                let pinned = json!({"version": "stable-2.13.6", "pinned": true});
+                world.plane["facts"]["probed"] = json!({"shop": pinned});
+            },
+        ),
+        (
+            "old pods on their way out",
+            "proxy-terminating",
+            ["W", "I", "I", "W"],
+            |world, base| leaving(world, of_minor(base - 2)),
+        ),
+        (
+            "current pods on their way out",
+            "proxy-terminating",
+            ["-", "-", "-", "-"],
+            |world, base| leaving(world, of_minor(base)),
+        ),
+        (
+            "machines outside",
+            "proxies-outside",
+            ["I", "I", "I", "W"],
+            |world, _| world.plane["facts"]["external_workloads"] = json!(3),
+        ),
+        (
+            "no machines outside",
+            "proxies-outside",
+            ["-", "-", "-", "-"],
+            |world, _| world.plane["facts"]["external_workloads"] = json!(0),
+        ),
+        (
+            "an old job that only its proxy keeps alive",
+            "job-stuck-on-proxy",
+            ["E", "W", "I", "W"],
+            |world, base| {
+                job(world, of_minor(base - 2));
+                world.workloads.last_mut().unwrap()["pods"]["held_by_proxy"] = json!(2);
+            },
+        ),
+        (
+            "a job that only its proxy keeps alive",
+            "job-stuck-on-proxy",
+            ["W", "W", "I", "W"],
+            |world, base| {
+                job(world, of_minor(base));
+                world.workloads.last_mut().unwrap()["pods"]["held_by_proxy"] = json!(2);
+            },
+        ),
+        (
+            "a CNI plugin on its way",
+            "cni-behind",
+            ["W", "W", "E", "W"],
+            |world, _| world.plane["facts"]["cni_rolling"] = json!(true),
+        ),
+        (
+            "a pinned proxy beside a component of none",
+            "control-plane-unhealthy",
+            ["E", "W", "E", "E"],
+            |world, _| {
+                world.plane["injects"] = json!("stable-2.13.6");
+                world.plane["components"][0]["wanted"] = json!(0);
+                world.plane["components"][0]["ready"] = json!(0);
+                for component in world.plane["components"].as_array_mut().unwrap() {
+                    component["proxies"][0]["version"] = json!("stable-2.13.6");
+                }
             },
         ),
         (
@@ -398,7 +536,7 @@ fn each_rule_has_the_severity_of_the_table_for_each_question() {
         (
             "under way elsewhere",
             "upgrade-in-progress",
-            ["E", "W", "E", "W"],
+            ["E", "W", "E", "E"],
             |world, _| {
                 world.plane["components"][0]["version"] = json!("stable-2.12.6");
             },
@@ -417,7 +555,7 @@ fn each_rule_has_the_severity_of_the_table_for_each_question() {
         (
             "a container of another release",
             "upgrade-in-progress",
-            ["E", "W", "E", "W"],
+            ["E", "W", "E", "E"],
             |world, _| policy(world, Some("stable-2.12.6")),
         ),
         (
@@ -481,7 +619,34 @@ fn each_rule_has_the_severity_of_the_table_for_each_question() {
             "anchor-expired",
             ["W", "W", "W", "W"],
             |world, _| {
+                beside(world, true);
+                certificate(world, 0, "2026-07-01T00:00:00Z");
+            },
+        ),
+        (
+            "an anchor beside the issuer's that soon expires",
+            "certificate-expiring",
+            ["W", "W", "W", "W"],
+            |world, _| {
+                beside(world, true);
+                certificate(world, 0, "2026-08-05T00:00:00Z");
+            },
+        ),
+        (
+            "the only anchor has expired, and the issuer does not stand on it",
+            "certificate-expired",
+            ["E", "E", "E", "E"],
+            |world, _| {
                 world.plane["certificates"][0]["signs_issuer"] = json!(false);
+                certificate(world, 0, "2026-07-01T00:00:00Z");
+            },
+        ),
+        (
+            "no valid anchor, and the issuer stands on none",
+            "certificate-expired",
+            ["E", "E", "E", "E"],
+            |world, _| {
+                beside(world, false);
                 certificate(world, 0, "2026-07-01T00:00:00Z");
             },
         ),
@@ -897,27 +1062,31 @@ fn a_half_done_upgrade_may_be_resumed_only_to_its_own_target() {
 }
 
 #[test]
-fn ask_done_only_warns_of_workloads_that_cannot_be_rolled() {
+fn ask_done_only_warns_of_what_ends_and_of_bare_pods() {
     let done = &["--ask", "done", "--to", TARGET];
-    let behind = |by: &str| {
+    let behind = |roll: &Value| {
         World::at(TARGET).with(|world| {
             proxy(world, "stable-2.13.7");
-            world.workloads[0]["roll"] = json!({"by": by});
+            world.workloads[0]["roll"] = roll.clone();
         })
     };
+    let none = json!({"by": "none", "reason": "foreign-owner"});
+    let bare = json!({"by": "none", "reason": "gone"});
     for (by, grade) in [
-        ("restart", "E"),
-        ("evict", "E"),
-        ("itself", "W"),
-        ("none", "W"),
+        (json!({"by": "restart"}), "E"),
+        (json!({"by": "evict"}), "E"),
+        (json!({"by": "itself"}), "W"),
+        (none, "E"),
+        (bare, "W"),
     ] {
-        let judged = judge(done, &behind(by).survey());
+        let judged = judge(done, &behind(&by).survey());
         assert_eq!(judged.grade("proxy-behind"), grade, "{by}");
         let findings = judged.of_type("finding");
         let mut findings = findings.iter().filter(|it| it["id"] == "proxy-behind");
         let hint = &findings.next().unwrap()["hint"];
         let rolls = *hint == "mesh-survey | mesh-skewcheck --ask roll | mesh-roll";
-        assert_eq!(rolls, grade == "E", "{by}: {hint}");
+        let is_rollable = by == json!({"by": "restart"}) || by == json!({"by": "evict"});
+        assert_eq!(rolls, is_rollable, "{by}: {hint}");
     }
 }
 
