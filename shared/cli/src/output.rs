@@ -10,8 +10,9 @@ use mesh_records::{
 use serde::Serialize;
 
 use crate::evidence::{Evidence, named};
+use crate::github::Annotations;
 use crate::stop::{Stdout, Stop, Unread};
-use crate::table::Table;
+use crate::view::View;
 use crate::{Clean, Exit};
 
 const BUFFER: usize = 64 * 1024;
@@ -28,9 +29,12 @@ pub struct OutputArgs {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     /// One JSON record per line.
+    #[value(alias = "json")]
     Ndjson,
     /// Aligned text for people.
     Table,
+    /// Annotations of GitHub Actions.
+    Github,
 }
 
 /// What to do when the program that reads standard output goes away.
@@ -68,7 +72,7 @@ pub struct Closing {
 pub struct Output<W: Write = BufWriter<Stdout>> {
     writer: Writer<W>,
     readers: Readers,
-    table: Option<Table>,
+    table: Option<View>,
     evidence: Option<Evidence>,
     // A terminal that has gone away fails writes with EIO; so does a broken disk under a file.
     is_terminal: bool,
@@ -109,7 +113,11 @@ impl Output {
 impl<W: Write> Output<W> {
     /// Makes an output to `out`.
     pub fn new(out: W, format: Format, readers: Readers) -> Self {
-        let table = (format == Format::Table).then(Table::default);
+        let table = match format {
+            Format::Ndjson => None,
+            Format::Table => Some(View::Table(Box::default())),
+            Format::Github => Some(View::Github(Annotations::default())),
+        };
         Self {
             writer: Writer::new(out),
             readers,
@@ -239,6 +247,7 @@ impl<W: Write> Output<W> {
         self.writer.count(record.kind());
         match message(record) {
             Some(message) => {
+                table.note(record);
                 writeln!(self.writer.out(), "{}", Clean(message))?;
                 if let Record::Intent(Intent { deeds, digest, .. }) = record {
                     for Deed { verb, object } in deeds {
