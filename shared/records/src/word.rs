@@ -108,6 +108,12 @@ words! {
     KubernetesTooOld = "kubernetes-too-old",
     /// Kubernetes is newer than what the target was tested with.
     KubernetesUntested = "kubernetes-untested",
+    /// A definition that a release brings is missing, or lacks a version that is read.
+    CrdsBehind = "crds-behind",
+    /// Objects may be stored in a version that the release's definition no longer has.
+    CrdStoredVersion = "crd-stored-version",
+    /// Nothing tells what installed the control plane.
+    InstallerUnknown = "installer-unknown",
     /// Stable, edge and others run side by side.
     MixedChannels = "mixed-channels",
     /// Upstream advises against a release.
@@ -120,6 +126,8 @@ words! {
     TrustAnchorUnknown = "trust-anchor-unknown",
     /// A certificate has expired.
     CertificateExpired = "certificate-expired",
+    /// A certificate could not be read.
+    CertificateUnreadable = "certificate-unreadable",
     /// An anchor of the bundle has expired that the issuer does not stand on.
     AnchorExpired = "anchor-expired",
     /// The certificate of the injector's webhook has expired, so new pods get no proxy.
@@ -168,6 +176,10 @@ words! {
     HelmChartSplit = "helm-chart-split",
     /// An acknowledgement was given for nothing.
     WaiverUnused = "waiver-unused",
+    /// A waiver is past its date, so it counts as absent.
+    WaiverExpired = "waiver-expired",
+    /// The control planes of the input run different releases.
+    FleetMixed = "fleet-mixed",
 
     /// A proxy differs from what new pods get, and which of the two is newer is not known.
     VersionDiffers = "version-differs",
@@ -257,12 +269,16 @@ set! {
     TargetPrerelease,
     KubernetesTooOld,
     KubernetesUntested,
+    CrdsBehind,
+    CrdStoredVersion,
+    InstallerUnknown,
     MixedChannels,
     EdgeNotRecommended,
     VersionPinned,
     TrustAnchorStale,
     TrustAnchorUnknown,
     CertificateExpired,
+    CertificateUnreadable,
     AnchorExpired,
     WebhookCertificateExpired,
     CertificateExpiring,
@@ -287,6 +303,8 @@ set! {
     GatewayApiUnprotected,
     HelmChartSplit,
     WaiverUnused,
+    WaiverExpired,
+    FleetMixed,
 }
 
 set! {

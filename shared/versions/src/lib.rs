@@ -10,6 +10,7 @@
 
 mod channel;
 mod check;
+mod definitions;
 mod hops;
 mod kubernetes;
 mod minor;
@@ -21,6 +22,7 @@ mod target;
 mod version;
 
 pub use channel::Channel;
+pub use definitions::Definition;
 pub use hops::{Hop, Move};
 pub use kubernetes::{Fit, KubernetesVersion, Support};
 pub use minor::{Confidence, Minor, MinorOf, NotAMinor};

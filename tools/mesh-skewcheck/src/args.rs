@@ -7,14 +7,16 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use clap::{Parser, ValueEnum};
 use jiff::Timestamp;
-use mesh_cli::{EXIT_CODES, OutputArgs};
-use mesh_records::{Ask, Explain as _, Explained, Rule, parse_duration};
+use mesh_cli::{EXIT_CODES, Format, OutputArgs};
+use mesh_records::{Ask, Explain as _, Explained, Rule, Severity, parse_duration};
 use mesh_versions::{Releases, Target};
 
+use crate::about;
 use crate::drive::Demands;
 use crate::fresh::Freshness;
 use crate::question::{Jobs, Question};
 use crate::rule::is_mandatory;
+use crate::waiver::Waivers;
 
 /// Check whether the proxies of a Linkerd mesh are within the supported version skew
 ///
@@ -41,9 +43,25 @@ pub(crate) struct Args {
     /// Whether a running Job blocks an upgrade if its proxy is too old for the target
     #[arg(long, value_enum, value_name = "POLICY", default_value = "hold")]
     jobs: Jobs,
-    /// Accept a finding that you have checked yourself (only `newer-than-known`)
+    /// Accept a finding that you have checked yourself: newer-than-known, certificate-unreadable
     #[arg(long, value_name = "ID", value_delimiter = ',')]
     ack: Vec<String>,
+    /// Accept the findings of this file: one JSON object per line with id, reason, who, expires, and
+    /// if wanted workloads (NAMESPACE/NAME, * for any text) and cluster
+    #[arg(long, value_name = "FILE")]
+    waivers: Option<PathBuf>,
+    /// The mildest severity that makes the answer a no
+    #[arg(long, value_enum, value_name = "SEVERITY", default_value = "error")]
+    fail_on: FailOn,
+    /// How many minor versions a proxy may be behind: 1, or 0 to allow none
+    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u32).range(..=1))]
+    max_behind: u32,
+    /// Count a certificate that expires within this time as an error
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    cert_horizon: Option<Duration>,
+    /// Require that all control planes of the input run one release
+    #[arg(long)]
+    same_version: bool,
     /// Read the known Linkerd releases from this file instead of the built-in list
     #[arg(long, value_name = "FILE")]
     releases: Option<PathBuf>,
@@ -53,8 +71,24 @@ pub(crate) struct Args {
     /// The time now, for --max-age (RFC 3339)
     #[arg(long, value_name = "TIME", requires = "max_age")]
     now: Option<Timestamp>,
+    /// Explain a rule: what it means, why it matters, what to do. Reads no records
+    #[arg(long, value_name = "ID", conflicts_with = "list_rules")]
+    explain: Option<String>,
+    /// List all rules with their severity for each question. Reads no records
+    #[arg(long)]
+    list_rules: bool,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
+}
+
+/// The findings that `--ack` accepts: a person can check them and nothing else could decide them.
+const ACKNOWLEDGED: [Rule; 2] = [Rule::NewerThanKnown, Rule::CertificateUnreadable];
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum FailOn {
+    Error,
+    Warning,
+    Info,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -88,6 +122,15 @@ impl Args {
             partial: self.partial,
             jobs: self.jobs,
             acknowledged: self.acknowledged()?,
+            waivers: self.waivers()?,
+            fail_on: match self.fail_on {
+                FailOn::Error => Severity::Error,
+                FailOn::Warning => Severity::Warning,
+                FailOn::Info => Severity::Info,
+            },
+            max_behind: self.max_behind,
+            cert_horizon: self.cert_horizon,
+            same_version: self.same_version,
             thresholds: self.thresholds(),
             releases,
         };
@@ -98,6 +141,16 @@ impl Args {
                 freshness,
             },
         ))
+    }
+
+    /// Returns what is shown instead of judging records, if that was asked for.
+    pub(crate) fn shown(&self) -> Result<Option<String>> {
+        match (&self.explain, self.list_rules, self.output.format()) {
+            (Some(id), _, _) => Ok(Some(about::explain(id)?)),
+            (None, true, Format::Ndjson) => Ok(Some(about::lines()?)),
+            (None, true, Format::Table | Format::Github) => Ok(Some(about::table())),
+            (None, false, _) => Ok(None),
+        }
     }
 
     fn asked(&self) -> Result<Ask, Explained> {
@@ -138,9 +191,22 @@ impl Args {
         Releases::parse(&bytes).with_context(what)
     }
 
+    fn waivers(&self) -> Result<Waivers, anyhow::Error> {
+        let Some(path) = &self.waivers else {
+            return Ok(Waivers::default());
+        };
+        let what = || format!("cannot use the waivers file `{}`", path.display());
+        let text = std::fs::read_to_string(path);
+        let text = text.explain(
+            what(),
+            "name a file that you can read, or leave out --waivers",
+        )?;
+        Waivers::parse(&text).with_context(what)
+    }
+
     fn acknowledged(&self) -> Result<Vec<Rule>, Explained> {
         let rule = |id: &String| match Rule::named(id) {
-            Some(Rule::NewerThanKnown) => Ok(Rule::NewerThanKnown),
+            Some(rule) if ACKNOWLEDGED.contains(&rule) => Ok(rule),
             Some(rule) if is_mandatory(rule) => {
                 let what = format!("`{id}` is mandatory: --ack cannot accept it");
                 Err(Explained::new(
@@ -152,12 +218,12 @@ impl Args {
                 let what = format!("--ack does not accept `{id}`");
                 Err(Explained::new(
                     what,
-                    "leave it out: --ack accepts only newer-than-known",
+                    "give a reason and an end for it in a file: --waivers FILE",
                 ))
             }
             None => Err(Explained::new(
                 format!("no rule has the name `{id}`"),
-                "use --ack newer-than-known",
+                "--ack accepts newer-than-known and certificate-unreadable",
             )),
         };
         self.ack.iter().map(rule).collect()
@@ -168,12 +234,27 @@ impl Args {
             Jobs::Hold => None,
             Jobs::Ignore => Some("ignore".to_owned()),
         };
+        let fail_on = match self.fail_on {
+            FailOn::Error => None,
+            FailOn::Warning => Some("warning".to_owned()),
+            FailOn::Info => Some("info".to_owned()),
+        };
         let list = |items: &[String]| (!items.is_empty()).then(|| items.join(","));
         [
             ("partial", self.partial.then(|| "true".to_owned())),
             ("jobs", jobs),
             ("ack", list(&self.ack)),
             ("expect", list(&self.expect)),
+            ("fail_on", fail_on),
+            (
+                "max_behind",
+                (self.max_behind < 1).then(|| self.max_behind.to_string()),
+            ),
+            (
+                "cert_horizon",
+                self.cert_horizon.map(|it| format!("{it:?}")),
+            ),
+            ("same_version", self.same_version.then(|| "true".to_owned())),
             ("max_age", self.max_age.map(|age| format!("{age:?}"))),
             ("now", self.now.map(|now| now.to_string())),
         ]

@@ -11,10 +11,11 @@ use mesh_records::{
     Tool, What,
 };
 
+use crate::across;
 use crate::fresh::Freshness;
 use crate::question::Question;
 use crate::survey::Survey;
-use crate::verdict::{Judgement, add_unused};
+use crate::verdict::Judgement;
 
 /// Checks of the whole input.
 #[derive(Debug)]
@@ -94,7 +95,7 @@ fn judge_all<W: Write>(
         return Err(StreamError::Empty.into());
     }
     all_expected(&missing)?;
-    add_unused(&mut judgements, &question.acknowledged);
+    across::add(&mut judgements, question);
     Ok(judgements)
 }
 
@@ -169,6 +170,7 @@ fn conclude<W: Write>(judgements: Vec<Judgement>, output: &mut Output<W>) -> Res
         findings,
         plan,
         verdict,
+        waivers: _,
     } in judgements
     {
         for finding in findings {

@@ -12,15 +12,19 @@
 //! 3. What breaks it: a file of `rules`, as a `Remark` on the control plane, or as a `Hit` of a
 //!    workload. A new file is called in `verdict`.
 //! 4. Its sentence and its hint: `sentence` for workloads, the `Remark` itself otherwise.
-//! 5. Its tests, in `tests/rules.rs`: where it applies, and where it does not.
+//! 5. What a person should know about it: a paragraph of `about.txt`.
+//! 6. Its tests, in `tests/rules.rs`: where it applies, where it does not, and where that cannot be
+//!    told.
 
 use std::io::BufReader;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use clap::Parser as _;
-use mesh_cli::{Exit, Output, Readers, Stdin, Stop, records_from_stdin, report};
+use mesh_cli::{Exit, Output, Readers, Stdin, Stop, page, records_from_stdin, report};
 
+mod about;
+mod across;
 mod action;
 mod args;
 mod drive;
@@ -37,6 +41,7 @@ mod smallest;
 mod survey;
 mod tally;
 mod verdict;
+mod waiver;
 
 #[cfg(test)]
 mod tests;
@@ -52,6 +57,10 @@ pub fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> Result<Exit> {
+    if let Some(text) = args.shown()? {
+        page(&text)?;
+        return Ok(Exit::Yes);
+    }
     let (question, demands) = args.question()?;
     drop(records_from_stdin(PIPELINE)?);
     let mut output = Output::stdout(&args.output, Readers::Needed).context(START)?;

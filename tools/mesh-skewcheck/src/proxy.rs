@@ -82,7 +82,7 @@ fn standing_of(version: &Version, at: &Standpoint<'_>) -> Standing {
     match at.releases().skew(version, at.base()).0 {
         Skew::Same if at.same_release(version, at.base()) => Standing::There,
         Skew::Same => Standing::Beside,
-        Skew::Behind { minors } if minors > 1 => Standing::TooOld { minors },
+        Skew::Behind { minors } if minors > at.question.max_behind => Standing::TooOld { minors },
         Skew::Behind { minors } => Standing::Behind { minors },
         Skew::Ahead { minors: 0 } => Standing::AheadByPatch,
         Skew::Ahead { minors } => Standing::Ahead { minors },

@@ -1,9 +1,12 @@
 //! The question, and the versions that it is judged against.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use mesh_records::{Ask, Paste, Rule};
+use mesh_records::{Ask, Paste, Rule, Severity};
 use mesh_versions::{Channel, Releases, Target, Version};
+
+use crate::waiver::{InForce, Waivers};
 
 /// The question and all options that change its answer.
 #[derive(Debug)]
@@ -13,6 +16,15 @@ pub(crate) struct Question {
     pub(crate) partial: bool,
     pub(crate) jobs: Jobs,
     pub(crate) acknowledged: Vec<Rule>,
+    pub(crate) waivers: Waivers,
+    /// The mildest severity that makes the answer a no.
+    pub(crate) fail_on: Severity,
+    /// How many minor versions a proxy may be behind.
+    pub(crate) max_behind: u32,
+    /// A certificate that expires within this time is an error.
+    pub(crate) cert_horizon: Option<Duration>,
+    /// Whether all control planes of the input must run one release.
+    pub(crate) same_version: bool,
     pub(crate) releases: Releases,
     /// Every option that differs from its default, as the verdict shows it.
     pub(crate) thresholds: BTreeMap<String, String>,
@@ -33,6 +45,9 @@ pub(crate) struct Standpoint<'a> {
     pub(crate) question: &'a Question,
     /// Makes commands for the surveyed cluster.
     pub(crate) paste: Paste,
+    /// The namespace of the control plane.
+    pub(crate) namespace: String,
+    pub(crate) waivers: InForce<'a>,
     /// The version in the control plane's configuration.
     pub(crate) running: Version,
     /// The release that the question is about, if it is about one.

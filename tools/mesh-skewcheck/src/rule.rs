@@ -47,7 +47,7 @@ use Binding::{Mandatory as M, Waivable as V};
 /// For each rule: its severity under the questions upgrade, drift, roll and done if it is broken;
 /// and its severity if facts are missing to decide it, which is at least "cannot tell".
 #[rustfmt::skip]
-const TABLE: [Row; 45] = [
+const TABLE: [Row; 51] = [
     //                                                                       hit           cannot tell
     //                                                                       up dr ro do   up dr ro do
     row(Rule::ProxyTooOld,             V, [E, E, I, E], [N, N, N, N]),
@@ -65,12 +65,16 @@ const TABLE: [Row; 45] = [
     row(Rule::TargetPrerelease,        V, [W, N, N, N], [N, N, N, N]),
     row(Rule::KubernetesTooOld,        M, [E, N, N, N], [E, N, N, N]),
     row(Rule::KubernetesUntested,      V, [W, N, N, N], [N, N, N, N]),
+    row(Rule::CrdsBehind,              V, [I, W, W, E], [I, I, I, W]),
+    row(Rule::CrdStoredVersion,        M, [E, N, N, N], [E, N, N, N]),
+    row(Rule::InstallerUnknown,        V, [W, I, I, I], [N, N, N, N]),
     row(Rule::MixedChannels,           V, [W, W, I, W], [N, N, N, N]),
     row(Rule::EdgeNotRecommended,      V, [W, W, I, I], [N, N, N, N]),
     row(Rule::VersionPinned,           V, [W, W, I, W], [N, N, N, N]),
     row(Rule::TrustAnchorStale,        V, [E, W, I, E], [N, N, N, N]),
     row(Rule::TrustAnchorUnknown,      V, [W, W, I, W], [N, N, N, N]),
     row(Rule::CertificateExpired,      M, [E, E, E, E], [E, W, E, W]),
+    row(Rule::CertificateUnreadable,   V, [E, W, E, W], [N, N, N, N]),
     row(Rule::AnchorExpired,           V, [W, W, W, W], [N, N, N, N]),
     row(Rule::WebhookCertificateExpired, V, [W, W, E, E], [N, N, N, N]),
     row(Rule::CertificateExpiring,     V, [E, W, E, W], [N, N, N, N]),
@@ -95,6 +99,8 @@ const TABLE: [Row; 45] = [
     row(Rule::GatewayApiUnprotected,   M, [E, N, N, N], [E, N, N, N]),
     row(Rule::HelmChartSplit,          M, [E, N, N, N], [N, N, N, N]),
     row(Rule::WaiverUnused,            V, [W, W, W, W], [N, N, N, N]),
+    row(Rule::WaiverExpired,           V, [W, W, W, W], [N, N, N, N]),
+    row(Rule::FleetMixed,              M, [E, E, E, E], [N, N, N, N]),
 ];
 
 const fn row(rule: Rule, binding: Binding, asked: [Grade; 4], blind: [Grade; 4]) -> Row {

@@ -81,79 +81,86 @@ fn versions(group: &Group) -> String {
     format!(" ({}{more})", named.join(", "))
 }
 
-fn said(rule: Rule, base: &str, at: &Standpoint<'_>) -> String {
-    match rule {
-        Rule::ProxyTooOld => format!("run proxies more than one minor version behind {base}"),
-        Rule::ProxyAhead => format!("run proxies newer than {base}"),
-        Rule::ProxyBehind if at.ask() == Ask::Done => {
-            format!("run proxies of another version than {base}")
-        }
-        Rule::ProxyBehind => format!("run proxies older than {base}, within the supported skew"),
-        Rule::ProxyUnknown => unknown_proxy(base, at),
-        Rule::NewerThanKnown => {
-            let end = at.releases().known_until();
-            format!("run proxies newer than {end}, the last release in the releases file")
-        }
-        Rule::MixedChannels => {
-            let running = &at.running;
-            format!("run proxies of another channel than the control plane, {running}")
-        }
-        Rule::EdgeNotRecommended => "run proxies of a release that is not recommended".to_owned(),
-        Rule::VersionPinned => "run pinned proxies; a restart cannot change them".to_owned(),
-        Rule::TrustAnchorStale => {
-            "run proxies whose trust anchors are not the current ones".to_owned()
-        }
-        Rule::TrustAnchorUnknown => {
-            "run proxies whose trust anchors cannot be compared with the current bundle".to_owned()
-        }
-        Rule::PodsMissing => "have fewer pods than they want".to_owned(),
-        Rule::UnmeshedButAnnotated => {
-            "run pods without a proxy, although injection is on".to_owned()
-        }
-        Rule::ProxyTerminating => {
-            format!("have pods on their way out whose proxies are too far from {base}")
-        }
-        Rule::JobStuckOnProxy => "have pods that only the proxy keeps alive".to_owned(),
-        Rule::DowntimeOutage => "would be down during the restart".to_owned(),
-        Rule::JobHoldsBack => format!("run Job proxies more than one minor version behind {base}"),
-        Rule::WorkloadUnhealthy => "run pods that are not ready".to_owned(),
-        Rule::ControlPlaneNotAtTarget
-        | Rule::ComponentPinned
-        | Rule::LeftoverComponent
-        | Rule::AnchorExpired
-        | Rule::WebhookCertificateExpired
-        | Rule::HopSkipsMinor
-        | Rule::Downgrade
-        | Rule::TargetUnknown
-        | Rule::TargetNotLatestPatch
-        | Rule::TargetPrerelease
-        | Rule::KubernetesTooOld
-        | Rule::KubernetesUntested
-        | Rule::CertificateExpired
-        | Rule::CertificateExpiring
-        | Rule::ControlPlaneUnhealthy
-        | Rule::UpgradeInProgress
-        | Rule::OperatorManaged
-        | Rule::GitopsManaged
-        | Rule::InjectorFailsOpen
-        | Rule::InjectorNotReady
-        | Rule::InjectorBypassed
-        | Rule::ProxiesOutside
-        | Rule::ExtensionBehind
-        | Rule::CniBehind
-        | Rule::SurveyPartial
-        | Rule::HelmChartSplit
-        | Rule::GatewayApiUnprotected
-        | Rule::WaiverUnused => rule.as_str().to_owned(),
-    }
-}
+/// What is said of workloads that break a rule; BASE is the version in question, RUNNING the one that
+/// runs, UNTIL the last one that the releases file knows, FAR the distance that is too much.
+const SAID: [(Rule, &str); 17] = [
+    (Rule::ProxyTooOld, "run proxies FAR BASE"),
+    (Rule::ProxyAhead, "run proxies newer than BASE"),
+    (
+        Rule::ProxyBehind,
+        "run proxies older than BASE, within the supported skew",
+    ),
+    (
+        Rule::ProxyUnknown,
+        "run proxies whose Linkerd version is not known",
+    ),
+    (
+        Rule::NewerThanKnown,
+        "run proxies newer than UNTIL, the last release in the releases file",
+    ),
+    (
+        Rule::MixedChannels,
+        "run proxies of another channel than the control plane, RUNNING",
+    ),
+    (
+        Rule::EdgeNotRecommended,
+        "run proxies of a release that is not recommended",
+    ),
+    (
+        Rule::VersionPinned,
+        "run pinned proxies; a restart cannot change them",
+    ),
+    (
+        Rule::TrustAnchorStale,
+        "run proxies that were started with another trust bundle than the current one, compared \
+         byte by byte",
+    ),
+    (
+        Rule::TrustAnchorUnknown,
+        "run proxies whose trust anchors cannot be compared with the current bundle",
+    ),
+    (
+        Rule::UnmeshedButAnnotated,
+        "run pods without a proxy, although injection is on",
+    ),
+    (Rule::PodsMissing, "have fewer pods than they want"),
+    (
+        Rule::ProxyTerminating,
+        "have pods on their way out whose proxies are too far from BASE",
+    ),
+    (
+        Rule::JobStuckOnProxy,
+        "have pods that only the proxy keeps alive",
+    ),
+    (Rule::JobHoldsBack, "run Job proxies FAR BASE"),
+    (Rule::WorkloadUnhealthy, "run pods that are not ready"),
+    (Rule::DowntimeOutage, "would be down during the restart"),
+];
 
-fn unknown_proxy(base: &str, at: &Standpoint<'_>) -> String {
-    if is_base_unknown(at) {
-        format!("run proxies that cannot be compared with {base}, whose minor version is unknown")
-    } else {
-        "run proxies whose Linkerd version is not known".to_owned()
+fn said(rule: Rule, base: &str, at: &Standpoint<'_>) -> String {
+    if rule == Rule::ProxyBehind && at.ask() == Ask::Done {
+        return format!("run proxies of another version than {base}");
     }
+    if rule == Rule::ProxyUnknown && is_base_unknown(at) {
+        return format!(
+            "run proxies that cannot be compared with {base}, whose minor version is unknown"
+        );
+    }
+    let text = SAID.iter().find(|(of, _)| *of == rule);
+    let text = text.map_or(rule.as_str(), |(_, text)| *text);
+    let far = match at.question.max_behind {
+        0 => "of an older minor version than",
+        _ => "more than one minor version behind",
+    };
+    // A version has no space, so none of these can come from another.
+    let word = |word| match word {
+        "BASE" | "BASE," => word.replace("BASE", base),
+        "RUNNING" => at.running.to_string(),
+        "UNTIL," => format!("{},", at.releases().known_until()),
+        "FAR" => far.to_owned(),
+        plain => plain.to_owned(),
+    };
+    text.split(' ').map(word).collect::<Vec<_>>().join(" ")
 }
 
 fn hint(rule: Rule, group: &Group, at: &Standpoint<'_>) -> Option<String> {
@@ -201,5 +208,8 @@ fn roll_helps(at: &Standpoint<'_>) -> bool {
     let skew = |injects| at.releases().skew(injects, at.base()).0;
     at.injects
         .as_ref()
-        .is_some_and(|injects| !matches!(skew(injects), Skew::Behind { minors: 2.. }))
+        .is_some_and(|injects| match skew(injects) {
+            Skew::Behind { minors } => minors <= at.question.max_behind,
+            Skew::Same | Skew::Ahead { .. } | Skew::Unknown => true,
+        })
 }

@@ -17,6 +17,7 @@ use crate::rules::workload::judge;
 use crate::seen::Seen;
 use crate::tally::Tally;
 use crate::verdict::{Around, Judgement, conclude};
+use crate::waiver::InForce;
 
 /// A survey that is being read.
 #[derive(Debug)]
@@ -25,6 +26,7 @@ pub(crate) struct Survey<'q> {
     /// The cluster's label, for errors.
     label: String,
     paste: Paste,
+    waivers: InForce<'q>,
     planes: BTreeMap<String, Plane<'q>>,
     early: BTreeMap<String, Vec<Early>>,
     /// The workloads so far, as hashes of their identities: this needs less memory than their
@@ -61,6 +63,7 @@ impl<'q> Survey<'q> {
             question,
             label: label.unwrap_or_else(|| "?".to_owned()),
             paste: stream.flags.clone().unwrap_or_default(),
+            waivers: question.waivers.at(stream),
             planes: BTreeMap::new(),
             early: BTreeMap::new(),
             known: HashSet::new(),
@@ -73,7 +76,8 @@ impl<'q> Survey<'q> {
     pub(crate) fn control_plane(&mut self, line: RawLine<'_>) -> Result<Vec<Early>> {
         let record: ControlPlane = line.parse()?;
         let name = record.namespace.clone();
-        let plane = Plane::new(record, self.question, self.paste.clone())?;
+        let (paste, waivers) = (self.paste.clone(), self.waivers.clone());
+        let plane = Plane::new(record, self.question, paste, waivers)?;
         self.planes.insert(name.clone(), plane);
         Ok(self.early.remove(&name).unwrap_or_default())
     }
@@ -184,12 +188,19 @@ impl Early {
 // === impl Plane ===
 
 impl<'q> Plane<'q> {
-    fn new(record: ControlPlane, question: &'q Question, paste: Paste) -> Result<Self> {
+    fn new(
+        record: ControlPlane,
+        question: &'q Question,
+        paste: Paste,
+        waivers: InForce<'q>,
+    ) -> Result<Self> {
         let running = running(&record)?;
         let injects = record.injects.as_deref().map(Version::of_tag);
         let mut at = Standpoint {
             question,
             paste,
+            namespace: record.namespace.clone(),
+            waivers,
             running,
             target: None,
             injects,

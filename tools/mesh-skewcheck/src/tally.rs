@@ -19,10 +19,13 @@ const VERSIONS: usize = 4;
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     counts: Counts,
-    by_rule: BTreeMap<(Severity, Rule), Group>,
+    by_rule: BTreeMap<Key, Group>,
 }
 
-/// The workloads that break one rule with one severity.
+/// What a group has in common; the last is the line of the waiver for it.
+type Key = (Severity, Rule, Option<usize>);
+
+/// The workloads that break one rule with one severity, all with or all without a waiver.
 #[derive(Debug)]
 pub(crate) struct Group {
     pub(crate) count: u64,
@@ -30,6 +33,8 @@ pub(crate) struct Group {
     pub(crate) versions: Smallest<String>,
     /// Whether a roll reaches at least one of them.
     pub(crate) rollable: bool,
+    /// The line of the waiver for them.
+    pub(crate) waiver: Option<usize>,
 }
 
 #[derive(Debug, Default)]
@@ -50,13 +55,18 @@ impl Tally {
     /// Counts one workload. A workload that breaks a rule with two versions counts once.
     pub(crate) fn add(&mut self, seen: &Seen<'_>, judged: &Judged<'_>, at: &Standpoint<'_>) {
         self.counts.add(seen.pods, &judged.skew);
-        let mut counted: Vec<(Severity, Rule)> = Vec::with_capacity(judged.hits.len());
+        let mut counted: Vec<Key> = Vec::with_capacity(judged.hits.len());
         for hit in &judged.hits {
             let Some(severity) = severity(hit.rule, at.ask(), Decided::Yes, hit.weight) else {
                 continue;
             };
-            let key = (severity, hit.rule);
+            let waiver = at
+                .waivers
+                .of_workload(hit.rule, &seen.namespace, &seen.name);
+            let waiver = waiver.map(|it| it.line);
+            let key = (severity, hit.rule, waiver);
             let group = self.by_rule.entry(key).or_default();
+            group.waiver = waiver;
             group.versions.show_text(hit.version);
             if !counted.contains(&key) {
                 group.add(seen);
@@ -72,7 +82,7 @@ impl Tally {
     /// Returns the groups, the most severe first.
     pub(crate) fn groups(&self) -> impl Iterator<Item = (Severity, Rule, &Group)> {
         let groups = self.by_rule.iter();
-        groups.map(|((severity, rule), group)| (*severity, *rule, group))
+        groups.map(|((severity, rule, _), group)| (*severity, *rule, group))
     }
 }
 
@@ -83,6 +93,7 @@ impl Default for Group {
             workloads: Smallest::new(NAMED),
             versions: Smallest::new(VERSIONS),
             rollable: false,
+            waiver: None,
         }
     }
 }

@@ -1,19 +1,21 @@
 //! Makes the findings and the verdict from the results of all rules.
 
 use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet};
 
 use mesh_records::{
-    Ask, Closed, ControlPlane, Decided, Extension, Finding, From, Plan, Rule, Severity, Source,
-    Verdict, VerdictScope,
+    Ask, Closed, ControlPlane, Decided, Extension, Finding, From, Plan, Rule, Source, Verdict,
+    VerdictScope,
 };
 
 use crate::plan::plan;
-use crate::question::Standpoint;
+use crate::question::{Question, Standpoint};
 use crate::remark::Remark;
 use crate::rule::severity;
-use crate::rules::{certificates, extension, health, target};
+use crate::rules::{certificates, definitions, extension, health, target};
 use crate::sentence::{roll, sentence};
 use crate::tally::Tally;
+use crate::waiver::Waiver;
 
 /// The findings, plan and verdict for one control plane.
 #[derive(Debug)]
@@ -21,6 +23,8 @@ pub(crate) struct Judgement {
     pub(crate) findings: Vec<Finding>,
     pub(crate) plan: Option<Plan>,
     pub(crate) verdict: Verdict,
+    /// The lines of the waivers that had an effect or would have had one before they expired.
+    pub(crate) waivers: BTreeSet<usize>,
 }
 
 /// Facts about the survey that a control plane belongs to.
@@ -39,16 +43,10 @@ pub(crate) fn conclude(
     tally: &Tally,
     around: &Around<'_>,
 ) -> Judgement {
-    let mut findings = findings(plane, at, tally, around);
-    acknowledge(&mut findings, at);
-    sort(&mut findings);
-    let errors = findings
-        .iter()
-        .filter(|finding| finding.severity == Severity::Error);
-    let (waived, blocking): (Vec<&Finding>, Vec<&Finding>) =
-        errors.partition(|finding| finding.waived.is_some());
-    let (waived, blocking) = (ids(&waived), ids(&blocking));
     let stream = &around.closed.stream;
+    let (mut findings, waivers) = findings(plane, at, tally, around);
+    findings.sort_by_key(|finding| (finding.severity, Rule::named(&finding.id)));
+    let (waived, blocking) = answer(&findings, at.question);
     let plan = match at.ask() {
         Ask::Upgrade => plan(plane, around.extensions, tally, at),
         Ask::Drift | Ask::Roll | Ask::Done => None,
@@ -75,7 +73,7 @@ pub(crate) fn conclude(
         surveyed: stream.time,
         blocking,
         waived,
-        thresholds: at.question.thresholds.clone(),
+        thresholds: thresholds(&waivers, at),
         releases_sha256: at.releases().sha256().to_owned(),
         counts: tally.counts().as_record(),
     };
@@ -83,35 +81,7 @@ pub(crate) fn conclude(
         findings,
         plan,
         verdict,
-    }
-}
-
-/// Adds a finding for each `--ack` that matched nothing in any judgement.
-pub(crate) fn add_unused(judgements: &mut [Judgement], acknowledged: &[Rule]) {
-    for rule in acknowledged {
-        let id = rule.as_str();
-        let of_rule = |finding: &Finding| finding.id == id;
-        if judgements
-            .iter()
-            .any(|judgement| judgement.findings.iter().any(of_rule))
-        {
-            continue;
-        }
-        for Judgement {
-            findings, verdict, ..
-        } in &mut *judgements
-        {
-            let message = format!("`--ack {id}` has no effect: there is no such finding");
-            let remark = Remark::new(Rule::WaiverUnused, message);
-            let Verdict {
-                ask,
-                cluster,
-                control_plane,
-                ..
-            } = verdict;
-            findings.extend(weigh(remark, *ask, cluster, control_plane));
-            sort(findings);
-        }
+        waivers,
     }
 }
 
@@ -120,19 +90,30 @@ fn findings(
     at: &Standpoint<'_>,
     tally: &Tally,
     around: &Around<'_>,
-) -> Vec<Finding> {
+) -> (Vec<Finding>, BTreeSet<usize>) {
     let mut remarks = target::remarks(plane, at);
     remarks.extend(target::versions(plane, at));
     remarks.extend(health::remarks(plane, at));
-    remarks.extend(certificates::remarks(plane, around.closed.stream.time));
+    remarks.extend(definitions::remarks(plane, at));
+    remarks.extend(certificates::remarks(plane, &around.closed.stream, at));
     remarks.extend(extension::remarks(plane, around.extensions, at));
     remarks.extend(partial(at, around));
+    remarks.extend(expired(at));
+    let mut waivers: BTreeSet<usize> = at.waivers.expired.iter().map(|it| it.line).collect();
     let mut findings: Vec<Finding> = remarks
         .into_iter()
-        .filter_map(|remark| weigh(remark, at.ask(), &plane.cluster, &plane.namespace))
+        .filter_map(|remark| {
+            let waiver = at.waivers.of_plane(remark.rule);
+            let finding = weigh(remark, at.ask(), &plane.cluster, &plane.namespace)?;
+            waivers.extend(waiver.map(|it| it.line));
+            let waived = waiver.map(Waiver::said);
+            Some(Finding { waived, ..finding })
+        })
         .collect();
     for (severity, rule, group) in tally.groups() {
         let (message, hint) = sentence(rule, group, at);
+        waivers.extend(group.waiver);
+        let waiver = group.waiver.and_then(|line| at.waivers.at_line(line));
         findings.push(Finding {
             cluster: plane.cluster.clone(),
             id: rule.as_str().to_owned(),
@@ -142,15 +123,53 @@ fn findings(
             hint,
             page: None,
             decided: Decided::Yes,
-            waived: None,
+            waived: waiver.map(Waiver::said),
             count: group.count,
             workloads: group.workloads.iter().cloned().collect(),
         });
     }
-    findings
+    for finding in &mut findings {
+        let mut acknowledged = at.question.acknowledged.iter();
+        if acknowledged.any(|rule| rule.as_str() == finding.id) {
+            finding.waived = Some("acknowledged".to_owned());
+        }
+    }
+    (findings, waivers)
 }
 
-fn weigh(remark: Remark, ask: Ask, cluster: &str, control_plane: &str) -> Option<Finding> {
+/// The options that differ from their defaults, and the waivers that had an effect.
+fn thresholds(lines: &BTreeSet<usize>, at: &Standpoint<'_>) -> BTreeMap<String, String> {
+    let used = lines.iter().filter_map(|line| at.waivers.at_line(*line));
+    let used: Vec<String> = used
+        .map(|it| format!("{}: {}", it.named(), it.said()))
+        .collect();
+    let mut thresholds = at.question.thresholds.clone();
+    if !used.is_empty() {
+        thresholds.insert("waivers".to_owned(), used.join("; "));
+    }
+    thresholds
+}
+
+fn expired(at: &Standpoint<'_>) -> Option<Remark> {
+    let expired = at.waivers.expired.iter().map(|it| {
+        let (line, named, expires) = (it.line, it.named(), it.expires);
+        format!("line {line} ({named}) at {expires}")
+    });
+    let expired: Vec<String> = expired.collect();
+    let message = format!(
+        "waivers that have expired count as absent: {}",
+        expired.join(", ")
+    );
+    let hint = "fix what they are for, or give them a new reason and a new end";
+    (!expired.is_empty()).then(|| Remark::new(Rule::WaiverExpired, message).hint(hint))
+}
+
+pub(crate) fn weigh(
+    remark: Remark,
+    ask: Ask,
+    cluster: &str,
+    control_plane: &str,
+) -> Option<Finding> {
     let Remark {
         rule,
         decided,
@@ -174,19 +193,27 @@ fn weigh(remark: Remark, ask: Ask, cluster: &str, control_plane: &str) -> Option
     })
 }
 
-fn acknowledge(findings: &mut [Finding], at: &Standpoint<'_>) {
-    for rule in &at.question.acknowledged {
-        for finding in findings
-            .iter_mut()
-            .filter(|finding| finding.id == rule.as_str())
-        {
-            finding.waived = Some("acknowledged".to_owned());
-        }
+/// Sorts the findings and makes the answer of them. A judgement that no longer passes offers no next
+/// command, because what it offered rested on the former answer.
+pub(crate) fn settle(judgement: &mut Judgement, question: &Question) {
+    let Judgement {
+        findings, verdict, ..
+    } = judgement;
+    findings.sort_by_key(|finding| (finding.severity, Rule::named(&finding.id)));
+    let (waived, blocking) = answer(findings, question);
+    if verdict.pass && !blocking.is_empty() {
+        verdict.next = None;
     }
+    verdict.pass = blocking.is_empty();
+    (verdict.waived, verdict.blocking) = (waived, blocking);
 }
 
-fn sort(findings: &mut [Finding]) {
-    findings.sort_by_key(|finding| (finding.severity, Rule::named(&finding.id)));
+/// Returns the ids of the findings that would block, the waived ones apart.
+fn answer(findings: &[Finding], question: &Question) -> (Vec<String>, Vec<String>) {
+    let grave = findings.iter().filter(|it| it.severity <= question.fail_on);
+    let (waived, blocking): (Vec<&Finding>, Vec<&Finding>) =
+        grave.partition(|finding| finding.waived.is_some());
+    (ids(&waived), ids(&blocking))
 }
 
 fn ids(findings: &[&Finding]) -> Vec<String> {

@@ -1,9 +1,12 @@
 //! The rules about the control plane's certificates. Validity is compared with the time of the
 //! survey.
 
-use jiff::Timestamp;
-use mesh_records::{Certificate, CertificateRole, ControlPlane, Rule};
+use std::time::Duration;
 
+use jiff::Timestamp;
+use mesh_records::{Certificate, CertificateRole, ControlPlane, Rule, Source, Stream};
+
+use crate::question::Standpoint;
 use crate::remark::Remark;
 use crate::rule::Weight;
 
@@ -15,28 +18,63 @@ const LONGEST_LIFETIME: i64 = 10 * 365 * DAY;
 const DAY: i64 = 24 * 60 * 60;
 
 /// Judges the certificates at the time of the survey.
-pub(crate) fn remarks(plane: &ControlPlane, surveyed: Option<Timestamp>) -> Vec<Remark> {
-    let Some(now) = surveyed else {
-        let message = "the survey has no time, so the expiry of certificates cannot be checked";
-        return vec![Remark::cannot_tell(Rule::CertificateExpired, message)];
-    };
-    let mut remarks = Vec::new();
-    for role in [CertificateRole::Anchor, CertificateRole::Issuer] {
-        if !plane
-            .certificates
-            .iter()
-            .any(|certificate| certificate.role == role)
-        {
-            remarks.push(unseen(role));
-        }
-    }
+pub(crate) fn remarks(plane: &ControlPlane, stream: &Stream, at: &Standpoint<'_>) -> Vec<Remark> {
     let all = &plane.certificates;
-    remarks.extend(all.iter().filter_map(|it| remark(it, all, now)));
+    let mut remarks: Vec<Remark> = unreadable(all, stream.source, at).into_iter().collect();
+    let Some(now) = stream.time else {
+        let message = "the survey has no time, so the expiry of certificates cannot be checked";
+        remarks.push(Remark::cannot_tell(Rule::CertificateExpired, message));
+        return remarks;
+    };
+    let horizon = at.question.cert_horizon;
+    remarks.extend(all.iter().filter_map(|it| remark(it, all, now, horizon)));
     remarks.dedup();
     remarks
 }
 
-fn remark(certificate: &Certificate, all: &[Certificate], now: Timestamp) -> Option<Remark> {
+/// Judges which of the certificates that the mesh stands on could not be read. A dump has no Secret,
+/// and nobody can do anything about that.
+fn unreadable(all: &[Certificate], source: Option<Source>, at: &Standpoint<'_>) -> Option<Remark> {
+    let is_read = |role| {
+        let mut of_role = all.iter().filter(|it| it.role == role).peekable();
+        of_role.peek().is_some() && of_role.all(|it| it.readable && it.not_after.is_some())
+    };
+    let unread =
+        [CertificateRole::Anchor, CertificateRole::Issuer].map(|role| (role, is_read(role)));
+    let unread = unread.into_iter().filter(|(_, is_read)| !is_read);
+    let unread: Vec<CertificateRole> = unread.map(|(role, _)| role).collect();
+    let names: Vec<&str> = unread.iter().map(|role| name(*role)).collect();
+    let message = format!(
+        "{} could not be read, so it may have expired",
+        names.join(" and ")
+    );
+    let remark = match source {
+        Some(Source::Dump) => Remark::new(Rule::CertificateUnreadable, message)
+            .weighing(Weight::Soft)
+            .hint("survey the cluster itself: a dump has no Secret"),
+        Some(Source::Server) | None => {
+            let object = match unread.first() {
+                Some(CertificateRole::Anchor) => "configmap/linkerd-identity-trust-roots",
+                Some(_) | None => "secret/linkerd-identity-issuer",
+            };
+            let get = at
+                .paste
+                .kubectl(&["get", object, "-n", &at.namespace, "-o", "yaml"]);
+            Remark::new(Rule::CertificateUnreadable, message).hint(format!(
+                "allow mesh-survey to get {object}, or check it yourself ({get}) and pass --ack \
+                 certificate-unreadable"
+            ))
+        }
+    };
+    (!names.is_empty()).then_some(remark)
+}
+
+fn remark(
+    certificate: &Certificate,
+    all: &[Certificate],
+    now: Timestamp,
+    horizon: Option<Duration>,
+) -> Option<Remark> {
     let Certificate {
         role,
         name: holder,
@@ -52,15 +90,13 @@ fn remark(certificate: &Certificate, all: &[Certificate], now: Timestamp) -> Opt
         Some(holder) => format!("the certificate of {holder}"),
         None => name(*role).to_owned(),
     };
-    let Some(end) = not_after.filter(|_| *readable) else {
-        return (*role != CertificateRole::Webhook).then(|| unseen(*role));
-    };
+    let end = not_after.filter(|_| *readable)?;
     let left = end.duration_since(now).as_secs();
     let invalid = match not_before.filter(|start| *start > now) {
         Some(start) => Some(format!("{name} is not valid before {start}")),
         None => (left <= 0).then(|| format!("{name} expired at {end}")),
     };
-    let soon = weight(certificate, left, end);
+    let soon = weight(certificate, left, end, horizon);
     // The issuer stands on another anchor, which is valid.
     let is_beside = *signs_issuer == Some(false)
         && all
@@ -85,17 +121,33 @@ fn remark(certificate: &Certificate, all: &[Certificate], now: Timestamp) -> Opt
             });
             Some(Remark::new(Rule::CertificateExpiring, message).weighing(soon?))
         }
-        (CertificateRole::Webhook, Some(message)) if leaves_bare(certificate, all, now) => {
+        (CertificateRole::Webhook, invalid) => {
+            let is_needed = leaves_bare(certificate, all, now);
+            webhook(&name, end, invalid, soon, is_needed)
+        }
+    }
+}
+
+/// Judges a webhook's certificate. An upgrade makes a new one, so it never blocks an upgrade.
+fn webhook(
+    name: &str,
+    end: Timestamp,
+    invalid: Option<String>,
+    soon: Option<Weight>,
+    is_needed: bool,
+) -> Option<Remark> {
+    match invalid {
+        Some(message) if is_needed => {
             let message = format!("{message}, so new pods get no proxy");
             let hint = "an upgrade makes a new one, unless you or cert-manager keep its Secret: then \
                         renew that";
             Some(Remark::new(Rule::WebhookCertificateExpired, message).hint(hint))
         }
-        // The upgrade makes a new one, and no pod of a workload needs it.
-        (CertificateRole::Webhook, Some(message)) => {
+        // No pod of a workload needs it.
+        Some(message) => {
             Some(Remark::new(Rule::CertificateExpiring, message).weighing(Weight::Soft))
         }
-        (CertificateRole::Webhook, None) => {
+        None => {
             let message = format!("{name} expires at {end}");
             let soon = soon.filter(|weight| *weight == Weight::Full)?;
             Some(Remark::new(Rule::CertificateExpiring, message).weighing(soon.max(Weight::Soft)))
@@ -103,7 +155,16 @@ fn remark(certificate: &Certificate, all: &[Certificate], now: Timestamp) -> Opt
     }
 }
 
-fn weight(certificate: &Certificate, left: i64, end: Timestamp) -> Option<Weight> {
+fn weight(
+    certificate: &Certificate,
+    left: i64,
+    end: Timestamp,
+    horizon: Option<Duration>,
+) -> Option<Weight> {
+    let within = |horizon: Duration| i64::try_from(horizon.as_secs()).is_ok_and(|it| left < it);
+    if horizon.is_some_and(within) {
+        return Some(Weight::Full);
+    }
     match (certificate.role, certificate.not_before) {
         (CertificateRole::Issuer | CertificateRole::Webhook, Some(start)) => {
             by_fraction(left, end.duration_since(start).as_secs())
@@ -154,19 +215,6 @@ fn is_valid(certificate: &Certificate, now: Timestamp) -> bool {
     not_before.is_none_or(|start| start <= now) && not_after.is_none_or(|end| end > now)
 }
 
-fn unseen(role: CertificateRole) -> Remark {
-    let message = format!("{} could not be read", name(role));
-    let remark = Remark::cannot_tell(Rule::CertificateExpired, message);
-    match role {
-        // Reading the issuer's Secret is an optional permission. An expired issuer also shows
-        // elsewhere: no new pod becomes ready, which stops the next step.
-        CertificateRole::Issuer => remark
-            .weighing(Weight::Soft)
-            .hint("allow mesh-survey to get the Secret linkerd-identity-issuer"),
-        CertificateRole::Anchor | CertificateRole::Webhook => remark,
-    }
-}
-
 fn name(role: CertificateRole) -> &'static str {
     match role {
         CertificateRole::Anchor => "a trust anchor",
@@ -204,11 +252,11 @@ mod tests {
                     signs_issuer: None,
                 };
                 assert_eq!(
-                    remark(&certificate, &[], now),
+                    remark(&certificate, &[], now, None),
                     None,
                     "{role:?} {start} {end}"
                 );
-                let late = remark(&certificate, &[], Timestamp::MAX);
+                let late = remark(&certificate, &[], Timestamp::MAX, None);
                 assert!(late.is_some(), "{role:?} {start} {end}");
             }
         }

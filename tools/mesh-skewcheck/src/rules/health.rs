@@ -22,7 +22,7 @@ pub(crate) fn remarks(plane: &ControlPlane, at: &Standpoint<'_>) -> Vec<Remark> 
     remarks.extend(not_at_target(plane, at));
     remarks.extend(injector::remarks(plane, at));
     remarks.extend(held::remarks(plane, at));
-    remarks.extend(in_other_hands(plane));
+    remarks.extend(in_other_hands(plane, at));
     remarks.extend(outside(plane));
     remarks
 }
@@ -213,18 +213,31 @@ fn outside(plane: &ControlPlane) -> Option<Remark> {
     (count > 0).then(|| Remark::new(Rule::ProxiesOutside, message).hint(hint))
 }
 
-fn in_other_hands(plane: &ControlPlane) -> Option<Remark> {
-    match plane.installed_by {
-        InstalledBy::Operator => {
-            let message = "Buoyant's operator manages this control plane";
-            let hint = "change the version in its ControlPlane resource";
-            Some(Remark::new(Rule::OperatorManaged, message).hint(hint))
+fn in_other_hands(plane: &ControlPlane, at: &Standpoint<'_>) -> Option<Remark> {
+    let afterwards = match &at.target {
+        Some(to) => {
+            let done = at.paste.judged(&["--ask", "done", "--to", to.as_str()]);
+            format!("; afterwards ask whether it is done: {done}")
         }
-        InstalledBy::Gitops => {
-            let message = "Argo CD or Flux manages this control plane";
-            let hint = "change the version in the source that Argo CD or Flux applies";
-            Some(Remark::new(Rule::GitopsManaged, message).hint(hint))
-        }
-        InstalledBy::Helm | InstalledBy::Cli | InstalledBy::Unknown => None,
-    }
+        None => String::new(),
+    };
+    let (rule, message, hint) = match plane.installed_by {
+        InstalledBy::Operator => (
+            Rule::OperatorManaged,
+            "Buoyant's operator manages this control plane",
+            "change the version in its ControlPlane resource",
+        ),
+        InstalledBy::Gitops => (
+            Rule::GitopsManaged,
+            "Argo CD or Flux manages this control plane, so mesh-cp-upgrade does not write it",
+            "change the version in the source that Argo CD or Flux applies",
+        ),
+        InstalledBy::Unknown => (
+            Rule::InstallerUnknown,
+            "nothing tells what installed this control plane, so mesh-cp-upgrade does not write it",
+            "change the version with what installed it",
+        ),
+        InstalledBy::Helm | InstalledBy::Cli => return None,
+    };
+    Some(Remark::new(rule, message).hint(format!("{hint}{afterwards}")))
 }

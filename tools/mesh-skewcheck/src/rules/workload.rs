@@ -55,7 +55,11 @@ pub(crate) fn judge<'a>(
         .iter()
         .filter(|proxy| proxy.count > 0)
     {
-        judge.leaving(proxy, sights.of(proxy, at));
+        let sight = sights.of(proxy, at);
+        judge.leaving(proxy, sight);
+        if seen.pods.total == 0 {
+            judge.worst = judge.worst.max(Some(sight.standing));
+        }
     }
     judge.unlisted();
     judge.anchors();

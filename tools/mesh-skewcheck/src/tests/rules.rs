@@ -353,10 +353,96 @@ fn each_rule_has_the_severity_of_the_table_for_each_question() {
         ),
         (
             "issuer not readable",
-            "certificate-expired",
-            ["W?", "W?", "W?", "W?"],
+            "certificate-unreadable",
+            ["E", "W", "E", "W"],
             |world, _| {
                 world.plane["certificates"][1] = json!({"role": "issuer", "readable": false});
+            },
+        ),
+        (
+            "no anchor seen",
+            "certificate-unreadable",
+            ["E", "W", "E", "W"],
+            |world, _| {
+                world.plane["certificates"]
+                    .as_array_mut()
+                    .unwrap()
+                    .remove(0);
+            },
+        ),
+        (
+            "issuer not readable in a dump",
+            "certificate-unreadable",
+            ["W", "W", "W", "W"],
+            |world, _| {
+                world.stream["source"] = json!("dump");
+                world.plane["certificates"][1] = json!({"role": "issuer", "readable": false});
+            },
+        ),
+        (
+            "a webhook's certificate that is not readable",
+            "certificate-unreadable",
+            ["-", "-", "-", "-"],
+            |world, _| {
+                let all = world.plane["certificates"].as_array_mut().unwrap();
+                all.push(json!({"role": "webhook", "readable": false}));
+            },
+        ),
+        (
+            "a definition is missing",
+            "crds-behind",
+            ["I", "W", "W", "E"],
+            |world, _| {
+                world.plane["crds"].as_array_mut().unwrap().remove(0);
+            },
+        ),
+        (
+            "a definition lacks a version",
+            "crds-behind",
+            ["I", "W", "W", "E"],
+            |world, _| {
+                world.plane["crds"][6]["served"] = json!(["v1alpha1", "v1beta1"]);
+            },
+        ),
+        (
+            "no definition at all",
+            "crds-behind",
+            ["I", "W", "W", "E"],
+            |world, _| {
+                world.plane["crds"] = json!([]);
+            },
+        ),
+        (
+            "definitions not readable",
+            "crds-behind",
+            ["I?", "I?", "I?", "W?"],
+            |world, _| {
+                world.plane["crds"] = json!([]);
+                world.plane["facts"] = json!({});
+            },
+        ),
+        (
+            "a definition of a later release is missing",
+            "crds-behind",
+            ["-", "-", "-", "-"],
+            |world, _| {
+                world.plane["crds"].as_array_mut().unwrap().truncate(7);
+            },
+        ),
+        (
+            "no sign of an installer",
+            "installer-unknown",
+            ["W", "I", "I", "I"],
+            |world, _| {
+                world.plane["installed_by"] = json!("unknown");
+            },
+        ),
+        (
+            "installed by the CLI",
+            "installer-unknown",
+            ["-", "-", "-", "-"],
+            |world, _| {
+                world.plane["installed_by"] = json!("cli");
             },
         ),
         (

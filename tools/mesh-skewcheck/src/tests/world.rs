@@ -41,7 +41,7 @@ impl World {
         let plane = json!({"type": "control_plane", "cluster": "eu", "namespace": "linkerd",
             "version": version, "injects": version, "state": "settled", "installed_by": "helm",
             "ha": false, "kubernetes": "v1.27.3", "config_resource_version": "77",
-            "facts": {"gateway_api_crds": []},
+            "facts": {"gateway_api_crds": []}, "crds": definitions(),
             "components": [component("linkerd-identity"), component("linkerd-proxy-injector"),
                 component("linkerd-destination")],
             "certificates": [
@@ -75,6 +75,36 @@ impl World {
         records.extend(&self.workloads);
         lines(&self.stream, &records, &self.end)
     }
+}
+
+/// Makes every definition of every release, with all its versions.
+fn definitions() -> Vec<Value> {
+    let all = [
+        (
+            "servers.policy.linkerd.io",
+            "v1alpha1 v1beta1 v1beta2 v1beta3",
+        ),
+        ("serverauthorizations.policy.linkerd.io", "v1alpha1 v1beta1"),
+        ("serviceprofiles.linkerd.io", "v1alpha1 v1alpha2"),
+        ("authorizationpolicies.policy.linkerd.io", "v1alpha1"),
+        ("meshtlsauthentications.policy.linkerd.io", "v1alpha1"),
+        ("networkauthentications.policy.linkerd.io", "v1alpha1"),
+        (
+            "httproutes.policy.linkerd.io",
+            "v1alpha1 v1beta1 v1beta2 v1beta3",
+        ),
+        ("externalworkloads.workload.linkerd.io", "v1alpha1 v1beta1"),
+        ("egressnetworks.policy.linkerd.io", "v1alpha1"),
+        ("httplocalratelimitpolicies.policy.linkerd.io", "v1alpha1"),
+        ("httproutes.gateway.networking.k8s.io", "v1beta1 v1"),
+        ("grpcroutes.gateway.networking.k8s.io", "v1alpha2 v1"),
+    ];
+    let all = all.map(|(name, versions)| {
+        let served: Vec<&str> = versions.split(' ').collect();
+        let last = served.last();
+        json!({"name": name, "served": served, "storage": last, "stored": [last]})
+    });
+    all.to_vec()
 }
 
 /// Makes a Deployment of two pods with this proxy.
