@@ -40,7 +40,7 @@ fn unused(judgements: &[Judgement], question: &Question) -> Vec<Remark> {
         .map(|rule| {
             let id = rule.as_str();
             let message = format!("`--ack {id}` has no effect: there is no such finding");
-            Remark::new(Rule::WaiverUnused, message)
+            Remark::new(Rule::WaiverUnused, message).hint("leave it out")
         })
         .collect();
     let is_used = |line| judgements.iter().any(|it| it.waivers.contains(&line));

@@ -14,7 +14,23 @@ pub(crate) fn roll(at: &Standpoint<'_>) -> String {
 }
 
 /// What to do about a rule, where a roll is not the answer.
-const HINTS: [(Rule, &str); 8] = [
+const HINTS: [(Rule, &str); 12] = [
+    (
+        Rule::MixedChannels,
+        "bring everything to one channel with the next upgrade and roll",
+    ),
+    (
+        Rule::EdgeNotRecommended,
+        "upgrade to another release, then restart them",
+    ),
+    (
+        Rule::TrustAnchorUnknown,
+        "restart them once with stable-2.12.1 or later, which leaves a digest",
+    ),
+    (
+        Rule::WorkloadUnhealthy,
+        "make them ready first: mesh-roll leaves them alone",
+    ),
     (
         Rule::ProxyUnknown,
         "restart them, or add an alias for the image tag to a releases file: --releases FILE",
@@ -166,8 +182,11 @@ fn said(rule: Rule, base: &str, at: &Standpoint<'_>) -> String {
 fn hint(rule: Rule, group: &Group, at: &Standpoint<'_>) -> Option<String> {
     let rolls = [
         (Rule::ProxyTooOld, roll_helps(at)),
-        (Rule::ProxyAhead, true),
-        (Rule::ProxyBehind, at.ask() != Ask::Upgrade),
+        (Rule::ProxyAhead, roll_helps(at)),
+        (
+            Rule::ProxyBehind,
+            at.ask() != Ask::Upgrade && roll_helps(at),
+        ),
         (Rule::TrustAnchorStale, true),
     ];
     if rolls.contains(&(rule, true)) {
@@ -175,6 +194,10 @@ fn hint(rule: Rule, group: &Group, at: &Standpoint<'_>) -> Option<String> {
             true => roll(at),
             false => NO_ROLL.to_owned(),
         });
+    }
+    let is_of_skew = matches!(rule, Rule::ProxyTooOld | Rule::ProxyAhead);
+    if is_of_skew || (rule == Rule::ProxyBehind && at.ask() == Ask::Done) {
+        return Some(first_of_all(at));
     }
     if rule == Rule::ProxyUnknown && is_base_unknown(at) {
         let hint = "pass a releases file that has an alias for this version: --releases FILE";
@@ -198,18 +221,34 @@ fn hint(rule: Rule, group: &Group, at: &Standpoint<'_>) -> Option<String> {
     hint.map(|(_, hint)| (*hint).to_owned())
 }
 
+/// What to do before a restart helps.
+fn first_of_all(at: &Standpoint<'_>) -> String {
+    let Some(injects) = &at.injects else {
+        return "find out which proxy a restart would give them, then restart them".to_owned();
+    };
+    let first = match at.same_release(injects, &at.running) {
+        true => "bring the control plane to the next minor version or to the target first",
+        false => "remove `proxy.image.version` from the values of the control plane first",
+    };
+    format!("a restart would give them {injects}, which does not help: {first}, then restart them")
+}
+
 fn is_base_unknown(at: &Standpoint<'_>) -> bool {
     at.releases().minor_of(at.base()).is_none()
 }
 
-/// Returns true if the injector's proxy is close enough to the version in question, so that a roll
-/// would help.
+/// Returns true if the injector's proxy is what the question asks for, so that a roll would help.
 fn roll_helps(at: &Standpoint<'_>) -> bool {
-    let skew = |injects| at.releases().skew(injects, at.base()).0;
-    at.injects
-        .as_ref()
-        .is_some_and(|injects| match skew(injects) {
-            Skew::Behind { minors } => minors <= at.question.max_behind,
-            Skew::Same | Skew::Ahead { .. } | Skew::Unknown => true,
-        })
+    let Some(injects) = &at.injects else {
+        return false;
+    };
+    let is_near = match at.releases().skew(injects, at.base()).0 {
+        Skew::Behind { minors } => minors <= at.question.max_behind,
+        Skew::Ahead { minors } => minors == 0,
+        Skew::Same | Skew::Unknown => true,
+    };
+    match at.ask() {
+        Ask::Done => at.same_release(injects, at.base()),
+        Ask::Upgrade | Ask::Drift | Ask::Roll => is_near,
+    }
 }

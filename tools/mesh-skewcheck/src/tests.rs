@@ -1,8 +1,13 @@
 //! Judges whole streams: a healthy cluster's records with one fault at a time.
 
 mod actions;
+mod bytes;
 mod definitions;
+mod dice;
+mod healthy;
+mod hints;
 mod input;
+mod properties;
 mod rules;
 mod streams;
 mod waivers;

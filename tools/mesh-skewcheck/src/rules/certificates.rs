@@ -15,6 +15,9 @@ const ANCHOR_WARNING_DAYS: i64 = 60;
 const ANCHOR_ERROR_DAYS: i64 = 14;
 /// A longer validity counts as this one.
 const LONGEST_LIFETIME: i64 = 10 * 365 * DAY;
+const REPLACE_PAGE: &str = "https://linkerd.io/2/tasks/replacing_expired_certificates/";
+const RENEW: &str =
+    "renew it, or see why what renews it (cert-manager, an upgrade) has not done so";
 const DAY: i64 = 24 * 60 * 60;
 
 /// Judges the certificates at the time of the survey.
@@ -23,7 +26,8 @@ pub(crate) fn remarks(plane: &ControlPlane, stream: &Stream, at: &Standpoint<'_>
     let mut remarks: Vec<Remark> = unreadable(all, stream.source, at).into_iter().collect();
     let Some(now) = stream.time else {
         let message = "the survey has no time, so the expiry of certificates cannot be checked";
-        remarks.push(Remark::cannot_tell(Rule::CertificateExpired, message));
+        let hint = "tell mesh-survey when the dump was taken: --taken-at TIME";
+        remarks.push(Remark::cannot_tell(Rule::CertificateExpired, message).hint(hint));
         return remarks;
     };
     let horizon = at.question.cert_horizon;
@@ -108,18 +112,19 @@ fn remark(
             Some(Remark::new(Rule::AnchorExpired, message).hint(hint))
         }
         (CertificateRole::Anchor | CertificateRole::Issuer, Some(message)) => {
-            Some(Remark::new(Rule::CertificateExpired, message))
+            let hint = "replace it before anything else: until then no restarted pod becomes ready";
+            let remark = Remark::new(Rule::CertificateExpired, message).hint(hint);
+            Some(remark.page(REPLACE_PAGE))
         }
         (CertificateRole::Anchor | CertificateRole::Issuer, None) => {
             let message = format!("{name} expires at {end}");
-            let soon = soon.map(|soon| {
-                if is_beside {
-                    soon.max(Weight::Soft)
-                } else {
-                    soon
-                }
-            });
-            Some(Remark::new(Rule::CertificateExpiring, message).weighing(soon?))
+            let most = if is_beside {
+                Weight::Soft
+            } else {
+                Weight::Full
+            };
+            let remark = Remark::new(Rule::CertificateExpiring, message).hint(RENEW);
+            Some(remark.weighing(soon?.max(most)))
         }
         (CertificateRole::Webhook, invalid) => {
             let is_needed = leaves_bare(certificate, all, now);
@@ -145,12 +150,14 @@ fn webhook(
         }
         // No pod of a workload needs it.
         Some(message) => {
-            Some(Remark::new(Rule::CertificateExpiring, message).weighing(Weight::Soft))
+            let remark = Remark::new(Rule::CertificateExpiring, message).hint(RENEW);
+            Some(remark.weighing(Weight::Soft))
         }
         None => {
             let message = format!("{name} expires at {end}");
             let soon = soon.filter(|weight| *weight == Weight::Full)?;
-            Some(Remark::new(Rule::CertificateExpiring, message).weighing(soon.max(Weight::Soft)))
+            let remark = Remark::new(Rule::CertificateExpiring, message).hint(RENEW);
+            Some(remark.weighing(soon.max(Weight::Soft)))
         }
     }
 }

@@ -68,7 +68,8 @@ fn stored(plane: &ControlPlane, at: &Standpoint<'_>) -> Vec<Remark> {
     let shipped =
         Definition::shipped_by(to).filter(|it| it.versions(from).any(|v| drops(it, to, v)));
     let shipped: Vec<&Definition> = shipped.collect();
-    if shipped.is_empty() {
+    // A downgrade drops versions too, and is refused anyway.
+    if shipped.is_empty() || to < from {
         return Vec::new();
     }
     if !are_seen(plane) {

@@ -50,7 +50,8 @@ fn versions(extensions: &[Extension], at: &Standpoint<'_>) -> Vec<Remark> {
             });
             let unknown = unknown.map(|names| {
                 let message = format!("the version of an extension is not known: {names}");
-                Remark::cannot_tell(rule, message)
+                let hint = "look up which release it is, and upgrade it with the others";
+                Remark::cannot_tell(rule, message).hint(hint)
             });
             behind.into_iter().chain(unknown)
         })

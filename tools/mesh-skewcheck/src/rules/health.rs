@@ -30,7 +30,8 @@ pub(crate) fn remarks(plane: &ControlPlane, at: &Standpoint<'_>) -> Vec<Remark> 
 fn settled(plane: &ControlPlane, at: &Standpoint<'_>) -> Vec<Remark> {
     if plane.components.is_empty() {
         let message = "the survey shows no component of the control plane";
-        return vec![Remark::cannot_tell(Rule::ControlPlaneUnhealthy, message)];
+        let hint = "allow mesh-survey to list deployments, and see that none was filtered out";
+        return vec![Remark::cannot_tell(Rule::ControlPlaneUnhealthy, message).hint(hint)];
     }
     let mut remarks = Vec::new();
     let mixed = held::not_held(plane, at);
@@ -49,15 +50,16 @@ fn settled(plane: &ControlPlane, at: &Standpoint<'_>) -> Vec<Remark> {
     let is_gone =
         absent(plane).next().is_some() || plane.components.iter().any(|it| it.wanted == 0);
     if is_gone || (!settled && !is_on_its_way) {
-        remarks.push(Remark::new(
-            Rule::ControlPlaneUnhealthy,
-            unhealthy(plane.state, &faults),
-        ));
+        let pods = at.paste.kubectl(&["get", "pods", "-n", &plane.namespace]);
+        let remark = Remark::new(Rule::ControlPlaneUnhealthy, unhealthy(plane.state, &faults));
+        remarks.push(remark.hint(format!("find out why, and fix that: {pods}")));
     }
     let mut parts = plane.components.iter().flat_map(Component::parts);
     if parts.any(|(_, version)| version.is_none()) {
         let message = "the version of a component is not known, so an upgrade may be in progress";
-        remarks.push(Remark::cannot_tell(Rule::UpgradeInProgress, message));
+        let hint =
+            "see which release its image is: a mirror's tag may need an alias (--releases FILE)";
+        remarks.push(Remark::cannot_tell(Rule::UpgradeInProgress, message).hint(hint));
     }
     remarks
 }
@@ -194,13 +196,35 @@ fn not_at_target(plane: &ControlPlane, at: &Standpoint<'_>) -> Vec<Remark> {
     let mut remarks = Vec::new();
     if !wrong.is_empty() {
         let message = format!("the control plane is not at {target}: {}", wrong.join(", "));
-        remarks.push(Remark::new(rule, message));
+        remarks.push(Remark::new(rule, message).hint(to_target(plane, target, at)));
     }
     if !unknown.is_empty() {
         let message = format!("the survey does not show what {}", unknown.join(", what "));
-        remarks.push(Remark::cannot_tell(rule, message));
+        let hint = "allow mesh-survey to read linkerd-config and the Deployments, or name a mirror's \
+                    tags in a releases file (--releases FILE)";
+        remarks.push(Remark::cannot_tell(rule, message).hint(hint));
     }
     remarks
+}
+
+/// Returns the way to the target, with what may write the control plane.
+fn to_target(plane: &ControlPlane, target: &Version, at: &Standpoint<'_>) -> String {
+    if at.running.order(target) == Some(Ordering::Greater) {
+        let done = at
+            .paste
+            .judged(&["--ask", "done", "--to", at.running.as_str()]);
+        return format!("ask about the release that runs, or go back as you came: {done}");
+    }
+    match plane.installed_by {
+        InstalledBy::Helm | InstalledBy::Cli => {
+            let to = ["--to", target.as_str()];
+            let upgrade = at.paste.pipeline(&to, "mesh-cp-upgrade");
+            format!("upgrade to it, which goes on where an upgrade stopped: {upgrade}")
+        }
+        InstalledBy::Gitops | InstalledBy::Operator | InstalledBy::Unknown => {
+            "upgrade to it with what installed the control plane".to_owned()
+        }
+    }
 }
 
 fn outside(plane: &ControlPlane) -> Option<Remark> {

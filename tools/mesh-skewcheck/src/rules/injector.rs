@@ -16,7 +16,8 @@ pub(crate) fn remarks(plane: &ControlPlane, at: &Standpoint<'_>) -> Vec<Remark> 
     let mut remarks = Vec::new();
     if plane.injects.is_none() {
         let message = "the proxy version that a new pod gets is not known";
-        remarks.push(Remark::cannot_tell(rule, message));
+        let hint = "allow mesh-survey to read the ConfigMap linkerd-config";
+        remarks.push(Remark::cannot_tell(rule, message).hint(hint));
     }
     let component = plane
         .components
@@ -29,19 +30,23 @@ pub(crate) fn remarks(plane: &ControlPlane, at: &Standpoint<'_>) -> Vec<Remark> 
             "the proxy injector runs {version}, but the control plane is {}",
             at.running
         );
-        remarks.push(Remark::new(rule, message));
+        let hint = "finish the upgrade that is under way: the injector comes with it";
+        remarks.push(Remark::new(rule, message).hint(hint));
     }
     match plane.webhooks.iter().find(|it| it.name.contains(INJECTOR)) {
-        Some(webhook) => remarks.extend(webhook_remarks(webhook)),
+        Some(webhook) => remarks.extend(webhook_remarks(webhook, at)),
         None if plane.webhooks.is_empty() && !is_unregistered(plane) => {
             let message = "the survey does not show the webhook of the proxy injector";
-            remarks.push(Remark::cannot_tell(rule, message));
-            remarks.push(Remark::cannot_tell(Rule::InjectorFailsOpen, message));
+            let hint = "allow mesh-survey to get mutatingwebhookconfigurations";
+            let rules = [rule, Rule::InjectorFailsOpen];
+            remarks.extend(rules.map(|it| Remark::cannot_tell(it, message).hint(hint)));
         }
-        None => remarks.push(Remark::new(
-            rule,
-            "no webhook calls the proxy injector, so new pods get no proxy",
-        )),
+        None => {
+            let message = "no webhook calls the proxy injector, so new pods get no proxy";
+            let hint = "install the control plane's webhook again: an upgrade to the release that \
+                        runs writes it";
+            remarks.push(Remark::new(rule, message).hint(hint));
+        }
     }
     if plane.facts.get("injector_bypassed") == Some(&Value::Bool(true)) {
         let message = "the webhook of the proxy injector selects no pod of the mesh: new pods get \
@@ -70,7 +75,7 @@ pub(super) fn probed(plane: &ControlPlane) -> impl Iterator<Item = (&str, &str)>
     })
 }
 
-fn webhook_remarks(webhook: &Webhook) -> Vec<Remark> {
+fn webhook_remarks(webhook: &Webhook, at: &Standpoint<'_>) -> Vec<Remark> {
     let mut remarks = Vec::new();
     if webhook.trusted == Some(false) {
         let message = "the API server does not trust the certificate of the proxy injector, so it \
@@ -93,26 +98,45 @@ fn webhook_remarks(webhook: &Webhook) -> Vec<Remark> {
     match (webhook.ready_endpoints, webhook.answers) {
         (Some(0), _) => {
             let message = "the proxy injector has no ready endpoint";
-            remarks.push(Remark::new(Rule::InjectorNotReady, message));
+            let describe = [
+                "describe",
+                "-n",
+                &at.namespace,
+                "deployment/linkerd-proxy-injector",
+            ];
+            let hint = format!("make its pods ready: {}", at.paste.kubectl(&describe));
+            remarks.push(Remark::new(Rule::InjectorNotReady, message).hint(hint));
         }
         (_, Some(false)) => {
             let message = "a dry-run pod that asks for a proxy got none, although the pods of the \
                            proxy injector are ready";
-            remarks.push(Remark::new(Rule::InjectorNotReady, message));
+            let logs = [
+                "logs",
+                "-n",
+                &at.namespace,
+                "deployment/linkerd-proxy-injector",
+            ];
+            let hint = format!("read what it says: {}", at.paste.kubectl(&logs));
+            remarks.push(Remark::new(Rule::InjectorNotReady, message).hint(hint));
         }
         (Some(_), Some(true) | None) | (None, Some(true)) => {}
         (None, None) => {
             let message = "cannot tell whether the proxy injector has a ready endpoint";
-            remarks.push(Remark::cannot_tell(Rule::InjectorNotReady, message));
+            let hint = "allow mesh-survey to list endpointslices in the control plane's namespace";
+            remarks.push(Remark::cannot_tell(Rule::InjectorNotReady, message).hint(hint));
         }
     }
-    match webhook.failure_policy {
-        FailurePolicy::Fail => {}
-        FailurePolicy::Ignore => {
-            let message = "failurePolicy is Ignore: while the proxy injector is down, new pods \
-                           start without a proxy";
-            remarks.push(Remark::new(Rule::InjectorFailsOpen, message));
-        }
-    }
+    remarks.extend(fails_open(webhook));
     remarks
+}
+
+fn fails_open(webhook: &Webhook) -> Option<Remark> {
+    let message = "failurePolicy is Ignore: while the proxy injector is down, new pods start \
+                   without a proxy";
+    let hint = "set webhookFailurePolicy to Fail in the values, or look for pods without a proxy \
+                after each roll";
+    match webhook.failure_policy {
+        FailurePolicy::Fail => None,
+        FailurePolicy::Ignore => Some(Remark::new(Rule::InjectorFailsOpen, message).hint(hint)),
+    }
 }

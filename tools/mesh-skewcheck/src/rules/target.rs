@@ -31,7 +31,8 @@ pub(crate) fn remarks(plane: &ControlPlane, at: &Standpoint<'_>) -> Vec<Remark> 
     if target.is_prerelease() {
         let message =
             format!("{target} is a candidate, a preview or a custom build, not a release");
-        remarks.push(Remark::new(Rule::TargetPrerelease, message));
+        let hint = "take a release, or be sure that you want this one";
+        remarks.push(Remark::new(Rule::TargetPrerelease, message).hint(hint));
     }
     remarks
 }
@@ -53,7 +54,8 @@ pub(crate) fn versions(plane: &ControlPlane, at: &Standpoint<'_>) -> Vec<Remark>
         }
         if releases.is_not_recommended(version) {
             let message = format!("Linkerd does not recommend the release {version}");
-            remarks.push(Remark::new(Rule::EdgeNotRecommended, message));
+            let hint = "take another release as the target";
+            remarks.push(Remark::new(Rule::EdgeNotRecommended, message).hint(hint));
         }
     }
     if let Some(injects) = plane
@@ -134,7 +136,9 @@ fn skips(from: &Version, target: &Version, minors: u32, releases: &Releases) -> 
     match next.map(|hop| (hop.to, hop.release.as_ref())) {
         Some((_, Some(release))) => remark.hint(format!("upgrade to {release} first")),
         Some((to, None)) => remark.hint(format!("upgrade to a release of {to} first")),
-        None => remark,
+        None => {
+            remark.hint("pass a releases file that has the releases in between: --releases FILE")
+        }
     }
 }
 
@@ -145,7 +149,9 @@ fn kubernetes(plane: &ControlPlane, target: &Version, releases: &Releases) -> Op
     let (Some(server), Some(line)) = (server, releases.line(minor)) else {
         let message =
             format!("cannot tell whether the cluster's Kubernetes is new enough for {target}");
-        return Some(Remark::cannot_tell(rule, message));
+        let hint = "give a dump the server's version too (kubectl version -o json), or pass a releases \
+                    file that has the target (--releases FILE)";
+        return Some(Remark::cannot_tell(rule, message).hint(hint));
     };
     let support = line.kubernetes();
     match support.fit(&server) {
@@ -162,7 +168,8 @@ fn kubernetes(plane: &ControlPlane, target: &Version, releases: &Releases) -> Op
                 "the cluster runs Kubernetes {server}; Linkerd {minor} was tested up to {} only",
                 support.tested
             );
-            Some(Remark::new(Rule::KubernetesUntested, message))
+            let hint = "try it on a test cluster of this Kubernetes, or take a later target";
+            Some(Remark::new(Rule::KubernetesUntested, message).hint(hint))
         }
     }
 }
@@ -250,7 +257,9 @@ fn gateway_api(plane: &ControlPlane, target: &Version, at: &Standpoint<'_>) -> O
             return None;
         }
         let message = "cannot tell whether Helm owns the Gateway API CRDs";
-        return Some(Remark::cannot_tell(rule, message).page(GATEWAY_PAGE));
+        let hint = "allow mesh-survey to list customresourcedefinitions.apiextensions.k8s.io";
+        let remark = Remark::cannot_tell(rule, message).hint(hint);
+        return Some(remark.page(GATEWAY_PAGE));
     };
     let endangered = |it: &&Value| it.get("release").is_some() && it["keep"] != Value::Bool(true);
     let names: Vec<&str> = definitions
@@ -279,5 +288,6 @@ fn later_patch(target: &Version, releases: &Releases) -> Option<Remark> {
     let latest = releases.latest_patch(releases.minor_of(target)?.minor, target.channel()?)?;
     let later = target.order(latest).is_some_and(Ordering::is_lt);
     let message = format!("{latest} is a newer patch release than {target}");
-    later.then(|| Remark::new(Rule::TargetNotLatestPatch, message))
+    let hint = format!("take it as the target: --to {latest}");
+    later.then(|| Remark::new(Rule::TargetNotLatestPatch, message).hint(hint))
 }
