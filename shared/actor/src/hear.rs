@@ -86,7 +86,10 @@ impl Run {
             let is_told = self.heard.has_told(&Interruption::LockLost(String::new()));
             grip = grip.filter(|_| !is_told);
             tokio::select! {
-                asked = self.signals.next() => self.heard.hear(asked),
+                asked = self.signals.next() => {
+                    self.heard.hear(asked);
+                    self.voice.says_what_it_waits_for(asked, self.patience);
+                }
                 lost = lost(&mut grip) => {
                     let lost = Interruption::LockLost(lost);
                     self.heard.told.push(discriminant(&lost));
@@ -123,6 +126,7 @@ impl Run {
                 output = &mut future => return Ok(output),
                 asked = self.signals.next() => {
                     self.heard.hear(asked);
+                    self.voice.says_that_it_waits(asked);
                     if let Asked::Again(number) = asked {
                         return Err(Interruption::SecondSignal(number));
                     }

@@ -72,6 +72,7 @@ fn live(
         signals,
         heard: Heard::default(),
         lock: None,
+        patience: None,
         by: by.map_or_else(host, |by| format!("{}@{}", by.user, by.host)),
     };
     let ending = match guarded(runtime, life(&mut run)) {

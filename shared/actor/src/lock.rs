@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use mesh_cli::{Declined, Leave, consent, warn};
+use mesh_cli::{CANCELLED, Declined, Leave, consent, warn};
 use mesh_cluster::{Claim, Holder, IfLocked, Lock, Right, Taking};
 use mesh_records::{Explained, Intent, Paste};
 
 use crate::ending::{Ending, Outcome, refused, stopped};
+use crate::interruption::Interruption;
 use crate::run::Run;
 
 /// The time for what has no flag of its own: reading, rendering, and requests that are slow.
@@ -48,6 +49,19 @@ impl Run {
                     "the terminal went away before anybody answered; nothing was changed",
                 )),
             }
+        }
+    }
+
+    /// Asks for consent, and waits for the answer.
+    ///
+    /// # Errors
+    /// As [`Run::consent`], or the run was interrupted.
+    pub async fn ask(&mut self, intent: Intent, summary: &str) -> Outcome<Leave> {
+        let asking = self.consent(intent, summary);
+        match self.unless_stopped(asking).await {
+            Ok(answer) => answer,
+            Err(Interruption::Signal(_)) => Err(stopped(CANCELLED)),
+            Err(other) => Err(other.into()),
         }
     }
 

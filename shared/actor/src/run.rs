@@ -1,6 +1,7 @@
 //! A run in progress, and its records.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use mesh_cli::{DryRun, argv};
@@ -24,6 +25,8 @@ pub struct Run {
     pub(crate) signals: Signals,
     pub(crate) heard: Heard,
     pub(crate) lock: Option<Lock>,
+    /// How long what is in flight may take.
+    pub(crate) patience: Option<Duration>,
     /// `user@host`.
     pub(crate) by: String,
 }
@@ -33,6 +36,11 @@ impl Run {
     pub fn now(&self) -> Timestamp {
         let now = self.cluster.now();
         now.expect("the server's date was read before the bracket opened")
+    }
+
+    /// Sets how long the tool waits for what is in flight, for what it says after a signal.
+    pub fn waits_at_most(&mut self, patience: Duration) {
+        self.patience = Some(patience);
     }
 
     /// Returns true for a dry run.

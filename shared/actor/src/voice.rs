@@ -1,9 +1,11 @@
 //! Writes the records of one run, from the `stream` to the `end`.
 
 use std::io;
+use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use mesh_cli::{Closing, Exit, Output, Readers, argv, run_id, tell};
+use mesh_cluster::Asked;
 use mesh_records::{DryRun, Record, Stream};
 
 use crate::actor::Actor;
@@ -30,13 +32,17 @@ pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 impl Voice {
     pub(crate) fn new(actor: Actor, args: &ActorArgs) -> io::Result<Self> {
+        let mut output = Output::stdout(&args.output, Readers::Optional)?;
+        if args.consent.asks() {
+            output.leave_plan_to_the_question();
+        }
         Ok(Self {
             again: again(&actor, &args.cluster, &argv()),
             actor,
             label: args.cluster.label(),
             run: run_id(),
             dry_run: args.consent.dry_run.recorded(),
-            output: Output::stdout(&args.output, Readers::Optional)?,
+            output,
             is_open: false,
             blind: Vec::new(),
         })
@@ -73,6 +79,29 @@ impl Voice {
 
     pub(crate) fn reader_is_gone(&self) -> bool {
         self.output.reader_is_gone()
+    }
+
+    /// Says after a first signal which rollouts are waited for, and for how long at most.
+    pub(crate) fn says_what_it_waits_for(&self, asked: Asked, patience: Option<Duration>) {
+        let names = self.output.in_flight();
+        if let (Asked::Once(_), [_, ..]) = (asked, &names[..]) {
+            let most = patience.map(|most| format!(" (at most {}s)", most.as_secs()));
+            let most = most.unwrap_or_default();
+            self.says(&format!("waiting for {} in flight{most}", names.join(", ")));
+        }
+    }
+
+    /// Says after a first signal that what is being written is waited for.
+    pub(crate) fn says_that_it_waits(&self, asked: Asked) {
+        if let Asked::Once(_) = asked {
+            self.says("waiting for the write that is in progress");
+        }
+    }
+
+    fn says(&self, what: &str) {
+        let words = format!("stopping: {what}; a second signal (Ctrl-C) leaves at once");
+        self.output
+            .aside(|| tell(self.actor.tool.name(), &anyhow!(words)));
     }
 
     pub(crate) fn blind(&mut self, what: &str) {

@@ -2,14 +2,22 @@
 
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::builder::NonEmptyStringValueParser;
-use clap::{Args, ValueEnum};
+use clap::{Args, ColorChoice, ValueEnum};
 use mesh_records::{Explain as _, Explained, Intent};
 use rustix::termios::{QueueSelector, tcflush};
 
 use crate::Clean;
-use crate::output::has_hung_up;
+use crate::screen::{Look, folded};
+use crate::stop::has_hung_up;
+
+/// What a run says that ends at the question.
+pub const CANCELLED: &str = "Cancelled. Nothing was changed.";
+
+// Whether the question stands on the terminal, without an end of its line.
+static STANDS: AtomicBool = AtomicBool::new(false);
 
 /// The consent flags of an action.
 #[derive(Args, Clone, Debug)]
@@ -46,6 +54,14 @@ impl DryRun {
             Self::Client => Some(mesh_records::DryRun::Client),
             Self::Server => Some(mesh_records::DryRun::Server),
         }
+    }
+}
+
+impl ConsentArgs {
+    /// Returns true if a person is asked on the terminal.
+    #[must_use]
+    pub fn asks(&self) -> bool {
+        self.dry_run == DryRun::None && self.yes.is_none()
     }
 }
 
@@ -105,10 +121,8 @@ fn ask(summary: &str) -> Result<Leave, Declined> {
         "nothing was changed: no terminal to confirm on (/dev/tty)",
         way_out,
     )?;
-    let question: String = summary
-        .lines()
-        .map(|line| format!("{}\n", Clean(line)))
-        .collect();
+    let look = Look::of(&terminal, ColorChoice::Auto);
+    let question: String = summary.lines().map(|line| folded(look, line)).collect();
     let answer = answer(&mut terminal, &format!("{question}Go on? [y/N] "));
     // After a hang-up a read shows the end of the input, as after Ctrl-D, and only a write fails.
     let answer = match answer {
@@ -117,7 +131,7 @@ fn ask(summary: &str) -> Result<Leave, Declined> {
     };
     match answer {
         Ok(answer) if ["y", "Y", "yes"].contains(&answer.trim()) => Ok(Leave::Act),
-        Ok(_) => Err(Explained::new("cancelled; nothing was changed", way_out).into()),
+        Ok(_) => Err(Explained::new(CANCELLED, way_out).into()),
         Err(error) if has_hung_up(&error) => Err(Declined::HungUp),
         Err(error) => {
             let cannot = "cannot ask for confirmation on the terminal";
@@ -130,9 +144,21 @@ fn ask(summary: &str) -> Result<Leave, Declined> {
 fn answer(terminal: &mut File, question: &str) -> io::Result<String> {
     tcflush(&*terminal, QueueSelector::IFlush)?;
     terminal.write_all(question.as_bytes())?;
+    STANDS.store(true, Ordering::SeqCst);
     let mut answer = String::new();
-    BufReader::new(terminal).read_line(&mut answer)?;
-    Ok(answer)
+    let read = BufReader::new(terminal).read_line(&mut answer);
+    STANDS.store(false, Ordering::SeqCst);
+    read.map(|_| answer)
+}
+
+/// Ends the line of a question that nobody will answer any more.
+pub(crate) fn end_question() {
+    if STANDS.swap(false, Ordering::SeqCst)
+        && let Ok(mut terminal) = File::options().write(true).open("/dev/tty")
+    {
+        // A terminal that has gone away needs no end of a line.
+        drop(terminal.write_all(b"\n"));
+    }
 }
 
 #[cfg(test)]

@@ -28,13 +28,6 @@ enum Level {
 // === impl Annotations ===
 
 impl Annotations {
-    /// Adds another tool's line. A line that is not a record of this schema is not shown.
-    pub(crate) fn add_line(&mut self, line: &str) {
-        if let Ok(record) = serde_json::from_str(line) {
-            self.add(&record);
-        }
-    }
-
     pub(crate) fn add(&mut self, record: &Record) {
         match record {
             Record::Finding(record) => self.finding(record),
@@ -203,7 +196,9 @@ mod tests {
     fn shown(lines: &[&str]) -> String {
         let mut annotations = Annotations::default();
         for line in lines {
-            annotations.add_line(line);
+            if let Ok(record) = serde_json::from_str(line) {
+                annotations.add(&record);
+            }
         }
         annotations.to_string()
     }

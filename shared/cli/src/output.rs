@@ -1,41 +1,21 @@
-//! Writes records: as NDJSON for programs, as a table for people, and to the file of `--record`.
+//! Writes records: as NDJSON for programs, as text for people, and to the file of `--record`.
 
 use std::io::{self, BufWriter, IsTerminal as _, Write};
 use std::path::Path;
 
-use clap::{Args, ValueEnum};
-use mesh_records::{
-    Deed, End, EndOutcome, Explained, InFlight, Intent, RawLine, Record, RecordType, Tool, Writer,
-};
+use mesh_records::{End, EndOutcome, Explained, RawLine, Record, RecordType, Tool, Writer};
 use serde::Serialize;
 
+use crate::Exit;
+use crate::consent::end_question;
 use crate::evidence::{Evidence, named};
-use crate::github::Annotations;
-use crate::stop::{Stdout, Stop, Unread};
+use crate::flights::Flights;
+use crate::format::{Format, OutputArgs};
+use crate::gauge::Gauge;
+use crate::stop::{Stdout, Stop, Unread, has_hung_up};
 use crate::view::View;
-use crate::{Clean, Exit};
 
 const BUFFER: usize = 64 * 1024;
-
-/// How a tool shows its records.
-#[derive(Args, Clone, Debug)]
-pub struct OutputArgs {
-    /// Output format; the default is a table on a terminal and NDJSON otherwise
-    #[arg(short, long, value_enum, env = "MESH_OUTPUT", value_name = "FORMAT")]
-    pub output: Option<Format>,
-}
-
-/// The forms of output.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Format {
-    /// One JSON record per line.
-    #[value(alias = "json")]
-    Ndjson,
-    /// Aligned text for people.
-    Table,
-    /// Annotations of GitHub Actions.
-    Github,
-}
 
 /// What to do when the program that reads standard output goes away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,25 +52,13 @@ pub struct Closing {
 pub struct Output<W: Write = BufWriter<Stdout>> {
     writer: Writer<W>,
     readers: Readers,
-    table: Option<View>,
+    view: Option<View>,
+    gauge: Option<Gauge>,
+    flights: Flights,
     evidence: Option<Evidence>,
     // A terminal that has gone away fails writes with EIO; so does a broken disk under a file.
     is_terminal: bool,
     gone: bool,
-}
-
-// === impl OutputArgs ===
-
-impl OutputArgs {
-    /// Returns the format that was asked for; by default a table on a terminal, else NDJSON.
-    pub fn format(&self) -> Format {
-        let fits = if io::stdout().is_terminal() {
-            Format::Table
-        } else {
-            Format::Ndjson
-        };
-        self.output.unwrap_or(fits)
-    }
 }
 
 // === impl Output ===
@@ -103,8 +71,15 @@ impl Output {
     /// Signals cannot be listened for, or there can be no more threads.
     pub fn stdout(args: &OutputArgs, readers: Readers) -> io::Result<Self> {
         let out = BufWriter::with_capacity(BUFFER, Stdout::open(Stop::listen()?)?);
+        let gauge = Gauge::stderr();
+        let mut view = args.view();
+        if let Some(View::Screen(screen)) = view.as_mut().filter(|_| gauge.is_seen()) {
+            screen.leave_flights_to_the_gauge();
+        }
         Ok(Self {
             is_terminal: io::stdout().is_terminal(),
+            view,
+            gauge: Some(gauge),
             ..Self::new(out, args.format(), readers)
         })
     }
@@ -113,15 +88,12 @@ impl Output {
 impl<W: Write> Output<W> {
     /// Makes an output to `out`.
     pub fn new(out: W, format: Format, readers: Readers) -> Self {
-        let table = match format {
-            Format::Ndjson => None,
-            Format::Table => Some(View::Table(Box::default())),
-            Format::Github => Some(View::Github(Annotations::default())),
-        };
         Self {
             writer: Writer::new(out),
             readers,
-            table,
+            view: format.view_of_file(),
+            gauge: None,
+            flights: Flights::default(),
             evidence: None,
             is_terminal: false,
             gone: false,
@@ -155,12 +127,39 @@ impl<W: Write> Output<W> {
         self.heard(written).and(kept)
     }
 
+    /// Leaves the plan to the question that shows it.
+    pub fn leave_plan_to_the_question(&mut self) {
+        if let Some(View::Screen(screen)) = &mut self.view {
+            screen.leave_plan_to_the_question();
+        }
+    }
+
+    /// Shows on standard error what is under way, where a person can see it; `None` takes it away.
+    pub fn under_way(&mut self, words: Option<String>) {
+        if let Some(gauge) = &mut self.gauge {
+            gauge.show(words);
+        }
+    }
+
+    /// Returns the workloads in flight.
+    pub fn in_flight(&self) -> Vec<String> {
+        self.flights.workloads()
+    }
+
+    /// Takes the line of what is under way away while something else is written.
+    pub fn aside<T>(&self, write: impl FnOnce() -> T) -> T {
+        match &self.gauge {
+            Some(gauge) => gauge.aside(write),
+            None => write(),
+        }
+    }
+
     /// Passes on another tool's line unchanged.
     pub fn pass(&mut self, line: RawLine<'_>) -> io::Result<()> {
-        let written = match &mut self.table {
-            Some(table) => {
-                table.add_line(line.text);
-                Ok(())
+        let written = match &mut self.view {
+            Some(view) => {
+                let text = view.add_line(line.text);
+                self.say(text)
             }
             None => self.writer.pass(line),
         };
@@ -174,19 +173,19 @@ impl<W: Write> Output<W> {
         field: &str,
         value: &impl Serialize,
     ) -> io::Result<()> {
-        let written = match &mut self.table {
-            Some(table) => {
-                let mut text = Vec::new();
-                line.splice(field, value, &mut text)?;
-                table.add_line(&String::from_utf8_lossy(&text));
-                Ok(())
+        let written = match &mut self.view {
+            Some(view) => {
+                let mut spliced = Vec::new();
+                line.splice(field, value, &mut spliced)?;
+                let text = view.add_line(&String::from_utf8_lossy(&spliced));
+                self.say(text)
             }
             None => self.writer.splice(line, field, value),
         };
         self.heard(written)
     }
 
-    /// Writes the `end` record and, with the table format, the table; then flushes.
+    /// Writes the `end` record and what people see last; then flushes.
     pub fn end(&mut self, closing: Closing) -> io::Result<()> {
         let Closing {
             tool,
@@ -212,11 +211,10 @@ impl<W: Write> Output<W> {
             next,
         };
         self.emit(&Record::End(Box::new(end)))?;
-        let flushed = match self.table.take() {
-            Some(table) => write!(self.writer.out(), "{table}").and_then(|()| self.writer.flush()),
-            None => self.writer.flush(),
-        };
-        self.heard(flushed)
+        self.under_way(None);
+        let text = self.view.take().map(|view| view.close());
+        let said = self.say(text).and_then(|()| self.writer.flush());
+        self.heard(said)
     }
 
     /// Flushes the buffered lines.
@@ -235,32 +233,57 @@ impl<W: Write> Output<W> {
             self.writer.count(record.kind());
             return Ok(());
         }
-        let Some(table) = &mut self.table else {
-            self.writer.write(record)?;
-            return match (self.readers, record.kind()) {
+        let under_way = self.flights.after(record);
+        let shown = match &mut self.view {
+            Some(view) => {
+                self.writer.count(record.kind());
+                let text = view.add(record);
+                self.say(text)
+            }
+            None => self.write(record),
+        };
+        if let Some(under_way) = under_way {
+            self.under_way(under_way);
+        }
+        shown
+    }
+
+    fn write(&mut self, record: &Record) -> io::Result<()> {
+        let Self {
+            writer,
+            gauge,
+            readers,
+            ..
+        } = self;
+        let mut write = || {
+            writer.write(record)?;
+            match (*readers, record.kind()) {
                 (Readers::Optional, _) | (_, RecordType::Stream | RecordType::End) => {
-                    self.writer.flush()
+                    writer.flush()
                 }
                 (Readers::Needed, _) => Ok(()),
-            };
+            }
         };
-        self.writer.count(record.kind());
-        match message(record) {
-            Some(message) => {
-                table.note(record);
-                writeln!(self.writer.out(), "{}", Clean(message))?;
-                if let Record::Intent(Intent { deeds, digest, .. }) = record {
-                    for Deed { verb, object } in deeds {
-                        writeln!(self.writer.out(), "  {} {}", Clean(verb), Clean(object))?;
-                    }
-                    writeln!(self.writer.out(), "  digest {digest}")?;
-                }
-                self.writer.flush()
-            }
-            None => {
-                table.add(record);
-                Ok(())
-            }
+        match gauge {
+            Some(gauge) => gauge.aside(write),
+            None => write(),
+        }
+    }
+
+    // Writes a text for people at once.
+    fn say(&mut self, text: Option<String>) -> io::Result<()> {
+        let Some(text) = text.filter(|text| !text.is_empty()) else {
+            return Ok(());
+        };
+        end_question();
+        let Self { writer, gauge, .. } = self;
+        let mut write = || {
+            writer.out().write_all(text.as_bytes())?;
+            writer.flush()
+        };
+        match gauge {
+            Some(gauge) => gauge.aside(write),
+            None => write(),
         }
     }
 
@@ -282,45 +305,10 @@ impl<W: Write> Output<W> {
     }
 }
 
-/// Returns true if a terminal has gone away, by the error of reading or writing it.
-pub(crate) fn has_hung_up(error: &io::Error) -> bool {
-    const EIO: i32 = 5;
-    error.raw_os_error() == Some(EIO)
-}
-
-// The message of an action's record, which people see at once rather than in the table.
-fn message(record: &Record) -> Option<&str> {
-    match record {
-        Record::Intent(record) => Some(&record.message),
-        Record::Step(record) => Some(&record.message),
-        // Progress with a reason repeats often during one rollout; people need only its start and
-        // its result.
-        Record::Progress(record) if record.reason.is_some() && is_workload(record.of.as_ref()) => {
-            None
-        }
-        Record::Progress(record) => Some(&record.message),
-        Record::Rolled(record) => Some(&record.message),
-        Record::Skipped(record) => Some(&record.message),
-        Record::Stream(_)
-        | Record::ControlPlane(_)
-        | Record::Extension(_)
-        | Record::Workload(_)
-        | Record::Proxy(_)
-        | Record::Anomaly(_)
-        | Record::Unseen(_)
-        | Record::Finding(_)
-        | Record::Plan(_)
-        | Record::Verdict(_)
-        | Record::End(_) => None,
-    }
-}
-
-fn is_workload(of: Option<&InFlight>) -> bool {
-    matches!(of, Some(InFlight::Workload { .. }))
-}
-
 #[cfg(test)]
 mod tests {
+    use mesh_records::Intent;
+
     use super::*;
 
     struct Deaf;

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use mesh_records::{Explained, StreamError};
 
+use crate::consent::end_question;
 use crate::stop::{Unread, write_error};
 use crate::{Clean, Exit};
 
@@ -55,6 +56,7 @@ fn print(tool: &str, prefix: &str, error: &anyhow::Error) {
         text.push_str(&Clean(&hint).to_string());
         text.push('\n');
     }
+    end_question();
     // If standard error cannot be written, the failure can be reported nowhere.
     drop(write_error(&text));
 }

@@ -232,6 +232,12 @@ impl fmt::Display for Unread {
 
 impl std::error::Error for Unread {}
 
+/// Returns true if a terminal has gone away, by the error of reading or writing it.
+pub(crate) fn has_hung_up(error: &io::Error) -> bool {
+    const EIO: i32 = 5;
+    error.raw_os_error() == Some(EIO)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

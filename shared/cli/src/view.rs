@@ -1,50 +1,42 @@
-//! The forms of output for people.
-
-use std::fmt;
+//! The forms of output that are not for programs.
 
 use mesh_records::Record;
 
 use crate::github::Annotations;
-use crate::table::Table;
+use crate::screen::Screen;
 
-/// Collects records and shows them at the end.
+/// Shows records: at once what somebody waits for, the rest at the end.
 #[derive(Debug)]
 pub(crate) enum View {
-    /// Aligned text.
-    Table(Box<Table>),
+    /// Text for people.
+    Screen(Box<Screen>),
     /// Annotations of GitHub Actions.
     Github(Annotations),
 }
 
 impl View {
-    pub(crate) fn add_line(&mut self, line: &str) {
+    /// Adds another tool's line. A line that is not a record of this schema is not shown.
+    pub(crate) fn add_line(&mut self, line: &str) -> Option<String> {
+        let record = serde_json::from_str(line).ok()?;
+        self.add(&record)
+    }
+
+    /// Adds a record, and returns what is shown at once.
+    pub(crate) fn add(&mut self, record: &Record) -> Option<String> {
         match self {
-            Self::Table(table) => table.add_line(line),
-            Self::Github(annotations) => annotations.add_line(line),
+            Self::Screen(screen) => screen.add(record),
+            Self::Github(annotations) => {
+                annotations.add(record);
+                None
+            }
         }
     }
 
-    /// Adds a record whose message was shown at once.
-    pub(crate) fn note(&mut self, record: &Record) {
+    /// Returns what is shown when all records are there.
+    pub(crate) fn close(&self) -> String {
         match self {
-            Self::Table(_) => {}
-            Self::Github(annotations) => annotations.add(record),
-        }
-    }
-
-    pub(crate) fn add(&mut self, record: &Record) {
-        match self {
-            Self::Table(table) => table.add(record),
-            Self::Github(annotations) => annotations.add(record),
-        }
-    }
-}
-
-impl fmt::Display for View {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Table(table) => table.fmt(f),
-            Self::Github(annotations) => annotations.fmt(f),
+            Self::Screen(screen) => screen.close(),
+            Self::Github(annotations) => annotations.to_string(),
         }
     }
 }

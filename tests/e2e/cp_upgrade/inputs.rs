@@ -126,7 +126,7 @@ fn what_is_typed_before_the_question_is_no_answer(bed: Bed) {
     assert_eq!(code, Some(2), "{end:#}");
     let reason = end["reason"].as_str().unwrap();
     assert!(
-        reason.contains("cancelled; nothing was changed"),
+        reason.contains("Cancelled. Nothing was changed."),
         "{reason}"
     );
     stage.assert_unchanged(true);

@@ -40,8 +40,7 @@ pub(crate) async fn agree(
     let intent = intent.with_warnings(goal.warnings.clone());
     run.emit(&Record::Intent(intent.clone()))?;
     let summary = summary(args, goal, prepared, &intent);
-    let asking = run.consent(intent, &summary);
-    match session.unless_stopped(asking).await?? {
+    match run.ask(intent, &summary).await? {
         Leave::Act => Ok(true),
         Leave::DryRun(_) => Ok(false),
     }

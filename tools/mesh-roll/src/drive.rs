@@ -31,6 +31,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
         question: Some("--ask roll".to_owned()),
     };
     actor.run(&args.actor, async |run| {
+        run.waits_at_most(args.timeout);
         let prepared = prepare(args, run).await?;
         let mut shell = Shell::new(args, run, prepared);
         match AssertUnwindSafe(shell.turn()).catch_unwind().await {

@@ -148,7 +148,9 @@ impl Args {
         match (&self.explain, self.list_rules, self.output.format()) {
             (Some(id), _, _) => Ok(Some(about::explain(id)?)),
             (None, true, Format::Ndjson) => Ok(Some(about::lines()?)),
-            (None, true, Format::Table | Format::Github) => Ok(Some(about::table())),
+            (None, true, Format::Table | Format::Wide | Format::Name | Format::Github) => {
+                Ok(Some(about::table()))
+            }
             (None, false, _) => Ok(None),
         }
     }

@@ -1,6 +1,6 @@
 //! Decides how a run ends, and its exit code.
 
-use mesh_cli::{DryRun, Exit};
+use mesh_cli::{CANCELLED, DryRun, Exit};
 
 use super::event::{Action, Finish};
 use super::limits::Stop;
@@ -35,7 +35,12 @@ impl Roll {
             return;
         }
         let exit = self.exit();
-        let why = self.stop.as_ref().map(Stop::sentence);
+        let is_cancelled =
+            self.phase == Phase::Asking && matches!(self.stop, Some(Stop::Signal(_)));
+        let why = match is_cancelled {
+            true => Some(CANCELLED.to_owned()),
+            false => self.stop.as_ref().map(Stop::sentence),
+        };
         let jam = self
             .jammed()
             .map(|keepers| format!("nothing could start within --timeout: {keepers}"));
@@ -55,7 +60,10 @@ impl Roll {
         let hint = hint.map(|stop| stop.hint(paste, &expected.namespace));
         let hint = hint.unwrap_or_default();
         let reason = why.filter(|_| exit != Exit::Yes);
-        let reason = reason.map(|why| self.reason(&why));
+        let reason = reason.map(|why| match is_cancelled {
+            true => why,
+            false => self.reason(&why),
+        });
         self.end(Finish { exit, reason, hint });
     }
 

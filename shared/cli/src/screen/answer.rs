@@ -1,0 +1,192 @@
+//! The judge's answer: a word and a sentence for each control plane, then why, and what to do.
+
+use mesh_records::{Decided, Finding, Hop, HopKind, Plan, Severity, Verdict};
+
+use super::headline::{answer, but};
+use super::look::{Look, Symbol, Tone};
+use super::text::{beside, many, next};
+use crate::Clean;
+
+/// The records of all verdicts.
+#[derive(Debug, Default)]
+pub(super) struct Answer {
+    findings: Vec<Finding>,
+    plans: Vec<Plan>,
+    verdicts: Vec<Verdict>,
+}
+
+/// The widest column of the rules' names.
+const NAMES: usize = 24;
+
+// === impl Answer ===
+
+impl Answer {
+    pub(super) fn finding(&mut self, finding: &Finding) {
+        self.findings.push(finding.clone());
+    }
+
+    pub(super) fn plan(&mut self, plan: &Plan) {
+        self.plans.push(plan.clone());
+    }
+
+    pub(super) fn verdict(&mut self, verdict: &Verdict) {
+        self.verdicts.push(verdict.clone());
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.verdicts.is_empty() && self.findings.is_empty()
+    }
+
+    /// Returns each verdict with its findings, the worst first.
+    pub(super) fn first(&self, look: Look) -> String {
+        let mut text = String::new();
+        for verdict in &self.verdicts {
+            text += &self.headline(verdict, look);
+            text.push('\n');
+            text += &self.findings_of(Some(verdict), look);
+        }
+        text + &self.findings_of(None, look)
+    }
+
+    /// Returns the ways on, and the verdicts once more where something stands between.
+    pub(super) fn last(&self, is_apart: bool, look: Look) -> String {
+        let mut text = String::new();
+        for verdict in &self.verdicts {
+            let mine = self.plans.iter().filter(|it| {
+                it.cluster == verdict.cluster && it.control_plane == verdict.control_plane
+            });
+            let mut label = "path";
+            for hop in mine.flat_map(|plan| &plan.hops) {
+                text += &beside(look, (Tone::Dim, label), 4, (Tone::Plain, &step(hop)));
+                label = "";
+            }
+            text += &next(look, verdict.next.as_deref());
+        }
+        if is_apart {
+            for verdict in &self.verdicts {
+                text += &self.headline(verdict, look);
+            }
+        }
+        text + &self.of_all(look)
+    }
+
+    // The findings of a control plane, or those that no verdict is about.
+    fn findings_of(&self, verdict: Option<&Verdict>, look: Look) -> String {
+        let is_of = |finding: &Finding, it: &Verdict| {
+            it.cluster == finding.cluster && it.control_plane == finding.control_plane
+        };
+        let all = self.findings.iter().filter(|finding| match verdict {
+            Some(verdict) => is_of(finding, verdict),
+            None => !self.verdicts.iter().any(|it| is_of(finding, it)),
+        });
+        let mut mine: Vec<&Finding> = all.collect();
+        mine.sort_by_key(|it| (it.waived.is_some(), it.severity));
+        let width = mine
+            .iter()
+            .map(|it| it.id.chars().count())
+            .max()
+            .unwrap_or(0);
+        let width = width.min(NAMES).saturating_add(2);
+        let mut text: String = mine.iter().map(|it| finding(it, width, look)).collect();
+        if !text.is_empty() {
+            text.push('\n');
+        }
+        text
+    }
+
+    fn headline(&self, verdict: &Verdict, look: Look) -> String {
+        let (word, tone, sentence) = answer(verdict);
+        let mut all = self
+            .verdicts
+            .iter()
+            .filter(|it| it.cluster == verdict.cluster);
+        let is_alone = all.nth(1).is_none();
+        let name = match is_alone {
+            true => verdict.cluster.clone(),
+            false => format!("{}/{}", verdict.cluster, verdict.control_plane),
+        };
+        let sentence = format!("{name}: {sentence}{}", but(verdict));
+        beside(look, (tone, word), word.len(), (Tone::Plain, &sentence))
+    }
+
+    // One line for all clusters.
+    fn of_all(&self, look: Look) -> String {
+        let no: Vec<&str> = self
+            .verdicts
+            .iter()
+            .filter(|it| !it.pass)
+            .map(|it| it.cluster.as_str())
+            .collect();
+        let count = |number: usize| number.try_into().unwrap_or(u64::MAX);
+        let all = many(count(self.verdicts.len()), "cluster");
+        match (self.verdicts.len(), &no[..]) {
+            (0 | 1, _) => String::new(),
+            (_, []) => beside(
+                look,
+                (Tone::Good, "OK"),
+                2,
+                (Tone::Plain, &format!("all {all}")),
+            ),
+            (_, no) => {
+                let said = format!("{} of {all}: {}", no.len(), no.join(", "));
+                beside(look, (Tone::Bad, "NOT OK"), 6, (Tone::Plain, &said))
+            }
+        }
+    }
+}
+
+fn finding(finding: &Finding, width: usize, look: Look) -> String {
+    let (symbol, tone) = match finding.severity {
+        _ if finding.waived.is_some() => (Symbol::Note, Tone::Dim),
+        Severity::Error => (Symbol::Failed, Tone::Bad),
+        Severity::Warning => (Symbol::Warning, Tone::Warn),
+        Severity::Info => (Symbol::Note, Tone::Dim),
+    };
+    let label = format!("{} {}", look.symbol(symbol), finding.id);
+    let mut said = finding.message.clone();
+    if finding.decided == Decided::CannotTell {
+        said = format!("cannot tell: {said}");
+    }
+    if tone != Tone::Dim {
+        said += &names(finding);
+    }
+    if let Some(reason) = &finding.waived {
+        said = format!("{said} (acknowledged: {reason})");
+    }
+    let quiet = if tone == Tone::Dim { tone } else { Tone::Plain };
+    let mut text = beside(look, (tone, &label), width, (quiet, &said));
+    // A hint may contain a command, which has to stay in one piece to be pasted.
+    let more = finding.hint.iter().map(|hint| format!("hint: {hint}"));
+    let more = more.chain(finding.page.iter().map(|page| format!("see {page}")));
+    for line in more {
+        let indent = " ".repeat(width.saturating_add(2));
+        text += &look.paint(quiet, &format!("{indent}{}", Clean(&line)));
+        text.push('\n');
+    }
+    text
+}
+
+// The first three workloads, unless the sentence names them.
+fn names(finding: &Finding) -> String {
+    let names = finding.workloads.iter().map(ToString::to_string);
+    let names: Vec<String> = names.take(3).collect();
+    if names.is_empty() || names.iter().any(|name| finding.message.contains(name)) {
+        return String::new();
+    }
+    let rest = usize::try_from(finding.count).unwrap_or(usize::MAX);
+    match rest.saturating_sub(names.len()) {
+        0 => format!(" ({})", names.join(", ")),
+        rest => format!(" ({} and {rest} more)", names.join(", ")),
+    }
+}
+
+fn step(hop: &Hop) -> String {
+    let what = match hop.kind {
+        HopKind::Kubernetes => "upgrade Kubernetes to",
+        HopKind::Crds => "upgrade the CRDs to",
+        HopKind::ControlPlane => "upgrade the control plane to",
+        HopKind::Extensions => "upgrade the extensions to",
+        HopKind::Roll => "roll the workloads to",
+    };
+    format!("{} to {}: {what} {}", hop.from, hop.to, hop.release)
+}

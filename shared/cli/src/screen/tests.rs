@@ -1,0 +1,212 @@
+use super::*;
+
+impl Screen {
+    fn add_line(&mut self, line: &str) -> Option<String> {
+        self.add(&serde_json::from_str(line).unwrap())
+    }
+}
+
+const VERDICT: &str = r#"{"type":"verdict","cluster":"eu","control_plane":"linkerd","ask":"ASK","pass":PASS,"from":{"version":"stable-2.13.7"},"target":"stable-2.14.10","scope":"full","source":"server","blocking":[],"releases_sha256":"0","counts":{"workloads":40,"behind":31}}"#;
+
+fn said(ask: &str, pass: &str, change: (&str, &str)) -> String {
+    let line = VERDICT.replace("ASK", ask).replace("PASS", pass);
+    let mut screen = Screen::new(Detail::Short, Look::default());
+    let line = line.replace(change.0, change.1);
+    assert_eq!(screen.add_line(&line), None);
+    screen.close()
+}
+
+#[test]
+fn a_verdict_begins_with_an_answer_that_means_the_same_for_every_question() {
+    let no = (r#""blocking":[]"#, r#""blocking":["proxy-too-old"]"#);
+    for (ask, pass, change, answer) in [
+        (
+            "upgrade",
+            "true",
+            ("", ""),
+            "OK  eu: you can upgrade the control plane",
+        ),
+        ("upgrade", "false", no, "BLOCKED  eu: do not upgrade"),
+        ("drift", "true", ("", ""), "OK  eu: every proxy is within"),
+        (
+            "drift",
+            "false",
+            no,
+            "NOT OK  eu: not every proxy is within",
+        ),
+        (
+            "roll",
+            "true",
+            ("", ""),
+            "OK  eu: you can restart the workloads",
+        ),
+        ("roll", "false", no, "BLOCKED  eu: do not restart"),
+        (
+            "done",
+            "true",
+            (r#""behind":31"#, r#""same":40"#),
+            "DONE  eu: the control plane and the workloads run stable-2.14.10",
+        ),
+        (
+            "done",
+            "true",
+            (r#""behind":31"#, r#""behind":2,"same":38"#),
+            "DONE  eu: the control plane and 38 of 40 workloads run stable-2.14.10",
+        ),
+        ("done", "false", no, "NOT DONE  eu: not everything runs"),
+    ] {
+        let said = said(ask, pass, change);
+        assert!(said.starts_with(answer), "{said}");
+        assert_eq!(said.contains("proxy-too-old"), pass == "false", "{said}");
+    }
+}
+
+#[test]
+fn an_answer_names_what_limits_it() {
+    let partial = (r#""scope":"full""#, r#""scope":"partial""#);
+    assert!(said("upgrade", "true", partial).contains("only a part of the cluster"));
+    let waived = (
+        r#""blocking""#,
+        r#""waived":["newer-than-known"],"blocking""#,
+    );
+    assert!(said("upgrade", "true", waived).contains("acknowledged: newer-than-known"));
+    let unknown = (r#""behind":31"#, r#""behind":31,"unknown":2"#);
+    let said = said("drift", "true", unknown);
+    assert!(
+        said.contains("31 of 40 workloads behind; 2 of 40 workloads of unknown version"),
+        "{said}"
+    );
+}
+
+const WORKLOAD: &str = r#"{"type":"workload","cluster":"eu","ref":"shop/Deployment/web","kind":"Deployment","namespace":"shop","name":"web","uid":"1","control_plane":"linkerd","pods":{"wanted":3,"total":3,"ready":3,"meshed":3},"proxies":[{"version":"stable-2.13.7","line":"2.13","source":"image","native":false,"count":3}],"trust_anchors":"current","roll":{"by":"restart"},"downtime":{"grade":"none"}}"#;
+
+// A control plane of `cluster` and so many workloads, of which the first is not ready.
+fn survey(screen: &mut Screen, cluster: &str, workloads: usize) {
+    let plane = r#"{"type":"control_plane","cluster":"eu","namespace":"linkerd","version":"stable-2.13.7","components":[],"state":"settled","installed_by":"helm","ha":false}"#;
+    screen.add_line(&plane.replace("\"eu\"", &format!("\"{cluster}\"")));
+    for number in 0..workloads {
+        let line = WORKLOAD.replace("\"eu\"", &format!("\"{cluster}\""));
+        let line = line.replace("\"web\"", &format!("\"web-{number}\""));
+        let ready = if number == 0 {
+            "\"ready\":2"
+        } else {
+            "\"ready\":3"
+        };
+        screen.add_line(&line.replace("\"ready\":3", ready));
+    }
+}
+
+#[test]
+fn rows_that_need_nothing_are_counted_where_they_do_not_fit_or_nobody_asked_for_them() {
+    let table = [
+        (Detail::Short, Look::terminal(80), 40, false),
+        (Detail::Short, Look::terminal(80), 5, true),
+        (Detail::Short, Look::default(), 40, true),
+        (Detail::Wide, Look::terminal(80), 40, true),
+        (Detail::Problems, Look::default(), 5, false),
+    ];
+    for (detail, look, workloads, is_all) in table {
+        let mut screen = Screen::new(detail, look);
+        survey(&mut screen, "eu", workloads);
+        let text = screen.close();
+        assert!(
+            text.contains("Deployment/web-0"),
+            "the one that is not ready: {text}"
+        );
+        assert_eq!(
+            text.contains("Deployment/web-4 "),
+            is_all,
+            "{detail:?}: {text}"
+        );
+        let rest = format!("{} workloads with nothing to note", workloads - 1);
+        assert_eq!(text.contains(&rest), !is_all, "{detail:?}: {text}");
+        let sum = format!(
+            "{workloads} workloads, {} pods, 1 namespace\n",
+            3 * workloads
+        );
+        assert!(text.contains(&sum), "{text}");
+        let width = look.size.map_or(usize::MAX, |size| size.columns);
+        assert!(
+            text.lines().all(|line| line.chars().count() <= width),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn a_fleet_has_a_column_for_the_cluster_and_one_line_for_all() {
+    let mut screen = Screen::new(Detail::Short, Look::default());
+    for (cluster, pass) in [("eu", "true"), ("us", "false")] {
+        survey(&mut screen, cluster, 2);
+        let line = VERDICT.replace("ASK", "drift").replace("PASS", pass);
+        screen.add_line(&line.replace("\"eu\"", &format!("\"{cluster}\"")));
+    }
+    let text = screen.close();
+    assert!(text.contains("CLUSTER  NAMESPACE"), "{text}");
+    assert!(text.ends_with("NOT OK  1 of 2 clusters: us\n"), "{text}");
+}
+
+#[test]
+fn names_alone_are_the_workloads() {
+    let mut screen = Screen::new(Detail::Names, Look::default());
+    assert_eq!(screen.add_line(WORKLOAD).unwrap(), "shop/Deployment/web\n");
+    let verdict = VERDICT.replace("ASK", "drift").replace("PASS", "true");
+    assert_eq!(screen.add_line(&verdict), None);
+    assert_eq!(screen.close(), "");
+}
+
+const RUN: &str = r#"{"type":"intent","cluster":"eu","time":"2026-03-02T09:15:00Z","message":"restart 3 workloads","deeds":[{"verb":"restart","object":"shop/Deployment/web"},{"verb":"restart","object":"shop/Deployment/api"},{"verb":"restart","object":"shop/Deployment/db"}],"digest":"d1"}
+{"type":"skipped","cluster":"eu","time":"2026-03-02T09:15:00Z","message":"it is paused","ref":"shop/Deployment/cron","kind":"Deployment","namespace":"shop","name":"cron","uid":"1","class":"attention","reason":"paused"}
+{"type":"skipped","cluster":"eu","time":"2026-03-02T09:15:00Z","message":"it is a Job","ref":"shop/Job/j","kind":"Job","namespace":"shop","name":"j","uid":"1","class":"expected","reason":"job"}
+{"type":"progress","cluster":"eu","time":"2026-03-02T09:15:01Z","message":"restarting shop/Deployment/web","ref":"shop/Deployment/web","kind":"Deployment","namespace":"shop","name":"web","uid":"1","pods":{"wanted":3,"updated":0,"ready":3}}
+{"type":"rolled","cluster":"eu","time":"2026-03-02T09:15:31Z","message":"it is done","ref":"shop/Deployment/web","kind":"Deployment","namespace":"shop","name":"web","uid":"1","strategy":"restart","from":[],"to":"b","outcome":"proven","pods":{"wanted":3,"new":3,"proven":3},"duration_ms":30000}
+{"type":"rolled","cluster":"eu","time":"2026-03-02T09:19:12Z","message":"shop/Deployment/api failed: pod api-1, container c: CrashLoopBackOff","ref":"shop/Deployment/api","kind":"Deployment","namespace":"shop","name":"api","uid":"2","strategy":"restart","from":[],"outcome":"failed","reason":"crash-loop","pods":{"wanted":3,"new":1,"proven":0},"duration_ms":1000}
+{"type":"end","tool":"mesh-roll","cluster":"eu","outcome":"complete","exit":1,"totals":{},"reason":"a workload failed","next":"mesh-survey | mesh-roll"}"#;
+
+// What a person sees of a run: at once, and at its end.
+fn run(change: impl Fn(&mut Screen), replace: (&str, &str)) -> (String, String) {
+    let mut screen = Screen::new(Detail::Short, Look::default());
+    change(&mut screen);
+    let lines = RUN.lines().map(|line| line.replace(replace.0, replace.1));
+    let at_once = lines.filter_map(|line| screen.add_line(&line)).collect();
+    (at_once, screen.close())
+}
+
+#[test]
+fn a_run_ends_with_its_counts_what_failed_and_the_way_on() {
+    let (at_once, sum) = run(|_| {}, ("", ""));
+    for line in [
+        "  restart shop/Deployment/api",
+        "  digest d1",
+        "! it is paused",
+        "restarting shop/Deployment/web",
+        "ok shop/Deployment/web  3 pods  30s",
+        "x shop/Deployment/api failed: pod api-1, container c: CrashLoopBackOff",
+    ] {
+        assert!(at_once.lines().any(|it| it == line), "{line}: {at_once}");
+    }
+    assert!(!at_once.contains("it is a Job"), "{at_once}");
+    let expected = "NOT DONE  1 of 3 restarted and proven in 4m12s, 1 failed, 1 skipped and need attention\n  \
+                    failed     shop/Deployment/api failed: pod api-1, container c: CrashLoopBackOff\n  \
+                    attention  shop/Deployment/cron\n  left       1 Job\n\
+                    next  mesh-survey | mesh-roll\n";
+    assert_eq!(sum, expected);
+}
+
+#[test]
+fn a_plan_is_shown_once_and_a_start_only_where_nothing_else_shows_it() {
+    let (asked, _) = run(Screen::leave_plan_to_the_question, ("", ""));
+    assert!(!asked.contains("digest"), "{asked}");
+    let (live, _) = run(Screen::leave_flights_to_the_gauge, ("", ""));
+    assert!(!live.contains("restarting"), "{live}");
+    let dry = (r#""digest""#, r#""dry_run":"client","digest""#);
+    let (dry, sum) = run(Screen::leave_flights_to_the_gauge, dry);
+    assert!(
+        dry.contains("  would restart shop/Deployment/web\n"),
+        "{dry}"
+    );
+    assert!(
+        sum.starts_with("DRY RUN  nothing was changed; 3 would be restarted"),
+        "{sum}"
+    );
+}

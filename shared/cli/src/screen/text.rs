@@ -1,0 +1,184 @@
+//! Small texts: durations, counts, sentences that fit the screen.
+
+use jiff::SignedDuration;
+
+use super::look::{Look, Tone};
+use crate::Clean;
+
+/// How many lines of a kind are repeated.
+pub(super) const MANY: usize = 5;
+
+/// Returns a duration in the unit that a person would choose.
+pub(super) fn took(milliseconds: u64) -> String {
+    let seconds = milliseconds / 1000;
+    match seconds {
+        0..10 => format!("{seconds}.{}s", milliseconds % 1000 / 100),
+        10..60 => format!("{seconds}s"),
+        60..3600 => format!("{}m{:02}s", seconds / 60, seconds % 60),
+        _ => format!("{}h{:02}m", seconds / 3600, seconds % 3600 / 60),
+    }
+}
+
+/// Returns how long something stays valid, roughly.
+pub(super) fn lasts(left: SignedDuration) -> String {
+    match left.as_hours() {
+        hours @ ..48 => format!("{hours} hours"),
+        hours @ 48..17_520 => format!("{} days", hours / 24),
+        hours => format!("{} years", hours / 8766),
+    }
+}
+
+/// Returns a number with its noun.
+pub(super) fn many(count: u64, noun: &str) -> String {
+    match count {
+        1 => format!("1 {noun}"),
+        _ => format!("{count} {noun}s"),
+    }
+}
+
+/// Returns a label, padded to `width`, with a sentence beside it that keeps to its own column.
+pub(super) fn beside(look: Look, label: (Tone, &str), width: usize, said: (Tone, &str)) -> String {
+    let ((label_tone, label), (tone, sentence)) = (label, said);
+    let room = look
+        .size
+        .map(|size| size.columns.saturating_sub(width.saturating_add(2)));
+    let lines = match room {
+        Some(room @ 20..) => wrapped(&Clean(sentence).to_string(), room),
+        // The terminal breaks it better than a column of a few characters.
+        Some(_) | None => vec![Clean(sentence).to_string()],
+    };
+    let mut text = String::new();
+    let mut label = Clean(label).to_string();
+    for line in lines {
+        let rest = width.saturating_sub(label.chars().count());
+        text += &look.paint(label_tone, &label);
+        text += &" ".repeat(rest.saturating_add(2));
+        text += &look.paint(tone, &line);
+        text.push('\n');
+        label.clear();
+    }
+    text
+}
+
+/// Returns the first few of these lines, under one label.
+pub(super) fn rows(label: &str, lines: &[String], look: Look) -> String {
+    let mut label = format!("  {label}");
+    let mut text = String::new();
+    for line in lines.iter().take(MANY) {
+        text += &beside(
+            look,
+            (Tone::Dim, &std::mem::take(&mut label)),
+            11,
+            (Tone::Plain, line),
+        );
+    }
+    match lines.len().saturating_sub(MANY) {
+        0 => text,
+        rest => {
+            text + &beside(
+                look,
+                (Tone::Dim, ""),
+                11,
+                (Tone::Dim, &format!("and {rest} more")),
+            )
+        }
+    }
+}
+
+/// Returns a line that fits the screen: what follows is indented deeper than its beginning.
+pub(crate) fn folded(look: Look, line: &str) -> String {
+    let words = Clean(line.trim_start()).to_string();
+    let blanks = " ".repeat(line.len().saturating_sub(line.trim_start().len()));
+    let room = look.size.map_or(usize::MAX, |size| size.columns);
+    let lines = wrapped(&words, room.saturating_sub(blanks.len()).saturating_sub(2));
+    format!("{blanks}{}\n", lines.join(&format!("\n{blanks}  ")))
+}
+
+/// Breaks a text into lines of at most `width` characters, at blanks; a longer word stays whole.
+pub(super) fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split(' ') {
+        let length = word.chars().count();
+        match lines.last_mut() {
+            Some(line) if line.chars().count().saturating_add(length) < width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            Some(_) | None => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
+/// Returns the next command, which works as pasted.
+pub(super) fn next(look: Look, command: Option<&str>) -> String {
+    const LABEL: &str = "next";
+    let indent = LABEL.len().saturating_add(2);
+    let room = look
+        .size
+        .map_or(usize::MAX, |size| size.columns.saturating_sub(indent));
+    let lines = command.into_iter().flat_map(|command| piped(command, room));
+    let line = |(number, line): (usize, String)| {
+        let label = look.paint(Tone::Dim, if number == 0 { LABEL } else { "    " });
+        format!("{label}  {}\n", Clean(&line))
+    };
+    lines.enumerate().map(line).collect()
+}
+
+// Breaks a command behind its pipes, where a shell reads on; a part that is longer stays whole.
+fn piped(command: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for part in command.split_inclusive(" | ") {
+        let length = part.trim_end().chars().count();
+        match lines.last_mut() {
+            Some(line) if line.chars().count().saturating_add(length) <= width => {
+                line.push_str(part);
+            }
+            Some(_) | None => lines.push(part.to_owned()),
+        }
+    }
+    lines
+        .into_iter()
+        .map(|line| line.trim_end().to_owned())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_duration_has_the_unit_that_a_person_would_choose() {
+        let rows = [
+            (400, "0.4s"),
+            (9_999, "9.9s"),
+            (59_999, "59s"),
+            (252_000, "4m12s"),
+            (3_660_000, "1h01m"),
+        ];
+        for (milliseconds, words) in rows {
+            assert_eq!(took(milliseconds), words);
+        }
+        let rows = [
+            (47, "47 hours"),
+            (48, "2 days"),
+            (7_300, "304 days"),
+            (90_000, "10 years"),
+        ];
+        for (hours, words) in rows {
+            assert_eq!(lasts(SignedDuration::from_hours(hours)), words);
+        }
+    }
+
+    #[test]
+    fn a_sentence_is_broken_at_blanks_and_a_command_behind_its_pipes() {
+        assert_eq!(wrapped("one two three", 7), ["one two", "three"]);
+        assert_eq!(wrapped("a-long-word b", 4), ["a-long-word", "b"]);
+        let command = "mesh-survey --context eu | mesh-skewcheck | mesh-roll";
+        assert_eq!(
+            piped(command, 30),
+            ["mesh-survey --context eu |", "mesh-skewcheck | mesh-roll"]
+        );
+        assert_eq!(piped(command, 80), [command]);
+    }
+}

@@ -1,0 +1,289 @@
+//! The workloads, a row each, and the versions of their proxies in sum.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use mesh_records::{PodCounts, ProxyCount, RollBy, SkewAction, SkewState, TrustAnchors, Workload};
+
+use super::columns::{Cell, Column, Columns};
+use super::look::{Look, Tone};
+use super::text::many;
+
+/// How many rows are listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rows {
+    /// All of them, with every version.
+    All,
+    /// Those that somebody should look at.
+    Problems,
+    /// All, or the problems alone where all do not fit the screen.
+    Fitting,
+}
+
+/// The rows of all workloads.
+#[derive(Debug, Default)]
+pub(super) struct Workloads {
+    rows: Vec<Row>,
+    versions: BTreeMap<String, (u64, u64)>,
+    namespaces: BTreeSet<(String, String)>,
+    pods: u64,
+    is_judged: bool,
+}
+
+#[derive(Debug)]
+struct Row {
+    cluster: String,
+    namespace: String,
+    name: String,
+    ready: Cell,
+    proxies: Vec<String>,
+    lag: Cell,
+    roll: Cell,
+    note: Cell,
+    needs: Tone,
+}
+
+/// What a table of the workloads takes besides its rows: the head, the sums, the verdict.
+const OTHER_LINES: usize = 14;
+
+// === impl Workloads ===
+
+impl Workloads {
+    pub(super) fn add(&mut self, workload: &Workload) {
+        let PodCounts { total, meshed, .. } = workload.pods;
+        let place = (
+            workload.cluster.clone(),
+            workload.identity.namespace.clone(),
+        );
+        self.namespaces.insert(place);
+        self.pods = self.pods.saturating_add(total.into());
+        let mut count = |version: String, pods: u32| {
+            let (workloads, all) = self.versions.entry(version).or_default();
+            *workloads = workloads.saturating_add(1);
+            *all = all.saturating_add(pods.into());
+        };
+        for proxy in &workload.proxies {
+            count(version(proxy), proxy.count);
+        }
+        if meshed < total {
+            count("none".to_owned(), total.saturating_sub(meshed));
+        }
+        self.is_judged |= workload.skew.is_some();
+        self.rows.push(Row::of(workload));
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// Returns the table, and how many rows were left out.
+    pub(super) fn table(&self, rows: Rows, is_fleet: bool, look: Look) -> String {
+        let fits = look
+            .size
+            .is_none_or(|size| self.rows.len() <= size.rows.saturating_sub(OTHER_LINES));
+        let is_all = rows == Rows::All || rows == Rows::Fitting && fits;
+        let listed: Vec<&Row> = self
+            .rows
+            .iter()
+            .filter(|row| is_all || row.needs > Tone::Plain)
+            .collect();
+        let mut text = String::new();
+        if !listed.is_empty() {
+            text = self
+                .columns(&listed, rows == Rows::All, is_fleet)
+                .lines(look);
+        }
+        let rest = self.rows.len().saturating_sub(listed.len());
+        if rest > 0 {
+            let rest = many(rest.try_into().unwrap_or(u64::MAX), "workload");
+            let line = format!("{rest} with nothing to note (-o wide lists all)");
+            text += &look.paint(Tone::Dim, &line);
+            text.push('\n');
+        }
+        text
+    }
+
+    fn columns(&self, listed: &[&Row], is_wide: bool, is_fleet: bool) -> Columns {
+        let mut columns = Vec::from_iter(is_fleet.then(|| Column::shrinking("CLUSTER", 7)));
+        columns.extend([
+            Column::shrinking("NAMESPACE", 9),
+            Column::shrinking("WORKLOAD", 18),
+            Column::right("READY"),
+            Column::shrinking("PROXY", 13),
+        ]);
+        if self.is_judged {
+            columns.extend([Column::fixed("LAG"), Column::fixed("ROLL")]);
+        }
+        columns.push(Column::shrinking("NOTE", 9));
+        let mut table = Columns::new(columns);
+        for row in listed {
+            let mut cells = Vec::from_iter(is_fleet.then(|| Cell::plain(&row.cluster)));
+            cells.extend([
+                Cell::plain(&row.namespace),
+                Cell::plain(&row.name),
+                row.ready.clone(),
+                Cell::plain(&proxies(&row.proxies, is_wide)),
+            ]);
+            if self.is_judged {
+                cells.extend([row.lag.clone(), row.roll.clone()]);
+            }
+            cells.push(row.note.clone());
+            table.rows.push(cells);
+        }
+        table
+    }
+
+    /// Returns the versions in sum and the totals.
+    pub(super) fn sums(&self, clusters: usize, look: Look) -> String {
+        let mut table = Columns::new(vec![
+            Column::shrinking("PROXY", 13),
+            Column::right("WORKLOADS"),
+            Column::right("PODS"),
+        ]);
+        for (version, (workloads, pods)) in &self.versions {
+            table.rows.push(vec![
+                Cell::plain(version),
+                Cell::plain(&workloads.to_string()),
+                Cell::plain(&pods.to_string()),
+            ]);
+        }
+        let count = |length: usize| length.try_into().unwrap_or(u64::MAX);
+        let workloads = many(count(self.rows.len()), "workload");
+        let (pods, namespaces) = (
+            many(self.pods, "pod"),
+            many(count(self.namespaces.len()), "namespace"),
+        );
+        let clusters = match clusters {
+            0 | 1 => String::new(),
+            number => format!(", {}", many(count(number), "cluster")),
+        };
+        format!(
+            "{}{workloads}, {pods}, {namespaces}{clusters}\n",
+            table.lines(look)
+        )
+    }
+}
+
+// === impl Row ===
+
+impl Row {
+    fn of(workload: &Workload) -> Self {
+        let PodCounts {
+            total,
+            ready,
+            wanted,
+            ..
+        } = workload.pods;
+        let wanted = wanted.map_or(total, |wanted| wanted.max(total));
+        let notes = notes(workload);
+        let (lag, roll) = judged(workload);
+        let worst = notes.iter().map(|it| it.0).max().unwrap_or_default();
+        let words: Vec<&str> = notes.iter().map(|it| it.1.as_str()).collect();
+        Self {
+            cluster: workload.cluster.clone(),
+            namespace: workload.identity.namespace.clone(),
+            name: format!("{}/{}", workload.identity.kind, workload.identity.name),
+            ready: Cell::plain(&format!("{ready}/{wanted}")),
+            proxies: workload
+                .proxies
+                .iter()
+                .map(|proxy| counted(proxy, workload))
+                .collect(),
+            lag: Cell::new(lag.0, &lag.1),
+            roll: Cell::plain(roll),
+            // One minor version behind is within the supported skew.
+            needs: if lag.0 == Tone::Bad { Tone::Bad } else { worst },
+            note: Cell::new(worst, &words.join(", ")),
+        }
+    }
+}
+
+// The facts that somebody may have to look at; the judge says what follows from them.
+fn notes(workload: &Workload) -> Vec<(Tone, String)> {
+    let PodCounts {
+        total,
+        ready,
+        meshed,
+        wanted,
+        held_by_proxy,
+        ..
+    } = workload.pods;
+    let itself = workload.roll.by == RollBy::Itself;
+    let rows = [
+        (itself, Tone::Dim, "ends by itself".to_owned()),
+        (
+            total > 0 && meshed == 0,
+            Tone::Bad,
+            "asks for a proxy, has none".to_owned(),
+        ),
+        (
+            0 < meshed && meshed < total,
+            Tone::Bad,
+            format!("{meshed} of {total} have a proxy"),
+        ),
+        (
+            wanted.is_some_and(|wanted| total < wanted),
+            Tone::Bad,
+            format!("{total} pods exist"),
+        ),
+        (
+            ready < total && held_by_proxy == 0,
+            Tone::Warn,
+            "not ready".to_owned(),
+        ),
+        (
+            held_by_proxy > 0,
+            Tone::Warn,
+            "only its proxy runs".to_owned(),
+        ),
+        (!workload.pins.is_empty(), Tone::Warn, "pinned".to_owned()),
+        (
+            workload.trust_anchors == TrustAnchors::Stale,
+            Tone::Warn,
+            "old trust anchors".to_owned(),
+        ),
+    ];
+    let rows = rows.into_iter().filter(|it| it.0);
+    rows.map(|(_, tone, words)| (tone, words)).collect()
+}
+
+fn judged(workload: &Workload) -> ((Tone, String), &'static str) {
+    let Some(skew) = &workload.skew else {
+        return ((Tone::Plain, String::new()), "");
+    };
+    let minors = skew.minors.unwrap_or(0);
+    let lag = match (skew.state, minors) {
+        (SkewState::Same, _) => (Tone::Plain, "none".to_owned()),
+        (SkewState::Behind, 0) => (Tone::Plain, "a patch".to_owned()),
+        (SkewState::Behind, 1) => (Tone::Warn, "1 minor".to_owned()),
+        (SkewState::Behind, minors) => (Tone::Bad, format!("{minors} minors")),
+        (SkewState::Ahead, _) => (Tone::Bad, "ahead".to_owned()),
+        (SkewState::Unknown, _) => (Tone::Warn, "unknown".to_owned()),
+    };
+    let roll = match skew.action {
+        SkewAction::Roll => "yes",
+        SkewAction::Leave => "no need",
+        SkewAction::Skip => "cannot",
+    };
+    (lag, roll)
+}
+
+fn version(proxy: &ProxyCount) -> String {
+    let version = proxy.version.as_ref().or(proxy.tag.as_ref());
+    version.map_or("unknown", String::as_str).to_owned()
+}
+
+fn counted(proxy: &ProxyCount, workload: &Workload) -> String {
+    match workload.proxies.len() {
+        1 => version(proxy),
+        _ => format!("{} x{}", version(proxy), proxy.count),
+    }
+}
+
+fn proxies(all: &[String], is_wide: bool) -> String {
+    match all {
+        [] => "none".to_owned(),
+        [one] => one.clone(),
+        [first, rest @ ..] if !is_wide => format!("{first} +{}", rest.len()),
+        all => all.join(", "),
+    }
+}
