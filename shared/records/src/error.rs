@@ -220,7 +220,7 @@ impl StreamError {
             Self::SurveyedTwice { .. } => {
                 "survey each cluster once; write the surveys to a new file: `>>` keeps the old ones that the file has already"
             }
-            Self::Watching { .. } => "pipe a survey that ends, without --watch",
+            Self::Watching { .. } => "pipe a survey that ends: run mesh-survey again",
         }
     }
 }

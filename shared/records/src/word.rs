@@ -293,6 +293,7 @@ set! {
     CniBehind,
     UnmeshedButAnnotated,
     PodsMissing,
+    WouldLoseProxy,
     ProxyTerminating,
     ProxiesOutside,
     DowntimeOutage,

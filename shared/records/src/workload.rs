@@ -64,6 +64,9 @@ pub struct PodCounts {
     /// Pods that only their proxy keeps alive.
     #[serde(default, skip_serializing_if = "is_none")]
     pub held_by_proxy: u32,
+    /// Whether the owner says that new pods of it are refused (`ReplicaFailure`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub refused: bool,
 }
 
 fn is_none(count: &u32) -> bool {

@@ -47,7 +47,7 @@ use Binding::{Mandatory as M, Waivable as V};
 /// For each rule: its severity under the questions upgrade, drift, roll and done if it is broken;
 /// and its severity if facts are missing to decide it, which is at least "cannot tell".
 #[rustfmt::skip]
-const TABLE: [Row; 51] = [
+const TABLE: [Row; 52] = [
     //                                                                       hit           cannot tell
     //                                                                       up dr ro do   up dr ro do
     row(Rule::ProxyTooOld,             V, [E, E, I, E], [N, N, N, N]),
@@ -56,7 +56,7 @@ const TABLE: [Row; 51] = [
     row(Rule::ComponentPinned,         V, [W, W, W, E], [N, N, N, N]),
     row(Rule::LeftoverComponent,       V, [W, W, W, W], [N, N, N, N]),
     row(Rule::ProxyBehind,             V, [I, I, I, E], [N, N, N, N]),
-    row(Rule::ProxyUnknown,            V, [E, E, W, E], [E, E, W, E]),
+    row(Rule::ProxyUnknown,            V, [E, E, W, E], [N, N, N, N]),
     row(Rule::HopSkipsMinor,           M, [E, N, N, N], [E, N, N, N]),
     row(Rule::Downgrade,               M, [E, N, N, N], [N, N, N, N]),
     row(Rule::TargetUnknown,           M, [E, N, N, E], [N, N, N, N]),
@@ -89,6 +89,7 @@ const TABLE: [Row; 51] = [
     row(Rule::CniBehind,               V, [W, W, E, W], [I, I, I, I]),
     row(Rule::UnmeshedButAnnotated,    V, [W, W, I, E], [N, N, N, N]),
     row(Rule::PodsMissing,             V, [W, W, I, E], [N, N, N, N]),
+    row(Rule::WouldLoseProxy,          V, [W, I, I, E], [N, N, N, N]),
     row(Rule::ProxyTerminating,        V, [W, I, I, W], [N, N, N, N]),
     row(Rule::ProxiesOutside,          V, [I, I, I, W], [N, N, N, N]),
     row(Rule::DowntimeOutage,          V, [N, N, W, N], [N, N, N, N]),

@@ -94,6 +94,7 @@ impl Seen<'_> {
             wanted: _,
             terminating: _,
             held_by_proxy: _,
+            refused: _,
         } = self.pods;
         let listed: u64 = self.proxies.iter().map(|it| u64::from(it.count)).sum();
         if ready > total || meshed > total {

@@ -14,7 +14,11 @@ pub(crate) fn roll(at: &Standpoint<'_>) -> String {
 }
 
 /// What to do about a rule, where a roll is not the answer.
-const HINTS: [(Rule, &str); 12] = [
+const HINTS: [(Rule, &str); 13] = [
+    (
+        Rule::WouldLoseProxy,
+        "say what is meant: set linkerd.io/inject on their pod templates to enabled or disabled, or let the webhook's selectors take their namespace",
+    ),
     (
         Rule::MixedChannels,
         "bring everything to one channel with the next upgrade and roll",
@@ -99,7 +103,11 @@ fn versions(group: &Group) -> String {
 
 /// What is said of workloads that break a rule; BASE is the version in question, RUNNING the one that
 /// runs, UNTIL the last one that the releases file knows, FAR the distance that is too much.
-const SAID: [(Rule, &str); 17] = [
+const SAID: [(Rule, &str); 18] = [
+    (
+        Rule::WouldLoseProxy,
+        "have proxies that new pods of them would not get",
+    ),
     (Rule::ProxyTooOld, "run proxies FAR BASE"),
     (Rule::ProxyAhead, "run proxies newer than BASE"),
     (

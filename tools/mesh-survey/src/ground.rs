@@ -98,6 +98,17 @@ impl Ground {
         registered.is_some_and(|it| it.is_sent(rules, &Meta::default()).is_ok())
     }
 
+    /// Returns true if the webhook of a control plane leaves out a new pod like this one. Where no
+    /// webhook or no namespace is known, nothing is said of single pods.
+    pub(crate) fn leaves_out(&self, control_plane: &str, pod: &Meta) -> bool {
+        let mut injectors = self.injectors.iter();
+        let own = injectors.find(|it| it.control_plane == control_plane);
+        let registered = own.and_then(|it| it.registered.as_ref());
+        let rules = self.namespaces.rules(&pod.namespace);
+        let known = registered.zip(rules);
+        known.is_some_and(|(it, rules)| it.is_sent(rules, pod).is_err())
+    }
+
     /// Returns true if owners of this kind could not be read.
     pub(crate) fn lacks(&self, kind: &WorkloadKind) -> bool {
         self.lacking.contains(kind.as_str())

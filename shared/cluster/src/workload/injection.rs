@@ -41,6 +41,10 @@ pub enum Injection {
     Off(Off),
 }
 
+/// What the annotation of a pod template asks the injector for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Asks(Word);
+
 /// Why a new pod gets no proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Off {
@@ -102,14 +106,14 @@ pub fn is_left_out(namespace: &str) -> bool {
 /// Decides whether the injector would give a proxy to a pod with this metadata and spec.
 pub fn injection(injector: &Injector, rules: &Rules, pod: &Meta, spec: &PodSpec) -> Injection {
     let decided = injector.is_sent(rules, pod).and_then(|()| {
-        asked(rules, pod)?;
+        asked(rules, Word::of(pod))?;
         injector.takes(pod, spec)
     });
     decided.map_or_else(Injection::Off, |()| Injection::On)
 }
 
-fn asked(rules: &Rules, pod: &Meta) -> Result<(), Off> {
-    match (rules.inject, Word::of(pod)) {
+fn asked(rules: &Rules, pod: Word) -> Result<(), Off> {
+    match (rules.inject, pod) {
         (Word::Invalid, _) | (_, Word::Invalid) => Err(Off::Invalid),
         (_, Word::Yes) | (Word::Yes, Word::Absent) => Ok(()),
         (_, Word::No) | (Word::Absent | Word::No, Word::Absent) => Err(Off::NotAsked),
@@ -240,9 +244,23 @@ impl Rules {
         }
     }
 
+    /// Returns true if a pod of a template that asks for this is declined in the namespace.
+    pub fn declines(&self, template: Asks) -> bool {
+        asked(self, template.0).is_err()
+    }
+
     /// Returns the namespace's pin of its proxies.
     pub fn pin(&self) -> Option<&Pin> {
         self.pin.as_ref()
+    }
+}
+
+// === impl Asks ===
+
+impl Asks {
+    /// Reads what a pod template asks for.
+    pub fn of(template: &Meta) -> Self {
+        Self(Word::of(template))
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use mesh_records::{
-    Ask, Decided, DowntimeGrade, Rule, Skew, SkewAction, SkewState, TrustAnchors, Word,
+    Ask, Decided, DowntimeGrade, Obstacle, Rule, Skew, SkewAction, SkewState, TrustAnchors, Word,
 };
 
 use crate::action::action;
@@ -191,7 +191,7 @@ impl<'a> Judge<'a, '_> {
             self.hit(Rule::UnmeshedButAnnotated, weight, "");
         }
         if pods.total < pods.wanted.unwrap_or(0) {
-            let weight = if pods.total == 0 {
+            let weight = if pods.total == 0 || pods.refused {
                 Weight::Full
             } else {
                 Weight::Soft
@@ -203,6 +203,9 @@ impl<'a> Judge<'a, '_> {
             let is_up = pods.ready > 0 || !self.seen.keeps_its_pods();
             let weight = if is_up { Weight::Soft } else { Weight::Full };
             self.hit(Rule::WorkloadUnhealthy, weight, "");
+        }
+        if self.seen.roll.reason == Some(Obstacle::WouldLoseProxy) {
+            self.hit(Rule::WouldLoseProxy, Weight::Full, "");
         }
         let is_stuck = |hit: &Hit<'_>| hit.rule == Rule::JobStuckOnProxy;
         if pods.held_by_proxy > 0 && !self.hits.iter().any(is_stuck) {

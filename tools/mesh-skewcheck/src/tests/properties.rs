@@ -152,6 +152,7 @@ fn act(id: &str, world: &mut World, args: &mut Vec<String>) -> bool {
             roll_all(world, &injects);
         }
         Rule::LeftoverComponent
+        | Rule::WouldLoseProxy
         | Rule::TargetNotLatestPatch
         | Rule::TargetPrerelease
         | Rule::KubernetesUntested

@@ -1,8 +1,10 @@
 //! Tests each rule under each question.
 
+use mesh_records::{Ask, Decided, Rule};
 use serde_json::{Value, json};
 
 use super::world::{World, judge, workload};
+use crate::rule::{Weight, severity};
 
 const TARGET: &str = "stable-2.14.10";
 /// The question, its arguments, the minor version that proxies are compared with, and the version
@@ -90,879 +92,923 @@ fn extension(world: &mut World, name: &str, version: Option<&str>) {
     world.others.push(record);
 }
 
+/// A fault, the rule that it breaks, its grade for each question, and how to make it. `?` stands for
+/// "cannot tell", `-` for no finding.
+const FAULTS: &[(&str, &str, [&str; 4], Bend)] = &[
+    (
+        "two 2.x behind",
+        "proxy-too-old",
+        ["E", "E", "I", "E"],
+        |world, base| {
+            proxy(world, of_minor(base - 2));
+        },
+    ),
+    (
+        "one 2.x behind",
+        "proxy-behind",
+        ["I", "I", "I", "E"],
+        |world, base| {
+            proxy(world, of_minor(base - 1));
+        },
+    ),
+    (
+        "a patch behind",
+        "proxy-behind",
+        ["I", "I", "I", "E"],
+        |world, base| {
+            proxy(world, &format!("stable-2.{base}.0"));
+        },
+    ),
+    (
+        "ahead",
+        "proxy-ahead",
+        ["E", "E", "I", "E"],
+        |world, base| {
+            proxy(world, of_minor(base + 1));
+        },
+    ),
+    (
+        "no version",
+        "proxy-unknown",
+        ["E", "E", "W", "E"],
+        |world, _| {
+            world.workloads[0]["proxies"] =
+                json!([{"source": "none", "native": false, "count": 2, "tag": "acme-7"}]);
+        },
+    ),
+    (
+        "proxies that are not listed",
+        "proxy-unknown",
+        ["E", "E", "W", "E"],
+        |world, _| {
+            world.workloads[0]["proxies"] = json!([]);
+        },
+    ),
+    (
+        "an annotation counts",
+        "proxy-unknown",
+        ["-", "-", "-", "-"],
+        |world, _| {
+            world.workloads[0]["proxies"][0]["source"] = json!("annotation");
+        },
+    ),
+    (
+        "newer than the file",
+        "newer-than-known",
+        ["E", "W", "I", "W"],
+        |world, _| {
+            proxy(world, "edge-99.1.1");
+        },
+    ),
+    (
+        "another channel",
+        "mixed-channels",
+        ["W", "W", "I", "W"],
+        |world, base| {
+            proxy(world, &format!("enterprise-2.{base}.1"));
+        },
+    ),
+    (
+        "a bad edge",
+        "edge-not-recommended",
+        ["W", "W", "I", "I"],
+        |world, _| {
+            proxy(world, "edge-25.6.1");
+        },
+    ),
+    (
+        "a pinned workload",
+        "version-pinned",
+        ["W", "W", "I", "W"],
+        |world, _| {
+            world.workloads[0]["pins"] = json!([{"where": "template", "version": "x"}]);
+        },
+    ),
+    (
+        "a pinned configuration",
+        "version-pinned",
+        ["W", "W", "I", "W"],
+        |world, _| {
+            world.plane["injects"] = json!("stable-2.13.1");
+        },
+    ),
+    (
+        "old anchors",
+        "trust-anchor-stale",
+        ["E", "W", "I", "E"],
+        |world, _| {
+            world.workloads[0]["trust_anchors"] = json!("stale");
+        },
+    ),
+    (
+        "unknown anchors",
+        "trust-anchor-unknown",
+        ["W", "W", "I", "W"],
+        |world, _| {
+            world.workloads[0]["trust_anchors"] = json!("unknown");
+        },
+    ),
+    (
+        "a webhook whose certificate is not trusted",
+        "injector-bypassed",
+        ["W", "W", "E", "E"],
+        |world, _| {
+            world.plane["webhooks"][0]["trusted"] = json!(false);
+        },
+    ),
+    (
+        "a webhook with conditions",
+        "injector-bypassed",
+        ["W?", "W?", "W?", "W?"],
+        |world, _| {
+            world.plane["webhooks"][0]["selects"] = json!({"conditions": ["not-all"]});
+        },
+    ),
+    (
+        "a webhook with conditions that was asked",
+        "injector-bypassed",
+        ["-", "-", "-", "-"],
+        |world, _| {
+            world.plane["webhooks"][0]["selects"] = json!({"conditions": ["not-all"]});
+            world.plane["webhooks"][0]["answers"] = json!(true);
+        },
+    ),
+    (
+        "a webhook for no pod of the mesh",
+        "injector-bypassed",
+        ["W", "W", "E", "E"],
+        |world, _| {
+            world.plane["facts"]["injector_bypassed"] = json!(true);
+        },
+    ),
+    (
+        "no pod",
+        "pods-missing",
+        ["W", "W", "I", "E"],
+        |world, _| {
+            world.workloads[0]["pods"] = json!({"wanted": 2, "total": 0, "ready": 0, "meshed": 0});
+            world.workloads[0]["proxies"] = json!([]);
+        },
+    ),
+    (
+        "a pod too few, which is refused",
+        "pods-missing",
+        ["W", "W", "I", "E"],
+        |world, _| {
+            world.workloads[0]["pods"]["wanted"] = json!(3);
+            world.workloads[0]["pods"]["refused"] = json!(true);
+        },
+    ),
+    (
+        "enough pods, but a new one would be refused",
+        "pods-missing",
+        ["-", "-", "-", "-"],
+        |world, _| {
+            world.workloads[0]["pods"]["wanted"] = json!(2);
+            world.workloads[0]["pods"]["refused"] = json!(true);
+        },
+    ),
+    (
+        "a new pod would get no proxy",
+        "would-lose-proxy",
+        ["W", "I", "I", "E"],
+        |world, _| {
+            world.workloads[0]["roll"] = json!({"by": "none", "reason": "would-lose-proxy"});
+        },
+    ),
+    (
+        "another reason not to restart it",
+        "would-lose-proxy",
+        ["-", "-", "-", "-"],
+        |world, _| {
+            world.workloads[0]["roll"] = json!({"by": "none", "reason": "foreign-owner"});
+        },
+    ),
+    (
+        "a pod too few",
+        "pods-missing",
+        ["W", "W", "I", "W"],
+        |world, _| {
+            world.workloads[0]["pods"]["wanted"] = json!(3);
+        },
+    ),
+    (
+        "a pod without proxy",
+        "unmeshed-but-annotated",
+        ["W", "W", "I", "E"],
+        |world, _| {
+            world.workloads[0]["pods"]["meshed"] = json!(1);
+            world.workloads[0]["proxies"][0]["count"] = json!(1);
+        },
+    ),
+    (
+        "no proxy at all",
+        "unmeshed-but-annotated",
+        ["W", "W", "I", "E"],
+        |world, _| {
+            world.workloads[0]["pods"]["meshed"] = json!(0);
+            world.workloads[0]["proxies"] = json!([]);
+        },
+    ),
+    (
+        "would go down",
+        "downtime-outage",
+        ["-", "-", "W", "-"],
+        |world, _| {
+            world.workloads[0]["trust_anchors"] = json!("stale");
+            world.workloads[0]["downtime"] = json!({"grade": "outage"});
+        },
+    ),
+    (
+        "pods not ready",
+        "workload-unhealthy",
+        ["W", "W", "I", "W"],
+        |world, _| {
+            world.workloads[0]["pods"]["ready"] = json!(1);
+        },
+    ),
+    (
+        "no pod is ready",
+        "workload-unhealthy",
+        ["W", "W", "I", "E"],
+        |world, _| {
+            world.workloads[0]["pods"]["ready"] = json!(0);
+        },
+    ),
+    (
+        "a Job with a pod that is not ready",
+        "workload-unhealthy",
+        ["W", "W", "I", "W"],
+        |world, base| {
+            world.workloads.clear();
+            job(world, of_minor(base));
+            world.workloads[0]["pods"]["ready"] = json!(0);
+        },
+    ),
+    (
+        "an old Job",
+        "job-holds-back",
+        ["E", "I", "I", "I"],
+        |world, base| {
+            job(world, of_minor(base - 2));
+        },
+    ),
+    (
+        "an old Job is no proxy to roll",
+        "proxy-too-old",
+        ["-", "E", "I", "W"],
+        |world, base| {
+            job(world, of_minor(base - 2));
+        },
+    ),
+    (
+        "a Job a 2.x behind",
+        "proxy-behind",
+        ["I", "I", "I", "W"],
+        |world, base| {
+            world.workloads.clear();
+            job(world, of_minor(base - 1));
+        },
+    ),
+    (
+        "anchor expired",
+        "certificate-expired",
+        ["E", "E", "E", "E"],
+        |world, _| {
+            certificate(world, 0, "2026-08-01T12:00:00Z");
+        },
+    ),
+    (
+        "issuer not valid yet",
+        "certificate-expired",
+        ["E", "E", "E", "E"],
+        |world, _| {
+            world.plane["certificates"][1]["not_before"] = json!("2026-08-02T00:00:00Z");
+        },
+    ),
+    (
+        "issuer not readable",
+        "certificate-unreadable",
+        ["E", "W", "E", "W"],
+        |world, _| {
+            world.plane["certificates"][1] = json!({"role": "issuer", "readable": false});
+        },
+    ),
+    (
+        "no anchor seen",
+        "certificate-unreadable",
+        ["E", "W", "E", "W"],
+        |world, _| {
+            world.plane["certificates"]
+                .as_array_mut()
+                .unwrap()
+                .remove(0);
+        },
+    ),
+    (
+        "issuer not readable in a dump",
+        "certificate-unreadable",
+        ["W", "W", "W", "W"],
+        |world, _| {
+            world.stream["source"] = json!("dump");
+            world.plane["certificates"][1] = json!({"role": "issuer", "readable": false});
+        },
+    ),
+    (
+        "a webhook's certificate that is not readable",
+        "certificate-unreadable",
+        ["-", "-", "-", "-"],
+        |world, _| {
+            let all = world.plane["certificates"].as_array_mut().unwrap();
+            all.push(json!({"role": "webhook", "readable": false}));
+        },
+    ),
+    (
+        "a definition is missing",
+        "crds-behind",
+        ["I", "W", "W", "E"],
+        |world, _| {
+            world.plane["crds"].as_array_mut().unwrap().remove(0);
+        },
+    ),
+    (
+        "a definition lacks a version",
+        "crds-behind",
+        ["I", "W", "W", "E"],
+        |world, _| {
+            world.plane["crds"][6]["served"] = json!(["v1alpha1", "v1beta1"]);
+        },
+    ),
+    (
+        "no definition at all",
+        "crds-behind",
+        ["I", "W", "W", "E"],
+        |world, _| {
+            world.plane["crds"] = json!([]);
+        },
+    ),
+    (
+        "definitions not readable",
+        "crds-behind",
+        ["I?", "I?", "I?", "W?"],
+        |world, _| {
+            world.plane["crds"] = json!([]);
+            world.plane["facts"] = json!({});
+        },
+    ),
+    (
+        "a definition of a later release is missing",
+        "crds-behind",
+        ["-", "-", "-", "-"],
+        |world, _| {
+            world.plane["crds"].as_array_mut().unwrap().truncate(7);
+        },
+    ),
+    (
+        "no sign of an installer",
+        "installer-unknown",
+        ["W", "I", "I", "I"],
+        |world, _| {
+            world.plane["installed_by"] = json!("unknown");
+        },
+    ),
+    (
+        "installed by the CLI",
+        "installer-unknown",
+        ["-", "-", "-", "-"],
+        |world, _| {
+            world.plane["installed_by"] = json!("cli");
+        },
+    ),
+    (
+        "no time",
+        "certificate-expired",
+        ["E?", "W?", "E?", "W?"],
+        |world, _| {
+            world.stream.as_object_mut().unwrap().remove("time");
+        },
+    ),
+    (
+        "issuer under a third",
+        "certificate-expiring",
+        ["W", "W", "W", "W"],
+        |world, _| {
+            certificate(world, 1, "2026-10-01T00:00:00Z");
+        },
+    ),
+    (
+        "issuer under a tenth",
+        "certificate-expiring",
+        ["E", "W", "E", "W"],
+        |world, _| {
+            certificate(world, 1, "2026-08-10T00:00:00Z");
+        },
+    ),
+    (
+        "anchor under 60 days",
+        "certificate-expiring",
+        ["W", "W", "W", "W"],
+        |world, _| {
+            certificate(world, 0, "2026-09-20T00:00:00Z");
+        },
+    ),
+    (
+        "anchor under 14 days",
+        "certificate-expiring",
+        ["E", "W", "E", "W"],
+        |world, _| {
+            certificate(world, 0, "2026-08-14T00:00:00Z");
+        },
+    ),
+    (
+        "a webhook's expired",
+        "certificate-expiring",
+        ["W", "W", "W", "W"],
+        |world, _| {
+            webhook(world, "linkerd-policy-validator.linkerd.io");
+        },
+    ),
+    (
+        "the injector's expired",
+        "webhook-certificate-expired",
+        ["W", "W", "E", "E"],
+        |world, _| webhook(world, "linkerd-proxy-injector-k8s-tls"),
+    ),
+    (
+        "an old one in the injector's bundle",
+        "webhook-certificate-expired",
+        ["-", "-", "-", "-"],
+        |world, _| {
+            webhook(world, "linkerd-proxy-injector.linkerd.io");
+            let all = world.plane["certificates"].as_array_mut().unwrap();
+            let mut valid = all.last().unwrap().clone();
+            valid["not_after"] = json!("2027-07-01T00:00:00Z");
+            all.push(valid);
+        },
+    ),
+    (
+        "a validator's expired",
+        "webhook-certificate-expired",
+        ["-", "-", "-", "-"],
+        |world, _| webhook(world, "linkerd-sp-validator.linkerd.io"),
+    ),
+    (
+        "a dry-run pod gets another version",
+        "control-plane-not-at-target",
+        ["-", "-", "-", "E"],
+        |world, _| {
+            world.plane["facts"]["probed"] = json!({"shop": {"version": "stable-2.13.6"}});
+        },
+    ),
+    (
+        "a dry-run pod gets the version of a pin",
+        "control-plane-not-at-target",
+        ["-", "-", "-", "-"],
+        |world, _| {
+            let pinned = json!({"version": "stable-2.13.6", "pinned": true});
+            world.plane["facts"]["probed"] = json!({"shop": pinned});
+        },
+    ),
+    (
+        "old pods on their way out",
+        "proxy-terminating",
+        ["W", "I", "I", "W"],
+        |world, base| leaving(world, of_minor(base - 2)),
+    ),
+    (
+        "current pods on their way out",
+        "proxy-terminating",
+        ["-", "-", "-", "-"],
+        |world, base| leaving(world, of_minor(base)),
+    ),
+    (
+        "machines outside",
+        "proxies-outside",
+        ["I", "I", "I", "W"],
+        |world, _| world.plane["facts"]["external_workloads"] = json!(3),
+    ),
+    (
+        "no machines outside",
+        "proxies-outside",
+        ["-", "-", "-", "-"],
+        |world, _| world.plane["facts"]["external_workloads"] = json!(0),
+    ),
+    (
+        "an old job that only its proxy keeps alive",
+        "job-stuck-on-proxy",
+        ["E", "W", "I", "W"],
+        |world, base| {
+            job(world, of_minor(base - 2));
+            world.workloads.last_mut().unwrap()["pods"]["held_by_proxy"] = json!(2);
+        },
+    ),
+    (
+        "a job that only its proxy keeps alive",
+        "job-stuck-on-proxy",
+        ["W", "W", "I", "W"],
+        |world, base| {
+            job(world, of_minor(base));
+            world.workloads.last_mut().unwrap()["pods"]["held_by_proxy"] = json!(2);
+        },
+    ),
+    (
+        "a CNI plugin on its way",
+        "cni-behind",
+        ["W", "W", "E", "W"],
+        |world, _| world.plane["facts"]["cni_rolling"] = json!(true),
+    ),
+    (
+        "a pinned proxy beside a component of none",
+        "control-plane-unhealthy",
+        ["E", "W", "E", "E"],
+        |world, _| {
+            world.plane["injects"] = json!("stable-2.13.6");
+            world.plane["components"][0]["wanted"] = json!(0);
+            world.plane["components"][0]["ready"] = json!(0);
+            for component in world.plane["components"].as_array_mut().unwrap() {
+                component["proxies"][0]["version"] = json!("stable-2.13.6");
+            }
+        },
+    ),
+    (
+        "a component down",
+        "control-plane-unhealthy",
+        ["E", "W", "E", "E"],
+        |world, _| {
+            world.plane["components"][0]["ready"] = json!(0);
+        },
+    ),
+    (
+        "identity gone",
+        "control-plane-unhealthy",
+        ["E", "W", "E", "E"],
+        |world, _| {
+            world.plane["components"].as_array_mut().unwrap().remove(0);
+        },
+    ),
+    (
+        "no components seen",
+        "control-plane-unhealthy",
+        ["E?", "W?", "E?", "E?"],
+        |world, _| {
+            world.plane["components"] = json!([]);
+        },
+    ),
+    (
+        "under way elsewhere",
+        "upgrade-in-progress",
+        ["E", "W", "E", "E"],
+        |world, _| {
+            world.plane["components"][0]["version"] = json!("stable-2.12.6");
+        },
+    ),
+    (
+        "a component's version",
+        "upgrade-in-progress",
+        ["W?", "W?", "W?", "W?"],
+        |world, _| {
+            world.plane["components"][0]
+                .as_object_mut()
+                .unwrap()
+                .remove("version");
+        },
+    ),
+    (
+        "a container of another release",
+        "upgrade-in-progress",
+        ["E", "W", "E", "E"],
+        |world, _| policy(world, Some("stable-2.12.6")),
+    ),
+    (
+        "a container of another release, under done",
+        "control-plane-not-at-target",
+        ["-", "-", "-", "E"],
+        |world, _| policy(world, Some("stable-2.12.6")),
+    ),
+    (
+        "a container whose version is not known",
+        "control-plane-not-at-target",
+        ["-", "-", "-", "E?"],
+        |world, _| policy(world, None),
+    ),
+    (
+        "a container that a value pins",
+        "component-pinned",
+        ["W", "W", "W", "E"],
+        |world, _| {
+            policy(world, Some("stable-2.12.6"));
+            world.plane["facts"]["policy_image_version"] = json!("stable-2.12.6");
+        },
+    ),
+    (
+        "a pinned container is no upgrade under way",
+        "upgrade-in-progress",
+        ["-", "-", "-", "-"],
+        |world, _| {
+            policy(world, Some("stable-2.12.6"));
+            world.plane["facts"]["policy_image_version"] = json!("stable-2.12.6");
+        },
+    ),
+    (
+        "a pinned component",
+        "component-pinned",
+        ["W", "W", "W", "E"],
+        |world, _| {
+            world.plane["components"][0]["version"] = json!("stable-2.12.6");
+            world.plane["facts"]["controller_image_version"] = json!("stable-2.12.6@sha256:01");
+        },
+    ),
+    (
+        "a value that says the release",
+        "component-pinned",
+        ["-", "-", "-", "-"],
+        |world, _| {
+            let version = world.plane["version"].clone();
+            world.plane["facts"]["controller_image_version"] = version;
+        },
+    ),
+    (
+        "leftovers",
+        "leftover-component",
+        ["W", "W", "W", "W"],
+        |world, _| {
+            world.plane["facts"]["leftovers"] = json!(["Deployment/linkerd-controller"]);
+        },
+    ),
+    (
+        "an expired anchor beside the issuer's",
+        "anchor-expired",
+        ["W", "W", "W", "W"],
+        |world, _| {
+            beside(world, true);
+            certificate(world, 0, "2026-07-01T00:00:00Z");
+        },
+    ),
+    (
+        "an anchor beside the issuer's that soon expires",
+        "certificate-expiring",
+        ["W", "W", "W", "W"],
+        |world, _| {
+            beside(world, true);
+            certificate(world, 0, "2026-08-05T00:00:00Z");
+        },
+    ),
+    (
+        "the only anchor has expired, and the issuer does not stand on it",
+        "certificate-expired",
+        ["E", "E", "E", "E"],
+        |world, _| {
+            world.plane["certificates"][0]["signs_issuer"] = json!(false);
+            certificate(world, 0, "2026-07-01T00:00:00Z");
+        },
+    ),
+    (
+        "no valid anchor, and the issuer stands on none",
+        "certificate-expired",
+        ["E", "E", "E", "E"],
+        |world, _| {
+            beside(world, false);
+            certificate(world, 0, "2026-07-01T00:00:00Z");
+        },
+    ),
+    (
+        "the issuer's anchor has expired",
+        "certificate-expired",
+        ["E", "E", "E", "E"],
+        |world, _| {
+            world.plane["certificates"][0]["signs_issuer"] = json!(true);
+            certificate(world, 0, "2026-07-01T00:00:00Z");
+        },
+    ),
+    (
+        "a part of an extension whose version is not known",
+        "extension-behind",
+        ["I?", "I?", "I?", "I?"],
+        |world, base| {
+            let version = of_minor(base);
+            extension(world, "viz", None);
+            world.others[0]["parts"] =
+                json!([{"name": "web", "version": version}, {"name": "tap"}]);
+        },
+    ),
+    (
+        "a part with numbers of its own",
+        "extension-behind",
+        ["-", "-", "-", "-"],
+        |world, base| {
+            let version = of_minor(base);
+            extension(world, "viz", None);
+            let prometheus = json!({"name": "prometheus", "own_version": "v2.43.0"});
+            world.others[0]["parts"] = json!([{"name": "web", "version": version}, prometheus]);
+        },
+    ),
+    (
+        "a cni plugin with numbers of its own only",
+        "cni-behind",
+        ["I?", "I?", "I?", "I?"],
+        |world, _| {
+            extension(world, "cni", None);
+            let plugin = json!({"name": "linkerd-cni", "own_version": "v1.5.0"});
+            world.others[0]["parts"] = json!([plugin]);
+        },
+    ),
+    (
+        "operator",
+        "operator-managed",
+        ["E", "I", "E", "I"],
+        |world, _| {
+            world.plane["installed_by"] = json!("operator");
+        },
+    ),
+    (
+        "gitops",
+        "gitops-managed",
+        ["I", "I", "I", "I"],
+        |world, _| {
+            world.plane["installed_by"] = json!("gitops");
+        },
+    ),
+    (
+        "fails open",
+        "injector-fails-open",
+        ["I", "I", "W", "I"],
+        |world, _| {
+            world.plane["webhooks"][0]["failure_policy"] = json!("Ignore");
+        },
+    ),
+    (
+        "no endpoint",
+        "injector-not-ready",
+        ["W", "W", "E", "W"],
+        |world, _| {
+            world.plane["webhooks"][0]["ready_endpoints"] = json!(0);
+        },
+    ),
+    (
+        "does not answer",
+        "injector-not-ready",
+        ["W", "W", "E", "W"],
+        |world, _| {
+            world.plane["webhooks"][0]["answers"] = json!(false);
+        },
+    ),
+    (
+        "endpoints unknown",
+        "injector-not-ready",
+        ["W?", "W?", "E?", "W?"],
+        |world, _| {
+            world.plane["webhooks"][0]
+                .as_object_mut()
+                .unwrap()
+                .remove("ready_endpoints");
+        },
+    ),
+    (
+        "webhooks unknown",
+        "injector-not-ready",
+        ["W?", "W?", "E?", "W?"],
+        |world, _| {
+            world.plane["webhooks"] = json!([]);
+        },
+    ),
+    (
+        "failure policy unknown",
+        "injector-fails-open",
+        ["I?", "I?", "W?", "I?"],
+        |world, _| {
+            world.plane["webhooks"] = json!([]);
+        },
+    ),
+    (
+        "no webhook",
+        "injector-not-ready",
+        ["W", "W", "E", "W"],
+        |world, _| {
+            world.plane["webhooks"] = json!([]);
+            world.plane["facts"]["injector_registered"] = json!(false);
+        },
+    ),
+    (
+        "injects unknown",
+        "injector-not-ready",
+        ["W?", "W?", "E?", "W?"],
+        |world, _| {
+            world.plane.as_object_mut().unwrap().remove("injects");
+        },
+    ),
+    (
+        "an old injector",
+        "injector-not-ready",
+        ["W", "W", "E", "W"],
+        |world, _| {
+            world.plane["components"][1]["version"] = json!("stable-2.12.6");
+        },
+    ),
+    (
+        "viz behind",
+        "extension-behind",
+        ["W", "W", "W", "W"],
+        |world, base| {
+            extension(world, "viz", Some(of_minor(base - 1)));
+        },
+    ),
+    (
+        "viz of no version",
+        "extension-behind",
+        ["I?", "I?", "I?", "I?"],
+        |world, _| {
+            extension(world, "viz", None);
+        },
+    ),
+    (
+        "cni behind",
+        "cni-behind",
+        ["W", "W", "W", "W"],
+        |world, base| {
+            extension(world, "cni", Some(of_minor(base - 1)));
+        },
+    ),
+    (
+        "narrowed",
+        "survey-partial",
+        ["E", "E", "I", "E"],
+        |world, _| {
+            world.stream["scope"] = json!({"namespaces": ["shop"]});
+        },
+    ),
+    (
+        "not allowed to look",
+        "survey-partial",
+        ["E", "E", "I", "E"],
+        |world, _| {
+            world
+                .others
+                .push(json!({"type": "unseen", "cluster": "eu", "verb": "list",
+                "resource": "pods", "needed": "required", "reason": "forbidden", "rule": "x"}));
+        },
+    ),
+    (
+        "pieces",
+        "control-plane-not-at-target",
+        ["-", "-", "-", "E"],
+        |world, _| {
+            world.plane["components"][1]["proxies"][0]["version"] = json!("stable-2.12.6");
+        },
+    ),
+    (
+        "settling",
+        "control-plane-not-at-target",
+        ["-", "-", "-", "E"],
+        |world, _| {
+            world.plane["state"] = json!("rolling");
+        },
+    ),
+    (
+        "injects nothing",
+        "control-plane-not-at-target",
+        ["-", "-", "-", "E"],
+        |world, _| {
+            world.plane["webhooks"] = json!([]);
+            world.plane["facts"]["injector_registered"] = json!(false);
+        },
+    ),
+    (
+        "injects",
+        "control-plane-not-at-target",
+        ["-", "-", "-", "E?"],
+        |world, _| {
+            world.plane.as_object_mut().unwrap().remove("injects");
+        },
+    ),
+    (
+        "Kubernetes",
+        "kubernetes-too-old",
+        ["E", "-", "-", "-"],
+        |world, _| {
+            world.plane["kubernetes"] = json!("v1.20.15-eks-1");
+        },
+    ),
+    (
+        "Kubernetes",
+        "kubernetes-too-old",
+        ["E?", "-", "-", "-"],
+        |world, _| {
+            world.plane.as_object_mut().unwrap().remove("kubernetes");
+        },
+    ),
+    (
+        "Kubernetes",
+        "kubernetes-untested",
+        ["W", "-", "-", "-"],
+        |world, _| {
+            world.plane["kubernetes"] = json!("v1.29.0");
+        },
+    ),
+];
+
 #[test]
 fn each_rule_has_the_severity_of_the_table_for_each_question() {
-    let table: &[(&str, &str, [&str; 4], Bend)] = &[
-        (
-            "two 2.x behind",
-            "proxy-too-old",
-            ["E", "E", "I", "E"],
-            |world, base| {
-                proxy(world, of_minor(base - 2));
-            },
-        ),
-        (
-            "one 2.x behind",
-            "proxy-behind",
-            ["I", "I", "I", "E"],
-            |world, base| {
-                proxy(world, of_minor(base - 1));
-            },
-        ),
-        (
-            "a patch behind",
-            "proxy-behind",
-            ["I", "I", "I", "E"],
-            |world, base| {
-                proxy(world, &format!("stable-2.{base}.0"));
-            },
-        ),
-        (
-            "ahead",
-            "proxy-ahead",
-            ["E", "E", "I", "E"],
-            |world, base| {
-                proxy(world, of_minor(base + 1));
-            },
-        ),
-        (
-            "no version",
-            "proxy-unknown",
-            ["E", "E", "W", "E"],
-            |world, _| {
-                world.workloads[0]["proxies"] =
-                    json!([{"source": "none", "native": false, "count": 2, "tag": "acme-7"}]);
-            },
-        ),
-        (
-            "proxies that are not listed",
-            "proxy-unknown",
-            ["E", "E", "W", "E"],
-            |world, _| {
-                world.workloads[0]["proxies"] = json!([]);
-            },
-        ),
-        (
-            "an annotation counts",
-            "proxy-unknown",
-            ["-", "-", "-", "-"],
-            |world, _| {
-                world.workloads[0]["proxies"][0]["source"] = json!("annotation");
-            },
-        ),
-        (
-            "newer than the file",
-            "newer-than-known",
-            ["E", "W", "I", "W"],
-            |world, _| {
-                proxy(world, "edge-99.1.1");
-            },
-        ),
-        (
-            "another channel",
-            "mixed-channels",
-            ["W", "W", "I", "W"],
-            |world, base| {
-                proxy(world, &format!("enterprise-2.{base}.1"));
-            },
-        ),
-        (
-            "a bad edge",
-            "edge-not-recommended",
-            ["W", "W", "I", "I"],
-            |world, _| {
-                proxy(world, "edge-25.6.1");
-            },
-        ),
-        (
-            "a pinned workload",
-            "version-pinned",
-            ["W", "W", "I", "W"],
-            |world, _| {
-                world.workloads[0]["pins"] = json!([{"where": "template", "version": "x"}]);
-            },
-        ),
-        (
-            "a pinned configuration",
-            "version-pinned",
-            ["W", "W", "I", "W"],
-            |world, _| {
-                world.plane["injects"] = json!("stable-2.13.1");
-            },
-        ),
-        (
-            "old anchors",
-            "trust-anchor-stale",
-            ["E", "W", "I", "E"],
-            |world, _| {
-                world.workloads[0]["trust_anchors"] = json!("stale");
-            },
-        ),
-        (
-            "unknown anchors",
-            "trust-anchor-unknown",
-            ["W", "W", "I", "W"],
-            |world, _| {
-                world.workloads[0]["trust_anchors"] = json!("unknown");
-            },
-        ),
-        (
-            "a webhook whose certificate is not trusted",
-            "injector-bypassed",
-            ["W", "W", "E", "E"],
-            |world, _| {
-                world.plane["webhooks"][0]["trusted"] = json!(false);
-            },
-        ),
-        (
-            "a webhook with conditions",
-            "injector-bypassed",
-            ["W?", "W?", "W?", "W?"],
-            |world, _| {
-                world.plane["webhooks"][0]["selects"] = json!({"conditions": ["not-all"]});
-            },
-        ),
-        (
-            "a webhook with conditions that was asked",
-            "injector-bypassed",
-            ["-", "-", "-", "-"],
-            |world, _| {
-                world.plane["webhooks"][0]["selects"] = json!({"conditions": ["not-all"]});
-                world.plane["webhooks"][0]["answers"] = json!(true);
-            },
-        ),
-        (
-            "a webhook for no pod of the mesh",
-            "injector-bypassed",
-            ["W", "W", "E", "E"],
-            |world, _| {
-                world.plane["facts"]["injector_bypassed"] = json!(true);
-            },
-        ),
-        (
-            "no pod",
-            "pods-missing",
-            ["W", "W", "I", "E"],
-            |world, _| {
-                world.workloads[0]["pods"] =
-                    json!({"wanted": 2, "total": 0, "ready": 0, "meshed": 0});
-                world.workloads[0]["proxies"] = json!([]);
-            },
-        ),
-        (
-            "a pod too few",
-            "pods-missing",
-            ["W", "W", "I", "W"],
-            |world, _| {
-                world.workloads[0]["pods"]["wanted"] = json!(3);
-            },
-        ),
-        (
-            "a pod without proxy",
-            "unmeshed-but-annotated",
-            ["W", "W", "I", "E"],
-            |world, _| {
-                world.workloads[0]["pods"]["meshed"] = json!(1);
-                world.workloads[0]["proxies"][0]["count"] = json!(1);
-            },
-        ),
-        (
-            "no proxy at all",
-            "unmeshed-but-annotated",
-            ["W", "W", "I", "E"],
-            |world, _| {
-                world.workloads[0]["pods"]["meshed"] = json!(0);
-                world.workloads[0]["proxies"] = json!([]);
-            },
-        ),
-        (
-            "would go down",
-            "downtime-outage",
-            ["-", "-", "W", "-"],
-            |world, _| {
-                world.workloads[0]["trust_anchors"] = json!("stale");
-                world.workloads[0]["downtime"] = json!({"grade": "outage"});
-            },
-        ),
-        (
-            "pods not ready",
-            "workload-unhealthy",
-            ["W", "W", "I", "W"],
-            |world, _| {
-                world.workloads[0]["pods"]["ready"] = json!(1);
-            },
-        ),
-        (
-            "no pod is ready",
-            "workload-unhealthy",
-            ["W", "W", "I", "E"],
-            |world, _| {
-                world.workloads[0]["pods"]["ready"] = json!(0);
-            },
-        ),
-        (
-            "a Job with a pod that is not ready",
-            "workload-unhealthy",
-            ["W", "W", "I", "W"],
-            |world, base| {
-                world.workloads.clear();
-                job(world, of_minor(base));
-                world.workloads[0]["pods"]["ready"] = json!(0);
-            },
-        ),
-        (
-            "an old Job",
-            "job-holds-back",
-            ["E", "I", "I", "I"],
-            |world, base| {
-                job(world, of_minor(base - 2));
-            },
-        ),
-        (
-            "an old Job is no proxy to roll",
-            "proxy-too-old",
-            ["-", "E", "I", "W"],
-            |world, base| {
-                job(world, of_minor(base - 2));
-            },
-        ),
-        (
-            "a Job a 2.x behind",
-            "proxy-behind",
-            ["I", "I", "I", "W"],
-            |world, base| {
-                world.workloads.clear();
-                job(world, of_minor(base - 1));
-            },
-        ),
-        (
-            "anchor expired",
-            "certificate-expired",
-            ["E", "E", "E", "E"],
-            |world, _| {
-                certificate(world, 0, "2026-08-01T12:00:00Z");
-            },
-        ),
-        (
-            "issuer not valid yet",
-            "certificate-expired",
-            ["E", "E", "E", "E"],
-            |world, _| {
-                world.plane["certificates"][1]["not_before"] = json!("2026-08-02T00:00:00Z");
-            },
-        ),
-        (
-            "issuer not readable",
-            "certificate-unreadable",
-            ["E", "W", "E", "W"],
-            |world, _| {
-                world.plane["certificates"][1] = json!({"role": "issuer", "readable": false});
-            },
-        ),
-        (
-            "no anchor seen",
-            "certificate-unreadable",
-            ["E", "W", "E", "W"],
-            |world, _| {
-                world.plane["certificates"]
-                    .as_array_mut()
-                    .unwrap()
-                    .remove(0);
-            },
-        ),
-        (
-            "issuer not readable in a dump",
-            "certificate-unreadable",
-            ["W", "W", "W", "W"],
-            |world, _| {
-                world.stream["source"] = json!("dump");
-                world.plane["certificates"][1] = json!({"role": "issuer", "readable": false});
-            },
-        ),
-        (
-            "a webhook's certificate that is not readable",
-            "certificate-unreadable",
-            ["-", "-", "-", "-"],
-            |world, _| {
-                let all = world.plane["certificates"].as_array_mut().unwrap();
-                all.push(json!({"role": "webhook", "readable": false}));
-            },
-        ),
-        (
-            "a definition is missing",
-            "crds-behind",
-            ["I", "W", "W", "E"],
-            |world, _| {
-                world.plane["crds"].as_array_mut().unwrap().remove(0);
-            },
-        ),
-        (
-            "a definition lacks a version",
-            "crds-behind",
-            ["I", "W", "W", "E"],
-            |world, _| {
-                world.plane["crds"][6]["served"] = json!(["v1alpha1", "v1beta1"]);
-            },
-        ),
-        (
-            "no definition at all",
-            "crds-behind",
-            ["I", "W", "W", "E"],
-            |world, _| {
-                world.plane["crds"] = json!([]);
-            },
-        ),
-        (
-            "definitions not readable",
-            "crds-behind",
-            ["I?", "I?", "I?", "W?"],
-            |world, _| {
-                world.plane["crds"] = json!([]);
-                world.plane["facts"] = json!({});
-            },
-        ),
-        (
-            "a definition of a later release is missing",
-            "crds-behind",
-            ["-", "-", "-", "-"],
-            |world, _| {
-                world.plane["crds"].as_array_mut().unwrap().truncate(7);
-            },
-        ),
-        (
-            "no sign of an installer",
-            "installer-unknown",
-            ["W", "I", "I", "I"],
-            |world, _| {
-                world.plane["installed_by"] = json!("unknown");
-            },
-        ),
-        (
-            "installed by the CLI",
-            "installer-unknown",
-            ["-", "-", "-", "-"],
-            |world, _| {
-                world.plane["installed_by"] = json!("cli");
-            },
-        ),
-        (
-            "no time",
-            "certificate-expired",
-            ["E?", "W?", "E?", "W?"],
-            |world, _| {
-                world.stream.as_object_mut().unwrap().remove("time");
-            },
-        ),
-        (
-            "issuer under a third",
-            "certificate-expiring",
-            ["W", "W", "W", "W"],
-            |world, _| {
-                certificate(world, 1, "2026-10-01T00:00:00Z");
-            },
-        ),
-        (
-            "issuer under a tenth",
-            "certificate-expiring",
-            ["E", "W", "E", "W"],
-            |world, _| {
-                certificate(world, 1, "2026-08-10T00:00:00Z");
-            },
-        ),
-        (
-            "anchor under 60 days",
-            "certificate-expiring",
-            ["W", "W", "W", "W"],
-            |world, _| {
-                certificate(world, 0, "2026-09-20T00:00:00Z");
-            },
-        ),
-        (
-            "anchor under 14 days",
-            "certificate-expiring",
-            ["E", "W", "E", "W"],
-            |world, _| {
-                certificate(world, 0, "2026-08-14T00:00:00Z");
-            },
-        ),
-        (
-            "a webhook's expired",
-            "certificate-expiring",
-            ["W", "W", "W", "W"],
-            |world, _| {
-                webhook(world, "linkerd-policy-validator.linkerd.io");
-            },
-        ),
-        (
-            "the injector's expired",
-            "webhook-certificate-expired",
-            ["W", "W", "E", "E"],
-            |world, _| webhook(world, "linkerd-proxy-injector-k8s-tls"),
-        ),
-        (
-            "an old one in the injector's bundle",
-            "webhook-certificate-expired",
-            ["-", "-", "-", "-"],
-            |world, _| {
-                webhook(world, "linkerd-proxy-injector.linkerd.io");
-                let all = world.plane["certificates"].as_array_mut().unwrap();
-                let mut valid = all.last().unwrap().clone();
-                valid["not_after"] = json!("2027-07-01T00:00:00Z");
-                all.push(valid);
-            },
-        ),
-        (
-            "a validator's expired",
-            "webhook-certificate-expired",
-            ["-", "-", "-", "-"],
-            |world, _| webhook(world, "linkerd-sp-validator.linkerd.io"),
-        ),
-        (
-            "a dry-run pod gets another version",
-            "control-plane-not-at-target",
-            ["-", "-", "-", "E"],
-            |world, _| {
-                world.plane["facts"]["probed"] = json!({"shop": {"version": "stable-2.13.6"}});
-            },
-        ),
-        (
-            "a dry-run pod gets the version of a pin",
-            "control-plane-not-at-target",
-            ["-", "-", "-", "-"],
-            |world, _| {
-                let pinned = json!({"version": "stable-2.13.6", "pinned": true});
-                world.plane["facts"]["probed"] = json!({"shop": pinned});
-            },
-        ),
-        (
-            "old pods on their way out",
-            "proxy-terminating",
-            ["W", "I", "I", "W"],
-            |world, base| leaving(world, of_minor(base - 2)),
-        ),
-        (
-            "current pods on their way out",
-            "proxy-terminating",
-            ["-", "-", "-", "-"],
-            |world, base| leaving(world, of_minor(base)),
-        ),
-        (
-            "machines outside",
-            "proxies-outside",
-            ["I", "I", "I", "W"],
-            |world, _| world.plane["facts"]["external_workloads"] = json!(3),
-        ),
-        (
-            "no machines outside",
-            "proxies-outside",
-            ["-", "-", "-", "-"],
-            |world, _| world.plane["facts"]["external_workloads"] = json!(0),
-        ),
-        (
-            "an old job that only its proxy keeps alive",
-            "job-stuck-on-proxy",
-            ["E", "W", "I", "W"],
-            |world, base| {
-                job(world, of_minor(base - 2));
-                world.workloads.last_mut().unwrap()["pods"]["held_by_proxy"] = json!(2);
-            },
-        ),
-        (
-            "a job that only its proxy keeps alive",
-            "job-stuck-on-proxy",
-            ["W", "W", "I", "W"],
-            |world, base| {
-                job(world, of_minor(base));
-                world.workloads.last_mut().unwrap()["pods"]["held_by_proxy"] = json!(2);
-            },
-        ),
-        (
-            "a CNI plugin on its way",
-            "cni-behind",
-            ["W", "W", "E", "W"],
-            |world, _| world.plane["facts"]["cni_rolling"] = json!(true),
-        ),
-        (
-            "a pinned proxy beside a component of none",
-            "control-plane-unhealthy",
-            ["E", "W", "E", "E"],
-            |world, _| {
-                world.plane["injects"] = json!("stable-2.13.6");
-                world.plane["components"][0]["wanted"] = json!(0);
-                world.plane["components"][0]["ready"] = json!(0);
-                for component in world.plane["components"].as_array_mut().unwrap() {
-                    component["proxies"][0]["version"] = json!("stable-2.13.6");
-                }
-            },
-        ),
-        (
-            "a component down",
-            "control-plane-unhealthy",
-            ["E", "W", "E", "E"],
-            |world, _| {
-                world.plane["components"][0]["ready"] = json!(0);
-            },
-        ),
-        (
-            "identity gone",
-            "control-plane-unhealthy",
-            ["E", "W", "E", "E"],
-            |world, _| {
-                world.plane["components"].as_array_mut().unwrap().remove(0);
-            },
-        ),
-        (
-            "no components seen",
-            "control-plane-unhealthy",
-            ["E?", "W?", "E?", "E?"],
-            |world, _| {
-                world.plane["components"] = json!([]);
-            },
-        ),
-        (
-            "under way elsewhere",
-            "upgrade-in-progress",
-            ["E", "W", "E", "E"],
-            |world, _| {
-                world.plane["components"][0]["version"] = json!("stable-2.12.6");
-            },
-        ),
-        (
-            "a component's version",
-            "upgrade-in-progress",
-            ["W?", "W?", "W?", "W?"],
-            |world, _| {
-                world.plane["components"][0]
-                    .as_object_mut()
-                    .unwrap()
-                    .remove("version");
-            },
-        ),
-        (
-            "a container of another release",
-            "upgrade-in-progress",
-            ["E", "W", "E", "E"],
-            |world, _| policy(world, Some("stable-2.12.6")),
-        ),
-        (
-            "a container of another release, under done",
-            "control-plane-not-at-target",
-            ["-", "-", "-", "E"],
-            |world, _| policy(world, Some("stable-2.12.6")),
-        ),
-        (
-            "a container whose version is not known",
-            "control-plane-not-at-target",
-            ["-", "-", "-", "E?"],
-            |world, _| policy(world, None),
-        ),
-        (
-            "a container that a value pins",
-            "component-pinned",
-            ["W", "W", "W", "E"],
-            |world, _| {
-                policy(world, Some("stable-2.12.6"));
-                world.plane["facts"]["policy_image_version"] = json!("stable-2.12.6");
-            },
-        ),
-        (
-            "a pinned container is no upgrade under way",
-            "upgrade-in-progress",
-            ["-", "-", "-", "-"],
-            |world, _| {
-                policy(world, Some("stable-2.12.6"));
-                world.plane["facts"]["policy_image_version"] = json!("stable-2.12.6");
-            },
-        ),
-        (
-            "a pinned component",
-            "component-pinned",
-            ["W", "W", "W", "E"],
-            |world, _| {
-                world.plane["components"][0]["version"] = json!("stable-2.12.6");
-                world.plane["facts"]["controller_image_version"] = json!("stable-2.12.6@sha256:01");
-            },
-        ),
-        (
-            "a value that says the release",
-            "component-pinned",
-            ["-", "-", "-", "-"],
-            |world, _| {
-                let version = world.plane["version"].clone();
-                world.plane["facts"]["controller_image_version"] = version;
-            },
-        ),
-        (
-            "leftovers",
-            "leftover-component",
-            ["W", "W", "W", "W"],
-            |world, _| {
-                world.plane["facts"]["leftovers"] = json!(["Deployment/linkerd-controller"]);
-            },
-        ),
-        (
-            "an expired anchor beside the issuer's",
-            "anchor-expired",
-            ["W", "W", "W", "W"],
-            |world, _| {
-                beside(world, true);
-                certificate(world, 0, "2026-07-01T00:00:00Z");
-            },
-        ),
-        (
-            "an anchor beside the issuer's that soon expires",
-            "certificate-expiring",
-            ["W", "W", "W", "W"],
-            |world, _| {
-                beside(world, true);
-                certificate(world, 0, "2026-08-05T00:00:00Z");
-            },
-        ),
-        (
-            "the only anchor has expired, and the issuer does not stand on it",
-            "certificate-expired",
-            ["E", "E", "E", "E"],
-            |world, _| {
-                world.plane["certificates"][0]["signs_issuer"] = json!(false);
-                certificate(world, 0, "2026-07-01T00:00:00Z");
-            },
-        ),
-        (
-            "no valid anchor, and the issuer stands on none",
-            "certificate-expired",
-            ["E", "E", "E", "E"],
-            |world, _| {
-                beside(world, false);
-                certificate(world, 0, "2026-07-01T00:00:00Z");
-            },
-        ),
-        (
-            "the issuer's anchor has expired",
-            "certificate-expired",
-            ["E", "E", "E", "E"],
-            |world, _| {
-                world.plane["certificates"][0]["signs_issuer"] = json!(true);
-                certificate(world, 0, "2026-07-01T00:00:00Z");
-            },
-        ),
-        (
-            "a part of an extension whose version is not known",
-            "extension-behind",
-            ["I?", "I?", "I?", "I?"],
-            |world, base| {
-                let version = of_minor(base);
-                extension(world, "viz", None);
-                world.others[0]["parts"] =
-                    json!([{"name": "web", "version": version}, {"name": "tap"}]);
-            },
-        ),
-        (
-            "a part with numbers of its own",
-            "extension-behind",
-            ["-", "-", "-", "-"],
-            |world, base| {
-                let version = of_minor(base);
-                extension(world, "viz", None);
-                let prometheus = json!({"name": "prometheus", "own_version": "v2.43.0"});
-                world.others[0]["parts"] = json!([{"name": "web", "version": version}, prometheus]);
-            },
-        ),
-        (
-            "a cni plugin with numbers of its own only",
-            "cni-behind",
-            ["I?", "I?", "I?", "I?"],
-            |world, _| {
-                extension(world, "cni", None);
-                let plugin = json!({"name": "linkerd-cni", "own_version": "v1.5.0"});
-                world.others[0]["parts"] = json!([plugin]);
-            },
-        ),
-        (
-            "operator",
-            "operator-managed",
-            ["E", "I", "E", "I"],
-            |world, _| {
-                world.plane["installed_by"] = json!("operator");
-            },
-        ),
-        (
-            "gitops",
-            "gitops-managed",
-            ["I", "I", "I", "I"],
-            |world, _| {
-                world.plane["installed_by"] = json!("gitops");
-            },
-        ),
-        (
-            "fails open",
-            "injector-fails-open",
-            ["I", "I", "W", "I"],
-            |world, _| {
-                world.plane["webhooks"][0]["failure_policy"] = json!("Ignore");
-            },
-        ),
-        (
-            "no endpoint",
-            "injector-not-ready",
-            ["W", "W", "E", "W"],
-            |world, _| {
-                world.plane["webhooks"][0]["ready_endpoints"] = json!(0);
-            },
-        ),
-        (
-            "does not answer",
-            "injector-not-ready",
-            ["W", "W", "E", "W"],
-            |world, _| {
-                world.plane["webhooks"][0]["answers"] = json!(false);
-            },
-        ),
-        (
-            "endpoints unknown",
-            "injector-not-ready",
-            ["W?", "W?", "E?", "W?"],
-            |world, _| {
-                world.plane["webhooks"][0]
-                    .as_object_mut()
-                    .unwrap()
-                    .remove("ready_endpoints");
-            },
-        ),
-        (
-            "webhooks unknown",
-            "injector-not-ready",
-            ["W?", "W?", "E?", "W?"],
-            |world, _| {
-                world.plane["webhooks"] = json!([]);
-            },
-        ),
-        (
-            "no webhook",
-            "injector-not-ready",
-            ["W", "W", "E", "W"],
-            |world, _| {
-                world.plane["webhooks"] = json!([]);
-                world.plane["facts"]["injector_registered"] = json!(false);
-            },
-        ),
-        (
-            "injects unknown",
-            "injector-not-ready",
-            ["W?", "W?", "E?", "W?"],
-            |world, _| {
-                world.plane.as_object_mut().unwrap().remove("injects");
-            },
-        ),
-        (
-            "an old injector",
-            "injector-not-ready",
-            ["W", "W", "E", "W"],
-            |world, _| {
-                world.plane["components"][1]["version"] = json!("stable-2.12.6");
-            },
-        ),
-        (
-            "viz behind",
-            "extension-behind",
-            ["W", "W", "W", "W"],
-            |world, base| {
-                extension(world, "viz", Some(of_minor(base - 1)));
-            },
-        ),
-        (
-            "viz of no version",
-            "extension-behind",
-            ["I?", "I?", "I?", "I?"],
-            |world, _| {
-                extension(world, "viz", None);
-            },
-        ),
-        (
-            "cni behind",
-            "cni-behind",
-            ["W", "W", "W", "W"],
-            |world, base| {
-                extension(world, "cni", Some(of_minor(base - 1)));
-            },
-        ),
-        (
-            "narrowed",
-            "survey-partial",
-            ["E", "E", "I", "E"],
-            |world, _| {
-                world.stream["scope"] = json!({"namespaces": ["shop"]});
-            },
-        ),
-        (
-            "not allowed to look",
-            "survey-partial",
-            ["E", "E", "I", "E"],
-            |world, _| {
-                world
-                    .others
-                    .push(json!({"type": "unseen", "cluster": "eu", "verb": "list",
-                "resource": "pods", "needed": "required", "reason": "forbidden", "rule": "x"}));
-            },
-        ),
-        (
-            "pieces",
-            "control-plane-not-at-target",
-            ["-", "-", "-", "E"],
-            |world, _| {
-                world.plane["components"][1]["proxies"][0]["version"] = json!("stable-2.12.6");
-            },
-        ),
-        (
-            "settling",
-            "control-plane-not-at-target",
-            ["-", "-", "-", "E"],
-            |world, _| {
-                world.plane["state"] = json!("rolling");
-            },
-        ),
-        (
-            "injects nothing",
-            "control-plane-not-at-target",
-            ["-", "-", "-", "E"],
-            |world, _| {
-                world.plane["webhooks"] = json!([]);
-                world.plane["facts"]["injector_registered"] = json!(false);
-            },
-        ),
-        (
-            "injects",
-            "control-plane-not-at-target",
-            ["-", "-", "-", "E?"],
-            |world, _| {
-                world.plane.as_object_mut().unwrap().remove("injects");
-            },
-        ),
-        (
-            "Kubernetes",
-            "kubernetes-too-old",
-            ["E", "-", "-", "-"],
-            |world, _| {
-                world.plane["kubernetes"] = json!("v1.20.15-eks-1");
-            },
-        ),
-        (
-            "Kubernetes",
-            "kubernetes-too-old",
-            ["E?", "-", "-", "-"],
-            |world, _| {
-                world.plane.as_object_mut().unwrap().remove("kubernetes");
-            },
-        ),
-        (
-            "Kubernetes",
-            "kubernetes-untested",
-            ["W", "-", "-", "-"],
-            |world, _| {
-                world.plane["kubernetes"] = json!("v1.29.0");
-            },
-        ),
-    ];
-    for (name, rule, expected, bend) in table {
+    for (name, rule, expected, bend) in FAULTS {
         for ((ask, args, base, at), expected) in QUESTIONS.iter().zip(expected) {
             let world = World::at(at).with(|world| bend(world, *base));
             let judged = judge(args, &world.survey());
@@ -1210,4 +1256,40 @@ fn ack_is_shown_in_the_verdict_and_an_unused_ack_is_reported() {
     );
     let idle = judge(&["--ack", "newer-than-known"], &world.survey());
     assert_eq!(idle.grade("waiver-unused"), "W");
+}
+
+/// Rules that depend on more than one fault, and have tests of their own.
+const APART: [&str; 10] = [
+    "hop-skips-minor",
+    "downgrade",
+    "target-unknown",
+    "target-not-latest-patch",
+    "target-prerelease",
+    "crd-stored-version",
+    "gateway-api-unprotected",
+    "helm-chart-split",
+    "waiver-unused",
+    "waiver-expired",
+];
+
+#[test]
+fn each_rule_has_a_fault_that_breaks_it_and_one_that_leaves_it_undecided() {
+    for rule in Rule::ALL {
+        let id = rule.as_str();
+        if APART.contains(&id) || *rule == Rule::FleetMixed {
+            continue;
+        }
+        let grades = FAULTS.iter().filter(|(_, of, ..)| *of == id);
+        let grades: Vec<&str> = grades.flat_map(|(_, _, grades, _)| *grades).collect();
+        let is_hit = |it: &&str| ["E", "W", "I"].contains(it);
+        assert!(
+            grades.iter().any(is_hit),
+            "{id} has no fault that breaks it"
+        );
+        let asks = [Ask::Upgrade, Ask::Drift, Ask::Roll, Ask::Done];
+        let blind = |ask| severity(*rule, ask, Decided::CannotTell, Weight::Full);
+        let may_be_blind = asks.into_iter().any(|ask| blind(ask).is_some());
+        let is_blind = grades.iter().any(|it| it.ends_with('?'));
+        assert_eq!(is_blind, may_be_blind, "{id} and \"cannot tell\"");
+    }
 }

@@ -23,6 +23,8 @@ pub(crate) struct Group {
     pods: PodCounts,
     /// Pods without a proxy to which the injector would give one, and those that do not exist.
     wanting: u32,
+    /// Pods with a proxy whose successors the webhook would leave out.
+    left_out: u32,
     /// Pods that end by themselves, as those of a Job do.
     ending: u32,
     proxies: Vec<ProxyCount>,
@@ -134,6 +136,7 @@ impl Group {
         ground: &Ground,
     ) {
         self.pods.meshed += 1;
+        self.left_out += u32::from(ground.leaves_out(control_plane, &pod.meta));
         self.pods.held_by_proxy += u32::from(proxy::holds(pod));
         let annotations = &pod.meta.annotations;
         let version = proxy::version(&sidecar.container.image, annotations);
@@ -195,6 +198,7 @@ impl Group {
         let Self {
             pods,
             wanting,
+            left_out,
             ending,
             proxies,
             leaving,
@@ -211,6 +215,7 @@ impl Group {
         self.pods.terminating += pods.terminating;
         self.pods.held_by_proxy += pods.held_by_proxy;
         self.wanting += wanting;
+        self.left_out += left_out;
         self.ending += ending;
         for proxy in proxies {
             add_count(&mut self.proxies, proxy);

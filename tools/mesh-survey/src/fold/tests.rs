@@ -1,7 +1,7 @@
 mod conservation;
 
 use mesh_records::{
-    DowntimeGrade, PinPlace, PodCounts, RollBy, TrustAnchors, VersionSource, Workload,
+    DowntimeGrade, Obstacle, PinPlace, PodCounts, RollBy, TrustAnchors, VersionSource, Workload,
 };
 use serde_json::{Value, json};
 
@@ -544,6 +544,7 @@ fn the_order_of_pods_does_not_matter() {
             meshed: 3,
             terminating: 0,
             held_by_proxy: 0,
+            refused: false,
         }
     );
     assert_eq!(web.trust_anchors, TrustAnchors::Stale);
@@ -570,6 +571,7 @@ fn a_workload_without_any_proxy_is_reported_when_injection_is_on() {
             meshed: 0,
             terminating: 0,
             held_by_proxy: 0,
+            refused: false,
         }
     );
     assert_eq!(
@@ -745,6 +747,7 @@ fn an_owner_whose_pods_were_never_created_is_a_workload() {
             .collect();
         let pods = PodCounts {
             wanted: missing,
+            refused: missing.is_some(),
             ..PodCounts::default()
         };
         let expected: Vec<_> = missing
@@ -820,6 +823,73 @@ fn a_webhook_that_takes_no_pod_of_the_mesh_is_bypassed() {
         };
         let reach = folded(&pods, &ground).reach;
         assert_eq!(reach.get("linkerd").copied(), expected, "row {number}");
+    }
+}
+
+#[test]
+fn a_meshed_workload_whose_new_pods_would_get_no_proxy_is_not_restarted() {
+    let selecting = |namespaces: Value, objects: Value| {
+        Injector::default().with_selectors(read(namespaces), read(objects))
+    };
+    let all = || json!({});
+    let not = |key: &str, value: &str| json!({"matchExpressions": [{"key": key, "operator": "NotIn", "values": [value]}]});
+    let name = "kubernetes.io/metadata.name";
+    let asks = |value: &str| json!({"metadata": {"annotations": {"linkerd.io/inject": value}}});
+    let by_hand = json!({
+        "metadata": {"annotations": {"linkerd.io/created-by": "linkerd/cli stable-2.13.7"}},
+        "spec": {"containers": [{"name": "linkerd-proxy", "image": PROXY}]},
+    });
+    // the webhook, the namespace, the pod template, whether a new pod would lose the proxy
+    let table = [
+        (Some(Injector::default()), "shop", json!({}), false),
+        (
+            Some(selecting(not(name, "shop"), all())),
+            "shop",
+            json!({}),
+            true,
+        ),
+        (
+            Some(selecting(not(name, "bank"), all())),
+            "shop",
+            json!({}),
+            false,
+        ),
+        (
+            Some(selecting(all(), not("app", "web"))),
+            "shop",
+            json!({}),
+            true,
+        ),
+        (
+            Some(selecting(not(name, "shop"), all())),
+            "shop",
+            by_hand,
+            false,
+        ),
+        (None, "shop", json!({}), false),
+        (Some(Injector::default()), "shop", asks("disabled"), true),
+        (Some(Injector::default()), "shop", asks("maybe"), true),
+        (Some(Injector::default()), "plain", json!({}), true),
+        (Some(Injector::default()), "plain", asks("enabled"), false),
+        (Some(Injector::default()), "not-read", json!({}), false),
+    ];
+    for (number, (registered, namespace, template, loses)) in table.into_iter().enumerate() {
+        let mut ground = Ground {
+            injectors: vec![injector(registered)],
+            ..ground()
+        };
+        let meta = json!({"name": "lone", "namespace": namespace, "uid": "u-lone"});
+        let lone = json!({"metadata": meta, "spec": {"replicas": 1, "template": template}});
+        ground.owners.add(&read::<Deployment>(lone), &[]);
+        let labels = json!({"metadata": {"labels": {"app": "web"}}});
+        let pod = pod(namespace, "lone-1", &owner("Deployment", "lone"), labels);
+        let workloads = workloads(&folded(&[pod], &ground), &ground);
+        let roll = &workloads[0].roll;
+        let (by, reason) = match loses {
+            true => (RollBy::None, Some(Obstacle::WouldLoseProxy)),
+            false => (RollBy::Restart, None),
+        };
+        assert_eq!((roll.by, roll.reason), (by, reason), "row {number}");
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use mesh_cluster::object::{Meta, Template};
+use mesh_cluster::workload::injection::Asks;
 use mesh_cluster::workload::owner::gitops;
 use mesh_cluster::workload::pin::template_pins;
 use mesh_cluster::workload::rollout::{Restartable, State};
@@ -21,6 +22,8 @@ pub(crate) struct Kept {
     pub(crate) pins: Vec<Pin>,
     /// The operator or GitOps tool that manages the owner.
     pub(crate) managed_by: Option<String>,
+    /// Whether its pod template asks for a proxy.
+    pub(crate) asks: Asks,
     /// How many pods it asks for.
     pub(crate) wanted: u32,
     /// Those of its labels that were asked for.
@@ -36,6 +39,15 @@ pub(crate) struct Short {
     pub(crate) template: Template,
     /// Why no pod could be created, as the controller says it.
     pub(crate) refusal: Option<String>,
+}
+
+// === impl Kept ===
+
+impl Kept {
+    /// Returns true if the controller says that it could not create a pod.
+    pub(crate) fn is_refused(&self) -> bool {
+        self.short.as_ref().is_some_and(|it| it.refusal.is_some())
+    }
 }
 
 /// Labels by key.
@@ -66,6 +78,7 @@ pub(super) fn keep<K: Restartable>(object: &K, keys: &[String]) -> (WorkloadRef,
             downtime,
             pins,
             managed_by,
+            asks: Asks::of(&object.template().meta),
             wanted: counts.wanted,
             labels: labels(meta, keys),
             short,

@@ -51,7 +51,7 @@ impl Namespaces {
         self.labels.get(namespace)
     }
 
-    pub(super) fn rules(&self, namespace: &str) -> Option<&Rules> {
+    pub(crate) fn rules(&self, namespace: &str) -> Option<&Rules> {
         self.rules.get(namespace)
     }
 }

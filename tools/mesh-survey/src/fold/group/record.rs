@@ -1,8 +1,8 @@
 //! Makes the records about the pods of one owner.
 
 use mesh_records::{
-    Anomaly, Downtime, DowntimeGrade, Pin, PinPlace, PodCounts, Proxy, Roll, RollBy, TrustAnchors,
-    Workload, WorkloadKind, WorkloadRef,
+    Anomaly, Downtime, DowntimeGrade, Obstacle, Pin, PinPlace, PodCounts, Proxy, Roll, RollBy,
+    TrustAnchors, Workload, WorkloadKind, WorkloadRef,
 };
 
 use super::{Anchors, Group, Pinned};
@@ -29,6 +29,16 @@ impl Group {
             None if ground.lacks(kind) => not_known(),
             None => other_how(self.rolled_as(kind), self.pods.total),
         };
+        let pins = self.all_pins(kept, ground, namespace);
+        let roll = match roll.by {
+            RollBy::Restart | RollBy::Evict if self.would_lose(kept, &pins, ground, namespace) => {
+                Roll {
+                    by: RollBy::None,
+                    reason: Some(Obstacle::WouldLoseProxy),
+                }
+            }
+            RollBy::Restart | RollBy::Evict | RollBy::Itself | RollBy::None => roll,
+        };
         Workload {
             cluster: cluster.to_owned(),
             identity: identity.clone(),
@@ -37,17 +47,32 @@ impl Group {
             labels: labels(kept, ground, namespace),
             pods: PodCounts {
                 wanted: kept.map(|kept| kept.wanted),
+                refused: kept.is_some_and(Kept::is_refused),
                 ..self.pods
             },
             proxies: self.proxies.clone(),
             terminating_proxies: self.leaving.clone(),
             trust_anchors: self.trust_anchors(),
-            pins: self.all_pins(kept, ground, namespace),
+            pins,
             roll,
             downtime,
             managed_by: kept.and_then(|kept| kept.managed_by.clone()),
             skew: None,
         }
+    }
+
+    // A pod into whose template the proxy was written by hand needs no injector.
+    fn would_lose(
+        &self,
+        kept: Option<&Kept>,
+        pins: &[Pin],
+        ground: &Ground,
+        namespace: &str,
+    ) -> bool {
+        let by_hand = pins.iter().any(|pin| pin.place == PinPlace::BakedIn);
+        let known = kept.zip(ground.namespaces.rules(namespace));
+        let declined = known.is_some_and(|(kept, rules)| rules.declines(kept.asks));
+        self.pods.meshed > 0 && !by_hand && (self.left_out > 0 || declined)
     }
 
     // Pods that all end by themselves are rolled like those of a Job, whatever made them.
