@@ -2,12 +2,13 @@
 
 use std::fmt;
 
+use serde::de::{self, Visitor};
 use serde::ser::SerializeStruct as _;
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// The kind of an owner, with Kubernetes' spelling.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(from = "String", into = "String")]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(into = "String")]
 pub enum WorkloadKind {
     /// `apps/v1` Deployment.
     Deployment,
@@ -50,11 +51,9 @@ impl WorkloadKind {
             Self::Other(kind) => kind,
         }
     }
-}
 
-impl std::convert::From<String> for WorkloadKind {
-    fn from(kind: String) -> Self {
-        match kind.as_str() {
+    fn known(kind: &str) -> Option<Self> {
+        Some(match kind {
             "Deployment" => Self::Deployment,
             "StatefulSet" => Self::StatefulSet,
             "DaemonSet" => Self::DaemonSet,
@@ -64,8 +63,36 @@ impl std::convert::From<String> for WorkloadKind {
             "CronJob" => Self::CronJob,
             "Rollout" => Self::Rollout,
             "Pod" => Self::Pod,
-            _ => Self::Other(kind),
+            _ => return None,
+        })
+    }
+}
+
+/// Most kinds are known, and a filter reads millions: they are read without an allocation.
+impl<'de> Deserialize<'de> for WorkloadKind {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Kind;
+
+        impl Visitor<'_> for Kind {
+            type Value = WorkloadKind;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+
+            fn visit_str<E: de::Error>(self, kind: &str) -> Result<WorkloadKind, E> {
+                let known = WorkloadKind::known(kind);
+                Ok(known.unwrap_or_else(|| WorkloadKind::Other(kind.to_owned())))
+            }
         }
+
+        deserializer.deserialize_str(Kind)
+    }
+}
+
+impl std::convert::From<String> for WorkloadKind {
+    fn from(kind: String) -> Self {
+        Self::known(&kind).unwrap_or(Self::Other(kind))
     }
 }
 

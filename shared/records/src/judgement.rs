@@ -83,9 +83,15 @@ pub struct Hop {
     pub release: String,
     /// What the step upgrades.
     pub kind: HopKind,
-    /// The upgrade notes to read.
+    /// The ids of the upgrade notes to read.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
+    /// The commands of the step, for this cluster and its way of installing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub commands: Vec<String>,
+    /// What to know about the step, or what to do where there is no command.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
 }
 
 /// What a step of the path upgrades.
@@ -94,6 +100,8 @@ pub struct Hop {
 pub enum HopKind {
     /// The cluster itself.
     Kubernetes,
+    /// The Helm release, which becomes two: Linkerd has two charts since 2.12.
+    ChartSplit,
     /// The custom resource definitions.
     Crds,
     /// The control plane.

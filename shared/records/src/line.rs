@@ -116,6 +116,13 @@ impl<'a> RawLine<'a> {
         }
     }
 
+    /// Returns true if the line is whole and begins as a workload's record that these tools write. The
+    /// rest of it is not looked at: whoever parses it finds what is wrong.
+    #[must_use]
+    pub fn begins_as_workload(&self) -> bool {
+        !self.unended && self.text.starts_with("{\"type\":\"workload\",")
+    }
+
     /// Parses the line as a record.
     ///
     /// # Errors
@@ -123,7 +130,11 @@ impl<'a> RawLine<'a> {
     pub fn parse<T: Deserialize<'a>>(&self) -> Result<T, StreamError> {
         match serde_json::from_str(self.text) {
             Ok(record) => Ok(record),
-            Err(_) => Err(self.wrong_field::<T>()),
+            Err(_) => Err(match self.kind() {
+                Ok(kind) => self.wrong_field::<T>(kind.into_owned()),
+                // It is no record at all.
+                Err(error) => error,
+            }),
         }
     }
 
@@ -138,15 +149,17 @@ impl<'a> RawLine<'a> {
         mut out: impl Write,
     ) -> io::Result<()> {
         let brace = self.text.rfind('}').unwrap_or(self.text.len());
-        write!(out, "{},\"{field}\":", &self.text[..brace])?;
+        out.write_all(&self.text.as_bytes()[..brace])?;
+        out.write_all(b",\"")?;
+        out.write_all(field.as_bytes())?;
+        out.write_all(b"\":")?;
         serde_json::to_writer(&mut out, value)?;
         out.write_all(b"}\n")
     }
 
     // Parses the line again, with a slower parser that also reports the path of the wrong field.
-    fn wrong_field<T: Deserialize<'a>>(&self) -> StreamError {
+    fn wrong_field<T: Deserialize<'a>>(&self, kind: String) -> StreamError {
         let mut json = serde_json::Deserializer::from_str(self.text);
-        let kind = self.kind().unwrap_or(Cow::Borrowed("?")).into_owned();
         match serde_path_to_error::deserialize::<_, T>(&mut json) {
             Ok(_) => StreamError::malformed(self.number, "the line has more than one JSON value"),
             Err(error) => StreamError::WrongField {

@@ -63,6 +63,14 @@ impl Paste {
         with_flags(program, words, self.flags())
     }
 
+    /// Returns the pipeline that passes what the linkerd CLI prints for `words` to kubectl's `verb`
+    /// (`apply` or `delete`).
+    #[must_use]
+    pub fn linkerd_to_kubectl(&self, words: &[&str], verb: &str) -> String {
+        let printed = self.linkerd("linkerd", words);
+        format!("{printed} | {}", self.kubectl(&[verb, "-f", "-"]))
+    }
+
     /// Returns a command of helm, which is at `program`, with these words.
     #[must_use]
     pub fn helm(&self, program: &str, words: &[&str]) -> String {
@@ -165,6 +173,10 @@ mod tests {
         assert_eq!(
             paste.linkerd("linkerd", &["prune"]),
             format!("linkerd prune {at}")
+        );
+        assert_eq!(
+            paste.linkerd_to_kubectl(&["viz", "install"], "apply"),
+            format!("linkerd viz install {at} | kubectl {at} apply -f -")
         );
         let mesh = format!(r"{at} --cluster-name 'it'\''s'");
         assert_eq!(

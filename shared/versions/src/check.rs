@@ -4,13 +4,15 @@
 use sha2::{Digest as _, Sha256};
 
 use crate::channel::Channel;
+use crate::check_lists::{aliases_of, charts_of, repositories_of, sources_of};
+use crate::check_notes::notes_of;
+use crate::field::{ascends, edge, version, wrong};
 use crate::kubernetes::{Fit, KubernetesVersion, Support};
 use crate::minor::Minor;
-use crate::releases::{Charts, Line, Releases, Repository};
-use crate::schema::{
-    File, FileAlias, FileCharts, FileKubernetes, FileLine, FileRepository, ReleasesError, SCHEMA,
-    Trouble,
-};
+use crate::parts::ShippedDefinition;
+use crate::place::line_of as place_of;
+use crate::releases::{Line, Releases};
+use crate::schema::{File, FileKubernetes, FileLine, ReleasesError, SCHEMA, Trouble};
 use crate::version::Version;
 
 /// The releases file that is built into the binary.
@@ -26,7 +28,7 @@ impl Releases {
     pub fn parse(bytes: &[u8]) -> Result<Self, ReleasesError> {
         Ok(Self {
             sha256: format!("{:x}", Sha256::digest(bytes)),
-            ..read(bytes)?
+            ..read(bytes).map_err(|error| error.on_line(|field| place_of(bytes, field)))?
         })
     }
 }
@@ -41,6 +43,8 @@ fn read(bytes: &[u8]) -> Result<Releases, ReleasesError> {
         charts,
         repositories,
         aliases,
+        sources,
+        notes,
     } = serde_json::from_slice(bytes).map_err(ReleasesError::Json)?;
     if schema != SCHEMA {
         return Err(wrong("schema", Trouble::Schema(schema)));
@@ -50,6 +54,8 @@ fn read(bytes: &[u8]) -> Result<Releases, ReleasesError> {
     let last = lines.last().ok_or_else(|| wrong("lines", Trouble::Empty))?;
     ascends("known_until", &last.floor, &known_until, true)?;
     let releases = Releases {
+        notes: notes_of(notes)?,
+        sources: sources_of(sources, &known_until)?,
         lines,
         known_until,
         not_recommended: not_recommended_of(&not_recommended)?,
@@ -91,6 +97,8 @@ fn line_of(at: &str, file: &FileLine) -> Result<Line, ReleasesError> {
         releases,
         recommended,
         kubernetes,
+        components,
+        definitions,
     } = file;
     let field = format!("{at}.line");
     let minor = line
@@ -103,6 +111,8 @@ fn line_of(at: &str, file: &FileLine) -> Result<Line, ReleasesError> {
         releases: numbered_of(&format!("{at}.releases"), minor, releases)?,
         recommended: recommended_of(&format!("{at}.recommended"), recommended)?,
         kubernetes: kubernetes_of(&format!("{at}.kubernetes"), kubernetes)?,
+        components: components.clone(),
+        definitions: definitions_of(&format!("{at}.definitions"), definitions)?,
     })
 }
 
@@ -183,6 +193,28 @@ fn kubernetes_of(at: &str, file: &FileKubernetes) -> Result<Support, ReleasesErr
     Ok(support)
 }
 
+fn definitions_of(
+    at: &str,
+    file: &[ShippedDefinition],
+) -> Result<Vec<ShippedDefinition>, ReleasesError> {
+    for (index, definition) in file.iter().enumerate() {
+        let ShippedDefinition {
+            name,
+            served,
+            storage,
+        } = definition;
+        if !served.contains(storage) {
+            let trouble = Trouble::Not(storage.clone(), "one of the versions that it serves");
+            return Err(wrong(&format!("{at}[{index}].storage"), trouble));
+        }
+        if let Some(before) = file[..index].last().filter(|before| before.name >= *name) {
+            let trouble = Trouble::Unsorted(name.clone(), before.name.clone());
+            return Err(wrong(&format!("{at}[{index}].name"), trouble));
+        }
+    }
+    Ok(file.to_vec())
+}
+
 fn not_recommended_of(texts: &[String]) -> Result<Vec<Version>, ReleasesError> {
     let mut edges: Vec<Version> = Vec::with_capacity(texts.len());
     for (index, text) in texts.iter().enumerate() {
@@ -194,133 +226,4 @@ fn not_recommended_of(texts: &[String]) -> Result<Vec<Version>, ReleasesError> {
         edges.push(release);
     }
     Ok(edges)
-}
-
-fn charts_of(file: Vec<FileCharts>) -> Result<Vec<Charts>, ReleasesError> {
-    let mut charts: Vec<Charts> = Vec::with_capacity(file.len());
-    for (
-        index,
-        FileCharts {
-            release,
-            control_plane,
-            crds,
-        },
-    ) in file.into_iter().enumerate()
-    {
-        let at = format!("charts[{index}]");
-        let read = |name: &str, text: Option<String>| {
-            text.map(|text| match semver::Version::parse(&text) {
-                Ok(_) => Ok(text),
-                Err(_) => Err(wrong(
-                    &format!("{at}.{name}"),
-                    Trouble::Not(text, "a chart version"),
-                )),
-            })
-            .transpose()
-        };
-        let release = version(&format!("{at}.release"), &release)?;
-        if charts
-            .iter()
-            .any(|other| other.release.same_release(&release))
-        {
-            let trouble = Trouble::Duplicate(release.to_string());
-            return Err(wrong(&format!("{at}.release"), trouble));
-        }
-        let control_plane = read("control_plane", control_plane)?;
-        charts.push(Charts {
-            release,
-            control_plane,
-            crds: read("crds", crds)?,
-        });
-    }
-    Ok(charts)
-}
-
-fn repositories_of(file: Vec<FileRepository>) -> Result<Vec<Repository>, ReleasesError> {
-    let mut repositories: Vec<Repository> = Vec::with_capacity(file.len());
-    for (index, repository) in file.into_iter().enumerate() {
-        let FileRepository {
-            channel,
-            name,
-            url,
-            control_plane,
-            crds,
-        } = repository;
-        if repositories.iter().any(|other| other.channel == channel) {
-            let trouble = Trouble::Duplicate(channel.to_string());
-            return Err(wrong(&format!("repositories[{index}].channel"), trouble));
-        }
-        repositories.push(Repository {
-            channel,
-            name,
-            url,
-            control_plane,
-            crds,
-        });
-    }
-    Ok(repositories)
-}
-
-fn aliases_of(file: Vec<FileAlias>) -> Result<Vec<(String, Version)>, ReleasesError> {
-    let mut aliases: Vec<(String, Version)> = Vec::with_capacity(file.len());
-    for (index, FileAlias { tag, release }) in file.into_iter().enumerate() {
-        let at = format!("aliases[{index}]");
-        let field = format!("{at}.tag");
-        if !Version::of_tag(&tag).is_opaque() {
-            return Err(wrong(
-                &field,
-                Trouble::Not(tag, "a tag that needs an alias: it is a Linkerd version"),
-            ));
-        }
-        if aliases.iter().any(|(other, _)| *other == tag) {
-            return Err(wrong(&field, Trouble::Duplicate(tag)));
-        }
-        aliases.push((tag, version(&format!("{at}.release"), &release)?));
-    }
-    Ok(aliases)
-}
-
-fn version(field: &str, text: &str) -> Result<Version, ReleasesError> {
-    let version = Version::of_tag(text);
-    if version.is_opaque() {
-        return Err(wrong(
-            field,
-            Trouble::Not(text.to_owned(), "a Linkerd version"),
-        ));
-    }
-    Ok(version)
-}
-
-fn edge(field: &str, text: &str) -> Result<Version, ReleasesError> {
-    let version = Version::of_tag(text);
-    if version.channel() != Some(Channel::Edge) {
-        return Err(wrong(
-            field,
-            Trouble::Not(text.to_owned(), "an edge release (edge-YY.M.N)"),
-        ));
-    }
-    Ok(version)
-}
-
-fn ascends(
-    field: &str,
-    before: &Version,
-    after: &Version,
-    equal: bool,
-) -> Result<(), ReleasesError> {
-    let order = before.order(after);
-    if order.is_some_and(|order| order.is_lt() || (equal && order.is_eq())) {
-        return Ok(());
-    }
-    Err(wrong(
-        field,
-        Trouble::Unsorted(after.to_string(), before.to_string()),
-    ))
-}
-
-fn wrong(field: &str, trouble: Trouble) -> ReleasesError {
-    ReleasesError::Field {
-        field: field.to_owned(),
-        trouble,
-    }
 }

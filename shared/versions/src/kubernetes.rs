@@ -62,6 +62,11 @@ impl KubernetesVersion {
         &self.text
     }
 
+    /// Returns true if the minor version is below another's; patches are ignored.
+    pub fn is_below(&self, other: &Self) -> bool {
+        self.line() < other.line()
+    }
+
     fn line(&self) -> (u64, u64) {
         (self.core.major, self.core.minor)
     }
@@ -83,6 +88,25 @@ impl Support {
         } else {
             Fit::Fits
         }
+    }
+
+    /// Returns the versions that suit both, or `None` if there are none.
+    #[must_use]
+    pub fn common(&self, other: &Self) -> Option<Self> {
+        let min = if self.min.line() < other.min.line() {
+            &other.min
+        } else {
+            &self.min
+        };
+        let tested = if self.tested.line() < other.tested.line() {
+            &self.tested
+        } else {
+            &other.tested
+        };
+        (min.line() <= tested.line()).then(|| Self {
+            min: min.clone(),
+            tested: tested.clone(),
+        })
     }
 }
 
@@ -127,6 +151,24 @@ mod tests {
             ("v2.0.0", Fit::Untested),
         ] {
             assert_eq!(support.fit(&of(server)), fit, "{server}");
+        }
+    }
+
+    #[test]
+    fn what_suits_two_releases_is_between_the_higher_minimum_and_the_lower_maximum() {
+        let support = |(min, tested)| Support {
+            min: KubernetesVersion::of(min).unwrap(),
+            tested: KubernetesVersion::of(tested).unwrap(),
+        };
+        for (one, other, expected) in [
+            (("1.21", "1.28"), ("1.22", "1.29"), Some(("1.22", "1.28"))),
+            (("1.22", "1.29"), ("1.22", "1.29"), Some(("1.22", "1.29"))),
+            (("1.17", "1.21"), ("1.21", "1.24"), Some(("1.21", "1.21"))),
+            (("1.17", "1.20"), ("1.21", "1.24"), None),
+        ] {
+            let expected = expected.map(support);
+            assert_eq!(support(one).common(&support(other)), expected, "{one:?}");
+            assert_eq!(support(other).common(&support(one)), expected, "{one:?}");
         }
     }
 }

@@ -8,13 +8,20 @@
 //! Linkerd's documentation calls the X of 2.X.Y "major" and the Y "minor". These tools say "minor
 //! version" for the X ([`Minor`] in the code) and "patch" for the Y.
 
+mod between;
 mod channel;
 mod check;
+mod check_lists;
+mod check_notes;
 mod definitions;
+mod field;
 mod hops;
 mod kubernetes;
 mod minor;
+mod note;
 mod number;
+mod parts;
+mod place;
 mod releases;
 mod schema;
 mod skew;
@@ -26,7 +33,9 @@ pub use definitions::Definition;
 pub use hops::{Hop, Move};
 pub use kubernetes::{Fit, KubernetesVersion, Support};
 pub use minor::{Confidence, Minor, MinorOf, NotAMinor};
-pub use releases::{Charts, Known, Line, Releases, Repository};
+pub use note::{Condition, Demand, GatewayApi, Note, bundle_within};
+pub use parts::{COMPONENTS, INJECTOR_WEBHOOK, ShippedDefinition};
+pub use releases::{Charts, Known, Line, Releases, Repository, Source};
 pub use schema::{ReleasesError, Trouble};
 pub use skew::Skew;
 pub use target::{Problem, Target, TargetError};

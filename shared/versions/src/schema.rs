@@ -4,6 +4,8 @@ use serde::Deserialize;
 
 use crate::channel::Channel;
 use crate::minor::Minor;
+use crate::note::{Condition, Demand};
+use crate::parts::ShippedDefinition;
 
 /// The schema that this program reads.
 pub(crate) const SCHEMA: &str = "mesh-releases/1";
@@ -15,10 +17,12 @@ pub enum ReleasesError {
     #[error("not a valid releases file")]
     Json(#[source] serde_json::Error),
     /// A field has a wrong value.
-    #[error("{field}: {trouble}")]
+    #[error("{field} (line {line}): {trouble}")]
     Field {
         /// The path of the field, such as `lines[3].floor.edge`.
         field: String,
+        /// The line of the file.
+        line: usize,
         /// What is wrong with the value.
         trouble: Trouble,
     },
@@ -47,6 +51,20 @@ pub enum Trouble {
     Empty,
 }
 
+impl ReleasesError {
+    /// Adds the line on which a field stands.
+    pub(crate) fn on_line(self, line_of: impl FnOnce(&str) -> usize) -> Self {
+        match self {
+            Self::Json(_) => self,
+            Self::Field { field, trouble, .. } => Self::Field {
+                line: line_of(&field),
+                field,
+                trouble,
+            },
+        }
+    }
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct File {
@@ -57,6 +75,8 @@ pub(crate) struct File {
     pub(crate) charts: Vec<FileCharts>,
     pub(crate) repositories: Vec<FileRepository>,
     pub(crate) aliases: Vec<FileAlias>,
+    pub(crate) sources: Vec<FileSource>,
+    pub(crate) notes: Vec<FileNote>,
 }
 
 #[derive(Deserialize)]
@@ -67,6 +87,8 @@ pub(crate) struct FileLine {
     pub(crate) releases: Vec<String>,
     pub(crate) recommended: Vec<String>,
     pub(crate) kubernetes: FileKubernetes,
+    pub(crate) components: Vec<String>,
+    pub(crate) definitions: Vec<ShippedDefinition>,
 }
 
 #[derive(Deserialize)]
@@ -114,4 +136,28 @@ pub(crate) struct FileRepository {
 pub(crate) struct FileAlias {
     pub(crate) tag: String,
     pub(crate) release: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct FileSource {
+    pub(crate) facts: String,
+    pub(crate) from: String,
+    pub(crate) page: Option<String>,
+    pub(crate) known_until: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct FileNote {
+    pub(crate) hop: String,
+    pub(crate) name: String,
+    pub(crate) since: Option<String>,
+    pub(crate) demand: Demand,
+    pub(crate) destructive: bool,
+    pub(crate) text: String,
+    pub(crate) concerns: String,
+    pub(crate) act: Option<String>,
+    pub(crate) page: String,
+    pub(crate) when: Condition,
 }

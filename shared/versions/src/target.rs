@@ -11,14 +11,18 @@ use crate::number::three_numbers;
 use crate::releases::Releases;
 use crate::version::Version;
 
-/// A target: a release, or a minor version, which means its recommended release.
+/// A target: a release, or what means a recommended release.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
     /// `stable-2.14.10`, `edge-25.4.4`, …
     Release(Version),
-    /// `2.16`.
+    /// `2.16`: the recommended release of this minor version.
     Line(Minor),
+    /// `latest`: the recommended release of the newest minor version.
+    Latest,
 }
+
+const LATEST: &str = "latest";
 
 /// The error for a text that is not a target; [`TargetError::hint`] suggests what may have been
 /// meant.
@@ -63,6 +67,9 @@ impl FromStr for Target {
         if let Ok(minor) = text.parse::<Minor>() {
             return Ok(Self::Line(minor));
         }
+        if text == LATEST {
+            return Ok(Self::Latest);
+        }
         let version = Version::of_tag(text);
         if version.is_opaque() {
             Err(TargetError::of(text))
@@ -77,6 +84,7 @@ impl fmt::Display for Target {
         match self {
             Self::Release(version) => version.fmt(f),
             Self::Line(minor) => minor.fmt(f),
+            Self::Latest => f.write_str(LATEST),
         }
     }
 }
@@ -197,11 +205,16 @@ impl Releases {
 
     /// Returns the release that a target means, given the channel that is running.
     ///
-    /// Returns `None` for a minor version without a recommended release of that vendor.
+    /// Returns `None` if no release of that vendor is recommended.
     pub fn resolve(&self, target: &Target, running: Channel) -> Option<Version> {
         match target {
             Target::Release(version) => Some(version.clone()),
             Target::Line(minor) => self.recommended(*minor, running).cloned(),
+            Target::Latest => {
+                let mut lines = self.lines().iter().rev();
+                let newest = lines.find_map(|line| self.recommended(line.minor(), running));
+                newest.cloned()
+            }
         }
     }
 }
@@ -230,7 +243,8 @@ mod tests {
             ),
             ("25.4.4", Problem::NoChannel, Some("edge-25.4.4")),
             ("1.4.4", Problem::NoChannel, None),
-            ("latest", Problem::NoChannel, None),
+            ("newest", Problem::NoChannel, None),
+            ("Latest", Problem::Spelling, Some("latest")),
             ("dev-1a18ca8f", Problem::ForeignChannel, None),
             ("Stable-2.14.10", Problem::Spelling, Some("stable-2.14.10")),
             ("stable_2.14.10", Problem::Spelling, Some("stable-2.14.10")),
@@ -270,6 +284,13 @@ mod tests {
             Some("stable-2.14.10")
         );
         assert_eq!(resolve("2.16", Channel::Enterprise), None);
+        for (running, latest) in [
+            (Channel::Stable, Some("edge-26.6.3")),
+            (Channel::Edge, Some("edge-26.6.3")),
+            (Channel::Enterprise, None),
+        ] {
+            assert_eq!(resolve("latest", running).as_deref(), latest, "{running}");
+        }
         assert_eq!(
             resolve("edge-24.8.3", Channel::Stable).as_deref(),
             Some("edge-24.8.3")

@@ -11,6 +11,7 @@ mod cases;
 mod probe;
 mod rights;
 mod stops;
+mod truth;
 
 use std::path::Path;
 use std::process::Command;

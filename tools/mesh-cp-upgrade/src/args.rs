@@ -163,10 +163,12 @@ impl Args {
             ));
         }
         match &self.to {
-            Some(Target::Line(minor)) if self.without_gate => Err(Explained::new(
-                format!("--to {minor} names a minor version, not a release"),
-                "name the exact release if there is no verdict: --to stable-2.14.10",
-            )),
+            Some(to @ (Target::Line(_) | Target::Latest)) if self.without_gate => {
+                Err(Explained::new(
+                    format!("--to {to} does not name a release"),
+                    "name the exact release if there is no verdict: --to stable-2.14.10",
+                ))
+            }
             Some(_) | None => Ok(()),
         }
     }

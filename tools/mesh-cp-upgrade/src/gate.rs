@@ -143,6 +143,12 @@ fn same_target(verdict: &Verdict, to: Option<&Target>) -> Result<(), Explained> 
             let of = Releases::embedded().minor_of(&Version::of_tag(target));
             (of.is_some_and(|of| of.minor == *minor), to)
         }
+        Some(to @ Target::Latest) => {
+            let version = Version::of_tag(target);
+            let releases = Releases::embedded();
+            let latest = version.channel().and_then(|of| releases.resolve(to, of));
+            (latest.is_some_and(|it| it.same_release(&version)), to)
+        }
     };
     if same {
         return Ok(());
@@ -166,6 +172,7 @@ mod tests {
             (Some("2.14"), ""),
             (Some("stable-2.14.9"), "--to says"),
             (Some("2.15"), "--to says"),
+            (Some("latest"), "--to says"),
         ];
         for (to, part) in table {
             let target: Option<Target> = to.map(|to| to.parse().unwrap());

@@ -4,7 +4,7 @@ use mesh_actor::{Outcome, refused};
 use mesh_cluster::control_plane::Config;
 use mesh_cluster::workload::proxy;
 use mesh_records::Explained;
-use mesh_versions::{Releases, Version};
+use mesh_versions::{COMPONENTS, Releases, Version};
 
 use crate::plan::Parts;
 use crate::render::Rendered;
@@ -92,12 +92,6 @@ fn components_are_of(
     Ok(())
 }
 
-/// The components of every release.
-const COMPONENTS: [&str; 3] = [
-    "linkerd-destination",
-    "linkerd-identity",
-    "linkerd-proxy-injector",
-];
 const REMOVE: &str = "remove that value from the file: the chart sets its own version";
 
 fn pinned(values: &[Copied], version: &str) -> Option<String> {

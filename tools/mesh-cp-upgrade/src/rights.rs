@@ -50,7 +50,7 @@ const KNOWN: [Known; 10] = [
         "mutatingwebhookconfigurations",
         "MutatingWebhookConfiguration",
         false,
-        "linkerd-proxy-injector-webhook-config",
+        mesh_versions::INJECTOR_WEBHOOK,
     ),
     known(
         ADMISSION,

@@ -3,6 +3,7 @@
 use mesh_records::{Rule, Verdict};
 use mesh_versions::{Releases, Version};
 
+use crate::acknowledged::Acknowledged;
 use crate::question::Question;
 use crate::remark::Remark;
 use crate::verdict::{Judgement, settle, weigh};
@@ -43,6 +44,12 @@ fn unused(judgements: &[Judgement], question: &Question) -> Vec<Remark> {
             Remark::new(Rule::WaiverUnused, message).hint("leave it out")
         })
         .collect();
+    let is_shown = |note: &&Acknowledged| {
+        let mut notes = judgements.iter().flat_map(|it| &it.notes);
+        notes.any(|shown| shown.answers(note))
+    };
+    let idle = question.notes.iter().filter(|it| !is_shown(it));
+    remarks.extend(idle.map(Acknowledged::unused));
     let is_used = |line| judgements.iter().any(|it| it.waivers.contains(&line));
     let idle = question.waivers.iter().filter(|it| !is_used(it.line));
     let idle: Vec<String> = idle

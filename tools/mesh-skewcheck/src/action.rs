@@ -2,12 +2,17 @@
 
 use mesh_records::{Obstacle, RollBy, SkewAction, TrustAnchors, Word, hold_back};
 
+use crate::proxy::Sights;
 use crate::question::Standpoint;
 use crate::seen::Seen;
 
 /// Whether a roll is needed, and whether it would help, with what no finding says of that. It is
 /// about what the injector gives now, not about a target to come.
-pub(crate) fn action(seen: &Seen<'_>, at: &Standpoint<'_>) -> (SkewAction, Vec<Word>) {
+pub(crate) fn action(
+    seen: &Seen<'_>,
+    sights: &mut Sights,
+    at: &Standpoint<'_>,
+) -> (SkewAction, Vec<Word>) {
     if seen.pods.total == 0 {
         return (SkewAction::Leave, Vec::new());
     }
@@ -17,7 +22,8 @@ pub(crate) fn action(seen: &Seen<'_>, at: &Standpoint<'_>) -> (SkewAction, Vec<W
     let Some(injects) = &at.injects else {
         return (SkewAction::Skip, vec![Word::InjectsUnknown]);
     };
-    let differs = differs(seen, injects.as_str());
+    let mut proxies = seen.proxies.iter().filter(|proxy| proxy.count > 0);
+    let differs = proxies.any(|proxy| !proxy.text().is_empty() && !sights.is_injected(proxy, at));
     let is_needed =
         differs || seen.pods.meshed < seen.pods.total || seen.trust_anchors == TrustAnchors::Stale;
     match is_needed {
@@ -36,11 +42,6 @@ pub(crate) fn action(seen: &Seen<'_>, at: &Standpoint<'_>) -> (SkewAction, Vec<W
             (SkewAction::Skip, why)
         }
     }
-}
-
-fn differs(seen: &Seen<'_>, injects: &str) -> bool {
-    let mut proxies = seen.proxies.iter().filter(|proxy| proxy.count > 0);
-    proxies.any(|proxy| !proxy.text().is_empty() && !proxy.is(injects))
 }
 
 fn has_unknown(seen: &Seen<'_>) -> bool {

@@ -12,6 +12,7 @@ use mesh_records::{Ask, Explain as _, Explained, Rule, Severity, parse_duration}
 use mesh_versions::{Releases, Target};
 
 use crate::about;
+use crate::acknowledged::{Acknowledged, PREFIX};
 use crate::drive::Demands;
 use crate::fresh::Freshness;
 use crate::question::{Jobs, Question};
@@ -29,8 +30,8 @@ pub(crate) struct Args {
     /// The question to answer; the default is `upgrade` with --to and `drift` without it
     #[arg(long, value_enum, value_name = "QUESTION")]
     ask: Option<AskArg>,
-    /// The target: a release such as stable-2.14.10, or a minor version such as 2.16, which means
-    /// its recommended release
+    /// The target: a release such as stable-2.14.10; a minor version such as 2.16, which means its
+    /// recommended release; or latest, the recommended release of the newest minor version
     #[arg(long, value_name = "VERSION")]
     to: Option<String>,
     /// Require each of these clusters (labels or uids); refuse the input if one is missing
@@ -43,7 +44,8 @@ pub(crate) struct Args {
     /// Whether a running Job blocks an upgrade if its proxy is too old for the target
     #[arg(long, value_enum, value_name = "POLICY", default_value = "hold")]
     jobs: Jobs,
-    /// Accept a finding that you have checked yourself: newer-than-known, certificate-unreadable
+    /// Accept a finding that you have checked yourself: newer-than-known, certificate-unreadable, or an
+    /// upgrade note as its hint names it (note:HOP/NAME@DIGEST)
     #[arg(long, value_name = "ID", value_delimiter = ',')]
     ack: Vec<String>,
     /// Accept the findings of this file: one JSON object per line with id, reason, who, expires, and
@@ -62,6 +64,10 @@ pub(crate) struct Args {
     /// Require that all control planes of the input run one release
     #[arg(long)]
     same_version: bool,
+    /// Print the upgrade notes on the way to the target, as a page to read and sign off, instead of
+    /// the records
+    #[arg(long, requires = "to", conflicts_with = "output")]
+    pub(crate) notes: bool,
     /// Read the known Linkerd releases from this file instead of the built-in list
     #[arg(long, value_name = "FILE")]
     releases: Option<PathBuf>,
@@ -131,6 +137,8 @@ impl Args {
             max_behind: self.max_behind,
             cert_horizon: self.cert_horizon,
             same_version: self.same_version,
+            notes: self.acknowledged_notes(&releases)?,
+            releases_file: self.releases.as_ref().map(|it| it.display().to_string()),
             thresholds: self.thresholds(),
             releases,
         };
@@ -165,6 +173,10 @@ impl Args {
             (Some(AskArg::Done), _) => Ask::Done,
         };
         match (ask, &self.to) {
+            (Ask::Drift | Ask::Roll | Ask::Done, _) if self.notes => Err(Explained::new(
+                format!("`--notes` is about an upgrade, not `--ask {ask}`"),
+                "leave out --ask",
+            )),
             (Ask::Upgrade | Ask::Done, None) => {
                 let what = format!("`--ask {ask}` needs a target");
                 Err(Explained::new(
@@ -228,7 +240,16 @@ impl Args {
                 "--ack accepts newer-than-known and certificate-unreadable",
             )),
         };
-        self.ack.iter().map(rule).collect()
+        let rules = self.ack.iter().filter(|id| !id.starts_with(PREFIX));
+        rules.map(rule).collect()
+    }
+
+    fn acknowledged_notes(&self, releases: &Releases) -> Result<Vec<Acknowledged>, Explained> {
+        let notes = self
+            .ack
+            .iter()
+            .filter_map(|text| Acknowledged::of(text, releases));
+        notes.collect()
     }
 
     fn thresholds(&self) -> BTreeMap<String, String> {

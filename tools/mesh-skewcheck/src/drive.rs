@@ -5,7 +5,7 @@ use std::io::{self, BufRead, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use anyhow::Result;
-use mesh_cli::{Closing, Exit, Output, Stop, bug};
+use mesh_cli::{Closing, Exit, Format, Output, Readers, Stop, bug};
 use mesh_records::{
     EndOutcome, Expect, Explained, Item, RawLine, Reader, Record, RecordType, Stream, StreamError,
     Tool, What,
@@ -13,6 +13,7 @@ use mesh_records::{
 
 use crate::across;
 use crate::fresh::Freshness;
+use crate::page::Page;
 use crate::question::Question;
 use crate::survey::Survey;
 use crate::verdict::Judgement;
@@ -58,6 +59,30 @@ pub(crate) fn drive<W: Write>(
             Err(error)
         }
     }
+}
+
+/// Judges all of `input` and writes the upgrade notes of each control plane for people, each on a
+/// page of its own. Nothing is written unless the whole input could be judged.
+pub(crate) fn page(
+    question: &Question,
+    demands: &Demands,
+    stop: &Stop,
+    input: impl BufRead,
+    mut out: impl Write,
+) -> Result<Exit> {
+    let mut records = Output::new(io::sink(), Format::Ndjson, Readers::Needed);
+    let judgements = match judge_all(question, demands, input, &mut records) {
+        // A signal ends the wait for input.
+        Err(_) if stop.is_asked() => return Ok(Exit::Stopped),
+        judgements => judgements?,
+    };
+    let mut gap = "";
+    for judgement in &judgements {
+        write!(out, "{gap}{}", Page(judgement))?;
+        gap = "\n\n";
+    }
+    out.flush()?;
+    Ok(Exit::Yes)
 }
 
 fn judge_all<W: Write>(
@@ -171,6 +196,7 @@ fn conclude<W: Write>(judgements: Vec<Judgement>, output: &mut Output<W>) -> Res
         plan,
         verdict,
         waivers: _,
+        notes: _,
     } in judgements
     {
         for finding in findings {

@@ -16,7 +16,7 @@
 //! 6. Its tests, in `tests/rules.rs`: where it applies, where it does not, and where that cannot be
 //!    told.
 
-use std::io::BufReader;
+use std::io::{self, BufReader};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
@@ -24,11 +24,16 @@ use clap::Parser as _;
 use mesh_cli::{Exit, Output, Readers, Stdin, Stop, page, records_from_stdin, report};
 
 mod about;
+mod acknowledged;
 mod across;
 mod action;
 mod args;
+mod condition;
 mod drive;
 mod fresh;
+mod next;
+mod notes;
+mod page;
 mod plan;
 mod proxy;
 mod question;
@@ -38,6 +43,7 @@ mod rules;
 mod seen;
 mod sentence;
 mod smallest;
+mod steps;
 mod survey;
 mod tally;
 mod verdict;
@@ -63,6 +69,12 @@ fn run(args: &Args) -> Result<Exit> {
     }
     let (question, demands) = args.question()?;
     drop(records_from_stdin(PIPELINE)?);
+    if args.notes {
+        let stop = Stop::listen().context(START)?;
+        let input = Stdin::open(stop.clone()).context(START)?;
+        let input = BufReader::new(input);
+        return drive::page(&question, &demands, &stop, input, io::stdout());
+    }
     let mut output = Output::stdout(&args.output, Readers::Needed).context(START)?;
     let stop = Stop::listen().context(START)?;
     let input = Stdin::open(stop.clone()).context(START)?;

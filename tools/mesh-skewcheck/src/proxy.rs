@@ -18,6 +18,8 @@ pub(crate) struct Sight {
     pub(crate) guessed: bool,
     pub(crate) channel: Option<Channel>,
     pub(crate) not_recommended: bool,
+    /// Whether it is the release that a new pod gets.
+    injected: bool,
 }
 
 /// How a proxy's version compares with the version in question; from best to worst.
@@ -60,6 +62,12 @@ impl Sights {
         }
         sight
     }
+
+    /// Returns true if a new pod would get the proxy's version, or its tag.
+    pub(crate) fn is_injected(&mut self, proxy: &SeenProxy<'_>, at: &Standpoint<'_>) -> bool {
+        let injects = at.injects.as_ref();
+        self.of(proxy, at).injected || injects.is_some_and(|it| proxy.has_tag_of(it.as_str()))
+    }
 }
 
 fn sight_of(text: &str, at: &Standpoint<'_>) -> Sight {
@@ -75,6 +83,10 @@ fn sight_of(text: &str, at: &Standpoint<'_>) -> Sight {
         guessed: confidence == Some(Confidence::Guessed),
         channel: releases.canonical(&version).channel(),
         not_recommended: releases.is_not_recommended(&version),
+        injected: at
+            .injects
+            .as_ref()
+            .is_some_and(|it| it.same_release(&version)),
     }
 }
 

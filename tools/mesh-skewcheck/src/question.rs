@@ -6,6 +6,7 @@ use std::time::Duration;
 use mesh_records::{Ask, Paste, Rule, Severity};
 use mesh_versions::{Channel, Releases, Target, Version};
 
+use crate::acknowledged::Acknowledged;
 use crate::waiver::{InForce, Waivers};
 
 /// The question and all options that change its answer.
@@ -25,6 +26,10 @@ pub(crate) struct Question {
     pub(crate) cert_horizon: Option<Duration>,
     /// Whether all control planes of the input must run one release.
     pub(crate) same_version: bool,
+    /// The upgrade notes that were acknowledged.
+    pub(crate) notes: Vec<Acknowledged>,
+    /// The releases file, if it is not the built-in one.
+    pub(crate) releases_file: Option<String>,
     pub(crate) releases: Releases,
     /// Every option that differs from its default, as the verdict shows it.
     pub(crate) thresholds: BTreeMap<String, String>,
@@ -56,7 +61,38 @@ pub(crate) struct Standpoint<'a> {
     pub(crate) injects: Option<Version>,
 }
 
+/// The options that are about one input, or that no action accepts: a command for later leaves them
+/// out.
+const OF_THIS_INPUT: [&str; 4] = ["expect", "max_age", "now", "partial"];
+
 impl Standpoint<'_> {
+    /// Returns the pipeline that asks a question again, with the options that its answer rests on.
+    pub(crate) fn judged(&self, question: &[&str]) -> String {
+        let mut words: Vec<String> = question.iter().map(ToString::to_string).collect();
+        if question.first() == Some(&"--to") {
+            let options = self.question.thresholds.iter();
+            for (name, value) in options.filter(|(name, _)| !OF_THIS_INPUT.contains(&name.as_str()))
+            {
+                words.push(format!("--{}", name.replace('_', "-")));
+                words.extend((value != "true").then(|| value.clone()));
+            }
+        }
+        if let Some(file) = &self.question.releases_file {
+            words.extend(["--releases".to_owned(), file.clone()]);
+        }
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        self.paste.judged(&words)
+    }
+
+    /// Returns the pipeline that passes the answer to a mesh tool that acts, with these words.
+    pub(crate) fn acted(&self, question: &[&str], action: &str, words: &[&str]) -> String {
+        format!(
+            "{} | {}",
+            self.judged(question),
+            self.paste.mesh(action, words)
+        )
+    }
+
     /// Returns the version that proxies are compared with: the target, or else the running version.
     pub(crate) fn base(&self) -> &Version {
         self.target.as_ref().unwrap_or(&self.running)

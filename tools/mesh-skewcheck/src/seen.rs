@@ -11,6 +11,10 @@ use serde::{Deserialize, Deserializer};
 
 #[derive(Debug, Deserialize)]
 pub(crate) struct Seen<'a> {
+    /// The type was looked at only at the beginning of the line; a second one would be another
+    /// record.
+    #[serde(rename = "type")]
+    _type: IgnoredAny,
     pub(crate) kind: WorkloadKind,
     #[serde(borrow)]
     pub(crate) namespace: Cow<'a, str>,
@@ -120,9 +124,8 @@ impl SeenProxy<'_> {
         }
     }
 
-    /// Returns true if the version or the tag is the release `text`.
-    pub(crate) fn is(&self, text: &str) -> bool {
-        let is = |own: &str| !own.is_empty() && same_release(own, text);
-        is(&self.version) || is(&self.tag)
+    /// Returns true if there is a tag and it is the release `text`.
+    pub(crate) fn has_tag_of(&self, text: &str) -> bool {
+        !self.tag.is_empty() && same_release(&self.tag, text)
     }
 }

@@ -10,7 +10,7 @@ const NO_ROLL: &str = "mesh-roll does not restart them: wait until Jobs have end
 
 /// Returns the command that restarts the workloads.
 pub(crate) fn roll(at: &Standpoint<'_>) -> String {
-    at.paste.pipeline(&["--ask", "roll"], "mesh-roll")
+    at.acted(&["--ask", "roll"], "mesh-roll", &[])
 }
 
 /// What to do about a rule, where a roll is not the answer.

@@ -2,7 +2,7 @@
 
 use std::collections::hash_map::DefaultHasher;
 use std::collections::{BTreeMap, HashSet};
-use std::hash::{Hash as _, Hasher as _};
+use std::hash::{BuildHasherDefault, Hash as _, Hasher};
 
 use anyhow::Result;
 use mesh_records::{
@@ -31,7 +31,7 @@ pub(crate) struct Survey<'q> {
     early: BTreeMap<String, Vec<Early>>,
     /// The workloads so far, as hashes of their identities: this needs less memory than their
     /// names.
-    known: HashSet<u64>,
+    known: HashSet<u64, BuildHasherDefault<AsItIs>>,
     extensions: Vec<Extension>,
     lacks_required: bool,
 }
@@ -41,6 +41,26 @@ pub(crate) struct Survey<'q> {
 pub(crate) struct Early {
     number: u64,
     text: String,
+}
+
+/// Takes a hash as it is: to hash it again would only cost time.
+#[derive(Clone, Copy, Debug, Default)]
+struct AsItIs(u64);
+
+impl Hasher for AsItIs {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
 }
 
 #[derive(Debug)]
@@ -66,7 +86,7 @@ impl<'q> Survey<'q> {
             waivers: question.waivers.at(stream),
             planes: BTreeMap::new(),
             early: BTreeMap::new(),
-            known: HashSet::new(),
+            known: HashSet::default(),
             extensions: Vec::new(),
             lacks_required: false,
         }
@@ -280,6 +300,11 @@ fn target(record: &ControlPlane, at: &Standpoint<'_>) -> Result<Option<Version>,
         Target::Line(minor) => format!(
             "the releases file recommends no release of {minor} in the channel of cluster \
              `{cluster}`, which runs {}",
+            at.running
+        ),
+        Target::Latest => format!(
+            "the releases file recommends no release in the channel of cluster `{cluster}`, which \
+             runs {}",
             at.running
         ),
         Target::Release(version) => format!("{version} cannot be a target"),

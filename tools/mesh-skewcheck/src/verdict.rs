@@ -1,6 +1,5 @@
 //! Makes the findings and the verdict from the results of all rules.
 
-use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
 use mesh_records::{
@@ -8,12 +7,14 @@ use mesh_records::{
     VerdictScope,
 };
 
+use crate::next::next;
+use crate::notes::{self, Shown};
 use crate::plan::plan;
 use crate::question::{Question, Standpoint};
 use crate::remark::Remark;
 use crate::rule::severity;
 use crate::rules::{certificates, definitions, extension, health, target};
-use crate::sentence::{roll, sentence};
+use crate::sentence::sentence;
 use crate::tally::Tally;
 use crate::waiver::Waiver;
 
@@ -25,6 +26,8 @@ pub(crate) struct Judgement {
     pub(crate) verdict: Verdict,
     /// The lines of the waivers that had an effect or would have had one before they expired.
     pub(crate) waivers: BTreeSet<usize>,
+    /// The upgrade notes on the way to the target that concern it, or may.
+    pub(crate) notes: Vec<Shown>,
 }
 
 /// Facts about the survey that a control plane belongs to.
@@ -45,10 +48,15 @@ pub(crate) fn conclude(
 ) -> Judgement {
     let stream = &around.closed.stream;
     let (mut findings, waivers) = findings(plane, at, tally, around);
-    findings.sort_by_key(|finding| (finding.severity, Rule::named(&finding.id)));
+    let notes = match at.ask() {
+        Ask::Upgrade => notes::shown(plane, around.extensions, is_full(around), at),
+        Ask::Drift | Ask::Roll | Ask::Done => Vec::new(),
+    };
+    findings.extend(notes.iter().map(|shown| shown.finding(plane)));
+    sort(&mut findings);
     let (waived, blocking) = answer(&findings, at.question);
     let plan = match at.ask() {
-        Ask::Upgrade => plan(plane, around.extensions, tally, at),
+        Ask::Upgrade => plan(plane, around.extensions, tally, &notes, at),
         Ask::Drift | Ask::Roll | Ask::Done => None,
     };
     let verdict = Verdict {
@@ -62,7 +70,7 @@ pub(crate) fn conclude(
             config_resource_version: plane.config_resource_version.clone(),
         },
         target: about(at),
-        next: next(at, &blocking, tally),
+        next: next(plane, at, &blocking, tally),
         scope: if is_full(around) {
             VerdictScope::Full
         } else {
@@ -82,6 +90,7 @@ pub(crate) fn conclude(
         plan,
         verdict,
         waivers,
+        notes,
     }
 }
 
@@ -199,7 +208,7 @@ pub(crate) fn settle(judgement: &mut Judgement, question: &Question) {
     let Judgement {
         findings, verdict, ..
     } = judgement;
-    findings.sort_by_key(|finding| (finding.severity, Rule::named(&finding.id)));
+    sort(findings);
     let (waived, blocking) = answer(findings, question);
     if verdict.pass && !blocking.is_empty() {
         verdict.next = None;
@@ -214,6 +223,14 @@ fn answer(findings: &[Finding], question: &Question) -> (Vec<String>, Vec<String
     let (waived, blocking): (Vec<&Finding>, Vec<&Finding>) =
         grave.partition(|finding| finding.waived.is_some());
     (ids(&waived), ids(&blocking))
+}
+
+fn sort(findings: &mut [Finding]) {
+    // Notes come after the rules, in the order of the path.
+    findings.sort_by_key(|finding| {
+        let rule = Rule::named(&finding.id);
+        (finding.severity, rule.is_none(), rule)
+    });
 }
 
 fn ids(findings: &[&Finding]) -> Vec<String> {
@@ -255,38 +272,5 @@ fn about(at: &Standpoint<'_>) -> Option<String> {
         Ask::Upgrade | Ask::Done => at.target.as_ref().map(ToString::to_string),
         Ask::Roll => at.injects.as_ref().map(ToString::to_string),
         Ask::Drift => None,
-    }
-}
-
-fn next(at: &Standpoint<'_>, blocking: &[String], tally: &Tally) -> Option<String> {
-    let blocks = |rule: Rule| blocking.iter().any(|id| id == rule.as_str());
-    let to = at.target.as_ref();
-    let upgrade = |to: &str| at.paste.pipeline(&["--to", to], "mesh-cp-upgrade");
-    let roll = || (tally.counts().roll > 0).then(|| roll(at));
-    match (at.ask(), blocking.is_empty()) {
-        (Ask::Upgrade, true) => {
-            let to = to?;
-            let there = at.same_release(&at.running, to);
-            let done = ["--ask", "done", "--to", to.as_str()];
-            Some(match there {
-                true => at.paste.judged(&done),
-                false => upgrade(to.as_str()),
-            })
-        }
-        (Ask::Upgrade, false) if blocks(Rule::HopSkipsMinor) => {
-            let path = at.releases().path(&at.running, to?)?;
-            let first = path.first()?.release.as_ref()?;
-            Some(at.paste.judged(&["--to", first.as_str()]))
-        }
-        // A downgrade never passes the gate, so no command is offered for a target older than the
-        // running version.
-        (Ask::Done, false) if blocks(Rule::ControlPlaneNotAtTarget) => to
-            .filter(|to| at.running.order(to) != Some(Ordering::Greater))
-            .map(|to| upgrade(to.as_str())),
-        (Ask::Upgrade | Ask::Done | Ask::Roll, false) if blocks(Rule::ControlPlaneUnhealthy) => {
-            None
-        }
-        (Ask::Upgrade | Ask::Done, false) | (Ask::Drift, _) | (Ask::Roll, true) => roll(),
-        (Ask::Roll, false) | (Ask::Done, true) => None,
     }
 }

@@ -183,6 +183,7 @@ fn names(finding: &Finding) -> String {
 fn step(hop: &Hop) -> String {
     let what = match hop.kind {
         HopKind::Kubernetes => "upgrade Kubernetes to",
+        HopKind::ChartSplit => "split the Helm release for",
         HopKind::Crds => "upgrade the CRDs to",
         HopKind::ControlPlane => "upgrade the control plane to",
         HopKind::Extensions => "upgrade the extensions to",

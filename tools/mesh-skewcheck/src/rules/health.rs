@@ -4,17 +4,13 @@
 use std::cmp::Ordering;
 
 use mesh_records::{Ask, Component, ControlPlane, InstalledBy, ProxyCount, Rule, State};
-use mesh_versions::Version;
+use mesh_versions::{COMPONENTS, Version};
 
 use super::held::{self, Part};
 use super::injector;
 use crate::question::Standpoint;
 use crate::remark::Remark;
 use crate::rule::Weight;
-
-/// The Deployments that every control plane has. Without them proxies get no certificate, find no
-/// endpoints, or are not injected.
-const PARTS: [&str; 3] = ["destination", "identity", "proxy-injector"];
 
 /// Judges the control plane's state in the survey.
 pub(crate) fn remarks(plane: &ControlPlane, at: &Standpoint<'_>) -> Vec<Remark> {
@@ -99,9 +95,11 @@ fn fault(component: &Component) -> Option<String> {
     }
 }
 
+/// Without one of its components a control plane gives proxies no certificates, no endpoints, or no
+/// injection.
 fn absent(plane: &ControlPlane) -> impl Iterator<Item = &'static str> {
-    let is_there = |part: &str| plane.components.iter().any(|it| it.name.contains(part));
-    PARTS.into_iter().filter(move |part| !is_there(part))
+    let is_there = |part: &str| plane.components.iter().any(|it| it.name == part);
+    COMPONENTS.into_iter().filter(move |part| !is_there(part))
 }
 
 fn unhealthy(state: State, faults: &[String]) -> String {

@@ -51,7 +51,7 @@ pub(crate) fn remarks(plane: &ControlPlane, at: &Standpoint<'_>) -> Vec<Remark> 
     if plane.facts.get("injector_bypassed") == Some(&Value::Bool(true)) {
         let message = "the webhook of the proxy injector selects no pod of the mesh: new pods get \
                        no proxy";
-        let webhook = "linkerd-proxy-injector-webhook-config";
+        let webhook = mesh_versions::INJECTOR_WEBHOOK;
         let get = ["get", "mutatingwebhookconfiguration", webhook, "-o", "yaml"];
         let get = at.paste.kubectl(&get);
         let hint = format!("compare its rules and selectors with those of the chart: {get}");

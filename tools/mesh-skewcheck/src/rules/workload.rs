@@ -1,7 +1,5 @@
 //! Judges one workload: the skew of its proxies, and the rules that it breaks.
 
-use std::collections::BTreeSet;
-
 use mesh_records::{
     Ask, Decided, DowntimeGrade, Obstacle, Rule, Skew, SkewAction, SkewState, TrustAnchors, Word,
 };
@@ -64,7 +62,7 @@ pub(crate) fn judge<'a>(
     judge.unlisted();
     judge.anchors();
     judge.rest();
-    let (action, why) = action(seen, at);
+    let (action, why) = action(seen, sights, at);
     if action == SkewAction::Roll && seen.downtime.grade == DowntimeGrade::Outage {
         judge.hit(Rule::DowntimeOutage, Weight::Full, "");
     }
@@ -85,7 +83,7 @@ pub(crate) fn judge<'a>(
 /// order of the words, none twice.
 fn why_of(hits: &[Hit<'_>], of_action: Vec<Word>, at: &Standpoint<'_>) -> Vec<Word> {
     let counts = |hit: &&Hit<'_>| severity(hit.rule, at.ask(), Decided::Yes, hit.weight).is_some();
-    let mut why: BTreeSet<Word> = hits
+    let mut why: Vec<Word> = hits
         .iter()
         .filter(counts)
         .map(|hit| hit.rule.into())
@@ -94,7 +92,9 @@ fn why_of(hits: &[Hit<'_>], of_action: Vec<Word>, at: &Standpoint<'_>) -> Vec<Wo
     let is_said = says_how.iter().any(|word| why.contains(word));
     let of_action = of_action.into_iter();
     why.extend(of_action.filter(|word| !is_said || *word != Word::VersionDiffers));
-    why.into_iter().collect()
+    why.sort_unstable();
+    why.dedup();
+    why
 }
 
 // === impl Judge ===

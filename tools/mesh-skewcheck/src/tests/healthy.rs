@@ -69,7 +69,7 @@ fn an_ordinary_cluster_may_be_upgraded_and_each_warning_is_one_line() {
         "{:?}",
         judged.of_type("finding")
     );
-    let next = "mesh-survey | mesh-skewcheck --to stable-2.14.10 | mesh-cp-upgrade";
+    let next = "mesh-survey | mesh-skewcheck --to stable-2.14.10 | mesh-cp-upgrade -f VALUES.yaml";
     assert_eq!(judged.verdict()["next"], next);
     let mut found = BTreeMap::new();
     for finding in judged.of_type("finding") {

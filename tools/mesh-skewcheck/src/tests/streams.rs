@@ -170,7 +170,7 @@ fn the_verdict_has_its_from_thresholds_and_releases_sha256() {
         "ask": "upgrade", "pass": true,
         "from": {"version": "stable-2.13.7", "config_resource_version": "77"},
         "target": "stable-2.14.10",
-        "next": "mesh-survey | mesh-skewcheck --to stable-2.14.10 | mesh-cp-upgrade",
+        "next": "mesh-survey | mesh-skewcheck --to stable-2.14.10 | mesh-cp-upgrade -f VALUES.yaml",
         "scope": "full", "source": "server", "surveyed": "2026-08-01T12:00:00Z",
         "blocking": [],
         "counts": {"workloads": 2, "pods": 4, "meshed": 4, "same": 0, "behind": 2, "ahead": 0,
@@ -206,49 +206,6 @@ fn each_control_plane_has_a_verdict_and_one_failing_verdict_is_exit_1() {
 }
 
 #[test]
-fn the_plan_goes_one_minor_version_at_a_time_with_all_its_steps() {
-    let world = World::at("stable-2.13.7").with(|world| {
-        world.plane["kubernetes"] = json!("v1.21.9");
-        world
-            .others
-            .push(json!({"type": "extension", "cluster": "eu", "name": "viz",
-            "namespace": "linkerd-viz", "version": "stable-2.13.7"}));
-    });
-    let judged = judge(&["--to", "edge-24.2.4"], &world.survey());
-    let hops: Vec<String> = judged.of_type("plan")[0]["hops"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|hop| {
-            let text = |field: &str| hop[field].as_str().unwrap().to_owned();
-            format!(
-                "{}>{} {} {}",
-                text("from"),
-                text("to"),
-                text("kind"),
-                text("release")
-            )
-        })
-        .collect();
-    assert_eq!(
-        hops,
-        [
-            "2.13>2.14 crds stable-2.14.10",
-            "2.13>2.14 control-plane stable-2.14.10",
-            "2.13>2.14 extensions stable-2.14.10",
-            "2.13>2.14 roll stable-2.14.10",
-            "2.14>2.15 kubernetes 1.22",
-            "2.14>2.15 crds edge-24.2.4",
-            "2.14>2.15 control-plane edge-24.2.4",
-            "2.14>2.15 extensions edge-24.2.4",
-            "2.14>2.15 roll edge-24.2.4",
-        ]
-    );
-    let next = judged.verdict()["next"].as_str().unwrap();
-    assert!(next.contains("--to stable-2.14.10"), "{next}");
-}
-
-#[test]
 fn the_verdict_names_the_next_command() {
     let behind = |at: &str, proxy: &str| {
         World::at(at)
@@ -274,7 +231,9 @@ fn the_verdict_names_the_next_command() {
         (
             &["--ask", "done", "--to", "stable-2.14.10"],
             behind("stable-2.13.7", "stable-2.13.7"),
-            json!("mesh-survey | mesh-skewcheck --to stable-2.14.10 | mesh-cp-upgrade"),
+            json!(
+                "mesh-survey | mesh-skewcheck --to stable-2.14.10 | mesh-cp-upgrade -f VALUES.yaml"
+            ),
         ),
         (
             &["--ask", "done", "--to", "stable-2.13.7"],

@@ -160,6 +160,19 @@ pub(super) fn run(
     judged.map_err(|error| format!("{error:#}{}", hint(&error)))
 }
 
+/// Returns the page of the upgrade notes.
+pub(super) fn page(args: &[&str], input: &str, stop: &Stop) -> (String, Result<Exit, String>) {
+    let args = Args::try_parse_from(std::iter::once(&"mesh-skewcheck").chain(args)).unwrap();
+    let mut text = Vec::new();
+    let exit = args.question().and_then(|(question, demands)| {
+        crate::drive::page(&question, &demands, stop, input.as_bytes(), &mut text)
+    });
+    (
+        String::from_utf8(text).unwrap(),
+        exit.map_err(|error| format!("{error:#}")),
+    )
+}
+
 fn hint(error: &anyhow::Error) -> String {
     let hints = error.chain().filter_map(|cause| {
         let explained = cause

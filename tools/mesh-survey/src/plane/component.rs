@@ -8,14 +8,8 @@ use mesh_cluster::object::{Container, Deployment, Meta};
 use mesh_cluster::workload::proxy::{created_by, image_tag, linkerd_version};
 use mesh_cluster::workload::rollout::{self, Restartable as _};
 use mesh_records::{Component, ContainerVersion, State, Trouble};
-use mesh_versions::{Minor, Releases, Version, same_release};
+use mesh_versions::{COMPONENTS, Minor, Releases, Version, same_release};
 
-/// The Deployments of every release since 2.11.
-const COMPONENTS: [&str; 3] = [
-    "linkerd-destination",
-    "linkerd-identity",
-    "linkerd-proxy-injector",
-];
 /// Deployments that only older releases have. They stay after an upgrade without a prune.
 const OLDER: [&str; 6] = [
     "linkerd-controller",

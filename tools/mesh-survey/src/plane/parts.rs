@@ -6,6 +6,7 @@ use mesh_cluster::control_plane::origin::release;
 use mesh_cluster::object::label;
 use mesh_cluster::object::{ByteString, EndpointSlice, Meta, Resource, Selector};
 use mesh_records::{Crd, FailurePolicy, Selects};
+use mesh_versions::INJECTOR_WEBHOOK;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -134,7 +135,7 @@ pub(crate) const VALIDATING: Resource = Resource {
 
 /// The webhook configurations of a control plane; the first is the injector's.
 pub(crate) const WEBHOOKS: [(Resource, &str); 3] = [
-    (MUTATING, "linkerd-proxy-injector-webhook-config"),
+    (MUTATING, INJECTOR_WEBHOOK),
     (VALIDATING, "linkerd-sp-validator-webhook-config"),
     (VALIDATING, "linkerd-policy-validator-webhook-config"),
 ];
