@@ -48,6 +48,13 @@ impl Explained {
         Self { what, ..self }
     }
 
+    /// Replaces the hint.
+    #[must_use]
+    pub fn with_hint(self, hint: impl Into<String>) -> Self {
+        let hint = hint.into();
+        Self { hint, ..self }
+    }
+
     /// Returns the hint.
     #[must_use]
     pub fn hint(&self) -> &str {

@@ -2,7 +2,7 @@
 
 use http::Method;
 use mesh_testbed::{Bed, Match, When};
-use mesh_tests::{begin, on_both_beds, yes_at_the_question};
+use mesh_tests::{begin, on_both_beds, write_program, yes_at_the_question};
 use serde_json::{Value, json};
 
 use crate::stage::{AGENT, FROM, Stage};
@@ -14,6 +14,7 @@ on_both_beds! {
     [Helm]
     revision_that_another_helm_wrote_while_the_question_waits_ends_the_run
     change_between_the_definitions_and_the_control_plane_is_told_with_what_was_written
+    revision_that_another_helm_wrote_over_the_new_definitions_ends_the_run
 }
 
 const CONFIG: &str = "/api/v1/namespaces/linkerd/configmaps/linkerd-config";
@@ -142,4 +143,33 @@ fn change_between_the_definitions_and_the_control_plane_is_told_with_what_was_wr
     assert_eq!(stage.revision("linkerd-crds").0, 2);
     assert_eq!(stage.revision("linkerd-control-plane").0, 1);
     assert_eq!(stage.holder(), None);
+}
+
+// The other helm comes after this run has checked its own revision of the CRDs.
+fn revision_that_another_helm_wrote_over_the_new_definitions_ends_the_run(bed: Bed) {
+    let stage = Stage::new(bed);
+    let (folder, helm) = (stage.tools.folder(), stage.bed.helm().display());
+    let (marks, crds) = (
+        folder.join("mark").display().to_string(),
+        stage.charts.crds.display(),
+    );
+    let script = format!(
+        "#!/bin/sh\nmark={marks}\ncase \"$*\" in\n*--dry-run*) ;;\n\
+         \"upgrade linkerd-crds\"*) touch $mark.written ;;\n\
+         \"history linkerd-crds\"*)\nif [ -e $mark.checked ]; then rm $mark.*\n\
+         {helm} upgrade linkerd-crds {crds} -n linkerd >&2\n\
+         elif [ -e $mark.written ]; then touch $mark.checked; fi ;;\nesac\nexec {helm} \"$@\"\n"
+    );
+    let other = folder.join("other-helm");
+    write_program(&other, &script);
+    let run = stage.run(&stage.judged(), &["--helm", other.to_str().unwrap()]);
+    assert_eq!(run.code, Some(2), "{}", run.stderr);
+    let reason = run.end()["reason"].as_str().unwrap();
+    let written = "this run wrote linkerd/linkerd-crds, and nothing of the control plane: ";
+    let part = "the helm release linkerd-crds was revision 2 ";
+    for part in [written, CHANGED, part, "and now it is revision 3 "] {
+        assert!(reason.contains(part), "{part}: {reason}");
+    }
+    assert_eq!(stage.revision("linkerd-control-plane").0, 1);
+    assert_eq!(stage.configured(), FROM);
 }

@@ -14,6 +14,7 @@ on_both_beds! {
     [Helm]
     upgrade_by_helm_is_proven_and_a_second_run_changes_nothing
     ha_control_plane_stays_ha
+    value_that_this_run_drops_or_changes_is_shown_before_it_is
     chart_and_crds_chart_are_the_repositorys_unless_named
     chart_values_and_helm_flags_that_do_not_fit_change_nothing
     charts_that_do_not_fit_change_nothing
@@ -103,6 +104,51 @@ fn ha_control_plane_stays_ha(bed: Bed) {
         .unwrap();
     assert_eq!(last["pods"]["wanted"], 3);
     assert_eq!(stage.configured(), TO);
+}
+
+fn value_that_this_run_drops_or_changes_is_shown_before_it_is(bed: Bed) {
+    let given = ["--set", "proxy.logLevel=debug,defaultInboundPolicy=deny"];
+    let stage = Stage::with(bed, &given);
+    let judged = stage.judged();
+    let other = stage.file("other.yaml", "defaultInboundPolicy: all-authenticated\n");
+    let run = stage.run(&judged, &["-f", &other, "--dry-run=server", "--diff"]);
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    let progress = run.of("progress").into_iter();
+    let said: Vec<&str> = progress.filter_map(|it| it["message"].as_str()).collect();
+    for (start, part) in [
+        (
+            "new: CustomResourceDefinition httproutes.gateway.networking.k8s.io",
+            "",
+        ),
+        (
+            "changes: Deployment linkerd-identity: ",
+            "containers[identity].image from cr.l5d.io/linkerd/controller:stable-2.13.7 to \
+             cr.l5d.io/linkerd/controller:stable-2.14.10",
+        ),
+        (
+            "changes: ConfigMap linkerd-config: ",
+            ".data.values.defaultInboundPolicy from deny to all-authenticated",
+        ),
+    ] {
+        let is_meant = |line: &&str| line.starts_with(start) && line.contains(part);
+        assert!(said.iter().any(is_meant), "{start}{part}: {said:#?}");
+    }
+    let deeds = run.of("intent")[0]["deeds"].as_array().unwrap().iter();
+    let deeds: Vec<String> = deeds
+        .map(|deed| {
+            format!(
+                "{} {}",
+                deed["verb"].as_str().unwrap(),
+                deed["object"].as_str().unwrap()
+            )
+        })
+        .collect();
+    let expected = [
+        "change the value defaultInboundPolicy from deny to all-authenticated",
+        "drop the value proxy.logLevel, which is debug: the chart's default counts then",
+    ];
+    assert_eq!(deeds[2..], expected, "{deeds:#?}");
+    stage.assert_unchanged(true);
 }
 
 fn chart_and_crds_chart_are_the_repositorys_unless_named(bed: Bed) {

@@ -15,6 +15,7 @@ on_both_beds! {
     helm_that_outlives_its_run_is_waited_for
     helm_that_outlives_its_run_and_writes_first_is_taken_over
     killed_together_with_its_helm_it_is_refused_with_the_way_out_which_works
+    rollback_goes_back_from_what_a_killed_helm_left_pending
 }
 
 // A write in the middle of each of the two helm upgrades.
@@ -135,6 +136,30 @@ fn helm_that_outlives_its_run_and_writes_first_is_taken_over(bed: Bed) {
         let (number, status) = stage.revision("linkerd-control-plane");
         assert_eq!((number, status.as_str()), (2, "deployed"), "{step}");
     }
+}
+
+fn rollback_goes_back_from_what_a_killed_helm_left_pending(bed: Bed) {
+    let stage = Stage::new(bed);
+    let judged = stage.judged();
+    let proxy = stage.bed.proxy().unwrap();
+    let (step, path) = MIDDLE[1];
+    let (running, held) = held_in(&stage, &proxy, &judged, step, write(path));
+    for helm in running.children() {
+        signal(helm, Signal::KILL);
+    }
+    running.kill();
+    held.release();
+    proxy.clear();
+    stage.forget_lock();
+    let pending = (2, "pending-upgrade".to_owned());
+    assert_eq!(stage.revision("linkerd-control-plane"), pending);
+
+    let run = stage.roll_back(&["--pending-timeout", "3s"]);
+    assert_eq!(run.code, Some(0), "{}", run.said());
+    assert!(run.step("prove", "done").is_some(), "{}", run.said());
+    let back = (3, "deployed".to_owned());
+    assert_eq!(stage.revision("linkerd-control-plane"), back);
+    assert_eq!(stage.configured(), FROM);
 }
 
 fn killed_together_with_its_helm_it_is_refused_with_the_way_out_which_works(bed: Bed) {

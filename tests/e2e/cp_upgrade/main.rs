@@ -4,6 +4,8 @@
 
 mod agreed;
 mod allow_change;
+mod backup;
+mod by_hand;
 mod claims;
 mod cli;
 mod definitions;
@@ -17,7 +19,11 @@ mod missing;
 mod pasted;
 mod proved;
 mod refused;
+mod rights;
+mod rolled_back;
+mod shop;
 mod stage;
+mod watch_only;
 mod watched;
 mod without_gate;
 

@@ -1,15 +1,18 @@
 //! Which proxy new pods get is asked for where the mesh's workloads are, before the write and after.
 
 use mesh_testbed::Bed;
-use mesh_tests::{Run, on_both_beds, yes_at_the_question};
-use serde_json::{Value, json};
+use mesh_tests::{Run, make_wait, on_both_beds, yes_at_the_question};
+use serde_json::json;
 
+use crate::shop::web;
 use crate::stage::{AGENT, FROM, Stage, TO};
+use crate::watched::held_at_the_configuration;
 
 on_both_beds! {
     new_pods_are_asked_for_with_a_workloads_template_before_the_write_and_after_it
     a_template_that_is_not_injected_is_a_warning
     a_workload_that_loses_its_proxy_meanwhile_is_a_failed_upgrade
+    pods_that_lose_their_readiness_meanwhile_are_named
     [Admission]
     a_full_quota_is_a_warning_and_no_failed_upgrade
 }
@@ -17,20 +20,7 @@ on_both_beds! {
 fn stage(bed: Bed, namespaces: &[&str]) -> Stage {
     let stage = Stage::new(bed);
     for namespace in namespaces {
-        let inject = [("linkerd.io/inject", "enabled")];
-        stage.bed.namespace(namespace, &inject).unwrap();
-        let labels = json!({ "app": "web" });
-        let container = json!({ "name": "web", "image": "registry.test/web:1" });
-        let template =
-            json!({ "metadata": { "labels": labels }, "spec": { "containers": [container] } });
-        let web = json!({ "apiVersion": "apps/v1", "kind": "Deployment",
-            "metadata": { "name": "web", "namespace": namespace },
-            "spec": { "replicas": 2, "selector": { "matchLabels": labels }, "template": template } });
-        stage.bed.apply(&web.to_string()).unwrap();
-        let path = format!("/apis/apps/v1/namespaces/{namespace}/deployments/web");
-        let ready = Value::from(2);
-        let field = "/status/readyReplicas";
-        stage.bed.await_field(&path, field, &ready).unwrap();
+        web(&stage.bed, namespace, 2);
     }
     stage
 }
@@ -113,6 +103,22 @@ fn a_workload_that_loses_its_proxy_meanwhile_is_a_failed_upgrade(bed: Bed) {
     let words = "a new pod of shop/Deployment/web gets no proxy, but a plain pod";
     assert!(reason.contains(words), "{reason}");
     assert!(reason.contains("before, it got one"), "{reason}");
+}
+
+fn pods_that_lose_their_readiness_meanwhile_are_named(bed: Bed) {
+    let stage = stage(bed, &["shop"]);
+    let proxy = stage.bed.proxy().unwrap();
+    let (running, held) = held_at_the_configuration(&stage, &proxy);
+    let pods = stage.bed.get("/api/v1/namespaces/shop/pods").unwrap();
+    let pod = pods["items"][0]["metadata"]["name"].as_str().unwrap();
+    make_wait(&stage.bed, "shop", pod, "CrashLoopBackOff", 3);
+    held.release();
+    let run = running.finish();
+    assert_eq!(run.code, Some(0), "{}", run.said());
+    let words = format!("were ready before the upgrade and are not now: shop/{pod}");
+    let reason = run.end()["reason"].as_str().unwrap();
+    assert!(reason.ends_with(&words), "{reason}");
+    assert_eq!(warnings(&run).len(), 1, "{}", run.said());
 }
 
 fn a_full_quota_is_a_warning_and_no_failed_upgrade(bed: Bed) {

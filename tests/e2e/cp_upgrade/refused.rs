@@ -178,7 +178,9 @@ fn gitops_control_plane_is_refused(bed: Bed) {
     track(Some("linkerd:/ConfigMap:linkerd/linkerd-config"));
     let run = stage.run(&judged, &[]);
     assert_eq!(run.code, Some(2), "{}", run.stderr);
-    assert!(run.stderr.contains("Argo CD or Flux"), "{}", run.stderr);
+    for part in ["Argo CD or Flux", "--watch-only --to VERSION"] {
+        assert!(run.stderr.contains(part), "{part}: {}", run.stderr);
+    }
     track(None);
     stage.assert_unchanged(true);
 }

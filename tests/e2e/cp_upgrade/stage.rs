@@ -56,6 +56,15 @@ impl Stage {
         stage
     }
 
+    /// Makes a stage on which helm 4 applied the control plane on the server.
+    pub(crate) fn by_helm4(bed: Bed) -> Self {
+        let helm4 = bed.helm4().to_path_buf();
+        bed.install_linkerd_by(&helm4, FROM, &[]).unwrap();
+        let stage = Self::of(bed, |_, _| Installer::Helm);
+        stage.tools.link("helm", &helm4);
+        stage
+    }
+
     pub(crate) fn by_cli(bed: Bed) -> Self {
         let stage = Self::by_cli_without_definitions(bed);
         stage.bed.apply_definitions(DEFINITIONS).unwrap();

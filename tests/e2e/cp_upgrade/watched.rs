@@ -166,7 +166,7 @@ fn second_signal_does_not_wait_for_helm(bed: Bed) {
 }
 
 // Starts a run that is held when the control plane is half written.
-fn held_at_the_configuration(stage: &Stage, proxy: &FaultProxy) -> (Running, Held) {
+pub(crate) fn held_at_the_configuration(stage: &Stage, proxy: &FaultProxy) -> (Running, Held) {
     let config = Match::writes()
         .agent(stage.writer())
         .path("configmaps/linkerd-config");

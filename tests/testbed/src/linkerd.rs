@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     fs::{self, Permissions},
     os::unix::fs::PermissionsExt as _,
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use anyhow::Context as _;
@@ -37,10 +37,21 @@ impl Bed {
         if self.as_lab().is_some() {
             return self.apply_linkerd(version, args);
         }
+        self.install_linkerd_by(self.helm(), version, args)
+    }
+
+    /// Like [`Bed::install_linkerd_with`], with this helm; needs real servers.
+    pub fn install_linkerd_by(
+        &self,
+        helm: &Path,
+        version: &str,
+        args: &[&str],
+    ) -> anyhow::Result<()> {
         let charts = self.charts(version)?;
         self.apply(&home().to_string())?;
+        let helm = |args: &[&str]| run(self.tool(helm).args(args), "");
         let crds = charts.crds.display().to_string();
-        self.run_helm(["install", CRDS, &crds, "-n", NAMESPACE])?;
+        helm(&["install", CRDS, &crds, "-n", NAMESPACE])?;
         let (chart, values) = (
             charts.control_plane.display().to_string(),
             charts.values.display().to_string(),
@@ -54,7 +65,7 @@ impl Bed {
             "-f",
             &values,
         ];
-        self.run_helm(install.iter().chain(args))?;
+        helm(&[&install, args].concat())?;
         self.await_linkerd(version)?;
         self.injector().await_open()
     }

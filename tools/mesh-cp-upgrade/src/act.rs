@@ -9,10 +9,11 @@ use crate::args::Args;
 use crate::child::quote;
 use crate::claims;
 use crate::gate::Goal;
-use crate::plan::{Helming, Part, Plan, Staged, Write};
+use crate::installer::history::Revision;
+use crate::plan::{Doing, Helming, Part, Plan, Staged, Write};
 use crate::scene::{Scene, overtaken_scene, still_shown};
 use crate::session::Session;
-use crate::shown::Written;
+use crate::shown::{Facts, Written, fact};
 
 /// The result of one `helm upgrade`.
 enum Came {
@@ -32,9 +33,9 @@ pub(crate) async fn definitions(
     if part.is_needed {
         still_shown(session, args, goal, shown).await?;
     }
-    run(session, args, goal, shown, StepName::Crds, part).await?;
+    let left = run(session, args, goal, shown, StepName::Crds, part).await?;
     if part.is_needed {
-        session.since = Written::Definitions;
+        session.since = Written::Definitions(left);
     }
     Ok(())
 }
@@ -50,6 +51,7 @@ pub(crate) async fn control_plane(
     let part = &plan.control_plane;
     if part.is_needed {
         still_shown(session, args, goal, shown).await?;
+        session.way_back.clone_from(&part.way_back);
     }
     run(session, args, goal, shown, StepName::ControlPlane, part).await?;
     if part.is_needed {
@@ -59,7 +61,21 @@ pub(crate) async fn control_plane(
     Ok(())
 }
 
-// The step of the control plane is done only after its claims were checked.
+/// Rolls the control plane back after a failure of this run's own, which needs no further look.
+pub(crate) async fn roll_back(
+    session: &mut Session<'_>,
+    args: &Args,
+    goal: &Goal,
+    shown: &Scene,
+    plan: &Plan,
+) -> Outcome<()> {
+    let part = &plan.control_plane;
+    run(session, args, goal, shown, StepName::ControlPlane, part).await?;
+    claims::control_plane(session, goal, plan).await?;
+    session.done(&part.written())
+}
+
+// The step of the control plane is done only after its claims were checked. Returns what helm left.
 async fn run(
     session: &mut Session<'_>,
     args: &Args,
@@ -67,25 +83,34 @@ async fn run(
     shown: &Scene,
     step: StepName,
     part: &Part,
-) -> Outcome<()> {
+) -> Outcome<Facts> {
     let Part { name, rendered, .. } = part;
     let is = part.written();
     if !part.is_needed {
-        return session.skip(step, &is, "it is already at the target");
+        session.skip(step, &is, "it is already at the target")?;
+        return Ok(Facts::new());
     }
-    let message = format!("upgrading {name} to {}", rendered.chart);
+    let doing = match &part.write {
+        Write::Helm(helming) => helming.words().0,
+        Write::Apply => "upgrading",
+    };
+    let message = format!("{doing} {name} to {}", rendered.chart);
     session.begin_write(step, &message, part.command.clone())?;
-    match &part.write {
-        Write::Helm(helming) => run_helm(session, args, goal, shown, step, part, helming).await?,
+    let left = match &part.write {
+        Write::Helm(helming) => {
+            let left = run_helm(session, args, goal, shown, step, part, helming).await?;
+            Facts::from([fact((&helming.release().name, &left))])
+        }
         Write::Apply => {
             apply(session, &goal.namespace, part).await?;
             session.wrote(step, &part.name);
+            Facts::new()
         }
+    };
+    if step != StepName::ControlPlane {
+        session.done(&is)?;
     }
-    if step == StepName::ControlPlane {
-        return Ok(());
-    }
-    session.done(&is)
+    Ok(left)
 }
 
 // A helm process of an earlier, killed run may write its first revision only after this run has
@@ -98,11 +123,16 @@ async fn run_helm(
     step: StepName,
     part: &Part,
     helming: &Helming,
-) -> Outcome<()> {
-    if let Came::Through = run_once(session, args, part, helming).await? {
-        claims::release(session, part, helming).await?;
-        session.wrote(step, &part.name);
-        return Ok(());
+) -> Outcome<Revision> {
+    let came = run_once(session, args, part, helming).await?;
+    match (came, &helming.deed) {
+        (Came::Through, _) => {
+            let left = claims::release(session, part, helming).await?;
+            session.wrote(step, &part.name);
+            return Ok(left);
+        }
+        (Came::TooLate(ending), Doing::Rollback(_)) => return Err(ending),
+        (Came::TooLate(_), Doing::Upgrade(_)) => {}
     }
     session.begun(None);
     let scene = overtaken_scene(session, args, goal, shown).await?;
@@ -119,9 +149,9 @@ async fn run_helm(
         if let Came::TooLate(ending) = run_once(session, args, part, helming).await? {
             return Err(ending);
         }
-        claims::release(session, part, helming).await?;
+        let left = claims::release(session, part, helming).await?;
         session.wrote(step, &part.name);
-        return Ok(());
+        return Ok(left);
     }
     // The other helm has done it, of what was agreed to.
     let over = helming.over.saturating_sub(1);
@@ -138,7 +168,6 @@ async fn run_once(
     part: &Part,
     helming: &Helming,
 ) -> Outcome<Came> {
-    let Helming { helm, upgrade, .. } = helming;
     if let Err(ending) = still_agreed(session, part, helming).await? {
         return match was_overtaken(session, helming).await? {
             true => Ok(Came::TooLate(ending)),
@@ -146,7 +175,7 @@ async fn run_once(
         };
     }
     session.run.may_write()?;
-    let mut writer = helm.upgrade(upgrade)?;
+    let mut writer = helming.start()?;
     session.begun(Some(format!("perhaps a part of {}", part.name)));
     let finished = tokio::time::timeout(args.timeout, writer.finished());
     let Ok(status) = session.see_out(finished).await? else {
@@ -159,11 +188,12 @@ async fn run_once(
         return Ok(Came::Through);
     }
     let what = format!(
-        "helm could not upgrade {} ({status}): {}",
+        "helm {} {} ({status}): {}",
+        helming.words().1,
         part.name,
         quote(&writer.said()?)
     );
-    let hint = part.or_back(&format!("fix the error that helm reports, then {AGAIN}"));
+    let hint = format!("fix the error that helm reports, then {AGAIN}");
     let ending = Ending::No(Explained::new(what, hint));
     match was_overtaken(session, helming).await? {
         true => Ok(Came::TooLate(ending)),
@@ -178,8 +208,7 @@ async fn still_agreed(
     agreed: &Part,
     helming: &Helming,
 ) -> Outcome<Result<(), Ending>> {
-    let Helming { helm, upgrade, .. } = helming;
-    let rendered = match session.unless_stopped(helm.render(upgrade)).await? {
+    let rendered = match session.unless_stopped(helming.render()).await? {
         Ok(rendered) => rendered,
         Err(error) => return Ok(Err(hinted(error, AGAIN))),
     };
@@ -199,11 +228,7 @@ async fn still_agreed(
 
 // Unreadable history: assume that nobody overtook us.
 async fn was_overtaken(session: &mut Session<'_>, helming: &Helming) -> Outcome<bool> {
-    let Helming {
-        helm,
-        upgrade,
-        over,
-    } = helming;
-    let history = session.see_out(helm.history(&upgrade.release)).await?;
-    Ok(history.is_ok_and(|history| history.overtook(*over)))
+    let reading = helming.helm.history(helming.release());
+    let history = session.see_out(reading).await?;
+    Ok(history.is_ok_and(|history| history.overtook(helming.over)))
 }

@@ -26,10 +26,20 @@ pub(crate) async fn agree(
     {
         return Ok(true);
     }
-    let deeds = deeds(session, prepared)?;
+    let mut deeds = deeds(session, prepared)?;
+    if let (true, Staged::Whole(plan)) = (args.rollback_on_failure, prepared) {
+        deeds.extend(plan.control_plane.way_back.iter().map(|back| Deed {
+            verb: "roll back".to_owned(),
+            object: format!("if the upgrade fails: {}", back.command()),
+        }));
+    }
     let from = goal.from.as_ref();
+    let verb = match args.rollback {
+        true => "roll back",
+        false => "upgrade",
+    };
     let message = format!(
-        "upgrade the control plane in {} from {} to {}",
+        "{verb} the control plane in {} from {} to {}",
         goal.namespace,
         from.map_or("its current version", |from| from.version.as_str()),
         goal.target
@@ -73,9 +83,12 @@ fn deeds(session: &Session<'_>, prepared: &Staged<Plan>) -> anyhow::Result<Vec<D
         Staged::Whole(plan) => {
             let parts = [&plan.crds, &plan.control_plane].into_iter();
             let parts = parts.filter(|part| part.is_needed);
-            parts
-                .flat_map(|part| [vec![deed(part)], beside(part)].concat())
-                .collect()
+            let deeds = parts.flat_map(|part| [vec![deed(part)], beside(part)].concat());
+            let by_hand = plan.by_hand.iter().map(|(object, field)| Deed {
+                verb: field.verb().to_owned(),
+                object: format!("{object}: {field}"),
+            });
+            deeds.chain(by_hand).collect()
         }
         Staged::Definitions(first) => {
             let Definitions { part, rest, .. } = &**first;
@@ -93,7 +106,7 @@ fn deeds(session: &Session<'_>, prepared: &Staged<Plan>) -> anyhow::Result<Vec<D
     })
 }
 
-// What helm deletes and restores without a word.
+// What helm deletes, restores and sets otherwise without a word.
 fn beside(part: &Part) -> Vec<Deed> {
     let deed = |verb: &str, manifest: &Manifest| {
         let namespace = manifest.namespace.as_deref();
@@ -105,7 +118,11 @@ fn beside(part: &Part) -> Vec<Deed> {
     };
     let removed = part.removed.iter().map(|it| deed("remove", it));
     let restored = part.restored.iter().map(|it| deed("restore", it));
-    removed.chain(restored).collect()
+    let values = part.values.iter().map(|value| Deed {
+        verb: value.verb().to_owned(),
+        object: value.to_string(),
+    });
+    removed.chain(restored).chain(values).collect()
 }
 
 fn verb(command: &[String]) -> String {
@@ -144,6 +161,8 @@ fn summary(args: &Args, goal: &Goal, prepared: &Staged<Plan>, intent: &Intent) -
     if let Staged::Whole(plan) = prepared {
         let changes = plan.changes.iter();
         lines.extend(changes.map(|change| format!("allowed with --allow-change: {change}")));
+        let no_way_back = plan.no_way_back.iter();
+        lines.extend(no_way_back.map(|why| format!("there is no way back: {why}")));
     }
     let warnings = goal.warnings.iter();
     lines.extend(warnings.map(|it| format!("the verdict warns: {it}")));
@@ -160,6 +179,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+    use crate::installer::back::WayBack;
     use crate::plan::{Rest, Write};
     use crate::render::Rendered;
 
@@ -176,12 +196,14 @@ mod tests {
                     manifests: Vec::new(),
                     hooks: Vec::new(),
                     fixed: BTreeMap::new(),
+                    merge: crate::render::Merge::default(),
                 },
+                installed: None,
+                values: Vec::new(),
                 removed: Vec::new(),
                 restored: Vec::new(),
                 is_needed: true,
                 way_back: None,
-                backup: String::new(),
                 write: Write::Apply,
             },
             missing: vec!["a.example.test".to_owned(), "b.example.test v1".to_owned()],
@@ -189,7 +211,7 @@ mod tests {
                 name: "the control plane".to_owned(),
                 command: Vec::new(),
                 essence: String::new(),
-                backup: String::new(),
+                way_back: WayBack::Cli(String::new()),
             },
         };
         let goal = Goal {

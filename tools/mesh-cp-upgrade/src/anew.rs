@@ -142,8 +142,8 @@ fn collect(value: &Value, made: &mut Vec<Value>) {
     }
 }
 
-// The object without what every render makes anew.
-fn lasting(manifest: &Manifest) -> Value {
+/// Returns an object without what every render makes anew.
+pub(crate) fn lasting(manifest: &Manifest) -> Value {
     let mut body = manifest.body.clone();
     if is_certificate(manifest) {
         for key in ["data", "stringData"] {
@@ -241,6 +241,7 @@ data:
             manifests: manifests(yaml).unwrap(),
             hooks: Vec::new(),
             fixed: BTreeMap::new(),
+            merge: crate::render::Merge::default(),
         };
         let newer = BOTH.replace("NEW", "newer");
         let anew = beside(rendered(BOTH), &rendered(&newer));

@@ -47,11 +47,11 @@ pub(crate) async fn apply(session: &mut Session<'_>, namespace: &str, part: &Par
                 Ok(false) if attempt < PATIENCE => kinds = Kinds::default(),
                 Ok(false) => {
                     let why = format!("the API server does not serve the kind {}", manifest.kind);
-                    return Err(failed(part, manifest, &why));
+                    return Err(failed(manifest, &why));
                 }
                 Err(error) if is_passing(&error) && attempt < ATTEMPTS => {}
                 Err(error) => {
-                    return Err(failed(part, manifest, &said(manifest, error)));
+                    return Err(failed(manifest, &said(manifest, error)));
                 }
             }
             attempt += 1;
@@ -158,10 +158,10 @@ fn said(manifest: &Manifest, error: Error) -> String {
     format!("{:#}", anyhow::Error::new(error))
 }
 
-fn failed(part: &Part, manifest: &Manifest, why: &str) -> Ending {
+fn failed(manifest: &Manifest, why: &str) -> Ending {
     let what = format!("cannot write {manifest}: {why}");
     let hint = format!("fix the error that the API server reports, then {AGAIN}");
-    Ending::No(Explained::new(what, part.or_back(&hint)))
+    Ending::No(Explained::new(what, hint))
 }
 
 fn in_order(manifests: &[Manifest]) -> Vec<&Manifest> {

@@ -11,6 +11,7 @@ use mesh_versions::{Releases, Target};
 
 use crate::identity::Key;
 use crate::installer::driver::Driver;
+use crate::render::Conflicts;
 
 /// Upgrade the Linkerd control plane, and watch it until the upgrade is proven
 ///
@@ -56,11 +57,47 @@ pub(crate) struct Args {
     #[arg(long, value_name = "TEXT", requires = "without_gate")]
     pub(crate) reason: Option<String>,
 
+    /// Say what changes in the objects of the releases: which are new, gone or changed, and each field
+    #[arg(long, conflicts_with = "rollback")]
+    pub(crate) diff: bool,
+
+    /// Before the first write, save what is needed to go back in a new folder in this one: values,
+    /// revisions, definitions, objects and linkerd-config, without private keys and other secrets
+    #[arg(long, value_name = "DIR", conflicts_with = "rollback")]
+    pub(crate) backup: Option<PathBuf>,
+
+    /// Keep private keys and other secrets in the backup
+    #[arg(long, requires = "backup")]
+    pub(crate) backup_secrets: bool,
+
+    /// Go back to the version before, or to --to, with `helm rollback`, for a control plane that helm
+    /// installed: needs no verdict, is rehearsed, asks and is watched like an upgrade, and names the
+    /// proxies that are newer than the control plane then. The CRDs stay
+    #[arg(long, conflicts_with_all = ["values", "chart", "crds_chart", "chart_version",
+        "crds_chart_version", "without_gate"])]
+    pub(crate) rollback: bool,
+
+    /// If the upgrade fails after the control plane was touched, go back like --rollback; the exit code
+    /// is 1 all the same. Refused before anything is written if there is no way back
+    #[arg(long, conflicts_with = "rollback")]
+    pub(crate) rollback_on_failure: bool,
+
+    /// Only watch an upgrade that something else performs, such as Argo CD, Flux, Buoyant's operator
+    /// or you by hand: needs --to and no verdict, takes no lock, changes nothing
+    #[arg(long, requires = "to", conflicts_with_all = OF_UPGRADES)]
+    pub(crate) watch_only: bool,
+
     /// Allow the upgrade to change this setting (may be repeated)
     #[arg(long, value_enum, value_name = "KEY", value_delimiter = ',', action = ArgAction::Append)]
     pub(crate) allow_change: Vec<Key>,
 
-    /// Time limit for each helm upgrade, and again for the components to become ready
+    /// Let helm overwrite fields that somebody else has set by hand; only where helm 4 applies the
+    /// release on the server
+    #[arg(long)]
+    pub(crate) force_conflicts: bool,
+
+    /// Time limit for each helm upgrade, or with --watch-only for the upgrade to begin, and again for
+    /// the components to become ready
     #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = parse_timeout)]
     pub(crate) timeout: Duration,
 
@@ -102,6 +139,24 @@ pub(crate) struct Args {
     pub(crate) actor: ActorArgs,
 }
 
+/// The flags of what --watch-only does not do.
+const OF_UPGRADES: [&str; 14] = [
+    "diff",
+    "backup",
+    "rollback",
+    "rollback_on_failure",
+    "values",
+    "chart",
+    "crds_chart",
+    "chart_version",
+    "crds_chart_version",
+    "without_gate",
+    "allow_change",
+    "force_conflicts",
+    "yes",
+    "dry_run",
+];
+
 // The value may come from the environment, so the error names both places.
 fn driver(text: &str) -> Result<Driver, String> {
     Driver::from_str(text, false).map_err(|_| {
@@ -131,6 +186,18 @@ impl Args {
             .any(|named| named.is_some())
     }
 
+    /// Returns what helm does with fields that somebody else has set.
+    pub(crate) fn conflicts(&self) -> Conflicts {
+        match self.force_conflicts {
+            true => Conflicts::Overwritten,
+            false => Conflicts::Refused,
+        }
+    }
+
+    fn needs_verdict(&self) -> bool {
+        !self.without_gate && !self.watch_only && !self.rollback
+    }
+
     /// Returns the names of the values files, for a message.
     pub(crate) fn files(&self) -> String {
         let names: Vec<String> = self
@@ -148,7 +215,7 @@ impl Args {
     pub(crate) fn question(&self) -> Option<String> {
         let target = self.to.as_ref().map(ToString::to_string);
         let target = target.unwrap_or_else(|| "VERSION".to_owned());
-        (!self.without_gate).then(|| format!("--to {target}"))
+        self.needs_verdict().then(|| format!("--to {target}"))
     }
 
     /// Checks the flags that can be checked without the cluster.
@@ -163,7 +230,7 @@ impl Args {
             ));
         }
         match &self.to {
-            Some(to @ (Target::Line(_) | Target::Latest)) if self.without_gate => {
+            Some(to @ (Target::Line(_) | Target::Latest)) if !self.needs_verdict() => {
                 Err(Explained::new(
                     format!("--to {to} does not name a release"),
                     "name the exact release if there is no verdict: --to stable-2.14.10",

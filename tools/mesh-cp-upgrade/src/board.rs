@@ -10,7 +10,7 @@ use mesh_cluster::workload::rollout::{self, Observed, Passes, PodSeen, Problem, 
 use mesh_cluster::{Change, Store, label};
 use mesh_records::ProgressPods;
 
-use crate::render::Expected;
+use crate::expected::{Expected, Images};
 
 /// The watched objects of a control plane that is being upgraded.
 #[derive(Debug, Default)]
@@ -181,7 +181,9 @@ fn other_rollout(deployment: &Deployment, expected: &Expected) -> Option<String>
         return Some("its pod template does not have the images of the target yet".to_owned());
     }
     let version = deployment.meta.labels.get(label::APP_VERSION);
-    (expected.version.as_ref() != version)
+    // A release that was not rendered here may have no such label.
+    let is_unknown = matches!(expected.images, Images::Of(_)) && version.is_none();
+    (!is_unknown && expected.version.as_ref() != version)
         .then(|| "its label app.kubernetes.io/version has another version".to_owned())
 }
 
@@ -275,7 +277,7 @@ mod tests {
             name: "linkerd-identity".into(),
             version: Some("stable-2.14.10".into()),
             replicas: 1,
-            images: [("linkerd-proxy".to_owned(), NEW.to_owned())].into(),
+            images: Images::Exactly([("linkerd-proxy".to_owned(), NEW.to_owned())].into()),
         };
         let mut board = Board::new(vec![expected], BTreeSet::from(["injector".to_owned()]));
         list(deployments)

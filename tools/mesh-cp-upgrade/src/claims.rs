@@ -17,50 +17,47 @@ use crate::plan::{Helming, Part, Plan, Write};
 use crate::present::{differs, missing};
 use crate::session::Session;
 
-/// Checks that helm wrote a revision after `over` of what was agreed to, on this cluster.
+/// Checks that helm wrote a revision after `over` of what was agreed to, on this cluster. Returns it.
 pub(crate) async fn release(
     session: &mut Session<'_>,
     agreed: &Part,
     helming: &Helming,
-) -> Outcome<()> {
-    let Helming {
-        helm,
-        upgrade,
-        over,
-    } = helming;
+) -> Outcome<Revision> {
+    let Helming { helm, over, .. } = helming;
+    let release = helming.release();
     let cluster = Arc::clone(&session.cluster);
     let checking = async {
-        let history = helm.history(&upgrade.release).await?;
+        let history = helm.history(release).await?;
         let latest = history.latest();
         if let Some(there) = not_upgraded(latest, *over, &agreed.rendered.chart) {
-            return Ok(Some(there));
+            return Ok(Err(there));
         }
-        let absent = helm
-            .driver
-            .missing(&cluster, &upgrade.release, latest.revision);
+        let absent = helm.driver.missing(&cluster, release, latest.revision);
         if let Some(there) = absent.await? {
-            return Ok(Some(there));
+            return Ok(Err(there));
         }
-        let installed = Content::of(&helm.installed(&upgrade.release).await?);
+        let installed = Content::of(&helm.installed(release, None).await?);
         let differing = installed.differing(&Content::of(&agreed.rendered.manifests));
         let there = format!("it wrote {latest} with other objects than those that were agreed to");
         if !differing.is_empty() {
-            return Ok(Some(format!("{there}: {}", differing.join(", "))));
+            return Ok(Err(format!("{there}: {}", differing.join(", "))));
         }
         let agreed = &agreed.rendered.manifests;
-        let missing = missing(&cluster, agreed, &upgrade.release.namespace).await?;
+        let missing = missing(&cluster, agreed, &release.namespace).await?;
         let missing: Vec<String> = missing.iter().map(ToString::to_string).collect();
-        let there = format!(
-            "the cluster lacks objects of {latest}: {}",
-            missing.join(", ")
-        );
-        Ok::<_, anyhow::Error>((!missing.is_empty()).then_some(there))
+        if !missing.is_empty() {
+            let missing = missing.join(", ");
+            return Ok(Err(format!(
+                "the cluster lacks objects of {latest}: {missing}"
+            )));
+        }
+        Ok::<_, anyhow::Error>(Ok(latest.clone()))
     };
     match session.see_out(checking).await?? {
-        None => Ok(()),
-        Some(there) => {
+        Ok(latest) => Ok(latest),
+        Err(there) => {
             let claim = format!("helm claims to have upgraded {}", agreed.name);
-            Err(false_claim(agreed, &claim, &there))
+            Err(false_claim(&claim, &there))
         }
     }
 }
@@ -123,7 +120,7 @@ pub(crate) async fn control_plane(
                 Write::Helm(_) => format!("helm claims to have upgraded {}", part.name),
                 Write::Apply => "every object was written".to_owned(),
             };
-            Err(false_claim(part, &claim, &there))
+            Err(false_claim(&claim, &there))
         }
     }
 }
@@ -151,12 +148,9 @@ async fn other_components(
     }))
 }
 
-fn false_claim(part: &Part, claim: &str, there: &str) -> Ending {
+fn false_claim(claim: &str, there: &str) -> Ending {
     let hint = "look at what is there, and at the program that --helm or --linkerd names";
-    Ending::No(Explained::new(
-        format!("{claim}, but {there}"),
-        part.or_back(hint),
-    ))
+    Ending::No(Explained::new(format!("{claim}, but {there}"), hint))
 }
 
 #[cfg(test)]
@@ -170,6 +164,7 @@ mod tests {
             status,
             chart: chart.to_owned(),
             app_version: String::new(),
+            description: String::new(),
         };
         let chart = "cp-1.16.11";
         let table = [

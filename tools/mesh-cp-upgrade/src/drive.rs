@@ -3,20 +3,20 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use mesh_actor::{Actor, Ending, Outcome, Taken};
+use mesh_actor::{Actor, Ending, Outcome};
 use mesh_records::{StepName, Tool};
 
 use crate::agree::agree;
 use crate::args::Args;
 use crate::gate::{Goal, pass_gate};
 use crate::inputs::Inputs;
-use crate::installer::{self, Installer};
-use crate::live::look;
+use crate::installer::Installer;
 use crate::plan::{Plan, Staged};
 use crate::prove::Proof;
-use crate::scene::{Scene, quiet_scene};
+use crate::scene::{Scene, under_lock};
 use crate::session::Session;
-use crate::{act, monitor, prepare, prove};
+use crate::way_back::offered;
+use crate::{act, backup, monitor, prepare, prove, readiness, rollback, watch_only};
 
 /// Runs the tool.
 pub(crate) fn run(args: &Args) -> ExitCode {
@@ -26,10 +26,20 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     };
     actor.run(&args.actor, async |run| {
         args.check()?;
+        if args.watch_only {
+            return watch_only::run(run, args).await;
+        }
         let cluster = Arc::clone(&run.cluster);
         let inputs = run.unless_stopped(Inputs::read(args, &cluster)).await??;
         let mut session = Session::new(run, inputs);
-        let (Ok(ending) | Err(ending)) = steps(&mut session, args).await;
+        let (Ok(ending) | Err(ending)) = match args.rollback {
+            true => rollback::run(&mut session, args).await,
+            false => steps(&mut session, args).await,
+        };
+        let ending = match args.rollback_on_failure {
+            true => rollback::after(&mut session, args, ending).await,
+            false => offered(&mut session, ending).await,
+        };
         let ending = session.told(ending);
         match session.fail_step(&ending) {
             Err(Ending::Failed(error)) => {
@@ -44,7 +54,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
 async fn steps(session: &mut Session<'_>, args: &Args) -> Outcome<Ending> {
     let goal = pass_gate(session, args).await?;
     let scene = under_lock(session, args, &goal).await?;
-    let mut proof = prove::places(args, &goal);
+    let mut proof = prove::places(args, &goal.places);
     let prepared = prepare::prepare(session, args, &goal, &scene, &mut proof).await?;
     if !agree(session, args, &goal, &prepared).await? {
         return Ok(Ending::Done {
@@ -52,8 +62,15 @@ async fn steps(session: &mut Session<'_>, args: &Args) -> Outcome<Ending> {
             reason: Some(not_written(&prepared)),
         });
     }
+    backup::save(session, args, &goal, &scene, &prepared).await?;
+    let ready = readiness::before(session, &goal.namespace).await?;
     let plan = upgrade(session, args, &goal, &scene, prepared, &mut proof).await?;
-    let reason = see_through(session, args, &goal, &scene, &plan, proof).await?;
+    monitor::settle(session, args, &goal, &plan).await?;
+    let unproven = prove::prove(session, &goal.target, &plan.injects, proof).await?;
+    let unready = readiness::after(session, &goal.namespace, ready).await?;
+    afterwards(session, &scene.installer).await?;
+    let reasons: Vec<String> = unproven.into_iter().chain(unready).collect();
+    let reason = (!reasons.is_empty()).then(|| reasons.join("; "));
     let next = session
         .run
         .paste()
@@ -97,21 +114,6 @@ async fn upgrade(
     Ok(plan)
 }
 
-// Watches and proves the upgrade. Returns why it is not proven, if it is not.
-async fn see_through(
-    session: &mut Session<'_>,
-    args: &Args,
-    goal: &Goal,
-    shown: &Scene,
-    plan: &Plan,
-    proof: Proof,
-) -> Outcome<Option<String>> {
-    monitor::settle(session, args, goal, plan).await?;
-    let reason = prove::prove(session, goal, plan, proof).await?;
-    afterwards(session, &shown.installer).await?;
-    Ok(reason)
-}
-
 async fn afterwards(session: &mut Session<'_>, installer: &Installer) -> Outcome<()> {
     let next = "next: upgrade the extensions, then restart the workloads with mesh-roll";
     let cli = match installer {
@@ -136,35 +138,4 @@ async fn afterwards(session: &mut Session<'_>, installer: &Installer) -> Outcome
         Err(error) => format!("cannot list objects of earlier versions: {error:#}"),
     };
     session.done(&format!("{left}; {next}"))
-}
-
-async fn under_lock(session: &mut Session<'_>, args: &Args, goal: &Goal) -> Outcome<Scene> {
-    let Goal {
-        namespace, target, ..
-    } = goal;
-    let take = match session.run.is_dry() {
-        true => "would take",
-        false => "taking",
-    };
-    let message = format!("{take} the lock of the control plane in {namespace}");
-    session.begin(StepName::Lock, &message)?;
-    // A missing namespace has no control plane and no lock, so look before taking the lock.
-    let cluster = Arc::clone(&session.cluster);
-    let looking = look(&cluster, namespace);
-    let live = session.unless_stopped(looking).await??;
-    installer::check(session, args, goal, &live).await?;
-    let mut took_over = String::new();
-    if session.run.is_dry() {
-        session.run.may_lock(namespace).await?;
-    } else {
-        let taking = session.run.take_lock(namespace, target, args.timeout);
-        let Taken { lock, expired } = session.unless_stopped(taking).await??;
-        session.run.hold(lock);
-        if let Some(holder) = expired {
-            took_over = format!("; took over an expired lock, left behind by {holder}");
-        }
-    }
-    let (scene, message) = quiet_scene(session, args, goal).await?;
-    session.done(&format!("{message}{took_over}"))?;
-    Ok(scene)
 }

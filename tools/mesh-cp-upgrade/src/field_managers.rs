@@ -13,15 +13,18 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value, json};
 
+use crate::by_hand::Managed;
+
+/// The metadata of an object that is there.
 #[derive(Deserialize)]
-struct Existing {
-    metadata: Metadata,
+pub(crate) struct Existing {
+    pub(crate) metadata: Metadata,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Metadata {
-    resource_version: String,
+pub(crate) struct Metadata {
+    pub(crate) resource_version: String,
     #[serde(default)]
     annotations: BTreeMap<String, String>,
     #[serde(default)]
@@ -31,7 +34,7 @@ struct Metadata {
 /// The field managers whose fields become ours: those of client-side and server-side
 /// `kubectl apply`, of `kubectl create` and `kubectl replace`, and of writes from before Kubernetes
 /// recorded managers.
-const PREDECESSORS: [(&str, &str); 5] = [
+pub(crate) const PREDECESSORS: [(&str, &str); 5] = [
     ("kubectl-client-side-apply", "Update"),
     ("kubectl-create", "Update"),
     ("kubectl-replace", "Update"),
@@ -45,6 +48,16 @@ const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 const LONGEST_ANNOTATION: usize = 200 * 1024;
 /// A controller may write the object between the read and the write.
 const ATTEMPTS: usize = 5;
+
+impl Existing {
+    /// Returns who set which fields.
+    pub(crate) fn managed(self) -> Vec<Managed> {
+        let entries = self.metadata.managed_fields.into_iter();
+        entries
+            .filter_map(|entry| serde_json::from_value(entry).ok())
+            .collect()
+    }
+}
 
 /// Gives `manager` what kubectl owns of the object at `target`, and returns whether kubectl applied
 /// it: its next apply is to know what there is.

@@ -35,7 +35,7 @@ struct Meshed {
 }
 
 /// In how many namespaces the injector is asked.
-const MOST_PLACES: usize = 10;
+pub(crate) const MOST_PLACES: usize = 10;
 
 const AGAIN: &str = "pass the same --to to mesh-skewcheck and mesh-cp-upgrade";
 

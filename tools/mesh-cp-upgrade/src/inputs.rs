@@ -54,6 +54,20 @@ const CHARTS: &str = "name a folder, an archive, REPOSITORY/CHART, or an address
 // === impl Inputs ===
 
 impl Inputs {
+    /// Copies nothing, for a run that takes no files.
+    pub(crate) fn none(cluster: &Cluster) -> Result<Self, Explained> {
+        let snapshot = Snapshot::new()?;
+        let kubeconfig = snapshot.keep("kubeconfig", &cluster.kubeconfig())?;
+        Ok(Self {
+            snapshot,
+            kubeconfig,
+            values: Vec::new(),
+            chart: None,
+            crds_chart: None,
+            charts: OnceCell::new(),
+        })
+    }
+
     /// Copies the values files and the charts on this machine.
     pub(crate) async fn read(args: &Args, cluster: &Cluster) -> Result<Self, Explained> {
         let snapshot = Snapshot::new()?;

@@ -1,12 +1,14 @@
 //! The tool that installed the control plane: only that tool may upgrade it.
 
+pub(crate) mod back;
 mod charts;
 mod cli;
 pub(crate) mod driver;
 pub(crate) mod helm;
 pub(crate) mod history;
-mod releases;
+pub(crate) mod releases;
 pub(crate) mod staged;
+mod stored;
 
 use std::sync::Arc;
 
@@ -45,7 +47,17 @@ pub(crate) async fn check(
     match &live.installed {
         Installed::Helm { .. } => {
             let helm = helm(session, args);
-            session.unless_stopped(helm.check()).await??;
+            session
+                .unless_stopped(helm.check(args.conflicts()))
+                .await??;
+        }
+        Installed::Cli if args.rollback || args.rollback_on_failure => {
+            let cli = cli(session, args, &goal.namespace);
+            return Err(refused(
+                "the linkerd CLI installed this control plane, and only the CLI of the old version \
+                 can go back",
+                format!("go back with: {}", cli.way_back()),
+            ));
         }
         Installed::Cli if args.names_charts() => {
             return Err(refused(
@@ -119,7 +131,15 @@ pub(crate) async fn quiet(
             before = Some(latest.clone());
             still_since = tokio::time::Instant::now();
         }
-        if session.run.is_dry() || still_since.elapsed() >= args.pending_timeout {
+        let is_known = session.abandoned.as_ref() == Some(latest);
+        let is_over = still_since.elapsed() >= args.pending_timeout;
+        if is_known || is_over || session.run.is_dry() {
+            // To go back is the way out of an unfinished upgrade.
+            if args.rollback && busy.name() == releases.control_plane.name() {
+                session.abandoned = Some(latest.clone());
+                let installer = Installer::Helm(Box::new(releases));
+                return Ok((live, installer));
+            }
             return Err(releases.abandoned(busy));
         }
         session

@@ -3,13 +3,14 @@
 //!
 //! `drive` is the order of the steps. `inputs` copies what the user named into a `snapshot`, which
 //! alone is read from then on. `gate` reads the verdict, `scene` looks at the control plane under
-//! the lock, and again before each write against what was `shown`, `prepare`, `of_target` and
-//! `preflight` compare before the first write and refuse what `--allow-change` does not name,
-//! `agree` asks, `act` and `apply` write, `claims` checks what helm claims, `monitor` watches.
+//! the lock, and again before each write against what was `shown`, `prepare`, `of_target`,
+//! `preflight` and `rehearsal` compare before the first write and refuse what `--allow-change` does not name,
+//! `agree` asks, `backup` saves the state before, `act` and `apply` write, `claims` checks what helm claims, `monitor` and `readiness` watch,
+//! `way_back` says how to go back and `rollback` does it. `watch_only` does the watching alone.
 //! `live` reads the control plane and what installed it; `installer` is that program, helm or the
 //! linkerd CLI, and `rights` asks for what is needed before the CLI can render; `plan` is what will
-//! be done; `present` compares what is rendered with the cluster; `render`, `anew`, `identity`,
-//! `contained` and `board` decide and wait for nothing. `child` alone starts processes.
+//! be done; `present` compares what is rendered with the cluster; `render`, `expected`, `anew`, `identity`,
+//! `contained`, `by_hand`, `diff` and `board` decide and wait for nothing. `child` alone starts processes.
 //! What this tool shares with every tool that acts is `mesh-actor`.
 
 mod act;
@@ -17,11 +18,15 @@ mod agree;
 mod anew;
 mod apply;
 mod args;
+mod backup;
 mod board;
+mod by_hand;
 mod child;
 mod claims;
 mod contained;
+mod diff;
 mod drive;
+mod expected;
 mod field_managers;
 mod gate;
 mod identity;
@@ -29,6 +34,7 @@ mod inputs;
 mod installer;
 mod issuer_key;
 mod live;
+mod mesh;
 mod monitor;
 mod of_target;
 mod plan;
@@ -36,13 +42,18 @@ mod preflight;
 mod prepare;
 mod present;
 mod prove;
+mod readiness;
+mod rehearsal;
 mod render;
 mod rights;
+mod rollback;
 mod scene;
 mod session;
 mod shown;
 mod snapshot;
 mod values;
+mod watch_only;
+mod way_back;
 
 use std::process::ExitCode;
 

@@ -109,6 +109,7 @@ fn allowed(paste: &Paste, origin: Origin) -> Result<Option<Release>, Ending> {
         conflicts,
     } = origin;
     let refuse = |what: &str, hint: &str| Err(Explained::new(what, hint).into());
+    let watch = paste.mesh("mesh-cp-upgrade", &["--watch-only", "--to", "VERSION"]);
     match (installed_by, release) {
         (InstalledBy::Helm, Some(release)) if conflicts.is_empty() => Ok(Some(release)),
         (InstalledBy::Cli, None) if conflicts.is_empty() => Ok(None),
@@ -121,11 +122,16 @@ fn allowed(paste: &Paste, origin: Origin) -> Result<Option<Release>, Ending> {
         ),
         (InstalledBy::Gitops, _) => refuse(
             "Argo CD or Flux manages this control plane and would undo the upgrade",
-            "change the version in the source that Argo CD or Flux applies",
+            &format!(
+                "change the version in the source that Argo CD or Flux applies, and watch the upgrade \
+                 with `{watch}`"
+            ),
         ),
         (InstalledBy::Operator, _) => refuse(
             "Buoyant's operator manages this control plane",
-            "change the version in its ControlPlane resource",
+            &format!(
+                "change the version in its ControlPlane resource, and watch the upgrade with `{watch}`"
+            ),
         ),
         (InstalledBy::Unknown, _) => refuse(
             "cannot tell what installed this control plane",

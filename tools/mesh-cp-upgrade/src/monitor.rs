@@ -1,6 +1,6 @@
 //! Watches the components until they have settled.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use futures::{StreamExt as _, TryStreamExt as _};
@@ -14,14 +14,25 @@ use tokio::time::{Duration, Instant, timeout_at};
 
 use crate::args::Args;
 use crate::board::{Board, Component, Sight, State};
+use crate::expected::Expected;
 use crate::gate::Goal;
 use crate::live::configured;
-use crate::plan::Plan;
+use crate::plan::{Plan, failed};
 use crate::session::Session;
 
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
-/// Watches until every component runs the rendered template with all pods ready.
+/// What is watched until it has settled.
+#[derive(Debug)]
+pub(crate) struct Watched<'a> {
+    pub(crate) namespace: &'a str,
+    pub(crate) target: &'a str,
+    pub(crate) components: Vec<Expected>,
+    /// The Services behind the webhooks.
+    pub(crate) services: BTreeSet<String>,
+}
+
+/// Watches until every component of the plan runs the rendered template with all pods ready.
 pub(crate) async fn settle(
     session: &mut Session<'_>,
     args: &Args,
@@ -33,10 +44,31 @@ pub(crate) async fn settle(
         StepName::Watch,
         &format!("waiting for {count} components to settle"),
     )?;
+    let watched = Watched {
+        namespace: &goal.namespace,
+        target: &goal.target,
+        components: plan.components.clone(),
+        services: plan.control_plane.rendered.webhook_services(),
+    };
+    settled(session, args, watched).await
+}
+
+/// Watches until every component is as expected with all pods ready.
+pub(crate) async fn settled(
+    session: &mut Session<'_>,
+    args: &Args,
+    watched: Watched<'_>,
+) -> Outcome<()> {
+    let Watched {
+        namespace,
+        target,
+        components,
+        services,
+    } = watched;
+    let count = components.len();
     let cluster = Arc::clone(&session.cluster);
-    let services = plan.control_plane.rendered.webhook_services();
-    let mut board = Board::new(plan.components.clone(), services);
-    let mut sights = std::pin::pin!(sights(&cluster, &goal.namespace));
+    let mut board = Board::new(components, services);
+    let mut sights = std::pin::pin!(sights(&cluster, namespace));
     let deadline = later(args.timeout);
     let mut wake = deadline;
     let mut said = BTreeMap::new();
@@ -53,7 +85,7 @@ pub(crate) async fn settle(
                     "the components are not ready after {:?}: {unsettled}",
                     args.timeout
                 );
-                return Err(plan.failed(&why));
+                return Err(failed(&why));
             }
             Err(_) => {}
         }
@@ -61,9 +93,9 @@ pub(crate) async fn settle(
         let Some(components) = board.components(now) else {
             continue;
         };
-        tell(session, &goal.namespace, &components, &mut said)?;
+        tell(session, namespace, &components, &mut said)?;
         if let Some(why) = components.iter().find_map(failure) {
-            return Err(plan.failed(&why));
+            return Err(failed(&why));
         }
         let fails_at = components.iter().filter_map(Component::fails_at).min();
         let left = fails_at.map(|at| Duration::try_from(at.duration_since(now)));
@@ -75,23 +107,22 @@ pub(crate) async fn settle(
             break;
         }
     }
-    confirm(session, goal, plan).await?;
+    confirm(session, namespace, target).await?;
     session.done(&format!(
-        "all {count} components run {} and are ready",
-        goal.target
+        "all {count} components run {target} and are ready"
     ))
 }
 
 /// Checks that the configuration in the cluster names the target.
-async fn confirm(session: &mut Session<'_>, goal: &Goal, plan: &Plan) -> Outcome<()> {
+async fn confirm(session: &mut Session<'_>, namespace: &str, target: &str) -> Outcome<()> {
     let cluster = Arc::clone(&session.cluster);
     let version = session
-        .unless_stopped(configured(&cluster, &goal.namespace))
+        .unless_stopped(configured(&cluster, namespace))
         .await??;
-    if version.as_deref() != Some(goal.target.as_str()) {
+    if version.as_deref() != Some(target) {
         let is = version.as_deref().unwrap_or("not readable");
-        let why = format!("linkerd-config names {is}, not {}", goal.target);
-        return Err(plan.failed(&why));
+        let why = format!("linkerd-config names {is}, not {target}");
+        return Err(failed(&why));
     }
     Ok(())
 }

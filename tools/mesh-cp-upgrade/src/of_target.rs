@@ -239,6 +239,7 @@ mod tests {
                 manifests: Vec::new(),
                 hooks: Vec::new(),
                 fixed: BTreeMap::new(),
+                merge: crate::render::Merge::default(),
             };
             let control_plane = format!("linkerd-control-plane-{control_plane}");
             let said = crds_are_of(&crds, &control_plane, &Version::of_tag(target));

@@ -1,11 +1,16 @@
 //! What an upgrade will do, and with which commands.
 
 use mesh_actor::{AGAIN, Ending};
-use mesh_records::Explained;
+use mesh_records::{Explained, Release};
 
+use crate::by_hand::ByHand;
+use crate::child::Writer;
+use crate::expected::Expected;
 use crate::identity::{Change, Key};
+use crate::installer::back::{Revisit, WayBack};
 use crate::installer::helm::{Helm, Upgrade};
-use crate::render::{Expected, Manifest, Rendered, crds};
+use crate::render::{Conflicts, Manifest, Rendered, crds};
+use crate::values::Difference;
 
 /// The plan of the upgrade.
 #[derive(Debug)]
@@ -16,6 +21,10 @@ pub(crate) struct Plan {
     /// The proxy version that the injector will give after the upgrade.
     pub(crate) injects: String,
     pub(crate) changes: Vec<Change>,
+    /// The fields that somebody set by hand, with their objects.
+    pub(crate) by_hand: Vec<(String, ByHand)>,
+    /// Why there is no way back.
+    pub(crate) no_way_back: Option<String>,
 }
 
 /// Both rendered parts of the upgrade.
@@ -52,7 +61,7 @@ pub(crate) struct Rest {
     pub(crate) name: String,
     pub(crate) command: Vec<String>,
     pub(crate) essence: String,
-    pub(crate) backup: String,
+    pub(crate) way_back: WayBack,
 }
 
 /// One part of the upgrade: the definitions or the control plane.
@@ -64,15 +73,16 @@ pub(crate) struct Part {
     /// The command for the digest: without names that decide nothing.
     pub(crate) essence: String,
     pub(crate) rendered: Rendered,
+    /// The objects as they were installed, if the installer keeps them.
+    pub(crate) installed: Option<Vec<Manifest>>,
+    /// The values that change against those that the release was given.
+    pub(crate) values: Vec<Difference>,
     /// The objects that helm deletes, because the new chart lacks them.
     pub(crate) removed: Vec<Manifest>,
     /// The objects that helm installed and that somebody deleted since.
     pub(crate) restored: Vec<Manifest>,
     pub(crate) is_needed: bool,
-    /// The command for a rollback.
-    pub(crate) way_back: Option<String>,
-    /// A sentence on what is kept for a rollback.
-    pub(crate) backup: String,
+    pub(crate) way_back: Option<WayBack>,
     pub(crate) write: Write,
 }
 
@@ -85,28 +95,86 @@ pub(crate) enum Write {
     Apply,
 }
 
-/// An upgrade by helm, and the release's state before it.
+/// A write by helm, and the release's state before it.
 #[derive(Clone, Debug)]
 pub(crate) struct Helming {
     pub(crate) helm: Helm,
-    pub(crate) upgrade: Upgrade,
-    /// The release's newest revision before the upgrade.
+    pub(crate) deed: Doing,
+    /// The release's newest revision before the write.
     pub(crate) over: u32,
+}
+
+/// What helm does with a release.
+#[derive(Clone, Debug)]
+pub(crate) enum Doing {
+    Upgrade(Box<Upgrade>),
+    Rollback(Box<Revisit>),
 }
 
 // === impl Part ===
 
 impl Part {
+    /// Makes a part of a release of helm's that is not written.
+    pub(crate) fn unneeded(release: &Release, rendered: Rendered, write: Write) -> Self {
+        Self {
+            name: format!("{}/{}", release.namespace, release.name),
+            command: Vec::new(),
+            essence: String::new(),
+            rendered,
+            installed: None,
+            values: Vec::new(),
+            removed: Vec::new(),
+            restored: Vec::new(),
+            is_needed: false,
+            way_back: None,
+            write,
+        }
+    }
+
     /// Says that this part is written.
     pub(crate) fn written(&self) -> String {
         format!("{} is at {}", self.name, self.rendered.chart)
     }
+}
 
-    /// Returns the hint with the command for a rollback added, if there is one.
-    pub(crate) fn or_back(&self, hint: &str) -> String {
-        match &self.way_back {
-            Some(command) => format!("{hint}; or go back with: {command}"),
-            None => hint.to_owned(),
+// === impl Helming ===
+
+impl Helming {
+    pub(crate) fn release(&self) -> &Release {
+        match &self.deed {
+            Doing::Upgrade(upgrade) => &upgrade.release,
+            Doing::Rollback(revisit) => &revisit.release,
+        }
+    }
+
+    pub(crate) fn conflicts(&self) -> Conflicts {
+        match &self.deed {
+            Doing::Upgrade(upgrade) => upgrade.conflicts,
+            Doing::Rollback(revisit) => revisit.conflicts,
+        }
+    }
+
+    /// Starts helm.
+    pub(crate) fn start(&self) -> anyhow::Result<Writer> {
+        match &self.deed {
+            Doing::Upgrade(upgrade) => self.helm.upgrade(upgrade),
+            Doing::Rollback(revisit) => self.helm.roll_back(&revisit.words()),
+        }
+    }
+
+    /// Returns what helm would write now.
+    pub(crate) async fn render(&self) -> anyhow::Result<Rendered> {
+        match &self.deed {
+            Doing::Upgrade(upgrade) => self.helm.render(upgrade).await,
+            Doing::Rollback(revisit) => self.helm.kept(revisit).await,
+        }
+    }
+
+    /// Returns what helm does to a part, in words: before it, and in an error.
+    pub(crate) fn words(&self) -> (&'static str, &'static str) {
+        match &self.deed {
+            Doing::Upgrade(_) => ("upgrading", "could not upgrade"),
+            Doing::Rollback(_) => ("rolling back", "could not roll back"),
         }
     }
 }
@@ -133,13 +201,11 @@ impl Plan {
             }
         })
     }
+}
 
-    /// Makes the ending of an upgrade that has failed. The old pods of unready components still run,
-    /// so going back is only a hint.
-    pub(crate) fn failed(&self, why: &str) -> Ending {
-        let hint = self
-            .control_plane
-            .or_back(&format!("fix the cause, then {AGAIN}"));
-        Ending::No(Explained::new(format!("the upgrade failed: {why}"), hint))
-    }
+/// Makes the ending of an upgrade that has failed. The old pods of unready components still run, so
+/// going back is only a hint.
+pub(crate) fn failed(why: &str) -> Ending {
+    let hint = format!("fix the cause, then {AGAIN}");
+    Ending::No(Explained::new(format!("the upgrade failed: {why}"), hint))
 }

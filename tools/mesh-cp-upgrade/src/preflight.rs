@@ -3,199 +3,153 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use futures::{StreamExt as _, TryStreamExt as _};
 use mesh_actor::{Ending, Outcome, refused};
-use mesh_cluster::object::Bare;
-use mesh_cluster::{Cluster, Error, Kinds, Options, Target, Why};
 use mesh_records::StepName;
-use serde::de::IgnoredAny;
-use serde_json::Value;
 
-use crate::apply::{MANAGER, placed};
+use crate::by_hand::ByHand;
 use crate::gate::Goal;
 use crate::plan::{Part, Write};
-use crate::render::Manifest;
+use crate::rehearsal::{Answers, How, Rehearsal, ask};
+use crate::render::{Conflicts, Merge};
 use crate::session::Session;
 
-/// The number of dry runs that are sent at the same time.
-const AT_ONCE: usize = 8;
+/// What the dry runs showed.
+#[derive(Debug)]
+pub(crate) struct Accepted {
+    /// A sentence for the step.
+    pub(crate) said: String,
+    /// Each object with a field that somebody set by hand.
+    pub(crate) by_hand: Vec<(String, ByHand)>,
+}
 
-/// What is asked about one object: where it goes, and how it will be written.
-type Question<'a> = (Target, &'a Manifest, &'a Write);
+/// How many objects an error names.
+const MOST: usize = 5;
 
-/// Sends every object as a dry run; fails at the first refusal. Returns a sentence for the step.
+/// Sends every object as a dry run, in the way in which it will be written. Fails if any is refused.
 pub(crate) async fn preflight(
     session: &mut Session<'_>,
     goal: &Goal,
     parts: &[&Part],
-) -> Outcome<String> {
+) -> Outcome<Accepted> {
     session.begin(StepName::Preflight, "server-side dry run of every object")?;
+    let mut to_come = BTreeSet::new();
+    for part in parts {
+        to_come.extend(part.rendered.new_kinds());
+    }
     let cluster = Arc::clone(&session.cluster);
-    let rehearsing = async {
-        let (questions, unasked) = questions(&cluster, goal, parts).await?;
-        let asked = questions.len();
-        let answers = futures::stream::iter(questions).map(|(target, manifest, write)| {
-            let cluster = &cluster;
-            async move {
-                match rehearse(cluster, &target, manifest, write).await? {
-                    None => Ok(()),
-                    Some(reason) => Err(refused(
-                        format!("the API server would refuse {manifest}: {reason}"),
-                        "fix the cause, then run the pipeline again",
-                    )),
-                }
-            }
-        });
-        answers
-            .buffer_unordered(AT_ONCE)
-            .try_collect::<()>()
-            .await?;
-        Ok::<_, Ending>((asked, unasked))
-    };
-    let (asked, unasked) = session.unless_stopped(rehearsing).await??;
+    let (mut asked, mut unasked, mut by_hand) = (0, 0, Vec::new());
+    for part in parts.iter().filter(|part| part.is_needed) {
+        let rehearsal = Rehearsal {
+            manifests: &part.rendered.manifests,
+            installed: part.installed.as_deref(),
+            how: how(part)?,
+            namespace: &goal.namespace,
+        };
+        let asking = ask(&cluster, &rehearsal, &to_come);
+        let answers = session.unless_stopped(asking).await??;
+        accepted(&answers)?;
+        asked += answers.asked;
+        unasked += answers.unasked;
+        by_hand.extend(answers.by_hand);
+    }
     let rest = match unasked {
         0 => String::new(),
         count => {
             format!("; {count} more objects cannot be checked before their new CRDs are served")
         }
     };
-    Ok(format!(
-        "server-side dry run: all {asked} objects accepted{rest}"
-    ))
+    let said = format!("server-side dry run: all {asked} objects accepted{rest}");
+    Ok(Accepted { said, by_hand })
 }
 
-// Returns also how many objects are of a kind that is not served before its definition is written.
-async fn questions<'a>(
-    cluster: &Cluster,
-    goal: &Goal,
-    parts: &[&'a Part],
-) -> Outcome<(Vec<Question<'a>>, usize)> {
-    let mut to_come = BTreeSet::new();
-    for part in parts {
-        to_come.extend(part.rendered.new_kinds());
-    }
-    let mut kinds = Kinds::default();
-    let mut questions = Vec::new();
-    let mut unasked = 0;
-    for part in parts.iter().filter(|part| part.is_needed) {
-        for manifest in &part.rendered.manifests {
-            let (version, kind) = (&manifest.api_version, &manifest.kind);
-            match cluster.kind(&mut kinds, version, kind).await? {
-                Some(kind) => {
-                    let target = kind.target(&manifest.body, &goal.namespace);
-                    questions.push((target, manifest, &part.write));
-                }
-                None if to_come.contains(kind) => unasked += 1,
-                None => return Err(unknown_kind(manifest)),
+fn how(part: &Part) -> Outcome<How> {
+    match &part.write {
+        Write::Apply => Ok(How::Apply),
+        Write::Helm(helming) => {
+            let merge = part.rendered.merge;
+            if helming.conflicts() == Conflicts::Overwritten && merge == Merge::ThreeWay {
+                return Err(refused(
+                    format!(
+                        "helm does not apply {} on the server, so that there are no conflicts to \
+                         force: it overwrites such fields by itself",
+                        part.name
+                    ),
+                    "leave out --force-conflicts",
+                ));
             }
+            Ok(How::Helm {
+                merge,
+                conflicts: helming.conflicts(),
+                release: helming.release().clone(),
+            })
         }
     }
-    Ok((questions, unasked))
 }
 
-// Asks in the way in which the object will be written, and returns what the API server objects to.
-async fn rehearse(
-    cluster: &Cluster,
-    target: &Target,
-    manifest: &Manifest,
-    write: &Write,
-) -> Result<Option<String>, Error> {
-    let manager = match write {
-        Write::Helm(..) => "helm",
-        Write::Apply => MANAGER,
+fn accepted(answers: &Answers) -> Result<(), Ending> {
+    if let Some(unknown) = answers.unknown.first() {
+        return Err(refused(
+            format!("the API server does not know the kind of {unknown}"),
+            "check whether this Kubernetes is too old or too new for the target",
+        ));
+    }
+    if !answers.refused.is_empty() {
+        return Err(refused(
+            format!("the API server would refuse {}", list(&answers.refused)),
+            "fix the cause, then run the pipeline again",
+        ));
+    }
+    if !answers.conflicts.is_empty() {
+        return Err(refused(
+            format!(
+                "helm may not change fields that somebody else has set: {}",
+                list(&answers.conflicts)
+            ),
+            "put what is set there into the values, so that helm sets the same; or let helm overwrite \
+             it with --force-conflicts",
+        ));
+    }
+    Ok(())
+}
+
+/// Lists objects with what is said of each.
+pub(crate) fn list(all: &[(String, String)]) -> String {
+    let shown = all.iter().take(MOST);
+    let shown: Vec<String> = shown
+        .map(|(object, what)| format!("{object}: {what}"))
+        .collect();
+    let rest = match all.len().saturating_sub(MOST) {
+        0 => String::new(),
+        count => format!("; and {count} more"),
     };
-    let options = Options {
-        dry_run: true,
-        field_manager: Some(manager),
-    };
-    let body = placed(manifest.body.clone(), target);
-    let mut answer = replace_or_create(cluster, target, body.clone(), options).await?;
-    if answer.is_ok() && matches!(write, Write::Apply) {
-        answer = match cluster.apply(target, &body, options).await {
-            // What kubectl owns is still beside what is applied: the two together may not be valid.
-            Err(error) if error.is_invalid() => Ok(()),
-            applied => applied,
-        };
-    }
-    match answer {
-        Ok(()) => Ok(None),
-        Err(error) => match objection(&manifest.kind, error.why(), error.reason()) {
-            Some(reason) => Ok(Some(reason)),
-            None => Err(error),
-        },
-    }
-}
-
-// Nothing but the metadata of an existing object is read.
-async fn replace_or_create(
-    cluster: &Cluster,
-    target: &Target,
-    mut body: Value,
-    options: Options,
-) -> Result<Result<(), Error>, Error> {
-    match cluster.metadata::<Bare>(target).await {
-        Ok(existing) => {
-            body["metadata"]["resourceVersion"] = existing.meta.resource_version.into();
-            let replaced = cluster.replace::<IgnoredAny>(target, &body, options);
-            Ok(replaced.await.map(drop))
-        }
-        Err(error) if error.why() == Why::NotFound => {
-            let all = target.collection();
-            let created = cluster.create::<IgnoredAny>(&all, &body, options);
-            Ok(created.await.map(drop))
-        }
-        Err(error) => Err(error),
-    }
-}
-
-// Returns `None` if the error is not the server's opinion of the object. The server's message
-// about a Secret may quote its contents, so it is dropped.
-fn objection(kind: &str, why: Why, reason: String) -> Option<String> {
-    match why {
-        Why::Refused | Why::Conflict | Why::Forbidden | Why::Broken
-            if kind == "Secret" && !lacks_a_right(&reason) =>
-        {
-            Some("the API server refuses the Secret".to_owned())
-        }
-        Why::Refused | Why::Conflict | Why::Forbidden | Why::Broken | Why::NotFound => Some(reason),
-        Why::Unreachable
-        | Why::TimedOut
-        | Why::Unauthorized
-        | Why::Gone
-        | Why::Busy
-        | Why::Malformed => None,
-    }
-}
-
-fn lacks_a_right(reason: &str) -> bool {
-    reason.starts_with("secrets ") && reason.contains(" is forbidden: User ")
-}
-
-fn unknown_kind(manifest: &Manifest) -> Ending {
-    refused(
-        format!(
-            "the API server does not know the kind of {manifest} ({})",
-            manifest.api_version
-        ),
-        "check whether this Kubernetes is too old or too new for the target",
-    )
+    format!("{}{rest}", shown.join("; "))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn answers(change: impl FnOnce(&mut Answers)) -> Option<String> {
+        let mut answers = Answers::default();
+        change(&mut answers);
+        accepted(&answers).err()?.reason()
+    }
+
     #[test]
-    fn the_servers_message_about_a_secret_is_dropped() {
-        let said = || "Invalid value: \"PRIVATE\"".to_owned();
-        for why in [Why::Refused, Why::Conflict, Why::Forbidden, Why::Broken] {
-            let of_secret = objection("Secret", why, said()).unwrap();
-            assert!(!of_secret.contains("PRIVATE"), "{of_secret}");
-        }
-        let right = r#"secrets "s" is forbidden: User "u" cannot patch resource "secrets""#;
-        let of_right = objection("Secret", Why::Forbidden, right.to_owned());
-        assert_eq!(of_right.as_deref(), Some(right));
-        assert_eq!(objection("Role", Why::Refused, said()), Some(said()));
-        assert_eq!(objection("Role", Why::TimedOut, said()), None);
+    fn every_conflict_and_every_refusal_is_named_up_to_a_number() {
+        assert_eq!(answers(|_| ()), None);
+        let some = |count: usize| -> Vec<(String, String)> {
+            let one = |number| (format!("Deployment d{number}"), "why".to_owned());
+            (1..=count).map(one).collect()
+        };
+        let said = answers(|it| it.conflicts = some(2)).unwrap();
+        assert!(
+            said.ends_with("set: Deployment d1: why; Deployment d2: why"),
+            "{said}"
+        );
+        let said = answers(|it| it.refused = some(7)).unwrap();
+        assert!(said.ends_with("Deployment d5: why; and 2 more"), "{said}");
+        let said = answers(|it| it.unknown = vec!["K k (v1)".to_owned()]).unwrap();
+        assert!(said.contains("K k (v1)"), "{said}");
     }
 }

@@ -4,18 +4,22 @@ use std::sync::Arc;
 
 use mesh_actor::{Outcome, refused};
 use mesh_cli::DryRun;
-use mesh_records::StepName;
+use mesh_records::{StepName, command};
 
 use crate::args::Args;
+use crate::by_hand::ByHand;
+use crate::diff::lines;
 use crate::gate::Goal;
 use crate::identity::{Change, Identity, Key, changes};
+use crate::installer::back::WayBack;
 use crate::issuer_key;
 use crate::of_target;
 use crate::plan::{Definitions, Part, Parts, Plan, Staged};
-use crate::preflight::preflight;
+use crate::preflight::{Accepted, preflight};
 use crate::prove::{Proof, rehearse};
 use crate::scene::{Scene, still_shown};
 use crate::session::Session;
+use crate::way_back;
 
 const AT_TARGET: &str = "it is already at the target";
 const LATER: &str = "the control plane is rendered only when the CRDs are written";
@@ -39,10 +43,14 @@ pub(crate) async fn prepare(
         Staged::Definitions(first) => {
             rendered_alone(session, &first)?;
             try_out(session, args, goal, scene, &[&first.part], proof).await?;
-            backup(session, &first.rest.backup)?;
+            let way_back = Some(&first.rest.way_back);
+            backup(session, args, way_back).await?;
             return Ok(Staged::Definitions(first));
         }
     };
+    if args.diff {
+        diff(session, goal, &plan)?;
+    }
     if plan.is_done() {
         for step in [StepName::Identity, StepName::Preflight, StepName::Backup] {
             session.skip(step, "nothing will be changed", AT_TARGET)?;
@@ -51,8 +59,15 @@ pub(crate) async fn prepare(
     }
     plan.changes = identity(session, args, scene, &plan).await?;
     let parts = [&plan.crds, &plan.control_plane];
-    try_out(session, args, goal, scene, &parts, proof).await?;
-    backup(session, &plan.control_plane.backup)?;
+    plan.by_hand = try_out(session, args, goal, scene, &parts, proof).await?;
+    let way_back = plan.control_plane.way_back.as_ref();
+    plan.no_way_back = backup(session, args, way_back).await?;
+    if let (true, Some(why)) = (args.rollback_on_failure, &plan.no_way_back) {
+        return Err(refused(
+            format!("there is no way back: {why}"),
+            "see to it, or leave out --rollback-on-failure",
+        ));
+    }
     Ok(Staged::Whole(plan))
 }
 
@@ -98,9 +113,30 @@ fn whole(session: &mut Session<'_>, goal: &Goal, parts: Parts) -> Outcome<Plan> 
         components: control_plane.rendered.components()?,
         injects: config.injects().unwrap_or(target).to_owned(),
         changes: Vec::new(),
+        by_hand: Vec::new(),
+        no_way_back: None,
         crds,
         control_plane,
     })
+}
+
+fn diff(session: &mut Session<'_>, goal: &Goal, plan: &Plan) -> Outcome<()> {
+    for part in [&plan.crds, &plan.control_plane] {
+        let Some(installed) = &part.installed else {
+            let kubectl = session.run.paste().kubectl(&["diff", "-f", "-"]);
+            let message = format!(
+                "the linkerd CLI keeps no objects to compare with: `{} | {kubectl}` shows them",
+                command(&part.command)
+            );
+            session.says_object(&message)?;
+            continue;
+        };
+        let rendered = &part.rendered.manifests;
+        for line in lines(installed, rendered, &goal.namespace) {
+            session.says_object(&line)?;
+        }
+    }
+    Ok(())
 }
 
 fn rendered_alone(session: &mut Session<'_>, first: &Definitions) -> Outcome<()> {
@@ -124,20 +160,28 @@ async fn try_out(
     scene: &Scene,
     parts: &[&Part],
     proof: &mut Proof,
-) -> Outcome<()> {
+) -> Outcome<Vec<(String, ByHand)>> {
     if args.actor.consent.dry_run == DryRun::Client {
-        return session.skip(
+        session.skip(
             StepName::Preflight,
             "no server-side dry run",
             "--dry-run=client",
-        );
+        )?;
+        return Ok(Vec::new());
     }
-    let accepted = preflight(session, goal, parts).await?;
+    let Accepted { said, by_hand } = preflight(session, goal, parts).await?;
     let shown = rehearse(session, proof, scene.live.injects().as_deref()).await?;
-    session.done(&format!("{accepted}; {shown}"))
+    let by = match by_hand.len() {
+        0 => String::new(),
+        1 => "; 1 field of them was set by hand".to_owned(),
+        count => format!("; {count} fields of them were set by hand"),
+    };
+    session.done(&format!("{said}{by}; {shown}"))?;
+    Ok(by_hand)
 }
 
-async fn identity(
+/// Compares the identity settings, and fails if one changes that `--allow-change` does not name.
+pub(crate) async fn identity(
     session: &mut Session<'_>,
     args: &Args,
     scene: &Scene,
@@ -190,7 +234,30 @@ async fn identity(
     Ok(all)
 }
 
-fn backup(session: &mut Session<'_>, kept: &str) -> Outcome<()> {
+// Returns why there is no way back, if there is none.
+async fn backup(
+    session: &mut Session<'_>,
+    args: &Args,
+    way_back: Option<&WayBack>,
+) -> Outcome<Option<String>> {
     session.begin(StepName::Backup, "looking for a revision to go back to")?;
-    session.done(kept)
+    let Some(way_back) = way_back else {
+        let none = "helm has no earlier revision";
+        session.done(none)?;
+        return Ok(Some(none.to_owned()));
+    };
+    let command = way_back.command();
+    let obstacle = match args.actor.consent.dry_run {
+        DryRun::Client => None,
+        DryRun::None | DryRun::Server => way_back::obstacle(session, way_back).await?,
+    };
+    match obstacle {
+        None => session.done(&format!("to go back: {command}"))?,
+        Some(why) => {
+            let none = format!("`{command}` would fail: {why}");
+            session.done(&format!("there is no way back: {none}"))?;
+            return Ok(Some(none));
+        }
+    }
+    Ok(None)
 }

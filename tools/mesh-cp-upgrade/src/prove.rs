@@ -14,8 +14,7 @@ use mesh_records::{StepName, WorkloadRef};
 use tokio::time::{Duration, Instant};
 
 use crate::args::Args;
-use crate::gate::Goal;
-use crate::plan::Plan;
+use crate::plan;
 use crate::session::Session;
 
 /// How long the injector is asked. The API server may keep a connection to a stopped injector open
@@ -68,12 +67,12 @@ struct Before {
     wrong: Vec<Place>,
 }
 
-/// Where the proxy of new pods is asked for.
-pub(crate) fn places(args: &Args, goal: &Goal) -> Proof {
-    let places = match (&args.prove_in, goal.places.is_empty()) {
+/// Where the proxy of new pods is asked for: in one namespace, or where these workloads are.
+pub(crate) fn places(args: &Args, workloads: &[WorkloadRef]) -> Proof {
+    let places = match (&args.prove_in, workloads.is_empty()) {
         (Some(namespace), _) => vec![Place::Plain(namespace.clone())],
         (None, true) => vec![Place::Plain(DEFAULT.to_owned())],
-        (None, false) => goal.places.iter().cloned().map(Place::Workload).collect(),
+        (None, false) => workloads.iter().cloned().map(Place::Workload).collect(),
     };
     Proof {
         places,
@@ -114,8 +113,8 @@ pub(crate) async fn rehearse(
 /// Checks with dry-run pods that new pods get the target's proxy. Returns what is not proven.
 pub(crate) async fn prove(
     session: &mut Session<'_>,
-    goal: &Goal,
-    plan: &Plan,
+    target: &str,
+    injects: &str,
     mut proof: Proof,
 ) -> Outcome<Option<String>> {
     let names: Vec<String> = proof.places.iter().map(ToString::to_string).collect();
@@ -129,7 +128,7 @@ pub(crate) async fn prove(
     let (mut warned, mut wrong) = (Vec::new(), None);
     while let Some(place) = proof.places.pop() {
         let was_right = proof.was_right(&place);
-        let shown = until(session, &place, &plan.injects, was_right, deadline).await?;
+        let shown = until(session, &place, injects, was_right, deadline).await?;
         let said = match &shown {
             Shown::Right(image) => {
                 right.push((place, image.clone()));
@@ -138,13 +137,13 @@ pub(crate) async fn prove(
             Shown::Bare(why) | Shown::Wrong(why) => {
                 let what = format!("{place} {why}");
                 if proof.is_new(&place, &shown) {
-                    return Err(failed(plan, &what));
+                    return Err(failed(&what));
                 }
                 wrong.get_or_insert(what);
                 why.clone()
             }
             Shown::Declined(why) if was_right => {
-                return Err(failed(plan, &format!("{place} {why}; before, it got one")));
+                return Err(failed(&format!("{place} {why}; before, it got one")));
             }
             Shown::Declined(why) | Shown::Refused(why) | Shown::Away(why) => why.clone(),
         };
@@ -158,9 +157,9 @@ pub(crate) async fn prove(
     let Some((place, image)) = right.first() else {
         // Where nobody gets a proxy, it is the injector, also if it was so before.
         if let Some(why) = wrong {
-            return Err(failed(plan, &why));
+            return Err(failed(&why));
         }
-        let what = unshown(&goal.target);
+        let what = unshown(target);
         session.done(&what)?;
         return Ok(Some(what));
     };
@@ -266,8 +265,8 @@ fn unshown(target: &str) -> String {
     )
 }
 
-fn failed(plan: &Plan, why: &str) -> Ending {
-    plan.failed(&format!("every component is at the target, but {why}"))
+fn failed(why: &str) -> Ending {
+    plan::failed(&format!("every component is at the target, but {why}"))
 }
 
 // === impl Proof ===

@@ -2,11 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, bail};
 use mesh_cluster::control_plane::Config;
 use mesh_cluster::label;
-use mesh_cluster::object::{self, ConfigMap, Deployment};
-use mesh_cluster::workload::proxy;
+use mesh_cluster::object::ConfigMap;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -24,6 +23,39 @@ pub(crate) struct Rendered {
     pub(crate) hooks: Vec<Manifest>,
     /// The hashes of the certificates that another render had too, by their objects.
     pub(crate) fixed: BTreeMap<String, String>,
+    /// How helm would write the objects.
+    pub(crate) merge: Merge,
+}
+
+/// How helm writes objects that are there. helm 4 goes on as it installed the release, unless it is
+/// told otherwise.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub(crate) enum Merge {
+    /// The API server applies them, and refuses a field that somebody else set otherwise.
+    #[serde(rename = "ssa")]
+    OnServer,
+    /// helm compares three states and overwrites such a field: helm 3, and helm 4 for what helm 3
+    /// installed.
+    #[default]
+    #[serde(rename = "csa", alias = "")]
+    ThreeWay,
+}
+
+/// What helm does where somebody else set a field that it applies on the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Conflicts {
+    Refused,
+    Overwritten,
+}
+
+impl Conflicts {
+    /// helm's flag for it.
+    pub(crate) fn flag(self) -> Option<&'static str> {
+        match self {
+            Self::Refused => None,
+            Self::Overwritten => Some("--force-conflicts"),
+        }
+    }
 }
 
 /// One rendered object.
@@ -36,23 +68,14 @@ pub(crate) struct Manifest {
     pub(crate) body: Value,
 }
 
-/// A component as it should be after the upgrade.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Expected {
-    pub(crate) name: String,
-    pub(crate) version: Option<String>,
-    /// How many pods it has at least; never 0.
-    pub(crate) replicas: u32,
-    /// The image of each container, init containers included.
-    pub(crate) images: BTreeMap<String, String>,
-}
-
 #[derive(Deserialize)]
 struct HelmAnswer {
     chart: AnswerChart,
     manifest: String,
     #[serde(default)]
     hooks: Option<Vec<AnswerHook>>,
+    #[serde(default)]
+    apply_method: Merge,
 }
 
 #[derive(Deserialize)]
@@ -99,6 +122,7 @@ impl Rendered {
             chart,
             manifest,
             hooks,
+            apply_method,
         } = serde_json::from_slice(json).map_err(|error| anyhow::anyhow!("{}", place(&error)))?;
         let AnswerMetadata {
             name,
@@ -115,7 +139,20 @@ impl Rendered {
             manifests: manifests(&manifest)?,
             hooks: of_hooks,
             fixed: BTreeMap::new(),
+            merge: apply_method,
         })
+    }
+
+    /// Makes what helm keeps of a revision.
+    pub(crate) fn kept(chart: String, manifests: Vec<Manifest>, merge: Merge) -> Self {
+        Self {
+            chart,
+            app_version: None,
+            manifests,
+            hooks: Vec::new(),
+            fixed: BTreeMap::new(),
+            merge,
+        }
     }
 
     /// Returns all objects, those of hooks too.
@@ -160,23 +197,6 @@ impl Rendered {
         crds.filter_map(kind).collect()
     }
 
-    /// Returns the components, sorted by name.
-    pub(crate) fn components(&self) -> anyhow::Result<Vec<Expected>> {
-        let deployments = self
-            .manifests
-            .iter()
-            .filter(|manifest| manifest.kind == "Deployment");
-        let mut components = deployments
-            .map(Expected::of)
-            .collect::<Result<Vec<_>, _>>()?;
-        ensure!(
-            !components.is_empty(),
-            "the chart renders no Deployment: it is not Linkerd's"
-        );
-        components.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(components)
-    }
-
     /// Returns the Services behind the rendered webhooks.
     pub(crate) fn webhook_services(&self) -> BTreeSet<String> {
         let configurations = [
@@ -215,7 +235,7 @@ fn place(error: &serde_json::Error) -> String {
 
 impl Manifest {
     // The parser's error would quote a value, which may be one of the user's secrets.
-    fn parse<T: DeserializeOwned>(&self) -> anyhow::Result<T> {
+    pub(crate) fn parse<T: DeserializeOwned>(&self) -> anyhow::Result<T> {
         let parsed = serde_json::from_value(self.body.clone());
         parsed.map_err(|_| {
             anyhow::anyhow!("cannot parse the rendered {self}: a value in it has the wrong type")
@@ -258,70 +278,13 @@ impl std::fmt::Debug for Manifest {
     }
 }
 
-// === impl Expected ===
-
-impl Expected {
-    fn of(manifest: &Manifest) -> anyhow::Result<Self> {
-        let deployment: Deployment = manifest.parse()?;
-        // The API server's default is 1, and without a pod no component is there.
-        let replicas = deployment.spec.replicas.unwrap_or(1);
-        Ok(Self {
-            name: manifest.name.clone(),
-            replicas: u32::try_from(replicas).unwrap_or(1).max(1),
-            version: deployment.meta.labels.get(label::APP_VERSION).cloned(),
-            images: images(&deployment.spec.template.spec),
-        })
-    }
-
-    /// Returns true if the component has a proxy.
-    pub(crate) fn has_proxy(&self) -> bool {
-        self.images.contains_key(label::PROXY)
-    }
-
-    /// Returns true if a pod or template has the expected images. Containers that other webhooks
-    /// added are ignored.
-    pub(crate) fn runs(&self, spec: &object::PodSpec) -> bool {
-        self.other_image(spec).is_none()
-    }
-
-    /// Returns the first container of a pod or template that has not the expected image.
-    pub(crate) fn other_image(&self, spec: &object::PodSpec) -> Option<String> {
-        let seen = images(spec);
-        self.images
-            .iter()
-            .find_map(|(name, image)| match seen.get(name) {
-                Some(seen) if seen == image => None,
-                Some(seen) => Some(format!("{seen}, not {image}, in the container {name}")),
-                None => Some(format!("no container {name}")),
-            })
-    }
-
-    /// Returns the images whose tag is a Linkerd version other than `target`.
-    pub(crate) fn strangers(&self, target: &str) -> Vec<&str> {
-        let strange = |image: &&str| {
-            let tag = proxy::image_tag(image).and_then(proxy::linkerd_version);
-            tag.is_some_and(|version| version != target)
-        };
-        self.images
-            .values()
-            .map(String::as_str)
-            .filter(strange)
-            .collect()
-    }
-}
-
-fn images(spec: &object::PodSpec) -> BTreeMap<String, String> {
-    let containers = spec.init_containers.iter().chain(&spec.containers);
-    containers
-        .map(|container| (container.name.clone(), container.image.clone()))
-        .collect()
-}
-
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
+    use mesh_cluster::object::Deployment;
+
     use super::*;
 
-    const DEPLOYMENT: &str = "
+    pub(crate) const DEPLOYMENT: &str = "
 apiVersion: apps/v1
 kind: Deployment
 metadata:
@@ -337,7 +300,7 @@ spec:
       - {name: linkerd-proxy, image: 'm/proxy:stable-2.14.10'}
 ";
 
-    fn rendered(yaml: &str) -> anyhow::Result<Rendered> {
+    pub(crate) fn rendered(yaml: &str) -> anyhow::Result<Rendered> {
         let dry = serde_json::json!({
             "chart": { "metadata": { "name": "cp", "version": "1.16.11" }, "values": { "k": 1 } },
             "config": { "secret": "x" },
@@ -355,7 +318,9 @@ spec:
         let components = rendered.components().unwrap();
         assert_eq!(components[0].name, "linkerd-identity");
         assert_eq!(components[0].version.as_deref(), Some("stable-2.14.10"));
-        assert_eq!(components[0].images.len(), 3);
+        assert!(
+            matches!(&components[0].images, crate::expected::Images::Exactly(images) if images.len() == 3)
+        );
         assert_eq!(components[0].replicas, 1);
         assert!(components[0].has_proxy());
         assert!(components[0].strangers("stable-2.14.10").is_empty());
@@ -428,25 +393,5 @@ webhooks:
 ";
         let services = rendered(yaml).unwrap().webhook_services();
         assert_eq!(services, BTreeSet::from(["injector".to_owned()]));
-    }
-
-    #[test]
-    fn runs_ignores_additional_containers() {
-        let expected = rendered(DEPLOYMENT)
-            .unwrap()
-            .components()
-            .unwrap()
-            .remove(0);
-        let deployment: Deployment =
-            serde_json::from_value(rendered(DEPLOYMENT).unwrap().manifests[0].body.clone())
-                .unwrap();
-        let mut spec = deployment.spec.template.spec;
-        spec.containers.push(object::Container {
-            name: "extra".into(),
-            ..Default::default()
-        });
-        assert!(expected.runs(&spec));
-        spec.containers[0].image = "m/controller:stable-2.13.7".into();
-        assert!(!expected.runs(&spec));
     }
 }

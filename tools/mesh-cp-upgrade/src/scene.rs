@@ -5,15 +5,15 @@
 use std::sync::Arc;
 
 use mesh_actor::gate::fresh;
-use mesh_actor::{Ending, Outcome, refused};
+use mesh_actor::{Ending, Outcome, Taken, refused};
 use mesh_cluster::{Error, Why};
-use mesh_records::From as Seen;
+use mesh_records::{From as Seen, StepName};
 
 use crate::args::Args;
 use crate::gate::Goal;
 use crate::identity::Identity;
 use crate::installer::{self, Installer};
-use crate::live::{Configuration, Live};
+use crate::live::{Configuration, Live, look};
 use crate::session::Session;
 use crate::shown::{Shown, Written};
 
@@ -40,9 +40,9 @@ enum Standing {
     Changed,
 }
 
-/// Waits until no helm is at work on the control plane, and checks that it is still in the state
-/// that the verdict saw.
-pub(crate) async fn quiet_scene(
+// Waits until no helm is at work on the control plane, and checks that it is still in the state that
+// the verdict saw.
+async fn quiet_scene(
     session: &mut Session<'_>,
     args: &Args,
     goal: &Goal,
@@ -60,6 +60,42 @@ pub(crate) async fn quiet_scene(
     Ok((scene, message))
 }
 
+/// Takes the lock, and looks at the control plane under it.
+pub(crate) async fn under_lock(
+    session: &mut Session<'_>,
+    args: &Args,
+    goal: &Goal,
+) -> Outcome<Scene> {
+    let Goal {
+        namespace, target, ..
+    } = goal;
+    let take = match session.run.is_dry() {
+        true => "would take",
+        false => "taking",
+    };
+    let message = format!("{take} the lock of the control plane in {namespace}");
+    session.begin(StepName::Lock, &message)?;
+    // A missing namespace has no control plane and no lock, so look before taking the lock.
+    let cluster = Arc::clone(&session.cluster);
+    let looking = look(&cluster, namespace);
+    let live = session.unless_stopped(looking).await??;
+    installer::check(session, args, goal, &live).await?;
+    let mut took_over = String::new();
+    if session.run.is_dry() {
+        session.run.may_lock(namespace).await?;
+    } else {
+        let taking = session.run.take_lock(namespace, target, args.timeout);
+        let Taken { lock, expired } = session.unless_stopped(taking).await??;
+        session.run.hold(lock);
+        if let Some(holder) = expired {
+            took_over = format!("; took over an expired lock, left behind by {holder}");
+        }
+    }
+    let (scene, message) = quiet_scene(session, args, goal).await?;
+    session.done(&format!("{message}{took_over}"))?;
+    Ok(scene)
+}
+
 /// Looks again, after consent and right before a write. Fails unless the control plane is as it was
 /// shown, the verdict is young enough, and the lock is still this run's.
 pub(crate) async fn still_shown(
@@ -70,7 +106,7 @@ pub(crate) async fn still_shown(
 ) -> Outcome<Scene> {
     let looking = look_around(session, args, goal).await;
     let scene = looking.map_err(|ending| ending.after("another look before the write"))?;
-    if let Some(what) = shown.shown.changed(&scene.shown, session.since) {
+    if let Some(what) = shown.shown.changed(&scene.shown, &session.since) {
         return Err(not_as_shown(session, &what));
     }
     still_fresh(session, goal)?;
@@ -90,7 +126,7 @@ pub(crate) async fn overtaken_scene(
     if let Some(what) = shown.shown.changed_settings(&scene.shown) {
         return Err(not_as_shown(session, &what));
     }
-    if let Some(what) = shown.shown.changed(&scene.shown, Written::Nothing)
+    if let Some(what) = shown.shown.changed(&scene.shown, &Written::Nothing)
         && scene.standing(Some(&shown.seen()), goal) == Standing::Changed
     {
         return Err(not_as_shown(session, &what));
@@ -100,7 +136,12 @@ pub(crate) async fn overtaken_scene(
     Ok(scene)
 }
 
-async fn look_around(session: &mut Session<'_>, args: &Args, goal: &Goal) -> Outcome<Scene> {
+/// Waits until no helm is at work on the control plane, and looks at it.
+pub(crate) async fn look_around(
+    session: &mut Session<'_>,
+    args: &Args,
+    goal: &Goal,
+) -> Outcome<Scene> {
     let (live, installer) = installer::quiet(session, args, &goal.namespace).await?;
     let cluster = Arc::clone(&session.cluster);
     let reading = async {

@@ -11,6 +11,8 @@ use mesh_records::{
 };
 
 use crate::inputs::Inputs;
+use crate::installer::back::WayBack;
+use crate::installer::history::Revision;
 use crate::shown::Written;
 
 /// A run in progress, with its current step.
@@ -23,6 +25,10 @@ pub(crate) struct Session<'a> {
     /// What was written since the control plane was shown, by this run or by a helm that it took
     /// over.
     pub(crate) since: Written,
+    /// The unfinished revision that was seen to be nobody's.
+    pub(crate) abandoned: Option<Revision>,
+    /// The way back from what this run has begun to write.
+    pub(crate) way_back: Option<WayBack>,
     /// The parts that this run has written.
     wrote: Vec<(StepName, String)>,
     /// What a write that is not over has written, in words.
@@ -39,6 +45,8 @@ impl<'a> Session<'a> {
             run,
             step: None,
             since: Written::Nothing,
+            abandoned: None,
+            way_back: None,
             wrote: Vec::new(),
             begun: None,
         }
@@ -58,7 +66,9 @@ impl<'a> Session<'a> {
     /// Returns an ending that also says what this run wrote before.
     pub(crate) fn told(&self, ending: Ending) -> Ending {
         let parts = self.wrote.iter().map(|(_, part)| part.as_str());
-        let all: Vec<&str> = parts.chain(self.begun.as_deref()).collect();
+        let mut all: Vec<&str> = parts.chain(self.begun.as_deref()).collect();
+        // A rollback writes the same part again.
+        all.dedup();
         let touched = |(step, _): &(StepName, String)| *step == StepName::ControlPlane;
         let rest = match self.begun.is_some() || self.wrote.iter().any(touched) {
             true => "",

@@ -22,10 +22,11 @@ pub(crate) struct Shown {
 }
 
 /// What was written since the run asked, as was agreed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Written {
     Nothing,
-    Definitions,
+    /// The definitions, which every later look must find like this.
+    Definitions(Facts),
 }
 
 /// The newest revisions of helm's two releases, each with the name of its release.
@@ -84,9 +85,6 @@ impl Shown {
             crds,
         }) = revisions
         {
-            let fact = |(name, latest): (&str, &Revision)| {
-                (format!("the helm release {name}"), latest.to_string())
-            };
             shown.control_plane.extend([fact(control_plane)]);
             shown.definitions.extend([fact(crds)]);
         }
@@ -94,13 +92,14 @@ impl Shown {
     }
 
     /// Says what differs from what was shown, except by the run's own write.
-    pub(crate) fn changed(&self, now: &Self, written: Written) -> Option<String> {
+    pub(crate) fn changed(&self, now: &Self, written: &Written) -> Option<String> {
         let mut changed = changes(&self.settings, &now.settings);
         changed.extend(changes(&self.control_plane, &now.control_plane));
-        match written {
-            Written::Nothing => changed.extend(changes(&self.definitions, &now.definitions)),
-            Written::Definitions => {}
-        }
+        let definitions = match written {
+            Written::Nothing => &self.definitions,
+            Written::Definitions(left) => left,
+        };
+        changed.extend(changes(definitions, &now.definitions));
         (!changed.is_empty()).then(|| changed.join("; "))
     }
 
@@ -109,6 +108,11 @@ impl Shown {
         let changed = changes(&self.settings, &now.settings);
         (!changed.is_empty()).then(|| changed.join("; "))
     }
+}
+
+/// Returns the newest revision of a release as a fact.
+pub(crate) fn fact((release, latest): (&str, &Revision)) -> (String, String) {
+    (format!("the helm release {release}"), latest.to_string())
 }
 
 fn changes(shown: &Facts, now: &Facts) -> Vec<String> {
@@ -137,6 +141,7 @@ mod tests {
             status: Status::Deployed,
             chart: "chart-1".to_owned(),
             app_version: "stable-2.13.7".to_owned(),
+            description: String::new(),
         }
     }
 
@@ -156,7 +161,11 @@ mod tests {
     #[test]
     fn every_fact_counts_except_what_the_run_itself_wrote() {
         let before = shown("a", "7", 1, 1);
-        let nothing = Written::Nothing;
+        let nothing = &Written::Nothing;
+        let left = |crds| {
+            let left = fact(("crds", &revision(crds)));
+            Written::Definitions(Facts::from([left]))
+        };
         assert_eq!(before.changed(&before, nothing), None);
         let mut stored = before.clone();
         stored.control_plane.insert("values".into(), "x".into());
@@ -173,13 +182,16 @@ mod tests {
             (settings, "the identity settings was not readable"),
         ];
         for (now, part) in table {
-            for written in [nothing, Written::Definitions] {
+            for written in [nothing, &left(1)] {
                 let changed = before.changed(&now, written).unwrap();
                 assert!(changed.contains(part), "{part}: {changed}");
             }
         }
         let own = shown("a", "7", 1, 2);
         assert!(before.changed(&own, nothing).is_some());
-        assert_eq!(before.changed(&own, Written::Definitions), None);
+        assert_eq!(before.changed(&own, &left(2)), None);
+        let other = shown("a", "7", 1, 3);
+        let changed = before.changed(&other, &left(2)).unwrap();
+        assert!(changed.contains("crds was revision 2 "), "{changed}");
     }
 }

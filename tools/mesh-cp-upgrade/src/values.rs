@@ -1,5 +1,8 @@
 //! Reads values files and merges them like helm.
 
+use std::collections::BTreeMap;
+use std::fmt;
+
 use anyhow::Context as _;
 use serde_json::Value;
 
@@ -58,6 +61,81 @@ fn find<'a>(values: &'a Value, value: &str, path: &mut Vec<&'a str>, keys: &mut 
     }
 }
 
+/// A value that an upgrade changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Difference {
+    /// The value's name, such as `proxy.logLevel`.
+    pub(crate) name: String,
+    pub(crate) change: Changed,
+}
+
+/// How a value changes, with what may be said of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Changed {
+    /// The release was given it, and this run does not: the chart's default counts from then on.
+    Dropped(Option<String>),
+    Other(Option<(String, String)>),
+    Added(Option<String>),
+}
+
+/// The longest value that is shown.
+const LONGEST: usize = 60;
+/// A value with one of these in its name may be a secret, or is a certificate.
+const NOT_SHOWN: [&str; 6] = ["pem", "key", "token", "password", "secret", "license"];
+
+/// Returns the values that differ between what a release was given and what it is to get.
+pub(crate) fn differences(given: &Value, wanted: &Value) -> Vec<Difference> {
+    let (mut before, mut after) = (BTreeMap::new(), BTreeMap::new());
+    leaves(given, &mut Vec::new(), &mut before);
+    leaves(wanted, &mut Vec::new(), &mut after);
+    let mut names: Vec<&String> = before.keys().chain(after.keys()).collect();
+    names.sort();
+    names.dedup();
+    let difference = |name: &String| {
+        let change = match (before.get(name), after.get(name)) {
+            (Some(from), None) => Changed::Dropped(shown(name, from)),
+            (None, Some(to)) => Changed::Added(shown(name, to)),
+            (Some(from), Some(to)) if from != to => {
+                Changed::Other(shown(name, from).zip(shown(name, to)))
+            }
+            (Some(_), Some(_)) | (None, None) => return None,
+        };
+        let name = name.clone();
+        Some(Difference { name, change })
+    };
+    names.into_iter().filter_map(difference).collect()
+}
+
+// A list counts as one value, as helm replaces it as a whole.
+fn leaves<'a>(value: &'a Value, path: &mut Vec<&'a str>, all: &mut BTreeMap<String, &'a Value>) {
+    match value {
+        Value::Object(fields) => {
+            for (key, inner) in fields {
+                path.push(key);
+                leaves(inner, path, all);
+                path.pop();
+            }
+        }
+        Value::Null if path.is_empty() => {}
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
+            all.insert(path.join("."), value);
+        }
+    }
+}
+
+fn shown(name: &str, value: &Value) -> Option<String> {
+    let name = name.to_lowercase();
+    if NOT_SHOWN.iter().any(|part| name.contains(part)) {
+        return None;
+    }
+    let text = match value {
+        Value::Bool(_) | Value::Number(_) | Value::Array(_) => value.to_string(),
+        Value::String(text) => text.clone(),
+        Value::Null | Value::Object(_) => return None,
+    };
+    (text.len() <= LONGEST && !text.contains('\n')).then_some(text)
+}
+
 /// Returns true if two sets of values are equal. No values equal an empty set.
 pub(crate) fn same(one: &Value, other: &Value) -> bool {
     let empty = |value: &Value| {
@@ -88,6 +166,38 @@ fn merge(into: &mut Value, from: Value) {
     }
 }
 
+// === impl Difference ===
+
+impl Difference {
+    /// What happens to the value, for a deed.
+    pub(crate) fn verb(&self) -> &'static str {
+        match self.change {
+            Changed::Dropped(_) => "drop the value",
+            Changed::Other(_) => "change the value",
+            Changed::Added(_) => "add the value",
+        }
+    }
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = &self.name;
+        match &self.change {
+            Changed::Dropped(Some(from)) => {
+                write!(
+                    f,
+                    "{name}, which is {from}: the chart's default counts then"
+                )
+            }
+            Changed::Dropped(None) => write!(f, "{name}: the chart's default counts then"),
+            Changed::Other(Some((from, to))) => write!(f, "{name} from {from} to {to}"),
+            Changed::Other(None) => f.write_str(name),
+            Changed::Added(Some(to)) => write!(f, "{name}: {to}"),
+            Changed::Added(None) => f.write_str(name),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -107,6 +217,33 @@ mod tests {
             all,
             json!({ "a": { "x": 1, "y": [3] }, "b": { "deep": true }, "c": null })
         );
+    }
+
+    #[test]
+    fn differences_name_what_is_dropped_changed_and_added_but_no_secret() {
+        let given = json!({
+            "proxy": { "logLevel": "warn", "cores": 2 },
+            "tolerations": [{ "key": "a" }],
+            "identity": { "issuer": { "tls": { "keyPEM": "HUSH" } } },
+            "same": 1,
+        });
+        let wanted = json!({
+            "proxy": { "logLevel": "info" },
+            "identity": { "issuer": { "tls": { "keyPEM": "OTHER" } } },
+            "defaultInboundPolicy": "deny",
+            "same": 1,
+        });
+        let all = differences(&given, &wanted);
+        let said: Vec<String> = all.iter().map(|it| format!("{} {it}", it.verb())).collect();
+        let expected = [
+            "add the value defaultInboundPolicy: deny",
+            "change the value identity.issuer.tls.keyPEM",
+            "drop the value proxy.cores, which is 2: the chart's default counts then",
+            "change the value proxy.logLevel from warn to info",
+            "drop the value tolerations, which is [{\"key\":\"a\"}]: the chart's default counts then",
+        ];
+        assert_eq!(said, expected);
+        assert!(differences(&Value::Null, &json!({})).is_empty());
     }
 
     #[test]

@@ -117,7 +117,26 @@ impl Cluster {
         options: Options,
     ) -> Result<(), Error> {
         let query = format!("{}&force=true", options.query());
-        self.write::<IgnoredAny>(Method::PATCH, target, body, APPLY, &query)
+        self.applied(target, body, &query).await
+    }
+
+    /// Like [`Cluster::apply`], but a field that another manager has set otherwise is a conflict.
+    pub async fn apply_unforced(
+        &self,
+        target: &Target,
+        body: &impl Serialize,
+        options: Options,
+    ) -> Result<(), Error> {
+        self.applied(target, body, &options.query()).await
+    }
+
+    async fn applied(
+        &self,
+        target: &Target,
+        body: &impl Serialize,
+        query: &str,
+    ) -> Result<(), Error> {
+        self.write::<IgnoredAny>(Method::PATCH, target, body, APPLY, query)
             .await
             .map(drop)
     }

@@ -10,7 +10,7 @@ use mesh_records::{Explained, Paste};
 use crate::anew::beside;
 use crate::args::Args;
 use crate::child::Program;
-use crate::render::{self, Rendered};
+use crate::render::{self, Merge, Rendered};
 use crate::snapshot::Copied;
 
 /// The linkerd CLI with the flags for one control plane.
@@ -96,6 +96,7 @@ impl Cli {
             manifests,
             hooks: Vec::new(),
             fixed: BTreeMap::new(),
+            merge: Merge::default(),
         })
     }
 

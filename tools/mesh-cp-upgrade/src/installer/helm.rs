@@ -6,20 +6,18 @@ use anyhow::{Context as _, bail};
 use mesh_cluster::Cluster;
 use mesh_records::{Explained, Paste, Release, sayable};
 use serde::Deserialize;
-use serde_json::Value;
 
 use crate::anew::beside;
 use crate::args::Args;
 use crate::child::{Program, Writer};
 use crate::installer::driver::Driver;
-use crate::installer::history::History;
-use crate::render::{self, Manifest, Rendered};
+use crate::render::{Conflicts, Rendered};
 use crate::snapshot::Copied;
 
 /// helm with the flags for one cluster.
 #[derive(Clone, Debug)]
 pub(crate) struct Helm {
-    program: Program,
+    pub(super) program: Program,
     /// Makes commands for people.
     paste: Paste,
     pub(crate) driver: Driver,
@@ -39,6 +37,7 @@ pub(crate) struct Upgrade {
     pub(crate) release: Release,
     pub(crate) chart: Chart,
     pub(crate) values: Values,
+    pub(crate) conflicts: Conflicts,
 }
 
 /// Which values a release gets.
@@ -88,10 +87,15 @@ impl Helm {
     }
 
     /// Fails if helm cannot be started or its version is not supported.
-    pub(crate) async fn check(&self) -> anyhow::Result<()> {
+    pub(crate) async fn check(&self, conflicts: Conflicts) -> anyhow::Result<()> {
         let args = ["version", "--template", "{{.Version}}"];
         let said = self.program.says(&args).await?;
         match major_minor(&said) {
+            Some((3, _)) if conflicts == Conflicts::Overwritten => Err(Explained::new(
+                "helm 3 knows no conflicts: it overwrites what somebody else has set by itself",
+                "leave out --force-conflicts",
+            )
+            .into()),
             Some((3, 14..) | (4, _)) => Ok(()),
             Some(_) | None => {
                 let program = &self.program;
@@ -100,67 +104,6 @@ impl Helm {
                 Err(Explained::new(what, WAY_OUT).into())
             }
         }
-    }
-
-    /// Reads a release's revisions.
-    pub(crate) async fn history(&self, release: &Release) -> anyhow::Result<History> {
-        let name = &release.name;
-        let args = self.args(release, &["history", name, "--max", "20", "-o", "json"]);
-        let what = format!("cannot read the history of the helm release {name}");
-        let answer = self.program.read(&args, &what).await;
-        let answer = answer.map_err(|error| self.elsewhere(error))?;
-        History::parse(&answer)
-            .with_context(|| format!("cannot parse the history of the helm release {name}"))
-    }
-
-    // Adds a hint where helm does not find a release that the cluster's objects name.
-    fn elsewhere(&self, error: anyhow::Error) -> anyhow::Error {
-        let said = format!("{error:#}");
-        if error.is::<Explained>() || !said.contains("not found") {
-            return error;
-        }
-        let others = match self.driver {
-            Driver::Secret => "configmap or --helm-driver sql",
-            Driver::ConfigMap => "secret or --helm-driver sql",
-            Driver::Sql => "secret or --helm-driver configmap",
-        };
-        let hint = format!(
-            "helm looks for releases where HELM_DRIVER says, which is `{}` in this run; if another one \
-             was set when the release was installed, pass --helm-driver {others}",
-            self.driver
-        );
-        Explained::new(said, hint).into()
-    }
-
-    /// The values that a release was given. They contain secrets and are never written anywhere.
-    pub(crate) async fn values(&self, release: &Release) -> anyhow::Result<Value> {
-        let name = &release.name;
-        let args = self.args(release, &["get", "values", name, "-o", "json"]);
-        let answer = self
-            .program
-            .read(
-                &args,
-                &format!("cannot read the values of the helm release {name}"),
-            )
-            .await?;
-        let values = serde_json::from_slice(&answer);
-        values.map_err(|_| anyhow::anyhow!("cannot parse the values of the release {name}"))
-    }
-
-    /// Reads the objects of a release as they were installed.
-    pub(crate) async fn installed(&self, release: &Release) -> anyhow::Result<Vec<Manifest>> {
-        let name = &release.name;
-        let args = self.args(release, &["get", "manifest", name]);
-        let answer = self
-            .program
-            .read(
-                &args,
-                &format!("cannot read the objects of the helm release {name}"),
-            )
-            .await?;
-        let text = String::from_utf8(answer).context("the manifest is not UTF-8 text")?;
-        render::manifests(&text)
-            .with_context(|| format!("cannot parse the objects of the helm release {name}"))
     }
 
     /// Renders what an upgrade would apply, twice, to learn what a render makes anew. helm reads the
@@ -243,6 +186,11 @@ impl Helm {
             .start(&self.upgrade_args(upgrade, Spelling::Run))
     }
 
+    /// Starts a rollback.
+    pub(crate) fn roll_back(&self, words: &[String]) -> anyhow::Result<Writer> {
+        self.program.start(words)
+    }
+
     /// The command of an upgrade, for people. It contains no secrets: values come from files.
     pub(crate) fn command(&self, upgrade: &Upgrade) -> Vec<String> {
         let mut command = vec!["helm".to_owned()];
@@ -256,10 +204,9 @@ impl Helm {
     }
 
     /// Returns the command for a rollback to a revision.
-    pub(crate) fn way_back(&self, release: &Release, revision: u32) -> String {
-        let revision = revision.to_string();
-        let Release { name, namespace } = release;
-        self.pasted(&["rollback", name, &revision, "-n", namespace])
+    pub(crate) fn way_back(&self, words: &[String]) -> String {
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        self.pasted(&words)
     }
 
     /// Returns a command for people with these words.
@@ -297,6 +244,7 @@ impl Helm {
             release,
             chart,
             values,
+            conflicts,
         } = upgrade;
         let archive = match spelling {
             Spelling::Run => chart.archive.display().to_string(),
@@ -325,10 +273,11 @@ impl Helm {
                 }
             }
         }
+        args.extend(conflicts.flag().map(str::to_owned));
         args
     }
 
-    fn args(&self, release: &Release, verb: &[&str]) -> Vec<String> {
+    pub(super) fn args(&self, release: &Release, verb: &[&str]) -> Vec<String> {
         let mut args: Vec<String> = verb.iter().map(ToString::to_string).collect();
         args.extend(["-n".to_owned(), release.namespace.clone()]);
         args
@@ -410,6 +359,7 @@ mod tests {
                 archive: "/private/cp.tgz".into(),
             },
             values,
+            conflicts: Conflicts::Refused,
         }
     }
 
@@ -453,7 +403,8 @@ mod tests {
     #[test]
     fn a_command_for_people_works_where_helm_driver_is_not_set() {
         let release = upgrade(Values::Keep).release;
-        let back = |driver| Helm { driver, ..helm() }.way_back(&release, 3);
+        let words = ["rollback", &release.name, "3", "-n", &release.namespace].map(str::to_owned);
+        let back = |driver| Helm { driver, ..helm() }.way_back(&words);
         let rollback = "helm rollback cp 3 -n linkerd --kube-context eu";
         assert_eq!(back(Driver::Secret), rollback);
         let configmap = format!("HELM_DRIVER=configmap {rollback}");

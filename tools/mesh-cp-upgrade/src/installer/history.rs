@@ -1,7 +1,9 @@
 //! A Helm release's history, and what it means for an upgrade.
 
+use std::cmp::Ordering;
 use std::fmt;
 
+use mesh_versions::Version;
 use serde::Deserialize;
 
 /// One revision of a release, as `helm history -o json` lists it.
@@ -13,6 +15,9 @@ pub(crate) struct Revision {
     pub(crate) chart: String,
     #[serde(default)]
     pub(crate) app_version: String,
+    /// What helm says of it, such as "Rollback to 1".
+    #[serde(default)]
+    pub(crate) description: String,
 }
 
 /// Helm's release statuses.
@@ -92,21 +97,45 @@ impl History {
 
     /// Returns the revision for a rollback: the newest that was deployed completely and is of
     /// another chart than `chart`.
-    pub(crate) fn way_back(&self, chart: &str) -> Option<u32> {
+    pub(crate) fn way_back(&self, chart: &str) -> Option<&Revision> {
         let sound = |revision: &&Revision| {
             matches!(revision.status, Status::Deployed | Status::Superseded)
                 && revision.chart != chart
         };
-        self.revisions
-            .iter()
-            .rev()
-            .find(sound)
-            .map(|revision| revision.revision)
+        self.revisions.iter().rev().find(sound)
+    }
+
+    /// Returns a revision by its number.
+    pub(crate) fn of(&self, number: u32) -> Option<&Revision> {
+        self.revisions.iter().find(|it| it.revision == number)
+    }
+
+    /// Returns the revision that a rollback goes back to: the newest that was deployed completely and is
+    /// of this release, or else of an older one than the newest revision.
+    pub(crate) fn before(&self, release: Option<&str>) -> Option<&Revision> {
+        let latest = Version::of_tag(&self.latest().app_version);
+        let fits = |it: &&Revision| match release {
+            Some(release) => it.app_version == release,
+            None => Version::of_tag(&it.app_version).order(&latest) == Some(Ordering::Less),
+        };
+        let sound = |it: &&Revision| matches!(it.status, Status::Deployed | Status::Superseded);
+        self.revisions.iter().rev().filter(sound).find(fits)
+    }
+
+    /// Returns true if the newest revision is deployed and came from a rollback to this release, or to
+    /// any.
+    pub(crate) fn is_rolled_back(&self, release: Option<&str>) -> bool {
+        let latest = self.latest();
+        let is_meant = match release {
+            Some(release) => latest.app_version == release,
+            None => latest.description.starts_with("Rollback to "),
+        };
+        latest.status == Status::Deployed && is_meant
     }
 
     /// Returns the newest revision that was deployed completely.
     pub(crate) fn last_sound(&self) -> Option<u32> {
-        self.way_back("")
+        self.way_back("").map(|it| it.revision)
     }
 }
 
@@ -195,8 +224,36 @@ mod tests {
             ),
         ];
         for (number, (rows, expected)) in table.into_iter().enumerate() {
-            assert_eq!(history(&rows).way_back(new), expected, "row {number}");
+            let history = history(&rows);
+            let back = history.way_back(new).map(|it| it.revision);
+            assert_eq!(back, expected, "row {number}");
         }
+    }
+
+    #[test]
+    fn a_rollback_goes_to_an_older_release_and_never_forward() {
+        let (old, new) = (
+            ("superseded", "cp-1.12.7", "stable-2.13.7"),
+            "stable-2.14.10",
+        );
+        let failed = ("failed", "cp-1.16.11", new);
+        let back = ("deployed", "cp-1.12.7", "stable-2.13.7");
+        let upgraded = ("superseded", "cp-1.16.11", new);
+        let before = |rows: &[_], release| {
+            let history = history(rows);
+            history.before(release).map(|it| it.revision)
+        };
+        assert_eq!(before(&[old, failed], None), Some(1));
+        assert_eq!(before(&[old, upgraded, back], None), None);
+        assert_eq!(before(&[old, upgraded, back], Some(new)), Some(2));
+        assert_eq!(before(&[old, failed], Some(new)), None);
+        let mut rolled = history(&[old, upgraded, back]);
+        assert!(!rolled.is_rolled_back(None));
+        assert!(rolled.is_rolled_back(Some("stable-2.13.7")));
+        rolled.revisions[2].description = "Rollback to 1".to_owned();
+        assert!(rolled.is_rolled_back(None));
+        rolled.revisions[2].status = Status::Failed;
+        assert!(!rolled.is_rolled_back(None));
     }
 
     #[test]

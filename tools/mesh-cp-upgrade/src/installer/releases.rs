@@ -9,13 +9,14 @@ use mesh_records::{Explained, Release};
 use crate::anew::Content;
 use crate::args::Args;
 use crate::gate::Goal;
+use crate::installer::back::{Revisit, WayBack, rollback};
 use crate::installer::charts::charts;
 use crate::installer::helm::{Helm, Upgrade, Values};
-use crate::installer::history::{History, Readiness};
+use crate::installer::history::{History, Readiness, Revision};
 use crate::live::Live;
-use crate::plan::{Helming, Part, Parts, Write};
+use crate::plan::{Doing, Helming, Part, Parts, Write};
 use crate::present::{lacking, missing, removed};
-use crate::render::{Manifest, Rendered};
+use crate::render::{Conflicts, Manifest, Rendered};
 use crate::session::Session;
 use crate::shown::Revisions;
 use crate::values;
@@ -31,7 +32,7 @@ pub(crate) struct HelmReleases {
 /// A release and its history.
 #[derive(Debug)]
 pub(crate) struct Owned {
-    release: Release,
+    pub(crate) release: Release,
     pub(crate) history: History,
 }
 
@@ -104,7 +105,11 @@ impl HelmReleases {
             };
             ("remove the unfinished revision with", forget)
         } else {
-            ("go back with", self.helm.way_back(release, sound))
+            (
+                "go back with",
+                self.helm
+                    .way_back(&rollback(release, sound, Conflicts::Refused)),
+            )
         };
         let hint = format!("if no helm runs any more, {way} `{command}`; then {AGAIN}");
         Ending::Failed(busy.stuck(hint).with_next(command).into())
@@ -120,49 +125,52 @@ impl HelmReleases {
     ) -> Outcome<Parts> {
         let (helm, target) = (&self.helm, goal.target.as_str());
         let inputs = Arc::clone(&session.inputs);
-        let fetching = charts(args, &inputs, target, helm);
-        let named = session.unless_stopped(fetching).await??;
-        let control_plane = Upgrade {
-            release: self.control_plane.release.clone(),
-            chart: named.control_plane,
-            values: Values::Reset(inputs.values.clone()),
+        let named = charts(args, &inputs, target, helm);
+        let named = session.unless_stopped(named).await??;
+        let upgrade = |owned: &Owned, chart, values| Upgrade {
+            release: owned.release.clone(),
+            chart,
+            values,
+            conflicts: args.conflicts(),
         };
-        let crds = Upgrade {
-            release: self.crds.release.clone(),
-            chart: named.crds,
-            values: Values::Keep,
-        };
+        let given = Values::Reset(inputs.values.clone());
+        let control_plane = upgrade(&self.control_plane, named.control_plane, given);
+        let crds = upgrade(&self.crds, named.crds, Values::Keep);
         let wanted = values::read(&inputs.values)?;
         let all = futures::future::try_join5(
             helm.render(&crds),
             helm.render(&control_plane),
             helm.values(&self.control_plane.release),
-            helm.installed(&self.crds.release),
-            helm.installed(&self.control_plane.release),
+            helm.installed(&self.crds.release, None),
+            helm.installed(&self.control_plane.release, None),
         );
-        let rendered = session.unless_stopped(all).await?;
-        let rendered = rendered.map_err(|error| hinted(error, self.check_values(&args.files())));
-        let (crds_rendered, rendered, given, crds_installed, installed) = rendered?;
-        let is_there = live.configuration().version == Some(target);
+        let all = session.unless_stopped(all).await?;
+        let all = all.map_err(|error| hinted(error, self.check_values(&args.files())));
+        let (crds_rendered, rendered, given, crds_installed, installed) = all?;
         // Values that were fixed after a failed upgrade must be applied.
-        let is_done = is_there
+        let is_done = live.configuration().version == Some(target)
             && self.control_plane.is_at(&rendered, &installed)
             && values::same(&given, &wanted);
-        let crds_are_there = self.crds.is_at(&crds_rendered, &crds_installed);
         let cluster = Arc::clone(&session.cluster);
         let pairs = [(&*crds_installed, &crds_rendered), (&*installed, &rendered)];
-        let looking = self.compare(&cluster, pairs);
-        let [crds_differ, differ] = session.unless_stopped(looking).await??;
-        let mut crds = self.part(&self.crds, crds, crds_rendered, crds_differ);
+        let both = self.compare(&cluster, pairs);
+        let [crds_differ, differ] = session.unless_stopped(both).await??;
+        let crds_are_there = self.crds.is_at(&crds_rendered, &crds_installed);
+        let mut crds = self.part(&self.crds, crds, crds_rendered, crds_installed, crds_differ);
         crds.is_needed |= !crds_are_there;
-        let mut control_plane = self.part(&self.control_plane, control_plane, rendered, differ);
+        // Definitions must not be rolled back: the API server may refuse older ones.
+        crds.way_back = None;
+        let mut control_plane = self.part(
+            &self.control_plane,
+            control_plane,
+            rendered,
+            installed,
+            differ,
+        );
         control_plane.is_needed |= !is_done;
+        control_plane.values = values::differences(&given, &wanted);
         Ok(Parts {
-            // Definitions must not be rolled back: the API server may refuse older ones.
-            crds: Part {
-                way_back: None,
-                ..crds
-            },
+            crds,
             control_plane,
             hint: "pass the chart version whose appVersion is the target: --chart-version VERSION",
         })
@@ -179,23 +187,40 @@ impl HelmReleases {
         Ok([crds, control_plane.await?])
     }
 
+    /// Returns the name of the control plane's release.
+    pub(crate) fn name(&self) -> &str {
+        self.control_plane.name()
+    }
+
+    /// Returns the command that lists the revisions of the control plane.
+    pub(crate) fn listed(&self) -> String {
+        let Release { name, namespace } = &self.control_plane.release;
+        self.helm.pasted(&["history", name, "-n", namespace])
+    }
+
+    /// Makes a rollback to a revision of a release.
+    pub(crate) fn revisit(&self, owned: &Owned, back: &Revision, conflicts: Conflicts) -> Revisit {
+        Revisit {
+            helm: self.helm.clone(),
+            release: owned.release.clone(),
+            revision: back.revision,
+            chart: back.chart.clone(),
+            conflicts,
+        }
+    }
+
     fn part(
         &self,
         owned: &Owned,
         upgrade: Upgrade,
         rendered: Rendered,
+        installed: Vec<Manifest>,
         Differing { removed, restored }: Differing,
     ) -> Part {
         let release = &owned.release;
         let back = owned.history.way_back(&rendered.chart);
-        let way_back = back.map(|revision| self.helm.way_back(release, revision));
-        let backup = match (back, &way_back) {
-            (Some(revision), Some(command)) => {
-                let name = &release.name;
-                format!("helm keeps revision {revision} of {name}; to go back: {command}")
-            }
-            (None, _) | (_, None) => format!("helm has no earlier revision of {}", release.name),
-        };
+        let revisit = |back: &Revision| self.revisit(owned, back, upgrade.conflicts);
+        let way_back = back.map(|back| WayBack::Helm(Box::new(revisit(back))));
         Part {
             name: format!("{}/{}", release.namespace, release.name),
             command: self.helm.command(&upgrade),
@@ -204,11 +229,12 @@ impl HelmReleases {
             removed,
             restored,
             way_back,
-            backup,
             rendered,
+            installed: Some(installed),
+            values: Vec::new(),
             write: Write::Helm(Box::new(Helming {
                 helm: self.helm.clone(),
-                upgrade,
+                deed: Doing::Upgrade(Box::new(upgrade)),
                 over: owned.history.latest().revision,
             })),
         }

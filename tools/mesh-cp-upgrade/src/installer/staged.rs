@@ -15,6 +15,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::gate::Goal;
+use crate::installer::back::WayBack;
 use crate::installer::cli::{Cli, Half};
 use crate::plan::{Definitions, Part, Parts, Rest, Staged, Write};
 use crate::present::differs;
@@ -26,7 +27,7 @@ use crate::snapshot::Copied;
 const CRDS: &str = "the set of CRDs";
 const CONTROL_PLANE: &str = "the control plane";
 /// The Secret with the values of an installation by the CLI.
-const OVERRIDES: &str = "linkerd-config-overrides";
+pub(crate) const OVERRIDES: &str = "linkerd-config-overrides";
 
 /// Renders both parts, or the definitions alone where the cluster lacks any.
 pub(crate) async fn render(
@@ -59,7 +60,7 @@ pub(crate) async fn render(
                 name: CONTROL_PLANE.to_owned(),
                 command: cli.command(Half::ControlPlane, files),
                 essence: format!("{}\0{stored}", cli.essence(Half::ControlPlane, files)),
-                backup: backup(cli),
+                way_back: WayBack::Cli(cli.way_back()),
             },
         })));
     }
@@ -92,19 +93,17 @@ fn part(cli: &Cli, files: &[Copied], half: Half, rendered: Rendered, is_needed: 
         command: cli.command(half, files),
         essence: cli.essence(half, files),
         rendered,
+        installed: None,
+        // The CLI keeps the stored values besides.
+        values: Vec::new(),
         // The objects are only applied; nothing is deleted.
         removed: Vec::new(),
         restored: Vec::new(),
         is_needed,
         // Definitions must not be rolled back: the API server may refuse older ones.
-        way_back: (half == Half::ControlPlane).then(|| cli.way_back()),
-        backup: backup(cli),
+        way_back: (half == Half::ControlPlane).then(|| WayBack::Cli(cli.way_back())),
         write: Write::Apply,
     }
-}
-
-fn backup(cli: &Cli) -> String {
-    format!("to go back: {}", cli.way_back())
 }
 
 // Fails if no values are stored: the CLI would say so only when it renders the control plane.

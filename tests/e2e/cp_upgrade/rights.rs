@@ -1,0 +1,87 @@
+//! The permissions that the project ships are enough, and those of the watching alone are too.
+
+use std::path::PathBuf;
+
+use mesh_testbed::Bed;
+use mesh_tests::{Run, on_both_beds, run};
+
+use crate::shop::web;
+use crate::stage::{FROM, Stage, TO};
+
+on_both_beds! {
+    [Rbac]
+    shipped_rights_are_enough_for_an_upgrade_and_back_with_helm
+    shipped_rights_are_enough_for_an_upgrade_with_helm_4
+    shipped_rights_are_enough_for_an_upgrade_by_the_cli
+    first_role_is_enough_to_watch_and_not_to_write
+}
+
+const RBAC: &str = include_str!("../../../tools/mesh-cp-upgrade/rbac.yaml");
+
+/// Makes a kubeconfig with the rights of `rbac.yaml`, with or without those to write.
+fn kubeconfig(bed: &Bed, writes: bool) -> PathBuf {
+    let is_meant = |document: &&str| writes || !document.contains("-write");
+    let documents: Vec<&str> = RBAC.split("\n---\n").filter(is_meant).collect();
+    bed.apply(&documents.join("\n---\n")).unwrap();
+    let token = ["-n", "linkerd", "create", "token", "mesh-cp-upgrade"];
+    let token = bed.kubectl(token).unwrap();
+    bed.kubeconfig_with_token("mesh-cp-upgrade", token.trim())
+        .unwrap()
+}
+
+fn upgraded(stage: &Stage) -> PathBuf {
+    web(&stage.bed, "shop", 1);
+    let kubeconfig = kubeconfig(&stage.bed, true);
+    let mut command = stage.command(&[]);
+    command.env("KUBECONFIG", &kubeconfig);
+    let run = run(command, &stage.judged());
+    assert_eq!(run.code, Some(0), "{}", run.said());
+    let proven = run.step("prove", "done").unwrap()["message"]
+        .as_str()
+        .unwrap();
+    assert!(
+        proven.contains("a new pod of shop/Deployment/web gets"),
+        "{proven}"
+    );
+    assert_eq!(stage.configured(), TO);
+    kubeconfig
+}
+
+fn shipped_rights_are_enough_for_an_upgrade_and_back_with_helm(bed: Bed) {
+    let stage = Stage::new(bed);
+    let kubeconfig = upgraded(&stage);
+    let mut back = stage.env(stage.tools.run("mesh-cp-upgrade"));
+    back.args(["--rollback", "--yes"])
+        .env("KUBECONFIG", kubeconfig);
+    let back = run(back, "");
+    assert_eq!(back.code, Some(0), "{}", back.said());
+    assert_eq!(stage.configured(), FROM);
+}
+
+fn shipped_rights_are_enough_for_an_upgrade_with_helm_4(bed: Bed) {
+    upgraded(&Stage::by_helm4(bed));
+}
+
+fn shipped_rights_are_enough_for_an_upgrade_by_the_cli(bed: Bed) {
+    upgraded(&Stage::by_cli_without_definitions(bed));
+}
+
+fn first_role_is_enough_to_watch_and_not_to_write(bed: Bed) {
+    let stage = Stage::new(bed);
+    web(&stage.bed, "shop", 1);
+    let kubeconfig = kubeconfig(&stage.bed, false);
+    let watch = |to: &str| -> Run {
+        let mut command = stage.env(stage.tools.run("mesh-cp-upgrade"));
+        command.args(["--watch-only", "--to", to]);
+        command.env("KUBECONFIG", &kubeconfig);
+        run(command, "")
+    };
+    let watched = watch(FROM);
+    assert_eq!(watched.code, Some(0), "{}", watched.said());
+    assert!(watched.step("prove", "done").is_some());
+    let mut command = stage.command(&[]);
+    command.env("KUBECONFIG", &kubeconfig);
+    let refused = run(command, &stage.judged());
+    assert_eq!(refused.code, Some(2), "{}", refused.said());
+    stage.assert_unchanged(true);
+}

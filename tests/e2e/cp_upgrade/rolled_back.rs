@@ -1,0 +1,172 @@
+//! `--rollback` and `--rollback-on-failure`.
+
+use mesh_testbed::Bed;
+use mesh_tests::{Run, on_both_beds, run};
+use serde_json::Value;
+
+use crate::shop::web;
+use crate::stage::{FROM, Stage, TO};
+
+on_both_beds! {
+    rollback_of_the_clis_control_plane_is_refused_with_the_way_back
+    [Helm]
+    failed_upgrade_goes_back_by_itself_with_helm
+    failed_upgrade_goes_back_by_itself_with_helm_4
+    upgrade_without_a_way_back_is_refused_where_one_is_asked_for
+    rollback_goes_back_names_the_newer_proxies_and_is_harmless_twice
+}
+
+const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/linkerd/deployments";
+
+impl Stage {
+    pub(crate) fn roll_back(&self, more: &[&str]) -> Run {
+        let mut command = self.env(self.tools.run("mesh-cp-upgrade"));
+        command.arg("--rollback").args(more);
+        if !more.iter().any(|arg| arg.starts_with("--dry-run")) {
+            command.arg("--yes");
+        }
+        run(command, "")
+    }
+
+    // Checks that every component runs the old version and is ready.
+    #[track_caller]
+    fn assert_healthy_old(&self) {
+        assert_eq!(self.configured(), FROM);
+        let all = self.bed.get(DEPLOYMENTS).unwrap();
+        let all = all["items"].as_array().unwrap();
+        assert_eq!(all.len(), 3);
+        for deployment in all {
+            let name = &deployment["metadata"]["name"];
+            let version = &deployment["metadata"]["labels"]["app.kubernetes.io/version"];
+            assert_eq!(version, FROM, "{name}");
+            let status = &deployment["status"];
+            assert_eq!(status["readyReplicas"], 1, "{name}");
+            assert_eq!(status["updatedReplicas"], 1, "{name}");
+            assert_eq!(status["unavailableReplicas"], Value::Null, "{name}");
+        }
+    }
+}
+
+fn goes_back_by_itself(stage: &Stage) {
+    let judged = stage.judged();
+    let bad = stage.file("bad.yaml", "sim: {behaviour: {destination: image-pull}}\n");
+    let flags = ["-f", &bad, "--timeout", "20s", "--rollback-on-failure"];
+    let failed = stage.run(&judged, &flags);
+    assert_eq!(failed.code, Some(1), "{}", failed.said());
+    let deeds = failed.of("intent")[0]["deeds"].to_string();
+    assert!(
+        deeds.contains("if the upgrade fails: helm rollback"),
+        "{deeds}"
+    );
+    let reason = failed.end()["reason"].as_str().unwrap();
+    for part in [
+        "linkerd-destination",
+        "ImagePullBackOff",
+        "; rolled back to stable-2.13.7; no proxy is newer than stable-2.13.7",
+    ] {
+        assert!(reason.contains(part), "{part}: {reason}");
+    }
+    assert_eq!(
+        failed.states("watch"),
+        ["started", "failed", "started", "done"]
+    );
+    assert_eq!(
+        failed.states("control-plane"),
+        ["started", "done", "started", "done"]
+    );
+    assert_eq!(failed.states("prove"), ["started", "done"]);
+    let back = (3, "deployed".to_owned());
+    assert_eq!(stage.revision("linkerd-control-plane"), back);
+    stage.assert_healthy_old();
+    assert_eq!(stage.holder(), None);
+
+    let again = stage.run(&stage.judged(), &[]);
+    assert_eq!(again.code, Some(0), "{}", again.said());
+    assert_eq!(stage.configured(), TO);
+}
+
+fn failed_upgrade_goes_back_by_itself_with_helm(bed: Bed) {
+    goes_back_by_itself(&Stage::new(bed));
+}
+
+fn failed_upgrade_goes_back_by_itself_with_helm_4(bed: Bed) {
+    goes_back_by_itself(&Stage::by_helm4(bed));
+}
+
+// Of a release whose only revision failed, helm keeps nothing to go back to.
+fn upgrade_without_a_way_back_is_refused_where_one_is_asked_for(bed: Bed) {
+    let stage = Stage::new(bed);
+    let secret = "/api/v1/namespaces/linkerd/secrets/sh.helm.release.v1.linkerd-control-plane.v1";
+    let first = stage.run(&stage.judged(), &[]);
+    assert_eq!(first.code, Some(0), "{}", first.said());
+    stage.bed.delete(secret).unwrap();
+    let none = stage.roll_back(&[]);
+    assert_eq!(none.code, Some(2), "{}", none.said());
+    let part = "helm keeps no revision of linkerd-control-plane with an older version";
+    assert!(none.stderr.contains(part), "{}", none.stderr);
+    // The same version with other values is an upgrade, too.
+    let other = stage.file("other.yaml", "proxy: {logLevel: debug}\n");
+    let flags = ["-f", &other, "--rollback-on-failure"];
+    let without = ["--without-gate", "--reason", "a test", "--to", TO];
+    let run = stage.run("", &[&flags[..], &without].concat());
+    assert_eq!(run.code, Some(2), "{}", run.said());
+    assert!(
+        run.stderr.contains("there is no way back"),
+        "{}",
+        run.stderr
+    );
+    assert!(run.step("control-plane", "started").is_none());
+}
+
+fn rollback_goes_back_names_the_newer_proxies_and_is_harmless_twice(bed: Bed) {
+    let stage = Stage::new(bed);
+    let upgraded = stage.run(&stage.judged(), &[]);
+    assert_eq!(upgraded.code, Some(0), "{}", upgraded.said());
+    web(&stage.bed, "shop", 1);
+
+    let dry = stage.roll_back(&["--dry-run=server"]);
+    assert_eq!(dry.code, Some(0), "{}", dry.said());
+    let message = dry.of("intent")[0]["message"].as_str().unwrap();
+    let part = "would roll back the control plane in linkerd from stable-2.14.10 to stable-2.13.7";
+    assert_eq!(message, part);
+    assert_eq!(stage.configured(), TO);
+    let elsewhere = stage.roll_back(&["--to", "stable-2.13.6"]);
+    assert_eq!(elsewhere.code, Some(2), "{}", elsewhere.said());
+    assert_eq!(stage.configured(), TO);
+
+    let back = stage.roll_back(&[]);
+    assert_eq!(back.code, Some(0), "{}", back.said());
+    stage.assert_healthy_old();
+    let ahead = back.step("afterwards", "done").unwrap()["message"]
+        .as_str()
+        .unwrap();
+    let part = "1 workload runs newer proxies than the control plane and must be restarted: \
+                shop/Deployment/web";
+    assert_eq!(ahead, part);
+    assert!(back.step("prove", "done").is_some());
+    let next = back.end()["next"].as_str().unwrap();
+    assert!(
+        next.contains("--ask roll") && next.contains("mesh-roll"),
+        "{next}"
+    );
+
+    let again = stage.roll_back(&[]);
+    assert_eq!(again.code, Some(0), "{}", again.said());
+    let reason = again.end()["reason"].as_str().unwrap();
+    assert!(reason.contains("is rolled back already"), "{reason}");
+    let revision = (3, "deployed".to_owned());
+    assert_eq!(stage.revision("linkerd-control-plane"), revision);
+    assert_eq!(stage.holder(), None);
+}
+
+fn rollback_of_the_clis_control_plane_is_refused_with_the_way_back(bed: Bed) {
+    let stage = Stage::by_cli(bed);
+    let back = stage.roll_back(&[]);
+    let on_failure = stage.run(&stage.judged(), &["--rollback-on-failure"]);
+    for run in [back, on_failure] {
+        assert_eq!(run.code, Some(2), "{}", run.said());
+        let part = "linkerd upgrade --linkerd-namespace linkerd";
+        assert!(run.stderr.contains(part), "{}", run.stderr);
+    }
+    stage.assert_unchanged(true);
+}
