@@ -4,6 +4,7 @@
 //! not kept in memory.
 
 pub mod label;
+pub mod message;
 mod meta;
 mod other;
 mod pod;

@@ -94,10 +94,11 @@ pub enum Source {
 }
 
 /// How current a survey's lists are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Consistency {
     /// Quorum reads.
+    #[default]
     Current,
     /// Served from the API server's watch cache, possibly seconds old.
     Cached,

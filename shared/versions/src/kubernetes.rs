@@ -67,7 +67,8 @@ impl KubernetesVersion {
         self.line() < other.line()
     }
 
-    fn line(&self) -> (u64, u64) {
+    /// Returns the major and the minor version.
+    pub fn line(&self) -> (u64, u64) {
         (self.core.major, self.core.minor)
     }
 }

@@ -11,6 +11,8 @@ on_both_beds! {
     request_timeout_gives_up_a_silent_server
     list_that_expires_410_is_begun_again_from_nothing
     too_many_requests_429_is_asked_again
+    list_that_lacks_its_second_half_is_an_error
+    cached_lists_are_asked_for_and_said
 }
 
 fn request_timeout_gives_up_a_silent_server(bed: &Bed) {
@@ -49,6 +51,31 @@ fn list_that_expires_410_is_begun_again_from_nothing(bed: &Bed) {
     assert_eq!(end["outcome"], "complete");
     assert!(errors.contains("again from the start"), "{errors}");
     assert!(!output.stdout.contains("ghost"), "{}", output.stdout);
+}
+
+fn list_that_lacks_its_second_half_is_an_error(bed: &Bed) {
+    let proxy = bed.proxy().unwrap();
+    proxy.on(Match::any().path("/api/v1/pods")).halve();
+    let (_, _, errors) = brackets(&survey(&toolbox!(), proxy.kubeconfig(), &[]), 2);
+    assert!(errors.contains("it breaks off"), "{errors}");
+    // Only text has lines: a real server answers in protobuf.
+    assert_eq!(errors.contains("line"), bed.as_lab().is_some(), "{errors}");
+}
+
+fn cached_lists_are_asked_for_and_said(bed: &Bed) {
+    let proxy = bed.proxy().unwrap();
+    for (flags, expected) in [
+        (&[][..], "current"),
+        (&["--consistency", "cached"], "cached"),
+    ] {
+        let before = proxy.log().len();
+        let (stream, _, _) = brackets(&survey(&toolbox!(), proxy.kubeconfig(), flags), 0);
+        assert_eq!(stream["consistency"], expected);
+        let asked = proxy.log();
+        let lists = asked[before..].iter().filter(|it| it.verb == "list");
+        let mut cached = lists.map(|it| it.uri.contains("resourceVersion=0"));
+        assert!(cached.all(|it| it == (expected == "cached")));
+    }
 }
 
 fn too_many_requests_429_is_asked_again(bed: &Bed) {

@@ -31,6 +31,7 @@ fn probe_needs_the_right_to_create_pods_and_creates_none(bed: &Bed) {
     let probed = plane["facts"]["probed"].as_object().unwrap();
     let version = json!({"version": "stable-2.13.7"});
     assert!(probed.values().any(|it| *it == version), "{probed:?}");
+    assert_eq!(plane["facts"]["probed_namespaces"], probed.len());
     assert_eq!(pods(), before);
     let kubeconfig = kubeconfig_without(bed, "no-probe", &[]);
     let run = survey(&tools, &kubeconfig, &["--probe"]);

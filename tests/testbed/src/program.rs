@@ -10,9 +10,10 @@ use std::{
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::{Bed, Charts, apply, start::client_of, warehouse};
+use crate::{Bed, Charts, apply, load, replay::Replay, start::client_of, warehouse};
 
 /// The version that the shop starts with: the last but one stable minor version.
 const SHOP_VERSION: &str = "stable-2.13.7";
@@ -52,6 +53,17 @@ enum Command {
     /// Fix the demo workloads of the cluster in DIR as their owners would: remove a pin, and release
     /// a version that works
     Mend { dir: PathBuf },
+    /// Fill the cluster in DIR with meshed pods of real size that do not run; its controllers are
+    /// paused from then on
+    Load { dir: PathBuf, pods: usize },
+    /// Answer as a cluster with TIMES as many pods as the loaded one in DIR, until interrupted, and
+    /// write a kubeconfig for it
+    Replay {
+        dir: PathBuf,
+        #[arg(value_parser = clap::value_parser!(u8).range(1..=99))]
+        times: u8,
+        kubeconfig: PathBuf,
+    },
     /// Check whether this machine can run the real servers; fail with what is missing
     Check,
 }
@@ -82,6 +94,12 @@ fn run(args: Args) -> anyhow::Result<()> {
         Command::Check => Ok(Bed::check()?),
         Command::Charts { version, dir } => Charts::write(&dir, &version, None).map(drop),
         Command::Apply { dir } => apply(&dir.join("kubeconfig"), &io::read_to_string(stdin())?),
+        Command::Load { dir, pods } => load(&dir, pods),
+        Command::Replay {
+            dir,
+            times,
+            kubeconfig,
+        } => replay(&dir, times, &kubeconfig),
         Command::Mend { dir } => mend(&dir.join("kubeconfig")),
     }
 }
@@ -94,6 +112,26 @@ async fn apply(kubeconfig: &Path, manifests: &str) -> anyhow::Result<()> {
 #[tokio::main(flavor = "current_thread")]
 async fn mend(kubeconfig: &Path) -> anyhow::Result<()> {
     warehouse::mend(client_of(kubeconfig).await?).await
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn load(dir: &Path, pods: usize) -> anyhow::Result<()> {
+    let pids = fs::read_to_string(dir.join("pids")).context("no real cluster runs here")?;
+    for (pid, name) in pids.lines().filter_map(|line| line.split_once(' ')) {
+        let pid = pid.parse().ok().and_then(Pid::from_raw);
+        if load::CONTROLLERS.iter().any(|it| it.name() == name)
+            && let Some(pid) = pid
+        {
+            kill_process(pid, Signal::STOP)?;
+        }
+    }
+    load::load(client_of(&dir.join("kubeconfig")).await?, pods).await
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn replay(dir: &Path, times: u8, kubeconfig: &Path) -> anyhow::Result<()> {
+    let client = client_of(&dir.join("kubeconfig")).await?;
+    Replay::of(client, times).await?.serve(kubeconfig).await
 }
 
 fn serve(
@@ -109,6 +147,7 @@ fn serve(
     let kubeconfig = dir.join("kubeconfig");
     fs::copy(bed.kubeconfig_named(context)?, &kubeconfig)?;
     let servers = if lab { BTreeMap::new() } else { bed.pids() };
+    fs::write(dir.join("bed"), format!("{}\n", bed.dir().display()))?;
     let pids = servers
         .into_iter()
         .map(|(name, pid)| format!("{pid} {name}\n"));

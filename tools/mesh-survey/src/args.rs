@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
-use clap::Parser;
 use clap::builder::NonEmptyStringValueParser;
+use clap::{Parser, ValueEnum};
 use jiff::Timestamp;
 use mesh_cli::{EXIT_CODES, OutputArgs};
 use mesh_cluster::ClusterArgs;
-use mesh_records::Scope;
+use mesh_records::{Consistency, Scope};
 
 use crate::look::Wish;
 
@@ -46,6 +46,16 @@ pub(crate) struct Args {
     /// there. Nothing is created, but the API server asks for the right to create pods
     #[arg(long, conflicts_with = "from")]
     probe: bool,
+    /// How current the lists must be. `cached` takes them from the API server's watch cache: that is
+    /// the cheapest for the server, but they may be some seconds old
+    #[arg(
+        long,
+        value_name = "HOW",
+        value_enum,
+        default_value_t,
+        conflicts_with = "from"
+    )]
+    consistency: Freshness,
     /// Also look for a control plane in this namespace, even if no label marks it
     #[arg(short = 'L', long, value_name = "NAMESPACE", default_value = "linkerd",
           value_parser = NonEmptyStringValueParser::new())]
@@ -56,6 +66,16 @@ pub(crate) struct Args {
     pub(crate) cluster: ClusterArgs,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
+}
+
+/// The values of `--consistency`.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum Freshness {
+    /// As current as the cluster's database
+    #[default]
+    Current,
+    /// From the watch cache, possibly some seconds old
+    Cached,
 }
 
 /// What is read instead of a cluster.
@@ -87,6 +107,10 @@ impl Args {
             label_keys: self.label.clone(),
             list_proxies: self.pods,
             probe: self.probe,
+            consistency: match self.consistency {
+                Freshness::Current => Consistency::Current,
+                Freshness::Cached => Consistency::Cached,
+            },
         }
     }
 }

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, anyhow};
 use futures::FutureExt as _;
 use mesh_cli::{Exit, Output, Readers, Stdout, run_id, warn};
 use mesh_cluster::{Cluster, Signals, signals};
-use mesh_records::{Consistency, Source, Stream, Tool, Unseen, whole_seconds};
+use mesh_records::{Source, Stream, Tool, Unseen, whole_seconds};
 
 use crate::args::{Args, scope};
 use crate::dump;
@@ -120,7 +120,7 @@ fn opening(args: &Args, cluster: &Cluster, uid: String) -> Stream {
         cluster_uid: Some(uid),
         source: Some(Source::Server),
         flags: Some(cluster.paste()),
-        consistency: Some(Consistency::Current),
+        consistency: Some(args.wish().consistency),
         scope: Some(scope(&args.wish())),
         ..Stream::of(Tool::MeshSurvey, env!("CARGO_PKG_VERSION"))
     }
@@ -128,7 +128,7 @@ fn opening(args: &Args, cluster: &Cluster, uid: String) -> Stream {
 
 fn remark(cluster: &Cluster, survey: &Survey) {
     if survey.restarts > 0 {
-        let again = "a list expired on the API server; mesh-survey read it again from the start";
+        let again = "a list expired on the API server, or broke off; mesh-survey read it again from the start";
         warn("mesh-survey", &anyhow!(again));
     }
     if survey.control_planes.is_empty() {

@@ -2,6 +2,7 @@
 
 mod ask;
 mod parts;
+mod patience;
 mod planes;
 mod pods;
 mod probe;
@@ -24,6 +25,8 @@ pub(crate) use wish::Wish;
 /// # Errors
 /// Something that every survey needs could not be read.
 pub(crate) async fn look(mut ask: Ask<'_>, wish: &Wish) -> Result<Survey, Blocked> {
+    ask.kubernetes = ask.kubernetes().await?;
+    ask.reading = wish.reading(ask.kubernetes.as_deref());
     let mut ground = Ground {
         namespaces: namespaces(&mut ask, wish).await?,
         fallback: wish.linkerd_namespace.clone(),

@@ -210,15 +210,18 @@ impl Objects {
         self.own_hooks().map(webhook).collect()
     }
 
-    // Only the injector's certificate is read.
+    // Only the injector's certificate is read. Without a bundle the API server trusts the authorities
+    // of its machine, and none of them signs for the name of a Service.
     fn trusted(&self, hook: &parts::Hook) -> Option<bool> {
         let serving = self
             .serving
             .as_ref()
             .and_then(CertificateSecret::certificate);
         let serving = serving.filter(|_| hook.calls(label::INJECTOR))?;
-        let authority = hook.client_config.ca_bundle.as_ref()?;
-        stands_on(&authority.0, serving)
+        match &hook.client_config.ca_bundle {
+            Some(authority) if !authority.0.is_empty() => stands_on(&authority.0, serving),
+            Some(_) | None => Some(false),
+        }
     }
 
     /// The injector, and which pods its webhook sends to it.

@@ -37,8 +37,8 @@ pub(crate) struct Parts {
     pub(crate) restarts: u32,
 }
 
-/// The largest number of workloads that a fact names.
-const NAMED: usize = 20;
+/// The largest number of workloads or namespaces that a fact names.
+pub(crate) const NAMED: usize = 20;
 
 // === impl Parts ===
 
@@ -68,7 +68,10 @@ impl Parts {
                 let key = (plane.namespace.clone(), component.name.clone());
                 component.proxies = folded.components.remove(&key).unwrap_or_default();
             }
-            if let Some(is_sent) = folded.reach.get(&plane.namespace) {
+            // Without the webhooks it is only known what the release's chart would send.
+            let read = planes.iter().filter(|it| it.webhooks.is_some());
+            let is_read = read.into_iter().any(|it| it.namespace == plane.namespace);
+            if let Some(is_sent) = folded.reach.get(&plane.namespace).filter(|_| is_read) {
                 let bypassed = Value::from(!is_sent);
                 plane.facts.insert("injector_bypassed".to_owned(), bypassed);
             }

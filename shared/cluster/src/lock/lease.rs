@@ -11,6 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::object::message::message;
 use crate::object::{Meta, Object, Resource};
 
 /// The lock's name, in the namespace of its control plane.
@@ -47,6 +48,16 @@ pub struct LeaseSpec {
     pub renew_time: Option<Timestamp>,
     pub lease_transitions: Option<u32>,
 }
+
+message!(Lease { 1: meta, 2: spec });
+
+message!(LeaseSpec {
+    1: holder_identity,
+    2: lease_duration_seconds,
+    3: acquire_time,
+    4: renew_time,
+    5: lease_transitions,
+});
 
 /// Who wants the lock.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,8 +7,10 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::message::{Message, Unreadable, Value, each_field, message};
+
 /// An object kind that can be listed and watched.
-pub trait Object: for<'de> Deserialize<'de> + Clone + Send + Sync + 'static {
+pub trait Object: for<'de> Deserialize<'de> + Message + Clone + Send + Sync + 'static {
     /// The kind's place in the API.
     const RESOURCE: Resource;
     /// Returns the object's metadata.
@@ -74,6 +76,68 @@ pub enum IntOrPercent {
     Int(i32),
     /// A percentage such as `25%`.
     Percent(String),
+}
+
+message!(Meta {
+    1: name,
+    3: namespace,
+    5: uid,
+    6: resource_version,
+    7: generation,
+    8: creation_timestamp,
+    9: deletion_timestamp,
+    11: labels,
+    12: annotations,
+    13: owner_references,
+});
+
+message!(OwnerReference {
+    1: kind,
+    3: name,
+    4: uid,
+    5: api_version,
+    6: controller
+});
+
+/// Reads a condition; its reason and message have other numbers in other kinds.
+pub(super) fn condition(
+    all: &mut Vec<Condition>,
+    value: Value<'_>,
+    [reason, message]: [u64; 2],
+) -> Result<(), Unreadable> {
+    let mut one = Condition::default();
+    each_field(value.bytes()?, |field, value| match field {
+        1 => one.kind.merge(value),
+        2 => one.status.merge(value),
+        _ if field == reason => one.reason.merge(value),
+        _ if field == message => one.message.merge(value),
+        _ => Ok(()),
+    })?;
+    all.push(one);
+    Ok(())
+}
+
+impl Message for IntOrPercent {
+    fn merge(&mut self, value: Value<'_>) -> Result<(), Unreadable> {
+        let (mut is_text, mut number, mut text) = (0_i64, 0_i32, String::new());
+        each_field(value.bytes()?, |field, value| match field {
+            1 => is_text.merge(value),
+            2 => number.merge(value),
+            3 => text.merge(value),
+            _ => Ok(()),
+        })?;
+        *self = match is_text {
+            0 => Self::Int(number),
+            _ => Self::Percent(text),
+        };
+        Ok(())
+    }
+}
+
+impl Default for IntOrPercent {
+    fn default() -> Self {
+        Self::Int(0)
+    }
 }
 
 impl fmt::Display for IntOrPercent {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::label;
+use super::message::message;
 use super::meta::{IntOrPercent, Meta, Object, Resource, object, or_none_at_all};
 use super::selector::Selector;
 
@@ -87,6 +88,40 @@ pub struct Endpoint {
 pub struct EndpointConditions {
     pub ready: Option<bool>,
 }
+
+message!(Bare { 1: meta });
+
+message!(Namespace { 1: meta });
+
+message!(ConfigMap { 1: meta, 2: data });
+
+message!(DisruptionBudget {
+    1: meta,
+    2: spec,
+    3: status
+});
+
+message!(DisruptionBudgetSpec {
+    1: min_available,
+    2: selector,
+    3: max_unavailable
+});
+
+message!(DisruptionBudgetStatus {
+    1: observed_generation,
+    3: disruptions_allowed,
+    5: desired_healthy,
+    6: expected_pods,
+});
+
+message!(EndpointSlice {
+    1: meta,
+    2: endpoints
+});
+
+message!(Endpoint { 2: conditions });
+
+message!(EndpointConditions { 1: ready });
 
 object!(Namespace, "", "v1", "namespaces");
 

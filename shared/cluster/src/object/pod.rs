@@ -7,7 +7,8 @@ use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::label::TRUST_ANCHORS;
-use super::meta::{Condition, Meta, Object, Resource, object};
+use super::message::{Message as _, Unreadable, Value, each_field, message};
+use super::meta::{Condition, Meta, Object, Resource, condition, object};
 
 /// A pod.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -110,6 +111,89 @@ pub struct Template {
     pub spec: PodSpec,
 }
 
+message!(Pod {
+    1: meta,
+    2: spec,
+    3: status
+});
+
+message!(PodSpec {
+    2: containers,
+    3: restart_policy by restart_policy,
+    10: node_name,
+    11: host_network,
+    20: init_containers,
+    21: automount_service_account_token,
+});
+
+message!(Container {
+    1: name,
+    2: image,
+    3: command,
+    4: args,
+    7: trust_bundle by variable,
+    24: restart_policy,
+});
+
+message!(PodStatus {
+    1: phase,
+    2: conditions by pod_condition,
+    4: reason,
+    8: container_statuses,
+    10: init_container_statuses,
+});
+
+message!(ContainerStatus {
+    1: name,
+    2: state,
+    4: ready,
+    5: restart_count
+});
+
+message!(ContainerState {
+    1: waiting,
+    3: terminated
+});
+
+message!(Terminated { 1: exit_code });
+
+message!(Waiting {
+    1: reason,
+    2: message
+});
+
+message!(Template { 1: meta, 2: spec });
+
+fn pod_condition(all: &mut Vec<Condition>, value: Value<'_>) -> Result<(), Unreadable> {
+    condition(all, value, [5, 6])
+}
+
+fn restart_policy(policy: &mut RestartPolicy, value: Value<'_>) -> Result<(), Unreadable> {
+    *policy = match value.bytes()? {
+        b"" | b"Always" => RestartPolicy::Always,
+        b"OnFailure" => RestartPolicy::OnFailure,
+        b"Never" => RestartPolicy::Never,
+        _ => return Err(Unreadable::OtherForm),
+    };
+    Ok(())
+}
+
+fn variable(bundle: &mut Option<String>, value: Value<'_>) -> Result<(), Unreadable> {
+    let (mut is_bundle, mut text) = (false, Value::Bytes(&[]));
+    each_field(value.bytes()?, |field, value| {
+        match field {
+            1 => is_bundle = value.bytes()? == TRUST_ANCHORS.as_bytes(),
+            2 => text = value,
+            _ => {}
+        }
+        Ok(())
+    })?;
+    if is_bundle && !text.bytes()?.is_empty() {
+        bundle.merge(text)?;
+    }
+    Ok(())
+}
+
 object!(Pod, "", "v1", "pods");
 
 // Keeps one variable of the environment only.
@@ -121,9 +205,14 @@ fn trust_bundle<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Str
 struct Variable<'a> {
     #[serde(borrow)]
     name: Cow<'a, str>,
+    /// YAML that a person wrote may have no value after the colon.
     #[serde(default, borrow)]
-    value: Cow<'a, str>,
+    value: Option<Text<'a>>,
 }
+
+// An `Option` of a `Cow` never borrows.
+#[derive(Default, Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 struct Environment;
 
@@ -141,6 +230,7 @@ impl<'de> Visitor<'de> for Environment {
     fn visit_seq<A: SeqAccess<'de>>(self, mut all: A) -> Result<Self::Value, A::Error> {
         let mut bundle = None;
         while let Some(Variable { name, value }) = all.next_element()? {
+            let Text(value) = value.unwrap_or_default();
             if name == TRUST_ANCHORS && !value.is_empty() {
                 bundle = Some(value.into_owned());
             }

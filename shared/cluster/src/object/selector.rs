@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use super::message::message;
+
 /// A label selector of an object's spec.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
@@ -20,6 +22,17 @@ pub struct SelectorExpression {
     pub operator: String,
     pub values: Vec<String>,
 }
+
+message!(Selector {
+    1: match_labels,
+    2: match_expressions
+});
+
+message!(SelectorExpression {
+    1: key,
+    2: operator,
+    3: values
+});
 
 // === impl Selector ===
 

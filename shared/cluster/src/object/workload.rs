@@ -2,7 +2,8 @@
 
 use serde::Deserialize;
 
-use super::meta::{Condition, IntOrPercent, Meta, Object, Resource, object};
+use super::message::{Message as _, Unreadable, Value, each_field, message};
+use super::meta::{Condition, IntOrPercent, Meta, Object, Resource, condition, object};
 use super::pod::Template;
 use super::selector::Selector;
 
@@ -130,6 +131,109 @@ pub struct DaemonSetStatus {
     pub updated_number_scheduled: i32,
     pub number_ready: i32,
     pub number_available: i32,
+}
+
+message!(Deployment {
+    1: meta,
+    2: spec,
+    3: status
+});
+
+message!(DeploymentSpec {
+    1: replicas,
+    2: selector,
+    3: template,
+    4: strategy,
+    5: min_ready_seconds,
+    7: paused,
+    9: progress_deadline_seconds,
+});
+
+message!(DeploymentStatus {
+    1: observed_generation,
+    2: replicas,
+    3: updated_replicas,
+    4: available_replicas,
+    6: conditions by deployment_condition,
+    7: ready_replicas,
+});
+
+// As those of a Deployment and a DaemonSet.
+message!(UpdateStrategy {
+    1: kind,
+    2: rolling_update
+});
+
+message!(RollingUpdate {
+    1: max_unavailable,
+    2: max_surge
+});
+
+message!(ReplicaSet { 1: meta });
+
+message!(StatefulSet {
+    1: meta,
+    2: spec,
+    3: status
+});
+
+message!(StatefulSetSpec {
+    1: replicas,
+    2: selector,
+    3: template,
+    7: update_strategy by stateful_set_strategy,
+    9: min_ready_seconds,
+});
+
+message!(StatefulSetStatus {
+    1: observed_generation,
+    2: replicas,
+    3: ready_replicas,
+    5: updated_replicas,
+    6: current_revision,
+    7: update_revision,
+    11: available_replicas,
+});
+
+message!(DaemonSet {
+    1: meta,
+    2: spec,
+    3: status
+});
+
+message!(DaemonSetSpec {
+    1: selector,
+    2: template,
+    3: update_strategy,
+    4: min_ready_seconds
+});
+
+message!(DaemonSetStatus {
+    3: desired_number_scheduled,
+    4: number_ready,
+    5: observed_generation,
+    6: updated_number_scheduled,
+    7: number_available,
+});
+
+fn deployment_condition(all: &mut Vec<Condition>, value: Value<'_>) -> Result<(), Unreadable> {
+    condition(all, value, [4, 5])
+}
+
+fn stateful_set_strategy(all: &mut UpdateStrategy, value: Value<'_>) -> Result<(), Unreadable> {
+    let UpdateStrategy {
+        kind,
+        rolling_update,
+    } = all;
+    each_field(value.bytes()?, |field, value| match field {
+        1 => kind.merge(value),
+        2 => each_field(value.bytes()?, |field, value| match field {
+            1 => rolling_update.partition.merge(value),
+            2 => rolling_update.max_unavailable.merge(value),
+            _ => Ok(()),
+        }),
+        _ => Ok(()),
+    })
 }
 
 object!(Deployment, "apps", "v1", "deployments");

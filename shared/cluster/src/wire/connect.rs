@@ -49,6 +49,8 @@ pub struct ClusterArgs {
 pub struct Cluster {
     pub(crate) client: kube::Client,
     pub(crate) deadline: Duration,
+    /// Whether the API server runs on this machine.
+    pub(crate) is_near: bool,
     clock: Mutex<Option<Reading>>,
     label: String,
     server: String,
@@ -107,6 +109,7 @@ impl ClusterArgs {
             .explain("the user agent is not a valid HTTP header", "")?;
         config.headers.push((http::header::USER_AGENT, agent));
         let server = sayable(&config.cluster_url.to_string());
+        let is_near = is_loopback(&config.cluster_url);
         let namespace = config.default_namespace.clone();
         let label = self.cluster_name.clone().or(kubeconfig.context.clone());
         // It reads the files of a client certificate, which may be pipes.
@@ -119,6 +122,7 @@ impl ClusterArgs {
         Ok(Cluster {
             client: client?,
             deadline: self.request_timeout,
+            is_near,
             clock: Mutex::new(None),
             label: label.unwrap_or_else(|| IN_CLUSTER.to_owned()),
             server,
@@ -218,6 +222,7 @@ impl Cluster {
         Self {
             client,
             deadline,
+            is_near: true,
             clock: Mutex::new(None),
             label: "test".to_owned(),
             server: "https://test".to_owned(),

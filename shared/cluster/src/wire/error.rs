@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use http::StatusCode;
 use mesh_records::Explained;
-use serde::Deserialize;
+
+use crate::wire::said::said;
 
 /// A request that failed.
 #[derive(Debug, thiserror::Error)]
@@ -45,12 +46,6 @@ pub enum Why {
     Broken,
     /// The answer does not have the expected form.
     Malformed,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Status {
-    message: String,
 }
 
 // === impl Error ===
@@ -162,11 +157,11 @@ impl Error {
         retry_after: Option<Duration>,
         body: &[u8],
     ) -> Self {
-        let said: Status = serde_json::from_slice(body).unwrap_or_default();
-        let message = if said.message.is_empty() {
+        let said = said(body);
+        let message = if said.is_empty() {
             status.to_string()
         } else {
-            said.message
+            said
         };
         let why = Why::of(status);
         let hint = match (why, &rule) {

@@ -8,7 +8,7 @@ use crate::object::Object;
 use crate::wire::cause::unreadable;
 use crate::wire::connect::Cluster;
 use crate::wire::error::Error;
-use crate::wire::exchange::{ANSWER, Call, LIST};
+use crate::wire::exchange::{ANSWER, Call};
 use crate::wire::target::{Options, Target};
 
 // What the API server says of a request.
@@ -243,23 +243,6 @@ impl Cluster {
         let answer = self.exchange(what, &call, self.deadline, ANSWER).await?;
         if !answer.status.is_success() {
             return Err(answer.error(what, rule));
-        }
-        Ok(answer.bytes)
-    }
-
-    /// Reads a page of a list, which may be larger than any other answer.
-    pub(crate) async fn page(
-        &self,
-        target: &Target,
-        query: &str,
-        form: &str,
-    ) -> Result<Vec<u8>, Error> {
-        let what = target.say(&Method::GET);
-        let path = format!("{}{query}", target.path());
-        let call = Call::get(&path, form);
-        let answer = self.exchange(&what, &call, self.deadline, LIST).await?;
-        if !answer.status.is_success() {
-            return Err(answer.error(&what, Some(target.rule(&Method::GET))));
         }
         Ok(answer.bytes)
     }

@@ -76,7 +76,7 @@ enum Line {
 
 enum Step<'a, K> {
     Start,
-    Listing(Pages<'a, K>),
+    Listing(Box<Pages<'a, K>>),
     Opening { version: String },
     Watching { version: String, events: Events },
 }
@@ -155,10 +155,10 @@ impl<'a, K: Object> Watch<'a, K> {
             namespace: self.namespace.as_deref(),
             labels: self.labels.as_deref(),
         };
-        Step::Listing(self.cluster.pages(selection))
+        Step::Listing(Box::new(self.cluster.pages(selection)))
     }
 
-    async fn list(&mut self, mut pages: Pages<'a, K>) -> Result<Step<'a, K>, Error> {
+    async fn list(&mut self, mut pages: Box<Pages<'a, K>>) -> Result<Step<'a, K>, Error> {
         match pages.next_page().await {
             Ok(Some(Page::Items(items))) => {
                 self.ready.extend(items.into_iter().map(Change::Seen));
@@ -206,29 +206,15 @@ impl<'a, K: Object> Watch<'a, K> {
             uri.extend(encode(labels));
         }
         let (what, call) = (Self::what(), Call::get(&uri, JSON));
-        let mut pass = self.cluster.pass(&what).await?;
-        loop {
-            let deadline = self.cluster.deadline();
-            let opening = self.cluster.head(&what, &call, &pass);
-            let Ok(head) = tokio::time::timeout(deadline, opening).await else {
-                return Err(Error::timed_out(&what, self.cluster.server(), deadline));
-            };
-            let head = head?;
-            let status = head.status();
-            if status.is_success() {
-                return Ok(Events::new(head.into_body()));
-            }
-            let unauthorized = status == StatusCode::UNAUTHORIZED;
-            if unauthorized && self.cluster.renew(&what, &mut pass).await? {
-                continue;
-            }
-            let body = self.cluster.body(&what, head.into_body(), ANSWER);
-            let body = match tokio::time::timeout(deadline, body).await {
-                Ok(body) => body?,
-                Err(_) => Vec::new(),
-            };
-            return Err(self.answered(status, &body));
+        let deadline = self.cluster.deadline();
+        let opened = self.cluster.open(&what, &call, deadline).await?;
+        let status = opened.status();
+        if status.is_success() {
+            return Ok(Events::new(opened.into_body()));
         }
+        // What the API server says may be missing, but not that it refuses.
+        let said = opened.whole(ANSWER).await.map(|answer| answer.bytes);
+        Err(self.answered(status, &said.unwrap_or_default()))
     }
 
     async fn follow(&mut self, version: String, mut events: Events) -> Result<Step<'a, K>, Error> {

@@ -266,18 +266,21 @@ fn push<T: DeserializeOwned>(objects: &mut Vec<T>, raw: &RawValue) -> Result<(),
 }
 
 #[cfg(test)]
+mod fuzz;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::look::Wish;
 
-    const CLUSTER: &str = r#"{"kind": "List", "metadata": {"resourceVersion": ""}, "items": [
+    pub(super) const CLUSTER: &str = r#"{"kind": "List", "metadata": {"resourceVersion": ""}, "items": [
         {"kind": "Namespace", "metadata": {"name": "kube-system", "uid": "u-cluster"}},
         {"kind": "Namespace", "metadata": {"name": "shop", "annotations": {"linkerd.io/inject": "enabled"}}},
         {"kind": "ConfigMap", "metadata": {"name": "linkerd-config", "namespace": "linkerd"}, "data": {"values": "linkerdVersion: stable-2.13.7"}},
         {"kind": "Deployment", "metadata": {"name": "web", "namespace": "shop", "uid": "u-web"}, "spec": {"replicas": 1}},
         {"kind": "Secret", "metadata": {"name": "s"}, "data": {"key": "!"}}
     ]}"#;
-    const PODS: &str = r#"{"kind": "PodList", "metadata": {}, "items": [
+    pub(super) const PODS: &str = r#"{"kind": "PodList", "metadata": {}, "items": [
         {"metadata": {"name": "web-a-1", "namespace": "shop", "uid": "p", "labels": {"pod-template-hash": "a"},
           "ownerReferences": [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web-a", "uid": "rs", "controller": true}]},
          "spec": {"containers": [{"name": "web"}]}, "status": {"phase": "Running"}}
@@ -382,7 +385,7 @@ mod tests {
         let client = r#"{"clientVersion": {"gitVersion": "v1.34.2"}}"#;
         let marked = format!("\u{feff}\n{CLUSTER}");
         let found = Some("v1.27.3".to_owned());
-        let table: [(&[&str], u32, Option<String>); 9] = [
+        let table: [(&[&str], u32, Option<String>); 10] = [
             (&[CLUSTER, PODS], 1, None),
             (&[&marked, PODS], 1, None),
             (&[&cluster, &pods], 1, None),
@@ -390,6 +393,17 @@ mod tests {
             (&[CLUSTER, PODS, PODS, &pods], 1, None),
             (&[CLUSTER, PODS, &other], 2, None),
             (&[CLUSTER, &nameless, &nameless], 1, None),
+            (
+                &[
+                    CLUSTER,
+                    &pods.replace(
+                        "name: web\n",
+                        "name: web\n      env:\n      - name: A\n        value:\n",
+                    ),
+                ],
+                1,
+                None,
+            ),
             (&[CLUSTER, version, PODS, client], 1, found.clone()),
             (&[CLUSTER, &yaml(version)], 0, found),
         ];

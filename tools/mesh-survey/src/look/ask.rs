@@ -1,16 +1,15 @@
 //! Reads from the API server, and records what it refused.
 
-use std::time::Duration;
-
 use futures::stream::{StreamExt as _, TryStreamExt as _};
 use mesh_cluster::object::{Bare, Namespace, Object, Pod, Resource};
 use mesh_cluster::wire::connect::Cluster;
 use mesh_cluster::wire::error::{Error, Why};
-use mesh_cluster::wire::page::{Page, Pages, Selection};
+use mesh_cluster::wire::page::{Page, Pages, Reading, Selection};
 use mesh_cluster::wire::target::Target;
 use mesh_records::{Need, Unseen};
 use serde::de::DeserializeOwned;
 
+use super::patience::{Patience, patient};
 use super::wish::Wish;
 
 /// Reads from one API server. A *required* read that fails ends the survey; an *optional* read may
@@ -21,6 +20,10 @@ pub(crate) struct Ask<'a> {
     pub(super) unseen: Vec<Unseen>,
     /// How often a list expired and was started again.
     pub(super) restarts: u32,
+    /// The API server's version, if it may be read.
+    pub(super) kubernetes: Option<String>,
+    /// How lists are read.
+    pub(super) reading: Reading,
 }
 
 /// Why a survey failed: something that it requires could not be read.
@@ -41,15 +44,6 @@ struct Request<'a> {
     namespace: Option<&'a str>,
 }
 
-/// The number of attempts left when the API server is busy.
-struct Patience {
-    left: u32,
-}
-
-/// How often a request is repeated when the API server is busy.
-const PATIENCE: u32 = 5;
-/// The longest wait before such a repetition.
-const PAUSE: Duration = Duration::from_secs(10);
 /// The number of objects that are read at the same time.
 pub(super) const AT_A_TIME: usize = 4;
 
@@ -61,6 +55,8 @@ impl<'a> Ask<'a> {
             cluster,
             unseen: Vec::new(),
             restarts: 0,
+            kubernetes: None,
+            reading: Reading::default(),
         }
     }
 
@@ -229,6 +225,7 @@ impl<'a> Ask<'a> {
         mut pages: Pages<'_, T>,
         mut add: impl FnMut(&mut A, T),
     ) -> Result<A, Error> {
+        pages = pages.reading(self.reading);
         let mut folded = A::default();
         let mut patience = Patience::default();
         loop {
@@ -329,39 +326,5 @@ async fn if_any<T>(read: impl Future<Output = Result<T, Error>>) -> Result<Optio
         Ok(object) => Ok(Some(object)),
         Err(error) if error.why() == Why::NotFound => Ok(None),
         Err(error) => Err(error),
-    }
-}
-
-// If the API server is busy, the read is repeated a few times.
-async fn patient<T, F: Future<Output = Result<T, Error>>>(
-    mut read: impl FnMut() -> F,
-) -> Result<T, Error> {
-    let mut patience = Patience::default();
-    loop {
-        match read().await {
-            Ok(answer) => return Ok(answer),
-            Err(error) => patience.with(error).await?,
-        }
-    }
-}
-
-// === impl Patience ===
-
-impl Default for Patience {
-    fn default() -> Self {
-        Self { left: PATIENCE }
-    }
-}
-
-impl Patience {
-    /// Waits before the next attempt if the server is busy; returns any other error.
-    async fn with(&mut self, error: Error) -> Result<(), Error> {
-        if error.why() != Why::Busy || self.left == 0 {
-            return Err(error);
-        }
-        self.left -= 1;
-        let pause = error.retry_after().unwrap_or(Duration::from_secs(1));
-        tokio::time::sleep(pause.min(PAUSE)).await;
-        Ok(())
     }
 }

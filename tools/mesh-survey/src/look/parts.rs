@@ -48,7 +48,7 @@ pub(super) async fn shared_parts(ask: &mut Ask<'_>) -> Result<SharedParts, Block
         operator: operated != Some(0) && definitions_known,
         external_workloads,
         arm32_nodes: nodes.map(|nodes| nodes.len()),
-        kubernetes: ask.kubernetes().await?,
+        kubernetes: ask.kubernetes.clone(),
     })
 }
 

@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures::stream::{StreamExt as _, TryStreamExt as _};
 use mesh_cluster::{Injected, Probe, Refusal, Refuser};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::ask::{AT_A_TIME, Ask, Blocked};
 use crate::fold::Folded;
 use crate::ground::Ground;
 use crate::plane::Objects;
+use crate::survey::NAMED;
 
 /// Adds to each control plane what new pods get in the namespaces of its workloads, and whether its
 /// webhook answers.
@@ -25,11 +26,12 @@ pub(super) async fn probe(
             return Ok(());
         };
         plane.answers = answers(&probes, ground, &plane.namespace);
-        let told = probes
-            .iter()
-            .map(|(namespace, probe)| (namespace.clone(), told(probe)));
-        let told = Value::Object(told.collect());
-        plane.facts.insert("probed".to_owned(), told);
+        let facts = [
+            ("probed", Value::Object(few(&probes))),
+            ("probed_namespaces", probes.len().into()),
+        ];
+        let facts = facts.map(|(name, fact)| (name.to_owned(), fact));
+        plane.facts.extend(facts);
     }
     Ok(())
 }
@@ -88,6 +90,15 @@ fn answers(probes: &BTreeMap<String, Probe>, ground: &Ground, control_plane: &st
     }
 }
 
+// What new pods get, of as many namespaces as a record should have: first where that is no proxy.
+fn few(probes: &BTreeMap<String, Probe>) -> Map<String, Value> {
+    let mut order: Vec<_> = probes.iter().collect();
+    order.sort_by_key(|(_, probe)| matches!(probe, Probe::Injected(_)));
+    let few = order.into_iter().take(NAMED);
+    few.map(|(namespace, probe)| (namespace.clone(), told(probe)))
+        .collect()
+}
+
 fn told(probe: &Probe) -> Value {
     match probe {
         Probe::Injected(Injected {
@@ -107,5 +118,36 @@ fn told(probe: &Probe) -> Value {
         }
         Probe::NotInjected => json!({ "injected": false }),
         Probe::Refused(refusal) => json!({ "refused": refusal.words }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mesh_cluster::workload::proxy::ProxyVersion;
+    use mesh_records::VersionSource;
+
+    use super::*;
+
+    #[test]
+    fn namespaces_where_pods_get_no_proxy_are_told_first() {
+        let injected = Probe::Injected(Injected {
+            version: ProxyVersion {
+                version: Some("stable-2.14.10".to_owned()),
+                tag: None,
+                source: VersionSource::Image,
+            },
+            image: String::new(),
+            native: false,
+            anchors: None,
+            is_pinned: false,
+            labels: BTreeMap::new(),
+        });
+        let all = (0..50).map(|number| (format!("shop-{number:02}"), injected.clone()));
+        let mut probes: BTreeMap<String, Probe> = all.collect();
+        probes.insert("shop-40".to_owned(), Probe::NotInjected);
+        let few = few(&probes);
+        assert_eq!(few.len(), NAMED);
+        assert_eq!(few["shop-40"], json!({ "injected": false }));
+        assert!(few.contains_key("shop-18") && !few.contains_key("shop-19"));
     }
 }

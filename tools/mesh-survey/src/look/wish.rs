@@ -1,11 +1,13 @@
 //! The options of a survey.
 
-use mesh_cluster::Right;
 use mesh_cluster::object::label;
 use mesh_cluster::object::{
     ConfigMap, DaemonSet, Deployment, Namespace, Object as _, Pod, ReplicaSet, Resource,
     StatefulSet,
 };
+use mesh_cluster::{Reading, Right};
+use mesh_records::Consistency;
+use mesh_versions::KubernetesVersion;
 
 /// Jobs.
 pub(super) const JOBS: Resource = Resource {
@@ -40,9 +42,27 @@ pub(crate) struct Wish {
     pub(crate) list_proxies: bool,
     /// Whether to send a dry-run pod to each namespace with workloads.
     pub(crate) probe: bool,
+    /// How current the lists must be.
+    pub(crate) consistency: Consistency,
 }
 
+/// The first minor version of Kubernetes that encodes a long list object by object. An older one
+/// holds all of it in its memory, more than once.
+const STREAMS: (u64, u64) = (1, 33);
+
 impl Wish {
+    /// Chooses how an API server of this version reads a list.
+    pub(super) fn reading(&self, kubernetes: Option<&str>) -> Reading {
+        let version = kubernetes.and_then(KubernetesVersion::of);
+        match self.consistency {
+            Consistency::Cached => Reading::Cached,
+            Consistency::Current if version.is_some_and(|it| it.line() >= STREAMS) => {
+                Reading::Whole
+            }
+            Consistency::Current => Reading::Paged,
+        }
+    }
+
     /// Returns the label selector for the list of pods.
     pub(crate) fn labels(&self) -> Option<String> {
         let meshed = self.meshed_only.then_some(label::CONTROL_PLANE_NS);
@@ -103,5 +123,32 @@ impl Wish {
             return vec![None];
         }
         self.namespaces.iter().map(|it| Some(it.as_str())).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_server_that_streams_lists_is_asked_for_whole_ones() {
+        let wish = |consistency| Wish {
+            consistency,
+            ..Wish::default()
+        };
+        let table = [
+            (Some("v1.34.2"), Reading::Whole),
+            (Some("v1.33.0-eks-1"), Reading::Whole),
+            (Some("v2.0.0"), Reading::Whole),
+            (Some("v1.32.9"), Reading::Paged),
+            (Some("nightly"), Reading::Paged),
+            (None, Reading::Paged),
+        ];
+        for (version, expected) in table {
+            let current = wish(Consistency::Current).reading(version);
+            assert_eq!(current, expected, "{version:?}");
+            let cached = wish(Consistency::Cached).reading(version);
+            assert_eq!(cached, Reading::Cached, "{version:?}");
+        }
     }
 }

@@ -237,6 +237,8 @@ fn a_webhook_is_trusted_if_its_certificate_stands_on_the_bundle() {
         (OLD, Some(MIDDLE), Some(false)),
         (OLD, Some(ANCHOR), Some(false)),
         (ANCHOR, None, None),
+        ("", Some(ANCHOR), Some(false)),
+        ("", None, None),
         ("garbled", Some(ANCHOR), None),
         (ANCHOR, Some("garbled"), None),
     ];
