@@ -114,7 +114,8 @@ fn value_that_this_run_drops_or_changes_is_shown_before_it_is(bed: Bed) {
     let run = stage.run(&judged, &["-f", &other, "--dry-run=server", "--diff"]);
     assert_eq!(run.code, Some(0), "{}", run.stderr);
     let progress = run.of("progress").into_iter();
-    let said: Vec<&str> = progress.filter_map(|it| it["message"].as_str()).collect();
+    let said = progress.filter_map(|it| it["message"].as_str()?.strip_prefix("dry run: "));
+    let said: Vec<&str> = said.collect();
     for (start, part) in [
         (
             "new: CustomResourceDefinition httproutes.gateway.networking.k8s.io",
