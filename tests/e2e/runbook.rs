@@ -77,7 +77,7 @@ const FIELDS: [(&str, &str, &str); 16] = [
     (
         "rolled",
         "type cluster run time message ref kind namespace name uid strategy from outcome pods duration_ms",
-        "to reason pod container",
+        "strategy_reason to reason pod container",
     ),
     (
         "skipped",

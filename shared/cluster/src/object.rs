@@ -24,6 +24,8 @@ pub use pod::{
 };
 pub use selector::{Selector, SelectorExpression};
 pub use workload::{
-    DaemonSet, DaemonSetSpec, DaemonSetStatus, Deployment, DeploymentSpec, DeploymentStatus,
-    ReplicaSet, RollingUpdate, StatefulSet, StatefulSetSpec, StatefulSetStatus, UpdateStrategy,
+    BareSetSpec, BareSetStatus, DaemonSet, DaemonSetSpec, DaemonSetStatus, Deployment,
+    DeploymentSpec, DeploymentStatus, ReplicaSet, ReplicationController, RollingUpdate, Rollout,
+    RolloutSpec, RolloutStatus, RolloutStrategy, StatefulSet, StatefulSetSpec, StatefulSetStatus,
+    UpdateStrategy,
 };

@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use mesh_records::WorkloadRef;
 use serde_json::Value;
 
-use crate::act::restartable;
-use crate::object::{Object as _, Pod, label};
+use crate::act::rollable;
+use crate::object::{Deployment, Object as _, Pod, label};
 use crate::wire::connect::Cluster;
 use crate::wire::error::{Error, Why};
 use crate::wire::target::{Options, Target};
@@ -49,19 +49,29 @@ pub struct Injected {
 const MANAGER: &str = "mesh-tools";
 
 impl Cluster {
-    /// Creates a pod from the template of a Deployment, a `StatefulSet` or a `DaemonSet` with
-    /// `dryRun=All`, and returns what admission made of it. The pod has no owner, so that no object
+    /// Creates a pod from the template of a workload that can be rolled with `dryRun=All`, and returns what admission made of it. The pod has no owner, so that no object
     /// gets an event. Returns `None` if the workload does not exist.
     ///
     /// # Errors
     /// The answer says nothing of the pod: there was none, or a right is missing.
     pub async fn probe(&self, key: &WorkloadRef) -> Result<Option<Probe>, Error> {
-        let Some(resource) = restartable(&key.kind) else {
+        let Some(resource) = rollable(&key.kind) else {
             let cause = format!("a {} has no pod template", key.kind);
             return Err(Error::malformed("reading a pod template", &cause));
         };
         let target = Target::one(resource, Some(&key.namespace), &key.name);
-        match self.get_as::<Value>(&target).await {
+        let workload = match self.get_as::<Value>(&target).await {
+            // An Argo Rollout may leave its template to a Deployment, which has no pods.
+            Ok(workload) => match pod::kept_in(&workload) {
+                None => Ok(workload),
+                Some(name) => {
+                    let target = Target::one(Deployment::RESOURCE, Some(&key.namespace), name);
+                    self.get_as::<Value>(&target).await
+                }
+            },
+            Err(error) => Err(error),
+        };
+        match workload {
             Ok(workload) => self.admit(&key.namespace, &pod::of(&workload)).await,
             Err(error) if error.why() == Why::NotFound => Ok(None),
             Err(error) => Err(error),

@@ -184,6 +184,9 @@ pub struct Rolled {
     pub uid: String,
     /// How the workload was rolled.
     pub strategy: Strategy,
+    /// Why it was rolled in this way and not by a restart, as in the survey's `roll`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub strategy_reason: Option<Obstacle>,
     /// The proxy versions before the roll.
     pub from: Vec<String>,
     /// The proxy version that every new pod was seen with.
@@ -212,6 +215,8 @@ pub struct Rolled {
 pub enum Strategy {
     /// By a restart annotation on its pod template.
     Restart,
+    /// By the field `restartAt` of an Argo Rollout.
+    RestartAt,
     /// By eviction, pod by pod.
     Evict,
 }
@@ -371,13 +376,11 @@ impl Obstacle {
             }
             Self::Budget => "cannot be restarted under its PodDisruptionBudget",
             Self::OnDelete => {
-                "has the update strategy OnDelete: delete its pods yourself, one after another"
+                "has the update strategy OnDelete, so that a restart replaces none of its pods"
             }
-            Self::Partition => {
-                "has an update partition: set the partition to 0 first, or a restart keeps old pods"
-            }
+            Self::Partition => "has an update partition, so that a restart keeps old pods",
             Self::ForeignOwner => {
-                "has a kind or an owner that mesh-roll does not restart: restart it with its own tool"
+                "has a kind or an owner that a restart does not reach: restart it with its own tool"
             }
             Self::Forbidden => "may not be restarted by this user",
         }

@@ -173,6 +173,8 @@ pub struct Roll {
 pub enum RollBy {
     /// A restart annotation on its pod template.
     Restart,
+    /// The field `restartAt` of an Argo Rollout, whose own controller then evicts the pods.
+    RestartAt,
     /// Eviction, pod by pod.
     Evict,
     /// The workload ends or renews itself (Job, CronJob).

@@ -2,8 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod alone;
 mod budgets;
 mod deadline;
+mod evictions;
 mod exits;
 mod fleet;
 mod held_up;
@@ -11,9 +13,11 @@ mod injector;
 mod kills;
 mod onlooker;
 mod pasted;
+mod plans;
 mod probed;
 mod quiet;
 mod rights;
+mod rollouts;
 mod scene;
 mod settle;
 mod stops;

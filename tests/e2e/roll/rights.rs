@@ -14,6 +14,7 @@ on_both_beds! {
     [Rbac]
     namespace_without_the_right_to_patch_is_skipped_with_the_rule
     right_that_vanishes_in_mid_run_is_named
+    the_shipped_permissions_are_enough_and_each_rule_is_needed_for_what_it_says
 }
 
 /// What a roll needs everywhere, without the right to patch.
@@ -130,6 +131,45 @@ fn right_that_vanishes_in_mid_run_is_named(bed: Bed) {
         message.contains("verbs: [patch] in namespace shop"),
         "{message}"
     );
+}
+
+const SHIPPED: &str = include_str!("../../../tools/mesh-roll/rbac.yaml");
+
+fn the_shipped_permissions_are_enough_and_each_rule_is_needed_for_what_it_says(bed: Bed) {
+    let on_delete = workload("StatefulSet", "db", |spec| {
+        spec["updateStrategy"] = json!({ "type": "OnDelete" });
+    });
+    let bare = workload("ReplicaSet", "bare", |_| {});
+    let scene = Scene::with(bed, &[on_delete, bare]);
+    scene.bed.apply(SHIPPED).unwrap();
+    let token = ["-n", "linkerd", "create", "token", "mesh-roll"];
+    let token = scene.bed.kubectl(token).unwrap();
+    let bed = &scene.bed;
+    let kubeconfig = bed
+        .kubeconfig_with_token("mesh-roll", token.trim())
+        .unwrap();
+    let verdict = scene.verdict();
+    let path = "/apis/rbac.authorization.k8s.io/v1/clusterroles/mesh-roll-evict";
+    let rules = scene.bed.get(path).unwrap()["rules"].clone();
+    let without = json!({ "rules": [rules[1], rules[2]] });
+    scene.bed.merge(path, &without).unwrap();
+    let less = as_roller(&scene, &kubeconfig, &["--dry-run"], &verdict);
+    assert_eq!(less.code, Some(0), "{}", less.said());
+    let skipped = less.of("skipped");
+    assert_eq!(skipped.len(), 2, "{}", less.said());
+    for skipped in skipped {
+        assert_eq!(skipped["reason"], "forbidden");
+        let rule = r#"resources: ["pods/eviction"], verbs: [create]"#;
+        let message = skipped["message"].as_str().unwrap();
+        assert!(message.contains(rule), "{message}");
+    }
+    scene.bed.merge(path, &json!({ "rules": rules })).unwrap();
+    let args = ["--yes", "--settle", "0s"];
+    let all = as_roller(&scene, &kubeconfig, &args, &verdict);
+    assert_eq!(all.code, Some(0), "{}", all.said());
+    let rolled = all.of("rolled").into_iter();
+    let proven = rolled.filter(|record| record["outcome"] == "proven");
+    assert_eq!(proven.count(), 2, "{}", all.said());
 }
 
 fn access_reviews_that_the_server_refuses_stop_nobody(bed: Bed) {

@@ -10,6 +10,14 @@ use serde_json::{Value, json};
 pub(crate) const OLD: &str = "stable-2.13.7";
 pub(crate) const NEW: &str = "stable-2.14.10";
 
+const KINDS: [&str; 5] = [
+    "Deployment",
+    "StatefulSet",
+    "DaemonSet",
+    "ReplicaSet",
+    "ReplicationController",
+];
+
 pub(crate) struct Scene {
     pub(crate) bed: Bed,
     pub(crate) tools: Toolbox,
@@ -28,7 +36,7 @@ impl Scene {
             }
             bed.apply(&list(workloads)).unwrap();
             for namespace in homes {
-                for kind in ["Deployment", "StatefulSet", "DaemonSet"] {
+                for kind in KINDS {
                     let mine = workloads.iter().filter(|workload| workload["kind"] == kind);
                     let mine = mine.filter(|workload| home(workload) == namespace);
                     await_rollouts(bed, namespace, kind, mine.count());
@@ -43,7 +51,8 @@ impl Scene {
         Self::of(bed, |bed| bed.shop().unwrap())
     }
 
-    fn of<T>(bed: Bed, fill: impl FnOnce(&Bed) -> T) -> (Self, T) {
+    /// Fills the bed while the old release runs, and installs the new release's control plane.
+    pub(crate) fn of<T>(bed: Bed, fill: impl FnOnce(&Bed) -> T) -> (Self, T) {
         bed.install_linkerd(OLD).unwrap();
         let filled = fill(&bed);
         bed.upgrade_linkerd(NEW).unwrap();
@@ -184,10 +193,12 @@ fn home(workload: &Value) -> &str {
 
 // Waits until every workload of a kind has all its pods.
 fn await_rollouts(bed: &Bed, namespace: &str, kind: &str, number: usize) {
-    let path = format!(
-        "/apis/apps/v1/namespaces/{namespace}/{}s?watch=1",
-        kind.to_lowercase()
-    );
+    let api = match kind {
+        "ReplicationController" => "/api/v1",
+        _ => "/apis/apps/v1",
+    };
+    let plural = kind.to_lowercase();
+    let path = format!("{api}/namespaces/{namespace}/{plural}s?watch=1");
     let settled = |events: &[Value]| {
         let objects = events.iter().map(|event| &event["object"]);
         let newest: BTreeMap<&str, &Value> = objects

@@ -15,7 +15,7 @@ on_both_beds! {
     roll_strategy_and_downtime_of_a_workload_are_said
     proxy_record_has_version_source_and_node
     [Kinds]
-    foreign_kinds_are_found_and_rolled_by_eviction
+    foreign_kinds_are_found_and_rolled_by_their_own_ways
 }
 
 /// Returns the owners of running pods with their counts, found by following owner references.
@@ -163,15 +163,18 @@ fn proxy_record_has_version_source_and_node(bed: &Bed) {
     );
 }
 
-fn foreign_kinds_are_found_and_rolled_by_eviction(bed: &Bed) {
+fn foreign_kinds_are_found_and_rolled_by_their_own_ways(bed: &Bed) {
     let records = records(survey(&toolbox!(), bed, &[]));
-    for name in ["shop/ReplicationController/old", "shop/Rollout/canary"] {
+    for (name, by) in [
+        ("shop/ReplicationController/old", "evict"),
+        ("shop/Rollout/canary", "restart-at"),
+    ] {
         assert_eq!(counts(&records)[name], (1, 1, 1), "{name}");
         let workload = workload(&records, name);
         let found = (
             text(&workload["roll"]["by"]),
             text(&workload["downtime"]["grade"]),
         );
-        assert_eq!(found, ("evict", "outage"), "{name}");
+        assert_eq!(found, (by, "outage"), "{name}");
     }
 }

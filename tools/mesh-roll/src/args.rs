@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use clap::builder::NonEmptyStringValueParser;
 use clap::{ArgAction, Parser, ValueEnum};
+use jiff::Timestamp;
 use mesh_actor::ActorArgs;
-use mesh_cli::EXIT_CODES;
+use mesh_cli::{DryRun, EXIT_CODES};
 use mesh_records::{WorkloadKind, WorkloadRef, parse_duration, parse_timeout};
 
+use crate::roll::Wanted;
 use crate::select::{Choice, Selector, parse_kind};
 
 /// Restart the workloads whose proxies differ from what the injector adds, and prove each restart
@@ -27,7 +29,8 @@ pub(crate) struct Args {
           value_parser = NonEmptyStringValueParser::new())]
     namespace: Vec<String>,
 
-    /// Only workloads of this kind: Deployment, StatefulSet or DaemonSet (may be repeated)
+    /// Only workloads of this kind: Deployment, StatefulSet, DaemonSet, ReplicaSet,
+    /// ReplicationController or Rollout (may be repeated)
     #[arg(long, value_name = "KIND", action = ArgAction::Append, value_parser = parse_kind)]
     kind: Vec<WorkloadKind>,
 
@@ -54,7 +57,11 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value = "0")]
     pub(crate) max_failures: u32,
 
-    /// Time limit for one workload
+    /// How a workload gets new pods: by a restart, or by eviction of its pods one by one
+    #[arg(long, value_enum, value_name = "HOW", default_value = "auto")]
+    pub(crate) strategy: StrategyArg,
+
+    /// Time limit for one workload; where its pods are evicted, for each pod
     #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = parse_timeout)]
     pub(crate) timeout: Duration,
 
@@ -66,6 +73,15 @@ pub(crate) struct Args {
     /// Time limit for the run; after it mesh-roll starts no workload and gives up blocked ones
     #[arg(long, value_name = "DURATION", value_parser = parse_timeout)]
     pub(crate) deadline: Option<Duration>,
+
+    /// Like --deadline, as a time: 2026-03-02T04:00:00Z; the earlier of the two counts
+    #[arg(long, value_name = "TIME")]
+    pub(crate) until: Option<Timestamp>,
+
+    /// Make the plan, change nothing and end: with code 0 if every outdated workload would be
+    /// rolled, with code 1 if one would be skipped and needs attention
+    #[arg(long, conflicts_with_all = ["yes", "dry_run", "fail_on"])]
+    pub(crate) plan_only: bool,
 
     /// With `attention`: exit with code 1 also if a workload was skipped and needs attention
     #[arg(long, value_enum, value_name = "WHAT")]
@@ -79,6 +95,17 @@ pub(crate) struct Args {
     pub(crate) actor: ActorArgs,
 }
 
+/// How workloads get new pods (`--strategy`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum StrategyArg {
+    /// By a restart, or by eviction where a restart does not replace every pod
+    Auto,
+    /// By a restart only; others are skipped
+    Restart,
+    /// By eviction, pod by pod
+    Evict,
+}
+
 /// What else makes the exit code 1 (`--fail-on`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum FailOn {
@@ -87,6 +114,30 @@ pub(crate) enum FailOn {
 }
 
 impl Args {
+    /// Turns flags that stand for others into those.
+    pub(crate) fn spelled_out(mut self) -> Self {
+        if self.plan_only {
+            self.actor.consent.dry_run = DryRun::Client;
+            self.fail_on = Some(FailOn::Attention);
+        }
+        self
+    }
+
+    /// Returns when nothing more may be started.
+    pub(crate) fn ends_at(&self, now: Timestamp) -> Option<Timestamp> {
+        let deadline = self.deadline.and_then(|after| now.checked_add(after).ok());
+        deadline.into_iter().chain(self.until).min()
+    }
+
+    /// Returns how workloads get new pods.
+    pub(crate) fn strategy(&self) -> Wanted {
+        match self.strategy {
+            StrategyArg::Auto => Wanted::Auto,
+            StrategyArg::Restart => Wanted::Restart,
+            StrategyArg::Evict => Wanted::Evict,
+        }
+    }
+
     /// Returns which workloads the flags select.
     pub(crate) fn choice(&self) -> Choice {
         Choice {

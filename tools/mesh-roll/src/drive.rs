@@ -70,7 +70,7 @@ impl<'a> Shell<'a> {
         let order = prepared.order;
         let control_plane = order.expected.namespace;
         let (tell, told) = mpsc::channel(BACKLOG);
-        let watches = watches::open(&run.cluster, &control_plane, &tell);
+        let watches = watches::open(&run.cluster, &control_plane, &settings.kinds, &tell);
         let now = run.now();
         Self {
             core: Roll::new(settings, order.tasks, now),
@@ -199,6 +199,7 @@ impl<'a> Shell<'a> {
                 perform::lock(taking, cluster(), self.control_plane.clone())
             }
             Action::Patch(restart) => perform::restart(cluster(), restart),
+            Action::Evict(eviction) => perform::evict(cluster(), eviction),
             Action::Look(key) => perform::look(cluster(), key),
             Action::ListBefore(key, selector) => {
                 perform::list(cluster(), key, selector, Event::ListedBefore)

@@ -46,6 +46,7 @@ fn task(workload: Workload, surveyed: Option<Timestamp>) -> Task {
     Task {
         key: workload.identity,
         uid: workload.uid,
+        by: workload.roll.by,
         stale_at: surveyed.filter(|_| workload.skew.as_ref().is_some_and(to_be_rolled)),
     }
 }

@@ -23,5 +23,5 @@ use crate::args::Args;
 
 /// Runs the tool on the process's own arguments.
 pub fn main() -> ExitCode {
-    drive::run(&Args::parse())
+    drive::run(&Args::parse().spelled_out())
 }

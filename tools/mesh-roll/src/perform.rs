@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures::future::LocalBoxFuture;
 use mesh_actor::{Ending, Outcome, Taken};
 use mesh_cli::Leave;
-use mesh_cluster::act::Restart;
+use mesh_cluster::act::{Eviction, Restart};
 use mesh_cluster::object::label::CONFIG;
 use mesh_cluster::object::{Condition, ConfigMap, Pod, Resource};
 use mesh_cluster::workload::rollout::PodSeen;
@@ -14,7 +14,7 @@ use mesh_cluster::{Cluster, Error, Lock, Page, Selection, Why};
 use mesh_records::WorkloadRef;
 use serde::Deserialize;
 
-use crate::roll::{Answer, Event, Sample};
+use crate::roll::{Answer, Event, Evicted, Sample};
 
 /// The result of a request.
 #[derive(Debug)]
@@ -98,6 +98,7 @@ pub(crate) fn restart(cluster: Arc<Cluster>, restart: Restart) -> Work {
 // Without an answer from the server the write may have happened.
 fn answer(error: &Error) -> Answer {
     match error.why() {
+        _ if error.is_of_a_webhook() => Answer::Refused(words(error)),
         Why::Conflict => Answer::Conflict,
         Why::NotFound => Answer::Gone,
         Why::Forbidden if error.lacks_a_right() => Answer::Forbidden(words(error)),
@@ -106,6 +107,36 @@ fn answer(error: &Error) -> Answer {
         }
         Why::Unreachable | Why::TimedOut | Why::Busy | Why::Broken | Why::Malformed => {
             Answer::Lost(words(error))
+        }
+    }
+}
+
+pub(crate) fn evict(cluster: Arc<Cluster>, eviction: Eviction) -> Work {
+    Box::pin(async move {
+        let evicted = match cluster.evict(&eviction).await {
+            Ok(()) => Evicted::Done,
+            Err(error) => evicted(&error),
+        };
+        Happened::Event(Event::Evicted(eviction.key, evicted))
+    })
+}
+
+fn evicted(error: &Error) -> Evicted {
+    if let Some(said) = error.budget() {
+        return Evicted::Disallowed(said.to_owned());
+    }
+    if error.has_two_budgets() {
+        return Evicted::Never(error.reason());
+    }
+    match error.why() {
+        _ if error.is_of_a_webhook() => Evicted::Refused(words(error)),
+        Why::NotFound | Why::Conflict => Evicted::Other,
+        Why::Forbidden if error.lacks_a_right() => Evicted::Forbidden(words(error)),
+        Why::Forbidden | Why::Unauthorized | Why::Refused | Why::Gone => {
+            Evicted::Refused(words(error))
+        }
+        Why::Unreachable | Why::TimedOut | Why::Busy | Why::Broken | Why::Malformed => {
+            Evicted::Lost(words(error))
         }
     }
 }

@@ -1,17 +1,18 @@
 //! The steps before the first read of a workload: reads the records and checks the verdict.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use mesh_actor::gate::{Passed, fresh};
 use mesh_actor::{Judged, Outcome, Run};
-use mesh_records::{Explained, Paste, Tool, WorkloadRef};
+use mesh_cluster::act::rollable;
+use mesh_records::{Explained, Paste, Tool, WorkloadKind, WorkloadRef};
 
 use crate::args::{Args, FailOn};
 use crate::gate::{Order, Survey, gate};
 use crate::rights;
-use crate::roll::{Settings, Wishes};
+use crate::roll::{KINDS, Settings, Task, Wishes};
 
 /// What a run may do, before it has read any workload.
 #[derive(Debug)]
@@ -23,6 +24,8 @@ pub(crate) struct Prepared {
     pub(crate) until: Timestamp,
     /// The workloads that this user may not restart, with the RBAC rule that is missing.
     pub(crate) forbidden: BTreeMap<WorkloadRef, String>,
+    /// The kinds of workloads to watch.
+    pub(crate) kinds: BTreeSet<WorkloadKind>,
 }
 
 /// Reads the records, and checks the verdict and the user's rights against the cluster.
@@ -41,15 +44,31 @@ pub(crate) async fn prepare(args: &Args, run: &mut Run) -> Outcome<Prepared> {
     run.may_lock(&order.expected.namespace).await?;
     let cluster = Arc::clone(&run.cluster);
     let choice = args.choice();
-    let asking = rights::forbidden(&cluster, &order.tasks, &choice);
+    let tasks = order.tasks.iter().filter(|task| choice.takes(&task.key));
+    let tasks: Vec<&Task> = tasks.collect();
+    let asking = rights::forbidden(&cluster, &tasks, args.strategy());
     let forbidden = run.unless_stopped(asking).await??;
+    let kinds = kinds(&tasks, &forbidden);
     allowed(args, &order, &forbidden)?;
     Ok(Prepared {
         order,
         warnings,
         until,
         forbidden,
+        kinds,
     })
+}
+
+// The others are watched only where they have work that this user may do: a cluster has many old
+// ReplicaSets.
+fn kinds(tasks: &[&Task], forbidden: &BTreeMap<WorkloadRef, String>) -> BTreeSet<WorkloadKind> {
+    let rolled = tasks.iter().map(|task| &task.key);
+    let rolled =
+        rolled.filter(|key| rollable(&key.kind).is_some() && !forbidden.contains_key(*key));
+    KINDS
+        .into_iter()
+        .chain(rolled.map(|key| key.kind.clone()))
+        .collect()
 }
 
 // With --fail-on attention a workload that would be skipped for a missing right refuses the run.
@@ -58,6 +77,10 @@ fn allowed(
     order: &Order,
     forbidden: &BTreeMap<WorkloadRef, String>,
 ) -> Result<(), Explained> {
+    // A plan alone says it of each workload.
+    if args.plan_only {
+        return Ok(());
+    }
     let stale = order.tasks.iter().filter(|task| task.stale_at.is_some());
     let mut lacking = stale.filter_map(|task| forbidden.get_key_value(&task.key));
     match (args.fail_on, lacking.next()) {
@@ -105,9 +128,9 @@ pub(crate) fn settings(args: &Args, run: &Run, prepared: &Prepared) -> Settings 
         warnings,
         until,
         forbidden,
+        kinds,
     } = prepared;
-    let deadline = args.deadline;
-    let deadline = deadline.and_then(|after| run.now().checked_add(after).ok());
+    let deadline = args.ends_at(run.now());
     Settings {
         cluster: run.cluster.label().to_owned(),
         cluster_uid: run.cluster_uid.clone(),
@@ -117,7 +140,9 @@ pub(crate) fn settings(args: &Args, run: &Run, prepared: &Prepared) -> Settings 
             allow_outage: args.outages(),
             forbidden: forbidden.clone(),
             allow_budget: args.budgets(),
+            strategy: args.strategy(),
         },
+        kinds: kinds.clone(),
         expected: order.expected.clone(),
         warnings: warnings.clone(),
         max_in_flight: usize::from(args.max_in_flight),

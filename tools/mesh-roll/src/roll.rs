@@ -6,14 +6,18 @@
 //!
 //! [`event`] has the events and actions, [`state`] what a run knows. The parts stand on it: [`plan`]
 //! says what will be done, [`start`] begins workloads, [`probing`] asks the injector first,
+//! [`evictions`] writes where a restart cannot,
 //! [`flights`] follows what has begun, [`settle`] watches what is proven, [`recheck`] lists it once
 //! more, [`end`] chooses the exit code.
 
 mod budget;
+mod clock;
 mod conclusion;
 mod decide;
 mod end;
 mod event;
+mod evicting;
+mod evictions;
 mod flight;
 mod flights;
 mod hold;
@@ -31,8 +35,12 @@ mod slots;
 mod start;
 mod state;
 mod tally;
+mod timeout;
+mod turn;
 mod vigil;
 mod watched;
+mod way;
+mod words;
 mod world;
 
 #[cfg(test)]
@@ -42,12 +50,14 @@ use jiff::Timestamp;
 use mesh_cluster::Asked;
 
 pub(crate) use decide::{Task, Wishes};
-pub(crate) use event::{Action, Answer, Event, Finish, Sample};
+pub(crate) use event::{Action, Answer, Event, Evicted, Finish, Sample};
 pub(crate) use limits::Expected;
 use limits::{Stop, Times};
 use state::Phase;
 pub(crate) use state::{Roll, Settings};
 pub(crate) use watched::{NamespaceRules, Watched};
+pub(crate) use way::Wanted;
+pub(crate) use world::KINDS;
 
 impl Roll {
     /// Returns the actions that follow from `event`.
@@ -102,6 +112,7 @@ impl Roll {
     fn go_on(&mut self) {
         loop {
             self.fly();
+            self.evict_next();
             let before = self.flying.len();
             self.start();
             if self.flying.len() == before {
@@ -120,8 +131,16 @@ impl Roll {
             }
             Event::Agreed => self.agreed(),
             Event::Locked(version) => self.locked(&version),
-            Event::Announced(key, lock) => self.announced(&key, lock),
+            Event::Announced(key, lock) => {
+                let flight = self.flight(&key);
+                if flight.is_some_and(|flight| flight.evicting.is_some()) {
+                    self.announced_eviction(&key, lock);
+                } else {
+                    self.announced(&key, lock);
+                }
+            }
             Event::Patched(key, answer) => self.patched(&key, answer),
+            Event::Evicted(key, answer) => self.evicted(&key, answer),
             Event::Looked(key, answer) => self.looked(&key, answer),
             Event::ListedBefore(key, pods) => self.listed_before(&key, pods),
             Event::ListedProof(key, pods) => self.listed_proof(&key, pods),

@@ -92,7 +92,15 @@ pub(crate) fn parse_kind(text: &str) -> Result<WorkloadKind, String> {
         "deployment" | "deployments" | "deploy" => Ok(WorkloadKind::Deployment),
         "statefulset" | "statefulsets" | "sts" => Ok(WorkloadKind::StatefulSet),
         "daemonset" | "daemonsets" | "ds" => Ok(WorkloadKind::DaemonSet),
-        _ => Err("use Deployment, StatefulSet or DaemonSet".to_owned()),
+        "replicaset" | "replicasets" | "rs" => Ok(WorkloadKind::ReplicaSet),
+        "replicationcontroller" | "replicationcontrollers" | "rc" => {
+            Ok(WorkloadKind::ReplicationController)
+        }
+        "rollout" | "rollouts" | "ro" => Ok(WorkloadKind::Rollout),
+        _ => Err(
+            "use Deployment, StatefulSet, DaemonSet, ReplicaSet, ReplicationController or Rollout"
+                .to_owned(),
+        ),
     }
 }
 

@@ -1,15 +1,20 @@
 //! The watches, one per kind; each sends its events to a channel.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures::StreamExt as _;
 use futures::future::LocalBoxFuture;
 use futures::stream::FuturesUnordered;
 use mesh_cluster::object::label::{INJECTOR, SERVICE};
-use mesh_cluster::object::{DaemonSet, Deployment, Namespace, Object, Pod, StatefulSet};
+use mesh_cluster::object::{
+    DaemonSet, Deployment, Namespace, Object, Pod, ReplicaSet, ReplicationController, Rollout,
+    StatefulSet,
+};
 use mesh_cluster::workload::injection::Rules;
 use mesh_cluster::workload::rollout::{Observed, PodSeen, Restartable};
 use mesh_cluster::{Change, Cluster, Error, Selection};
+use mesh_records::WorkloadKind;
 use tokio::sync::mpsc::Sender;
 
 use crate::roll::{NamespaceRules, Watched};
@@ -21,7 +26,12 @@ pub(crate) type Told = Result<Watched, Error>;
 pub(crate) type Watches = FuturesUnordered<LocalBoxFuture<'static, ()>>;
 
 /// Opens every watch.
-pub(crate) fn open(cluster: &Arc<Cluster>, control_plane: &str, tell: &Sender<Told>) -> Watches {
+pub(crate) fn open(
+    cluster: &Arc<Cluster>,
+    control_plane: &str,
+    kinds: &BTreeSet<WorkloadKind>,
+    tell: &Sender<Told>,
+) -> Watches {
     let watches = Watches::new();
     let all = Opening {
         watches: &watches,
@@ -31,9 +41,9 @@ pub(crate) fn open(cluster: &Arc<Cluster>, control_plane: &str, tell: &Sender<To
     all.follow(None, None, |change| {
         Watched::Pod(Box::new(change.map(|pod: Pod| PodSeen::of(&pod))))
     });
-    all.follow(None, None, workload::<Deployment>);
-    all.follow(None, None, workload::<StatefulSet>);
-    all.follow(None, None, workload::<DaemonSet>);
+    for kind in kinds {
+        all.workloads(kind);
+    }
     all.follow(None, None, |change| {
         Watched::Namespace(change.map(|namespace: Namespace| NamespaceRules {
             rules: Rules::of(&namespace.meta),
@@ -59,6 +69,23 @@ struct Opening<'a> {
 }
 
 impl Opening<'_> {
+    fn workloads(&self, kind: &WorkloadKind) {
+        match kind {
+            WorkloadKind::Deployment => self.follow(None, None, workload::<Deployment>),
+            WorkloadKind::StatefulSet => self.follow(None, None, workload::<StatefulSet>),
+            WorkloadKind::DaemonSet => self.follow(None, None, workload::<DaemonSet>),
+            WorkloadKind::ReplicaSet => self.follow(None, None, workload::<ReplicaSet>),
+            WorkloadKind::ReplicationController => {
+                self.follow(None, None, workload::<ReplicationController>);
+            }
+            WorkloadKind::Rollout => self.follow(None, None, workload::<Rollout>),
+            WorkloadKind::Job
+            | WorkloadKind::CronJob
+            | WorkloadKind::Pod
+            | WorkloadKind::Other(_) => {}
+        }
+    }
+
     fn follow<K: Object>(
         &self,
         namespace: Option<&str>,

@@ -56,7 +56,7 @@ fn hinders(seen: &Seen<'_>, injects: &str) -> Option<Obstacle> {
         return Some(Obstacle::VersionPinned);
     }
     match (seen.roll.by, seen.roll.reason) {
-        (RollBy::Restart | RollBy::Evict, _) => None,
+        (RollBy::Restart | RollBy::RestartAt | RollBy::Evict, _) => None,
         (RollBy::Itself | RollBy::None, Some(reason)) => Some(reason),
         (RollBy::Itself, None) => Some(Obstacle::Job),
         (RollBy::None, None) => Some(Obstacle::ForeignOwner),

@@ -84,7 +84,7 @@ impl Seen<'_> {
     /// Returns true if a roll can bring new pods.
     pub(crate) fn is_rollable(&self) -> bool {
         match self.roll.by {
-            RollBy::Restart | RollBy::Evict => true,
+            RollBy::Restart | RollBy::RestartAt | RollBy::Evict => true,
             RollBy::Itself | RollBy::None => false,
         }
     }

@@ -166,6 +166,9 @@ impl Fold {
             .collect();
         for key in keys {
             match parents.get(&key.uid) {
+                // These tools know no way to roll a DeploymentConfig, but the pods of its controller
+                // can be evicted.
+                Some(Some(_)) if *kind == WorkloadKind::ReplicationController => {}
                 Some(Some(parent)) => {
                     let identity = WorkloadRef {
                         namespace: key.identity.namespace.clone(),

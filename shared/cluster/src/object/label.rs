@@ -29,6 +29,8 @@ pub const MIRROR: &str = "kubernetes.io/config.mirror";
 pub const TEMPLATE_HASH: &str = "pod-template-hash";
 /// Label that distinguishes the pods of different templates of a `StatefulSet` or `DaemonSet`.
 pub const REVISION_HASH: &str = "controller-revision-hash";
+/// Label that distinguishes the `ReplicaSet`s of one Argo Rollout (Argo's `utils/hash`).
+pub const ROLLOUT_HASH: &str = "rollouts-pod-template-hash";
 /// Annotation that numbers the templates of a Deployment; its newest `ReplicaSet` has the same
 /// number as the Deployment.
 pub const REVISION: &str = "deployment.kubernetes.io/revision";

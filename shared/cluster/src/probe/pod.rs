@@ -20,6 +20,13 @@ pub(super) fn of(workload: &Value) -> Value {
     pod(&part("labels"), &part("annotations"), &spec)
 }
 
+/// Returns the name of the Deployment that has the template of an Argo Rollout (`workloadRef`).
+pub(super) fn kept_in(workload: &Value) -> Option<&str> {
+    let reference = &workload["spec"]["workloadRef"];
+    let name = reference["name"].as_str()?;
+    (reference["kind"] == "Deployment").then_some(name)
+}
+
 // A StatefulSet's containers mount its claims, which are no volumes of its template: its controller
 // adds them to each pod. Admission does not look for the claims themselves.
 fn add_claims(spec: &mut Value, workload: &Value) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::StatusCode;
 use mesh_records::Explained;
 
-use crate::wire::said::said;
+use crate::wire::said::{Said, said};
 
 /// A request that failed.
 #[derive(Debug, thiserror::Error)]
@@ -17,6 +17,7 @@ pub struct Error {
     rule: Option<String>,
     is_invalid: bool,
     is_oversized: bool,
+    budget: Option<String>,
     #[source]
     cause: Explained,
 }
@@ -47,6 +48,9 @@ pub enum Why {
     /// The answer does not have the expected form.
     Malformed,
 }
+
+/// What the API server says of a pod that it cannot evict, because two budgets count it.
+const TWO_BUDGETS: &str = "more than one PodDisruptionBudget";
 
 // === impl Error ===
 
@@ -82,6 +86,22 @@ impl Error {
         self.retry_after
     }
 
+    /// Returns what the API server says of the PodDisruptionBudget that does not allow an eviction now.
+    pub fn budget(&self) -> Option<&str> {
+        self.budget.as_deref()
+    }
+
+    /// Returns true if the API server can never evict this pod, because two budgets count it.
+    pub fn has_two_budgets(&self) -> bool {
+        self.why == Why::Broken && self.reason().contains(TWO_BUDGETS)
+    }
+
+    /// Returns true if an admission webhook could not be called. Then nothing was written, although the
+    /// status is that of a failure of the API server.
+    pub fn is_of_a_webhook(&self) -> bool {
+        self.why == Why::Broken && self.reason().contains("failed calling webhook ")
+    }
+
     /// Returns true if the API server found the object invalid (422).
     pub fn is_invalid(&self) -> bool {
         self.is_invalid
@@ -96,6 +116,7 @@ impl Error {
             rule: None,
             is_invalid: false,
             is_oversized: false,
+            budget: None,
             cause,
         }
     }
@@ -157,11 +178,12 @@ impl Error {
         retry_after: Option<Duration>,
         body: &[u8],
     ) -> Self {
-        let said = said(body);
-        let message = if said.is_empty() {
+        let Said { message, details } = said(body);
+        let budget = details.budget();
+        let message = if message.is_empty() {
             status.to_string()
         } else {
-            said
+            message
         };
         let why = Why::of(status);
         let hint = match (why, &rule) {
@@ -181,6 +203,7 @@ impl Error {
             rule,
             is_invalid: status == StatusCode::UNPROCESSABLE_ENTITY,
             is_oversized: false,
+            budget,
             cause,
         }
     }
@@ -200,5 +223,35 @@ impl Why {
             400..=499 => Self::Refused,
             _ => Self::Broken,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_429_with_the_cause_of_a_budget_is_a_budgets() {
+        let answered = |code: u16, body: &str| {
+            let status = StatusCode::from_u16(code).unwrap();
+            Error::answered("evicting", None, status, None, body.as_bytes())
+        };
+        let said = "The disruption budget tight needs 2 healthy pods and has 2 currently";
+        let body = format!(
+            r#"{{"message": "Cannot evict pod", "details": {{"causes": [{{"reason": "DisruptionBudget", "message": "{said}"}}]}}}}"#
+        );
+        assert_eq!(answered(429, &body).budget(), Some(said));
+        let busy = answered(
+            429,
+            r#"{"message": "too many requests, please try again later"}"#,
+        );
+        assert_eq!((busy.budget(), busy.why()), (None, Why::Busy));
+        let two = r#"{"message": "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support."}"#;
+        assert!(answered(500, two).has_two_budgets());
+        let etcd = answered(500, r#"{"message": "etcd"}"#);
+        assert!(!etcd.has_two_budgets() && !etcd.is_of_a_webhook());
+        let hook =
+            r#"{"message": "Internal error occurred: failed calling webhook \"a.test\": timeout"}"#;
+        assert!(answered(500, hook).is_of_a_webhook());
     }
 }

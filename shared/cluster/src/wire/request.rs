@@ -86,6 +86,23 @@ impl Cluster {
             .await
     }
 
+    /// Posts to a subresource whose answer says only whether it was done.
+    pub(crate) async fn post(
+        &self,
+        target: &Target,
+        body: &impl Serialize,
+        options: Options,
+    ) -> Result<(), Error> {
+        let what = target.say(&Method::POST);
+        let body = serde_json::to_vec(body)
+            .map_err(|error| Error::malformed(&what, &unreadable(&error)))?;
+        let rule = Some(target.rule(&Method::POST));
+        let path = format!("{}{}", target.path(), options.query());
+        self.send::<IgnoredAny>(&what, rule, Method::POST, &path, JSON, Some(body))
+            .await?;
+        Ok(())
+    }
+
     /// Merges `body` into an object (RFC 7386); a resourceVersion in it is a precondition.
     pub async fn patch<T: DeserializeOwned>(
         &self,

@@ -14,7 +14,7 @@ use crate::wire::target::{Options, Target};
 pub struct Right {
     /// RBAC's verb, such as `patch`.
     pub verb: &'static str,
-    /// The kind.
+    /// The kind; the plural of a subresource is such as `pods/eviction`.
     pub resource: Resource,
     /// The namespace; `None` means in every namespace.
     pub namespace: Option<String>,
@@ -100,13 +100,18 @@ impl Cluster {
             namespace,
             name,
         } = right;
+        let (plural, subresource) = resource
+            .plural
+            .split_once('/')
+            .unwrap_or((resource.plural, ""));
         let body = json!({
             "apiVersion": "authorization.k8s.io/v1",
             "kind": "SelfSubjectAccessReview",
             "spec": { "resourceAttributes": {
                 "verb": verb,
                 "group": resource.group,
-                "resource": resource.plural,
+                "resource": plural,
+                "subresource": subresource,
                 "namespace": namespace.as_deref().unwrap_or_default(),
                 "name": name.as_deref().unwrap_or_default(),
             } },

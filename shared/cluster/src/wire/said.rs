@@ -7,32 +7,69 @@ use crate::object::message::{Unreadable, each_field, message, read};
 /// Begins every answer in protobuf; a `runtime.Unknown` follows.
 pub(crate) const MAGIC: &[u8] = b"k8s\0";
 
+/// The cause of a 429 that a PodDisruptionBudget gives (`policy/v1`, `DisruptionBudgetCause`). Any
+/// other 429 comes from a busy API server.
+const BUDGET: &str = "DisruptionBudget";
+
+/// A refusal (`meta/v1`, `Status`).
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct Status {
+pub(crate) struct Said {
+    pub(crate) message: String,
+    pub(crate) details: Details,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Details {
+    causes: Vec<Cause>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Cause {
+    reason: String,
     message: String,
 }
 
-message!(Status { 3: message });
+message!(Said {
+    3: message,
+    5: details
+});
 
-/// Returns the message of a refusal; empty if there is none.
-pub(crate) fn said(body: &[u8]) -> String {
-    let status = match body.strip_prefix(MAGIC) {
-        Some(bytes) => raw(bytes).unwrap_or_default(),
-        None => serde_json::from_slice(body).unwrap_or_default(),
-    };
-    status.message
+message!(Details { 4: causes });
+
+message!(Cause {
+    1: reason,
+    2: message
+});
+
+impl Details {
+    /// Returns what a PodDisruptionBudget says against an eviction.
+    pub(crate) fn budget(self) -> Option<String> {
+        let mut causes = self.causes.into_iter();
+        let budget = causes.find(|cause| cause.reason == BUDGET);
+        budget.map(|cause| cause.message)
+    }
 }
 
-fn raw(bytes: &[u8]) -> Result<Status, Unreadable> {
-    let mut status = Status::default();
+/// Returns what a refusal says; nothing if it is none.
+pub(crate) fn said(body: &[u8]) -> Said {
+    match body.strip_prefix(MAGIC) {
+        Some(bytes) => raw(bytes).unwrap_or_default(),
+        None => serde_json::from_slice(body).unwrap_or_default(),
+    }
+}
+
+fn raw(bytes: &[u8]) -> Result<Said, Unreadable> {
+    let mut said = Said::default();
     each_field(bytes, |field, value| {
         if field == 2 {
-            status = read(value.bytes()?)?;
+            said = read(value.bytes()?)?;
         }
         Ok(())
     })?;
-    Ok(status)
+    Ok(said)
 }
 
 #[cfg(test)]
@@ -52,7 +89,7 @@ mod tests {
             (b"", ""),
         ];
         for (body, expected) in table {
-            assert_eq!(said(body), expected, "{body:?}");
+            assert_eq!(said(body).message, expected, "{body:?}");
         }
     }
 }

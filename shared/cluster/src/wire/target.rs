@@ -100,6 +100,7 @@ impl Target {
         let verb = match *method {
             Method::GET if self.name.is_none() => "listing",
             Method::GET => "reading",
+            Method::POST if self.subresource.is_some() => "posting to",
             Method::POST => "creating",
             Method::DELETE => "deleting",
             _ => "writing",
@@ -126,7 +127,11 @@ impl Target {
             Method::DELETE => "delete",
             _ => "patch",
         };
-        self.resource.rule_in(verb, self.namespace.as_deref())
+        let mut resource = self.resource.clone();
+        if let Some(subresource) = self.subresource {
+            resource.plural = format!("{}/{subresource}", resource.plural).into();
+        }
+        resource.rule_in(verb, self.namespace.as_deref())
     }
 }
 

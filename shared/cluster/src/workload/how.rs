@@ -2,7 +2,9 @@
 
 use mesh_records::{Downtime, DowntimeGrade, Obstacle, Roll, RollBy, WorkloadKind};
 
-use crate::object::{DaemonSet, Deployment, IntOrPercent, Meta, StatefulSet, UpdateStrategy};
+use crate::object::{
+    DaemonSet, Deployment, IntOrPercent, Meta, Rollout, StatefulSet, UpdateStrategy,
+};
 
 /// Returns how a Deployment gets new pods, and how much of it is down meanwhile.
 ///
@@ -37,7 +39,8 @@ pub(super) fn stateful_set_how(set: &StatefulSet) -> (Roll, Downtime) {
     let replicas = wanted(set.spec.replicas);
     let strategy = &set.spec.update_strategy;
     if replicas > 0 && is_kind(strategy, "OnDelete") {
-        return (evict(Some(Obstacle::OnDelete)), one_by_one(replicas));
+        let status = &set.status;
+        return on_delete(status.current_revision == status.update_revision, replicas);
     }
     if replicas > 0
         && strategy
@@ -72,7 +75,9 @@ pub(super) fn daemon_set_how(set: &DaemonSet) -> (Roll, Downtime) {
     let nodes = u32::try_from(set.status.desired_number_scheduled).unwrap_or(0);
     let strategy = &set.spec.update_strategy;
     if nodes > 0 && is_kind(strategy, "OnDelete") {
-        return (evict(Some(Obstacle::OnDelete)), one_by_one(nodes));
+        let status = &set.status;
+        let is_current = status.updated_number_scheduled >= status.desired_number_scheduled;
+        return on_delete(is_current, nodes);
     }
     let Fences { surge, unavailable } = daemon_set_fences(strategy, nodes);
     scalable(&set.meta, nodes, graded(nodes, surge, unavailable))
@@ -128,9 +133,10 @@ pub fn other_how(kind: &WorkloadKind, pods: u32) -> (Roll, Downtime) {
             Obstacle::BarePod,
             "a pod without a controller: nothing creates it again",
         ),
-        WorkloadKind::ReplicaSet | WorkloadKind::ReplicationController | WorkloadKind::Rollout => {
+        WorkloadKind::ReplicaSet | WorkloadKind::ReplicationController => {
             (evict(None), one_by_one(pods))
         }
+        WorkloadKind::Rollout => (restart_at(), one_by_one(pods)),
         // The owner was deleted before it could be read.
         WorkloadKind::Deployment | WorkloadKind::StatefulSet | WorkloadKind::DaemonSet => none(
             Obstacle::Gone,
@@ -154,6 +160,38 @@ fn scalable(meta: &Meta, replicas: u32, downtime: Downtime) -> (Roll, Downtime) 
         return (evict(Some(Obstacle::ForeignOwner)), one_by_one(replicas));
     }
     (restart(None), downtime)
+}
+
+// New pods have the newest template. Where older pods still run an older one, an eviction would also
+// roll out a change that the owner holds back.
+fn on_delete(is_current: bool, pods: u32) -> (Roll, Downtime) {
+    let by = if is_current {
+        RollBy::Evict
+    } else {
+        RollBy::None
+    };
+    let reason = Some(Obstacle::OnDelete);
+    (Roll { by, reason }, one_by_one(pods))
+}
+
+/// Returns how a `ReplicaSet`, a `ReplicationController` or an Argo Rollout with so many replicas
+/// gets new pods, and how much of it is down meanwhile.
+pub(super) fn set_how(kind: &WorkloadKind, replicas: u32) -> (Roll, Downtime) {
+    if replicas == 0 {
+        return (restart(Some(Obstacle::ScaledToZero)), no_downtime());
+    }
+    other_how(kind, replicas)
+}
+
+/// Returns how many pods an Argo Rollout's controller evicts at a time: as many as may be unavailable
+/// (25% by default, rounded down), and at least one.
+pub(super) fn rollout_away(rollout: &Rollout) -> u32 {
+    let replicas = wanted(rollout.spec.replicas);
+    let default = IntOrPercent::Percent("25%".to_owned());
+    let canary = &rollout.spec.strategy.canary;
+    let unavailable = canary.max_unavailable.as_ref().unwrap_or(&default);
+    let unavailable = scaled(unavailable, replicas, Rounding::Down);
+    unavailable.max(1).min(replicas)
 }
 
 struct Fences {
@@ -225,7 +263,8 @@ fn graded(replicas: u32, surge: u32, unavailable: u32) -> Downtime {
     }
 }
 
-fn one_by_one(pods: u32) -> Downtime {
+/// Returns how much of a workload with so many pods is down while they are evicted one by one.
+pub fn one_by_one(pods: u32) -> Downtime {
     if pods <= 1 {
         return outage("one replica, and an eviction stops it before a new one starts");
     }
@@ -254,6 +293,13 @@ fn restart(reason: Option<Obstacle>) -> Roll {
     Roll {
         by: RollBy::Restart,
         reason,
+    }
+}
+
+fn restart_at() -> Roll {
+    Roll {
+        by: RollBy::RestartAt,
+        reason: None,
     }
 }
 
@@ -445,11 +491,20 @@ mod tests {
         ];
         for (nodes, strategy, expected, name) in table {
             let json = format!(
-                r#"{{"spec": {{"updateStrategy": {strategy}}}, "status": {{"desiredNumberScheduled": {nodes}}}}}"#
+                r#"{{"spec": {{"updateStrategy": {strategy}}}, "status": {{"desiredNumberScheduled": {nodes}, "updatedNumberScheduled": {nodes}}}}}"#
             );
             let set: DaemonSet = read(&json);
             assert_eq!(answer(daemon_set_how(&set)), expected, "{name}");
         }
+    }
+
+    #[test]
+    fn a_changed_template_that_on_delete_holds_back_is_not_rolled_out_by_an_eviction() {
+        let expected = (RollBy::None, Some(Obstacle::OnDelete), REDUCED);
+        let set = r#"{"spec": {"replicas": 2, "updateStrategy": {"type": "OnDelete"}}, "status": {"currentRevision": "a", "updateRevision": "b"}}"#;
+        assert_eq!(answer(stateful_set_how(&read(set))), expected);
+        let set = r#"{"spec": {"updateStrategy": {"type": "OnDelete"}}, "status": {"desiredNumberScheduled": 2, "updatedNumberScheduled": 1}}"#;
+        assert_eq!(answer(daemon_set_how(&read(set))), expected);
     }
 
     #[test]
@@ -472,7 +527,7 @@ mod tests {
             ("Pod", 1, (RollBy::None, Some(Obstacle::BarePod), OUTAGE)),
             ("ReplicaSet", 1, (RollBy::Evict, None, OUTAGE)),
             ("ReplicationController", 2, (RollBy::Evict, None, REDUCED)),
-            ("Rollout", 3, (RollBy::Evict, None, REDUCED)),
+            ("Rollout", 3, (RollBy::RestartAt, None, REDUCED)),
             (
                 "Kafka",
                 3,

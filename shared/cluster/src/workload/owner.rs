@@ -2,7 +2,7 @@
 
 use mesh_records::{WorkloadKind, WorkloadRef};
 
-use crate::object::label::{REVISION, TEMPLATE_HASH};
+use crate::object::label::{REVISION, ROLLOUT_HASH, TEMPLATE_HASH};
 use crate::object::{Meta, OwnerReference};
 
 /// Returns the GitOps tool that syncs an object from its source.
@@ -36,14 +36,30 @@ pub fn owner_of(pod: &Meta) -> Option<WorkloadRef> {
     })
 }
 
+/// Returns the workload that a pod is rolled with. For a pod of an Argo Rollout that is the Rollout:
+/// the `ReplicaSet` in between is found by its name, as that of a Deployment.
+pub fn rolled_with(pod: &Meta) -> Option<WorkloadRef> {
+    let name = name_before_hash(pod, ROLLOUT_HASH);
+    let rollout = name.map(|name| WorkloadRef {
+        namespace: pod.namespace.clone(),
+        kind: WorkloadKind::Rollout,
+        name: name.to_owned(),
+    });
+    rollout.or_else(|| owner_of(pod))
+}
+
 /// Returns the Deployment that a pod of a `ReplicaSet` belongs to. The name of the `ReplicaSet` is
 /// the Deployment's name, a dash and the template's hash; pods have the hash as a label.
 pub fn deployment_name(pod: &Meta) -> Option<&str> {
+    name_before_hash(pod, TEMPLATE_HASH)
+}
+
+fn name_before_hash<'a>(pod: &'a Meta, label: &str) -> Option<&'a str> {
     let owner = pod.controller()?;
     if kind_of(owner) != WorkloadKind::ReplicaSet {
         return None;
     }
-    let hash = pod.labels.get(TEMPLATE_HASH)?;
+    let hash = pod.labels.get(label)?;
     owner.name.strip_suffix(hash.as_str())?.strip_suffix('-')
 }
 

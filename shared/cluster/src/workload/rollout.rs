@@ -10,6 +10,7 @@
 //! At the timeout, what something outside the workload holds up ([`Problem::is_outside`]) is
 //! blocked; anything else has timed out.
 
+mod bare;
 mod kinds;
 mod pod;
 mod problem;
@@ -19,7 +20,6 @@ use jiff::{SignedDuration, Timestamp};
 use mesh_records::{Downtime, Obstacle, ProgressPods, Roll, RollBy, Trouble};
 use mesh_records::{WorkloadRef, hold_back};
 
-use crate::object::label::RESTARTED_AT;
 use crate::object::{Selector, Template};
 use crate::wire::store::Stored;
 use crate::workload::injection::{Injection, Injector, Rules, injection};
@@ -48,6 +48,12 @@ pub struct Observed {
     pub template: Template,
     /// The counts of pods in the workload's status.
     pub pods: ProgressPods,
+    /// How many pods are available: ready for as long as the workload asks for.
+    pub available: u32,
+    /// What the last restart wrote.
+    pub restarted_at: Option<String>,
+    /// The newest revision, where its controller waits with it for older pods that are not ready.
+    pub waits_with: Option<String>,
     /// How far the rollout of the newest template is, according to the workload's status.
     pub standing: State,
     /// Whether the workload's status says explicitly that a rollout is in progress.
@@ -65,7 +71,7 @@ pub struct Observed {
 pub struct Goal<'a> {
     /// The generation in the answer to the write.
     pub generation: i64,
-    /// The value of [`RESTARTED_AT`] that was written; `None` when waiting for somebody else's
+    /// The value that the restart wrote; `None` when waiting for somebody else's
     /// rollout.
     pub restarted_at: Option<&'a str>,
 }
@@ -89,35 +95,32 @@ impl Observed {
             selector: object.selector().clone(),
             template: object.template().clone(),
             pods: object.counts(),
+            available: object.available(),
+            restarted_at: object.restarted_at().map(str::to_owned),
+            waits_with: object.waits_with().map(str::to_owned),
             standing: object.standing(),
             says_under_way: object.says_under_way(),
+            takes_away: if roll.by == RollBy::Evict {
+                1
+            } else {
+                object.takes_away()
+            },
             roll,
             downtime,
-            takes_away: object.takes_away(),
         }
     }
 
-    /// Returns the value of [`RESTARTED_AT`] on the pod template.
+    /// Returns what the last restart wrote.
     pub fn restarted_at(&self) -> Option<&str> {
-        let annotations = &self.template.meta.annotations;
-        annotations.get(RESTARTED_AT).map(String::as_str)
+        self.restarted_at.as_deref()
     }
 
-    /// Returns why a restart is not possible, or why a new pod would not get the proxy that the
-    /// injector gives by default, in a namespace with these rules.
-    pub fn obstacle(&self, rules: &Rules, injects: &str) -> Option<Obstacle> {
-        if self.roll.reason.is_some() {
-            return self.roll.reason;
-        }
-        match self.roll.by {
-            RollBy::Restart => {}
-            RollBy::Evict | RollBy::Itself | RollBy::None => return Some(Obstacle::ForeignOwner),
-        }
-        self.injection_obstacle(rules, injects)
-    }
-
-    /// Returns why a new pod would not get the proxy that the injector gives by default.
+    /// Returns why a new pod would not get the proxy that the injector gives by default, in a
+    /// namespace with these rules. A template that another object has is not judged here.
     pub fn injection_obstacle(&self, rules: &Rules, injects: &str) -> Option<Obstacle> {
+        if self.template.spec.containers.is_empty() {
+            return None;
+        }
         let mut pins = template_pins(&self.template);
         pins.extend(rules.pin().cloned());
         if hold_back(&pins, injects) {
@@ -140,6 +143,17 @@ impl Observed {
         let last = hashed.max_by_key(|pod| pod.created);
         let last = last.filter(|_| self.pods.updated > 0);
         pods.filter(move |pod| last.is_some_and(|last| last.template == pod.template))
+    }
+
+    /// Returns the pod that the rollout is stuck behind: one of an older revision that is broken, which
+    /// its controller never replaces by itself.
+    pub fn stuck_behind<'a>(
+        &self,
+        mut pods: impl Iterator<Item = &'a PodSeen>,
+    ) -> Option<&'a PodSeen> {
+        let newest = self.waits_with.as_ref()?;
+        let is_older = |pod: &PodSeen| pod.template.as_ref().is_some_and(|of| of != newest);
+        pods.find(|pod| pod.problem.is_some() && !pod.over && is_older(pod))
     }
 
     /// Returns how far the rollout `goal` is, according to the workload's status.

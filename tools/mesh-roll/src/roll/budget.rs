@@ -216,6 +216,7 @@ mod tests {
     use mesh_cluster::object::{Deployment, Pod, StatefulSet};
 
     use super::super::watched::Watched;
+    use super::super::world::KINDS;
     use super::*;
 
     fn read<T: serde::de::DeserializeOwned>(json: &str) -> T {
@@ -225,7 +226,7 @@ mod tests {
     // A world with StatefulSets `a` and `b` of two pods and a Deployment `web` of eight. Admission
     // gave their pods the label `db`. As many pods are unready as told.
     fn world(budget: &str, unready: usize) -> World {
-        let mut world = World::new(BTreeSet::new());
+        let mut world = World::new(BTreeSet::new(), KINDS.into());
         world.take(Watched::Budget(Box::new(Change::Applied(read(budget)))));
         let mut left = unready;
         let owners = [

@@ -4,19 +4,19 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use mesh_cluster::workload::rollout::{Observed, PodSeen, State, with_pods};
-use mesh_records::{DowntimeGrade, Obstacle, WorkloadKind, WorkloadRef};
+use mesh_records::{DowntimeGrade, Obstacle, RollBy, Strategy, Trouble, WorkloadKind, WorkloadRef};
 
 use super::budget;
 use super::proof::is_current;
-use super::watched::Mesh;
+use super::way::{Wanted, downtime, way};
 use super::world::World;
 use crate::select::{Choice, Selector};
 
 /// What to do with a workload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Decision {
-    /// Restart it.
-    Restart,
+    /// Give it new pods in this way.
+    Roll(Strategy),
     /// Wait for a rollout that is already in progress, whoever started it.
     Adopt,
     /// Do not roll it, for this reason.
@@ -33,6 +33,7 @@ pub(crate) struct Wishes {
     pub(crate) forbidden: BTreeMap<WorkloadRef, String>,
     /// Workloads that may be restarted against a budget that can never allow it (`--allow-budget`).
     pub(crate) allow_budget: Vec<Selector>,
+    pub(crate) strategy: Wanted,
 }
 
 /// A workload from the survey.
@@ -42,18 +43,27 @@ pub(crate) struct Task {
     pub(crate) uid: String,
     /// When the survey saw that the workload needs a roll; `None` if it does not.
     pub(crate) stale_at: Option<Timestamp>,
+    /// How the survey says that it gets new pods.
+    pub(crate) by: RollBy,
 }
 
 /// Decides what to do with a workload now.
 pub(crate) fn decide(task: &Task, world: &World, wishes: &Wishes, now: Timestamp) -> Decision {
-    let Task { key, uid, stale_at } = task;
+    let Task {
+        key, uid, stale_at, ..
+    } = task;
     if !wishes.choice.takes(key) {
         return Decision::Skip(Obstacle::NotSelected);
     }
     if let Some(obstacle) = kind_obstacle(&key.kind) {
         return Decision::Skip(obstacle);
     }
+    let is_forbidden = wishes.forbidden.contains_key(key);
     let observed = world.workload(key);
+    // A kind that this user may not watch is not watched.
+    if observed.is_none() && is_forbidden {
+        return Decision::Skip(Obstacle::Forbidden);
+    }
     let Some(observed) = observed.filter(|observed| observed.uid == *uid && !observed.deleting)
     else {
         return Decision::Skip(Obstacle::Gone);
@@ -61,6 +71,10 @@ pub(crate) fn decide(task: &Task, world: &World, wishes: &Wishes, now: Timestamp
     let pods: Vec<&PodSeen> = world.pods(key).collect();
     let mesh = world.target();
     let current = !pods.is_empty() && pods.iter().all(|pod| is_current(pod, mesh));
+    // Whoever waits for this rollout waits in vain.
+    if observed.stuck_behind(pods.iter().copied()).is_some() {
+        return Decision::Skip(Obstacle::WorkloadUnhealthy);
+    }
     if observed.under_way(now) && is_left_to_its_controller(observed) {
         let newest = observed.newest_pods(pods.iter().copied());
         return match with_pods(observed.standing.clone(), newest, now) {
@@ -79,10 +93,14 @@ pub(crate) fn decide(task: &Task, world: &World, wishes: &Wishes, now: Timestamp
     if current {
         return Decision::Skip(Obstacle::Current);
     }
-    match hindrance(observed, &pods, world, mesh, wishes) {
+    let strategy = match way(&observed.roll, wishes.strategy) {
+        Ok(strategy) => strategy,
+        Err(obstacle) => return Decision::Skip(obstacle),
+    };
+    match hindrance(observed, strategy, &pods, world, wishes) {
         Some(obstacle) => Decision::Skip(obstacle),
-        None if wishes.forbidden.contains_key(key) => Decision::Skip(Obstacle::Forbidden),
-        None => Decision::Restart,
+        None if is_forbidden => Decision::Skip(Obstacle::Forbidden),
+        None => Decision::Roll(strategy),
     }
 }
 
@@ -105,29 +123,35 @@ fn restarted_since(observed: &Observed, stale_at: Option<Timestamp>) -> bool {
 
 fn hindrance(
     observed: &Observed,
+    strategy: Strategy,
     pods: &[&PodSeen],
     world: &World,
-    mesh: &Mesh,
     wishes: &Wishes,
 ) -> Option<Obstacle> {
     let rules = world.rules(&observed.key.namespace);
-    let injects = mesh.injects.as_deref().unwrap_or_default();
-    if let Some(obstacle) = observed.obstacle(&rules, injects) {
+    let injects = world.target().injects.as_deref().unwrap_or_default();
+    if let Some(obstacle) = observed.injection_obstacle(&rules, injects) {
         return Some(obstacle);
     }
     if !pods.is_empty() && pods.iter().all(|pod| pod.proxy.is_none()) {
         return Some(Obstacle::UnmeshedButAnnotated);
     }
-    let settled = observed.standing == State::Settled;
+    let settled = match (&observed.standing, strategy) {
+        (State::Settled, _) => true,
+        // Evictions leave every pod at its own revision.
+        (State::HeldUp(problem), Strategy::Evict) => problem.trouble == Trouble::Partition,
+        (_, _) => false,
+    };
     if !settled || pods.is_empty() || pods.iter().any(|pod| !pod.ready) {
         return Some(Obstacle::WorkloadUnhealthy);
     }
     let key = &observed.key;
     let allowed = wishes.allow_outage.iter().any(|it| it.selects(key));
-    if observed.downtime.grade == DowntimeGrade::Outage && !allowed {
+    if downtime(observed, strategy).grade == DowntimeGrade::Outage && !allowed {
         return Some(Obstacle::DowntimeOutage);
     }
-    let forbidden = !wishes.overrides_budgets(key) && budget::never(world, observed).is_some();
+    let overridden = strategy != Strategy::Evict && wishes.overrides_budgets(key);
+    let forbidden = !overridden && budget::never(world, observed).is_some();
     forbidden.then_some(Obstacle::Budget)
 }
 
@@ -147,14 +171,16 @@ fn is_left_to_its_controller(observed: &Observed) -> bool {
 
 fn kind_obstacle(kind: &WorkloadKind) -> Option<Obstacle> {
     match kind {
-        WorkloadKind::Deployment | WorkloadKind::StatefulSet | WorkloadKind::DaemonSet => None,
+        WorkloadKind::Deployment
+        | WorkloadKind::StatefulSet
+        | WorkloadKind::DaemonSet
+        | WorkloadKind::ReplicaSet
+        | WorkloadKind::ReplicationController
+        | WorkloadKind::Rollout => None,
         WorkloadKind::Job => Some(Obstacle::Job),
         WorkloadKind::CronJob => Some(Obstacle::CronJob),
         WorkloadKind::Pod => Some(Obstacle::BarePod),
-        WorkloadKind::ReplicaSet
-        | WorkloadKind::ReplicationController
-        | WorkloadKind::Rollout
-        | WorkloadKind::Other(_) => Some(Obstacle::ForeignOwner),
+        WorkloadKind::Other(_) => Some(Obstacle::ForeignOwner),
     }
 }
 
@@ -166,6 +192,7 @@ mod tests {
     use mesh_cluster::workload::injection::Rules;
 
     use super::super::watched::{NamespaceRules, Watched};
+    use super::super::world::KINDS;
     use super::*;
 
     const NOW: &str = "2026-01-02T03:04:05Z";
@@ -211,7 +238,7 @@ mod tests {
                 kind: self.kind.clone(),
                 name: "web".to_owned(),
             };
-            let mut world = World::new([key.clone()].into());
+            let mut world = World::new([key.clone()].into(), KINDS.into());
             let observed = self.observed();
             let change = Box::new(Change::Applied(observed));
             world.take(Watched::Workload(self.kind.clone(), change));
@@ -238,6 +265,7 @@ mod tests {
                 key,
                 uid: "u".to_owned(),
                 stale_at: self.stale_at,
+                by: RollBy::Restart,
             };
             decide(&task, &world, wishes, now())
         }
@@ -251,7 +279,7 @@ mod tests {
             } = self;
             let json = format!(
                 r#"{{"metadata": {{"namespace": "shop", "name": "web", "uid": "u", "generation": 1}},
-                "spec": {{"replicas": 2, "template": {{"metadata": {{"annotations": {{{template}}}}}}} {spec}}}, "status": {{{status}}}}}"#
+                "spec": {{"replicas": 2, "template": {{"metadata": {{"annotations": {{{template}}}}}, "spec": {{"containers": [{{"name": "web"}}]}}}} {spec}}}, "status": {{{status}}}}}"#
             );
             if self.kind == WorkloadKind::StatefulSet {
                 Observed::of(&serde_json::from_str::<StatefulSet>(&json).unwrap())
@@ -289,7 +317,8 @@ mod tests {
 
     #[test]
     fn decide_restarts_adopts_or_skips_with_the_obstacle() {
-        use Decision::{Adopt, Restart, Skip};
+        use Decision::{Adopt, Roll, Skip};
+        const RESTART: Decision = Roll(Strategy::Restart);
         let rolling = WELL.replace(r#""updatedReplicas": 2"#, r#""updatedReplicas": 1"#);
         let sick = WELL.replace(r#""availableReplicas": 2"#, r#""availableReplicas": 1"#);
         let restarted = r#""kubectl.kubernetes.io/restartedAt": "2026-01-02T03:00:00Z""#;
@@ -297,9 +326,9 @@ mod tests {
         let after = "2026-01-02T03:01:00Z".parse().ok();
         let new = vec![(Some(NEW), true), (Some(NEW), true)];
         let table = [
-            (scene(|_| {}), Restart),
-            (scene(|s| s.pods[0].0 = Some(NEW)), Restart),
-            (scene(|s| s.pods[0].0 = None), Restart),
+            (scene(|_| {}), RESTART),
+            (scene(|s| s.pods[0].0 = Some(NEW)), RESTART),
+            (scene(|s| s.pods[0].0 = None), RESTART),
             (scene(|s| s.pods.clone_from(&new)), Skip(Obstacle::Current)),
             (
                 scene(|s| s.pods = vec![(None, true), (None, true)]),
@@ -335,7 +364,7 @@ mod tests {
             ),
             (
                 scene(|s| s.template = r#""config.linkerd.io/proxy-version": "stable-2.14.10""#),
-                Restart,
+                RESTART,
             ),
             (
                 scene(|s| s.template = r#""linkerd.io/inject": "disabled""#),
@@ -348,12 +377,20 @@ mod tests {
                     s.kind = WorkloadKind::StatefulSet;
                     s.spec = r#", "updateStrategy": {"rollingUpdate": {"partition": 1}}"#;
                 }),
-                Skip(Obstacle::Partition),
+                Roll(Strategy::Evict),
             ),
             (
                 scene(|s| {
                     s.kind = WorkloadKind::StatefulSet;
                     s.spec = r#", "updateStrategy": {"type": "OnDelete"}"#;
+                }),
+                Roll(Strategy::Evict),
+            ),
+            (
+                scene(|s| {
+                    s.kind = WorkloadKind::StatefulSet;
+                    s.spec = r#", "updateStrategy": {"type": "OnDelete"}"#;
+                    s.status = WELL.replace(r#""updateRevision": "a""#, r#""updateRevision": "b""#);
                 }),
                 Skip(Obstacle::OnDelete),
             ),
@@ -397,7 +434,7 @@ mod tests {
             ..Wishes::default()
         };
         let table = [
-            ("shop/web", "x", Decision::Restart),
+            ("shop/web", "x", Decision::Roll(Strategy::Restart)),
             ("shop/db", "x", Decision::Skip(Obstacle::DowntimeOutage)),
             ("shop", "shop/w*", Decision::Skip(Obstacle::NotSelected)),
         ];

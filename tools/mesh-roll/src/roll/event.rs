@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use mesh_cli::Exit;
-use mesh_cluster::act::Restart;
+use mesh_cluster::act::{Eviction, Restart};
 use mesh_cluster::workload::rollout::{Observed, PodSeen};
 use mesh_cluster::{Asked, Probe};
 use mesh_records::{Intent, Record, WorkloadRef};
@@ -20,6 +20,7 @@ pub(crate) enum Event {
     /// The record before a write was written. The error says that the lock is lost.
     Announced(WorkloadRef, Result<(), String>),
     Patched(WorkloadRef, Answer),
+    Evicted(WorkloadRef, Evicted),
     /// The answer to [`Action::Look`]; `None` if the object does not exist.
     Looked(WorkloadRef, Result<Option<Box<Observed>>, String>),
     /// All pods of a workload before it is restarted.
@@ -56,6 +57,24 @@ pub(crate) enum Answer {
     Lost(String),
 }
 
+/// The answer to an eviction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Evicted {
+    Done,
+    /// The pod is gone, or another one has its name.
+    Other,
+    /// A PodDisruptionBudget does not allow it now, in the API server's words.
+    Disallowed(String),
+    /// The API server can never evict this pod.
+    Never(String),
+    /// The API server refused; a repetition would not help.
+    Refused(String),
+    /// A right that the user had before is gone; with the RBAC rule.
+    Forbidden(String),
+    /// No answer arrived; the eviction may have happened.
+    Lost(String),
+}
+
 /// An action of the core. Actions are performed in order, so a record before a write is written
 /// before it.
 #[derive(Clone, Debug, PartialEq)]
@@ -68,6 +87,8 @@ pub(crate) enum Action {
     /// Write the record and answer with [`Event::Announced`].
     Announce(WorkloadRef, Box<Record>),
     Patch(Restart),
+    /// Evict a pod. The answer is [`Event::Evicted`].
+    Evict(Eviction),
     Look(WorkloadRef),
     /// List the pods of a workload by this label selector, to see whether a restart is needed.
     ListBefore(WorkloadRef, String),

@@ -1,12 +1,16 @@
 //! One workload in flight: decides its next step from its object and pods.
 
 use jiff::{SignedDuration, Timestamp};
-use mesh_cluster::workload::rollout::{Goal, Observed, Passes, PodSeen, Problem, State, with_pods};
-use mesh_records::{Outcome, Paste, ProgressPods, Trouble, after};
+use mesh_cluster::workload::rollout::{
+    Goal, Observed, Passes, PodSeen, Problem, State, Wait, with_pods,
+};
+use mesh_records::{Outcome, ProgressPods, Strategy, Trouble, WorkloadKind, after};
 
+use super::clock::Clock;
 use super::conclusion::Conclusion;
 use super::decide::Task;
 use super::event::Sample;
+use super::evicting::{Doomed, Evicting};
 use super::item::Item;
 use super::missing::Missing;
 use super::proof::{Lack, Proof, judge};
@@ -29,11 +33,13 @@ pub(crate) struct Flight {
     pub(crate) samples: Vec<Sample>,
     /// Why the injector denied its own pod.
     pub(crate) denied: Option<String>,
+    /// How far the evictions are, where its pods are evicted.
+    pub(crate) evicting: Option<Evicting>,
     generation: i64,
     superseded: bool,
     settled: Option<Timestamp>,
     missing: Missing,
-    look_at: Timestamp,
+    pub(super) look_at: Timestamp,
     pause: SignedDuration,
 }
 
@@ -79,21 +85,14 @@ pub(crate) enum Course {
     AskNodes,
     /// Ask why its controller does not create a pod.
     AskRefusal,
+    /// Evict this pod.
+    Evict(Doomed),
     /// Read the object again.
     Look,
     /// The workload is finished.
     Over(Conclusion),
     /// Somebody else's rollout is finished, but pods are still old: decide again.
     Again,
-}
-
-/// The time, the time limits, and when to look again.
-#[derive(Debug)]
-pub(crate) struct Clock {
-    pub(crate) now: Timestamp,
-    pub(crate) timeout: SignedDuration,
-    pub(crate) deadline: Option<Timestamp>,
-    pub(crate) wake: Option<Timestamp>,
 }
 
 /// How long to wait for the watch of pods, which may lag behind the watch of owners, before the
@@ -119,6 +118,18 @@ impl Flight {
         Self::new(item, Awaits::Rollout, None, String::new(), now)
     }
 
+    /// Makes a flight that evicts the pods of a workload, of which these exist.
+    pub(crate) fn evicting<'a>(
+        item: Item,
+        pods: impl Iterator<Item = &'a PodSeen>,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            evicting: Some(Evicting::new(pods, now)),
+            ..Self::new(item, Awaits::Rollout, None, String::new(), now)
+        }
+    }
+
     fn new(
         item: Item,
         awaits: Awaits,
@@ -135,6 +146,7 @@ impl Flight {
             told: None,
             samples: Vec::new(),
             denied: None,
+            evicting: None,
             generation: 0,
             superseded: false,
             settled: None,
@@ -159,8 +171,27 @@ impl Flight {
 
     /// Returns true if a pod was created by this roll.
     pub(crate) fn is_new(&self, pod: &PodSeen, observed: &Observed) -> bool {
+        if let Some(evicting) = &self.evicting {
+            return evicting.is_new(pod);
+        }
         let restart = self.restart.as_deref().or(observed.restarted_at());
+        if observed.key.kind == WorkloadKind::Rollout {
+            let since = restart.and_then(|value| value.parse::<Timestamp>().ok());
+            return since.is_some() && pod.created >= since;
+        }
         restart.is_some() && pod.restarted_at.as_deref() == restart
+    }
+
+    /// Returns the annotation that every pod of our restart has, if it is one that pods have.
+    pub(crate) fn annotation(&self) -> Option<&str> {
+        let restart = self.restart.as_deref();
+        restart.filter(|_| self.item.strategy == Strategy::Restart)
+    }
+
+    // Since when the time limit counts: each pod that is evicted has its own.
+    pub(super) fn limit_from(&self) -> Timestamp {
+        let evicting = self.evicting.as_ref();
+        evicting.map_or(self.since, |evicting| evicting.since)
     }
 
     /// Returns the next step, given the latest facts.
@@ -212,8 +243,8 @@ impl Flight {
 
     // Waits until the time limit. Then the workload is blocked if the problem is outside of it, and
     // failed otherwise.
-    fn held_up(&self, problem: Problem, clock: &mut Clock) -> Course {
-        let is_over = clock.is_over(self.since);
+    pub(super) fn held_up(&self, problem: Problem, clock: &mut Clock) -> Course {
+        let is_over = clock.is_over(self.limit_from());
         let is_outside = problem.is_outside();
         if is_outside && (is_over || clock.is_past_deadline()) {
             return over(Conclusion::blocked(problem.trouble, Some(problem)));
@@ -227,8 +258,11 @@ impl Flight {
         Course::HeldUp(problem)
     }
 
-    fn state(&mut self, observed: &Observed, world: &World, now: Timestamp) -> State {
-        let mut state = observed.state(self.goal());
+    pub(super) fn state(&mut self, observed: &Observed, world: &World, now: Timestamp) -> State {
+        let mut state = match self.evicting {
+            Some(_) => State::Progressing(Wait::Availability),
+            None => observed.state(self.goal()),
+        };
         if state == State::Superseded {
             // Somebody else restarted the workload after us. Their pods get the same proxy, so
             // these pods can prove it.
@@ -243,7 +277,7 @@ impl Flight {
         with_pods(state, pods.into_iter(), now)
     }
 
-    fn asks_for_a_refusal(&self, observed: &Observed, clock: &mut Clock) -> bool {
+    pub(super) fn asks_for_a_refusal(&self, observed: &Observed, clock: &mut Clock) -> bool {
         let at = self.missing.ask_at(&observed.key.kind);
         at.is_some_and(|at| clock.reached(at.max(self.look_at)))
     }
@@ -262,26 +296,22 @@ impl Flight {
     }
 
     /// Returns the pods of the rollout in question, also those that have failed.
-    fn new_pods<'a>(&self, observed: &Observed, world: &'a World) -> Vec<&'a PodSeen> {
+    pub(super) fn new_pods<'a>(&self, observed: &Observed, world: &'a World) -> Vec<&'a PodSeen> {
         let pods = world.all_pods(&observed.key);
         match &self.restart {
-            Some(_) => pods
-                .filter(|pod| pod.restarted_at == self.restart)
-                .collect(),
+            _ if self.evicting.is_some() => pods.collect(),
+            Some(_) => pods.filter(|pod| self.is_new(pod, observed)).collect(),
             None => observed.newest_pods(pods).collect(),
         }
     }
 
     fn settled(&mut self, observed: &Observed, world: &World, clock: &mut Clock) -> Course {
         if observed.pods.wanted == 0 && world.pods(&observed.key).next().is_none() {
-            return over(Conclusion {
-                reason: Some(Trouble::NoPods),
-                ..Conclusion::of(Outcome::Superseded)
-            });
+            return no_pods();
         }
         let pods = world.pods(&observed.key);
         let wanted = observed.pods.wanted;
-        let (restart, image) = (self.restart.as_deref(), self.item.image.as_deref());
+        let (restart, image) = (self.annotation(), self.item.image.as_deref());
         let proof = judge(pods, world.target(), restart, image, wanted);
         let since = self.settled.unwrap_or(clock.now);
         let worth_it = match proof {
@@ -307,7 +337,7 @@ impl Flight {
         wanted: u32,
         now: Timestamp,
     ) -> Result<Course, Problem> {
-        let restart = self.restart.as_deref();
+        let restart = self.annotation();
         let image = self.item.image.as_deref();
         Ok(match judge(pods.iter(), mesh, restart, image, wanted) {
             Proof::Proven(by) => over(Conclusion {
@@ -318,7 +348,7 @@ impl Flight {
             Proof::NotYet(Lack::OldPod) if self.superseded => {
                 over(Conclusion::of(Outcome::Superseded))
             }
-            Proof::NotYet(Lack::OldPod) if self.restart.is_none() => Course::Again,
+            Proof::NotYet(Lack::OldPod) if self.is_anothers() => Course::Again,
             Proof::NotYet(_) => {
                 self.later(Awaits::Rollout, now);
                 Course::Wait("its pods to prove it")
@@ -326,59 +356,19 @@ impl Flight {
         })
     }
 
-    /// Returns the result after the time limit, given the nodes that are not ready: blocked if a
-    /// pod is on such a node, a new one first, else timed out, with the first new pod that is not
-    /// ready.
-    pub(crate) fn timed_out(
-        &mut self,
-        observed: &Observed,
-        world: &World,
-        nodes: &[String],
-        paste: &Paste,
-        now: Timestamp,
-    ) -> Course {
-        let held = world.all_pods(&observed.key).filter_map(|pod| {
-            let node = pod.node.as_ref().filter(|node| nodes.contains(node))?;
-            let is_new = self.is_new(pod, observed);
-            (!(pod.ready && is_new)).then_some((pod, node, is_new))
-        });
-        if let Some((pod, node, _)) = held.min_by_key(|(_, _, is_new)| !is_new) {
-            let problem = pod.stranded(node, paste);
-            return over(Conclusion::blocked(Trouble::NodeNotReady, Some(problem)));
-        }
-        let problem = match self.state(observed, world, now) {
-            State::HeldUp(problem) | State::Failed(problem) => Some(problem),
-            State::Progressing(_) | State::Settled | State::Superseded => {
-                let pods = self.new_pods(observed, world);
-                pods.into_iter().find_map(PodSeen::lack)
-            }
-        };
-        over(Conclusion::failed(Trouble::TimedOut, problem))
+    // Returns true if it waits for somebody else's rollout.
+    fn is_anothers(&self) -> bool {
+        self.restart.is_none() && self.evicting.is_none()
     }
 }
 
-fn over(conclusion: Conclusion) -> Course {
+pub(super) fn no_pods() -> Course {
+    over(Conclusion {
+        reason: Some(Trouble::NoPods),
+        ..Conclusion::of(Outcome::Superseded)
+    })
+}
+
+pub(super) fn over(conclusion: Conclusion) -> Course {
     Course::Over(conclusion)
-}
-
-// === impl Clock ===
-
-impl Clock {
-    /// Returns true if the time is `at` or later; otherwise asks to be woken at `at`.
-    pub(crate) fn reached(&mut self, at: Timestamp) -> bool {
-        if self.now >= at {
-            return true;
-        }
-        self.wake = Some(self.wake.map_or(at, |wake| wake.min(at)));
-        false
-    }
-
-    fn is_over(&mut self, since: Timestamp) -> bool {
-        self.reached(after(since, self.timeout))
-    }
-
-    fn is_past_deadline(&mut self) -> bool {
-        let deadline = self.deadline;
-        deadline.is_some_and(|deadline| self.reached(deadline))
-    }
 }

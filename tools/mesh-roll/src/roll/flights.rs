@@ -3,9 +3,10 @@
 use mesh_cluster::workload::rollout::{PodSeen, Problem};
 use mesh_records::{Outcome, Trouble, WorkloadRef};
 
-use super::conclusion::Conclusion;
+use super::clock::Clock;
+use super::conclusion::{Conclusion, problem};
 use super::event::Action;
-use super::flight::{Awaits, Clock, Course, Flight};
+use super::flight::{Awaits, Course, Flight};
 use super::limits::Stop;
 use super::proof::own_fault;
 use super::say::Facts;
@@ -26,7 +27,12 @@ impl Roll {
             let Some(flight) = flights.find(|flight| flight.item.task.key == key) else {
                 continue;
             };
-            let course = flight.assess(&self.world, &mut clock);
+            let is_turn = flight.evicting.is_some() && flight.awaits == Awaits::Rollout;
+            let course = if is_turn {
+                flight.in_turn(&self.world, &mut clock)
+            } else {
+                flight.assess(&self.world, &mut clock)
+            };
             self.wake = clock.wake;
             self.follow(&key, course);
         }
@@ -53,6 +59,7 @@ impl Roll {
                 self.await_answer(key, Awaits::Refusal, Action::Probe(key.clone()));
             }
             Course::Look => self.await_answer(key, Awaits::Look, Action::Look(key.clone())),
+            Course::Evict(doomed) => self.doomed.push((key.clone(), doomed)),
             Course::Over(conclusion) => self.conclude(key, conclusion),
             Course::Again => self.try_again(key, None),
         }
@@ -165,7 +172,7 @@ impl Roll {
         let rules = self.world.rules(&key.namespace);
         let injects = mesh.injects.as_deref()?;
         let flight = self.flight(key);
-        let ours = flight.and_then(|flight| flight.restart.as_deref());
+        let ours = flight.and_then(Flight::annotation);
         let image = flight.and_then(|flight| flight.item.image.as_deref());
         let mut faults = fresh.filter_map(|pod| {
             let is_ours = ours.is_some() && pod.restarted_at.as_deref() == ours;
@@ -189,6 +196,19 @@ impl Roll {
         faults.find(|fault| Some(fault.trouble) != forgiven)
     }
 
+    /// Ends a workload that the API server did not change.
+    pub(super) fn refused(&mut self, key: &WorkloadRef, why: &str) {
+        let Some(flight) = self.flight(key) else {
+            return;
+        };
+        let record = self.saying(&flight.item).refused(why);
+        self.emit(record);
+        // Nothing was written to it, so it says nothing of the others.
+        self.tally.untouched += 1;
+        let problem = problem(Trouble::Refused, why.to_owned());
+        self.conclude(key, Conclusion::failed(Trouble::Refused, Some(problem)));
+    }
+
     /// Ends a workload in any state: writes its record, counts it, and stops the run after too many
     /// failures.
     pub(super) fn conclude(&mut self, key: &WorkloadRef, conclusion: Conclusion) {
@@ -199,7 +219,7 @@ impl Roll {
         let Some(mut item) = self.take_item(key) else {
             return;
         };
-        let outcome = conclusion.outcome;
+        let (outcome, reason) = (conclusion.outcome, conclusion.reason);
         item.vigil = None;
         if outcome == Outcome::Proven {
             item.vigil = Some(Vigil::new(conclusion.proven.clone(), self.now));
@@ -219,8 +239,11 @@ impl Roll {
             self.tally.changed(before);
         }
         self.over.insert(key.clone(), item);
-        self.tally.ended(outcome);
-        if self.tally.failed > self.settings.max_failures {
+        // Nothing runs an old proxy any more.
+        if reason != Some(Trouble::NoPods) {
+            self.tally.ended(outcome);
+        }
+        if self.tally.failures() > self.settings.max_failures {
             self.stop(Stop::Failures);
         }
     }
@@ -249,8 +272,9 @@ impl Roll {
         }
     }
 
-    // A workload that was never written to is not interrupted: it was not started.
-    fn leave_off(&mut self, key: &WorkloadRef, trouble: Trouble) {
+    /// Leaves a workload in flight. One that was never written to is not interrupted: it was not
+    /// started.
+    pub(super) fn leave_off(&mut self, key: &WorkloadRef, trouble: Trouble) {
         let Some(flight) = self.flight(key) else {
             return;
         };

@@ -1,7 +1,8 @@
 //! Workloads that wait before they are started: for a PodDisruptionBudget, or for what refuses their
 //! new pods.
 
-use mesh_records::{Trouble, WorkloadRef, after};
+use mesh_cluster::workload::rollout::PodSeen;
+use mesh_records::{Obstacle, Strategy, Trouble, WorkloadRef, after};
 
 use super::budget;
 use super::conclusion::{Conclusion, problem};
@@ -9,6 +10,8 @@ use super::item::{Held, Hold};
 use super::limits::Stop;
 use super::slots::Keeper;
 use super::state::Roll;
+
+const UNHEALTHY: &str = "its health";
 
 impl Roll {
     /// Returns the budget that does not allow the restart of a workload now.
@@ -32,7 +35,11 @@ impl Roll {
                 });
             }
         }
-        let overridden = self.settings.wishes.overrides_budgets(key);
+        // The API server itself asks the budget of an eviction.
+        let evicts = self
+            .item(key)
+            .is_some_and(|item| item.strategy == Strategy::Evict);
+        let overridden = !evicts && self.settings.wishes.overrides_budgets(key);
         let lack = budget::no_room(&self.world, observed, overridden)?;
         Some(Hold {
             trouble: Trouble::Budget,
@@ -40,6 +47,23 @@ impl Roll {
             said: lack.said,
             by_a_flight: false,
         })
+    }
+
+    /// Lets a workload wait that became unhealthy after the plan, such as by an autoscaler or by a
+    /// drain: it may be well again in seconds. If it is not in the time of one workload, it is skipped.
+    pub(super) fn hold_until_healthy(&mut self, key: &WorkloadRef) {
+        let lack = self.world.all_pods(key).find_map(PodSeen::lack);
+        let said = match lack {
+            Some(problem) => problem.to_string(),
+            None => "not all of its pods are there and ready".to_owned(),
+        };
+        let hold = Hold {
+            trouble: Trouble::ReadinessLost,
+            by: UNHEALTHY.to_owned(),
+            said,
+            by_a_flight: false,
+        };
+        self.hold(key, hold);
     }
 
     /// Lets a workload wait, for at most the time of one workload; then it is blocked.
@@ -92,6 +116,12 @@ impl Roll {
     fn blocked_by_its_hold(&mut self, key: &WorkloadRef) {
         let held = self.item_mut(key).and_then(|item| item.held.take());
         if let Some(Held { hold, .. }) = held {
+            if hold.trouble == Trouble::ReadinessLost {
+                if let Some(item) = self.take_item(key) {
+                    self.skip(item, Obstacle::WorkloadUnhealthy, Some(&hold.said));
+                }
+                return;
+            }
             let problem = problem(hold.trouble, hold.said);
             self.conclude(key, Conclusion::blocked(hold.trouble, Some(problem)));
         }

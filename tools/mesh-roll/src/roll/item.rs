@@ -1,7 +1,7 @@
 //! A workload of the plan, and what became of it so far.
 
 use jiff::Timestamp;
-use mesh_records::{Outcome, Trouble};
+use mesh_records::{Obstacle, Outcome, Strategy, Trouble};
 
 use super::decide::Task;
 use super::order::Rank;
@@ -12,6 +12,10 @@ use super::vigil::Vigil;
 pub(crate) struct Item {
     pub(crate) task: Task,
     pub(super) rank: Rank,
+    /// How it is rolled, as decided last.
+    pub(super) strategy: Strategy,
+    /// Why it is rolled so and not by a restart.
+    pub(super) strategy_reason: Option<Obstacle>,
     /// The workload's proxy versions before the restart.
     pub(super) from: Vec<String>,
     pub(super) attempts: u32,
@@ -62,6 +66,8 @@ impl Item {
         Self {
             task,
             rank,
+            strategy: Strategy::Restart,
+            strategy_reason: None,
             from: Vec::new(),
             attempts: 0,
             unlisted: 0,

@@ -140,7 +140,7 @@ impl Stop {
             Self::LockLost(why) => format!("the lock was lost: {why}"),
             Self::Changed(how) => format!("the control plane changed since the verdict: {how}"),
             Self::Stale => "the verdict is now older than --max-age".to_owned(),
-            Self::Deadline => "the time of --deadline has passed".to_owned(),
+            Self::Deadline => "the time of --deadline or --until has passed".to_owned(),
             Self::Injector(what) | Self::Blind(what) => what.clone(),
             Self::Failures => "more workloads failed than --max-failures allows".to_owned(),
             Self::Fallen => "a workload that was done did not stay ready".to_owned(),

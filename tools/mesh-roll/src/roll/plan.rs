@@ -3,13 +3,16 @@
 use std::collections::BTreeMap;
 
 use mesh_cli::DryRun;
-use mesh_records::{Deed, DowntimeGrade, Intent, Obstacle, Record, SkipClass, whole_seconds};
+use mesh_records::{
+    Deed, DowntimeGrade, Intent, Obstacle, Record, SkipClass, Strategy, whole_seconds,
+};
 
 use super::decide::Decision;
 use super::event::Action;
 use super::limits::{Hold, Stop, may_write};
 use super::order::Rank;
 use super::state::{Phase, Roll, Settings};
+use super::way::downtime;
 
 impl Roll {
     /// Writes the plan once every list has been read.
@@ -42,7 +45,7 @@ impl Roll {
         {
             match decision {
                 Decision::Skip(obstacle) => self.skip(item, obstacle, None),
-                Decision::Restart | Decision::Adopt => {
+                Decision::Roll(_) | Decision::Adopt => {
                     self.waiting.insert(item.rank.clone(), item);
                 }
             }
@@ -70,7 +73,7 @@ impl Roll {
         let deeds = self.waiting.values().zip(decisions);
         let deeds = deeds.filter_map(|(item, decision)| {
             let verb = match decision {
-                Decision::Restart => "restart",
+                Decision::Roll(strategy) => verb(*strategy),
                 Decision::Adopt => "wait for",
                 Decision::Skip(_) => return None,
             };
@@ -83,7 +86,8 @@ impl Roll {
     }
 
     fn intent(&self, deeds: Vec<Deed>, decisions: &[Decision]) -> Intent {
-        let restarts = count(decisions, |it| it == Decision::Restart);
+        let evictions = count(decisions, |it| it == Decision::Roll(Strategy::Evict));
+        let restarts = count(decisions, |it| matches!(it, Decision::Roll(_))) - evictions;
         let adopted = count(decisions, |it| it == Decision::Adopt);
         let injects = self.world.target().injects.clone().unwrap_or_default();
         let most = self.settings.max_in_flight;
@@ -96,8 +100,14 @@ impl Roll {
         } else {
             "workloads"
         };
-        let message =
-            format!("restart {restarts} {workloads} to get {injects}, {most} at a time{adopted}");
+        let evicted = match evictions {
+            0 => String::new(),
+            1 => ", evict the pods of 1 more one by one,".to_owned(),
+            number => format!(", evict the pods of {number} more one by one,"),
+        };
+        let message = format!(
+            "restart {restarts} {workloads}{evicted} to get {injects}, {most} at a time{adopted}"
+        );
         let Settings {
             cluster,
             cluster_uid,
@@ -119,10 +129,11 @@ impl Roll {
         let mut lines = vec![intent.message.clone()];
         let mut grades: BTreeMap<DowntimeGrade, usize> = BTreeMap::new();
         for (item, decision) in self.waiting.values().zip(decisions) {
-            if *decision == Decision::Restart
+            if let Decision::Roll(strategy) = decision
                 && let Some(observed) = self.world.workload(&item.task.key)
             {
-                *grades.entry(observed.downtime.grade).or_default() += 1;
+                let grade = downtime(observed, *strategy).grade;
+                *grades.entry(grade).or_default() += 1;
             }
         }
         for (grade, number) in grades {
@@ -134,7 +145,7 @@ impl Roll {
         }
         let attention = |decision| match decision {
             Decision::Skip(obstacle) => Obstacle::class(obstacle) == SkipClass::Attention,
-            Decision::Restart | Decision::Adopt => false,
+            Decision::Roll(_) | Decision::Adopt => false,
         };
         let left = count(decisions, attention);
         if left > 0 {
@@ -174,6 +185,13 @@ impl Roll {
                 "somebody wrote to its linkerd-config".to_owned(),
             ));
         }
+    }
+}
+
+fn verb(strategy: Strategy) -> &'static str {
+    match strategy {
+        Strategy::Restart | Strategy::RestartAt => "restart",
+        Strategy::Evict => "evict the pods of",
     }
 }
 

@@ -8,7 +8,7 @@
 use jiff::SignedDuration;
 use mesh_cluster::workload::rollout::Problem;
 use mesh_cluster::{Injected, Probe, Refusal, Refuser};
-use mesh_records::{DowntimeGrade, Obstacle, Outcome, Trouble, WorkloadRef, after};
+use mesh_records::{DowntimeGrade, Obstacle, Outcome, Strategy, Trouble, WorkloadRef, after};
 
 use super::conclusion::{Conclusion, problem};
 use super::event::{Action, Sample};
@@ -112,7 +112,10 @@ impl Roll {
         let makes_room = self
             .world
             .workload(key)
-            .is_some_and(|observed| observed.downtime.grade != DowntimeGrade::None);
+            .is_some_and(|observed| observed.downtime.grade != DowntimeGrade::None)
+            || self
+                .item(key)
+                .is_some_and(|item| item.strategy == Strategy::Evict);
         if let Some(flight) = self.flight_mut(key) {
             flight.item.image = image;
         }
@@ -153,7 +156,12 @@ impl Roll {
         if let Some(mut flight) = self.land(key) {
             flight.item.held = None;
             flight.item.unprobed = 0;
-            self.announce(flight.item, flight.version);
+            match flight.item.strategy {
+                Strategy::Restart | Strategy::RestartAt => {
+                    self.announce(flight.item, flight.version);
+                }
+                Strategy::Evict => self.evict_pods(flight.item),
+            }
         }
     }
 

@@ -24,8 +24,8 @@ pub(crate) enum Proof {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ProvenBy {
     pub(crate) uids: BTreeSet<String>,
-    /// The hash of their template.
-    pub(crate) template: Option<String>,
+    /// The hashes of their templates; a partition has two.
+    pub(crate) templates: BTreeSet<Option<String>>,
     /// When the last of them was created.
     pub(crate) newest: Option<Timestamp>,
 }
@@ -141,7 +141,7 @@ impl ProvenBy {
 
     fn add(&mut self, pod: &PodSeen) {
         self.uids.insert(pod.uid.clone());
-        self.template.clone_from(&pod.template);
+        self.templates.insert(pod.template.clone());
         self.newest = self.newest.max(pod.created);
     }
 }
@@ -205,7 +205,7 @@ mod tests {
     fn one() -> Proof {
         Proof::Proven(ProvenBy {
             uids: ["u".to_owned()].into(),
-            template: None,
+            templates: [None].into(),
             newest: None,
         })
     }

@@ -4,11 +4,12 @@ use jiff::Timestamp;
 use mesh_cluster::workload::rollout::Problem;
 use mesh_records::{
     InFlight, Obstacle, Outcome, Paste, Progress, ProgressPods, Record, Rolled, RolledPods,
-    Skipped, Strategy, Trouble, WorkloadRef, whole_seconds,
+    Skipped, Strategy, Trouble, WorkloadKind, WorkloadRef, whole_seconds,
 };
 
 use super::conclusion::Conclusion;
 use super::flight::Awaits;
+use super::words::{UNSTARTED, because_of, interrupted};
 
 /// Makes records about one workload at one moment.
 #[derive(Clone, Copy, Debug)]
@@ -19,6 +20,8 @@ pub(crate) struct Saying<'a> {
     pub(crate) key: &'a WorkloadRef,
     pub(crate) uid: &'a str,
     pub(crate) from: &'a [String],
+    pub(crate) strategy: Strategy,
+    pub(crate) strategy_reason: Option<Obstacle>,
     /// Whether nothing is written.
     pub(crate) is_dry: bool,
 }
@@ -34,8 +37,6 @@ pub(crate) struct Facts<'a> {
     /// How far the restart was; `None` for a workload that is not in flight.
     pub(crate) awaits: Option<Awaits>,
 }
-
-const UNSTARTED: &str = "was not restarted: the run ended before the write";
 
 // === impl Saying ===
 
@@ -71,6 +72,17 @@ impl Saying<'_> {
             (false, false) => "restarting",
         };
         self.progress(format!("{how} {key}"), pods, None)
+    }
+
+    /// Makes the record that a pod is going to be evicted.
+    pub(crate) fn eviction(&self, pods: ProgressPods, pod: &str) -> Record {
+        let key = self.key;
+        let how = if self.is_dry {
+            "would evict"
+        } else {
+            "evicting"
+        };
+        self.progress(format!("{how} pod {pod} of {key}"), pods, None)
     }
 
     pub(crate) fn adopted(&self, pods: ProgressPods) -> Record {
@@ -121,23 +133,41 @@ impl Saying<'_> {
     /// Makes the record that the API server accepted the dry run.
     pub(crate) fn rehearsed(&self, pods: ProgressPods) -> Record {
         let key = self.key;
-        let message = format!("would restart {key}: the API server accepts it");
+        let write = self.write();
+        let message = format!("would {write} {key}: the API server accepts it");
         self.progress(message, pods, Some("dry run"))
     }
 
     /// Makes the record that it is unknown whether the write happened.
     pub(crate) fn unanswered(&self, why: &str) -> Record {
         let key = self.key;
-        let message =
-            format!("no answer to the restart of {key}; checking whether it happened: {why}");
+        let message = format!(
+            "no answer to the {} {key}; checking whether it happened: {why}",
+            self.noun()
+        );
         self.progress(message, ProgressPods::default(), Some(why))
     }
 
     /// Makes the record that the API server refused the write.
     pub(crate) fn refused(&self, why: &str) -> Record {
         let key = self.key;
-        let message = format!("the API server refused to restart {key}: {why}");
+        let write = self.write();
+        let message = format!("the API server refused to {write} {key}: {why}");
         self.progress(message, ProgressPods::default(), Some(why))
+    }
+
+    fn write(&self) -> &'static str {
+        match self.strategy {
+            Strategy::Restart | Strategy::RestartAt => "restart",
+            Strategy::Evict => "evict a pod of",
+        }
+    }
+
+    fn noun(&self) -> &'static str {
+        match self.strategy {
+            Strategy::Restart | Strategy::RestartAt => "restart of",
+            Strategy::Evict => "eviction of a pod of",
+        }
     }
 
     fn progress(&self, message: String, pods: ProgressPods, reason: Option<&str>) -> Record {
@@ -174,24 +204,7 @@ impl Saying<'_> {
         let key = self.key;
         let proof = outcome == Outcome::Proven;
         let because = self.because(reason, problem.as_ref());
-        let words = match outcome {
-            Outcome::Proven => {
-                let target = target.unwrap_or("its proxy");
-                format!("is done: every pod runs {target} and is ready")
-            }
-            Outcome::Failed if reason == Some(Trouble::TimedOut) => {
-                let took = took.unwrap_or(0) / 1000;
-                format!("timed out after {took}s{because}")
-            }
-            Outcome::Failed if reason == Some(Trouble::ReadinessLost) => {
-                format!("was done, but its pods did not stay ready{because}")
-            }
-            Outcome::Failed => format!("failed{because}"),
-            Outcome::Blocked => format!("is blocked{because}"),
-            Outcome::Interrupted => format!("{}{because}", interrupted(awaits)),
-            Outcome::Gone => "was deleted during the roll".to_owned(),
-            Outcome::Superseded => format!("was changed by somebody else during the roll{because}"),
-        };
+        let words = self.outcome(outcome, reason, &because, (target, took, awaits));
         Record::Rolled(Box::new(Rolled {
             cluster: self.cluster.to_owned(),
             run: None,
@@ -199,7 +212,8 @@ impl Saying<'_> {
             message: format!("{key} {words}"),
             identity: key.clone(),
             uid: self.uid.to_owned(),
-            strategy: Strategy::Restart,
+            strategy: self.strategy,
+            strategy_reason: self.strategy_reason,
             from: self.from.to_vec(),
             to: target.filter(|_| proof).map(str::to_owned),
             outcome,
@@ -213,6 +227,39 @@ impl Saying<'_> {
             },
             duration_ms: took.and_then(|took| took.try_into().ok()).unwrap_or(0),
         }))
+    }
+
+    fn outcome(
+        &self,
+        outcome: Outcome,
+        reason: Option<Trouble>,
+        because: &str,
+        (target, took, awaits): (Option<&str>, Option<i128>, Option<Awaits>),
+    ) -> String {
+        match outcome {
+            Outcome::Proven => {
+                let target = target.unwrap_or("its proxy");
+                format!("is done: every pod runs {target} and is ready")
+            }
+            Outcome::Failed if reason == Some(Trouble::TimedOut) => {
+                let took = took.unwrap_or(0) / 1000;
+                format!("timed out after {took}s{because}")
+            }
+            Outcome::Failed if reason == Some(Trouble::ReadinessLost) => {
+                format!("was done, but its pods did not stay ready{because}")
+            }
+            Outcome::Failed => format!("failed{because}"),
+            Outcome::Blocked => format!("is blocked{because}"),
+            Outcome::Interrupted if self.strategy == Strategy::Evict => {
+                format!("has pods that were not evicted when the run ended{because}")
+            }
+            Outcome::Interrupted => format!("{}{because}", interrupted(awaits)),
+            Outcome::Gone => "was deleted during the roll".to_owned(),
+            Outcome::Superseded if reason == Some(Trouble::NoPods) => {
+                "was scaled to zero during the roll: nothing runs the old proxy".to_owned()
+            }
+            Outcome::Superseded => format!("was changed by somebody else during the roll{because}"),
+        }
     }
 
     fn because(&self, reason: Option<Trouble>, problem: Option<&Problem>) -> String {
@@ -237,7 +284,15 @@ impl Saying<'_> {
             }
             (_, Some(pod), _) => self.kubectl(&["describe", "pod", pod]),
         };
-        format!("; see {command}")
+        // Its controller does not replace a broken pod, not even when the template is mended.
+        let kind = &self.key.kind;
+        let delete = problem
+            .pod
+            .as_ref()
+            .filter(|_| *kind == WorkloadKind::StatefulSet);
+        let delete = delete.map(|pod| self.kubectl(&["delete", "pod", pod]));
+        let delete = delete.map(|it| format!("; once its template is mended, replace it: {it}"));
+        format!("; see {command}{}", delete.unwrap_or_default())
     }
 
     fn describe(&self) -> String {
@@ -275,44 +330,4 @@ pub(crate) fn settling(
         pods,
         reason: None,
     }))
-}
-
-fn interrupted(awaits: Option<Awaits>) -> &'static str {
-    match awaits {
-        Some(Awaits::ListBefore | Awaits::Probe | Awaits::Comparison | Awaits::Announcement) => {
-            UNSTARTED
-        }
-        Some(Awaits::Answer | Awaits::Look | Awaits::NextLook) => {
-            "may have been restarted: the run ended before it knew"
-        }
-        Some(Awaits::Rollout | Awaits::ListProof | Awaits::Nodes | Awaits::Refusal) | None => {
-            "was still rolling out when the run ended"
-        }
-    }
-}
-
-fn because_of(reason: Trouble) -> &'static str {
-    match reason {
-        Trouble::NotInjected => "a new pod has no proxy",
-        Trouble::StillOld => "a new pod has the wrong proxy version or trust anchors",
-        Trouble::CrashLoop => "a new pod keeps crashing (CrashLoopBackOff)",
-        Trouble::ImagePull => "an image of a new pod cannot be pulled",
-        Trouble::CreateContainer => "a container of a new pod cannot be created",
-        Trouble::PodFailed => "a new pod has failed",
-        Trouble::ProgressDeadline => "its progress deadline has passed (ProgressDeadlineExceeded)",
-        Trouble::ReplicaFailure => "its controller cannot create pods (ReplicaFailure)",
-        Trouble::PodRefused => "the API server refuses its new pods",
-        Trouble::Unschedulable => "no node can run a new pod (Unschedulable)",
-        Trouble::NodeNotReady => "a node of its pods is not ready",
-        Trouble::Paused => "it was paused",
-        Trouble::Partition => "its update strategy (partition or OnDelete) keeps old pods",
-        Trouble::Budget => "a PodDisruptionBudget does not allow it",
-        Trouble::NoPods => "it has no pods left",
-        Trouble::ReadinessLost => "its pods did not stay ready",
-        Trouble::TimedOut => "it took longer than --timeout",
-        Trouble::Refused => "the API server did not accept the restart",
-        Trouble::Stopped => "the run was stopped",
-        Trouble::LockLost => "the lock was lost",
-        Trouble::Forbidden => "this user no longer has the right",
-    }
 }

@@ -24,6 +24,7 @@ fn in_every_world_max_in_flight_and_max_failures_hold_and_a_rerun_finishes() {
     // Checks that the worlds were varied enough: each of these must have happened.
     for happening in [
         "Proven",
+        "Evicted",
         "Fallen",
         "Failed",
         "Blocked",

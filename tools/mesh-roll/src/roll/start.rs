@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use mesh_cli::DryRun;
 use mesh_cluster::act::Restart;
 use mesh_cluster::workload::rollout::{Observed, PodSeen};
-use mesh_records::{Outcome, Trouble, WorkloadRef, after};
+use mesh_records::{Obstacle, Outcome, Strategy, Trouble, WorkloadRef, after};
 
 use super::conclusion::Conclusion;
 use super::decide::{Decision, may_be_adopted};
@@ -28,6 +28,8 @@ use super::state::Roll;
 const ATTEMPTS: u32 = 10;
 /// How often listing the pods is tried.
 const LISTS: u32 = 3;
+/// What is said where the answer to the restart does not have it.
+const STRIPPED: &str = "the answer does not have what was written: an admission webhook or policy takes the restart out of it";
 const PAUSE: SignedDuration = SignedDuration::from_secs(1);
 
 impl Roll {
@@ -83,21 +85,34 @@ impl Roll {
         };
         let key = item.task.key.clone();
         let decision = self.decide(item);
-        if decision == Decision::Restart {
+        if decision == Decision::Skip(Obstacle::WorkloadUnhealthy) {
+            return self.hold_until_healthy(&key);
+        }
+        if let Decision::Roll(strategy) = decision {
+            self.note_strategy(&key, strategy);
             if let Some(hold) = self.budget_hold(&key, keepers) {
                 return self.hold(&key, hold);
             }
             if let Some(item) = self.waiting.get_mut(rank) {
-                item.held
-                    .take_if(|held| held.hold.trouble == Trouble::Budget);
+                item.held.take_if(|held| {
+                    matches!(held.hold.trouble, Trouble::Budget | Trouble::ReadinessLost)
+                });
             }
         }
         if let Some(item) = self.waiting.remove(rank) {
             match decision {
                 Decision::Skip(obstacle) => self.skip(item, obstacle, None),
                 Decision::Adopt => self.adopt(item),
-                Decision::Restart => self.list_before(item),
+                Decision::Roll(_) => self.list_before(item),
             }
+        }
+    }
+
+    fn note_strategy(&mut self, key: &WorkloadRef, strategy: Strategy) {
+        let reason = self.world.workload(key).and_then(|it| it.roll.reason);
+        if let Some(item) = self.item_mut(key) {
+            item.strategy = strategy;
+            item.strategy_reason = reason;
         }
     }
 
@@ -141,6 +156,7 @@ impl Roll {
             return;
         };
         match pods {
+            Ok(_) if item.strategy == Strategy::Evict => self.skip(item, Obstacle::Current, None),
             Ok(_) => self.adopt(item),
             Err(why) => self.unlisted(item, &why),
         }
@@ -176,12 +192,13 @@ impl Roll {
             return;
         };
         let decision = self.decide(&flight.item);
+        let is_same = decision == Decision::Roll(flight.item.strategy);
         if let (Err(why), DryRun::None) = (lock, self.settings.dry_run) {
             self.stop(Stop::LockLost(why));
         }
         let keepers = self.keepers();
         let is_held = self.budget_hold(key, &keepers).is_some();
-        if self.stop.is_some() || !self.may_write() || is_held || decision != Decision::Restart {
+        if self.stop.is_some() || !self.may_write() || is_held || !is_same {
             return self.try_again(key, None);
         }
         let dry_run = self.settings.dry_run == DryRun::Server;
@@ -212,13 +229,12 @@ impl Roll {
                     self.over.insert(key.clone(), flight.item);
                 }
             }
+            Answer::Done(observed) if observed.restarted_at() != flight.item.value.as_deref() => {
+                self.refused(key, STRIPPED);
+            }
             Answer::Done(observed) => self.written(key, *observed),
             Answer::Gone => self.conclude(key, Conclusion::of(Outcome::Gone)),
-            Answer::Refused(why) => {
-                let record = self.saying(&flight.item).refused(&why);
-                self.emit(record);
-                self.conclude(key, Conclusion::failed(Trouble::Refused, None));
-            }
+            Answer::Refused(why) => self.refused(key, &why),
             Answer::Forbidden(why) => self.conclude(key, Conclusion::forbidden(why)),
             Answer::Lost(why) => {
                 let record = self.saying(&flight.item).unanswered(&why);
@@ -270,8 +286,8 @@ impl Roll {
         self.try_again(key, Some(after(now, pause)));
     }
 
-    // Checks the conditions for starting and writing.
-    fn may_write(&mut self) -> bool {
+    /// Checks the conditions for starting and writing.
+    pub(super) fn may_write(&mut self) -> bool {
         let (world, expected) = (&self.world, &self.settings.expected);
         let hold = may_write(world, expected, &self.times(), self.now);
         if hold != Err(Hold::NoEndpoint) {

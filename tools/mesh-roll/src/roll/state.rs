@@ -4,11 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use mesh_cli::DryRun;
-use mesh_records::{Obstacle, Paste, ProgressPods, Record, WorkloadRef};
+use mesh_records::{
+    Obstacle, Paste, ProgressPods, Record, RollBy, Strategy, WorkloadKind, WorkloadRef,
+};
 
 use super::budget;
 use super::decide::{Decision, Task, Wishes, decide};
 use super::event::Action;
+use super::evicting::Doomed;
 use super::flight::{Awaits, Flight};
 use super::item::Item;
 use super::limits::{Expected, Stop, Times};
@@ -16,6 +19,7 @@ use super::order::Rank;
 use super::say::Saying;
 use super::tally::Tally;
 use super::vigil::Recheck;
+use super::way::way;
 use super::world::World;
 
 /// The options of a run.
@@ -29,6 +33,8 @@ pub(crate) struct Settings {
     pub(crate) wishes: Wishes,
     /// What the verdict warns of.
     pub(crate) warnings: Vec<String>,
+    /// The kinds of workloads that are watched.
+    pub(crate) kinds: BTreeSet<WorkloadKind>,
     pub(crate) expected: Expected,
     pub(crate) max_in_flight: usize,
     pub(crate) max_failures: u32,
@@ -52,6 +58,8 @@ pub(crate) struct Roll {
     /// In the order in which they start.
     pub(super) waiting: BTreeMap<Rank, Item>,
     pub(super) flying: Vec<Flight>,
+    /// The pods that are to be evicted now.
+    pub(super) doomed: Vec<(WorkloadRef, Doomed)>,
     pub(super) over: BTreeMap<WorkloadRef, Item>,
     pub(super) phase: Phase,
     /// The last workload whose own pod got the right proxy in a dry run.
@@ -101,10 +109,11 @@ impl Roll {
         let waiting: BTreeMap<Rank, Item> = items.map(|it| (it.rank.clone(), it)).collect();
         let interest = waiting.values().map(|item| item.task.key.clone()).collect();
         Self {
+            world: World::new(interest, settings.kinds.clone()),
             settings,
-            world: World::new(interest),
             waiting,
             flying: Vec::new(),
+            doomed: Vec::new(),
             over: BTreeMap::new(),
             phase: Phase::Gathering,
             witness: None,
@@ -157,6 +166,8 @@ impl Roll {
             key: &item.task.key,
             uid: &item.task.uid,
             from: &item.from,
+            strategy: item.strategy,
+            strategy_reason: item.strategy_reason,
             is_dry: self.settings.dry_run != DryRun::None,
         }
     }
@@ -175,15 +186,41 @@ impl Roll {
     }
 
     // Names the rule, the budget and the like that an obstacle is about.
-    fn obstacle_detail(&self, key: &WorkloadRef, obstacle: Obstacle) -> Option<String> {
+    pub(super) fn obstacle_detail(&self, key: &WorkloadRef, obstacle: Obstacle) -> Option<String> {
         match obstacle {
             Obstacle::Forbidden => {
                 let rule = self.settings.wishes.forbidden.get(key)?;
                 Some(format!("it needs the RBAC rule {rule}"))
             }
             Obstacle::Budget => {
-                let lack = budget::never(&self.world, self.world.workload(key)?)?;
-                Some(format!("{}; --allow-budget {key} overrides it", lack.said))
+                let observed = self.world.workload(key)?;
+                let lack = budget::never(&self.world, observed)?;
+                let way = way(&observed.roll, self.settings.wishes.strategy);
+                Some(match way {
+                    // The API server itself asks the budget.
+                    Ok(Strategy::Evict) => lack.said,
+                    Ok(Strategy::Restart | Strategy::RestartAt) | Err(_) => {
+                        format!("{}; --allow-budget {key} overrides it", lack.said)
+                    }
+                })
+            }
+            Obstacle::WorkloadUnhealthy => {
+                let stuck = self.world.workload(key)?;
+                let pod = &stuck.stuck_behind(self.world.pods(key))?.name;
+                let delete = ["-n", &key.namespace, "delete", "pod", pod];
+                let delete = self.settings.paste.kubectl(&delete);
+                Some(format!(
+                    "pod {pod} has an older template and holds up the newest one; its controller replaces it only once it is deleted: {delete}"
+                ))
+            }
+            Obstacle::OnDelete | Obstacle::Partition => {
+                let roll = &self.world.workload(key)?.roll;
+                Some(match roll.by {
+                    RollBy::None => "evicting them would also roll out the change of its template that is held back; --strategy evict does so".to_owned(),
+                    RollBy::Restart | RollBy::RestartAt | RollBy::Evict | RollBy::Itself => {
+                        "--strategy auto evicts them one by one".to_owned()
+                    }
+                })
             }
             Obstacle::Current
             | Obstacle::Job
@@ -194,13 +231,10 @@ impl Roll {
             | Obstacle::NotSelected
             | Obstacle::VersionPinned
             | Obstacle::Paused
-            | Obstacle::WorkloadUnhealthy
             | Obstacle::UnmeshedButAnnotated
             | Obstacle::WouldLoseProxy
             | Obstacle::PodRefused
             | Obstacle::DowntimeOutage
-            | Obstacle::OnDelete
-            | Obstacle::Partition
             | Obstacle::ForeignOwner => None,
         }
     }

@@ -8,12 +8,19 @@ pub(super) struct Tally {
     pub(super) writes: u32,
     pub(super) proven: u32,
     pub(super) failed: u32,
+    /// Those of the failed workloads that were not changed, because the API server refused it.
+    pub(super) untouched: u32,
     /// Workloads that were blocked, interrupted or superseded; another run must continue them.
     pub(super) open: u32,
     pub(super) attention: u32,
 }
 
 impl Tally {
+    /// Returns how many workloads failed that this run has changed.
+    pub(super) fn failures(&self) -> u32 {
+        self.failed.saturating_sub(self.untouched)
+    }
+
     pub(super) fn skipped(&mut self, obstacle: Obstacle) {
         self.attention += u32::from(obstacle.class() == SkipClass::Attention);
     }

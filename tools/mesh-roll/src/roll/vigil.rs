@@ -92,14 +92,13 @@ impl Vigil {
     ) -> Standing {
         // The watch may still show old pods after the list of the proof; only newer ones are
         // somebody else's.
-        let is_foreign =
-            |pod: &PodSeen| pod.template != self.by.template && pod.created > self.by.newest;
+        let is_foreign = |pod: &PodSeen| !self.is_mine(pod) && pod.created > self.by.newest;
         if pods.clone().any(|pod| !pod.over && is_foreign(pod)) {
             return Standing::Left;
         }
         let unready = pods.clone().filter(|pod| !pod.ready);
         let fallen = unready.clone().find_map(|pod| self.fallen(pod, source));
-        let mine = pods.filter(|pod| pod.template == self.by.template);
+        let mine = pods.filter(|pod| self.is_mine(pod));
         let ready = mine.filter(|pod| pod.ready && !pod.over).count();
         let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
         // More pods than proved it may be wanted by now; they do not hide one that failed.
@@ -118,6 +117,10 @@ impl Vigil {
                 Standing::Short(problem.unwrap_or_else(|| too_few(ready, wanted)))
             }
         }
+    }
+
+    fn is_mine(&self, pod: &PodSeen) -> bool {
+        self.by.templates.contains(&pod.template)
     }
 
     // A pod that is being deleted was stopped by somebody; its replacement comes. A pod that proved

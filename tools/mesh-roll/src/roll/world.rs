@@ -30,7 +30,7 @@ pub(crate) struct World {
     target: Option<Mesh>,
 }
 
-/// The kinds of workloads that are watched.
+/// The kinds of workloads that are always watched: their rollouts keep budgets and slots.
 pub(crate) const KINDS: [WorkloadKind; 3] = [
     WorkloadKind::Deployment,
     WorkloadKind::StatefulSet,
@@ -40,12 +40,12 @@ pub(crate) const KINDS: [WorkloadKind; 3] = [
 // === impl World ===
 
 impl World {
-    /// Makes an empty world that tells of changes of these workloads.
-    pub(crate) fn new(interest: BTreeSet<WorkloadRef>) -> Self {
-        let stores = KINDS.map(|kind| (kind, Store::default()));
+    /// Makes an empty world of these kinds that tells of changes of these workloads.
+    pub(crate) fn new(interest: BTreeSet<WorkloadRef>, kinds: BTreeSet<WorkloadKind>) -> Self {
+        let stores = kinds.into_iter().map(|kind| (kind, Store::default()));
         Self {
             interest,
-            workloads: stores.into(),
+            workloads: stores.collect(),
             ..Self::default()
         }
     }

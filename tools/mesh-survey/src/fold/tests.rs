@@ -1020,8 +1020,8 @@ fn an_owner_of_any_kind_is_named_and_whether_its_pods_end_by_themselves() {
             "ReplicationController",
             parent("apps.openshift.io/v1", "DeploymentConfig"),
             json!({}),
-            "DeploymentConfig",
-            RollBy::None,
+            "ReplicationController",
+            RollBy::Evict,
         ),
         (
             "ReplicationController",
@@ -1035,7 +1035,7 @@ fn an_owner_of_any_kind_is_named_and_whether_its_pods_end_by_themselves() {
             parent("argoproj.io/v1alpha1", "Rollout"),
             json!({}),
             "Rollout",
-            RollBy::Evict,
+            RollBy::RestartAt,
         ),
         (
             "Job",

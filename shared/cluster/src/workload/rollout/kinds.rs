@@ -33,6 +33,10 @@ impl Restartable for Deployment {
         }
     }
 
+    fn available(&self) -> u32 {
+        count(self.status.available_replicas)
+    }
+
     fn how(&self) -> (Roll, Downtime) {
         deployment_how(self)
     }
@@ -113,6 +117,10 @@ impl Restartable for StatefulSet {
         }
     }
 
+    fn available(&self) -> u32 {
+        count(up(self))
+    }
+
     fn how(&self) -> (Roll, Downtime) {
         stateful_set_how(self)
     }
@@ -136,15 +144,7 @@ impl Restartable for StatefulSet {
         if status.updated_replicas < mine {
             return State::Progressing(Wait::Creation);
         }
-        // A pod is available after it has been ready for minReadySeconds.
-        let up = status
-            .ready_replicas
-            .min(if self.spec.min_ready_seconds > 0 {
-                status.available_replicas
-            } else {
-                status.ready_replicas
-            });
-        if up < wanted {
+        if up(self) < wanted {
             return State::Progressing(Wait::Availability);
         }
         if all_new {
@@ -154,6 +154,13 @@ impl Restartable for StatefulSet {
         } else {
             State::Progressing(Wait::Revision)
         }
+    }
+
+    fn waits_with(&self) -> Option<&str> {
+        let status = &self.status;
+        let is_ordered = self.spec.pod_management_policy != "Parallel";
+        let differs = status.current_revision != status.update_revision;
+        (is_ordered && differs).then_some(&status.update_revision)
     }
 
     fn says_under_way(&self) -> bool {
@@ -184,6 +191,10 @@ impl Restartable for DaemonSet {
             ),
             ready: count(self.status.number_ready),
         }
+    }
+
+    fn available(&self) -> u32 {
+        count(self.status.number_available)
     }
 
     fn how(&self) -> (Roll, Downtime) {
@@ -220,16 +231,27 @@ impl Restartable for DaemonSet {
     }
 }
 
-fn held_up(trouble: Trouble, said: &[&str]) -> State {
+// A pod is available after it has been ready for minReadySeconds.
+fn up(set: &StatefulSet) -> i32 {
+    let status = &set.status;
+    let available = if set.spec.min_ready_seconds > 0 {
+        status.available_replicas
+    } else {
+        status.ready_replicas
+    };
+    status.ready_replicas.min(available)
+}
+
+pub(super) fn held_up(trouble: Trouble, said: &[&str]) -> State {
     State::HeldUp(Problem::of_workload(trouble, said))
 }
 
-fn find<'a>(conditions: &'a [Condition], kind: &str) -> Option<&'a Condition> {
+pub(super) fn find<'a>(conditions: &'a [Condition], kind: &str) -> Option<&'a Condition> {
     conditions.iter().find(|condition| condition.kind == kind)
 }
 
 // A status for an older generation counts the pods of an older template.
-fn observed(meta: &Meta, generation: i64, updated: i32) -> u32 {
+pub(super) fn observed(meta: &Meta, generation: i64, updated: i32) -> u32 {
     if generation < meta.generation {
         0
     } else {
@@ -237,7 +259,7 @@ fn observed(meta: &Meta, generation: i64, updated: i32) -> u32 {
     }
 }
 
-fn count(number: i32) -> u32 {
+pub(super) fn count(number: i32) -> u32 {
     u32::try_from(number).unwrap_or(0)
 }
 

@@ -7,9 +7,9 @@ use mesh_records::{Paste, Trouble, WorkloadRef};
 
 use super::problem::{Passes, Problem};
 use crate::object::Pod;
-use crate::object::label::{RESTARTED_AT, REVISION_HASH, TEMPLATE_HASH};
+use crate::object::label::{RESTARTED_AT, REVISION_HASH, ROLLOUT_HASH, TEMPLATE_HASH};
 use crate::wire::store::Stored;
-use crate::workload::owner::owner_of;
+use crate::workload::owner::rolled_with;
 use crate::workload::proxy::{self, ProxyVersion};
 
 /// A pod, with only what a rollout needs.
@@ -69,7 +69,8 @@ impl PodSeen {
             ready: proxy::is_ready(pod),
         });
         let labels = &pod.meta.labels;
-        let template = labels.get(TEMPLATE_HASH).or(labels.get(REVISION_HASH));
+        let hashes = [TEMPLATE_HASH, REVISION_HASH, ROLLOUT_HASH];
+        let template = hashes.into_iter().find_map(|hash| labels.get(hash));
         let mut unready = pod.container_statuses().filter(|status| !status.ready);
         Self {
             namespace: pod.meta.namespace.clone(),
@@ -77,7 +78,7 @@ impl PodSeen {
             uid: pod.meta.uid.clone(),
             labels: labels.clone(),
             created: pod.meta.creation_timestamp,
-            owner: owner_of(&pod.meta),
+            owner: rolled_with(&pod.meta),
             node: pod.spec.node_name.clone(),
             template: template.cloned(),
             restarted_at: pod.meta.annotations.get(RESTARTED_AT).cloned(),

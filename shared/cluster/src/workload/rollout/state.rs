@@ -3,9 +3,11 @@
 use mesh_records::{Downtime, ProgressPods, Roll, WorkloadKind, WorkloadRef};
 
 use super::problem::Problem;
+use crate::object::label::RESTARTED_AT;
 use crate::object::{Object, Selector, Template};
 
-/// A kind with a pod template, which a restart annotation on that template rolls out.
+/// A kind with a pod template whose pods can be replaced: by a restart annotation on that template,
+/// by a field of its own, or by eviction.
 pub trait Restartable: Object {
     /// Returns the workload's identity.
     fn key(&self) -> WorkloadRef {
@@ -26,6 +28,14 @@ pub trait Restartable: Object {
     fn template(&self) -> &Template;
     /// Returns the selector of the workload's pods.
     fn selector(&self) -> &Selector;
+    /// Returns what the last restart wrote: the value of [`RESTARTED_AT`] on the pod template, or of a
+    /// field of the kind's own.
+    fn restarted_at(&self) -> Option<&str> {
+        let annotations = &self.template().meta.annotations;
+        annotations.get(RESTARTED_AT).map(String::as_str)
+    }
+    /// Returns the number of pods that are available: ready for as long as the workload asks for.
+    fn available(&self) -> u32;
     /// Returns the counts of pods in the workload's status.
     fn counts(&self) -> ProgressPods;
     /// Returns how far the rollout of the newest template is, according to the workload's status.
@@ -34,6 +44,11 @@ pub trait Restartable: Object {
     fn says_under_way(&self) -> bool;
     /// Returns how the workload gets new pods, and how much of it is down meanwhile.
     fn how(&self) -> (Roll, Downtime);
+    /// Returns the newest revision, where the controller waits with it for every pod of an older one that
+    /// is not ready (OrderedReady, kubernetes/kubernetes#67250): only a delete of that pod helps.
+    fn waits_with(&self) -> Option<&str> {
+        None
+    }
     /// Returns how many pods a restart may take away before their replacements are ready.
     fn takes_away(&self) -> u32;
 }

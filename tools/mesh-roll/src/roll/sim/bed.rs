@@ -17,7 +17,7 @@ use mesh_cluster::workload::injection::Rules;
 use mesh_records::{Outcome, Record, WorkloadKind, WorkloadRef, after};
 
 use super::super::watched::{Mesh, NamespaceRules, Watched};
-use super::super::{Action, Event, Expected, Roll, Settings, Task, Wishes};
+use super::super::{Action, Event, Expected, KINDS, Roll, Settings, Task, Wishes};
 use super::dice::Dice;
 use super::model::{Body, Changed, Fate, Injector, Model, TARGET, budget_label};
 use super::watcher::Watcher;
@@ -232,6 +232,7 @@ impl Bed {
                 ..Wishes::default()
             },
             warnings: Vec::new(),
+            kinds: KINDS.into(),
             expected: Expected {
                 namespace: "linkerd".to_owned(),
                 version: TARGET.to_owned(),
@@ -288,6 +289,7 @@ impl Bed {
             let tasks = bodies.map(|body| Task {
                 key: body.key.clone(),
                 uid: body.uid.clone(),
+                by: body.observed().roll.by,
                 stale_at: (!body.is_current()).then_some(self.now),
             });
             self.surveyed = tasks.collect();
@@ -456,6 +458,7 @@ impl Bed {
                     Action::Ask(..)
                     | Action::Lock
                     | Action::Patch(_)
+                    | Action::Evict(_)
                     | Action::Look(_)
                     | Action::ListBefore(..)
                     | Action::ListProof(..)

@@ -31,6 +31,8 @@ pub(super) struct Body {
     pub(super) image: u32,
     pub(super) pods: Vec<PodBody>,
     pub(super) budget: bool,
+    /// Whether its controller replaces only pods that are gone (`OnDelete`).
+    pub(super) on_delete: bool,
     /// Whether admission adds the budget's label to the pods; else the template has it.
     by_admission: bool,
     /// What happens to pods of the newest template.
@@ -108,10 +110,12 @@ impl Model {
                 restarted_at: dice.once_in(3).then(|| "2025-01-01T00:00:00Z".to_owned()),
                 image: 0,
                 pods: Vec::new(),
+                on_delete: false,
                 budget: dice.once_in(3),
                 by_admission: dice.once_in(2),
                 fate: Fate::Ready,
             };
+            body.on_delete = body.key.kind == WorkloadKind::StatefulSet && dice.once_in(2);
             let proxy = if dice.once_in(6) { TARGET } else { OLD };
             for _ in 0..body.wanted {
                 let pod = model.pod(&body, Some(proxy));
@@ -167,6 +171,10 @@ impl Model {
     /// Changes the template, as somebody else would.
     pub(super) fn redeploy(&mut self, place: usize) -> Changed {
         let body = &mut self.bodies[place];
+        // A change that an owner holds back is not rolled out by anybody.
+        if body.on_delete {
+            return self.touch(place);
+        }
         body.image += 1;
         body.generation += 1;
         self.touch(place)
@@ -242,6 +250,13 @@ impl Model {
         body.pods[number].ready = false;
         let seen = body.seen(&body.pods[number]);
         vec![Changed::Pod(Box::new(seen)), self.touch(place)]
+    }
+
+    /// Evicts the pod with this uid, if it is still there.
+    pub(super) fn evict(&mut self, place: usize, uid: &str) -> Option<Vec<Changed>> {
+        let mut pods = self.bodies[place].pods.iter();
+        let number = pods.position(|pod| format!("uid-{}", pod.name) == uid)?;
+        Some(self.delete(place, number))
     }
 
     /// Stops a pod, as a drain of its node does.
@@ -335,7 +350,14 @@ impl Body {
 
     fn stateful_set(&self) -> StatefulSet {
         let [updated, ready, all, wanted] = self.counts();
-        let revision = |new: bool| if new { "new" } else { "old" }.to_owned();
+        let newest = hash(&(self.restarted_at.clone(), self.image));
+        let revision = |new: bool| {
+            if new {
+                newest.clone()
+            } else {
+                "old".to_owned()
+            }
+        };
         let mut set = StatefulSet {
             meta: self.meta(),
             ..StatefulSet::default()
@@ -343,13 +365,16 @@ impl Body {
         set.spec.replicas = Some(wanted);
         set.spec.selector = self.selector();
         set.spec.template = self.template();
+        if self.on_delete {
+            set.spec.update_strategy.kind = "OnDelete".to_owned();
+        }
         set.status = StatefulSetStatus {
             observed_generation: self.observed,
             replicas: all,
             updated_replicas: updated,
             ready_replicas: ready,
             available_replicas: ready,
-            current_revision: revision(updated == wanted && ready == wanted),
+            current_revision: revision(self.on_delete || updated == wanted && ready == wanted),
             update_revision: revision(true),
         };
         set

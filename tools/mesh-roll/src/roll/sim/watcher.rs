@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use mesh_cluster::Change;
-use mesh_cluster::act::Restart;
+use mesh_cluster::act::{Eviction, Restart};
 use mesh_cluster::workload::rollout::{Observed, PodSeen};
 use mesh_records::{Outcome, Record, WorkloadKind, WorkloadRef};
 
@@ -217,6 +217,7 @@ impl Watcher {
             }
             Action::Emit(record) => self.record(record, model),
             Action::Patch(restart) => self.patch(restart, model, now),
+            Action::Evict(eviction) => self.evict(eviction, model, now),
             Action::Finish(finish) => self.finish(finish),
             Action::Ask(..)
             | Action::Lock
@@ -231,8 +232,25 @@ impl Watcher {
         }
     }
 
-    fn patch(&mut self, restart: &Restart, model: &Model, now: Timestamp) {
-        let (seed, key) = (self.seed, &restart.key);
+    // As far as the core was told, all other pods of the workload are there and ready.
+    fn evict(&mut self, eviction: &Eviction, model: &Model, now: Timestamp) {
+        let (seed, key) = (self.seed, &eviction.key);
+        self.may_write(key, now);
+        let mine = self
+            .pods
+            .values()
+            .filter(|pod| pod.key == *key && !pod.over);
+        let ready = mine.filter(|pod| pod.ready).count();
+        let wanted = model.body(key).wanted;
+        assert!(
+            ready >= wanted,
+            "seed {seed}: {key} has {ready} of {wanted} pods"
+        );
+        self.asked.insert(key.clone());
+    }
+
+    fn may_write(&mut self, key: &WorkloadRef, now: Timestamp) {
+        let seed = self.seed;
         assert_eq!(self.told_to_stop, None, "seed {seed}: {key} is started");
         assert!(self.lock, "seed {seed}: {key} is started without the lock");
         assert!(
@@ -245,6 +263,11 @@ impl Watcher {
             self.announced.remove(key),
             "seed {seed}: {key} is written to unannounced"
         );
+    }
+
+    fn patch(&mut self, restart: &Restart, model: &Model, now: Timestamp) {
+        let (seed, key) = (self.seed, &restart.key);
+        self.may_write(key, now);
         assert!(
             self.probed.remove(key),
             "seed {seed}: {key}: nobody tried the injector for it"

@@ -31,13 +31,17 @@ impl Group {
         };
         let pins = self.all_pins(kept, ground, namespace);
         let roll = match roll.by {
-            RollBy::Restart | RollBy::Evict if self.would_lose(kept, &pins, ground, namespace) => {
+            RollBy::Restart | RollBy::RestartAt | RollBy::Evict
+                if self.would_lose(kept, &pins, ground, namespace) =>
+            {
                 Roll {
                     by: RollBy::None,
                     reason: Some(Obstacle::WouldLoseProxy),
                 }
             }
-            RollBy::Restart | RollBy::Evict | RollBy::Itself | RollBy::None => roll,
+            RollBy::Restart | RollBy::RestartAt | RollBy::Evict | RollBy::Itself | RollBy::None => {
+                roll
+            }
         };
         Workload {
             cluster: cluster.to_owned(),

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use mesh_cluster::act::Restart;
+use mesh_cluster::act::{Eviction, Restart};
 use mesh_cluster::workload::proxy::ProxyVersion;
 use mesh_cluster::workload::rollout::PodSeen;
 use mesh_cluster::{Injected, Probe, Refusal, Refuser};
 use mesh_records::{DowntimeGrade, VersionSource, WorkloadRef};
 
-use super::super::super::{Action, Answer, Event};
+use super::super::super::{Action, Answer, Event, Evicted};
 use super::super::model::{Changed, Injector, TARGET};
 use super::{Bed, Run};
 
@@ -22,6 +22,7 @@ impl Bed {
         let action = run.asked.swap_remove(number);
         let event = match action {
             Action::Patch(restart) => self.patch(run, &restart),
+            Action::Evict(eviction) => self.evict(run, &eviction),
             Action::Look(key) => {
                 let observed = self.model.body(&key).observed();
                 let lost = self.goes_wrong(10);
@@ -105,6 +106,37 @@ impl Bed {
             return Event::Patched(key, Answer::Lost("cut".to_owned()));
         }
         Event::Patched(key, Answer::Done(Box::new(observed)))
+    }
+
+    fn evict(&mut self, run: &mut Run, eviction: &Eviction) -> Event {
+        let key = eviction.key.clone();
+        run.watcher.asked.remove(&key);
+        if self.goes_wrong(30) {
+            return Event::Evicted(key, Evicted::Lost("refused to connect".to_owned()));
+        }
+        if self.goes_wrong(20) {
+            let said = "The disruption budget x needs 1 healthy pods".to_owned();
+            return Event::Evicted(key, Evicted::Disallowed(said));
+        }
+        let place = self.model.place(&key);
+        let mut pods = self.model.bodies[place].pods.iter();
+        let seed = self.seed;
+        assert!(
+            !pods.any(|pod| eviction.pod == pod.name && pod.proxy == Some(TARGET)),
+            "seed {seed}: a pod of {key} was current already"
+        );
+        let Some(changes) = self.model.evict(place, &eviction.uid) else {
+            return Event::Evicted(key, Evicted::Other);
+        };
+        run.watcher
+            .written
+            .insert(key.clone(), eviction.uid.clone());
+        self.census.insert("Evicted".to_owned());
+        self.show(run, changes);
+        if self.goes_wrong(10) {
+            return Event::Evicted(key, Evicted::Lost("cut".to_owned()));
+        }
+        Event::Evicted(key, Evicted::Done)
     }
 
     pub(super) fn take_restart(&mut self, restart: &Restart) -> Option<Changed> {

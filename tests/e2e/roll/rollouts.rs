@@ -1,0 +1,150 @@
+//! Argo Rollouts are restarted by their own controller (`spec.restartAt`). A stand-in plays its part:
+//! the test evicts the pods that are older than the restart, as the controller does, and then writes
+//! the time to the status.
+
+use mesh_testbed::{Ask, Bed};
+use mesh_tests::{Run, on_both_beds, run};
+use serde_json::{Value, json};
+
+use crate::scene::{NEW, Scene};
+
+on_both_beds! {
+    [Kinds]
+    a_rollout_is_restarted_by_its_controller_and_proven_until_all_is_done
+    the_template_of_a_rollout_may_be_in_a_deployment
+}
+
+const DEFINITION: &str = r#"
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: rollouts.argoproj.io}
+spec:
+  group: argoproj.io
+  names: {kind: Rollout, plural: rollouts}
+  scope: Namespaced
+  versions: [{name: v1alpha1, served: true, storage: true, subresources: {status: {}}, schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}}]
+"#;
+const ROLLOUT: &str = "/apis/argoproj.io/v1alpha1/namespaces/shop/rollouts/canary";
+const SET: &str = "/apis/apps/v1/namespaces/shop/replicasets/canary-5d8f";
+const PODS: &str = "/api/v1/namespaces/shop/pods";
+const HASH: &str = "rollouts-pod-template-hash";
+
+fn template() -> Value {
+    let container = json!({ "name": "canary", "image": "registry.test/canary:1.0.0" });
+    json!({ "metadata": { "labels": { "app": "canary" } }, "spec": { "containers": [container] } })
+}
+
+/// Makes a Rollout of two pods with this spec, as its controller would have.
+fn scene(bed: Bed, spec: &Value) -> Scene {
+    let fill = |bed: &Bed| {
+        bed.namespace("shop", &[("linkerd.io/inject", "enabled")])
+            .unwrap();
+        bed.apply(DEFINITION).unwrap();
+        let definition =
+            "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/rollouts.argoproj.io";
+        let established = "/status/conditions/1/status";
+        bed.await_field(definition, established, &"True".into())
+            .unwrap();
+        let rollout = json!({ "apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout",
+            "metadata": { "name": "canary", "namespace": "shop" }, "spec": spec });
+        bed.apply(&rollout.to_string()).unwrap();
+        let uid = bed.get(ROLLOUT).unwrap()["metadata"]["uid"].clone();
+        let owner = json!({ "apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "name": "canary",
+            "uid": uid, "controller": true });
+        let mut template = template();
+        template["metadata"]["labels"][HASH] = "5d8f".into();
+        let set = json!({ "apiVersion": "apps/v1", "kind": "ReplicaSet",
+            "metadata": { "name": "canary-5d8f", "namespace": "shop", "ownerReferences": [owner] },
+            "spec": { "replicas": 2, "selector": { "matchLabels": { HASH: "5d8f" } }, "template": template } });
+        bed.apply(&set.to_string()).unwrap();
+        bed.await_field(SET, "/status/readyReplicas", &2.into())
+            .unwrap();
+        write_status(bed, None);
+    };
+    Scene::of(bed, fill).0
+}
+
+fn write_status(bed: &Bed, restarted_at: Option<&Value>) {
+    let generation = &bed.get(ROLLOUT).unwrap()["metadata"]["generation"];
+    let mut status = json!({ "observedGeneration": generation.to_string(), "phase": "Healthy",
+        "updatedReplicas": 2, "readyReplicas": 2, "availableReplicas": 2 });
+    if let Some(time) = restarted_at {
+        status["restartedAt"] = time.clone();
+    }
+    let path = format!("{ROLLOUT}/status");
+    bed.merge(&path, &json!({ "status": status })).unwrap();
+}
+
+/// Does once what Argo's controller does after `spec.restartAt` was written.
+fn play_the_controller(bed: &Bed) {
+    let is_asked = |events: &[Value]| {
+        let mut objects = events.iter().map(|event| &event["object"]);
+        objects.any(|object| object["spec"]["restartAt"].is_string())
+    };
+    let watch = "/apis/argoproj.io/v1alpha1/namespaces/shop/rollouts?watch=1";
+    bed.events(watch, is_asked).unwrap();
+    let asked = bed.get(ROLLOUT).unwrap()["spec"]["restartAt"].clone();
+    let pods = bed.get(PODS).unwrap();
+    for pod in pods["items"].as_array().unwrap() {
+        evict(bed, pod["metadata"]["name"].as_str().unwrap());
+        bed.await_field(SET, "/status/readyReplicas", &1.into())
+            .unwrap();
+        bed.await_field(SET, "/status/readyReplicas", &2.into())
+            .unwrap();
+    }
+    write_status(bed, Some(&asked));
+}
+
+fn evict(bed: &Bed, pod: &str) {
+    let eviction = json!({ "apiVersion": "policy/v1", "kind": "Eviction",
+        "metadata": { "name": pod, "namespace": "shop" } });
+    let path = format!("{PODS}/{pod}/eviction");
+    let ask = Ask {
+        method: "POST",
+        path: &path,
+        form: "application/json",
+        body: &eviction,
+    };
+    let (code, answer) = bed.ask(ask).unwrap();
+    assert_eq!(code, 201, "{answer}");
+}
+
+fn is_proven(scene: &Scene) -> Run {
+    let mut run = scene.start(&scene.verdict(), &["--yes"]);
+    run.until(|record| record["message"] == "restarting shop/Rollout/canary");
+    play_the_controller(&scene.bed);
+    let run = run.finish();
+    assert_eq!(run.code, Some(0), "{}", run.said());
+    let rolled = run.of("rolled")[0];
+    assert_eq!(rolled["outcome"], "proven", "{rolled}");
+    assert_eq!(rolled["strategy"], "restart-at");
+    assert_eq!(
+        rolled["pods"],
+        json!({ "wanted": 2, "new": 2, "proven": 2 })
+    );
+    run
+}
+
+fn a_rollout_is_restarted_by_its_controller_and_proven_until_all_is_done(bed: Bed) {
+    let spec = json!({ "replicas": 2, "selector": { "matchLabels": { "app": "canary" } },
+        "template": template(), "strategy": { "canary": {} } });
+    let scene = scene(bed, &spec);
+    is_proven(&scene);
+    assert_eq!(scene.writes(), ["patch rollouts shop/canary 200"]);
+    let mut command = scene.tool("mesh-skewcheck");
+    command.args(["--ask", "done", "--to", NEW]);
+    let done = run(command, &scene.survey(&[]));
+    assert_eq!(done.code, Some(0), "{}", done.said());
+}
+
+fn the_template_of_a_rollout_may_be_in_a_deployment(bed: Bed) {
+    let reference = json!({ "apiVersion": "apps/v1", "kind": "Deployment", "name": "canary" });
+    let spec = json!({ "replicas": 2, "selector": { "matchLabels": { "app": "canary" } },
+        "workloadRef": reference, "strategy": { "canary": {} } });
+    let scene = scene(bed, &spec);
+    let deployment = json!({ "apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": { "name": "canary", "namespace": "shop" },
+        "spec": { "replicas": 0, "selector": { "matchLabels": { "app": "canary" } }, "template": template() } });
+    scene.bed.apply(&deployment.to_string()).unwrap();
+    is_proven(&scene);
+}
