@@ -3,6 +3,8 @@
 //! A meshed pod is 24 KB of JSON, half of it `managedFields`. Fields that are not declared here are
 //! not kept in memory.
 
+mod argo;
+mod bare_set;
 pub mod label;
 pub mod message;
 mod meta;
@@ -11,6 +13,8 @@ mod pod;
 mod selector;
 mod workload;
 
+pub use argo::{Rollout, RolloutSpec, RolloutStatus, RolloutStrategy};
+pub use bare_set::{BareSetSpec, BareSetStatus, ReplicaSet, ReplicationController};
 pub use k8s_openapi::ByteString;
 pub(crate) use meta::or_none_at_all;
 pub use meta::{Condition, IntOrPercent, Meta, Object, OwnerReference, Resource};
@@ -24,8 +28,6 @@ pub use pod::{
 };
 pub use selector::{Selector, SelectorExpression};
 pub use workload::{
-    BareSetSpec, BareSetStatus, DaemonSet, DaemonSetSpec, DaemonSetStatus, Deployment,
-    DeploymentSpec, DeploymentStatus, ReplicaSet, ReplicationController, RollingUpdate, Rollout,
-    RolloutSpec, RolloutStatus, RolloutStrategy, StatefulSet, StatefulSetSpec, StatefulSetStatus,
-    UpdateStrategy,
+    DaemonSet, DaemonSetSpec, DaemonSetStatus, Deployment, DeploymentSpec, DeploymentStatus,
+    RollingUpdate, StatefulSet, StatefulSetSpec, StatefulSetStatus, UpdateStrategy,
 };
