@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal as _};
 use clap::{Args, ColorChoice, ValueEnum};
 
 use crate::github::Annotations;
-use crate::screen::{Detail, Look, Screen};
+use crate::screen::{Detail, Look, Only, Screen};
 use crate::view::View;
 
 /// How a tool shows its records.
@@ -15,7 +15,7 @@ pub struct OutputArgs {
     #[arg(short, long, value_enum, env = "MESH_OUTPUT", value_name = "FORMAT")]
     pub output: Option<Format>,
 
-    /// In a table, list only the workloads that somebody should look at
+    /// In a table and among names, list only the workloads that somebody should look at
     #[arg(long, value_enum, value_name = "WHAT")]
     pub only: Option<Only>,
 
@@ -40,13 +40,6 @@ pub enum Format {
     Github,
 }
 
-/// What a table lists.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Only {
-    /// Workloads that somebody should look at.
-    Problems,
-}
-
 // === impl OutputArgs ===
 
 impl OutputArgs {
@@ -62,9 +55,8 @@ impl OutputArgs {
 
     /// Returns what shows the records, unless programs read them.
     pub(crate) fn view(&self) -> Option<View> {
-        let only = self.only.map(|Only::Problems| Detail::Problems);
         let look = Look::of(&io::stdout(), self.color);
-        self.format().view(only, look)
+        self.format().view(self.only, look)
     }
 }
 
@@ -74,13 +66,14 @@ impl Format {
         self.view(None, Look::default())
     }
 
-    fn view(self, only: Option<Detail>, look: Look) -> Option<View> {
+    fn view(self, only: Option<Only>, look: Look) -> Option<View> {
         let detail = match self {
             Self::Ndjson => return None,
             Self::Github => return Some(View::Github(Annotations::default())),
-            Self::Table => only.unwrap_or(Detail::Short),
-            Self::Wide => only.unwrap_or(Detail::Wide),
-            Self::Name => Detail::Names,
+            Self::Name => Detail::Names(only),
+            Self::Table | Self::Wide if only == Some(Only::Problems) => Detail::Problems,
+            Self::Table => Detail::Short,
+            Self::Wide => Detail::Wide,
         };
         Some(View::Screen(Box::new(Screen::new(detail, look))))
     }

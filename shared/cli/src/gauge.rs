@@ -1,15 +1,16 @@
 //! A line on standard error that shows what a tool is at, while it is, where a person can see it.
 
 use std::fmt::Write;
-use std::io::{self, IsTerminal as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use clap::ColorChoice;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle, TermLike};
 
 use crate::Clean;
 use crate::screen::Look;
+use crate::stop::{Stderr, Stop};
 
 /// What takes less is not shown.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -75,7 +76,7 @@ impl Drop for Gauge {
 
 fn start(words: Arc<Mutex<String>>) -> ProgressBar {
     let look = Look::of(&io::stderr(), ColorChoice::Auto);
-    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+    let bar = ProgressBar::with_draw_target(None, target(look));
     if let Ok(style) = ProgressStyle::with_template("{late}") {
         let late = move |state: &ProgressState, out: &mut dyn Write| {
             if state.elapsed() >= PATIENCE {
@@ -88,6 +89,87 @@ fn start(words: Arc<Mutex<String>>) -> ProgressBar {
     }
     bar.enable_steady_tick(TICK);
     bar
+}
+
+// The terminal is written to like standard output: if nobody reads it, a signal ends the wait.
+fn target(look: Look) -> ProgressDrawTarget {
+    let stderr = Stop::listen().and_then(Stderr::open);
+    match stderr {
+        Ok(stderr) => ProgressDrawTarget::term_like(Box::new(Terminal {
+            stderr: Mutex::new(stderr),
+            look,
+        })),
+        Err(_) => ProgressDrawTarget::hidden(),
+    }
+}
+
+/// A terminal by its control sequences (ECMA-48).
+#[derive(Debug)]
+struct Terminal {
+    stderr: Mutex<Stderr>,
+    look: Look,
+}
+
+impl Terminal {
+    fn send(&self, text: &str) -> io::Result<()> {
+        let mut stderr = self.stderr.lock().unwrap_or_else(PoisonError::into_inner);
+        stderr.write_all(text.as_bytes())
+    }
+}
+
+impl TermLike for Terminal {
+    fn width(&self) -> u16 {
+        let columns = self.look.size.map_or(80, |size| size.columns);
+        u16::try_from(columns).unwrap_or(u16::MAX)
+    }
+
+    fn move_cursor_up(&self, lines: usize) -> io::Result<()> {
+        if lines == 0 {
+            Ok(())
+        } else {
+            self.send(&format!("\x1b[{lines}A"))
+        }
+    }
+
+    fn move_cursor_down(&self, lines: usize) -> io::Result<()> {
+        if lines == 0 {
+            Ok(())
+        } else {
+            self.send(&format!("\x1b[{lines}B"))
+        }
+    }
+
+    fn move_cursor_right(&self, columns: usize) -> io::Result<()> {
+        if columns == 0 {
+            Ok(())
+        } else {
+            self.send(&format!("\x1b[{columns}C"))
+        }
+    }
+
+    fn move_cursor_left(&self, columns: usize) -> io::Result<()> {
+        if columns == 0 {
+            Ok(())
+        } else {
+            self.send(&format!("\x1b[{columns}D"))
+        }
+    }
+
+    fn write_line(&self, text: &str) -> io::Result<()> {
+        self.send(&format!("{text}\n"))
+    }
+
+    fn write_str(&self, text: &str) -> io::Result<()> {
+        self.send(text)
+    }
+
+    fn clear_line(&self) -> io::Result<()> {
+        self.send("\r\x1b[2K")
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 // A line that is longer than the terminal would leave a part of itself there.

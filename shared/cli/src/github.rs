@@ -3,16 +3,18 @@
 use std::fmt::{self, Write as _};
 
 use mesh_records::{
-    End, EndOutcome, Finding, Outcome, Record, Severity, SkipClass, Unseen, Verdict,
+    Decided, End, EndOutcome, Finding, Outcome, Record, Severity, SkipClass, StepState, Tool,
+    Unseen, Verdict,
 };
 
 use crate::Clean;
+use crate::screen::{but, names};
 
 /// Collects what a person has to know of a run, as annotations.
 #[derive(Debug, Default)]
 pub(crate) struct Annotations {
     lines: Vec<String>,
-    verdicts: u64,
+    verdicts: usize,
     /// The control planes whose verdict is a no.
     refused: Vec<String>,
 }
@@ -54,16 +56,20 @@ impl Annotations {
                     self.line(Level::Warning, &record.cluster, &record.message);
                 }
             }
+            Record::Step(record) => {
+                if record.state == StepState::Failed {
+                    self.line(Level::Error, &record.cluster, &record.message);
+                }
+            }
+            Record::Anomaly(record) => self.line(Level::Warning, &record.cluster, &record.message),
             Record::End(record) => self.end(record),
             Record::Stream(_)
             | Record::ControlPlane(_)
             | Record::Extension(_)
             | Record::Workload(_)
             | Record::Proxy(_)
-            | Record::Anomaly(_)
             | Record::Plan(_)
             | Record::Intent(_)
-            | Record::Step(_)
             | Record::Progress(_) => {}
         }
     }
@@ -77,6 +83,7 @@ impl Annotations {
             message,
             hint,
             waived,
+            decided,
             ..
         } = finding;
         let level = match (waived, severity) {
@@ -88,7 +95,14 @@ impl Annotations {
         let waived = waived.as_ref().map(|it| format!("\nwaived: {it}"));
         let (hint, waived) = (hint.unwrap_or_default(), waived.unwrap_or_default());
         let title = format!("{id} in {cluster}/{control_plane}");
-        self.line(level, &title, &format!("{message}{hint}{waived}"));
+        let doubt = if *decided == Decided::CannotTell {
+            "cannot tell: "
+        } else {
+            ""
+        };
+        let names = names(finding);
+        let said = format!("{doubt}{message}{names}{hint}{waived}");
+        self.line(level, &title, &said);
     }
 
     fn verdict(&mut self, verdict: &Verdict) {
@@ -99,7 +113,6 @@ impl Annotations {
             pass,
             target,
             next,
-            blocking,
             ..
         } = verdict;
         let place = format!("{cluster}/{control_plane}");
@@ -107,44 +120,46 @@ impl Annotations {
         let title = format!("{ask}{} of {place}", target.unwrap_or_default());
         let next = next.as_ref().map(|it| format!("\nnext: {it}"));
         let next = next.unwrap_or_default();
-        self.verdicts += 1;
-        if *pass {
-            self.line(Level::Notice, &title, &format!("yes{next}"));
-        } else {
-            let because = blocking.join(", ");
-            self.line(
-                Level::Error,
-                &title,
-                &format!("no, because of {because}{next}"),
-            );
+        let but = but(verdict);
+        let (level, answer) = match pass {
+            true => (Level::Notice, "yes"),
+            false => (Level::Error, "no"),
+        };
+        // GitHub shows only the first annotations of a step, and the answer counts most.
+        let line = line(level, &title, &format!("{answer}{but}{next}"));
+        self.lines.insert(self.verdicts, line);
+        self.verdicts = self.verdicts.saturating_add(1);
+        if !pass {
             self.refused.push(place);
         }
     }
 
     fn end(&mut self, end: &End) {
-        let End {
-            tool,
-            outcome,
-            reason,
-            ..
-        } = end;
-        if *outcome != EndOutcome::Complete {
-            let reason = reason.as_deref().unwrap_or("the reason is not known");
-            let message = format!("did not complete: {reason}");
-            self.line(Level::Error, &tool.to_string(), &message);
-        }
+        let reason = end.reason.as_deref();
+        let acts = matches!(end.tool, Tool::MeshCpUpgrade | Tool::MeshRoll);
+        let (level, what) = match (end.outcome, end.exit, reason) {
+            (EndOutcome::Complete, 0, Some(_)) if acts => (Level::Warning, "completed"),
+            (EndOutcome::Complete, 1.., _) if acts => (Level::Error, "did not succeed"),
+            (EndOutcome::Complete, _, _) => return,
+            (EndOutcome::Stopped | EndOutcome::Failed, _, _) => (Level::Error, "did not complete"),
+        };
+        let reason = reason.unwrap_or("the reason is not known");
+        self.line(level, &end.tool.to_string(), &format!("{what}: {reason}"));
     }
 
     fn line(&mut self, level: Level, title: &str, message: &str) {
-        let level = match level {
-            Level::Error => "error",
-            Level::Warning => "warning",
-            Level::Notice => "notice",
-        };
-        let title = property(title);
-        self.lines
-            .push(format!("::{level} title={title}::{}", data(message)));
+        self.lines.push(line(level, title, message));
     }
+}
+
+fn line(level: Level, title: &str, message: &str) -> String {
+    let level = match level {
+        Level::Error => "error",
+        Level::Warning => "warning",
+        Level::Notice => "notice",
+    };
+    let title = property(title);
+    format!("::{level} title={title}::{}", data(message))
 }
 
 impl fmt::Display for Annotations {
@@ -221,10 +236,11 @@ mod tests {
 
     #[test]
     fn a_fleet_has_one_line_for_all_its_verdicts_at_the_end() {
-        let no = "::error title=upgrade stable-2.14.10 of eu/linkerd::no, because of \
-                  proxy-too-old%0Anext: mesh-roll\n";
+        let no = "::error title=upgrade stable-2.14.10 of eu/linkerd::no (because of \
+                  proxy-too-old)%0Anext: mesh-roll\n";
         assert_eq!(shown(&[VERDICT]), no);
         let us = VERDICT.replace("\"eu\"", "\"us\"").replace("false", "true");
+        let us = us.replace("\"blocking\":[\"proxy-too-old\"]", "\"blocking\":[]");
         let yes = "::notice title=upgrade stable-2.14.10 of us/linkerd::yes%0Anext: mesh-roll\n";
         let last = "no for 1 of 2 control planes: eu/linkerd\n";
         assert_eq!(shown(&[VERDICT, &us]), format!("{no}{yes}{last}"));

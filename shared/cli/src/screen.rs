@@ -5,21 +5,33 @@ mod answer;
 mod columns;
 mod headline;
 mod look;
+mod results;
 mod sight;
 mod text;
 mod workloads;
 
+use clap::ValueEnum;
 use jiff::Timestamp;
-use mesh_records::{End, Proxy, Record, Tool};
+use mesh_records::{End, EndOutcome, Outcome, Proxy, Record, Tool};
 
 use account::Account;
 use answer::Answer;
+pub(crate) use answer::names;
 use columns::{Cell, Column, Columns};
+pub(crate) use headline::but;
 pub(crate) use look::Look;
 use look::Tone;
 use sight::Sight;
+use text::beside;
 pub(crate) use text::folded;
 use workloads::{Rows, Workloads};
+
+/// What a table lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Only {
+    /// Workloads that somebody should look at.
+    Problems,
+}
 
 /// How much of the records a person sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,8 +42,8 @@ pub(crate) enum Detail {
     Problems,
     /// Everything.
     Wide,
-    /// The names of the workloads alone.
-    Names,
+    /// The names of the workloads alone: of all, or of those that somebody should look at.
+    Names(Option<Only>),
 }
 
 /// Collects records and shows them as text.
@@ -77,8 +89,8 @@ impl Screen {
 
     /// Adds a record, and returns what is shown at once.
     pub(crate) fn add(&mut self, record: &Record) -> Option<String> {
-        if self.detail == Detail::Names {
-            return name(record);
+        if let Detail::Names(only) = self.detail {
+            return name(record, only);
         }
         let look = self.look;
         match record {
@@ -88,16 +100,21 @@ impl Screen {
             Record::Workload(record) => self.workloads.add(record),
             Record::Proxy(record) => self.proxies.push((**record).clone()),
             Record::Anomaly(record) => {
-                self.sight
-                    .remark(Tone::Warn, format!("anomaly: {}", record.message));
+                let said = format!("anomaly: {}", record.message);
+                self.sight.remark(&record.cluster, said);
             }
-            Record::Unseen(record) => self.sight.remark(
-                Tone::Warn,
-                format!(
-                    "no permission: {} {}: {}; add the RBAC rule: {}",
-                    record.verb, record.resource, record.reason, record.rule
-                ),
-            ),
+            Record::Unseen(record) => {
+                let place = record.namespace.as_ref().map(|it| format!(" in {it}"));
+                let said = format!(
+                    "no permission: {} {}{}: {}; add the RBAC rule: {}",
+                    record.verb,
+                    record.resource,
+                    place.unwrap_or_default(),
+                    record.reason,
+                    record.rule
+                );
+                self.sight.remark(&record.cluster, said);
+            }
             Record::Finding(record) => self.answer.finding(record),
             Record::Plan(record) => self.answer.plan(record),
             Record::Verdict(record) => self.answer.verdict(record),
@@ -123,7 +140,7 @@ impl Screen {
             return sum;
         }
         let rows = match self.detail {
-            Detail::Names => return String::new(),
+            Detail::Names(_) => return String::new(),
             Detail::Short => Rows::Fitting,
             Detail::Problems => Rows::Problems,
             Detail::Wide => Rows::All,
@@ -144,8 +161,14 @@ impl Screen {
         parts.push(self.sight.remarks(look));
         parts.retain(|part| !part.is_empty());
         let body = parts.join("\n");
-        if !is_judged {
-            return body;
+        let broken = end.map_or(String::new(), |end| self.broken(end));
+        if !is_judged || !broken.is_empty() {
+            let gap = if body.is_empty() || broken.is_empty() {
+                ""
+            } else {
+                "\n"
+            };
+            return format!("{broken}{gap}{body}{gap}{broken}");
         }
         let first = self.answer.first(look);
         let gap = if body.is_empty() { "" } else { "\n" };
@@ -153,6 +176,18 @@ impl Screen {
         // The answer comes last too, once it may have left the screen.
         let is_apart = before.lines().count() > 8;
         before + &self.answer.last(is_apart, look)
+    }
+
+    // What is shown is a part, or nothing was judged: that has to be seen first and last.
+    fn broken(&self, end: &End) -> String {
+        let (word, tone) = match end.outcome {
+            EndOutcome::Complete => return String::new(),
+            EndOutcome::Stopped => ("STOPPED", Tone::Warn),
+            EndOutcome::Failed => ("FAILED", Tone::Bad),
+        };
+        let why = end.reason.as_deref().unwrap_or("it does not say why");
+        let said = format!("{} did not complete: {why}", end.tool);
+        beside(self.look, (tone, word), word.len(), (Tone::Plain, &said))
     }
 
     fn table(&self, rows: Rows) -> String {
@@ -186,11 +221,14 @@ impl Screen {
     }
 }
 
-// The name of the workload that a record is the result of.
-fn name(record: &Record) -> Option<String> {
+// The name of the workload that a record is about, or that it is the proof of.
+fn name(record: &Record, only: Option<Only>) -> Option<String> {
     let identity = match record {
-        Record::Workload(record) => &record.identity,
-        Record::Rolled(record) => &record.identity,
+        Record::Workload(record) => match only {
+            Some(Only::Problems) if !workloads::is_problem(record) => return None,
+            Some(Only::Problems) | None => &record.identity,
+        },
+        Record::Rolled(record) if record.outcome == Outcome::Proven => &record.identity,
         Record::Stream(_)
         | Record::ControlPlane(_)
         | Record::Extension(_)
@@ -203,6 +241,7 @@ fn name(record: &Record) -> Option<String> {
         | Record::Intent(_)
         | Record::Step(_)
         | Record::Progress(_)
+        | Record::Rolled(_)
         | Record::Skipped(_)
         | Record::End(_) => return None,
     };

@@ -25,6 +25,10 @@ pub(crate) struct Unread;
 #[derive(Debug)]
 pub struct Stdout(Patient);
 
+/// Standard error, which a signal can interrupt.
+#[derive(Debug)]
+pub(crate) struct Stderr(Patient);
+
 /// Standard input, which ends with an error after a signal.
 #[derive(Debug)]
 pub struct Stdin {
@@ -99,6 +103,23 @@ impl Stdout {
 }
 
 impl Write for Stdout {
+    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+        self.0.write(text)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Stderr {
+    /// Opens standard error.
+    pub(crate) fn open(stop: Stop) -> io::Result<Self> {
+        Ok(Self(Patient::new(io::stderr(), stop)?))
+    }
+}
+
+impl Write for Stderr {
     fn write(&mut self, text: &[u8]) -> io::Result<usize> {
         self.0.write(text)
     }

@@ -106,7 +106,8 @@ fn flags_of_an_upgrade_do_not_fit(bed: Bed) {
         (&[][..], "--to <VERSION>"),
         (&["--to", TO, "--yes"], "cannot be used with"),
         (&["--to", TO, "-f", "values.yaml"], "cannot be used with"),
-        (&["--to", "2.14"], "names a minor version, not a release"),
+        (&["--to", "2.14"], "--to 2.14 does not name a release"),
+        (&["--to", "latest"], "--to latest does not name a release"),
     ] {
         let run = run(stage.watch(more), "");
         assert_eq!(run.code, Some(2), "{more:?}: {}", run.said());

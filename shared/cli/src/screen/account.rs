@@ -1,15 +1,14 @@
 //! What an action does: a line for each event that somebody waits for, and the sum at the end.
 
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
 use mesh_records::{
-    Deed, End, EndOutcome, InFlight, Intent, Obstacle, Outcome, Progress, Record, Rolled,
-    SkipClass, Skipped, Step, StepName, StepState, Tool,
+    Deed, End, EndOutcome, InFlight, Intent, Outcome, Progress, Record, Rolled, SkipClass, Skipped,
+    Step, StepName, StepState, Tool,
 };
 
 use super::look::{Look, Symbol, Tone};
-use super::text::{MANY, beside, many, next, rows, took};
+use super::results::Results;
+use super::text::{beside, many, next, took};
 use crate::Clean;
 
 /// What an action has done so far.
@@ -24,12 +23,7 @@ pub(super) struct Account {
     started: Option<Timestamp>,
     planned: Option<usize>,
     is_dry: bool,
-    proven: usize,
-    unproven: Vec<String>,
-    failed: usize,
-    attention: Vec<String>,
-    quiet: BTreeMap<Obstacle, u64>,
-    slowest: Option<(u64, String)>,
+    results: Results,
     done: Option<String>,
 }
 
@@ -118,191 +112,113 @@ impl Account {
         let is_shown = match (&progress.of, &progress.reason) {
             (Some(_), None) => !self.is_live || self.is_dry,
             (Some(_), Some(_)) => !is_workload && !self.is_live,
-            (None, _) => !self.is_live || self.is_dry,
+            (None, None) => !self.is_live || self.is_dry,
+            // A warning, or what is waited for.
+            (None, Some(_)) => true,
         };
         is_shown.then(|| format!("{}\n", Clean(&progress.message)))
     }
 
     fn rolled(&mut self, rolled: &Rolled, look: Look) -> Option<String> {
-        let Rolled {
-            identity,
-            message,
-            pods,
-            duration_ms,
-            ..
-        } = rolled;
+        self.results.rolled(rolled);
         let (symbol, tone) = match rolled.outcome {
-            Outcome::Proven => {
-                self.proven = self.proven.saturating_add(1);
-                let this = (*duration_ms, identity.to_string());
-                self.slowest = self.slowest.take().max(Some(this));
-                let words = format!(
-                    "{identity}  {}  {}",
-                    many(pods.wanted.into(), "pod"),
-                    took(*duration_ms)
-                );
-                let symbol = look.paint(Tone::Good, look.symbol(Symbol::Done));
-                return Some(format!("{symbol} {}\n", Clean(&words)));
-            }
-            Outcome::Failed => {
-                self.failed = self.failed.saturating_add(1);
-                (Symbol::Failed, Tone::Bad)
-            }
+            Outcome::Proven => (Symbol::Done, Tone::Good),
+            Outcome::Failed => (Symbol::Failed, Tone::Bad),
             Outcome::Blocked | Outcome::Interrupted | Outcome::Superseded => {
                 (Symbol::Warning, Tone::Warn)
             }
-            Outcome::Gone => {
-                return Some(format!(
-                    "{} {}\n",
-                    look.symbol(Symbol::Note),
-                    Clean(message)
-                ));
-            }
+            Outcome::Gone => (Symbol::Note, Tone::Dim),
         };
-        self.unproven.push(message.clone());
-        Some(format!(
-            "{} {}\n",
-            look.paint(tone, look.symbol(symbol)),
-            Clean(message)
-        ))
+        let words = match rolled.outcome {
+            Outcome::Proven => {
+                let pods = many(rolled.pods.wanted.into(), "pod");
+                format!("{}  {pods}  {}", rolled.identity, took(rolled.duration_ms))
+            }
+            Outcome::Failed
+            | Outcome::Blocked
+            | Outcome::Interrupted
+            | Outcome::Superseded
+            | Outcome::Gone => rolled.message.clone(),
+        };
+        let symbol = look.paint(tone, look.symbol(symbol));
+        Some(format!("{symbol} {}\n", Clean(&words)))
     }
 
     fn skipped(&mut self, skipped: &Skipped, look: Look) -> Option<String> {
-        let symbol = match skipped.class {
-            SkipClass::Attention => {
-                self.attention.push(skipped.identity.to_string());
-                look.paint(Tone::Warn, look.symbol(Symbol::Warning))
-            }
-            SkipClass::Expected => {
-                let count = self.quiet.entry(skipped.reason).or_default();
-                *count = count.saturating_add(1);
-                if !self.is_wide {
-                    return None;
-                }
-                look.paint(Tone::Dim, look.symbol(Symbol::Note))
-            }
+        self.results.skipped(skipped);
+        let (symbol, tone) = match skipped.class {
+            SkipClass::Attention => (Symbol::Warning, Tone::Warn),
+            SkipClass::Expected if !self.is_wide => return None,
+            SkipClass::Expected => (Symbol::Note, Tone::Dim),
         };
+        let symbol = look.paint(tone, look.symbol(symbol));
         Some(format!("{symbol} {}\n", Clean(&skipped.message)))
     }
 
     /// Returns the sum of the run, if it has begun something.
     pub(super) fn sum(&self, end: &End, ended: Option<Timestamp>, look: Look) -> String {
-        if self.planned.is_none() && self.done.is_none() {
+        let Some(started) = self.started else {
+            return String::new();
+        };
+        if self.planned.is_none() && self.done.is_none() && end.exit == 0 {
             return String::new();
         }
-        let (word, tone) = match (self.is_dry, end.outcome, end.exit) {
-            (true, EndOutcome::Complete, 0) => ("DRY RUN", Tone::Good),
-            (true, _, _) => ("DRY RUN", Tone::Warn),
-            (false, EndOutcome::Complete, 0) => ("DONE", Tone::Good),
-            (false, EndOutcome::Complete, _) => ("NOT DONE", Tone::Bad),
-            (false, EndOutcome::Stopped, _) => ("STOPPED", Tone::Warn),
-            (false, EndOutcome::Failed, _) => ("FAILED", Tone::Bad),
+        let (word, tone) = match (end.outcome, end.exit) {
+            (EndOutcome::Complete, 0) if self.is_dry => ("DRY RUN", Tone::Good),
+            (EndOutcome::Complete, 0) => ("DONE", Tone::Good),
+            (EndOutcome::Complete, _) => ("NOT DONE", Tone::Bad),
+            (EndOutcome::Stopped, _) => ("STOPPED", Tone::Warn),
+            (EndOutcome::Failed, _) => ("FAILED", Tone::Bad),
         };
-        let is_begun = self.proven > 0 || !self.unproven.is_empty() || self.is_dry;
         let said = match end.tool {
-            Tool::MeshRoll if is_begun || end.reason.is_none() => self.rolls(ended),
-            Tool::MeshRoll => end.reason.clone().unwrap_or_default(),
+            Tool::MeshRoll if self.results.is_begun() || end.reason.is_none() || self.is_dry => {
+                let lasted = ended.map(|ended| ended.duration_since(started).as_millis());
+                let lasted = lasted.and_then(|it| u64::try_from(it).ok()).map(took);
+                self.rolls(lasted)
+            }
+            Tool::MeshRoll => Vec::new(),
             Tool::MeshSurvey | Tool::MeshSkewcheck | Tool::MeshCpUpgrade => self.upgrade(end),
         };
+        // Why it ended like this is not said elsewhere on this stream; a warning may be in it.
+        let is_told = end.tool == Tool::MeshRoll && self.results.is_begun();
+        let reason = end.reason.iter().filter(|_| !is_told || self.is_dry);
+        let said: Vec<String> = said.into_iter().chain(reason.cloned()).collect();
+        let said = match said.is_empty() {
+            true => "see above".to_owned(),
+            false => said.join("; "),
+        };
         let mut text = beside(look, (tone, word), word.len(), (Tone::Plain, &said));
-        text += &rows("failed", &self.unproven, look);
-        if !self.attention.is_empty() {
-            let more = self.attention.len().saturating_sub(MANY);
-            let named: Vec<&str> = self
-                .attention
-                .iter()
-                .take(MANY)
-                .map(String::as_str)
-                .collect();
-            let more = if more > 0 {
-                format!(" and {more} more")
-            } else {
-                String::new()
-            };
-            text += &rows("attention", &[named.join(", ") + &more], look);
-        }
-        let quiet: Vec<String> = self
-            .quiet
-            .iter()
-            .map(|(reason, count)| short(*reason, *count))
-            .collect();
-        if !quiet.is_empty() {
-            text += &rows("left", &[quiet.join(", ")], look);
-        }
-        if let Some((slowest, name)) = self.slowest.as_ref().filter(|_| self.proven > 2) {
-            text += &rows("slowest", &[format!("{name} {}", took(*slowest))], look);
-        }
+        text += &self.results.rows(look);
         text + &next(look, end.next.as_deref())
     }
 
-    fn rolls(&self, ended: Option<Timestamp>) -> String {
-        let Self {
-            proven,
-            failed,
-            planned,
-            ..
-        } = self;
-        let planned = planned.unwrap_or(0);
-        let mut parts = Vec::new();
-        if self.is_dry {
-            parts.push(format!("nothing was changed; {planned} would be restarted"));
-        } else if planned == 0 {
-            parts.push("nothing had to be restarted".to_owned());
-        } else {
-            let times = self.started.zip(ended);
-            let lasted = times.map(|(started, ended)| ended.duration_since(started).as_millis());
-            let lasted = lasted.and_then(|it| u64::try_from(it).ok()).map(took);
-            let lasted = lasted.map_or(String::new(), |it| format!(" in {it}"));
-            parts.push(format!(
-                "{proven} of {planned} restarted and proven{lasted}"
-            ));
-        }
-        let unfinished = self.unproven.len().saturating_sub(*failed);
-        for (count, what) in [
-            (*failed, "failed"),
-            (unfinished, "unfinished"),
-            (self.attention.len(), "skipped and need attention"),
-        ] {
-            if count > 0 {
-                parts.push(format!("{count} {what}"));
-            }
-        }
-        parts.join(", ")
-    }
-
-    fn upgrade(&self, end: &End) -> String {
-        let reason = end.reason.clone();
-        let done = self.done.clone().filter(|_| end.exit == 0);
-        let said = match self.is_dry {
-            true => Some("nothing was changed".to_owned()),
-            false => done.or(reason),
+    fn rolls(&self, lasted: Option<String>) -> Vec<String> {
+        let planned = self.planned.unwrap_or(0);
+        let proven = self.results.proven();
+        let lasted = lasted.map_or(String::new(), |it| format!(" in {it}"));
+        let first = match (self.is_dry, planned) {
+            (true, _) => format!("nothing was changed; {planned} would be restarted"),
+            (false, 0) => "nothing had to be restarted".to_owned(),
+            (false, _) => format!("{proven} of {planned} restarted and proven{lasted}"),
         };
-        said.unwrap_or_else(|| "see above".to_owned())
+        vec![
+            [first]
+                .into_iter()
+                .chain(self.results.others())
+                .collect::<Vec<_>>()
+                .join(", "),
+        ]
     }
-}
 
-// What so many workloads have in common.
-fn short(reason: Obstacle, count: u64) -> String {
-    let what = match reason {
-        Obstacle::Job => return many(count, "Job"),
-        Obstacle::CronJob => return many(count, "CronJob"),
-        Obstacle::BarePod => return many(count, "bare pod"),
-        Obstacle::Current => "up to date",
-        Obstacle::ScaledToZero => "scaled to zero",
-        Obstacle::Gone => "deleted meanwhile",
-        Obstacle::NotSelected => "not selected",
-        Obstacle::VersionPinned
-        | Obstacle::Paused
-        | Obstacle::WorkloadUnhealthy
-        | Obstacle::UnmeshedButAnnotated
-        | Obstacle::WouldLoseProxy
-        | Obstacle::PodRefused
-        | Obstacle::DowntimeOutage
-        | Obstacle::Budget
-        | Obstacle::OnDelete
-        | Obstacle::Partition
-        | Obstacle::ForeignOwner
-        | Obstacle::Forbidden => "skipped",
-    };
-    format!("{count} {what}")
+    fn upgrade(&self, end: &End) -> Vec<String> {
+        match self.is_dry {
+            true => vec!["nothing was changed".to_owned()],
+            false => self
+                .done
+                .iter()
+                .filter(|_| end.exit == 0)
+                .cloned()
+                .collect(),
+        }
+    }
 }

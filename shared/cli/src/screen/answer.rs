@@ -1,5 +1,7 @@
 //! The judge's answer: a word and a sentence for each control plane, then why, and what to do.
 
+use std::collections::BTreeSet;
+
 use mesh_records::{Decided, Finding, Hop, HopKind, Plan, Severity, Verdict};
 
 use super::headline::{answer, but};
@@ -96,29 +98,21 @@ impl Answer {
 
     fn headline(&self, verdict: &Verdict, look: Look) -> String {
         let (word, tone, sentence) = answer(verdict);
-        let mut all = self
-            .verdicts
-            .iter()
-            .filter(|it| it.cluster == verdict.cluster);
-        let is_alone = all.nth(1).is_none();
-        let name = match is_alone {
-            true => verdict.cluster.clone(),
-            false => format!("{}/{}", verdict.cluster, verdict.control_plane),
-        };
+        let name = self.name(verdict);
         let sentence = format!("{name}: {sentence}{}", but(verdict));
         beside(look, (tone, word), word.len(), (Tone::Plain, &sentence))
     }
 
-    // One line for all clusters.
+    // One line for all control planes.
     fn of_all(&self, look: Look) -> String {
-        let no: Vec<&str> = self
-            .verdicts
-            .iter()
-            .filter(|it| !it.pass)
-            .map(|it| it.cluster.as_str())
-            .collect();
-        let count = |number: usize| number.try_into().unwrap_or(u64::MAX);
-        let all = many(count(self.verdicts.len()), "cluster");
+        let no = self.verdicts.iter().filter(|it| !it.pass);
+        let no: Vec<String> = no.map(|verdict| self.name(verdict)).collect();
+        let clusters: BTreeSet<&str> = self.verdicts.iter().map(|it| it.cluster.as_str()).collect();
+        let what = match clusters.len() == self.verdicts.len() {
+            true => "cluster",
+            false => "control plane",
+        };
+        let all = many(self.verdicts.len().try_into().unwrap_or(u64::MAX), what);
         match (self.verdicts.len(), &no[..]) {
             (0 | 1, _) => String::new(),
             (_, []) => beside(
@@ -131,6 +125,17 @@ impl Answer {
                 let said = format!("{} of {all}: {}", no.len(), no.join(", "));
                 beside(look, (Tone::Bad, "NOT OK"), 6, (Tone::Plain, &said))
             }
+        }
+    }
+
+    fn name(&self, verdict: &Verdict) -> String {
+        let mut all = self
+            .verdicts
+            .iter()
+            .filter(|it| it.cluster == verdict.cluster);
+        match all.nth(1).is_none() {
+            true => verdict.cluster.clone(),
+            false => format!("{}/{}", verdict.cluster, verdict.control_plane),
         }
     }
 }
@@ -147,9 +152,7 @@ fn finding(finding: &Finding, width: usize, look: Look) -> String {
     if finding.decided == Decided::CannotTell {
         said = format!("cannot tell: {said}");
     }
-    if tone != Tone::Dim {
-        said += &names(finding);
-    }
+    said += &names(finding);
     if let Some(reason) = &finding.waived {
         said = format!("{said} (acknowledged: {reason})");
     }
@@ -166,8 +169,8 @@ fn finding(finding: &Finding, width: usize, look: Look) -> String {
     text
 }
 
-// The first three workloads, unless the sentence names them.
-fn names(finding: &Finding) -> String {
+/// Returns the first three workloads, unless the sentence names them.
+pub(crate) fn names(finding: &Finding) -> String {
     let names = finding.workloads.iter().map(ToString::to_string);
     let names: Vec<String> = names.take(3).collect();
     if names.is_empty() || names.iter().any(|name| finding.message.contains(name)) {

@@ -143,13 +143,18 @@ impl Columns {
     }
 }
 
+// The ends of names are what they differ in, so the middle is left out.
 fn shortened(text: &str, width: usize, look: Look) -> String {
-    if count(text) <= width {
+    let length = count(text);
+    if length <= width {
         return text.to_owned();
     }
     let more = look.symbol(Symbol::More);
     let kept = width.saturating_sub(count(more));
-    text.chars().take(kept).chain(more.chars()).collect()
+    let tail = kept / 2;
+    let head = text.chars().take(kept.saturating_sub(tail));
+    let tail = text.chars().skip(length.saturating_sub(tail));
+    head.chain(more.chars()).chain(tail).collect()
 }
 
 fn count(text: &str) -> usize {
@@ -175,7 +180,7 @@ mod tests {
 
     #[test]
     fn a_row_fits_the_screen_and_is_whole_elsewhere() {
-        let narrow = "NAME       PODS  NOTE\nweb         3/3\na-very-…  10/10  pinned\n";
+        let narrow = "NAME       PODS  NOTE\nweb         3/3\na-ve…ame  10/10  pinned\n";
         assert_eq!(table().lines(Look::terminal(23)), narrow);
         let whole = table().lines(Look::default());
         assert!(
@@ -183,7 +188,7 @@ mod tests {
             "{whole}"
         );
         let least = table().lines(Look::terminal(2));
-        assert!(least.contains("\na-ver…  10/10  pinned\n"), "{least}");
+        assert!(least.contains("\na-v…me  10/10  pinned\n"), "{least}");
     }
 
     #[test]

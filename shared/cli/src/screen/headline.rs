@@ -63,7 +63,7 @@ fn count(verdict: &Verdict, name: &str) -> u64 {
 }
 
 // What limits the answer: it may rest on a part, on a person's word, or on what is not known.
-pub(super) fn but(verdict: &Verdict) -> String {
+pub(crate) fn but(verdict: &Verdict) -> String {
     let mut parts = Vec::new();
     if !verdict.blocking.is_empty() {
         parts.push(format!("because of {}", verdict.blocking.join(", ")));

@@ -18,7 +18,7 @@ pub(super) struct Sight {
     time: Option<Timestamp>,
     heads: Vec<(Tone, String, String)>,
     clusters: BTreeSet<String>,
-    remarks: Vec<(Tone, String)>,
+    remarks: Vec<(String, String)>,
 }
 
 // === impl Sight ===
@@ -95,8 +95,9 @@ impl Sight {
         }
     }
 
-    pub(super) fn remark(&mut self, tone: Tone, text: String) {
-        self.remarks.push((tone, text));
+    /// Adds what somebody should read of a cluster.
+    pub(super) fn remark(&mut self, cluster: &str, text: String) {
+        self.remarks.push((cluster.to_owned(), text));
     }
 
     fn head(&mut self, tone: Tone, name: &str, about: String) {
@@ -113,10 +114,15 @@ impl Sight {
     }
 
     pub(super) fn remarks(&self, look: Look) -> String {
-        let lines = self.remarks.iter();
-        lines
-            .map(|(tone, line)| look.paint(*tone, &Clean(line).to_string()) + "\n")
-            .collect()
+        let is_fleet = self.clusters() > 1;
+        let lines = self.remarks.iter().map(|(cluster, said)| {
+            let said = match is_fleet {
+                true => format!("{cluster}: {said}"),
+                false => said.clone(),
+            };
+            look.paint(Tone::Warn, &Clean(&said).to_string()) + "\n"
+        });
+        lines.collect()
     }
 }
 
@@ -160,10 +166,16 @@ fn odd_components(plane: &ControlPlane) -> Vec<(Tone, String)> {
     lines
 }
 
+// Of several certificates for one purpose, the one that somebody should look at first.
 fn certificates(plane: &ControlPlane, now: Option<Timestamp>) -> Vec<(Tone, String)> {
     let mut all: Vec<&Certificate> = plane.certificates.iter().collect();
-    all.sort_by_key(|it| (rank(it.role), it.not_after));
-    // Of several anchors the first to end is shown.
+    let urgency = |it: &Certificate| match (it.readable, it.not_after) {
+        (true, Some(end)) if now.is_some_and(|now| end <= now) => (0, Some(end)),
+        (false, _) => (1, None),
+        (true, Some(end)) => (2, Some(end)),
+        (true, None) => (3, None),
+    };
+    all.sort_by_key(|it| (rank(it.role), urgency(it)));
     all.dedup_by_key(|it| rank(it.role));
     all.into_iter().map(|it| certificate(it, now)).collect()
 }
@@ -183,7 +195,7 @@ fn certificate(certificate: &Certificate, now: Option<Timestamp>) -> (Tone, Stri
         CertificateRole::Webhook => "webhook",
     };
     match (certificate.readable, certificate.not_after, now) {
-        (false, _, _) => (Tone::Plain, format!("{name} not readable")),
+        (false, _, _) => (Tone::Warn, format!("{name} not readable")),
         (true, None, _) => (Tone::Plain, format!("{name} never expires")),
         (true, Some(end), Some(now)) if end <= now => (Tone::Bad, format!("{name} expired {end}")),
         (true, Some(end), Some(now)) => (

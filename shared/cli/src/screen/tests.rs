@@ -118,7 +118,7 @@ fn rows_that_need_nothing_are_counted_where_they_do_not_fit_or_nobody_asked_for_
             is_all,
             "{detail:?}: {text}"
         );
-        let rest = format!("{} workloads with nothing to note", workloads - 1);
+        let rest = format!("{} more workloads with nothing to note", workloads - 1);
         assert_eq!(text.contains(&rest), !is_all, "{detail:?}: {text}");
         let sum = format!(
             "{workloads} workloads, {} pods, 1 namespace\n",
@@ -148,10 +148,14 @@ fn a_fleet_has_a_column_for_the_cluster_and_one_line_for_all() {
 
 #[test]
 fn names_alone_are_the_workloads() {
-    let mut screen = Screen::new(Detail::Names, Look::default());
+    let mut screen = Screen::new(Detail::Names(None), Look::default());
     assert_eq!(screen.add_line(WORKLOAD).unwrap(), "shop/Deployment/web\n");
     let verdict = VERDICT.replace("ASK", "drift").replace("PASS", "true");
     assert_eq!(screen.add_line(&verdict), None);
+    let mut problems = Screen::new(Detail::Names(Some(Only::Problems)), Look::default());
+    assert_eq!(problems.add_line(WORKLOAD), None);
+    let unready = WORKLOAD.replace("\"ready\":3", "\"ready\":2");
+    assert!(problems.add_line(&unready).is_some());
     assert_eq!(screen.close(), "");
 }
 
@@ -205,8 +209,74 @@ fn a_plan_is_shown_once_and_a_start_only_where_nothing_else_shows_it() {
         dry.contains("  would restart shop/Deployment/web\n"),
         "{dry}"
     );
+    let said = "nothing was changed; 3 would be restarted, 1 failed";
     assert!(
-        sum.starts_with("DRY RUN  nothing was changed; 3 would be restarted"),
+        sum.starts_with(&format!("NOT DONE  {said}")),
+        "the exit code is 1: {sum}"
+    );
+}
+
+#[test]
+fn what_has_fallen_since_its_proof_is_failed_and_not_proven() {
+    let fallen = (r#""name":"api","uid":"2""#, r#""name":"web","uid":"1""#);
+    let (_, sum) = run(|_| {}, fallen);
+    assert!(
+        sum.starts_with("NOT DONE  0 of 3 restarted and proven in 4m12s, 1 failed"),
         "{sum}"
     );
+}
+
+#[test]
+fn a_warning_of_a_run_is_in_its_sum() {
+    let step = r#"{"type":"step","cluster":"eu","time":"2026-03-02T09:15:00Z","message":"all runs","step":"watch","state":"done"}"#;
+    let end = r#"{"type":"end","tool":"mesh-cp-upgrade","outcome":"complete","exit":0,"totals":{},"reason":"web-1 is not ready"}"#;
+    let mut screen = Screen::new(Detail::Short, Look::default());
+    screen.add_line(step);
+    screen.add_line(end);
+    assert_eq!(screen.close(), "DONE  all runs; web-1 is not ready\n");
+}
+
+#[test]
+fn a_part_is_said_to_be_one_first_and_last() {
+    let mut screen = Screen::new(Detail::Short, Look::default());
+    survey(&mut screen, "eu", 2);
+    screen.add_line(r#"{"type":"end","tool":"mesh-skewcheck","outcome":"failed","exit":2,"totals":{},"reason":"the input was cut"}"#);
+    let text = screen.close();
+    let said = "FAILED  mesh-skewcheck did not complete: the input was cut\n";
+    assert!(text.starts_with(said) && text.ends_with(said), "{text}");
+}
+
+#[test]
+fn what_the_judge_cannot_place_or_roll_has_a_row() {
+    let skew =
+        |skew: &str| WORKLOAD.replace("\"downtime\"", &format!("\"skew\":{skew},\"downtime\""));
+    let table = [
+        (r#"{"state":"same","action":"leave","why":[]}"#, false),
+        (
+            r#"{"state":"behind","minors":1,"action":"roll","why":[]}"#,
+            false,
+        ),
+        (
+            r#"{"state":"behind","minors":1,"action":"skip","why":[]}"#,
+            true,
+        ),
+        (
+            r#"{"state":"behind","minors":2,"action":"roll","why":[]}"#,
+            true,
+        ),
+        (r#"{"state":"unknown","action":"leave","why":[]}"#, true),
+        (
+            r#"{"state":"ahead","minors":1,"action":"leave","why":[]}"#,
+            true,
+        ),
+    ];
+    for (judged, has_row) in table {
+        let mut screen = Screen::new(Detail::Problems, Look::default());
+        screen.add_line(&skew(judged));
+        assert_eq!(
+            screen.close().contains("Deployment/web"),
+            has_row,
+            "{judged}"
+        );
+    }
 }

@@ -40,6 +40,7 @@ struct Row {
     roll: Cell,
     note: Cell,
     needs: Tone,
+    is_behind: bool,
 }
 
 /// What a table of the workloads takes besides its rows: the head, the sums, the verdict.
@@ -94,8 +95,17 @@ impl Workloads {
         }
         let rest = self.rows.len().saturating_sub(listed.len());
         if rest > 0 {
-            let rest = many(rest.try_into().unwrap_or(u64::MAX), "workload");
-            let line = format!("{rest} with nothing to note (-o wide lists all)");
+            let behind = self
+                .rows
+                .iter()
+                .filter(|row| row.is_behind && row.needs <= Tone::Plain);
+            let behind = match behind.count() {
+                _ if is_all => String::new(),
+                0 => " with nothing to note".to_owned(),
+                behind => format!(", {behind} of them behind"),
+            };
+            let rest = many(rest.try_into().unwrap_or(u64::MAX), "more workload");
+            let line = format!("{rest}{behind} (-o wide lists all)");
             text += &look.paint(Tone::Dim, &line);
             text.push('\n');
         }
@@ -106,14 +116,14 @@ impl Workloads {
         let mut columns = Vec::from_iter(is_fleet.then(|| Column::shrinking("CLUSTER", 7)));
         columns.extend([
             Column::shrinking("NAMESPACE", 9),
-            Column::shrinking("WORKLOAD", 18),
+            Column::shrinking("WORKLOAD", 22),
             Column::right("READY"),
             Column::shrinking("PROXY", 13),
         ]);
         if self.is_judged {
             columns.extend([Column::fixed("LAG"), Column::fixed("ROLL")]);
         }
-        columns.push(Column::shrinking("NOTE", 9));
+        columns.push(Column::shrinking("NOTE", 14));
         let mut table = Columns::new(columns);
         for row in listed {
             let mut cells = Vec::from_iter(is_fleet.then(|| Cell::plain(&row.cluster)));
@@ -190,11 +200,37 @@ impl Row {
                 .collect(),
             lag: Cell::new(lag.0, &lag.1),
             roll: Cell::plain(roll),
-            // One minor version behind is within the supported skew.
-            needs: if lag.0 == Tone::Bad { Tone::Bad } else { worst },
+            needs: needs(workload, worst),
+            is_behind: is_behind(workload),
             note: Cell::new(worst, &words.join(", ")),
         }
     }
+}
+
+/// Returns true for a workload that somebody should look at.
+pub(super) fn is_problem(workload: &Workload) -> bool {
+    let worst = notes(workload).into_iter().map(|it| it.0).max();
+    needs(workload, worst.unwrap_or_default()) > Tone::Plain
+}
+
+fn is_behind(workload: &Workload) -> bool {
+    let skew = workload.skew.as_ref();
+    skew.is_some_and(|skew| skew.state == SkewState::Behind)
+}
+
+fn needs(workload: &Workload, worst: Tone) -> Tone {
+    let skew = workload.skew.as_ref();
+    let is_stuck = skew.is_some_and(|skew| skew.action == SkewAction::Skip);
+    let lag = judged(workload).0.0;
+    // One minor version behind is within the supported skew.
+    let is_allowed = lag == Tone::Warn && is_behind(workload);
+    let lag = if is_allowed { Tone::Plain } else { lag };
+    // What ends by itself needs nobody.
+    let stuck = match is_stuck && workload.roll.by != RollBy::Itself {
+        true => Tone::Warn,
+        false => Tone::Plain,
+    };
+    worst.max(lag).max(stuck)
 }
 
 // The facts that somebody may have to look at; the judge says what follows from them.
@@ -205,45 +241,37 @@ fn notes(workload: &Workload) -> Vec<(Tone, String)> {
         meshed,
         wanted,
         held_by_proxy,
+        refused,
         ..
     } = workload.pods;
     let itself = workload.roll.by == RollBy::Itself;
-    let rows = [
-        (itself, Tone::Dim, "ends by itself".to_owned()),
+    let is_unknown = workload.proxies.iter().any(|it| it.version.is_none());
+    let old_anchors = workload.trust_anchors == TrustAnchors::Stale;
+    let lacking = wanted.is_some_and(|wanted| total < wanted);
+    let fixed = [
+        (itself, Tone::Dim, "ends by itself"),
         (
             total > 0 && meshed == 0,
             Tone::Bad,
-            "asks for a proxy, has none".to_owned(),
+            "asks for a proxy, has none",
         ),
-        (
-            0 < meshed && meshed < total,
-            Tone::Bad,
-            format!("{meshed} of {total} have a proxy"),
-        ),
-        (
-            wanted.is_some_and(|wanted| total < wanted),
-            Tone::Bad,
-            format!("{total} pods exist"),
-        ),
-        (
-            ready < total && held_by_proxy == 0,
-            Tone::Warn,
-            "not ready".to_owned(),
-        ),
-        (
-            held_by_proxy > 0,
-            Tone::Warn,
-            "only its proxy runs".to_owned(),
-        ),
-        (!workload.pins.is_empty(), Tone::Warn, "pinned".to_owned()),
-        (
-            workload.trust_anchors == TrustAnchors::Stale,
-            Tone::Warn,
-            "old trust anchors".to_owned(),
-        ),
+        (refused, Tone::Bad, "its pods are refused"),
+        (ready < total && held_by_proxy == 0, Tone::Warn, "not ready"),
+        (held_by_proxy > 0, Tone::Warn, "only its proxy runs"),
+        (!workload.pins.is_empty(), Tone::Warn, "pinned"),
+        (is_unknown, Tone::Warn, "version not known"),
+        (workload.proxies.len() > 1, Tone::Warn, "several versions"),
+        (old_anchors, Tone::Warn, "old trust anchors"),
     ];
-    let rows = rows.into_iter().filter(|it| it.0);
-    rows.map(|(_, tone, words)| (tone, words)).collect()
+    let fixed = fixed.into_iter().filter(|it| it.0);
+    let mut notes: Vec<(Tone, String)> = fixed.map(|it| (it.1, it.2.to_owned())).collect();
+    if 0 < meshed && meshed < total {
+        notes.push((Tone::Bad, format!("{meshed} of {total} have a proxy")));
+    }
+    if lacking {
+        notes.push((Tone::Bad, format!("{total} pods exist")));
+    }
+    notes
 }
 
 fn judged(workload: &Workload) -> ((Tone, String), &'static str) {

@@ -120,7 +120,7 @@ message!(Pod {
 message!(PodSpec {
     2: containers,
     3: restart_policy by restart_policy,
-    10: node_name,
+    10: node_name by set_text,
     11: host_network,
     20: init_containers,
     21: automount_service_account_token,
@@ -176,6 +176,14 @@ fn restart_policy(policy: &mut RestartPolicy, value: Value<'_>) -> Result<(), Un
         _ => return Err(Unreadable::OtherForm),
     };
     Ok(())
+}
+
+// The API server writes an empty text where nothing is set, which its JSON leaves out.
+fn set_text(text: &mut Option<String>, value: Value<'_>) -> Result<(), Unreadable> {
+    match value.bytes()?.is_empty() {
+        true => Ok(()),
+        false => text.merge(value),
+    }
 }
 
 fn variable(bundle: &mut Option<String>, value: Value<'_>) -> Result<(), Unreadable> {
