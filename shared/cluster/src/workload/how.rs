@@ -39,8 +39,7 @@ pub(super) fn stateful_set_how(set: &StatefulSet) -> (Roll, Downtime) {
     let replicas = wanted(set.spec.replicas);
     let strategy = &set.spec.update_strategy;
     if replicas > 0 && is_kind(strategy, "OnDelete") {
-        let status = &set.status;
-        return on_delete(status.current_revision == status.update_revision, replicas);
+        return on_delete(!has_older_pods(set), replicas);
     }
     if replicas > 0
         && strategy
@@ -55,6 +54,14 @@ pub(super) fn stateful_set_how(set: &StatefulSet) -> (Roll, Downtime) {
         replicas,
         graded(replicas, 0, stateful_set_away(set)),
     )
+}
+
+/// Returns whether pods of a `StatefulSet` have an older template. Under OnDelete the controller does
+/// not make the newest revision the current one, not even when every pod has it
+/// (kubernetes/kubernetes#106055), so its pods are counted.
+pub(super) fn has_older_pods(set: &StatefulSet) -> bool {
+    let status = &set.status;
+    status.current_revision != status.update_revision && status.updated_replicas < status.replicas
 }
 
 /// Returns how many pods of a `StatefulSet` a restart may take away before new ones are ready.
@@ -501,8 +508,11 @@ mod tests {
     #[test]
     fn a_changed_template_that_on_delete_holds_back_is_not_rolled_out_by_an_eviction() {
         let expected = (RollBy::None, Some(Obstacle::OnDelete), REDUCED);
-        let set = r#"{"spec": {"replicas": 2, "updateStrategy": {"type": "OnDelete"}}, "status": {"currentRevision": "a", "updateRevision": "b"}}"#;
+        let set = r#"{"spec": {"replicas": 2, "updateStrategy": {"type": "OnDelete"}}, "status": {"currentRevision": "a", "updateRevision": "b", "replicas": 2, "updatedReplicas": 1}}"#;
         assert_eq!(answer(stateful_set_how(&read(set))), expected);
+        let all_new = set.replace("\"updatedReplicas\": 1", "\"updatedReplicas\": 2");
+        let evicted = (RollBy::Evict, Some(Obstacle::OnDelete), REDUCED);
+        assert_eq!(answer(stateful_set_how(&read(&all_new))), evicted);
         let set = r#"{"spec": {"updateStrategy": {"type": "OnDelete"}}, "status": {"desiredNumberScheduled": 2, "updatedNumberScheduled": 1}}"#;
         assert_eq!(answer(daemon_set_how(&read(set))), expected);
     }

@@ -70,7 +70,8 @@ pub(super) fn stateful_set(store: &Store, set: &Value) -> Vec<Wish> {
     let ready = tally(&pods, is_ready);
     let at = |wanted: &str| tally(&pods, |pod| revision(pod) == wanted);
     let known = text(set, "/status/currentRevision");
-    let whole = known.is_empty() || [all, ready, at(&update)] == [wanted; 3];
+    // Under OnDelete the newest revision never becomes the current one.
+    let whole = known.is_empty() || rolls(set) && [all, ready, at(&update)] == [wanted; 3];
     let current = if whole { &update } else { known };
     let counts = json!({
         "replicas": all, "readyReplicas": ready, "availableReplicas": ready,

@@ -119,6 +119,10 @@ fn on_delete_nothing_rolls_until_a_pod_is_deleted(server: &Server<'_>) {
             && is_ready(pod)
     });
     assert!(!template_of("db-0"));
+    server.delete(&format!("{pods}/db-0"), &Value::Null);
+    server.until(&sets, |event| {
+        settled(2)(event) && count(event, "/object/status/updatedReplicas") == 2
+    });
 }
 
 fn daemons(updated: i64) -> impl Fn(&Value) -> bool {

@@ -4,8 +4,10 @@ use mesh_records::{Downtime, ProgressPods, Roll, Trouble};
 
 use super::{Problem, Restartable, State, Wait};
 use crate::object::{Condition, DaemonSet, Deployment, Meta, Selector, StatefulSet, Template};
-use crate::workload::how::{daemon_set_away, daemon_set_how, deployment_away};
-use crate::workload::how::{deployment_how, stateful_set_away, stateful_set_how};
+use crate::workload::how::{
+    daemon_set_away, daemon_set_how, deployment_away, deployment_how, has_older_pods,
+    stateful_set_away, stateful_set_how,
+};
 
 const ON_DELETE: &str = "OnDelete";
 const KEEPS_BACK: &str = "its update strategy keeps old pods";
@@ -136,10 +138,11 @@ impl Restartable for StatefulSet {
         if status.observed_generation < self.meta.generation {
             return State::Progressing(Wait::Unobserved);
         }
-        let all_new = status.current_revision == status.update_revision;
-        if !all_new && self.spec.update_strategy.kind == ON_DELETE {
+        let is_on_delete = self.spec.update_strategy.kind == ON_DELETE;
+        if is_on_delete && has_older_pods(self) {
             return held_up(Trouble::Partition, &[KEEPS_BACK]);
         }
+        let all_new = is_on_delete || status.current_revision == status.update_revision;
         let mine = (wanted - partition.unwrap_or(0)).max(0);
         if status.updated_replicas < mine {
             return State::Progressing(Wait::Creation);
@@ -160,7 +163,8 @@ impl Restartable for StatefulSet {
         let status = &self.status;
         let is_ordered = self.spec.pod_management_policy != "Parallel";
         let differs = status.current_revision != status.update_revision;
-        (is_ordered && differs).then_some(&status.update_revision)
+        let rolls = self.spec.update_strategy.kind != ON_DELETE;
+        (is_ordered && rolls && differs).then_some(&status.update_revision)
     }
 
     fn says_under_way(&self) -> bool {
@@ -369,10 +373,18 @@ mod tests {
                 "a",
                 held_up(Trouble::Partition, &[KEEPS_BACK]),
             ),
+            (
+                r#", "updateStrategy": {"type": "OnDelete"}"#,
+                3,
+                3,
+                3,
+                "a",
+                Settled,
+            ),
         ];
         for (spec, updated, ready, available, current, expected) in table {
             let json = format!(
-                r#"{{"metadata": {{"generation": 2}}, "spec": {{"replicas": 3 {spec}}}, "status": {{"observedGeneration": 2,
+                r#"{{"metadata": {{"generation": 2}}, "spec": {{"replicas": 3 {spec}}}, "status": {{"observedGeneration": 2, "replicas": 3,
                 "updatedReplicas": {updated}, "readyReplicas": {ready}, "availableReplicas": {available},
                 "currentRevision": "{current}", "updateRevision": "b"}}}}"#
             );
