@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 use std::io::{self, IsTerminal as _, Write as _};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ const TICK: Duration = Duration::from_millis(125);
 #[derive(Debug)]
 pub(crate) struct Gauge {
     words: Arc<Mutex<String>>,
+    counter: Arc<AtomicU64>,
     bar: Option<ProgressBar>,
     is_seen: bool,
 }
@@ -32,6 +34,7 @@ impl Gauge {
     pub(crate) fn stderr() -> Self {
         Self {
             words: Arc::default(),
+            counter: Arc::default(),
             bar: None,
             is_seen: io::stderr().is_terminal(),
         }
@@ -49,8 +52,14 @@ impl Gauge {
             return;
         };
         *self.words.lock().unwrap_or_else(PoisonError::into_inner) = Clean(&words).to_string();
-        let shared = &self.words;
-        self.bar.get_or_insert_with(|| start(Arc::clone(shared)));
+        let (shared, counter) = (&self.words, &self.counter);
+        let start = || start(Arc::clone(shared), Arc::clone(counter));
+        self.bar.get_or_insert_with(start);
+    }
+
+    /// Returns the number that the line ends with, once it is more than zero.
+    pub(crate) fn counter(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.counter)
     }
 
     /// Takes the line away while something else is written.
@@ -74,13 +83,17 @@ impl Drop for Gauge {
     }
 }
 
-fn start(words: Arc<Mutex<String>>) -> ProgressBar {
+fn start(words: Arc<Mutex<String>>, counter: Arc<AtomicU64>) -> ProgressBar {
     let look = Look::of(&io::stderr(), ColorChoice::Auto);
     let bar = ProgressBar::with_draw_target(None, target(look));
     if let Ok(style) = ProgressStyle::with_template("{late}") {
         let late = move |state: &ProgressState, out: &mut dyn Write| {
             if state.elapsed() >= PATIENCE {
                 let words = words.lock().unwrap_or_else(PoisonError::into_inner);
+                let words = match counter.load(Ordering::Relaxed) {
+                    0 => words.clone(),
+                    count => format!("{words}: {count}"),
+                };
                 // A line that cannot be written is not shown.
                 let _ignored = out.write_str(&line(&words, state.elapsed(), look));
             }

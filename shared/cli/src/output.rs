@@ -2,6 +2,8 @@
 
 use std::io::{self, BufWriter, IsTerminal as _, Write};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use mesh_records::{End, EndOutcome, Explained, RawLine, Record, RecordType, Tool, Writer};
 use serde::Serialize;
@@ -139,6 +141,12 @@ impl<W: Write> Output<W> {
         if let Some(gauge) = &mut self.gauge {
             gauge.show(words);
         }
+    }
+
+    /// Shows what is counted, with the number that the counter has at each moment.
+    pub fn counts(&mut self, what: String) -> Arc<AtomicU64> {
+        self.under_way(Some(what));
+        self.gauge.as_ref().map(Gauge::counter).unwrap_or_default()
     }
 
     /// Returns the workloads in flight.

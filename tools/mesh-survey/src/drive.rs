@@ -78,13 +78,15 @@ async fn survey(args: &Args, report: &mut Report<Out>) -> Result<Looked> {
     };
     report.name(cluster.label());
     let wish = args.wish();
-    let ask = Ask::new(&cluster);
+    let ask = Ask::new(&cluster).counting(report.counts_pods(cluster.label()));
     let uid = match ask.uid().await {
         Ok(uid) => uid,
         Err(blocked) => return Ok(blind(&cluster, blocked, &wish).await),
     };
     report.open(opening(args, &cluster, uid))?;
-    match look(ask, &wish).await {
+    let looked = look(ask, &wish).await;
+    report.has_listed();
+    match looked {
         Ok(survey) => {
             remark(&cluster, &survey);
             Ok(Looked::Whole(Box::new(survey)))

@@ -3,7 +3,8 @@
 use std::any::Any;
 use std::io::{self, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::survey::Survey;
 use anyhow::Result;
@@ -54,6 +55,17 @@ impl<W: Write> Report<W> {
     /// Sets the cluster's label, for an `end` record before the `stream` record could be written.
     pub(crate) fn name(&mut self, cluster: &str) {
         self.cluster = Some(cluster.to_owned());
+    }
+
+    /// Shows that pods are listed, where a person can see it, and returns their counter.
+    pub(crate) fn counts_pods(&mut self, cluster: &str) -> Arc<AtomicU64> {
+        self.output
+            .counts(format!("surveying {cluster}, pods so far"))
+    }
+
+    /// Takes away what [`Report::counts_pods`] shows.
+    pub(crate) fn has_listed(&mut self) {
+        self.output.under_way(None);
     }
 
     pub(crate) fn open(&mut self, stream: Stream) -> io::Result<()> {

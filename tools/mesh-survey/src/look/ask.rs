@@ -1,5 +1,8 @@
 //! Reads from the API server, and records what it refused.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
 use futures::stream::{StreamExt as _, TryStreamExt as _};
 use mesh_cluster::object::{Bare, Namespace, Object, Pod, Resource};
 use mesh_cluster::wire::connect::Cluster;
@@ -24,6 +27,8 @@ pub(crate) struct Ask<'a> {
     pub(super) kubernetes: Option<String>,
     /// How lists are read.
     pub(super) reading: Reading,
+    /// How many pods were read.
+    pub(super) pods: Arc<AtomicU64>,
 }
 
 /// Why a survey failed: something that it requires could not be read.
@@ -53,11 +58,17 @@ impl<'a> Ask<'a> {
     pub(crate) fn new(cluster: &'a Cluster) -> Self {
         Self {
             cluster,
+            pods: Arc::default(),
             unseen: Vec::new(),
             restarts: 0,
             kubernetes: None,
             reading: Reading::default(),
         }
+    }
+
+    /// Counts the pods that are read.
+    pub(crate) fn counting(self, pods: Arc<AtomicU64>) -> Self {
+        Self { pods, ..self }
     }
 
     /// Reads the cluster's identity.

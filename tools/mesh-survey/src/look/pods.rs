@@ -1,6 +1,8 @@
 //! Lists the pods, and the owners of their owners.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use mesh_cluster::object::label;
 use mesh_cluster::object::{
@@ -67,7 +69,11 @@ async fn listed(
     own: OwnPods,
     ground: &Ground,
 ) -> Result<Fold, Blocked> {
-    let add = |fold: &mut Fold, pod: Pod| fold.add(&pod, own, ground);
+    let read = Arc::clone(&ask.pods);
+    let add = |fold: &mut Fold, pod: Pod| {
+        read.fetch_add(1, Ordering::Relaxed);
+        fold.add(&pod, own, ground);
+    };
     ask.list(selection, add).await
 }
 
