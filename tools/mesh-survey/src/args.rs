@@ -74,7 +74,7 @@ enum Freshness {
     /// As current as the cluster's database
     #[default]
     Current,
-    /// From the watch cache, possibly some seconds old
+    /// From the watch cache, as old as that is; not for the last answer
     Cached,
 }
 
