@@ -14,7 +14,7 @@ const TOOLS: [&str; 4] = [
     "mesh-roll",
 ];
 /// Flags of kubectl, helm, the linkerd CLI and cargo, which are passed on or shown.
-const OTHERS: [&str; 33] = [
+const OTHERS: [&str; 34] = [
     "all",
     "client",
     "crds",
@@ -35,6 +35,7 @@ const OTHERS: [&str; 33] = [
     "real",
     "reset-then-reuse-values",
     "reset-values",
+    "revision",
     "set",
     "set-file",
     "set-string",

@@ -4,10 +4,13 @@
 use std::fmt::Write as _;
 
 use mesh_tests::{Toolbox, run, toolbox};
+use mesh_versions::{Definition, Releases, Version};
 use serde_json::{Value, json};
 
 const TABLE: &str = include_str!("../../cases/truth.txt");
 const BASE: &str = include_str!("../../cases/base.ndjson");
+/// The group of the Gateway API.
+const GATEWAY: &str = "gateway.networking.k8s.io";
 const TAKEN_AT: &str = "2024-03-01T10:00:00Z";
 /// The release of the base case, and the digest of its trust bundle.
 const RELEASE: &str = "stable-2.14.10";
@@ -33,10 +36,11 @@ impl<'a> Row<'a> {
     fn dump(&self) -> String {
         let kubernetes = self.0[4];
         let mut dump = String::new();
-        for line in BASE.lines() {
+        let is_definition = |line: &&str| line.contains("\"kind\":\"CustomResourceDefinition\"");
+        for line in BASE.lines().filter(|line| !is_definition(line)) {
             writeln!(dump, "{}", self.object(line)).unwrap();
         }
-        if let Some(definition) = self.gateway() {
+        for definition in self.definitions() {
             writeln!(dump, "{definition}").unwrap();
         }
         let version = json!({"gitVersion": format!("v{kubernetes}.1")});
@@ -72,6 +76,21 @@ impl<'a> Row<'a> {
         object
     }
 
+    /// The definitions that the running release reads, with those of the Gateway API as the row says.
+    fn definitions(&self) -> Vec<Value> {
+        let running = Version::of_tag(self.0[0]);
+        let minor = Releases::embedded().minor_of(&running).unwrap().minor;
+        let read = Definition::read_by(minor);
+        let own = read.filter(|(name, _)| !name.ends_with(GATEWAY));
+        let own = own.map(|(name, version)| definition(name, version, &json!({})));
+        let gateway = self.gateway().into_iter().flat_map(|annotations| {
+            ["httproutes", "grpcroutes"]
+                .map(|kind| definition(&format!("{kind}.{GATEWAY}"), "v1", &annotations))
+        });
+        own.chain(gateway).collect()
+    }
+
+    /// The annotations of the Gateway API's definitions; `None` where there are none.
     fn gateway(&self) -> Option<Value> {
         let [_, _, _, _, _, installer, state, ..] = self.0;
         let mut annotations = json!({"gateway.networking.k8s.io/bundle-version": "v1.2.1"});
@@ -91,15 +110,7 @@ impl<'a> Row<'a> {
             }
             _ => panic!("a dump cannot have definitions that are {state}"),
         }
-        Some(
-            json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
-            "metadata": {"name": "httproutes.gateway.networking.k8s.io", "uid": "gateway",
-                "resourceVersion": "1", "annotations": annotations},
-            "spec": {"group": "gateway.networking.k8s.io", "names": {"plural": "httproutes"},
-                "scope": "Namespaced",
-                "versions": [{"name": "v1", "served": true, "storage": true}]},
-            "status": {"storedVersions": ["v1"]}}),
-        )
+        Some(annotations)
     }
 
     /// What the tools say in other words than the row; nothing if they agree.
@@ -131,6 +142,15 @@ impl<'a> Row<'a> {
             )
         })
     }
+}
+
+fn definition(name: &str, version: &str, annotations: &Value) -> Value {
+    let (plural, group) = name.split_once('.').unwrap();
+    json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": name, "uid": name, "resourceVersion": "1", "annotations": annotations},
+        "spec": {"group": group, "names": {"plural": plural}, "scope": "Namespaced",
+            "versions": [{"name": version, "served": true, "storage": true}]},
+        "status": {"storedVersions": [version]}})
 }
 
 #[test]

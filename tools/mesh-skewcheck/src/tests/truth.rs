@@ -3,6 +3,7 @@
 //! other.
 
 use mesh_cli::Exit;
+use mesh_versions::{Definition, Releases, Version};
 use serde_json::{Value, json};
 
 use super::world::{World, judge, workload};
@@ -99,11 +100,27 @@ fn gateway(of: &str, installer: &str) -> Option<Value> {
     Some(json!([definition]))
 }
 
+/// The definitions that the running release reads; those of the Gateway API unless there are none.
+fn definitions(row: &Row<'_>) -> Option<Value> {
+    let running = Version::of_tag(row.running);
+    let minor = Releases::embedded().minor_of(&running)?.minor;
+    let read = Definition::read_by(minor);
+    let is_there =
+        |name: &str| row.gateway != "none" || !name.ends_with("gateway.networking.k8s.io");
+    let all = read.filter(|(name, _)| is_there(name)).map(|(name, version)| {
+        json!({"name": name, "served": [version], "storage": version, "stored": [version]})
+    });
+    Some(all.collect())
+}
+
 fn world(row: &Row<'_>) -> World {
     World::at(row.running).with(|world| {
         let plane = &mut world.plane;
         plane["installed_by"] = json!(row.installer);
         plane["facts"] = json!({"pods": {"listed": 4}, "arm32_nodes": 0});
+        if let Some(definitions) = definitions(row) {
+            plane["crds"] = definitions;
+        }
         if let Some(fact) = gateway(row.gateway, row.installer) {
             plane["facts"]["gateway_api_crds"] = fact;
         }
