@@ -390,7 +390,9 @@ mod tests {
                 scene(|s| {
                     s.kind = WorkloadKind::StatefulSet;
                     s.spec = r#", "updateStrategy": {"type": "OnDelete"}"#;
-                    s.status = WELL.replace(r#""updateRevision": "a""#, r#""updateRevision": "b""#);
+                    let status =
+                        WELL.replace(r#""updateRevision": "a""#, r#""updateRevision": "b""#);
+                    s.status = status.replace(r#""updatedReplicas": 2"#, r#""updatedReplicas": 1"#);
                 }),
                 Skip(Obstacle::OnDelete),
             ),
