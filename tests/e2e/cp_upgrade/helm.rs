@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use mesh_testbed::Bed;
+use mesh_testbed::{Bed, Charts};
 use mesh_tests::{on_both_beds, run, serve};
 use serde_json::Value;
 
@@ -17,6 +17,7 @@ on_both_beds! {
     value_that_this_run_drops_or_changes_is_shown_before_it_is
     chart_and_crds_chart_are_the_repositorys_unless_named
     chart_values_and_helm_flags_that_do_not_fit_change_nothing
+    values_of_the_release_are_kept_and_single_ones_set_if_that_is_asked_for
     charts_that_do_not_fit_change_nothing
 }
 
@@ -152,6 +153,40 @@ fn value_that_this_run_drops_or_changes_is_shown_before_it_is(bed: Bed) {
     stage.assert_unchanged(true);
 }
 
+fn values_of_the_release_are_kept_and_single_ones_set_if_that_is_asked_for(bed: Bed) {
+    let given = ["--set", "proxy.logLevel=debug,defaultInboundPolicy=deny"];
+    let stage = Stage::with(bed, &given);
+    let judged = stage.judged();
+    let memory = stage.file("memory", "64Mi");
+    let memory = format!("proxy.resources.memory.request={memory}");
+    let Charts {
+        crds,
+        control_plane,
+        ..
+    } = &stage.charts;
+    // No -f: the anchors and the issuer of this mesh are among what the release was given.
+    let mut command = stage.env(stage.tools.run("mesh-cp-upgrade"));
+    command.arg("--chart").arg(control_plane);
+    command.arg("--crds-chart").arg(crds);
+    command.args(["--reset-then-reuse-values", "--yes", "--set-file", &memory]);
+    command.args(["--set", "defaultInboundPolicy=all-authenticated"]);
+    let run = run(command, &judged);
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    let deeds = run.of("intent")[0]["deeds"].as_array().unwrap().iter();
+    let of_values = deeds.filter(|deed| deed["verb"].as_str().unwrap().ends_with(" the value"));
+    let of_values: Vec<&str> = of_values.map(|it| it["object"].as_str().unwrap()).collect();
+    let expected = [
+        "defaultInboundPolicy from deny to all-authenticated",
+        "proxy.resources.memory.request: 64Mi",
+    ];
+    assert_eq!(of_values, expected);
+    let values = ["get", "values", "linkerd-control-plane", "-n", "linkerd"];
+    let values = stage.bed.run_helm(values).unwrap();
+    for part in ["logLevel: debug", "all-authenticated", "request: 64Mi"] {
+        assert!(values.contains(part), "{part}: {values}");
+    }
+}
+
 fn chart_and_crds_chart_are_the_repositorys_unless_named(bed: Bed) {
     let stage = Stage::new(bed);
     let shelf = stage.tools.folder().join("shelf");
@@ -219,6 +254,16 @@ fn chart_values_and_helm_flags_that_do_not_fit_change_nothing(bed: Bed) {
             "renders stable-2.13.7, not stable-2.14.10, because the values set that version: \
              `linkerdVersion` in `",
         ),
+        (
+            &["--set", "proxy.image.version=stable-2.13.7"],
+            "the values pin it with `proxy.image.version`",
+        ),
+        (
+            &["--set", "identity.issuer.tls.keyPEM=x"],
+            "--set-file KEY=FILE",
+        ),
+        (&["--set-file", "a.b"], "names no key and file"),
+        (&["--set-file", "a.b=/no/such/file"], "/no/such/file"),
         (&["--helm-driver", "configmap"], "pass --helm-driver secret"),
         (&["-f", &broken], "the API server would refuse"),
         (&["--helm", "/no/such/helm"], "/no/such/helm"),

@@ -14,7 +14,7 @@ const TOOLS: [&str; 4] = [
     "mesh-roll",
 ];
 /// Flags of kubectl, helm, the linkerd CLI and cargo, which are passed on or shown.
-const OTHERS: [&str; 34] = [
+const OTHERS: [&str; 31] = [
     "all",
     "client",
     "crds",
@@ -33,11 +33,8 @@ const OTHERS: [&str; 34] = [
     "path",
     "previous",
     "real",
-    "reset-then-reuse-values",
     "reset-values",
     "revision",
-    "set",
-    "set-file",
     "set-string",
     "short",
     "shutdown",

@@ -61,7 +61,7 @@ pub(crate) async fn agree(
 // rendered later, it covers all that it is rendered from.
 fn deeds(session: &Session<'_>, prepared: &Staged<Plan>) -> anyhow::Result<Vec<Deed>> {
     let mut values = Sha256::new();
-    for Copied { name, path } in &session.inputs.values {
+    for Copied { name, path } in session.inputs.overrides.copies() {
         let bytes = std::fs::read(path);
         let bytes = bytes.with_context(|| format!("cannot read the copy of `{name}`"))?;
         values.update(Sha256::digest(bytes));
@@ -197,6 +197,7 @@ mod tests {
                     hooks: Vec::new(),
                     fixed: BTreeMap::new(),
                     merge: crate::render::Merge::default(),
+                    given: crate::values::Given::default(),
                 },
                 installed: None,
                 values: Vec::new(),

@@ -242,6 +242,7 @@ data:
             hooks: Vec::new(),
             fixed: BTreeMap::new(),
             merge: crate::render::Merge::default(),
+            given: crate::values::Given::default(),
         };
         let newer = BOTH.replace("NEW", "newer");
         let anew = beside(rendered(BOTH), &rendered(&newer));

@@ -6,11 +6,12 @@ use std::time::Duration;
 use clap::{ArgAction, Parser, ValueEnum as _};
 use mesh_actor::ActorArgs;
 use mesh_cli::EXIT_CODES;
-use mesh_records::{Explained, parse_timeout, sayable, sayable_address};
+use mesh_records::{Explained, parse_timeout, sayable_address};
 use mesh_versions::{Releases, Target};
 
 use crate::identity::Key;
 use crate::installer::driver::Driver;
+use crate::overrides::check_set;
 use crate::render::Conflicts;
 
 /// Upgrade the Linkerd control plane, and watch it until the upgrade is proven
@@ -27,6 +28,20 @@ pub(crate) struct Args {
     /// installed release. The linkerd CLI merges the file into its stored values
     #[arg(short = 'f', long = "values", value_name = "FILE")]
     pub(crate) values: Vec<PathBuf>,
+
+    /// Set one value, as helm and the linkerd CLI take it (may be repeated). The records keep it, so
+    /// a secret is refused here
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+
+    /// Set one value to what is in a file, which is read once, when the run begins (may be repeated)
+    #[arg(long, value_name = "KEY=FILE")]
+    pub(crate) set_file: Vec<String>,
+
+    /// Keep the values that the installed release was given, over the defaults of the new chart; those
+    /// of this run count over them. Only with helm: the linkerd CLI does so by itself
+    #[arg(long)]
+    pub(crate) reset_then_reuse_values: bool,
 
     /// The chart of the control plane, in any form that helm accepts; read once, when the run begins;
     /// the default is the chart in the repository of the target's channel
@@ -73,8 +88,8 @@ pub(crate) struct Args {
     /// Go back to the version before, or to --to, with `helm rollback`, for a control plane that helm
     /// installed: needs no verdict, is rehearsed, asks and is watched like an upgrade, and names the
     /// proxies that are newer than the control plane then. The CRDs stay
-    #[arg(long, conflicts_with_all = ["values", "chart", "crds_chart", "chart_version",
-        "crds_chart_version", "without_gate"])]
+    #[arg(long, conflicts_with_all = ["values", "set", "set_file", "reset_then_reuse_values", "chart",
+        "crds_chart", "chart_version", "crds_chart_version", "without_gate"])]
     pub(crate) rollback: bool,
 
     /// If the upgrade fails after the control plane was touched, go back like --rollback; the exit code
@@ -140,12 +155,15 @@ pub(crate) struct Args {
 }
 
 /// The flags of what --watch-only does not do.
-const OF_UPGRADES: [&str; 14] = [
+const OF_UPGRADES: [&str; 17] = [
     "diff",
     "backup",
     "rollback",
     "rollback_on_failure",
     "values",
+    "set",
+    "set_file",
+    "reset_then_reuse_values",
     "chart",
     "crds_chart",
     "chart_version",
@@ -198,19 +216,6 @@ impl Args {
         !self.without_gate && !self.watch_only && !self.rollback
     }
 
-    /// Returns the names of the values files, for a message.
-    pub(crate) fn files(&self) -> String {
-        let names: Vec<String> = self
-            .values
-            .iter()
-            .map(|path| format!("`{}`", sayable(&path.display().to_string())))
-            .collect();
-        match names.is_empty() {
-            true => "the default values (no -f was passed)".to_owned(),
-            false => names.join(", "),
-        }
-    }
-
     /// The flags of `mesh-skewcheck` that ask for this run's verdict; none without a verdict.
     pub(crate) fn question(&self) -> Option<String> {
         let target = self.to.as_ref().map(ToString::to_string);
@@ -220,6 +225,7 @@ impl Args {
 
     /// Checks the flags that can be checked without the cluster.
     pub(crate) fn check(&self) -> Result<(), Explained> {
+        self.set.iter().try_for_each(|set| check_set(set))?;
         let mut charts = [&self.chart, &self.crds_chart].into_iter().flatten();
         // Every user of the machine can read helm's arguments.
         if charts.any(|chart| sayable_address(chart) != *chart) {

@@ -25,6 +25,7 @@ use crate::plan::{Plan, Staged};
 use crate::render::Manifest;
 use crate::scene::Scene;
 use crate::session::Session;
+use crate::values::Given;
 
 /// A file of the backup, its name and its text.
 type File = (String, String);
@@ -143,7 +144,7 @@ async fn of_release(
     keeps: bool,
 ) -> anyhow::Result<Vec<File>> {
     let (helm, name) = (&releases.helm, owned.name());
-    let mut values = helm.values(&owned.release).await?;
+    let Given(mut values) = helm.values(&owned.release).await?;
     if !keeps {
         redact(&mut values);
     }

@@ -9,7 +9,9 @@ use tokio::sync::OnceCell;
 
 use crate::args::Args;
 use crate::installer::helm::{Chart, Helm};
+use crate::overrides::{Overrides, set_file};
 use crate::snapshot::{self, Copied, Snapshot};
+use crate::values;
 
 /// The run's own copies of the files that it was given.
 #[derive(Debug)]
@@ -17,7 +19,7 @@ pub(crate) struct Inputs {
     pub(crate) snapshot: Snapshot,
     /// A kubeconfig of the connected cluster and user, for the programs that the run starts.
     pub(crate) kubeconfig: PathBuf,
-    pub(crate) values: Vec<Copied>,
+    pub(crate) overrides: Overrides,
     pub(crate) chart: Option<Named>,
     pub(crate) crds_chart: Option<Named>,
     /// The charts, after helm has fetched them.
@@ -61,7 +63,7 @@ impl Inputs {
         Ok(Self {
             snapshot,
             kubeconfig,
-            values: Vec::new(),
+            overrides: Overrides::default(),
             chart: None,
             crds_chart: None,
             charts: OnceCell::new(),
@@ -74,19 +76,7 @@ impl Inputs {
         let kubeconfig = snapshot.keep("kubeconfig", &cluster.kubeconfig())?;
         let helm = Helm::new(args, cluster, &kubeconfig);
         let patience = args.actor.cluster.request_timeout.saturating_mul(REQUESTS);
-        let mut values = Vec::new();
-        for (number, path) in (1..).zip(&args.values) {
-            let name = sayable(&path.display().to_string());
-            let bytes = whole(path, LONGEST_VALUES, patience).await;
-            let bytes = bytes.map_err(|why| {
-                Explained::new(
-                    format!("cannot read the values file `{name}`: {why}"),
-                    "pass the values file of this cluster's control plane: -f FILE",
-                )
-            })?;
-            let path = snapshot.keep(&format!("values-{number}.yaml"), &bytes)?;
-            values.push(Copied { name, path });
-        }
+        let overrides = overrides(args, &snapshot, patience).await?;
         let chart = args.chart.as_deref();
         let crds = args.crds_chart.as_deref();
         Ok(Self {
@@ -95,9 +85,53 @@ impl Inputs {
             charts: OnceCell::new(),
             snapshot,
             kubeconfig,
-            values,
+            overrides,
         })
     }
+}
+
+async fn overrides(
+    args: &Args,
+    snapshot: &Snapshot,
+    patience: Duration,
+) -> Result<Overrides, Explained> {
+    let mut overrides = Overrides {
+        sets: args.set.clone(),
+        ..Overrides::default()
+    };
+    for (number, path) in (1..).zip(&args.values) {
+        let hint = "pass the values file of this cluster's control plane: -f FILE";
+        let copy = format!("values-{number}.yaml");
+        let copied = copied(path, "values file", hint, snapshot, &copy, patience);
+        let copied = copied.await?;
+        values::read(&copied)?;
+        overrides.files.push(copied);
+    }
+    for (number, text) in (1..).zip(&args.set_file) {
+        let (key, path) = set_file(text)?;
+        let hint = "pass the file with the value: --set-file KEY=FILE";
+        let what = format!("file of {}", sayable(key));
+        let copy = format!("set-file-{number}");
+        let copied = copied(Path::new(path), &what, hint, snapshot, &copy, patience);
+        overrides.set_files.push((key.to_owned(), copied.await?));
+    }
+    Ok(overrides)
+}
+
+async fn copied(
+    path: &Path,
+    what: &str,
+    hint: &str,
+    snapshot: &Snapshot,
+    copy: &str,
+    patience: Duration,
+) -> Result<Copied, Explained> {
+    let name = sayable(&path.display().to_string());
+    let bytes = whole(path, LONGEST_VALUES, patience).await;
+    let bytes = bytes
+        .map_err(|why| Explained::new(format!("cannot read the {what} `{name}`: {why}"), hint))?;
+    let path = snapshot.keep(copy, &bytes)?;
+    Ok(Copied { name, path })
 }
 
 // Helm takes a name for a path if there is such a path.

@@ -22,6 +22,7 @@ use crate::installer::helm::Helm;
 use crate::installer::history::Readiness;
 use crate::installer::releases::HelmReleases;
 use crate::live::{Installed, Live, look};
+use crate::overrides::Overrides;
 use crate::plan::{Parts, Staged};
 use crate::session::Session;
 use crate::shown::Revisions;
@@ -63,6 +64,12 @@ pub(crate) async fn check(
             return Err(refused(
                 "the linkerd CLI installed this control plane; the CLI takes no chart",
                 "leave out --chart, --crds-chart and their versions; name the CLI with --linkerd",
+            ));
+        }
+        Installed::Cli if args.reset_then_reuse_values => {
+            return Err(refused(
+                "the linkerd CLI installed this control plane; the CLI keeps the values by itself",
+                "leave out --reset-then-reuse-values",
             ));
         }
         Installed::Cli => {
@@ -199,11 +206,14 @@ impl Installer {
         }
     }
 
-    /// Returns what to check where the values in `files` would change the mesh's identity settings.
-    pub(crate) fn check_values(&self, files: &str) -> String {
+    /// Returns what to check where the values would change the mesh's identity settings.
+    pub(crate) fn check_values(&self, overrides: &Overrides) -> String {
         match self {
-            Self::Helm(releases) => releases.check_values(files),
-            Self::Cli(_) => format!("check that these values are for this cluster: {files}"),
+            Self::Helm(releases) => releases.check_values(overrides),
+            Self::Cli(_) => format!(
+                "check that these values are for this cluster: {}",
+                overrides.named()
+            ),
         }
     }
 }

@@ -37,6 +37,7 @@ mod live;
 mod mesh;
 mod monitor;
 mod of_target;
+mod overrides;
 mod plan;
 mod preflight;
 mod prepare;

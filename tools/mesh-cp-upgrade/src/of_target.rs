@@ -6,16 +6,16 @@ use mesh_cluster::workload::proxy;
 use mesh_records::Explained;
 use mesh_versions::{COMPONENTS, Releases, Version};
 
+use crate::overrides::Overrides;
 use crate::plan::Parts;
 use crate::render::Rendered;
-use crate::snapshot::Copied;
 use crate::values::places;
 
 /// Fails if a chart is of another release than `target`, or renders another.
 pub(crate) fn check(
     parts: &Parts,
     config: &Config,
-    values: &[Copied],
+    values: &Overrides,
     target: &str,
 ) -> Outcome<()> {
     let Parts {
@@ -36,7 +36,7 @@ pub(crate) fn check(
     let renders = config.version().unwrap_or("no version");
     if renders != target {
         let what = format!("{} renders {renders}, not {target}", control_plane.chart);
-        return Err(match pinned(values, renders) {
+        return Err(match pinned(values, control_plane, renders) {
             None => refused(what, *hint),
             Some(places) => refused(
                 format!("{what}, because the values set that version: {places}"),
@@ -61,7 +61,7 @@ pub(crate) fn check(
 
 fn components_are_of(
     control_plane: &Rendered,
-    values: &[Copied],
+    values: &Overrides,
     target: &str,
     hint: &'static str,
 ) -> Outcome<()> {
@@ -82,7 +82,7 @@ fn components_are_of(
                 "{} would run {image}, which is not {target}",
                 component.name
             );
-            let places = proxy::image_tag(image).and_then(|tag| pinned(values, tag));
+            let places = proxy::image_tag(image).and_then(|tag| pinned(values, control_plane, tag));
             return Err(match places {
                 None => refused(what, "remove the pinned version from the values"),
                 Some(places) => refused(format!("{what}: the values pin it with {places}"), REMOVE),
@@ -92,10 +92,10 @@ fn components_are_of(
     Ok(())
 }
 
-const REMOVE: &str = "remove that value from the file: the chart sets its own version";
+const REMOVE: &str = "remove that value: the chart sets its own version";
 
-fn pinned(values: &[Copied], version: &str) -> Option<String> {
-    let places = places(values, version);
+fn pinned(values: &Overrides, rendered: &Rendered, version: &str) -> Option<String> {
+    let places = places(values, &rendered.given, version);
     (!places.is_empty()).then(|| places.join(", "))
 }
 
@@ -240,6 +240,7 @@ mod tests {
                 hooks: Vec::new(),
                 fixed: BTreeMap::new(),
                 merge: crate::render::Merge::default(),
+                given: crate::values::Given::default(),
             };
             let control_plane = format!("linkerd-control-plane-{control_plane}");
             let said = crds_are_of(&crds, &control_plane, &Version::of_tag(target));

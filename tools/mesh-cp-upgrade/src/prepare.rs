@@ -94,8 +94,7 @@ fn whole(session: &mut Session<'_>, goal: &Goal, parts: Parts) -> Outcome<Plan> 
     let target = &goal.target;
     let config = parts.control_plane.rendered.config();
     let config = config.map_err(|error| refused(format!("{error:#}"), parts.hint))?;
-    let values = &session.inputs.values;
-    of_target::check(&parts, &config, values, target)?;
+    of_target::check(&parts, &config, &session.inputs.overrides, target)?;
     let Parts {
         crds,
         control_plane,
@@ -221,7 +220,10 @@ pub(crate) async fn identity(
             keys.join(",")
         );
         let hint = match by_values {
-            true => format!("{}; {allow}", scene.installer.check_values(&args.files())),
+            true => format!(
+                "{}; {allow}",
+                scene.installer.check_values(&session.inputs.overrides)
+            ),
             false => allow,
         };
         return Err(refused(rest.join("; "), hint));

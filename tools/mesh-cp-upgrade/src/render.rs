@@ -10,6 +10,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::values::Given;
+
 /// The output of helm or the linkerd CLI.
 #[derive(Debug)]
 pub(crate) struct Rendered {
@@ -25,6 +27,8 @@ pub(crate) struct Rendered {
     pub(crate) fixed: BTreeMap<String, String>,
     /// How helm would write the objects.
     pub(crate) merge: Merge,
+    /// The values that the release would have been given, as helm merges them.
+    pub(crate) given: Given,
 }
 
 /// How helm writes objects that are there. helm 4 goes on as it installed the release, unless it is
@@ -76,6 +80,8 @@ struct HelmAnswer {
     hooks: Option<Vec<AnswerHook>>,
     #[serde(default)]
     apply_method: Merge,
+    #[serde(default)]
+    config: Given,
 }
 
 #[derive(Deserialize)]
@@ -115,14 +121,14 @@ pub(crate) fn manifests(yaml: &str) -> anyhow::Result<Vec<Manifest>> {
 // === impl Rendered ===
 
 impl Rendered {
-    /// Parses the output of `helm upgrade --dry-run -o json`. Keeps only the chart's name and the
-    /// manifest, because the output also contains the user's values.
+    /// Parses the output of `helm upgrade --dry-run -o json`.
     pub(crate) fn parse(json: &[u8]) -> anyhow::Result<Self> {
         let HelmAnswer {
             chart,
             manifest,
             hooks,
             apply_method,
+            config,
         } = serde_json::from_slice(json).map_err(|error| anyhow::anyhow!("{}", place(&error)))?;
         let AnswerMetadata {
             name,
@@ -140,6 +146,7 @@ impl Rendered {
             hooks: of_hooks,
             fixed: BTreeMap::new(),
             merge: apply_method,
+            given: config,
         })
     }
 
@@ -152,6 +159,7 @@ impl Rendered {
             hooks: Vec::new(),
             fixed: BTreeMap::new(),
             merge,
+            given: Given::default(),
         }
     }
 

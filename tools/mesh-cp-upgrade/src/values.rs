@@ -1,43 +1,52 @@
-//! Reads values files and merges them like helm.
+//! The values of a release: where one is set, and what an upgrade changes.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
-use anyhow::Context as _;
+use mesh_records::{Explain as _, Explained};
+use serde::Deserialize;
 use serde_json::Value;
 
+use crate::overrides::Overrides;
 use crate::snapshot::Copied;
 
-/// Merges the values of `files`; a later file overrides an earlier one.
-pub(crate) fn read(files: &[Copied]) -> anyhow::Result<Value> {
-    let mut all = Value::Object(serde_json::Map::new());
-    for Copied { name, path } in files {
-        let what = || format!("the values file `{name}`");
-        let text =
-            std::fs::read_to_string(path).with_context(|| format!("cannot read {}", what()))?;
-        // The text may contain a secret, so the error names only the line.
-        let values: Value = serde_norway::from_str(&text).map_err(|error| {
-            let line = error.location().map_or(0, |location| location.line());
-            anyhow::anyhow!("{} is not valid YAML (line {line})", what())
-        })?;
-        merge(&mut all, values);
-    }
-    Ok(all)
+/// The values that a release is given. They may hold secrets.
+#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Given(pub(crate) Value);
+
+/// Reads a values file.
+pub(crate) fn read(Copied { name, path }: &Copied) -> Result<Value, Explained> {
+    let text = std::fs::read_to_string(path);
+    let text = text.explain(format!("cannot read the values file `{name}`"), WAY_OUT)?;
+    // The text may contain a secret, so the error names only the line.
+    serde_norway::from_str(&text).map_err(|error| {
+        let line = error.location().map_or(0, |location| location.line());
+        let what = format!("the values file `{name}` is not valid YAML (line {line})");
+        Explained::new(what, WAY_OUT)
+    })
 }
 
-/// Returns where the `files` set a value, such as "`proxy.image.version` in `a.yaml`". No value is
-/// shown.
-pub(crate) fn places(files: &[Copied], value: &str) -> Vec<String> {
+const WAY_OUT: &str = "pass the values of this cluster's control plane as YAML text: -f FILE";
+
+/// Returns where a value is set, such as "`proxy.image.version` in `a.yaml`". `given` is what helm
+/// merged. No value is shown.
+pub(crate) fn places(overrides: &Overrides, given: &Given, value: &str) -> Vec<String> {
     let mut places = Vec::new();
-    for file in files {
+    for file in &overrides.files {
         // A file that cannot be read is an error elsewhere.
-        let Ok(values) = read(std::slice::from_ref(file)) else {
+        let Ok(values) = read(file) else {
             continue;
         };
         let mut keys = Vec::new();
         find(&values, value, &mut Vec::new(), &mut keys);
         let name = &file.name;
         places.extend(keys.iter().map(|key| format!("`{key}` in `{name}`")));
+    }
+    if places.is_empty() {
+        let mut keys = Vec::new();
+        find(&given.0, value, &mut Vec::new(), &mut keys);
+        places.extend(keys.iter().map(|key| format!("`{key}`")));
     }
     places
 }
@@ -84,10 +93,10 @@ const LONGEST: usize = 60;
 const NOT_SHOWN: [&str; 6] = ["pem", "key", "token", "password", "secret", "license"];
 
 /// Returns the values that differ between what a release was given and what it is to get.
-pub(crate) fn differences(given: &Value, wanted: &Value) -> Vec<Difference> {
+pub(crate) fn differences(given: &Given, wanted: &Given) -> Vec<Difference> {
     let (mut before, mut after) = (BTreeMap::new(), BTreeMap::new());
-    leaves(given, &mut Vec::new(), &mut before);
-    leaves(wanted, &mut Vec::new(), &mut after);
+    leaves(&given.0, &mut Vec::new(), &mut before);
+    leaves(&wanted.0, &mut Vec::new(), &mut after);
     let mut names: Vec<&String> = before.keys().chain(after.keys()).collect();
     names.sort();
     names.dedup();
@@ -136,33 +145,22 @@ fn shown(name: &str, value: &Value) -> Option<String> {
     (text.len() <= LONGEST && !text.contains('\n')).then_some(text)
 }
 
-/// Returns true if two sets of values are equal. No values equal an empty set.
-pub(crate) fn same(one: &Value, other: &Value) -> bool {
-    let empty = |value: &Value| {
-        value
-            .as_object()
-            .map_or(value.is_null(), serde_json::Map::is_empty)
-    };
-    one == other || (empty(one) && empty(other))
+// === impl Given ===
+
+impl Given {
+    /// Returns true if both are the same; no values equal an empty set.
+    pub(crate) fn same(&self, other: &Self) -> bool {
+        let is_empty = |value: &Value| {
+            let fields = value.as_object();
+            fields.map_or(value.is_null(), serde_json::Map::is_empty)
+        };
+        self == other || (is_empty(&self.0) && is_empty(&other.0))
+    }
 }
 
-fn merge(into: &mut Value, from: Value) {
-    match (into, from) {
-        (Value::Object(into), Value::Object(from)) => {
-            for (key, value) in from {
-                merge(into.entry(key).or_insert(Value::Null), value);
-            }
-        }
-        (Value::Object(_), Value::Null) => {}
-        (
-            into @ (Value::Object(_)
-            | Value::Null
-            | Value::Bool(_)
-            | Value::Number(_)
-            | Value::String(_)
-            | Value::Array(_)),
-            from,
-        ) => *into = from,
+impl fmt::Debug for Given {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Given(..)")
     }
 }
 
@@ -205,21 +203,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn later_values_files_override_earlier_ones_map_by_map() {
-        let mut all = json!({});
-        for values in [
-            json!({ "a": { "x": 1, "y": [1, 2] }, "b": "old" }),
-            json!({ "a": { "y": [3] }, "b": { "deep": true }, "c": null }),
-        ] {
-            merge(&mut all, values);
-        }
-        assert_eq!(
-            all,
-            json!({ "a": { "x": 1, "y": [3] }, "b": { "deep": true }, "c": null })
-        );
-    }
-
-    #[test]
     fn differences_name_what_is_dropped_changed_and_added_but_no_secret() {
         let given = json!({
             "proxy": { "logLevel": "warn", "cores": 2 },
@@ -233,7 +216,7 @@ mod tests {
             "defaultInboundPolicy": "deny",
             "same": 1,
         });
-        let all = differences(&given, &wanted);
+        let all = differences(&Given(given), &Given(wanted));
         let said: Vec<String> = all.iter().map(|it| format!("{} {it}", it.verb())).collect();
         let expected = [
             "add the value defaultInboundPolicy: deny",
@@ -243,14 +226,15 @@ mod tests {
             "drop the value tolerations, which is [{\"key\":\"a\"}]: the chart's default counts then",
         ];
         assert_eq!(said, expected);
-        assert!(differences(&Value::Null, &json!({})).is_empty());
+        assert!(differences(&Given::default(), &Given(json!({}))).is_empty());
     }
 
     #[test]
     fn no_values_are_an_empty_set() {
-        assert!(same(&Value::Null, &json!({})));
-        assert!(!same(&Value::Null, &json!({ "a": 1 })));
-        assert!(!same(&json!({ "a": 2 }), &json!({ "a": 1 })));
+        let none = Given::default();
+        assert!(none.same(&Given(json!({}))));
+        assert!(!none.same(&Given(json!({ "a": 1 }))));
+        assert!(!Given(json!({ "a": 2 })).same(&Given(json!({ "a": 1 }))));
     }
 
     #[test]
@@ -262,7 +246,7 @@ mod tests {
             let name = name.to_owned();
             Copied { name, path }
         };
-        let files = [
+        let files = vec![
             file(
                 "a.yaml",
                 "linkerdVersion: v1\nproxy: {image: {version: v1, name: v2}}\n",
@@ -275,8 +259,14 @@ mod tests {
             "`proxy.image.version` in `a.yaml`",
             "`debug.version` in `b.yaml`",
         ];
-        assert_eq!(places(&files, "v1"), expected);
-        assert!(places(&files, "v3").is_empty());
+        let overrides = Overrides {
+            files,
+            ..Overrides::default()
+        };
+        let given = Given(json!({ "proxy": { "image": { "version": "v3" } } }));
+        assert_eq!(places(&overrides, &given, "v1"), expected);
+        assert_eq!(places(&overrides, &given, "v3"), ["`proxy.image.version`"]);
+        assert!(places(&overrides, &given, "v4").is_empty());
     }
 
     #[test]
@@ -285,7 +275,7 @@ mod tests {
         let path = folder.path().join("values.yaml");
         std::fs::write(&path, "a: 1\nkeyPEM: [SECRET\n").unwrap();
         let name = "values.yaml".to_owned();
-        let error = format!("{:#}", read(&[Copied { name, path }]).unwrap_err());
+        let error = format!("{:#}", read(&Copied { name, path }).unwrap_err());
         assert!(
             error.contains("values.yaml") && !error.contains("SECRET"),
             "{error}"

@@ -10,8 +10,9 @@ use mesh_records::{Explained, Paste};
 use crate::anew::beside;
 use crate::args::Args;
 use crate::child::Program;
+use crate::overrides::{Overrides, Spelling};
 use crate::render::{self, Merge, Rendered};
-use crate::snapshot::Copied;
+use crate::values::Given;
 
 /// The linkerd CLI with the flags for one control plane.
 #[derive(Debug)]
@@ -70,7 +71,7 @@ impl Cli {
     pub(crate) async fn render(
         &self,
         half: Half,
-        values: &[Copied],
+        values: &Overrides,
         target: &str,
     ) -> anyhow::Result<Rendered> {
         let once = || self.render_once(half, values, target);
@@ -81,10 +82,10 @@ impl Cli {
     async fn render_once(
         &self,
         half: Half,
-        values: &[Copied],
+        values: &Overrides,
         target: &str,
     ) -> anyhow::Result<Rendered> {
-        let args = self.upgrade_args(half, values, |file| file.path.display().to_string());
+        let args = self.upgrade_args(half, values, Spelling::Run);
         let stdout = self.program.read(&args, "`linkerd upgrade` failed").await?;
         let text = String::from_utf8(stdout)
             .context("the output of `linkerd upgrade` is not UTF-8 text")?;
@@ -97,6 +98,7 @@ impl Cli {
             hooks: Vec::new(),
             fixed: BTreeMap::new(),
             merge: Merge::default(),
+            given: Given::default(),
         })
     }
 
@@ -112,18 +114,19 @@ impl Cli {
         Ok(orphans.iter().map(ToString::to_string).collect())
     }
 
-    /// The command whose manifest is applied, for people. It contains no secrets: values come from
+    /// The command whose manifest is applied, for people. It contains no secrets: those come from
     /// files.
-    pub(crate) fn command(&self, half: Half, values: &[Copied]) -> Vec<String> {
+    pub(crate) fn command(&self, half: Half, values: &Overrides) -> Vec<String> {
         let mut command = vec!["linkerd".to_owned()];
-        command.extend(self.upgrade_args(half, values, |file| file.name.clone()));
+        command.extend(self.upgrade_args(half, values, Spelling::Shown));
         command.extend(self.paste.flags());
         command
     }
 
     /// The command for the digest: without names that decide nothing.
-    pub(crate) fn essence(&self, half: Half, values: &[Copied]) -> String {
-        format!("linkerd\0{half:?}\0{}\0{}", self.namespace, values.len())
+    pub(crate) fn essence(&self, half: Half, values: &Overrides) -> String {
+        let values = values.flags(Spelling::Digest).join("\0");
+        format!("linkerd\0{half:?}\0{}\0{values}", self.namespace)
     }
 
     /// Returns the command for a rollback, which needs the CLI of the earlier version.
@@ -145,19 +148,12 @@ impl Cli {
         self.paste.kubectl(&["apply", "-f", "-"])
     }
 
-    fn upgrade_args(
-        &self,
-        half: Half,
-        values: &[Copied],
-        spelled: fn(&Copied) -> String,
-    ) -> Vec<String> {
+    fn upgrade_args(&self, half: Half, values: &Overrides, spelling: Spelling) -> Vec<String> {
         let mut args = match half {
             Half::Crds => self.args(&["upgrade", "--crds"]),
             Half::ControlPlane => self.args(&["upgrade"]),
         };
-        for file in values {
-            args.extend(["-f".to_owned(), spelled(file)]);
-        }
+        args.extend(values.flags(spelling));
         args
     }
 
@@ -173,6 +169,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::snapshot::Copied;
 
     #[test]
     fn every_command_has_the_flags_of_the_same_cluster() {
@@ -190,10 +187,13 @@ mod tests {
                 ..Paste::default()
             },
         };
-        let values = [Copied {
-            name: "a.yaml".to_owned(),
-            path: "/private/a.yaml".into(),
-        }];
+        let values = Overrides {
+            files: vec![Copied {
+                name: "a.yaml".to_owned(),
+                path: "/private/a.yaml".into(),
+            }],
+            ..Overrides::default()
+        };
         let rest = "--linkerd-namespace mesh -f a.yaml --context eu";
         let crds = cli.command(Half::Crds, &values).join(" ");
         assert_eq!(crds, format!("linkerd upgrade --crds {rest}"));

@@ -11,8 +11,8 @@ use crate::anew::beside;
 use crate::args::Args;
 use crate::child::{Program, Writer};
 use crate::installer::driver::Driver;
+use crate::overrides::{Overrides, Spelling};
 use crate::render::{Conflicts, Rendered};
-use crate::snapshot::Copied;
 
 /// helm with the flags for one cluster.
 #[derive(Clone, Debug)]
@@ -36,29 +36,18 @@ pub(crate) struct Chart {
 pub(crate) struct Upgrade {
     pub(crate) release: Release,
     pub(crate) chart: Chart,
-    pub(crate) values: Values,
+    pub(crate) base: Base,
+    pub(crate) overrides: Overrides,
     pub(crate) conflicts: Conflicts,
 }
 
-/// Which values a release gets.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Values {
-    /// The values of the files over the chart's defaults. The release's old values are dropped,
-    /// because they would keep the old version.
-    Reset(Vec<Copied>),
-    /// The user's own of the release over the chart's: definitions have no version of their own.
-    Keep,
-}
-
-/// For whom a command is written.
+/// What the values of a run are put over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Spelling {
-    /// For helm, with the run's own copies.
-    Run,
-    /// For people, with the names that they gave.
-    Shown,
-    /// For the digest, which stays the same when a name or a place changes that decides nothing.
-    Digest,
+pub(crate) enum Base {
+    /// The chart's defaults. What the release was given is dropped: it may keep the old version.
+    Chart,
+    /// What the release was given, over the chart's defaults.
+    Release,
 }
 
 #[derive(Deserialize)]
@@ -191,7 +180,7 @@ impl Helm {
         self.program.start(words)
     }
 
-    /// The command of an upgrade, for people. It contains no secrets: values come from files.
+    /// The command of an upgrade, for people. It contains no secrets: those come from files.
     pub(crate) fn command(&self, upgrade: &Upgrade) -> Vec<String> {
         let mut command = vec!["helm".to_owned()];
         command.extend(self.upgrade_args(upgrade, Spelling::Shown));
@@ -243,7 +232,8 @@ impl Helm {
         let Upgrade {
             release,
             chart,
-            values,
+            base,
+            overrides,
             conflicts,
         } = upgrade;
         let archive = match spelling {
@@ -259,20 +249,12 @@ impl Helm {
             let version = chart.version.iter();
             args.extend(version.flat_map(|it| ["--version".to_owned(), it.clone()]));
         }
-        match values {
-            Values::Keep => args.push("--reset-then-reuse-values".to_owned()),
-            Values::Reset(files) => {
-                args.push("--reset-values".to_owned());
-                for file in files {
-                    let file = match spelling {
-                        Spelling::Run => file.path.display().to_string(),
-                        Spelling::Shown => file.name.clone(),
-                        Spelling::Digest => "VALUES".to_owned(),
-                    };
-                    args.extend(["-f".to_owned(), file]);
-                }
-            }
-        }
+        let base = match base {
+            Base::Chart => "--reset-values",
+            Base::Release => "--reset-then-reuse-values",
+        };
+        args.push(base.to_owned());
+        args.extend(overrides.flags(spelling));
         args.extend(conflicts.flag().map(str::to_owned));
         args
     }
@@ -322,6 +304,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::snapshot::Copied;
 
     fn helm() -> Helm {
         Helm {
@@ -347,7 +330,7 @@ mod tests {
         }
     }
 
-    fn upgrade(values: Values) -> Upgrade {
+    fn upgrade(base: Base, files: Vec<Copied>) -> Upgrade {
         Upgrade {
             release: Release {
                 name: "cp".into(),
@@ -358,14 +341,18 @@ mod tests {
                 version: Some("1.16.11".into()),
                 archive: "/private/cp.tgz".into(),
             },
-            values,
+            base,
+            overrides: Overrides {
+                files,
+                ..Overrides::default()
+            },
             conflicts: Conflicts::Refused,
         }
     }
 
     #[test]
-    fn a_control_plane_never_reuses_the_releases_values() {
-        let upgrade = upgrade(Values::Reset(vec![copied("a.yaml"), copied("b.yaml")]));
+    fn a_control_plane_reuses_the_releases_values_only_if_it_is_told_to() {
+        let upgrade = upgrade(Base::Chart, vec![copied("a.yaml"), copied("b.yaml")]);
         assert_eq!(
             helm().command(&upgrade).join(" "),
             "helm upgrade cp repo/cp -n linkerd --kube-context eu --version 1.16.11 --reset-values \
@@ -375,7 +362,7 @@ mod tests {
 
     #[test]
     fn helm_gets_copies_and_the_digest_no_name_that_decides_nothing() {
-        let upgrade = upgrade(Values::Reset(vec![copied("a.yaml")]));
+        let upgrade = upgrade(Base::Chart, vec![copied("a.yaml")]);
         assert_eq!(
             helm().upgrade_args(&upgrade, Spelling::Run).join(" "),
             "upgrade cp /private/cp.tgz -n linkerd --reset-values -f /private/a.yaml"
@@ -388,7 +375,7 @@ mod tests {
 
     #[test]
     fn forget_names_the_object_of_the_revision_where_helm_keeps_it() {
-        let release = upgrade(Values::Keep).release;
+        let release = upgrade(Base::Release, Vec::new()).release;
         let forget = |driver| Helm { driver, ..helm() }.forget(&release, 2);
         let of = |kind| {
             let labels = "owner=helm,name=cp,version=2";
@@ -402,7 +389,7 @@ mod tests {
 
     #[test]
     fn a_command_for_people_works_where_helm_driver_is_not_set() {
-        let release = upgrade(Values::Keep).release;
+        let release = upgrade(Base::Release, Vec::new()).release;
         let words = ["rollback", &release.name, "3", "-n", &release.namespace].map(str::to_owned);
         let back = |driver| Helm { driver, ..helm() }.way_back(&words);
         let rollback = "helm rollback cp 3 -n linkerd --kube-context eu";
@@ -413,8 +400,8 @@ mod tests {
 
     #[test]
     fn upgrade_args_have_no_wait_and_no_atomic() {
-        for values in [Values::Keep, Values::Reset(Vec::new())] {
-            let command = helm().command(&upgrade(values)).join(" ");
+        for base in [Base::Release, Base::Chart] {
+            let command = helm().command(&upgrade(base, Vec::new())).join(" ");
             for flag in [
                 "--wait",
                 "--atomic",

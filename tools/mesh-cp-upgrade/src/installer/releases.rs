@@ -11,15 +11,16 @@ use crate::args::Args;
 use crate::gate::Goal;
 use crate::installer::back::{Revisit, WayBack, rollback};
 use crate::installer::charts::charts;
-use crate::installer::helm::{Helm, Upgrade, Values};
+use crate::installer::helm::{Base, Helm, Upgrade};
 use crate::installer::history::{History, Readiness, Revision};
 use crate::live::Live;
+use crate::overrides::Overrides;
 use crate::plan::{Doing, Helming, Part, Parts, Write};
 use crate::present::{lacking, missing, removed};
 use crate::render::{Conflicts, Manifest, Rendered};
 use crate::session::Session;
 use crate::shown::Revisions;
-use crate::values;
+use crate::values::differences;
 
 /// Helm and the two releases.
 #[derive(Debug)]
@@ -127,16 +128,22 @@ impl HelmReleases {
         let inputs = Arc::clone(&session.inputs);
         let named = charts(args, &inputs, target, helm);
         let named = session.unless_stopped(named).await??;
-        let upgrade = |owned: &Owned, chart, values| Upgrade {
+        let upgrade = |owned: &Owned, chart, base, overrides| Upgrade {
             release: owned.release.clone(),
             chart,
-            values,
+            base,
+            overrides,
             conflicts: args.conflicts(),
         };
-        let given = Values::Reset(inputs.values.clone());
-        let control_plane = upgrade(&self.control_plane, named.control_plane, given);
-        let crds = upgrade(&self.crds, named.crds, Values::Keep);
-        let wanted = values::read(&inputs.values)?;
+        let base = match args.reset_then_reuse_values {
+            true => Base::Release,
+            false => Base::Chart,
+        };
+        let overrides = inputs.overrides.clone();
+        let control_plane = upgrade(&self.control_plane, named.control_plane, base, overrides);
+        // Definitions have no version of their own.
+        let own = Overrides::default();
+        let crds = upgrade(&self.crds, named.crds, Base::Release, own);
         let all = futures::future::try_join5(
             helm.render(&crds),
             helm.render(&control_plane),
@@ -145,12 +152,12 @@ impl HelmReleases {
             helm.installed(&self.control_plane.release, None),
         );
         let all = session.unless_stopped(all).await?;
-        let all = all.map_err(|error| hinted(error, self.check_values(&args.files())));
+        let all = all.map_err(|error| hinted(error, self.check_values(&inputs.overrides)));
         let (crds_rendered, rendered, given, crds_installed, installed) = all?;
         // Values that were fixed after a failed upgrade must be applied.
         let is_done = live.configuration().version == Some(target)
             && self.control_plane.is_at(&rendered, &installed)
-            && values::same(&given, &wanted);
+            && given.same(&rendered.given);
         let cluster = Arc::clone(&session.cluster);
         let pairs = [(&*crds_installed, &crds_rendered), (&*installed, &rendered)];
         let both = self.compare(&cluster, pairs);
@@ -160,6 +167,7 @@ impl HelmReleases {
         crds.is_needed |= !crds_are_there;
         // Definitions must not be rolled back: the API server may refuse older ones.
         crds.way_back = None;
+        let differences = differences(&given, &rendered.given);
         let mut control_plane = self.part(
             &self.control_plane,
             control_plane,
@@ -168,7 +176,7 @@ impl HelmReleases {
             differ,
         );
         control_plane.is_needed |= !is_done;
-        control_plane.values = values::differences(&given, &wanted);
+        control_plane.values = differences;
         Ok(Parts {
             crds,
             control_plane,
@@ -241,12 +249,14 @@ impl HelmReleases {
     }
 
     /// Returns what to check where the values would change the mesh's identity settings.
-    pub(crate) fn check_values(&self, files: &str) -> String {
+    pub(crate) fn check_values(&self, overrides: &Overrides) -> String {
         let Release { name, namespace } = &self.control_plane.release;
         let command = ["get", "values", name, "-n", namespace, "-o", "yaml"];
         format!(
-            "helm takes only {files} and drops the values of the installed release: see those with \
-             `{}`, and pass all values of this cluster with -f",
+            "helm takes only {} and drops the values of the installed release: see those with \
+             `{}`, and pass all values of this cluster with -f, or keep them with \
+             --reset-then-reuse-values",
+            overrides.named(),
             self.helm.pasted(&command)
         )
     }

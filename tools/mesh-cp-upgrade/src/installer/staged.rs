@@ -17,12 +17,12 @@ use serde_json::Value;
 use crate::gate::Goal;
 use crate::installer::back::WayBack;
 use crate::installer::cli::{Cli, Half};
+use crate::overrides::Overrides;
 use crate::plan::{Definitions, Part, Parts, Rest, Staged, Write};
 use crate::present::differs;
 use crate::render::{Manifest, Rendered};
 use crate::rights;
 use crate::session::Session;
-use crate::snapshot::Copied;
 
 const CRDS: &str = "the set of CRDs";
 const CONTROL_PLANE: &str = "the control plane";
@@ -39,14 +39,14 @@ pub(crate) async fn render(
         namespace, target, ..
     } = goal;
     let inputs = Arc::clone(&session.inputs);
-    let files = &inputs.values;
-    let rendering = cli.render(Half::Crds, files, target);
+    let values = &inputs.overrides;
+    let rendering = cli.render(Half::Crds, values, target);
     let crds = session.unless_stopped(rendering).await?;
     let hint = format!("run `{}`", cli.pasted(&["check"]));
     let crds = crds.map_err(|error| hinted(error, hint.clone()))?;
     let cluster = Arc::clone(&session.cluster);
     let missing = session.unless_stopped(missing(&cluster, &crds)).await??;
-    let part = |half, rendered, is_needed| part(cli, files, half, rendered, is_needed);
+    let part = |half, rendered, is_needed| part(cli, values, half, rendered, is_needed);
     if !missing.is_empty() {
         let stored = session
             .unless_stopped(must_be_stored(&cluster, namespace))
@@ -58,13 +58,13 @@ pub(crate) async fn render(
             missing,
             rest: Rest {
                 name: CONTROL_PLANE.to_owned(),
-                command: cli.command(Half::ControlPlane, files),
-                essence: format!("{}\0{stored}", cli.essence(Half::ControlPlane, files)),
+                command: cli.command(Half::ControlPlane, values),
+                essence: format!("{}\0{stored}", cli.essence(Half::ControlPlane, values)),
                 way_back: WayBack::Cli(cli.way_back()),
             },
         })));
     }
-    let rendering = cli.render(Half::ControlPlane, files, target);
+    let rendering = cli.render(Half::ControlPlane, values, target);
     let control_plane = session.unless_stopped(rendering).await?;
     let control_plane = control_plane.map_err(|error| hinted(error, hint))?;
     let comparing = async {
@@ -83,15 +83,15 @@ pub(crate) async fn render(
     }))
 }
 
-fn part(cli: &Cli, files: &[Copied], half: Half, rendered: Rendered, is_needed: bool) -> Part {
+fn part(cli: &Cli, values: &Overrides, half: Half, rendered: Rendered, is_needed: bool) -> Part {
     let name = match half {
         Half::Crds => CRDS,
         Half::ControlPlane => CONTROL_PLANE,
     };
     Part {
         name: name.to_owned(),
-        command: cli.command(half, files),
-        essence: cli.essence(half, files),
+        command: cli.command(half, values),
+        essence: cli.essence(half, values),
         rendered,
         installed: None,
         // The CLI keeps the stored values besides.

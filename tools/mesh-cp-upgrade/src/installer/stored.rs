@@ -3,13 +3,13 @@
 use anyhow::Context as _;
 use mesh_records::{Explained, Release};
 use serde::Deserialize;
-use serde_json::Value;
 
 use crate::installer::back::Revisit;
 use crate::installer::driver::Driver;
 use crate::installer::helm::Helm;
 use crate::installer::history::History;
 use crate::render::{self, Manifest, Merge, Rendered};
+use crate::values::Given;
 
 impl Helm {
     /// Reads a release's revisions.
@@ -43,7 +43,7 @@ impl Helm {
     }
 
     /// The values that a release was given. They contain secrets and are never written anywhere.
-    pub(crate) async fn values(&self, release: &Release) -> anyhow::Result<Value> {
+    pub(crate) async fn values(&self, release: &Release) -> anyhow::Result<Given> {
         let name = &release.name;
         let args = self.args(release, &["get", "values", name, "-o", "json"]);
         let answer = self
