@@ -23,6 +23,7 @@ mod rights;
 mod rolled_back;
 mod shop;
 mod stage;
+mod values;
 mod watch_only;
 mod watched;
 mod without_gate;

@@ -96,10 +96,11 @@ fn failed_upgrade_goes_back_by_itself_with_helm_4(bed: Bed) {
 // Of a release whose only revision failed, helm keeps nothing to go back to.
 fn upgrade_without_a_way_back_is_refused_where_one_is_asked_for(bed: Bed) {
     let stage = Stage::new(bed);
-    let secret = "/api/v1/namespaces/linkerd/secrets/sh.helm.release.v1.linkerd-control-plane.v1";
+    let secret = "/api/v1/namespaces/linkerd/secrets/sh.helm.release.v1.linkerd-control-plane";
+    let secret = |revision| format!("{secret}.v{revision}");
     let first = stage.run(&stage.judged(), &[]);
     assert_eq!(first.code, Some(0), "{}", first.said());
-    stage.bed.delete(secret).unwrap();
+    stage.bed.delete(&secret(1)).unwrap();
     let none = stage.roll_back(&[]);
     assert_eq!(none.code, Some(2), "{}", none.said());
     let part = "helm keeps no revision of linkerd-control-plane with an older version";
@@ -108,7 +109,19 @@ fn upgrade_without_a_way_back_is_refused_where_one_is_asked_for(bed: Bed) {
     let other = stage.file("other.yaml", "proxy: {logLevel: debug}\n");
     let flags = ["-f", &other, "--rollback-on-failure"];
     let without = ["--without-gate", "--reason", "a test", "--to", TO];
-    let run = stage.run("", &[&flags[..], &without].concat());
+    let flags = [&flags[..], &without].concat();
+    let dry = stage.run("", &[&flags[..], &["--dry-run"]].concat());
+    let deeds = dry.of("intent")[0]["deeds"].to_string();
+    let part = "if the upgrade fails: helm rollback linkerd-control-plane 2 ";
+    assert!(deeds.contains(part), "{deeds}");
+    // The newest revision fails, and then it is the only one.
+    let chart = stage.charts.control_plane.to_str().unwrap();
+    let release = ["upgrade", "linkerd-control-plane", chart, "-n", "linkerd"];
+    let wrong = ["--reuse-values", "--set", "heartbeatSchedule=whenever"];
+    let failed = stage.bed.run_helm([&release[..], &wrong].concat());
+    assert!(failed.is_err());
+    stage.bed.delete(&secret(2)).unwrap();
+    let run = stage.run("", &flags);
     assert_eq!(run.code, Some(2), "{}", run.said());
     assert!(
         run.stderr.contains("there is no way back"),
@@ -154,6 +167,10 @@ fn rollback_goes_back_names_the_newer_proxies_and_is_harmless_twice(bed: Bed) {
     assert_eq!(again.code, Some(0), "{}", again.said());
     let reason = again.end()["reason"].as_str().unwrap();
     assert!(reason.contains("is rolled back already"), "{reason}");
+    // It is looked at all the same.
+    for step in ["watch", "prove", "afterwards"] {
+        assert_eq!(again.states(step), ["started", "done"], "{step}");
+    }
     let revision = (3, "deployed".to_owned());
     assert_eq!(stage.revision("linkerd-control-plane"), revision);
     assert_eq!(stage.holder(), None);

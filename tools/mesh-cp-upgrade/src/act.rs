@@ -9,7 +9,7 @@ use crate::args::Args;
 use crate::child::quote;
 use crate::claims;
 use crate::gate::Goal;
-use crate::installer::history::Revision;
+use crate::installer::history::{Author, Revision};
 use crate::plan::{Doing, Helming, Part, Plan, Staged, Write};
 use crate::scene::{Scene, overtaken_scene, still_shown};
 use crate::session::Session;
@@ -51,7 +51,6 @@ pub(crate) async fn control_plane(
     let part = &plan.control_plane;
     if part.is_needed {
         still_shown(session, args, goal, shown).await?;
-        session.way_back.clone_from(&part.way_back);
     }
     run(session, args, goal, shown, StepName::ControlPlane, part).await?;
     if part.is_needed {
@@ -102,6 +101,7 @@ async fn run(
             Facts::from([fact((&helming.release().name, &left))])
         }
         Write::Apply => {
+            touched(session, part);
             apply(session, &goal.namespace, part).await?;
             session.wrote(step, &part.name);
             Facts::new()
@@ -179,25 +179,46 @@ async fn run_once(
     session.begun(Some(format!("perhaps a part of {}", part.name)));
     let finished = tokio::time::timeout(args.timeout, writer.finished());
     let Ok(status) = session.see_out(finished).await? else {
+        touched(session, part);
         let what = format!("helm has not finished after {:?}", args.timeout);
         let hint = format!("helm goes on by itself; {AGAIN} and waits for helm");
         return Err(Ending::Stopped(Explained::new(what, hint)));
     };
     let status = status?;
     if status.success() {
+        touched(session, part);
         return Ok(Came::Through);
     }
+    let said = writer.said()?;
     let what = format!(
         "helm {} {} ({status}): {}",
         helming.words().1,
         part.name,
-        quote(&writer.said()?)
+        quote(&said)
     );
     let hint = format!("fix the error that helm reports, then {AGAIN}");
     let ending = Ending::No(Explained::new(what, hint));
-    match was_overtaken(session, helming).await? {
-        true => Ok(Came::TooLate(ending)),
-        false => Err(ending),
+    let reading = helming.helm.history(helming.release());
+    match session.see_out(reading).await? {
+        Ok(history) => match history.author(helming.over, Some(&said)) {
+            Some(Author::Another) => return Ok(Came::TooLate(ending)),
+            Some(Author::Ours) => {
+                touched(session, part);
+                // Our helm is over, so that nobody works on what it left unfinished.
+                session.abandoned = Some(history.latest().clone());
+            }
+            None => session.begun(None),
+        },
+        // Nobody knows what helm wrote.
+        Err(_) => touched(session, part),
+    }
+    Err(ending)
+}
+
+// Notes the way back from what was perhaps written. A rollback has none.
+fn touched(session: &mut Session<'_>, part: &Part) {
+    if part.way_back.is_some() {
+        session.way_back.clone_from(&part.way_back);
     }
 }
 
@@ -226,9 +247,11 @@ async fn still_agreed(
     )))
 }
 
-// Unreadable history: assume that nobody overtook us.
+// Whether another helm wrote the release before ours was started. Unreadable history: assume that
+// nobody did.
 async fn was_overtaken(session: &mut Session<'_>, helming: &Helming) -> Outcome<bool> {
     let reading = helming.helm.history(helming.release());
     let history = session.see_out(reading).await?;
-    Ok(history.is_ok_and(|history| history.overtook(helming.over)))
+    let author = history.map(|history| history.author(helming.over, None));
+    Ok(matches!(author, Ok(Some(Author::Another))))
 }

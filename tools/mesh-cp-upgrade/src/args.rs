@@ -92,8 +92,9 @@ pub(crate) struct Args {
         "crds_chart", "chart_version", "crds_chart_version", "without_gate"])]
     pub(crate) rollback: bool,
 
-    /// If the upgrade fails after the control plane was touched, go back like --rollback; the exit code
-    /// is 1 all the same. Refused before anything is written if there is no way back
+    /// If the upgrade fails after the control plane was touched, go back to the revision before it like
+    /// --rollback; the exit code is 1 all the same. A run that is stopped only says how to go back.
+    /// Refused before anything is written if there is no way back
     #[arg(long, conflicts_with = "rollback")]
     pub(crate) rollback_on_failure: bool,
 

@@ -144,7 +144,9 @@ async fn of_release(
     keeps: bool,
 ) -> anyhow::Result<Vec<File>> {
     let (helm, name) = (&releases.helm, owned.name());
-    let Given(mut values) = helm.values(&owned.release).await?;
+    let Given(mut values) = helm
+        .values(&owned.release, owned.history.base().revision)
+        .await?;
     if !keeps {
         redact(&mut values);
     }

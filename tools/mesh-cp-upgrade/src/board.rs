@@ -181,10 +181,27 @@ fn other_rollout(deployment: &Deployment, expected: &Expected) -> Option<String>
         return Some("its pod template does not have the images of the target yet".to_owned());
     }
     let version = deployment.meta.labels.get(label::APP_VERSION);
-    // A release that was not rendered here may have no such label.
-    let is_unknown = matches!(expected.images, Images::Of(_)) && version.is_none();
-    (!is_unknown && expected.version.as_ref() != version)
-        .then(|| "its label app.kubernetes.io/version has another version".to_owned())
+    match (&expected.images, version) {
+        // A release that was not rendered here may have no such label.
+        (Images::Of(release), None) => (!names(deployment, release)).then(|| {
+            "nobody can tell its release: no tag of its images, no label app.kubernetes.io/version \
+             and no annotation linkerd.io/created-by names it"
+                .to_owned()
+        }),
+        _ => (expected.version.as_ref() != version)
+            .then(|| "its label app.kubernetes.io/version has another version".to_owned()),
+    }
+}
+
+// Whether an image or the annotation of the chart names the release.
+fn names(deployment: &Deployment, release: &str) -> bool {
+    let spec = &deployment.spec.template.spec;
+    let images = spec.init_containers.iter().chain(&spec.containers);
+    let mut tags = images.filter_map(|it| proxy::image_tag(&it.image));
+    let by = deployment.meta.annotations.get(label::CREATED_BY);
+    let by = by.and_then(|by| by.split_once(' '));
+    tags.any(|tag| proxy::linkerd_version(tag) == Some(release))
+        || by.is_some_and(|(_, by)| by == release)
 }
 
 // Why the Deployment cannot have the pods that were agreed to. Its own number of pods proves nothing:

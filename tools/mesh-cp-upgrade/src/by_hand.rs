@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 
 use crate::anew::OF_CERTIFICATES;
 use crate::contained::contained;
+use crate::sayable;
 
 /// An entry of `metadata.managedFields`.
 #[derive(Clone, Debug, Deserialize)]
@@ -55,8 +56,8 @@ pub(crate) struct States<'a> {
 
 /// The longest value that is shown.
 const LONGEST: usize = 60;
-/// What a value below these may contain is a secret, or as good as one.
-const NOT_SHOWN: [&str; 4] = ["data", "stringData", "env", "args"];
+/// What is in a ConfigMap or a Secret may be anything.
+const NOT_SHOWN: [&str; 2] = ["data", "stringData"];
 
 /// Returns true for an entry of somebody whose fields may be set by hand: of no manager in `own`, and
 /// not the work of an installer of before. The status is the controllers'; an autoscaler sets `scale`.
@@ -133,7 +134,8 @@ impl Walk<'_> {
             if OF_CERTIFICATES.contains(&name.as_str()) {
                 continue;
             }
-            let is_shown = self.is_shown && !NOT_SHOWN.contains(&name.as_str());
+            let is_shown =
+                self.is_shown && !NOT_SHOWN.contains(&name.as_str()) && sayable::by_name(&name);
             let values = values.map(|value| step.down(value?));
             let path = format!("{path}{}", step.shown(&name));
             let walk = Walk {

@@ -13,7 +13,7 @@ use crate::gate::Goal;
 use crate::identity::{Identity, Issuer, changes};
 use crate::installer::history::{Revision, Status};
 use crate::live::look;
-use crate::plan::{Helming, Part, Plan, Write};
+use crate::plan::{Doing, Helming, Part, Plan, Write};
 use crate::present::{differs, missing};
 use crate::session::Session;
 
@@ -55,10 +55,7 @@ pub(crate) async fn release(
     };
     match session.see_out(checking).await?? {
         Ok(latest) => Ok(latest),
-        Err(there) => {
-            let claim = format!("helm claims to have upgraded {}", agreed.name);
-            Err(false_claim(&claim, &there))
-        }
+        Err(there) => Err(false_claim(&claimed(helming, &agreed.name), &there)),
     }
 }
 
@@ -89,11 +86,9 @@ pub(crate) async fn control_plane(
         if let Some(there) = other_components(&cluster, goal, plan).await? {
             return Ok(Some(there));
         }
-        // Of helm's, the revision of their release is checked.
-        let Part {
-            rendered, write, ..
-        } = &plan.crds;
-        if matches!(write, Write::Apply)
+        // Of helm's definitions, the revision of their release is checked, and a rollback writes none.
+        let Part { rendered, .. } = &plan.crds;
+        if matches!(plan.control_plane.write, Write::Apply)
             && differs(&cluster, &rendered.manifests, &goal.namespace).await?
         {
             let name = &plan.crds.name;
@@ -117,7 +112,7 @@ pub(crate) async fn control_plane(
         Some(there) => {
             let part = &plan.control_plane;
             let claim = match &part.write {
-                Write::Helm(_) => format!("helm claims to have upgraded {}", part.name),
+                Write::Helm(helming) => claimed(helming, &part.name),
                 Write::Apply => "every object was written".to_owned(),
             };
             Err(false_claim(&claim, &there))
@@ -146,6 +141,13 @@ async fn other_components(
             }
         }
     }))
+}
+
+fn claimed(helming: &Helming, name: &str) -> String {
+    match helming.deed {
+        Doing::Upgrade(_) => format!("helm claims to have upgraded {name}"),
+        Doing::Rollback(_) => format!("helm claims to have rolled back {name}"),
+    }
 }
 
 fn false_claim(claim: &str, there: &str) -> Ending {

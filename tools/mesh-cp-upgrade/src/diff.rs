@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::anew::lasting;
 use crate::present::lacking;
 use crate::render::Manifest;
+use crate::sayable;
 
 /// How many fields of one object are named.
 const MOST: usize = 20;
@@ -53,7 +54,11 @@ fn fields(before: &Manifest, after: &Manifest) -> Vec<String> {
             Some(text) if is_short(text) => Some(text.clone()),
             Some(_) => None,
         };
-        match (is_shown, value(&before), value(&after)) {
+        match (
+            is_shown && sayable::by_name(name),
+            value(&before),
+            value(&after),
+        ) {
             (true, Some(from), Some(to)) => format!("{name} from {from} to {to}"),
             _ => name.clone(),
         }
@@ -124,7 +129,7 @@ mod tests {
 ---
 {apiVersion: v1, kind: ConfigMap, metadata: {name: same}, data: {a: b}}
 ---
-{apiVersion: v1, kind: ConfigMap, metadata: {name: linkerd-config}, data: {values: 'proxy: {cores: 1}'}}
+{apiVersion: v1, kind: ConfigMap, metadata: {name: linkerd-config}, data: {values: 'proxy: {cores: 1, token: HUSH}'}}
 ---
 {apiVersion: v1, kind: Service, metadata: {name: old}}
 ";
@@ -135,7 +140,7 @@ mod tests {
 ---
 {apiVersion: v1, kind: ConfigMap, metadata: {name: same}, data: {a: b}}
 ---
-{apiVersion: v1, kind: ConfigMap, metadata: {name: linkerd-config}, data: {values: 'proxy: {cores: 2}'}}
+{apiVersion: v1, kind: ConfigMap, metadata: {name: linkerd-config}, data: {values: 'proxy: {cores: 2, token: hush}'}}
 ---
 {apiVersion: v1, kind: Service, metadata: {name: new}}
 ";
@@ -146,7 +151,8 @@ mod tests {
             "changes: Deployment a: .spec.paused from nothing to true; \
              .spec.template.spec.containers[c].image from i:1 to i:2",
             "changes: Secret s: .data.key",
-            "changes: ConfigMap linkerd-config: .data.values.proxy.cores from 1 to 2",
+            "changes: ConfigMap linkerd-config: .data.values.proxy.cores from 1 to 2; \
+             .data.values.proxy.token",
         ];
         assert_eq!(lines(&installed, &rendered, "linkerd"), expected);
         assert!(lines(&rendered, &rendered, "linkerd").is_empty());

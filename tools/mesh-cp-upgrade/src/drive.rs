@@ -16,7 +16,7 @@ use crate::prove::Proof;
 use crate::scene::{Scene, under_lock};
 use crate::session::Session;
 use crate::way_back::offered;
-use crate::{act, backup, monitor, prepare, prove, readiness, rollback, watch_only};
+use crate::{act, backup, mesh, monitor, prepare, prove, readiness, rollback, watch_only};
 
 /// Runs the tool.
 pub(crate) fn run(args: &Args) -> ExitCode {
@@ -54,7 +54,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
 async fn steps(session: &mut Session<'_>, args: &Args) -> Outcome<Ending> {
     let goal = pass_gate(session, args).await?;
     let scene = under_lock(session, args, &goal).await?;
-    let mut proof = prove::places(args, &goal.places);
+    let mut proof = places(session, args, &goal).await?;
     let prepared = prepare::prepare(session, args, &goal, &scene, &mut proof).await?;
     if !agree(session, args, &goal, &prepared).await? {
         return Ok(Ending::Done {
@@ -79,6 +79,22 @@ async fn steps(session: &mut Session<'_>, args: &Args) -> Outcome<Ending> {
         next: Some(next),
         reason,
     })
+}
+
+// Without a verdict nobody has said where the mesh's workloads are.
+async fn places(session: &mut Session<'_>, args: &Args, goal: &Goal) -> Outcome<Proof> {
+    if goal.verdict.is_some() || args.prove_in.is_some() {
+        return Ok(prove::places(args, &goal.places));
+    }
+    let cluster = Arc::clone(&session.cluster);
+    let pods = session.unless_stopped(mesh::pods(&cluster, &goal.namespace));
+    let places = match pods.await? {
+        Ok(pods) => mesh::places(&pods),
+        // The proof is in the default namespace then.
+        Err(error) if error.rule().is_some() => Vec::new(),
+        Err(error) => return Err(error.into()),
+    };
+    Ok(prove::places(args, &places))
 }
 
 fn not_written(prepared: &Staged<Plan>) -> String {

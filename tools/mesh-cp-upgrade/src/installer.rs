@@ -142,12 +142,13 @@ pub(crate) async fn quiet(
         let is_over = still_since.elapsed() >= args.pending_timeout;
         if is_known || is_over || session.run.is_dry() {
             // To go back is the way out of an unfinished upgrade.
-            if args.rollback && busy.name() == releases.control_plane.name() {
+            let goes_back = args.rollback || session.goes_back;
+            if goes_back && busy.name() == releases.control_plane.name() {
                 session.abandoned = Some(latest.clone());
                 let installer = Installer::Helm(Box::new(releases));
                 return Ok((live, installer));
             }
-            return Err(releases.abandoned(busy));
+            return Err(releases.abandoned(session, busy));
         }
         session
             .unless_stopped(tokio::time::sleep(LOOK_AGAIN))

@@ -48,6 +48,7 @@ mod rehearsal;
 mod render;
 mod rights;
 mod rollback;
+mod sayable;
 mod scene;
 mod session;
 mod shown;

@@ -26,9 +26,6 @@ pub(crate) enum Spelling {
     Digest,
 }
 
-/// A value with one of these in its name is a secret.
-const SECRETS: [&str; 5] = ["keypem", "token", "password", "secret", "license"];
-
 // === impl Overrides ===
 
 impl Overrides {
@@ -75,12 +72,10 @@ pub(crate) fn check_set(set: &str) -> Result<(), Explained> {
         ));
     };
     // One flag may hold several values, separated by commas.
-    let lower = set.to_lowercase();
-    let names = lower.split(',').filter_map(|one| one.split_once('='));
-    let is_secret = names
-        .into_iter()
-        .any(|(name, _)| SECRETS.iter().any(|part| name.contains(part)));
-    if is_secret || lower.contains("private key") || sayable(set) != set {
+    let mut values = set.split(',').filter_map(|one| one.split_once('='));
+    let is_secret = values
+        .any(|(name, value)| !matches!(value, "true" | "false") && !crate::sayable::by_name(name));
+    if is_secret || set.contains("PRIVATE KEY") || sayable(set) != set {
         return Err(Explained::new(
             format!(
                 "--set would show the value of {} to every user of this machine, and in the records",
@@ -141,6 +136,9 @@ mod tests {
             ("proxy.logLevel=warn,linkerd=info", true),
             ("controllerReplicas=3", true),
             ("enableEndpointSlices", false),
+            ("proxyInjector.externalSecret=true", true),
+            ("imagePullSecrets[0].name=registry", true),
+            ("identity.serviceAccountTokenProjection=false", true),
             ("identity.issuer.tls.keyPEM=HUSH", false),
             ("a=1,registry.password=HUSH", false),
             ("a=-----BEGIN EC PRIVATE KEY-----HUSH", false),

@@ -151,8 +151,8 @@ fn rendered_alone(session: &mut Session<'_>, first: &Definitions) -> Outcome<()>
     session.skip(StepName::Identity, message, LATER)
 }
 
-// Sends the parts as a dry run, and asks which proxy new pods get today.
-async fn try_out(
+/// Sends the parts as a dry run, and asks which proxy new pods get today.
+pub(crate) async fn try_out(
     session: &mut Session<'_>,
     args: &Args,
     goal: &Goal,

@@ -12,18 +12,20 @@ use crate::args::Args;
 use crate::gate::Goal;
 use crate::installer::Installer;
 use crate::installer::back::{Revisit, WayBack};
+use crate::installer::history::Revision;
 use crate::installer::releases::HelmReleases;
 use crate::mesh;
 use crate::monitor::settle;
 use crate::plan::{Doing, Helming, Part, Plan, Staged, Write};
-use crate::preflight::{Accepted, preflight};
-use crate::prepare::identity;
+use crate::preflight::preflight;
+use crate::prepare::{identity, try_out};
 use crate::present::{missing, removed};
-use crate::prove::{places, prove, rehearse};
+use crate::prove::{places, prove};
+use crate::readiness;
 use crate::render::Rendered;
 use crate::scene::{Scene, look_around, under_lock};
 use crate::session::Session;
-use crate::way_back::offered;
+use crate::way_back::{explained, offered};
 
 /// How many workloads with newer proxies are named.
 const MOST: usize = 10;
@@ -43,28 +45,22 @@ pub(crate) async fn run(session: &mut Session<'_>, args: &Args) -> Outcome<Endin
     goal.from = Some(scene.seen());
     session.begin(StepName::Render, "looking for a revision to go back to")?;
     let releases = releases(&scene)?;
-    let history = &releases.control_plane.history;
-    if history.is_rolled_back(to.as_deref()) {
-        let there = format!(
-            "{} is rolled back already: {}",
-            releases.name(),
-            history.latest()
-        );
-        session.done(&there)?;
-        return Ok(done(session, Some(there)));
-    }
-    let (mut plan, target) = planned(session, args, releases, to.as_deref()).await?;
+    let (back, is_there) = wanted(releases, to.as_deref())?;
+    let (mut plan, target) = planned(session, args, releases, back, is_there).await?;
     goal.target = target;
-    session.done(&format!("{} has {}", plan.control_plane.name, goal.target))?;
-    plan.changes = identity(session, args, &scene, &plan).await?;
-    let parts = [&plan.control_plane];
-    let Accepted { said, by_hand } = preflight(session, &goal, &parts).await?;
-    plan.by_hand = by_hand;
+    let there = match is_there {
+        true => format!("{} is rolled back already: {back}", releases.name()),
+        false => format!("{} has {}", plan.control_plane.name, goal.target),
+    };
+    session.done(&there)?;
     let cluster = Arc::clone(&session.cluster);
     let pods = session.unless_stopped(mesh::pods(&cluster, &goal.namespace));
     let mut proof = places(args, &mesh::places(&pods.await??));
-    let shown = rehearse(session, &mut proof, scene.live.injects().as_deref()).await?;
-    session.done(&format!("{said}; {shown}"))?;
+    if !is_there {
+        plan.changes = identity(session, args, &scene, &plan).await?;
+        let parts = [&plan.control_plane];
+        plan.by_hand = try_out(session, args, &goal, &scene, &parts, &mut proof).await?;
+    }
     let prepared = Staged::Whole(plan);
     let agreed = agree(session, args, &goal, &prepared).await?;
     let Staged::Whole(plan) = prepared else {
@@ -76,26 +72,52 @@ pub(crate) async fn run(session: &mut Session<'_>, args: &Args) -> Outcome<Endin
             reason: Some("dry run: nothing was written".to_owned()),
         });
     }
+    let ready = readiness::before(session, &goal.namespace).await?;
     act::control_plane(session, args, &goal, &scene, &plan).await?;
     settle(session, args, &goal, &plan).await?;
-    let reason = prove(session, &goal.target, &plan.injects, proof).await?;
+    let unproven = prove(session, &goal.target, &plan.injects, proof).await?;
+    let unready = readiness::after(session, &goal.namespace, ready).await?;
     ahead(session, &goal).await?;
+    let there = is_there.then_some(there);
+    let reasons: Vec<String> = there.into_iter().chain(unproven).chain(unready).collect();
+    let reason = (!reasons.is_empty()).then(|| reasons.join("; "));
     Ok(done(session, reason))
+}
+
+// The revision to go back to, and whether it is there already.
+fn wanted<'a>(releases: &'a HelmReleases, to: Option<&str>) -> Outcome<(&'a Revision, bool)> {
+    let owned = &releases.control_plane;
+    let history = &owned.history;
+    if let Some(back) = history.rolled_back(to) {
+        return Ok((back, true));
+    }
+    let Some(back) = history.before(to) else {
+        let wanted = to.map_or("an older version".to_owned(), str::to_owned);
+        let what = format!(
+            "helm keeps no revision of {} with {wanted} that was deployed completely; the newest is {}",
+            owned.name(),
+            history.latest()
+        );
+        let hint = format!("see them all: {}", releases.listed());
+        return Err(refused(what, hint));
+    };
+    Ok((back, back.revision == history.latest().revision))
 }
 
 /// Goes back after an upgrade that failed, if this run has touched the control plane.
 pub(crate) async fn after(session: &mut Session<'_>, args: &Args, ending: Ending) -> Ending {
     let error = match ending {
-        Ending::No(error) if session.way_back.is_some() => error,
-        Ending::No(_)
-        | Ending::Done { .. }
-        | Ending::Failed(_)
-        | Ending::Stopped(_)
-        | Ending::Skipped(_)
-        | Ending::Left { .. } => return ending,
+        // Whoever stops a run wants no more writes, and a write may still be going on.
+        Ending::Done { .. } | Ending::Stopped(_) | Ending::Skipped(_) | Ending::Left { .. } => {
+            return offered(session, ending).await;
+        }
+        Ending::No(_) | Ending::Failed(_) if session.way_back.is_none() => return ending,
+        Ending::No(error) => error,
+        Ending::Failed(error) => explained(&error),
     };
     let failed = Ending::No(Explained::new(error.to_string(), ""));
     let noted = session.fail_step(&failed);
+    session.goes_back = true;
     let back = match noted {
         Ok(()) => go_back(session, args).await,
         Err(ending) => Err(ending),
@@ -123,12 +145,16 @@ async fn go_back(session: &mut Session<'_>, args: &Args) -> Outcome<String> {
     let mut goal = goal(revisit.release.namespace.clone(), String::new());
     let scene = look_around(session, args, &goal).await?;
     let releases = releases(&scene)?;
-    let history = &releases.control_plane.history;
-    let old = history
-        .of(revisit.revision)
-        .map(|it| it.app_version.clone());
-    let (plan, target) = planned(session, args, releases, old.as_deref()).await?;
+    let Some(back) = releases.control_plane.history.of(revisit.revision) else {
+        let what = format!("helm keeps revision {} no longer", revisit.revision);
+        return Err(refused(
+            what,
+            format!("see them all: {}", releases.listed()),
+        ));
+    };
+    let (plan, target) = planned(session, args, releases, back, false).await?;
     goal.target = target;
+    identity(session, args, &scene, &plan).await?;
     preflight(session, &goal, &[&plan.control_plane]).await?;
     session.done("server-side dry run: the way back is accepted")?;
     act::roll_back(session, args, &goal, &scene, &plan).await?;
@@ -136,9 +162,10 @@ async fn go_back(session: &mut Session<'_>, args: &Args) -> Outcome<String> {
     let cluster = Arc::clone(&session.cluster);
     let pods = session.unless_stopped(mesh::pods(&cluster, &goal.namespace));
     let proof = places(args, &mesh::places(&pods.await??));
-    prove(session, &goal.target, &plan.injects, proof).await?;
+    let unproven = prove(session, &goal.target, &plan.injects, proof).await?;
     let ahead = ahead(session, &goal).await?;
-    Ok(format!("rolled back to {}; {ahead}", goal.target))
+    let unproven = unproven.map_or(String::new(), |why| format!("; {why}"));
+    Ok(format!("rolled back to {}; {ahead}{unproven}", goal.target))
 }
 
 fn goal(namespace: String, target: String) -> Goal {
@@ -176,21 +203,10 @@ async fn planned(
     session: &mut Session<'_>,
     args: &Args,
     releases: &HelmReleases,
-    to: Option<&str>,
+    back: &Revision,
+    is_there: bool,
 ) -> Outcome<(Plan, String)> {
     let owned = &releases.control_plane;
-    let Some(back) = owned.history.before(to) else {
-        let wanted = to.map_or("an older version".to_owned(), str::to_owned);
-        let what = format!(
-            "helm keeps no revision of {} with {wanted} that was deployed completely; the newest is {}",
-            owned.name(),
-            owned.history.latest()
-        );
-        return Err(refused(
-            what,
-            format!("see them all: {}", releases.listed()),
-        ));
-    };
     let revisit = releases.revisit(owned, back, args.conflicts());
     let target = back.app_version.clone();
     let cluster = Arc::clone(&session.cluster);
@@ -219,6 +235,7 @@ async fn planned(
             installed: Some(installed),
             removed,
             restored,
+            is_needed: !is_there,
             ..back_to(releases, revisit, kept)
         },
         changes: Vec::new(),
@@ -240,7 +257,6 @@ fn back_to(releases: &HelmReleases, revisit: Revisit, kept: Rendered) -> Part {
     Part {
         command,
         essence,
-        is_needed: true,
         ..Part::unneeded(&owned.release, kept, write)
     }
 }

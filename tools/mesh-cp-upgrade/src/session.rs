@@ -27,8 +27,10 @@ pub(crate) struct Session<'a> {
     pub(crate) since: Written,
     /// The unfinished revision that was seen to be nobody's.
     pub(crate) abandoned: Option<Revision>,
-    /// The way back from what this run has begun to write.
+    /// The way back from what this run has written, or perhaps written, of the control plane.
     pub(crate) way_back: Option<WayBack>,
+    /// Whether the run is going back after a failure.
+    pub(crate) goes_back: bool,
     /// The parts that this run has written.
     wrote: Vec<(StepName, String)>,
     /// What a write that is not over has written, in words.
@@ -47,6 +49,7 @@ impl<'a> Session<'a> {
             since: Written::Nothing,
             abandoned: None,
             way_back: None,
+            goes_back: false,
             wrote: Vec::new(),
             begun: None,
         }

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::overrides::Overrides;
+use crate::sayable;
 use crate::snapshot::Copied;
 
 /// The values that a release is given. They may hold secrets.
@@ -89,8 +90,6 @@ pub(crate) enum Changed {
 
 /// The longest value that is shown.
 const LONGEST: usize = 60;
-/// A value with one of these in its name may be a secret, or is a certificate.
-const NOT_SHOWN: [&str; 6] = ["pem", "key", "token", "password", "secret", "license"];
 
 /// Returns the values that differ between what a release was given and what it is to get.
 pub(crate) fn differences(given: &Given, wanted: &Given) -> Vec<Difference> {
@@ -133,12 +132,10 @@ fn leaves<'a>(value: &'a Value, path: &mut Vec<&'a str>, all: &mut BTreeMap<Stri
 }
 
 fn shown(name: &str, value: &Value) -> Option<String> {
-    let name = name.to_lowercase();
-    if NOT_SHOWN.iter().any(|part| name.contains(part)) {
-        return None;
-    }
     let text = match value {
-        Value::Bool(_) | Value::Number(_) | Value::Array(_) => value.to_string(),
+        Value::Bool(_) => return Some(value.to_string()),
+        _ if !sayable::with_content(name, value) => return None,
+        Value::Number(_) | Value::Array(_) => value.to_string(),
         Value::String(text) => text.clone(),
         Value::Null | Value::Object(_) => return None,
     };
@@ -207,6 +204,7 @@ mod tests {
         let given = json!({
             "proxy": { "logLevel": "warn", "cores": 2 },
             "tolerations": [{ "key": "a" }],
+            "env": [{ "name": "TOKEN", "value": "HUSH" }],
             "identity": { "issuer": { "tls": { "keyPEM": "HUSH" } } },
             "same": 1,
         });
@@ -220,6 +218,7 @@ mod tests {
         let said: Vec<String> = all.iter().map(|it| format!("{} {it}", it.verb())).collect();
         let expected = [
             "add the value defaultInboundPolicy: deny",
+            "drop the value env: the chart's default counts then",
             "change the value identity.issuer.tls.keyPEM",
             "drop the value proxy.cores, which is 2: the chart's default counts then",
             "change the value proxy.logLevel from warn to info",

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use mesh_actor::{Ending, Outcome};
+use mesh_actor::{AGAIN, Ending, Outcome};
+use mesh_records::Explained;
 
 use crate::installer::back::WayBack;
 use crate::preflight::list;
@@ -61,24 +62,68 @@ fn objections(answers: &Answers) -> Option<String> {
     (!all.is_empty()).then(|| all.join("; "))
 }
 
-/// Adds the way back to the ending of an upgrade that failed after the control plane was touched.
+/// Adds the way back to the ending of a run that touched the control plane and did not see it proven.
 pub(crate) async fn offered(session: &mut Session<'_>, ending: Ending) -> Ending {
-    let Ending::No(error) = ending else {
+    let Some(way_back) = session.way_back.clone() else {
         return ending;
     };
-    let Some(way_back) = session.way_back.clone() else {
-        return Ending::No(error);
-    };
     let command = way_back.command();
-    let hint = match obstacle(session, &way_back).await {
+    match ending {
+        Ending::Done { .. } | Ending::Skipped(_) => ending,
+        // Whoever stopped the run waits for its end.
+        Ending::Stopped(error) => {
+            let hint = format!("{}; or go back with: {command}", error.hint());
+            Ending::Stopped(error.with_hint(hint))
+        }
+        Ending::Left { signal, reason } => Ending::Left {
+            signal,
+            reason: format!("{reason}; to go back: {command}"),
+        },
+        Ending::No(error) => match hint(session, &way_back, &error).await {
+            Ok(hint) => Ending::No(error.with_hint(hint)),
+            Err(left) => left,
+        },
+        Ending::Failed(error) => {
+            let error = explained(&error);
+            match hint(session, &way_back, &error).await {
+                Ok(hint) => Ending::Failed(error.with_hint(hint).into()),
+                Err(left) => left,
+            }
+        }
+    }
+}
+
+async fn hint(
+    session: &mut Session<'_>,
+    way_back: &WayBack,
+    error: &Explained,
+) -> Result<String, Ending> {
+    let command = way_back.command();
+    let hint = match obstacle(session, way_back).await {
         Ok(None) => format!("or go back with: {command}"),
         Ok(Some(obstacle)) => format!("there is no way back with `{command}` now: {obstacle}"),
-        Err(left @ Ending::Left { .. }) => return left,
+        Err(left @ Ending::Left { .. }) => return Err(left),
         Err(ending) => {
             let why = ending.reason().unwrap_or_default();
             format!("or go back with: {command} (it could not be rehearsed: {why})")
         }
     };
-    let all = format!("{}; {hint}", error.hint());
-    Ending::No(error.with_hint(all))
+    Ok(match error.hint().is_empty() {
+        true => hint,
+        false => format!("{}; {hint}", error.hint()),
+    })
+}
+
+/// Makes one error of a chain of them, with the hint of the innermost that has one.
+pub(crate) fn explained(error: &anyhow::Error) -> Explained {
+    let known = error
+        .chain()
+        .filter_map(|it| it.downcast_ref::<Explained>());
+    let known = known.last();
+    let hint = known.map_or(AGAIN, Explained::hint);
+    let whole = Explained::new(format!("{error:#}"), hint);
+    match known.and_then(Explained::next) {
+        Some(next) => whole.with_next(next),
+        None => whole,
+    }
 }

@@ -52,6 +52,16 @@ pub(crate) enum Readiness {
     Gone,
 }
 
+/// Who wrote a revision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Author {
+    Ours,
+    Another,
+}
+
+/// What helm says where it finds another helm at work.
+const ANOTHER: &str = "another operation";
+
 // === impl History ===
 
 impl History {
@@ -88,21 +98,37 @@ impl History {
         latest.status == Status::Deployed && latest.chart == chart
     }
 
-    /// Returns true if another helm wrote a revision after `revision`. A failed revision is our
-    /// own: a helm that finds another helm's revision first writes none.
-    pub(crate) fn overtook(&self, revision: u32) -> bool {
+    /// Says whose the revision after `revision` is, if there is one. `said` is what our own helm said
+    /// when it failed; `None` if it was not started.
+    pub(crate) fn author(&self, revision: u32, said: Option<&str>) -> Option<Author> {
         let latest = self.latest();
-        latest.revision > revision && latest.status != Status::Failed
+        if latest.revision <= revision {
+            return None;
+        }
+        Some(match (latest.status, said) {
+            // A helm that finds another helm's revision first writes none.
+            (Status::Failed, _) => Author::Ours,
+            // Ours could not say that it failed, or was killed.
+            (Status::PendingUpgrade | Status::PendingRollback, Some(said))
+                if !said.contains(ANOTHER) =>
+            {
+                Author::Ours
+            }
+            _ => Author::Another,
+        })
     }
 
-    /// Returns the revision for a rollback: the newest that was deployed completely and is of
-    /// another chart than `chart`.
-    pub(crate) fn way_back(&self, chart: &str) -> Option<&Revision> {
-        let sound = |revision: &&Revision| {
-            matches!(revision.status, Status::Deployed | Status::Superseded)
-                && revision.chart != chart
-        };
-        self.revisions.iter().rev().find(sound)
+    /// Returns the revision that helm upgrades from: what it compares objects and values with.
+    pub(crate) fn base(&self) -> &Revision {
+        let is_deployed = |it: &&Revision| it.status == Status::Deployed;
+        let deployed = self.revisions.iter().rev().find(is_deployed);
+        deployed.unwrap_or_else(|| self.latest())
+    }
+
+    /// Returns the newest revision that was deployed completely: what a rollback of the next write
+    /// goes back to.
+    pub(crate) fn way_back(&self) -> Option<&Revision> {
+        self.revisions.iter().rev().find(|it| it.is_sound())
     }
 
     /// Returns a revision by its number.
@@ -113,29 +139,39 @@ impl History {
     /// Returns the revision that a rollback goes back to: the newest that was deployed completely and is
     /// of this release, or else of an older one than the newest revision.
     pub(crate) fn before(&self, release: Option<&str>) -> Option<&Revision> {
-        let latest = Version::of_tag(&self.latest().app_version);
+        let (latest, older) = self.revisions.split_last()?;
+        let of_latest = Version::of_tag(&latest.app_version);
         let fits = |it: &&Revision| match release {
             Some(release) => it.app_version == release,
-            None => Version::of_tag(&it.app_version).order(&latest) == Some(Ordering::Less),
+            None => Version::of_tag(&it.app_version).order(&of_latest) == Some(Ordering::Less),
         };
-        let sound = |it: &&Revision| matches!(it.status, Status::Deployed | Status::Superseded);
-        self.revisions.iter().rev().filter(sound).find(fits)
+        let mut older = older.iter().rev();
+        let older = older.find(|it| it.is_sound() && fits(it));
+        // Nothing is left to write where the newest is the only one.
+        older.or_else(|| Some(latest).filter(|it| it.is_sound() && fits(it)))
     }
 
-    /// Returns true if the newest revision is deployed and came from a rollback to this release, or to
-    /// any.
-    pub(crate) fn is_rolled_back(&self, release: Option<&str>) -> bool {
-        let latest = self.latest();
+    /// Returns the newest revision if it is deployed and came from a rollback to this release, or to an
+    /// older one than it was before.
+    pub(crate) fn rolled_back(&self, release: Option<&str>) -> Option<&Revision> {
+        let (latest, older) = self.revisions.split_last()?;
+        let is = Version::of_tag(&latest.app_version);
+        let was = older.last().map(|it| Version::of_tag(&it.app_version));
         let is_meant = match release {
             Some(release) => latest.app_version == release,
-            None => latest.description.starts_with("Rollback to "),
+            None => was.is_some_and(|was| is.order(&was) == Some(Ordering::Less)),
         };
-        latest.status == Status::Deployed && is_meant
+        let is_rollback = latest.description.starts_with("Rollback to ");
+        (latest.status == Status::Deployed && is_rollback && is_meant).then_some(latest)
     }
+}
 
-    /// Returns the newest revision that was deployed completely.
-    pub(crate) fn last_sound(&self) -> Option<u32> {
-        self.way_back("").map(|it| it.revision)
+// === impl Revision ===
+
+impl Revision {
+    // Returns true if helm wrote all of it.
+    fn is_sound(&self) -> bool {
+        matches!(self.status, Status::Deployed | Status::Superseded)
     }
 }
 
@@ -208,24 +244,21 @@ mod tests {
     }
 
     #[test]
-    fn the_way_back_is_the_newest_sound_revision_of_another_chart() {
+    fn the_way_back_is_the_newest_sound_revision() {
         let new = "cp-1.16.11";
         let table = [
             (vec![("deployed", "cp-1.12.7", "a")], Some(1)),
-            (vec![OLD, ("deployed", new, "b")], Some(1)),
+            (vec![OLD, ("deployed", new, "b")], Some(2)),
             (vec![OLD, ("failed", new, "b")], Some(1)),
             (
-                vec![OLD, ("failed", "cp-1.16.0", "b"), ("deployed", new, "b")],
-                Some(1),
+                vec![OLD, ("deployed", new, "b"), ("failed", new, "b")],
+                Some(2),
             ),
-            (
-                vec![("failed", "cp-1.12.7", "a"), ("deployed", new, "b")],
-                None,
-            ),
+            (vec![("failed", "cp-1.12.7", "a")], None),
         ];
         for (number, (rows, expected)) in table.into_iter().enumerate() {
             let history = history(&rows);
-            let back = history.way_back(new).map(|it| it.revision);
+            let back = history.way_back().map(|it| it.revision);
             assert_eq!(back, expected, "row {number}");
         }
     }
@@ -247,13 +280,21 @@ mod tests {
         assert_eq!(before(&[old, upgraded, back], None), None);
         assert_eq!(before(&[old, upgraded, back], Some(new)), Some(2));
         assert_eq!(before(&[old, failed], Some(new)), None);
+        // Away from the values of the newest, at the same version.
+        let newest = ("deployed", "cp-1.16.11", new);
+        assert_eq!(before(&[old, upgraded, newest], Some(new)), Some(2));
+        assert_eq!(before(&[old, newest], Some(new)), Some(2));
         let mut rolled = history(&[old, upgraded, back]);
-        assert!(!rolled.is_rolled_back(None));
-        assert!(rolled.is_rolled_back(Some("stable-2.13.7")));
+        let is = |history: &History, release| history.rolled_back(release).is_some();
+        assert!(!is(&rolled, None) && !is(&rolled, Some("stable-2.13.7")));
         rolled.revisions[2].description = "Rollback to 1".to_owned();
-        assert!(rolled.is_rolled_back(None));
+        assert!(is(&rolled, None) && is(&rolled, Some("stable-2.13.7")));
+        assert!(!is(&rolled, Some(new)));
         rolled.revisions[2].status = Status::Failed;
-        assert!(!rolled.is_rolled_back(None));
+        assert!(!is(&rolled, None));
+        let mut forward = history(&[upgraded, old, ("deployed", "cp-1.16.11", new)]);
+        forward.revisions[2].description = "Rollback to 1".to_owned();
+        assert!(!is(&forward, None));
     }
 
     #[test]
@@ -265,17 +306,34 @@ mod tests {
     }
 
     #[test]
-    fn overtook_is_true_for_a_later_revision_that_did_not_fail() {
+    fn helm_upgrades_from_the_newest_deployed_revision_or_else_from_the_newest() {
+        let failed = ("failed", "cp-1.16.11", "stable-2.14.10");
+        let deployed = ("deployed", "cp-1.12.7", "stable-2.13.7");
+        let base = |rows: &[_]| history(rows).base().revision;
+        assert_eq!(base(&[OLD, deployed, failed, failed]), 2);
+        assert_eq!(base(&[OLD, failed]), 2);
+        assert_eq!(base(&[OLD, deployed]), 2);
+    }
+
+    #[test]
+    fn a_revision_that_our_dead_helm_left_is_ours() {
+        use Author::{Another, Ours};
+        let busy = "UPGRADE FAILED: another operation (install/upgrade/rollback) is in progress";
         let table = [
-            ("pending-upgrade", 1, true),
-            ("deployed", 1, true),
-            ("failed", 1, false),
-            ("pending-upgrade", 2, false),
-            ("deployed", 2, false),
+            ("pending-upgrade", 1, None, Some(Another)),
+            ("pending-upgrade", 1, Some(busy), Some(Another)),
+            ("pending-upgrade", 1, Some(""), Some(Ours)),
+            ("pending-rollback", 1, Some("timed out"), Some(Ours)),
+            ("deployed", 1, Some("already exists"), Some(Another)),
+            ("failed", 1, Some("refused"), Some(Ours)),
+            ("failed", 1, None, Some(Ours)),
+            ("pending-upgrade", 2, None, None),
+            ("deployed", 2, Some(""), None),
         ];
-        for (status, over, expected) in table {
+        for (status, over, said, expected) in table {
             let history = latest(status, "cp-1.16.11", "stable-2.14.10");
-            assert_eq!(history.overtook(over), expected, "{status} over {over}");
+            let author = history.author(over, said);
+            assert_eq!(author, expected, "{status} over {over}: {said:?}");
         }
     }
 

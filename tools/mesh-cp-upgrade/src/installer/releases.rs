@@ -9,7 +9,7 @@ use mesh_records::{Explained, Release};
 use crate::anew::Content;
 use crate::args::Args;
 use crate::gate::Goal;
-use crate::installer::back::{Revisit, WayBack, rollback};
+use crate::installer::back::{Revisit, WayBack};
 use crate::installer::charts::charts;
 use crate::installer::helm::{Base, Helm, Upgrade};
 use crate::installer::history::{History, Readiness, Revision};
@@ -89,9 +89,20 @@ impl HelmReleases {
     }
 
     /// Ends the run with a hint, because a helm died while it upgraded a release.
-    pub(crate) fn abandoned(&self, busy: &Owned) -> Ending {
+    pub(crate) fn abandoned(&self, session: &Session<'_>, busy: &Owned) -> Ending {
         let Owned { release, history } = busy;
-        let Some(sound) = history.last_sound() else {
+        if session.run.is_dry() {
+            let Release { name, .. } = release;
+            return refused(
+                format!(
+                    "a helm is at work on {name}, or died there: {}",
+                    history.latest()
+                ),
+                "run it again when that helm is through; a run without --dry-run waits for it for as \
+                 long as --pending-timeout says",
+            );
+        }
+        let Some(sound) = history.way_back() else {
             let hint =
                 "install the control plane again: no revision of this release was ever deployed";
             return busy.stuck(hint.to_owned()).into();
@@ -106,11 +117,11 @@ impl HelmReleases {
             };
             ("remove the unfinished revision with", forget)
         } else {
-            (
-                "go back with",
-                self.helm
-                    .way_back(&rollback(release, sound, Conflicts::Refused)),
-            )
+            let driver = self.helm.driver.to_string();
+            let mut words = vec!["--rollback", "--to", &sound.app_version];
+            words.extend(["-L", &release.namespace, "--helm-driver", &driver]);
+            let back = session.run.paste().mesh("mesh-cp-upgrade", &words);
+            ("go back with", back)
         };
         let hint = format!("if no helm runs any more, {way} `{command}`; then {AGAIN}");
         Ending::Failed(busy.stuck(hint).with_next(command).into())
@@ -126,30 +137,15 @@ impl HelmReleases {
     ) -> Outcome<Parts> {
         let (helm, target) = (&self.helm, goal.target.as_str());
         let inputs = Arc::clone(&session.inputs);
-        let named = charts(args, &inputs, target, helm);
-        let named = session.unless_stopped(named).await??;
-        let upgrade = |owned: &Owned, chart, base, overrides| Upgrade {
-            release: owned.release.clone(),
-            chart,
-            base,
-            overrides,
-            conflicts: args.conflicts(),
-        };
-        let base = match args.reset_then_reuse_values {
-            true => Base::Release,
-            false => Base::Chart,
-        };
-        let overrides = inputs.overrides.clone();
-        let control_plane = upgrade(&self.control_plane, named.control_plane, base, overrides);
-        // Definitions have no version of their own.
-        let own = Overrides::default();
-        let crds = upgrade(&self.crds, named.crds, Base::Release, own);
+        let [crds, control_plane] = self.upgrades(session, args, target).await?;
+        let base = self.control_plane.history.base();
+        let base_of_crds = self.crds.history.base();
         let all = futures::future::try_join5(
             helm.render(&crds),
             helm.render(&control_plane),
-            helm.values(&self.control_plane.release),
-            helm.installed(&self.crds.release, None),
-            helm.installed(&self.control_plane.release, None),
+            helm.values(&self.control_plane.release, base.revision),
+            helm.installed(&self.crds.release, Some(base_of_crds.revision)),
+            helm.installed(&self.control_plane.release, Some(base.revision)),
         );
         let all = session.unless_stopped(all).await?;
         let all = all.map_err(|error| hinted(error, self.check_values(&inputs.overrides)));
@@ -182,6 +178,36 @@ impl HelmReleases {
             control_plane,
             hint: "pass the chart version whose appVersion is the target: --chart-version VERSION",
         })
+    }
+
+    // The upgrades of the definitions and of the control plane.
+    async fn upgrades(
+        &self,
+        session: &mut Session<'_>,
+        args: &Args,
+        target: &str,
+    ) -> Outcome<[Upgrade; 2]> {
+        let inputs = Arc::clone(&session.inputs);
+        let named = charts(args, &inputs, target, &self.helm);
+        let named = session.unless_stopped(named).await??;
+        let upgrade = |owned: &Owned, chart, base, overrides| Upgrade {
+            release: owned.release.clone(),
+            chart,
+            base,
+            overrides,
+            conflicts: args.conflicts(),
+        };
+        let base = match args.reset_then_reuse_values {
+            true => Base::Release,
+            false => Base::Chart,
+        };
+        let overrides = inputs.overrides.clone();
+        // Definitions have no version of their own.
+        let own = Overrides::default();
+        Ok([
+            upgrade(&self.crds, named.crds, Base::Release, own),
+            upgrade(&self.control_plane, named.control_plane, base, overrides),
+        ])
     }
 
     // Compares what is installed and what is rendered of both releases with the cluster.
@@ -226,7 +252,7 @@ impl HelmReleases {
         Differing { removed, restored }: Differing,
     ) -> Part {
         let release = &owned.release;
-        let back = owned.history.way_back(&rendered.chart);
+        let back = owned.history.way_back();
         let revisit = |back: &Revision| self.revisit(owned, back, upgrade.conflicts);
         let way_back = back.map(|back| WayBack::Helm(Box::new(revisit(back))));
         Part {

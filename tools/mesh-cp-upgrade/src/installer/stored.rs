@@ -42,10 +42,12 @@ impl Helm {
         Explained::new(said, hint).into()
     }
 
-    /// The values that a release was given. They contain secrets and are never written anywhere.
-    pub(crate) async fn values(&self, release: &Release) -> anyhow::Result<Given> {
+    /// The values that a revision of a release was given. They contain secrets and are never written anywhere.
+    pub(crate) async fn values(&self, release: &Release, revision: u32) -> anyhow::Result<Given> {
         let name = &release.name;
-        let args = self.args(release, &["get", "values", name, "-o", "json"]);
+        let number = revision.to_string();
+        let words = ["get", "values", name, "--revision", &number, "-o", "json"];
+        let args = self.args(release, &words);
         let answer = self
             .program
             .read(
