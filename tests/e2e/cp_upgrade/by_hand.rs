@@ -3,13 +3,16 @@
 
 use mesh_testbed::{Bed, Match, When};
 use mesh_tests::{Run, begin, on_both_beds};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::stage::{FROM, Stage, TO};
 
 on_both_beds! {
     [Kubectl]
     what_somebody_else_set_is_shown_before_the_cli_overwrites_it
+    what_cannot_stay_beside_the_new_objects_is_found_before_the_cli_writes_any
+    what_was_set_by_hand_is_named_before_new_definitions_are_written
+    what_is_set_by_hand_after_the_question_is_not_overwritten
     [Helm]
     what_was_set_by_hand_is_shown_before_helm_overwrites_or_keeps_it
     helm_4_finds_what_was_set_by_hand_before_anything_is_written
@@ -75,6 +78,63 @@ fn what_somebody_else_set_is_shown_before_the_cli_overwrites_it(bed: Bed) {
                 2: it becomes 1";
     assert!(deeds.contains(&deed.to_owned()), "{deeds:#?}");
     stage.assert_unchanged(false);
+}
+
+fn what_cannot_stay_beside_the_new_objects_is_found_before_the_cli_writes_any(bed: Bed) {
+    let stage = Stage::by_cli(bed);
+    let judged = stage.judged();
+    // The chart gives the bounds of a rolling update, and not its type.
+    let strategy = json!({ "spec": { "strategy": { "type": "Recreate", "rollingUpdate": null } } });
+    let edit = format!("{DESTINATION}?fieldManager=kubectl-edit");
+    stage.bed.merge(&edit, &strategy).unwrap();
+    for part in [
+        "would refuse Deployment linkerd-destination: ",
+        "beside it stays .spec.strategy.type, which kubectl-edit added",
+    ] {
+        stage.refuses(&judged, &[], part);
+    }
+    assert_eq!(stage.written(), Vec::<String>::new());
+}
+
+fn what_was_set_by_hand_is_named_before_new_definitions_are_written(bed: Bed) {
+    let stage = Stage::by_cli_without_definitions(bed);
+    stage.scale("linkerd-proxy-injector");
+    let judged = stage.judged();
+    let dry = stage.run(&judged, &["--dry-run=server", "--diff"]);
+    assert_eq!(dry.code, Some(0), "{}", dry.stderr);
+    let shown = deeds(&dry);
+    let deed = "overwrite or keep Deployment linkerd-proxy-injector: .spec.replicas, which kubectl \
+                set to 2";
+    assert!(shown.contains(&deed.to_owned()), "{shown:#?}");
+    let later = "the differences of the control plane come after the CRDs are written";
+    assert!(dry.stdout.contains(later), "{}", dry.stdout);
+
+    let digest = dry.of("intent")[0]["digest"].as_str().unwrap();
+    let run = stage.run(&judged, &[&format!("--yes={digest}")]);
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    assert_eq!(stage.configured(), TO);
+}
+
+fn what_is_set_by_hand_after_the_question_is_not_overwritten(bed: Bed) {
+    let stage = Stage::by_cli_without_definitions(bed);
+    let judged = stage.judged();
+    let proxy = stage.bed.proxy().unwrap();
+    let (running, held) = stage.held(&proxy, &judged);
+    stage.scale("linkerd-destination");
+    held.release();
+    let run = running.finish();
+    assert_eq!(run.code, Some(2), "{}", run.stderr);
+    let reason = run.end()["reason"].as_str().unwrap();
+    let field = "Deployment linkerd-destination: .spec.replicas, which kubectl set to 2";
+    assert!(reason.contains(field), "{reason}");
+    assert_eq!(stage.replicas(DESTINATION), 2);
+    stage.assert_only_definitions();
+
+    let again = stage.run(&judged, &[]);
+    assert_eq!(again.code, Some(0), "{}", again.stderr);
+    let shown = deeds(&again);
+    assert!(shown.contains(&OVERWRITTEN.to_owned()), "{shown:#?}");
+    assert_eq!(stage.replicas(DESTINATION), 1);
 }
 
 fn what_was_set_by_hand_is_shown_before_helm_overwrites_or_keeps_it(bed: Bed) {

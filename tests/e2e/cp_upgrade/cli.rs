@@ -241,6 +241,11 @@ fn linkerd_flag_with_a_cli_that_does_not_fit_changes_nothing(bed: Bed) {
     let charts = stage.charts_by_flag();
     let charts: Vec<&str> = charts.iter().map(String::as_str).collect();
     stage.refuses(&judged, &charts, "takes no chart");
+    stage.refuses(
+        &judged,
+        &["--force-conflicts"],
+        "leave out --force-conflicts",
+    );
     // An installation by helm has no such Secret.
     let overrides = "/api/v1/namespaces/linkerd/secrets/linkerd-config-overrides";
     stage.bed.delete(overrides).unwrap();

@@ -31,7 +31,7 @@ on_both_beds! {
 impl Stage {
     // Checks that the tool wrote definitions and nothing else.
     #[track_caller]
-    fn assert_only_definitions(&self) {
+    pub(crate) fn assert_only_definitions(&self) {
         let written = self.written();
         assert!(written.iter().all(|it| it.contains(CRDS)), "{written:#?}");
         assert!(written.iter().any(|it| it.contains(ROUTES)), "{written:#?}");
@@ -40,7 +40,7 @@ impl Stage {
     }
 
     // Starts a run that is held before it writes the new definition.
-    fn held(&self, proxy: &FaultProxy, judged: &str) -> (Running, Held) {
+    pub(crate) fn held(&self, proxy: &FaultProxy, judged: &str) -> (Running, Held) {
         let write = Match::writes().agent(AGENT).path(ROUTES);
         let held = proxy.on(write).hold(When::BeforeForward);
         let mut command = self.command(&[]);

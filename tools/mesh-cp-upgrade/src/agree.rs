@@ -8,6 +8,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::anew::Content;
 use crate::args::Args;
+use crate::by_hand::ByHand;
 use crate::gate::Goal;
 use crate::plan::{Definitions, Part, Plan, Staged};
 use crate::render::Manifest;
@@ -84,14 +85,15 @@ fn deeds(session: &Session<'_>, prepared: &Staged<Plan>) -> anyhow::Result<Vec<D
             let parts = [&plan.crds, &plan.control_plane].into_iter();
             let parts = parts.filter(|part| part.is_needed);
             let deeds = parts.flat_map(|part| [vec![deed(part)], beside(part)].concat());
-            let by_hand = plan.by_hand.iter().map(|(object, field)| Deed {
-                verb: field.verb().to_owned(),
-                object: format!("{object}: {field}"),
-            });
-            deeds.chain(by_hand).collect()
+            deeds.chain(by_hand(&plan.by_hand)).collect()
         }
         Staged::Definitions(first) => {
-            let Definitions { part, rest, .. } = &**first;
+            let Definitions {
+                part,
+                rest,
+                by_hand: fields,
+                missing: _,
+            } = &**first;
             let all = Sha256::digest(format!("{}\0{values}", rest.essence));
             let chart = &part.rendered.chart;
             let later = Deed {
@@ -101,8 +103,16 @@ fn deeds(session: &Session<'_>, prepared: &Staged<Plan>) -> anyhow::Result<Vec<D
                     rest.name
                 ),
             };
-            vec![deed(part), later]
+            let deeds = [deed(part), later].into_iter();
+            deeds.chain(by_hand(fields)).collect()
         }
+    })
+}
+
+fn by_hand(fields: &[(String, ByHand)]) -> impl Iterator<Item = Deed> {
+    fields.iter().map(|(object, field)| Deed {
+        verb: field.verb().to_owned(),
+        object: format!("{object}: {field}"),
     })
 }
 
@@ -146,8 +156,9 @@ fn summary(args: &Args, goal: &Goal, prepared: &Staged<Plan>, intent: &Intent) -
         ));
         lines.push(
             "then the control plane is rendered and checked (its version, the identity settings, a dry \
-             run of every object) before any of it is written; if a check fails, the run ends with the \
-             CRDs written and the control plane unchanged"
+             run of every object, and that it overwrites nothing that was set by hand and is not \
+             named here) before any of it is written; if a check fails, the run ends with the CRDs \
+             written and the control plane unchanged"
                 .to_owned(),
         );
     }
@@ -208,6 +219,7 @@ mod tests {
                 write: Write::Apply,
             },
             missing: vec!["a.example.test".to_owned(), "b.example.test v1".to_owned()],
+            by_hand: Vec::new(),
             rest: Rest {
                 name: "the control plane".to_owned(),
                 command: Vec::new(),

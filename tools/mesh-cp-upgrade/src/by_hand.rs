@@ -28,6 +28,24 @@ pub(crate) struct Managed {
     fields_v1: Value,
 }
 
+impl Managed {
+    /// Who wrote.
+    pub(crate) fn manager(&self) -> &str {
+        &self.manager
+    }
+
+    /// Returns true for what a part of Kubernetes itself keeps in an object, such as a number of the
+    /// rollout; what it scales does not count.
+    pub(crate) fn is_of_kubernetes(&self) -> bool {
+        self.manager.starts_with("kube-") && self.subresource.is_empty()
+    }
+
+    /// The fields, as the API server spells them.
+    pub(crate) fn fields(&self) -> &Value {
+        &self.fields_v1
+    }
+}
+
 /// A field that somebody set by hand.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ByHand {
@@ -43,6 +61,8 @@ pub(crate) enum Fate {
     /// The values before and after, if these may be said.
     Overwritten(Option<(String, String)>),
     Kept,
+    /// Nobody knows before the new manifest is rendered; the value, if it may be said.
+    Open(Option<String>),
 }
 
 /// An object in the cluster, as it was installed, and as it is to be.
@@ -51,7 +71,8 @@ pub(crate) struct States<'a> {
     pub(crate) live: &'a Value,
     /// `None` if nobody knows; then every field that differs counts.
     pub(crate) installed: Option<&'a Value>,
-    pub(crate) wanted: &'a Value,
+    /// `None` if it is not rendered yet.
+    pub(crate) wanted: Option<&'a Value>,
 }
 
 /// The longest value that is shown.
@@ -84,12 +105,12 @@ pub(crate) fn by_hand(foreign: &[Managed], states: States<'_>) -> Vec<ByHand> {
             manager: &entry.manager,
             is_shown: true,
             is_item: false,
+            is_open: states.wanted.is_none(),
         };
-        let wanted = Some(states.wanted);
         walk.node(
             &entry.fields_v1,
             String::new(),
-            [Some(states.live), states.installed, wanted],
+            [Some(states.live), states.installed, states.wanted],
             &mut all,
         );
     }
@@ -106,6 +127,8 @@ struct Walk<'a> {
     is_shown: bool,
     /// Whether this is an item of a list.
     is_item: bool,
+    /// Whether the new manifest is not rendered yet.
+    is_open: bool,
 }
 
 impl Walk<'_> {
@@ -155,6 +178,9 @@ impl Walk<'_> {
             return None;
         }
         let fate = match (installed, wanted) {
+            (None, None) if self.is_open => {
+                Fate::Open(self.is_shown.then(|| short(live)).flatten())
+            }
             (None, None) => Fate::Kept,
             (_, wanted) => Fate::Overwritten(
                 self.is_shown
@@ -170,8 +196,8 @@ impl Walk<'_> {
     }
 }
 
-// One step down in an object, as `fieldsV1` spells it.
-enum Step {
+/// One step down in an object, as `fieldsV1` spells it.
+pub(crate) enum Step {
     Field(String),
     /// The item of a list with these keys.
     Item(Map<String, Value>),
@@ -180,7 +206,8 @@ enum Step {
 }
 
 impl Step {
-    fn of(key: &str) -> Option<(Self, String)> {
+    /// Reads a step, and its name; `None` for the key that stands for the place itself.
+    pub(crate) fn of(key: &str) -> Option<(Self, String)> {
         let (kind, name) = key.split_once(':')?;
         let step = match kind {
             "f" => Self::Field(name.to_owned()),
@@ -191,15 +218,25 @@ impl Step {
         Some((step, name.to_owned()))
     }
 
-    fn down<'a>(&self, value: &'a Value) -> Option<&'a Value> {
+    /// Returns what is one step down.
+    pub(crate) fn down<'a>(&self, value: &'a Value) -> Option<&'a Value> {
         match self {
             Self::Field(name) => value.get(name),
+            Self::Item(_) | Self::Member(_) => value.get(self.position(value)?),
+        }
+    }
+
+    /// Returns the place of the item in a list.
+    pub(crate) fn position(&self, list: &Value) -> Option<usize> {
+        let mut items = list.as_array()?.iter();
+        match self {
+            Self::Field(_) => None,
             // A manifest may leave out a key that has a default.
-            Self::Item(keys) => value.as_array()?.iter().find(|item| {
+            Self::Item(keys) => items.position(|item| {
                 keys.iter()
                     .all(|(key, wanted)| item.get(key).is_none_or(|is| is == wanted))
             }),
-            Self::Member(wanted) => value.as_array()?.iter().find(|item| *item == wanted),
+            Self::Member(wanted) => items.position(|item| item == wanted),
         }
     }
 
@@ -234,6 +271,7 @@ impl ByHand {
         match self.fate {
             Fate::Overwritten(_) => "overwrite",
             Fate::Kept => "keep",
+            Fate::Open(_) => "overwrite or keep",
         }
     }
 }
@@ -249,7 +287,10 @@ impl fmt::Display for ByHand {
             Fate::Overwritten(Some((from, to))) => {
                 write!(f, "{field}, which {manager} set to {from}: it becomes {to}")
             }
-            Fate::Overwritten(None) => write!(f, "{field}, which {manager} set"),
+            Fate::Open(Some(to)) => write!(f, "{field}, which {manager} set to {to}"),
+            Fate::Overwritten(None) | Fate::Open(None) => {
+                write!(f, "{field}, which {manager} set")
+            }
             Fate::Kept => write!(f, "{field}, which {manager} added"),
         }
     }
@@ -271,7 +312,7 @@ mod tests {
         let states = States {
             live,
             installed: Some(installed),
-            wanted,
+            wanted: Some(wanted),
         };
         let all = by_hand(foreign, states);
         all.iter().map(|it| format!("{} {it}", it.verb())).collect()

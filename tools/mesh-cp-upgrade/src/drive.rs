@@ -123,7 +123,7 @@ async fn upgrade(
         }
         Staged::Definitions(first) => {
             act::definitions(session, args, goal, shown, &first.part).await?;
-            prepare::rest(session, args, goal, shown, proof).await?
+            prepare::rest(session, args, goal, shown, &first, proof).await?
         }
     };
     act::control_plane(session, args, goal, shown, &plan).await?;

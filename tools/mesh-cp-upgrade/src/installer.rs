@@ -57,13 +57,20 @@ pub(crate) async fn check(
             return Err(refused(
                 "the linkerd CLI installed this control plane, and only the CLI of the old version \
                  can go back",
-                format!("go back with: {}", cli.way_back()),
+                cli.way_back().offered("go back"),
             ));
         }
         Installed::Cli if args.names_charts() => {
             return Err(refused(
                 "the linkerd CLI installed this control plane; the CLI takes no chart",
                 "leave out --chart, --crds-chart and their versions; name the CLI with --linkerd",
+            ));
+        }
+        Installed::Cli if args.force_conflicts => {
+            return Err(refused(
+                "the linkerd CLI installed this control plane; its objects are applied in a way that \
+                 overwrites what somebody else has set, and the question names each such field",
+                "leave out --force-conflicts",
             ));
         }
         Installed::Cli if args.reset_then_reuse_values => {

@@ -4,13 +4,14 @@
 //! `drive` is the order of the steps. `inputs` copies what the user named into a `snapshot`, which
 //! alone is read from then on. `gate` reads the verdict, `scene` looks at the control plane under
 //! the lock, and again before each write against what was `shown`, `prepare`, `of_target`,
-//! `preflight` and `rehearsal` compare before the first write and refuse what `--allow-change` does not name,
-//! `agree` asks, `backup` saves the state before, `act` and `apply` write, `claims` checks what helm claims, `monitor` and `readiness` watch,
-//! `way_back` says how to go back and `rollback` does it. `watch_only` does the watching alone.
+//! `preflight` and `rehearsal` compare before the first write and refuse what `--allow-change` does not name
+//! (`dry_write` sends one object, `foreseen` names what was set by hand where nothing is rendered yet),
+//! `agree` asks, `backup` saves the state before, of which `labelled` finds the objects, `act` and `apply`
+//! write, `claims` checks what helm claims, `monitor` and `readiness` watch, `way_back` says how to go back and `rollback` does it. `watch_only` does the watching alone.
 //! `live` reads the control plane and what installed it; `installer` is that program, helm or the
 //! linkerd CLI, and `rights` asks for what is needed before the CLI can render; `plan` is what will
 //! be done; `present` compares what is rendered with the cluster; `render`, `expected`, `anew`, `identity`,
-//! `contained`, `by_hand`, `diff` and `board` decide and wait for nothing. `child` alone starts processes.
+//! `contained`, `by_hand`, `grafted`, `new_kinds`, `diff` and `board` decide and wait for nothing. `child` alone starts processes.
 //! What this tool shares with every tool that acts is `mesh-actor`.
 
 mod act;
@@ -26,16 +27,21 @@ mod claims;
 mod contained;
 mod diff;
 mod drive;
+mod dry_write;
 mod expected;
 mod field_managers;
+mod foreseen;
 mod gate;
+mod grafted;
 mod identity;
 mod inputs;
 mod installer;
 mod issuer_key;
+mod labelled;
 mod live;
 mod mesh;
 mod monitor;
+mod new_kinds;
 mod of_target;
 mod overrides;
 mod plan;

@@ -52,6 +52,8 @@ pub(crate) struct Definitions {
     pub(crate) part: Part,
     /// What the cluster lacks: definitions, and versions of definitions.
     pub(crate) missing: Vec<String>,
+    /// The fields of the definitions and of the control plane that somebody set by hand.
+    pub(crate) by_hand: Vec<(String, ByHand)>,
     pub(crate) rest: Rest,
 }
 

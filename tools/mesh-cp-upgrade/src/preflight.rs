@@ -7,9 +7,11 @@ use mesh_actor::{Ending, Outcome, refused};
 use mesh_records::StepName;
 
 use crate::by_hand::ByHand;
+use crate::dry_write::How;
 use crate::gate::Goal;
+use crate::new_kinds::new_kinds;
 use crate::plan::{Part, Write};
-use crate::rehearsal::{Answers, How, Rehearsal, ask};
+use crate::rehearsal::{Answers, Rehearsal, ask};
 use crate::render::{Conflicts, Merge};
 use crate::session::Session;
 
@@ -34,7 +36,7 @@ pub(crate) async fn preflight(
     session.begin(StepName::Preflight, "server-side dry run of every object")?;
     let mut to_come = BTreeSet::new();
     for part in parts {
-        to_come.extend(part.rendered.new_kinds());
+        to_come.extend(new_kinds(&part.rendered.manifests));
     }
     let cluster = Arc::clone(&session.cluster);
     let (mut asked, mut unasked, mut by_hand) = (0, 0, Vec::new());

@@ -9,9 +9,10 @@ use mesh_records::{StepName, command};
 use crate::args::Args;
 use crate::by_hand::ByHand;
 use crate::diff::lines;
+use crate::foreseen::{foreseen, untold};
 use crate::gate::Goal;
 use crate::identity::{Change, Identity, Key, changes};
-use crate::installer::back::WayBack;
+use crate::installer::back::{NO_REVISION, WayBack};
 use crate::issuer_key;
 use crate::of_target;
 use crate::plan::{Definitions, Part, Parts, Plan, Staged};
@@ -40,9 +41,11 @@ pub(crate) async fn prepare(
     let rendering = installer.render(session, args, goal, live);
     let mut plan = match rendering.await? {
         Staged::Whole(parts) => whole(session, goal, parts)?,
-        Staged::Definitions(first) => {
-            rendered_alone(session, &first)?;
-            try_out(session, args, goal, scene, &[&first.part], proof).await?;
+        Staged::Definitions(mut first) => {
+            rendered_alone(session, args, &first)?;
+            let parts = [&first.part];
+            first.by_hand = try_out(session, args, goal, scene, &parts, proof).await?;
+            first.by_hand.extend(ahead(session, args, goal).await?);
             let way_back = Some(&first.rest.way_back);
             backup(session, args, way_back).await?;
             return Ok(Staged::Definitions(first));
@@ -78,11 +81,23 @@ pub(crate) async fn rest(
     args: &Args,
     goal: &Goal,
     shown: &Scene,
+    agreed: &Definitions,
     proof: &mut Proof,
 ) -> Outcome<Plan> {
     let scene = still_shown(session, args, goal, shown).await?;
     match prepare(session, args, goal, &scene, proof).await? {
-        Staged::Whole(plan) if !plan.crds.is_needed => Ok(plan),
+        Staged::Whole(plan) if !plan.crds.is_needed => match untold(&agreed.by_hand, &plan.by_hand)
+        {
+            None => Ok(plan),
+            Some((object, field)) => Err(refused(
+                format!(
+                    "the upgrade would overwrite a field that was set by hand and that the question \
+                     did not name: {object}: {field}"
+                ),
+                "run the pipeline again: now that the CRDs are written, its question names each such \
+                 field",
+            )),
+        },
         Staged::Whole(_) | Staged::Definitions(_) => Err(refused(
             "the CRDs in the cluster are not those that were just written",
             "see what else writes them, such as Argo CD or Flux, then run the pipeline again",
@@ -122,12 +137,7 @@ fn whole(session: &mut Session<'_>, goal: &Goal, parts: Parts) -> Outcome<Plan> 
 fn diff(session: &mut Session<'_>, goal: &Goal, plan: &Plan) -> Outcome<()> {
     for part in [&plan.crds, &plan.control_plane] {
         let Some(installed) = &part.installed else {
-            let kubectl = session.run.paste().kubectl(&["diff", "-f", "-"]);
-            let message = format!(
-                "the linkerd CLI keeps no objects to compare with: `{} | {kubectl}` shows them",
-                command(&part.command)
-            );
-            session.says_object(&message)?;
+            without_diff(session, part)?;
             continue;
         };
         let rendered = &part.rendered.manifests;
@@ -138,7 +148,32 @@ fn diff(session: &mut Session<'_>, goal: &Goal, plan: &Plan) -> Outcome<()> {
     Ok(())
 }
 
-fn rendered_alone(session: &mut Session<'_>, first: &Definitions) -> Outcome<()> {
+fn without_diff(session: &mut Session<'_>, part: &Part) -> Outcome<()> {
+    let kubectl = session.run.paste().kubectl(&["diff", "-f", "-"]);
+    let message = format!(
+        "the linkerd CLI keeps no objects to compare with: `{} | {kubectl}` shows them",
+        command(&part.command)
+    );
+    session.says_object(&message)
+}
+
+// Reads what somebody set by hand on the control plane, which is not rendered yet.
+async fn ahead(
+    session: &mut Session<'_>,
+    args: &Args,
+    goal: &Goal,
+) -> Outcome<Vec<(String, ByHand)>> {
+    match args.actor.consent.dry_run {
+        DryRun::Client => Ok(Vec::new()),
+        DryRun::None | DryRun::Server => {
+            let cluster = Arc::clone(&session.cluster);
+            let reading = foreseen(&cluster, &goal.namespace);
+            Ok(session.unless_stopped(reading).await??)
+        }
+    }
+}
+
+fn rendered_alone(session: &mut Session<'_>, args: &Args, first: &Definitions) -> Outcome<()> {
     let Definitions { part, missing, .. } = first;
     let count = part.rendered.manifests.len();
     session.done(&format!(
@@ -147,6 +182,12 @@ fn rendered_alone(session: &mut Session<'_>, first: &Definitions) -> Outcome<()>
         part.rendered.chart,
         missing.join(", ")
     ))?;
+    if args.diff {
+        without_diff(session, part)?;
+        let later = "the differences of the control plane come after the CRDs are written: the linkerd \
+                     CLI does not render it before";
+        session.says_object(later)?;
+    }
     let message = "the identity settings are not compared yet";
     session.skip(StepName::Identity, message, LATER)
 }
@@ -244,9 +285,8 @@ async fn backup(
 ) -> Outcome<Option<String>> {
     session.begin(StepName::Backup, "looking for a revision to go back to")?;
     let Some(way_back) = way_back else {
-        let none = "helm has no earlier revision";
-        session.done(none)?;
-        return Ok(Some(none.to_owned()));
+        session.done(NO_REVISION)?;
+        return Ok(Some(NO_REVISION.to_owned()));
     };
     let command = way_back.command();
     let obstacle = match args.actor.consent.dry_run {
@@ -254,7 +294,7 @@ async fn backup(
         DryRun::None | DryRun::Server => way_back::obstacle(session, way_back).await?,
     };
     match obstacle {
-        None => session.done(&format!("to go back: {command}"))?,
+        None => session.done(&way_back.offered("to go back"))?,
         Some(why) => {
             let none = format!("`{command}` would fail: {why}");
             session.done(&format!("there is no way back: {none}"))?;

@@ -4,32 +4,18 @@
 use std::collections::BTreeSet;
 
 use futures::{StreamExt as _, TryStreamExt as _};
-use mesh_cluster::{Cluster, Error, Kinds, Options, Target, Why};
-use mesh_records::Release;
-use serde::de::IgnoredAny;
-use serde_json::{Value, json};
+use mesh_cluster::{Cluster, Error, Kinds, Target, Why};
+use serde_json::Value;
 
-use crate::apply::{MANAGER, placed};
-use crate::by_hand::{ByHand, Managed, States, by_hand, is_foreign};
-use crate::field_managers::{Existing, PREDECESSORS};
-use crate::render::{Conflicts, Manifest, Merge};
+use crate::apply::placed;
+use crate::by_hand::{ByHand, Fate, Managed, States, by_hand};
+use crate::dry_write::{How, Others, Said, try_out};
+use crate::field_managers::Existing;
+use crate::new_kinds::NewKind;
+use crate::render::{Manifest, Merge};
 
 /// The number of dry runs that are sent at the same time.
 const AT_ONCE: usize = 8;
-/// helm's field manager, in both majors.
-const HELM: &str = "helm";
-
-/// How objects will be written.
-#[derive(Clone, Debug)]
-pub(crate) enum How {
-    Helm {
-        merge: Merge,
-        conflicts: Conflicts,
-        release: Release,
-    },
-    /// This tool applies the objects one by one.
-    Apply,
-}
 
 /// Objects to ask about.
 #[derive(Clone, Debug)]
@@ -69,7 +55,7 @@ struct Answer {
 pub(crate) async fn ask(
     cluster: &Cluster,
     rehearsal: &Rehearsal<'_>,
-    to_come: &BTreeSet<String>,
+    to_come: &BTreeSet<NewKind>,
 ) -> Result<Answers, Error> {
     let mut kinds = Kinds::default();
     let mut answers = Answers::default();
@@ -80,7 +66,7 @@ pub(crate) async fn ask(
             Some(kind) => {
                 questions.push((kind.target(&manifest.body, rehearsal.namespace), manifest));
             }
-            None if to_come.contains(kind) => answers.unasked += 1,
+            None if to_come.contains(&NewKind::of(manifest)) => answers.unasked += 1,
             None => answers.unknown.push(format!("{manifest} ({version})")),
         }
     }
@@ -119,81 +105,26 @@ impl Rehearsal<'_> {
         let version = existing
             .as_ref()
             .map(|it| it.metadata.resource_version.clone());
-        let mut answer = match self.write(cluster, target, body, version).await {
-            Ok(()) => Answer::default(),
+        let foreign = existing.map_or_else(Vec::new, |it| self.how.foreign(it.managed()));
+        let live = self.live(cluster, target, manifest, &foreign).await?;
+        let others = Others {
+            foreign: &foreign,
+            live: live.as_ref(),
+        };
+        let by_hand = self.by_hand(manifest, others);
+        let asking = try_out(cluster, &self.how, target, body, version, others);
+        let mut answer = match asking.await {
+            Ok(Said::Yes) => Answer::default(),
+            Ok(Said::OnlyAlone(error)) => {
+                let mut answer = self.answered(manifest, &error).ok_or(error)?;
+                let stays = stays(&by_hand, &foreign);
+                answer.refused = answer.refused.map(|why| format!("{why} ({stays})"));
+                answer
+            }
             Err(error) => self.answered(manifest, &error).ok_or(error)?,
         };
-        if let Some(existing) = existing {
-            let managed = existing.managed();
-            answer.by_hand = self.by_hand(cluster, target, manifest, managed).await?;
-        }
+        answer.by_hand = by_hand;
         Ok(answer)
-    }
-
-    // Asks in the way in which the object will be written. Nothing is read of an existing object.
-    async fn write(
-        &self,
-        cluster: &Cluster,
-        target: &Target,
-        mut body: Value,
-        version: Option<String>,
-    ) -> Result<(), Error> {
-        let manager = match &self.how {
-            How::Helm { .. } => HELM,
-            How::Apply => MANAGER,
-        };
-        let options = Options {
-            dry_run: true,
-            field_manager: Some(manager),
-        };
-        match (&self.how, version) {
-            (
-                How::Helm {
-                    merge: Merge::OnServer,
-                    conflicts,
-                    release,
-                },
-                _,
-            ) => {
-                mark(&mut body, release);
-                match conflicts {
-                    Conflicts::Refused => cluster.apply_unforced(target, &body, options).await,
-                    Conflicts::Overwritten => cluster.apply(target, &body, options).await,
-                }
-            }
-            (How::Helm { .. } | How::Apply, None) => {
-                let all = target.collection();
-                cluster.create::<IgnoredAny>(&all, &body, options).await?;
-                self.apply(cluster, target, &body, options).await
-            }
-            (How::Helm { .. } | How::Apply, Some(version)) => {
-                body["metadata"]["resourceVersion"] = version.into();
-                let replaced = cluster.replace::<IgnoredAny>(target, &body, options);
-                replaced.await?;
-                if let Some(metadata) = body["metadata"].as_object_mut() {
-                    metadata.remove("resourceVersion");
-                }
-                self.apply(cluster, target, &body, options).await
-            }
-        }
-    }
-
-    async fn apply(
-        &self,
-        cluster: &Cluster,
-        target: &Target,
-        body: &Value,
-        options: Options,
-    ) -> Result<(), Error> {
-        match self.how {
-            How::Helm { .. } => Ok(()),
-            How::Apply => match cluster.apply(target, body, options).await {
-                // What kubectl owns is still beside what is applied: the two together may not be
-                // valid.
-                Err(error) if error.is_invalid() => Ok(()),
-                applied => applied,
-            },
-        }
     }
 
     // Returns `None` if the error is not the server's opinion of the object.
@@ -216,29 +147,26 @@ impl Rehearsal<'_> {
     }
 
     // Reads the object only if somebody else set any of its fields, and never a Secret.
-    async fn by_hand(
+    async fn live(
         &self,
         cluster: &Cluster,
         target: &Target,
         manifest: &Manifest,
-        managed: Vec<Managed>,
-    ) -> Result<Vec<ByHand>, Error> {
-        // What is applied was installed with kubectl before.
-        let before: &[_] = match self.how {
-            How::Apply => &PREDECESSORS,
-            How::Helm { .. } => &[],
-        };
-        let foreign: Vec<Managed> = managed
-            .into_iter()
-            .filter(|entry| is_foreign(entry, &[HELM, MANAGER], before))
-            .collect();
+        foreign: &[Managed],
+    ) -> Result<Option<Value>, Error> {
         if foreign.is_empty() || manifest.kind == "Secret" {
-            return Ok(Vec::new());
+            return Ok(None);
         }
-        let live = match cluster.get_as::<Value>(target).await {
-            Ok(live) => live,
-            Err(error) if error.why() == Why::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(error),
+        match cluster.get_as::<Value>(target).await {
+            Ok(live) => Ok(Some(live)),
+            Err(error) if error.why() == Why::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn by_hand(&self, manifest: &Manifest, others: Others<'_>) -> Vec<ByHand> {
+        let Some(live) = others.live else {
+            return Vec::new();
         };
         let installed = self.installed.map(|all| {
             let mut all = all.iter();
@@ -246,34 +174,23 @@ impl Rehearsal<'_> {
             found.map_or(&Value::Null, |it| &it.body)
         });
         let states = States {
-            live: &live,
+            live,
             installed,
-            wanted: &manifest.body,
+            wanted: Some(&manifest.body),
         };
-        Ok(by_hand(&foreign, states))
+        by_hand(others.foreign, states)
     }
 }
 
-// As helm marks what belongs to a release.
-fn mark(body: &mut Value, release: &Release) {
-    let Some(metadata) = body.get_mut("metadata").and_then(Value::as_object_mut) else {
-        return;
-    };
-    let Release { name, namespace } = release;
-    let marks = [
-        ("labels", "app.kubernetes.io/managed-by", "Helm"),
-        ("annotations", "meta.helm.sh/release-name", name),
-        ("annotations", "meta.helm.sh/release-namespace", namespace),
-    ];
-    for (field, key, value) in marks {
-        let field = metadata.entry(field).or_insert(Value::Null);
-        if field.is_null() {
-            *field = json!({});
-        }
-        if let Some(field) = field.as_object_mut() {
-            field.insert(key.to_owned(), value.into());
-        }
+fn stays(by_hand: &[ByHand], foreign: &[Managed]) -> String {
+    let kept = by_hand.iter().filter(|it| it.fate == Fate::Kept);
+    let fields: Vec<String> = kept.map(ToString::to_string).collect();
+    if !fields.is_empty() {
+        return format!("beside it stays {}", fields.join("; "));
     }
+    let managers: BTreeSet<&str> = foreign.iter().map(Managed::manager).collect();
+    let managers: Vec<&str> = managers.into_iter().collect();
+    format!("beside it stays what {} set", managers.join(", "))
 }
 
 // The server says first how many conflicts there are, and lists several on lines of their own.
@@ -341,23 +258,5 @@ mod tests {
             conflict(two),
             "conflicts with \"kubectl-edit\": .spec.a .spec.b"
         );
-    }
-
-    #[test]
-    fn helms_marks_are_added_where_a_manifest_has_none() {
-        let release = Release {
-            name: "cp".to_owned(),
-            namespace: "linkerd".to_owned(),
-        };
-        let mut body = json!({ "metadata": { "labels": { "a": "b" }, "annotations": null } });
-        mark(&mut body, &release);
-        let expected = json!({ "metadata": {
-            "labels": { "a": "b", "app.kubernetes.io/managed-by": "Helm" },
-            "annotations": {
-                "meta.helm.sh/release-name": "cp",
-                "meta.helm.sh/release-namespace": "linkerd",
-            },
-        } });
-        assert_eq!(body, expected);
     }
 }

@@ -194,17 +194,6 @@ impl Rendered {
         crds(&self.manifests)
     }
 
-    /// Returns the kinds that the rendered custom resource definitions define.
-    pub(crate) fn new_kinds(&self) -> BTreeSet<String> {
-        let crds = self.manifests.iter();
-        let crds = crds.filter(|manifest| manifest.kind == "CustomResourceDefinition");
-        let kind = |crd: &Manifest| {
-            let names = crd.body.get("spec")?.get("names")?;
-            names.get("kind")?.as_str().map(str::to_owned)
-        };
-        crds.filter_map(kind).collect()
-    }
-
     /// Returns the Services behind the rendered webhooks.
     pub(crate) fn webhook_services(&self) -> BTreeSet<String> {
         let configurations = [

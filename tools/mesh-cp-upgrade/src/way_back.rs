@@ -6,9 +6,10 @@ use std::sync::Arc;
 use mesh_actor::{AGAIN, Ending, Outcome};
 use mesh_records::Explained;
 
+use crate::dry_write::How;
 use crate::installer::back::WayBack;
 use crate::preflight::list;
-use crate::rehearsal::{Answers, How, Rehearsal, ask};
+use crate::rehearsal::{Answers, Rehearsal, ask};
 use crate::session::Session;
 
 /// Says why the API server would not take the way back now.
@@ -67,17 +68,16 @@ pub(crate) async fn offered(session: &mut Session<'_>, ending: Ending) -> Ending
     let Some(way_back) = session.way_back.clone() else {
         return ending;
     };
-    let command = way_back.command();
     match ending {
         Ending::Done { .. } | Ending::Skipped(_) => ending,
         // Whoever stopped the run waits for its end.
         Ending::Stopped(error) => {
-            let hint = format!("{}; or go back with: {command}", error.hint());
+            let hint = format!("{}; {}", error.hint(), way_back.offered("or go back with"));
             Ending::Stopped(error.with_hint(hint))
         }
         Ending::Left { signal, reason } => Ending::Left {
             signal,
-            reason: format!("{reason}; to go back: {command}"),
+            reason: format!("{reason}; {}", way_back.offered("to go back")),
         },
         Ending::No(error) => match hint(session, &way_back, &error).await {
             Ok(hint) => Ending::No(error.with_hint(hint)),
@@ -100,7 +100,7 @@ async fn hint(
 ) -> Result<String, Ending> {
     let command = way_back.command();
     let hint = match obstacle(session, way_back).await {
-        Ok(None) => format!("or go back with: {command}"),
+        Ok(None) => way_back.offered("or go back with"),
         Ok(Some(obstacle)) => format!("there is no way back with `{command}` now: {obstacle}"),
         Err(left @ Ending::Left { .. }) => return Err(left),
         Err(ending) => {

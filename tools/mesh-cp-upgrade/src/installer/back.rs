@@ -14,6 +14,11 @@ pub(crate) enum WayBack {
     Cli(String),
 }
 
+/// Why there is no way back without an earlier revision.
+pub(crate) const NO_REVISION: &str = "helm has no earlier revision";
+const OLD_CLI: &str = "the linkerd CLI of the old version (not rehearsed: only that CLI can render \
+                       the objects)";
+
 /// A rollback to a revision that helm keeps.
 #[derive(Clone, Debug)]
 pub(crate) struct Revisit {
@@ -42,6 +47,23 @@ impl WayBack {
         match self {
             Self::Helm(revisit) => revisit.helm.way_back(&revisit.words()),
             Self::Cli(command) => command.clone(),
+        }
+    }
+
+    /// What the command needs besides, in words.
+    pub(crate) fn needs(&self) -> Option<&'static str> {
+        match self {
+            Self::Helm(_) => None,
+            Self::Cli(_) => Some(OLD_CLI),
+        }
+    }
+
+    /// Offers the command after `lead`. It comes last, so that it can be pasted.
+    pub(crate) fn offered(&self, lead: &str) -> String {
+        let command = self.command();
+        match self.needs() {
+            None => format!("{lead}: {command}"),
+            Some(needs) => format!("{lead}, by {needs}: {command}"),
         }
     }
 }

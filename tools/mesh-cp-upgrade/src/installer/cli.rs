@@ -10,6 +10,7 @@ use mesh_records::{Explained, Paste};
 use crate::anew::beside;
 use crate::args::Args;
 use crate::child::Program;
+use crate::installer::back::WayBack;
 use crate::overrides::{Overrides, Spelling};
 use crate::render::{self, Merge, Rendered};
 use crate::values::Given;
@@ -129,12 +130,11 @@ impl Cli {
         format!("linkerd\0{half:?}\0{}\0{values}", self.namespace)
     }
 
-    /// Returns the command for a rollback, which needs the CLI of the earlier version.
-    pub(crate) fn way_back(&self) -> String {
+    /// Returns the way back, which needs the CLI of the earlier version.
+    pub(crate) fn way_back(&self) -> WayBack {
         let upgrade = ["upgrade", "--linkerd-namespace", &self.namespace];
         let upgrade = self.paste.linkerd("linkerd", &upgrade);
-        let apply = self.apply();
-        format!("{upgrade} | {apply} (with the linkerd CLI of the old version)")
+        WayBack::Cli(format!("{upgrade} | {}", self.apply()))
     }
 
     /// Returns a command for people with these words.
@@ -200,7 +200,11 @@ mod tests {
         let control_plane = cli.command(Half::ControlPlane, &values).join(" ");
         assert_eq!(control_plane, format!("linkerd upgrade {rest}"));
         let back = "linkerd upgrade --linkerd-namespace mesh --context eu | kubectl --context eu apply -f -";
-        assert!(cli.way_back().starts_with(back), "{}", cli.way_back());
+        assert_eq!(cli.way_back().command(), back);
+        let offered = cli.way_back().offered("go back");
+        let condition = "go back, by the linkerd CLI of the old version (not rehearsed: ";
+        assert!(offered.starts_with(condition), "{offered}");
+        assert!(offered.ends_with(&format!(": {back}")), "{offered}");
         assert_eq!(
             cli.pasted(&["check"]),
             "/opt/linkerd check --linkerd-namespace mesh --context eu"

@@ -15,7 +15,6 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::gate::Goal;
-use crate::installer::back::WayBack;
 use crate::installer::cli::{Cli, Half};
 use crate::overrides::Overrides;
 use crate::plan::{Definitions, Part, Parts, Rest, Staged, Write};
@@ -56,11 +55,12 @@ pub(crate) async fn render(
         return Ok(Staged::Definitions(Box::new(Definitions {
             part: part(Half::Crds, crds, true),
             missing,
+            by_hand: Vec::new(),
             rest: Rest {
                 name: CONTROL_PLANE.to_owned(),
                 command: cli.command(Half::ControlPlane, values),
                 essence: format!("{}\0{stored}", cli.essence(Half::ControlPlane, values)),
-                way_back: WayBack::Cli(cli.way_back()),
+                way_back: cli.way_back(),
             },
         })));
     }
@@ -101,7 +101,7 @@ fn part(cli: &Cli, values: &Overrides, half: Half, rendered: Rendered, is_needed
         restored: Vec::new(),
         is_needed,
         // Definitions must not be rolled back: the API server may refuse older ones.
-        way_back: (half == Half::ControlPlane).then(|| WayBack::Cli(cli.way_back())),
+        way_back: (half == Half::ControlPlane).then(|| cli.way_back()),
         write: Write::Apply,
     }
 }
