@@ -77,7 +77,8 @@ pub(crate) struct Args {
     pub(crate) diff: bool,
 
     /// Before the first write, save what is needed to go back in a new folder in this one: values,
-    /// revisions, definitions, objects and linkerd-config, without private keys and other secrets
+    /// revisions, definitions, objects and linkerd-config, without private keys and other secrets; its
+    /// about.yaml lists what is not whole without them
     #[arg(long, value_name = "DIR", conflicts_with = "rollback")]
     pub(crate) backup: Option<PathBuf>,
 

@@ -8,20 +8,25 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use mesh_actor::{Outcome, refused};
 use mesh_cluster::control_plane::DEFINITIONS;
 use mesh_cluster::control_plane::issuer::SECRETS;
 use mesh_cluster::object::{ConfigMap, Object as _};
-use mesh_cluster::{Cluster, Kinds, Target, Why, label};
-use mesh_records::sayable;
-use serde_json::{Value, json};
+use mesh_cluster::{Cluster, Error, Kinds, Target, Why, label};
+use mesh_records::{Explained, sayable};
+use serde_json::{Map, Value, json};
 
 use crate::args::Args;
 use crate::gate::Goal;
 use crate::installer::Installer;
+use crate::installer::back::NO_REVISION;
 use crate::installer::releases::{HelmReleases, Owned};
 use crate::installer::staged::OVERRIDES;
+use crate::labelled::{KINDS, labelled};
 use crate::plan::{Plan, Staged};
+use crate::redacted::{bare, redact};
 use crate::render::Manifest;
 use crate::scene::Scene;
 use crate::session::Session;
@@ -30,19 +35,14 @@ use crate::values::Given;
 /// A file of the backup, its name and its text.
 type File = (String, String);
 
-/// What stands where a secret was.
-const REMOVED: &str = "REMOVED: --backup-secrets keeps it";
-/// A value with one of these in its name may be a secret.
-const SECRET: [&str; 5] = ["keypem", "token", "password", "license", "secret"];
-/// What the API server sets by itself.
-const OF_SERVER: [&str; 6] = [
-    "uid",
-    "resourceVersion",
-    "creationTimestamp",
-    "generation",
-    "managedFields",
-    "selfLink",
-];
+/// The files of a backup.
+struct Files {
+    all: Vec<File>,
+    /// Whether secrets are kept.
+    keeps: bool,
+    /// The objects that are not whole without their secrets.
+    left_out: Vec<String>,
+}
 
 /// Saves the state before the first write, if `--backup` asks for it.
 pub(crate) async fn save(
@@ -55,30 +55,34 @@ pub(crate) async fn save(
     let Some(folder) = &args.backup else {
         return Ok(());
     };
-    let mut objects: Vec<&Manifest> = Vec::new();
-    match prepared {
-        Staged::Whole(plan) if plan.is_done() => return Ok(()),
-        Staged::Whole(plan) => {
-            objects.extend(&plan.crds.rendered.manifests);
-            objects.extend(&plan.control_plane.rendered.manifests);
-        }
-        Staged::Definitions(first) => objects.extend(&first.part.rendered.manifests),
+    if let Staged::Whole(plan) = prepared
+        && plan.is_done()
+    {
+        return Ok(());
     }
     let cluster = Arc::clone(&session.cluster);
-    let keeps = args.backup_secrets;
-    let reading = files(&cluster, goal, scene, &objects, keeps);
-    let mut files = session.unless_stopped(reading).await??;
+    let mut files = Files {
+        all: Vec::new(),
+        keeps: args.backup_secrets,
+        left_out: Vec::new(),
+    };
+    let reading = files.read(&cluster, goal, scene, prepared);
+    session.unless_stopped(reading).await??;
     let time = session.now();
     let from = scene.seen().version;
-    let about = json!({
+    let mut about = json!({
         "cluster": cluster.label(),
         "namespace": goal.namespace,
         "from": from,
         "to": goal.target,
         "time": time.to_string(),
-        "back": back(prepared),
+        "without_secrets": files.left_out,
     });
-    files.push(file("about.yaml", &about)?);
+    if let Some(about) = about.as_object_mut() {
+        about.extend(back(prepared));
+    }
+    files.add("about.yaml", &about)?;
+    let files = files.all;
     let name = format!(
         "{}-{from}-{}",
         goal.namespace,
@@ -95,84 +99,166 @@ pub(crate) async fn save(
     session.says_object(&format!("saved {} files in {written}", files.len()))
 }
 
-fn back(prepared: &Staged<Plan>) -> Option<String> {
-    match prepared {
-        Staged::Whole(plan) => Some(plan.control_plane.way_back.as_ref()?.command()),
-        Staged::Definitions(first) => Some(first.rest.way_back.command()),
-    }
-}
-
-async fn files(
-    cluster: &Cluster,
-    goal: &Goal,
-    scene: &Scene,
-    objects: &[&Manifest],
-    keeps: bool,
-) -> anyhow::Result<Vec<File>> {
-    let live = live(cluster, goal, objects).await?;
-    let is_definition = |object: &&Value| object["kind"] == DEFINITIONS.kind;
-    let (definitions, others): (Vec<Value>, Vec<Value>) =
-        live.into_iter().partition(|object| is_definition(&object));
-    let one = Target::one(ConfigMap::RESOURCE, Some(&goal.namespace), label::CONFIG);
-    let config = cluster.get_as::<Value>(&one).await?;
-    let mut files = vec![
-        all("definitions.yaml", definitions, keeps)?,
-        all("objects.yaml", others, keeps)?,
-        all("linkerd-config.yaml", vec![config], keeps)?,
-    ];
-    match &scene.installer {
-        Installer::Helm(releases) => {
-            for owned in [&releases.crds, &releases.control_plane] {
-                files.extend(of_release(releases, owned, keeps).await?);
-            }
+// Says how to go back, or why that is not possible.
+fn back(prepared: &Staged<Plan>) -> Map<String, Value> {
+    let (way_back, none) = match prepared {
+        Staged::Whole(plan) => (
+            plan.control_plane.way_back.as_ref(),
+            plan.no_way_back.as_ref(),
+        ),
+        Staged::Definitions(first) => (Some(&first.rest.way_back), None),
+    };
+    let mut all = Map::new();
+    let mut say = |key: &str, text: String| all.insert(key.to_owned(), text.into());
+    match (way_back, none) {
+        (_, Some(why)) => {
+            say("no_way_back", why.clone());
         }
-        Installer::Cli(_) => {
-            let one = Target::one(SECRETS, Some(&goal.namespace), OVERRIDES);
-            match cluster.get_as::<Value>(&one).await {
-                Ok(stored) => files.push(all("values.yaml", vec![stored], keeps)?),
-                Err(error) if error.why() == Why::NotFound => {}
-                Err(error) => return Err(error.into()),
+        (None, None) => {
+            say("no_way_back", NO_REVISION.to_owned());
+        }
+        (Some(way_back), None) => {
+            say("back", way_back.command());
+            if let Some(needs) = way_back.needs() {
+                say("back_needs", needs.to_owned());
             }
         }
     }
-    Ok(files)
+    all
 }
 
-async fn of_release(
-    releases: &HelmReleases,
-    owned: &Owned,
-    keeps: bool,
-) -> anyhow::Result<Vec<File>> {
-    let (helm, name) = (&releases.helm, owned.name());
-    let Given(mut values) = helm
-        .values(&owned.release, owned.history.base().revision)
-        .await?;
-    if !keeps {
-        redact(&mut values);
+// === impl Files ===
+
+impl Files {
+    async fn read(
+        &mut self,
+        cluster: &Cluster,
+        goal: &Goal,
+        scene: &Scene,
+        prepared: &Staged<Plan>,
+    ) -> anyhow::Result<()> {
+        let mut live = match prepared {
+            Staged::Whole(plan) => {
+                let parts = [&plan.crds, &plan.control_plane].into_iter();
+                let objects = parts.flat_map(|part| &part.rendered.manifests);
+                written(cluster, goal, objects).await?
+            }
+            // What will be written of the control plane is not rendered yet.
+            Staged::Definitions(first) => {
+                let mut live = written(cluster, goal, &first.part.rendered.manifests).await?;
+                let mut kinds = Kinds::default();
+                for (kind, place) in KINDS {
+                    let objects = labelled(cluster, &mut kinds, &goal.namespace, kind, place);
+                    live.extend(objects.await?);
+                }
+                live
+            }
+        };
+        let definitions = live.extract_if(.., |it| it["kind"] == DEFINITIONS.kind);
+        self.objects("definitions.yaml", definitions.collect())?;
+        let secrets = live.extract_if(.., |it| it["kind"] == SECRETS.kind);
+        self.objects("secrets.yaml", secrets.collect())?;
+        self.objects("objects.yaml", live)?;
+        let one = Target::one(ConfigMap::RESOURCE, Some(&goal.namespace), label::CONFIG);
+        let config = cluster.get_as::<Value>(&one).await?;
+        self.objects("linkerd-config.yaml", vec![config])?;
+        match &scene.installer {
+            Installer::Helm(releases) => {
+                self.of_release(releases, &releases.crds).await?;
+                self.of_release(releases, &releases.control_plane).await
+            }
+            Installer::Cli(_) => self.stored_values(cluster, &goal.namespace).await,
+        }
     }
-    let installed = helm.installed(&owned.release, None).await?;
-    let installed = installed
-        .into_iter()
-        .map(|manifest| manifest.body)
-        .collect();
-    let latest = owned.history.latest();
-    let revision = json!({
-        "release": name,
-        "namespace": owned.release.namespace,
-        "revision": latest.revision,
-        "status": latest.status.to_string(),
-        "chart": latest.chart,
-        "appVersion": latest.app_version,
-    });
-    Ok(vec![
-        file(&format!("{name}-values.yaml"), &values)?,
-        file(&format!("{name}-revision.yaml"), &revision)?,
-        all(&format!("{name}-manifest.yaml"), installed, keeps)?,
-    ])
+
+    async fn stored_values(&mut self, cluster: &Cluster, namespace: &str) -> anyhow::Result<()> {
+        let one = Target::one(SECRETS, Some(namespace), OVERRIDES);
+        let stored = match cluster.get_as::<Value>(&one).await {
+            Ok(stored) => stored,
+            Err(error) if error.why() == Why::NotFound => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        // The parsers' errors would quote the values.
+        let text = stored["data"][OVERRIDES].as_str().unwrap_or_default();
+        let text = STANDARD.decode(text).ok();
+        let values = text.and_then(|text| serde_norway::from_slice::<Value>(&text).ok());
+        let values = values.ok_or_else(|| {
+            Explained::new(
+                format!("the values in the Secret {OVERRIDES} cannot be read"),
+                "repair the Secret, because the linkerd CLI upgrades with these values",
+            )
+        })?;
+        self.values("values.yaml", values)
+    }
+
+    async fn of_release(&mut self, releases: &HelmReleases, owned: &Owned) -> anyhow::Result<()> {
+        let (helm, name) = (&releases.helm, owned.name());
+        // A newer one has failed.
+        let base = owned.history.base();
+        let Given(values) = helm.values(&owned.release, base.revision).await?;
+        let installed = helm.installed(&owned.release, Some(base.revision));
+        let installed = installed.await?;
+        let installed = installed.into_iter().map(|manifest| manifest.body);
+        let revision = json!({
+            "release": name,
+            "namespace": owned.release.namespace,
+            "revision": base.revision,
+            "status": base.status.to_string(),
+            "chart": base.chart,
+            "appVersion": base.app_version,
+        });
+        self.values(&format!("{name}-values.yaml"), values)?;
+        self.add(&format!("{name}-revision.yaml"), &revision)?;
+        self.objects(&format!("{name}-manifest.yaml"), installed.collect())
+    }
+
+    fn values(&mut self, file: &str, mut values: Value) -> anyhow::Result<()> {
+        self.without_secrets(&mut values, || file.to_owned());
+        self.add(file, &values)
+    }
+
+    fn objects(&mut self, file: &str, objects: Vec<Value>) -> anyhow::Result<()> {
+        let mut text = String::new();
+        for mut object in objects {
+            bare(&mut object);
+            let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+            let name = format!(
+                "{} {}",
+                word(&object["kind"]),
+                word(&object["metadata"]["name"])
+            );
+            self.without_secrets(&mut object, || format!("{name} in {file}"));
+            text.push_str("---\n");
+            text.push_str(&yaml(file, &object)?);
+        }
+        self.all.push((file.to_owned(), text));
+        Ok(())
+    }
+
+    fn without_secrets(&mut self, value: &mut Value, name: impl FnOnce() -> String) {
+        if self.keeps {
+            return;
+        }
+        let whole = value.clone();
+        redact(value);
+        if *value != whole {
+            self.left_out.push(name());
+        }
+    }
+
+    fn add(&mut self, file: &str, value: &Value) -> anyhow::Result<()> {
+        let text = yaml(file, value)?;
+        self.all.push((file.to_owned(), text));
+        Ok(())
+    }
 }
 
 // Reads the objects in the cluster that the upgrade writes.
-async fn live(cluster: &Cluster, goal: &Goal, objects: &[&Manifest]) -> anyhow::Result<Vec<Value>> {
+async fn written(
+    cluster: &Cluster,
+    goal: &Goal,
+    objects: impl IntoIterator<Item = &Manifest>,
+) -> Result<Vec<Value>, Error> {
     let mut kinds = Kinds::default();
     let mut all = Vec::new();
     for manifest in objects {
@@ -184,65 +270,14 @@ async fn live(cluster: &Cluster, goal: &Goal, objects: &[&Manifest]) -> anyhow::
         match cluster.get_as::<Value>(&target).await {
             Ok(object) => all.push(object),
             Err(error) if error.why() == Why::NotFound => {}
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(error),
         }
     }
     Ok(all)
 }
 
-fn all(name: &str, objects: Vec<Value>, keeps: bool) -> anyhow::Result<File> {
-    let mut text = String::new();
-    for mut object in objects {
-        bare(&mut object);
-        if !keeps {
-            redact(&mut object);
-        }
-        text.push_str("---\n");
-        text.push_str(&file(name, &object)?.1);
-    }
-    Ok((name.to_owned(), text))
-}
-
-fn file(name: &str, value: &Value) -> anyhow::Result<File> {
-    let text = serde_norway::to_string(value).with_context(|| format!("cannot write {name}"))?;
-    Ok((name.to_owned(), text))
-}
-
-// Leaves what can be applied again.
-fn bare(object: &mut Value) {
-    if let Some(fields) = object.as_object_mut() {
-        fields.remove("status");
-    }
-    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
-        metadata.retain(|key, _| !OF_SERVER.contains(&key.as_str()));
-    }
-}
-
-fn redact(value: &mut Value) {
-    let is_secret = value.get("kind").is_some_and(|kind| kind == "Secret");
-    match value {
-        Value::String(text) if text.contains("PRIVATE KEY") => REMOVED.clone_into(text),
-        Value::Object(fields) => {
-            for (key, inner) in fields {
-                let name = key.to_lowercase();
-                let may_be = SECRET.iter().any(|part| name.contains(part));
-                match inner {
-                    Value::String(text) if may_be => REMOVED.clone_into(text),
-                    Value::Object(data) if is_secret && (key == "data" || key == "stringData") => {
-                        data.values_mut().for_each(|it| *it = REMOVED.into());
-                    }
-                    Value::Null
-                    | Value::Bool(_)
-                    | Value::Number(_)
-                    | Value::String(_)
-                    | Value::Array(_)
-                    | Value::Object(_) => redact(inner),
-                }
-            }
-        }
-        Value::Array(items) => items.iter_mut().for_each(redact),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
-    }
+fn yaml(file: &str, value: &Value) -> anyhow::Result<String> {
+    serde_norway::to_string(value).with_context(|| format!("cannot write {file}"))
 }
 
 // Returns the new folder. Nobody else can read it.
@@ -257,39 +292,4 @@ fn write(folder: &Path, name: &str, files: &[File]) -> io::Result<PathBuf> {
         options.open(path.join(name))?.write_all(text.as_bytes())?;
     }
     Ok(path)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn secrets_are_removed_and_certificates_stay() {
-        let mut values = json!({
-            "identity": { "issuer": { "tls": { "crtPEM": "CERT", "keyPEM": "a key" } } },
-            "other": ["-----BEGIN PRIVATE KEY-----"],
-            "license": "hush",
-            "imagePullSecrets": [{ "name": "pull" }],
-        });
-        redact(&mut values);
-        let expected = json!({
-            "identity": { "issuer": { "tls": { "crtPEM": "CERT", "keyPEM": REMOVED } } },
-            "other": [REMOVED],
-            "license": REMOVED,
-            "imagePullSecrets": [{ "name": "pull" }],
-        });
-        assert_eq!(values, expected);
-        let mut secret = json!({ "kind": "Secret", "data": { "tls.key": "eA==", "a": "eQ==" } });
-        redact(&mut secret);
-        let data = json!({ "tls.key": REMOVED, "a": REMOVED });
-        assert_eq!(secret["data"], data);
-    }
-
-    #[test]
-    fn an_object_is_left_as_it_can_be_applied_again() {
-        let meta = json!({ "name": "a", "uid": "1", "resourceVersion": "2", "managedFields": [] });
-        let mut object = json!({ "kind": "K", "metadata": meta, "status": { "x": 1 } });
-        bare(&mut object);
-        assert_eq!(object, json!({ "kind": "K", "metadata": { "name": "a" } }));
-    }
 }

@@ -43,7 +43,7 @@ pub(crate) const PREDECESSORS: [(&str, &str); 5] = [
 ];
 
 /// The annotation that a later `kubectl apply` reads as the last applied manifest.
-const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+pub(crate) const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 /// The annotations of an object may have 256 KiB in total, so this leaves room for others.
 const LONGEST_ANNOTATION: usize = 200 * 1024;
 /// A controller may write the object between the read and the write.

@@ -11,7 +11,7 @@
 //! `live` reads the control plane and what installed it; `installer` is that program, helm or the
 //! linkerd CLI, and `rights` asks for what is needed before the CLI can render; `plan` is what will
 //! be done; `present` compares what is rendered with the cluster; `render`, `expected`, `anew`, `identity`,
-//! `contained`, `by_hand`, `grafted`, `new_kinds`, `diff` and `board` decide and wait for nothing. `child` alone starts processes.
+//! `contained`, `by_hand`, `grafted`, `new_kinds`, `redacted`, `diff` and `board` decide and wait for nothing. `child` alone starts processes.
 //! What this tool shares with every tool that acts is `mesh-actor`.
 
 mod act;
@@ -50,6 +50,7 @@ mod prepare;
 mod present;
 mod prove;
 mod readiness;
+mod redacted;
 mod rehearsal;
 mod render;
 mod rights;
