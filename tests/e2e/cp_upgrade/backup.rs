@@ -139,10 +139,7 @@ fn backup_before_new_definitions_has_the_control_plane_too(bed: Bed) {
         ("secrets.yaml", "name: linkerd-identity-issuer"),
         ("values.yaml", "identityTrustAnchorsPEM"),
         ("about.yaml", "back: linkerd upgrade"),
-        (
-            "about.yaml",
-            "back_needs: the linkerd CLI of the old version",
-        ),
+        ("about.yaml", "the linkerd CLI of the old version"),
     ] {
         assert!(read(file).contains(part), "{part}: {}", read(file));
     }
