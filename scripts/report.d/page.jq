@@ -1,0 +1,222 @@
+# Makes the page of what read.jq wrote. Every text of a record goes through `t`.
+
+# === text ===
+
+# A text for people, safe in HTML: no markup, no control characters, nothing that turns the direction.
+def t:
+  tostring | explode
+  | map(if . == 9 or . == 10 then 32
+        elif . < 32 or (. >= 127 and . < 160) or (. >= 8234 and . <= 8238) or (. >= 8294 and . <= 8297) then 65533
+        else . end)
+  | implode | @html;
+
+def some($n; $one): "\($n) \($one)" + if $n == 1 then "" else "s" end;
+
+def took:
+  if . == null then ""
+  elif . < 9950 then "\((. / 100 | round) / 10)s"
+  elif . < 119500 then "\(. / 1000 | round)s"
+  else "\(. / 60000 | floor)m\(. % 60000 / 1000 | floor)s" end;
+
+def when: if . == null then "" else tostring | sub("T"; " ") | sub("Z$"; "") end;
+
+# Seconds, or null where it is no time.
+def seconds: try (sub("\\.[0-9]+Z$"; "Z") | fromdateiso8601) catch null;
+
+# A word with a sign, so that nobody needs the colour.
+def mark($kind): "<span class='mark \($kind)'>" + ({good: "✓ ", bad: "✗ ", care: "! ", none: ""}[$kind]) + t + "</span>";
+
+def ordinary: if . == "complete" or . == "proven" or . == "done" then "good"
+  elif . == "skipped" then "none"
+  elif . == "gone" or . == "superseded" or . == "interrupted" or . == "blocked" or . == "stopped" or . == "scoped" then "care"
+  else "bad" end;
+
+def table($name; $heads; $rows):
+  if ($rows | length) == 0 then "<p>None.</p>"
+  else "<div class='scroll' role='region' tabindex='0' aria-label='\($name | t)'><table><thead><tr>"
+    + ($heads | map("<th scope='col'>\(t)</th>") | add) + "</tr></thead><tbody>"
+    # On a phone a row is a block, and each cell says its own column.
+    + ($rows | map("<tr><th scope='row'>\(.[0])</th>"
+        + ([.[1:], $heads[1:]] | transpose | map("<td data-head='\(.[1] | t)'>\(.[0])</td>") | add) + "</tr>") | add)
+    + "</tbody></table></div>" end;
+
+def list: if length == 0 then "" else "<ul>" + (map("<li>\(.)</li>") | add) + "</ul>" end;
+
+# A bar from one share of the line to another.
+def bar($from; $share):
+  "<span class='track' aria-hidden='true'><span style='margin-left:\($from * 1000 | round / 10)%;width:\([$share * 1000 | round / 10, 0.6] | max)%'></span></span>";
+
+# === what the streams say ===
+
+def clusters: map(.stream.cluster // .last.cluster // (.own | map(.cluster // empty) | first) // empty);
+def called: clusters | first // "unknown";
+
+def surveys: map(select(.tool == "mesh-survey" and .state == "complete")) | unique_by([.stream.time, .stream.run]);
+
+def verdicts: map(select(.tool == "mesh-skewcheck") | . as $run | .own[] | select(.type == "verdict") | . + {whole: ($run.state == "complete")})
+  | unique_by([.surveyed, .ask, .target, .control_plane, .pass, .whole]);
+
+def mix: [.own[] | select(.type == "workload") | .proxies[]] | group_by(.version)
+  | map({key: (.[0].version // "unknown version"), value: (map(.count) | add)}) | from_entries;
+
+def unmeshed: [.own[] | select(.type == "workload") | .pods | .total - .meshed] | add // 0;
+
+# The one sentence of a cluster. A yes counts only if its stream is whole, its survey is of the whole
+# server, and nothing was begun after it.
+def answer:
+  ([verdicts[] | select(.ask == "done")] | last) as $done
+  | ([.[] | select((.tool == "mesh-roll" or .tool == "mesh-cp-upgrade") and (.stream.dry_run | not)) | .stream.time // empty] | max) as $acted
+  | if $done == null then ["care", "NO ANSWER", "no stream here asks whether the upgrade is done (mesh-skewcheck --ask done)"]
+    elif ($done.whole | not) then ["bad", "NO ANSWER", "the stream of the last answer is not whole"]
+    elif ($done.pass | not) then ["bad", "NOT DONE", "not everything runs \($done.target), because of " + ($done.blocking | join(", "))]
+    elif $done.scope != "full" or $done.source != "server" then ["care", "NO ANSWER", "the last answer is about a part of the cluster or about a dump"]
+    elif $acted != null and $acted > $done.surveyed then ["care", "NO ANSWER", "something was changed at \($acted), after the last survey that was asked"]
+    else ["good", "DONE", "the control plane and the workloads run \($done.target), as surveyed at \($done.surveyed)"
+      + if (($done.waived // []) + [$done.thresholds // {} | keys[]] | length) > 0 then "; something was accepted for this, see below" else "" end] end;
+
+# === the parts of the page ===
+
+def versions:
+  surveys as $all
+  | if ($all | length) == 0 then "<p>No whole survey is in these streams.</p>"
+    else ($all[0]) as $before | ($all | last) as $after
+    | ($before | mix) as $old | ($after | mix) as $new
+    | ([$old, $new | add // 0] | max) as $most
+    | def cell($n): "\($n)" + if $n > 0 then bar(0; [$n / $most, 1] | min) else "" end;
+      def control: [.own[] | select(.type == "control_plane") | .version // "unknown"] | join(", ") | t;
+      "<p>Control plane: \($before | control)" + (if ($all | length) > 1 then " before, \($after | control) after" else "" end) + ".</p>"
+    + (if ($all | length) > 1
+      then table("Pods by proxy version"; ["Proxy", "Pods at \($before.stream.time | when)", "Pods at \($after.stream.time | when)"];
+        [($old + $new | keys[]) | [t, cell($old[.] // 0), cell($new[.] // 0)]]
+        + [["no proxy", cell($before | unmeshed), cell($after | unmeshed)]])
+      else "<p>Only one survey is here, so there is no before and after.</p>"
+        + table("Pods by proxy version"; ["Proxy", "Pods at \($before.stream.time | when)"];
+          [($old | keys[]) | [t, cell($old[.])]] + [["no proxy", cell($before | unmeshed)]]) end) end;
+
+def answers:
+  verdicts | sort_by(.surveyed) | map([
+    (.surveyed | when | t),
+    ("\(.ask)" + (if .target then " to \(.target)" else "" end) | t),
+    (if .whole | not then "not whole" | mark("bad") elif .pass then "yes" | mark("good") else "no" | mark("bad") end),
+    ((.blocking // [] | join(", ") | t)
+     + (if .scope == "full" and .source == "server" then "" else " (\(.scope) survey, \(.source))" | t end))]);
+
+# Who ran it, how it ended, and in which file it is.
+def heading:
+  "<h3>\(.tool | t) at \(.stream.time | when | t)</h3><p>"
+  + (if .state == "complete" and (.last.exit // 0) != 0 then "exit code \(.last.exit)" | mark("bad") else .state | mark(ordinary) end)
+  + (if .last.reason then " " + (.last.reason | t) else "" end)
+  + (if .stream.dry_run then " Rehearsal: nothing was changed." else "" end)
+  + (if .stream.by then " By \(.stream.by.user | t) on \(.stream.by.host | t)." else "" end)
+  + " <code>\(.file | t)</code></p>";
+
+# Adds where each record lies in its run, from 0 to 1.
+def placed:
+  (.stream.time | seconds) as $begin
+  | ([.own[] | .time // empty | seconds // empty] | max) as $finish
+  | (if $begin and $finish then [$finish - $begin, 1] | max else null end) as $span
+  | def place:
+      (.time | seconds) as $time | (.duration_ms // 0) as $ms
+      | if $span and $time then (([($time - $begin) - $ms / 1000, 0] | max) / $span) as $from
+          | bar([$from, 1] | min; [$ms / 1000 / $span, 1 - ([$from, 1] | min)] | min)
+        else "" end;
+    .own |= map(. + {bar: place});
+
+def steps:
+  placed | .own | map(select(.type == "step")) as $steps
+  | ($steps | map(select(.state != "started") | .step)) as $over
+  | $steps | map(select(.state != "started" or (.step | IN($over[]) | not)))
+  | map([(.step | t),
+      (if .state == "started" then "no result" | mark("bad") else .state | mark(ordinary) end),
+      (.duration_ms | took), .bar,
+      ((.message | t) + if .reason then ": \(.reason | t)" else "" end)]);
+
+def rollouts:
+  placed | (.own | map(select(.type == "rolled"))) as $rolled
+  | ($rolled | map(.ref)) as $known
+  | ($rolled | map([(.ref | t), (.outcome | mark(ordinary)), "\(.pods.proven) of \(.pods.wanted)", (.duration_ms | took), .bar,
+      (((.from // []) | join(", ")) + " → " + (.to // "?") + ", " + .strategy | t)]))
+    + ([.own[] | select(.type == "progress") | .ref] | unique | map(select(IN($known[]) | not))
+       | map([t, ("no result" | mark("bad")), "", "", "", "it was announced, and its outcome is in no record"]));
+
+def trouble:
+  [.[] | .stream.time as $time | .own[]
+   | if .type == "rolled" and .outcome != "proven" then [(.ref | t), (.outcome | mark(ordinary)), ([.message, ([.pod // empty | "pod \(.)"] + [.container // empty | "container \(.)"] | join(", ") | if . == "" then empty else . end)] | join(" — ") | t)]
+     elif .type == "skipped" and .class == "attention" then [(.ref | t), ("left out" | mark("care")), (.message | t)]
+     elif .type == "step" and .state == "failed" then [("step \(.step)" | t), ("failed" | mark("bad")), ([.message, .reason // empty] | join(": ") | t)]
+     else empty end] | unique;
+
+def expected: [.[] | .own[] | select(.type == "skipped" and .class != "attention") | .message] | unique;
+
+# Of the last judgement for each question: what an earlier one found may be over.
+def findings(which):
+  [.[] | select(.tool == "mesh-skewcheck")
+   | ([.own[] | select(.type == "verdict")] | first // {}) as $verdict
+   | {ask: ($verdict.ask // "?"), surveyed: ($verdict.surveyed // ""), own}]
+  | group_by(.ask) | map(max_by(.surveyed))
+  | [.[] | .ask as $ask | .own[] | select(.type == "finding") | select(which)
+     | {id, severity, message, hint, waived, ask: $ask}]
+  | group_by([.id, .severity, .message]) | map(.[0] + {ask: (map(.ask) | unique | join(", "))});
+
+def accepted:
+  (findings(.waived) | map([(.id | t), (.waived | t), (.message | t)]))
+  + ([verdicts[] | .waived[]?] | unique | map([t, "accepted with --ack", ""]))
+  + ([verdicts[] | .thresholds // {} | to_entries[] | {key, value}] | unique | map([(.key | t), (.value | t), "the option of a verdict that differs from its default"]));
+
+def files($runs):
+  map(select(.sum)) | map(. as $file | ($runs | map(select(.file == $file.file))) as $own
+    | [(.file | t),
+       ($own | map(select(.state != "complete")) as $odd
+        | if ($file.faults | length) > 0 then "damaged" | mark("bad")
+          elif ($odd | length) > 0 then ($odd | map(.state) | unique | join(", ")) | mark($odd[0].state | ordinary)
+          else "whole" | mark("good") end),
+       ($own | map("\(.tool)" | t) | join(", ")), "\(.lines)", "<code>\(.sum[:16])</code>"]);
+
+# What makes a reader doubt the page: named before anything else.
+def doubts($runs):
+  (map(select(.sum)) | map(. as $file | .faults[:3][] | "<code>\($file.file | t)</code>: \(. | t)")
+   + map(select(.faults | length > 3) | "<code>\(.file | t)</code>: and \(.faults | length - 3) more"))
+  + ($runs | map(select(.state != "complete") | "<code>\(.file | t)</code>: \(.tool | t) (from line \(.line)) "
+    + ({cut: "was cut: it has no end", thinned: "has lost records", scoped: "looked at a part of the cluster only", stopped: "stopped before the end", failed: "failed"}[.state] // "is \(.state)" | t)
+    + (if (.lost | length) > 0 then ": \(.lost | join(", ") | t)" else "" end)
+    + (if .last.reason then ": \(.last.reason | t)" else "" end)));
+
+def section($name; $content): "<section><h2>\($name)</h2>\($content)</section>";
+
+def cluster:
+  (called | t) as $name | answer as $answer
+  | "<article><h1>\($name)</h1><p class='answer \($answer[0])'><strong>\($answer[1])</strong> \($answer[2] | t)</p>"
+  + section("Versions"; versions)
+  + section("Needs somebody"; table("Needs somebody"; ["What", "State", "Why"]; trouble)
+      + (expected | if length > 0 then "<details><summary>\(some(length; "workload")) left alone, as expected</summary>" + (map(t) | list) + "</details>" else "" end))
+  + section("Answers"; table("Answers"; ["Surveyed", "Question", "Answer", "Because of"]; answers))
+  + section("Findings that block or warn"; "<p>Of the last answer to each question.</p>" + table("Findings that block or warn"; ["Rule", "Severity", "Asked for", "What and what to do"];
+      findings((.waived | not) and .severity != "info") | sort_by(.severity)
+      | map([(.id | t), (.severity | mark(if . == "error" then "bad" else "care" end)), (.ask | t), ((.message | t) + if .hint then "<br><small>\(.hint | t)</small>" else "" end)])))
+  + section("Accepted"; table("Accepted"; ["What", "Reason", "About"]; accepted))
+  + section("Control plane"; [.[] | select(.tool == "mesh-cp-upgrade")] | sort_by(.stream.time)
+      | if length == 0 then "<p>No run of mesh-cp-upgrade is in these streams.</p>"
+        else map(heading + table("Steps"; ["Step", "State", "Took", "Time line", "What"]; steps)) | add end)
+  + section("Rollouts"; [.[] | select(.tool == "mesh-roll")] | sort_by(.stream.time)
+      | if length == 0 then "<p>No run of mesh-roll is in these streams.</p>"
+        else map(heading + table("Rollouts"; ["Workload", "Outcome", "Pods proven", "Took", "Time line", "Proxies"]; rollouts)) | add end)
+  + "</article>";
+
+# === the page ===
+
+. as $lines
+| ([.[] | select(.record)] | group_by([.file, .n]) | map({key: "\(.[0].n) \(.[0].file)", value: map(.record)}) | from_entries) as $own
+| [.[] | select(.run) | .run + {file, own: ($own["\(.run.n) \(.file)"] // [])}] as $runs
+# A stream without a cluster's uid belongs to the cluster with its label.
+| ($runs | map(select(.stream.cluster_uid) | {key: (.stream.cluster // "unknown"), value: .stream.cluster_uid}) | from_entries) as $uids
+| ($runs | map(. as $run | . + {of: (.stream.cluster_uid // $uids[[$run] | called] // ([$run] | called))}) | group_by(.of)) as $groups
+| ($lines | doubts($runs)) as $doubts
+| ($groups | map(called) | join(", ")) as $names
+| "<!DOCTYPE html>\n<html lang='en'><head><meta charset='utf-8'><meta name='viewport' content='width=device-width, initial-scale=1'>"
++ "<meta http-equiv='Content-Security-Policy' content=\"default-src 'none'; style-src 'unsafe-inline'\">"
++ "<meta name='color-scheme' content='light dark'><title>Linkerd upgrade: \($names | t)</title><style>\($style)</style></head><body><main>"
++ (if ($doubts | length) > 0 then "<aside class='doubt' role='alert'><h2>! Not everything is here</h2><p>These streams are not whole. What they lack is on no part of this page.</p>" + ($doubts | list) + "</aside>" else "" end)
++ ($groups | map(cluster) | add // "<p class='answer bad'><strong>NO ANSWER</strong> no stream was read</p>")
++ section("Streams"; "<p>Times are UTC, as the API server had them. The sum is the start of the file's SHA-256.</p>"
+    + table("Streams"; ["File", "State", "Written by", "Lines", "Sum"]; $lines | files($runs)))
++ "</main></body></html>"
