@@ -61,18 +61,25 @@ def mix: [.own[] | select(.type == "workload") | .proxies[]] | group_by(.version
 
 def unmeshed: [.own[] | select(.type == "workload") | .pods | .total - .meshed] | add // 0;
 
-# The one sentence of a cluster. A yes counts only if its stream is whole, its survey is of the whole
-# server, and nothing was begun after it.
+# What the last `done` verdict of one control plane is worth. A yes counts only if its stream is whole,
+# its survey is of the whole server, and nothing was done after it.
+def worth($acted):
+  if (.whole | not) then ["bad", "NO ANSWER", "the stream of the last answer is not whole"]
+  elif (.pass | not) then ["bad", "NOT DONE", "not everything runs \(.target), because of " + (.blocking | join(", "))]
+  elif .scope != "full" or .source != "server" then ["care", "NO ANSWER", "the last answer is about a part of the cluster or about a dump"]
+  elif $acted != null and $acted > .surveyed then ["care", "NO ANSWER", "something was done at \($acted), after the last survey that was asked"]
+  else ["good", "DONE", "the control plane and the workloads run \(.target), as surveyed at \(.surveyed)"
+    + if ((.waived // []) + [.thresholds // {} | keys[]] | length) > 0 then "; something was accepted for this, see below" else "" end] end;
+
+# The one sentence of a cluster: the worst of its control planes.
 def answer:
-  ([verdicts[] | select(.ask == "done")] | last) as $done
-  | ([.[] | select((.tool == "mesh-roll" or .tool == "mesh-cp-upgrade") and (.stream.dry_run | not)) | .stream.time // empty] | max) as $acted
-  | if $done == null then ["care", "NO ANSWER", "no stream here asks whether the upgrade is done (mesh-skewcheck --ask done)"]
-    elif ($done.whole | not) then ["bad", "NO ANSWER", "the stream of the last answer is not whole"]
-    elif ($done.pass | not) then ["bad", "NOT DONE", "not everything runs \($done.target), because of " + ($done.blocking | join(", "))]
-    elif $done.scope != "full" or $done.source != "server" then ["care", "NO ANSWER", "the last answer is about a part of the cluster or about a dump"]
-    elif $acted != null and $acted > $done.surveyed then ["care", "NO ANSWER", "something was changed at \($acted), after the last survey that was asked"]
-    else ["good", "DONE", "the control plane and the workloads run \($done.target), as surveyed at \($done.surveyed)"
-      + if (($done.waived // []) + [$done.thresholds // {} | keys[]] | length) > 0 then "; something was accepted for this, see below" else "" end] end;
+  ([.[] | select((.tool == "mesh-roll" or .tool == "mesh-cp-upgrade") and (.stream.dry_run | not))
+    | .stream.time // empty, (.own[].time // empty)] | max) as $acted
+  | ([verdicts[] | select(.ask == "done")] | group_by(.control_plane) | map(sort_by(.surveyed) | last)) as $done
+  | ([surveys | last // {own: []} | .own[] | select(.type == "control_plane") | .namespace] - ($done | map(.control_plane))) as $unasked
+  | if ($done | length) == 0 then ["care", "NO ANSWER", "no stream here asks whether the upgrade is done (mesh-skewcheck --ask done)"]
+    elif ($unasked | length) > 0 then ["care", "NO ANSWER", "nobody asked about the control plane in " + ($unasked | join(", "))]
+    else $done | map(worth($acted)) | sort_by(.[0] | {bad: 0, care: 1, good: 2}[.]) | first end;
 
 # === the parts of the page ===
 
@@ -141,7 +148,7 @@ def rollouts:
 
 def trouble:
   [.[] | .stream.time as $time | .own[]
-   | if .type == "rolled" and .outcome != "proven" then [(.ref | t), (.outcome | mark(ordinary)), ([.message, ([.pod // empty | "pod \(.)"] + [.container // empty | "container \(.)"] | join(", ") | if . == "" then empty else . end)] | join(" — ") | t)]
+   | if .type == "rolled" and .outcome != "proven" then [(.ref | t), (.outcome | mark(ordinary)), (. as $it | [.message, (.pod, .container | strings | select(. as $part | $it.message | contains($part) | not))] | join(", ") | t)]
      elif .type == "skipped" and .class == "attention" then [(.ref | t), ("left out" | mark("care")), (.message | t)]
      elif .type == "step" and .state == "failed" then [("step \(.step)" | t), ("failed" | mark("bad")), ([.message, .reason // empty] | join(": ") | t)]
      else empty end] | unique;
@@ -155,7 +162,7 @@ def findings(which):
    | {ask: ($verdict.ask // "?"), surveyed: ($verdict.surveyed // ""), own}]
   | group_by(.ask) | map(max_by(.surveyed))
   | [.[] | .ask as $ask | .own[] | select(.type == "finding") | select(which)
-     | {id, severity, message, hint, waived, ask: $ask}]
+     | {id, severity, message, hint, waived, count, workloads: [.workloads[:3][]?.ref], ask: $ask}]
   | group_by([.id, .severity, .message]) | map(.[0] + {ask: (map(.ask) | unique | join(", "))});
 
 def accepted:
@@ -192,7 +199,7 @@ def cluster:
   + section("Answers"; table("Answers"; ["Surveyed", "Question", "Answer", "Because of"]; answers))
   + section("Findings that block or warn"; "<p>Of the last answer to each question.</p>" + table("Findings that block or warn"; ["Rule", "Severity", "Asked for", "What and what to do"];
       findings((.waived | not) and .severity != "info") | sort_by(.severity)
-      | map([(.id | t), (.severity | mark(if . == "error" then "bad" else "care" end)), (.ask | t), ((.message | t) + if .hint then "<br><small>\(.hint | t)</small>" else "" end)])))
+      | map([(.id | t), (.severity | mark(if . == "error" then "bad" else "care" end)), (.ask | t), ((.message | t) + (if (.workloads | length) > 0 then "<br>" + (.workloads | join(", ") | t) + (if .count > (.workloads | length) then " and \(.count - (.workloads | length)) more" else "" end) else "" end) + if .hint then "<br><small>\(.hint | t)</small>" else "" end)])))
   + section("Accepted"; table("Accepted"; ["What", "Reason", "About"]; accepted))
   + section("Control plane"; [.[] | select(.tool == "mesh-cp-upgrade")] | sort_by(.stream.time)
       | if length == 0 then "<p>No run of mesh-cp-upgrade is in these streams.</p>"
@@ -202,6 +209,15 @@ def cluster:
         else map(heading + table("Rollouts"; ["Workload", "Outcome", "Pods proven", "Took", "Time line", "Proxies"]; rollouts)) | add end)
   + "</article>";
 
+# A judgement may be about a fleet: one run for each cluster.
+def of_each_cluster:
+  if .tool != "mesh-skewcheck" then .
+  else . as $run | ([.own[].cluster // empty] | unique | if length == 0 then [null] else . end)[]
+    | . as $cluster
+    | if $cluster == null then $run
+      else $run + {own: ($run.own | map(select(.cluster == $cluster))), stream: ($run.stream + {cluster: $cluster})} end
+  end;
+
 # === the page ===
 
 . as $lines
@@ -209,7 +225,8 @@ def cluster:
 | [.[] | select(.run) | .run + {file, own: ($own["\(.run.n) \(.file)"] // [])}] as $runs
 # A stream without a cluster's uid belongs to the cluster with its label.
 | ($runs | map(select(.stream.cluster_uid) | {key: (.stream.cluster // "unknown"), value: .stream.cluster_uid}) | from_entries) as $uids
-| ($runs | map(. as $run | . + {of: (.stream.cluster_uid // $uids[[$run] | called] // ([$run] | called))}) | group_by(.of)) as $groups
+| ($runs | map(of_each_cluster | . + {of: (.stream.cluster_uid // ([.own[].cluster_uid // empty] | first) // $uids[[.] | called] // ([.] | called))})
+   | group_by(.of)) as $groups
 | ($lines | doubts($runs)) as $doubts
 | ($groups | map(called) | join(", ")) as $names
 | "<!DOCTYPE html>\n<html lang='en'><head><meta charset='utf-8'><meta name='viewport' content='width=device-width, initial-scale=1'>"
