@@ -1,5 +1,6 @@
 //! Holds every flag in every text for people against the tools' own `--help`: in the sources (hints,
-//! messages, help), in what explains the rules, and in the README.
+//! messages, help), in what explains the rules, and in the README
+//! and the docs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -69,9 +70,13 @@ fn texts() -> BTreeMap<PathBuf, String> {
             }
         }
     }
-    let readme = root().join("README.md");
-    let text = fs::read_to_string(&readme).unwrap();
-    texts.insert(readme, text);
+    let docs = fs::read_dir(root().join("docs")).unwrap();
+    let docs = docs.map(|entry| entry.unwrap().path());
+    let docs = docs.filter(|path| path.extension().is_some_and(|it| it == "md"));
+    for page in docs.chain([root().join("README.md")]) {
+        let text = fs::read_to_string(&page).unwrap();
+        texts.insert(page, text);
+    }
     texts
 }
 
