@@ -9,6 +9,7 @@ use crate::{DryRun, Obstacle, Trouble, WorkloadRef};
 
 /// All that an action will do, in order. It is written before the first change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Intent {
     /// The cluster's label.
     pub cluster: String,
@@ -34,6 +35,7 @@ pub struct Intent {
 
 /// One change that the action will make.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Deed {
     /// The change, such as `restart` or `helm upgrade`.
     pub verb: String,
@@ -43,6 +45,7 @@ pub struct Deed {
 
 /// A step of a control-plane upgrade.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Step {
     /// The cluster's label.
     pub cluster: String,
@@ -71,6 +74,7 @@ pub struct Step {
 /// The steps of a control-plane upgrade, in order. Where the definitions must be written before the
 /// control plane can be rendered, those from rendering to backup come a second time after them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum StepName {
     /// Check the verdict.
@@ -99,6 +103,7 @@ pub enum StepName {
 
 /// How a step stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum StepState {
     /// The step begins; the record is written before the step changes anything.
@@ -113,6 +118,7 @@ pub enum StepState {
 
 /// How far something in flight is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Progress {
     /// The cluster's label.
     pub cluster: String,
@@ -135,6 +141,7 @@ pub struct Progress {
 
 /// A workload or a component that is in flight.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(untagged)]
 pub enum InFlight {
     /// A workload that is rolled.
@@ -156,6 +163,7 @@ pub enum InFlight {
 
 /// Counts of pods during a rollout.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ProgressPods {
     /// Replicas that the specification asks for.
     pub wanted: u32,
@@ -167,6 +175,7 @@ pub struct ProgressPods {
 
 /// The result for a workload that was rolled.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Rolled {
     /// The cluster's label.
     pub cluster: String,
@@ -211,6 +220,7 @@ pub struct Rolled {
 
 /// How a workload was rolled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Strategy {
     /// By a restart annotation on its pod template.
@@ -223,6 +233,7 @@ pub enum Strategy {
 
 /// What became of a rolled workload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
     /// Every new pod was seen ready, with the target proxy.
@@ -241,6 +252,7 @@ pub enum Outcome {
 
 /// Counts of a rolled workload's pods.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct RolledPods {
     /// Replicas that the specification asks for.
     pub wanted: u32,
@@ -252,6 +264,7 @@ pub struct RolledPods {
 
 /// A workload that was not rolled.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Skipped {
     /// The cluster's label.
     pub cluster: String,
@@ -275,6 +288,7 @@ pub struct Skipped {
 
 /// Whether somebody should look at a skipped workload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum SkipClass {
     /// Nobody needs to look.

@@ -10,6 +10,7 @@ use crate::{Source, WorkloadRef};
 
 /// The result of one rule for one control plane and its workloads.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Finding {
     /// The cluster's label.
     pub cluster: String,
@@ -41,6 +42,7 @@ pub struct Finding {
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Severity {
     /// Blocks: the verdict does not pass.
@@ -53,6 +55,7 @@ pub enum Severity {
 
 /// Whether the facts sufficed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Decided {
     /// The rule was decided.
@@ -63,6 +66,7 @@ pub enum Decided {
 
 /// The steps from the running version to the target.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Plan {
     /// The cluster's label.
     pub cluster: String,
@@ -74,6 +78,7 @@ pub struct Plan {
 
 /// One step of a plan.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Hop {
     /// The minor version before the step, such as `2.13`.
     pub from: String,
@@ -96,6 +101,7 @@ pub struct Hop {
 
 /// What a step of the path upgrades.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum HopKind {
     /// The cluster itself.
@@ -114,6 +120,7 @@ pub enum HopKind {
 
 /// The answer to the question ([`Ask`]) for one control plane.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Verdict {
     /// The cluster's label.
     pub cluster: String,
@@ -157,6 +164,7 @@ pub struct Verdict {
 
 /// The state of the control plane that a verdict is about.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct From {
     /// The control plane's version.
     pub version: String,
@@ -167,6 +175,7 @@ pub struct From {
 
 /// The questions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Ask {
     /// May the control plane be upgraded to the target now?
@@ -181,6 +190,7 @@ pub enum Ask {
 
 /// Whether a verdict is about the whole cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum VerdictScope {
     /// The whole cluster.

@@ -21,6 +21,8 @@ pub mod mesh;
 mod paste;
 pub mod reader;
 pub mod record;
+#[cfg(feature = "schema")]
+pub mod schema;
 mod secret;
 pub mod stream;
 pub mod word;

@@ -9,6 +9,7 @@ use crate::{ProxyCount, WorkloadRef};
 
 /// A Linkerd control plane. Its own pods are counted here, not as workloads.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ControlPlane {
     /// The cluster's label.
     pub cluster: String,
@@ -60,6 +61,7 @@ pub struct ControlPlane {
 
 /// One Deployment of a control plane.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Component {
     /// The Deployment's name.
     pub name: String,
@@ -82,6 +84,7 @@ pub struct Component {
 
 /// The version of one container of a component.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ContainerVersion {
     /// The container's name.
     pub container: String,
@@ -92,6 +95,7 @@ pub struct ContainerVersion {
 
 /// Whether a control plane has settled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum State {
     /// Every component runs its newest template with all replicas available.
@@ -104,6 +108,7 @@ pub enum State {
 
 /// What installed a control plane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum InstalledBy {
     /// Helm; [`ControlPlane::release`] names the release.
@@ -120,6 +125,7 @@ pub enum InstalledBy {
 
 /// A Helm release, from the `meta.helm.sh` annotations.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Release {
     /// The workload's name.
     pub name: String,
@@ -129,6 +135,7 @@ pub struct Release {
 
 /// A certificate of the control plane.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Certificate {
     /// What the certificate is for.
     pub role: CertificateRole,
@@ -150,6 +157,7 @@ pub struct Certificate {
 
 /// What a certificate is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum CertificateRole {
     /// A trust anchor.
@@ -162,6 +170,7 @@ pub enum CertificateRole {
 
 /// An admission webhook.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Webhook {
     /// The webhook's name within its configuration.
     pub name: String,
@@ -184,6 +193,7 @@ pub struct Webhook {
 
 /// What the API server sends to a webhook. An absent selector selects everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Selects {
     /// The label selector of namespaces, as kubectl takes it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -198,6 +208,7 @@ pub struct Selects {
 
 /// Kubernetes' `failurePolicy`, with Kubernetes' spelling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum FailurePolicy {
     /// The API server creates pods without calling the webhook.
     Ignore,
@@ -207,6 +218,7 @@ pub enum FailurePolicy {
 
 /// A custom resource definition.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Crd {
     /// `plural.group`.
     pub name: String,
@@ -220,6 +232,7 @@ pub struct Crd {
 
 /// A Linkerd extension.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Extension {
     /// The cluster's label.
     pub cluster: String,
@@ -237,6 +250,7 @@ pub struct Extension {
 
 /// A Deployment of an extension.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ExtensionPart {
     /// The Deployment's name.
     pub name: String,
@@ -263,6 +277,7 @@ impl Component {
 
 /// Something unusual about a workload that no rule describes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Anomaly {
     /// The cluster's label.
     pub cluster: String,
@@ -277,6 +292,7 @@ pub struct Anomaly {
 
 /// A request that the survey could not make or that was refused.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Unseen {
     /// The cluster's label.
     pub cluster: String,
@@ -297,6 +313,7 @@ pub struct Unseen {
 
 /// Whether a survey is complete without something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Need {
     /// Required: without it the survey is not complete.

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 /// The flags with which a person chose a cluster and a user. It makes every command that a message
 /// shows: with these flags, as each program spells them, and quoted for a shell.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Paste {
     /// `--kubeconfig`
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -12,6 +12,7 @@ use crate::{
 
 /// One record with its type. Filters work on [`RawLine`](crate::RawLine)s, which keep the bytes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Record {
     /// Begins a tool's output.

@@ -13,8 +13,9 @@ pub type Totals = BTreeMap<String, u64>;
 /// The first record of a tool's output. `mesh-skewcheck` sets only the schema, tool and version, so
 /// that the same input gives the same output.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Stream {
-    /// [`crate::SCHEMA`].
+    /// The schema of the records: `mesh/1`.
     pub schema: String,
     /// The tool that writes the stream.
     pub tool: Tool,
@@ -61,6 +62,7 @@ pub struct Stream {
 
 /// The ways to write nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum DryRun {
     /// No write is sent.
@@ -71,6 +73,7 @@ pub enum DryRun {
 
 /// The four tools.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Tool {
     /// Surveys a cluster.
@@ -85,6 +88,7 @@ pub enum Tool {
 
 /// Where a survey's facts come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Source {
     /// A running API server.
@@ -95,6 +99,7 @@ pub enum Source {
 
 /// How current a survey's lists are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Consistency {
     /// Quorum reads.
@@ -106,6 +111,7 @@ pub enum Consistency {
 
 /// What limits a survey. Empty means the whole cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Scope {
     /// The namespaces, if limited.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -123,6 +129,7 @@ pub struct Scope {
 
 /// Who runs an action.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct By {
     /// The user as the API server sees it.
     pub user: String,
@@ -135,6 +142,7 @@ pub struct By {
 
 /// The last record of a tool's output, written whatever the outcome.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct End {
     /// The tool that wrote the stream.
     pub tool: Tool,
@@ -163,6 +171,7 @@ pub struct End {
 
 /// How a tool's run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum EndOutcome {
     /// The tool did all that was asked, whatever the answer.

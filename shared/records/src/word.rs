@@ -14,6 +14,7 @@ macro_rules! words {
     ($($(#[$doc:meta])* $word:ident = $text:literal,)*) => {
         /// A word for one thing. Each has one meaning and one spelling.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
         pub enum Word {
             $($(#[$doc])* #[serde(rename = $text)] $word,)*
         }
@@ -36,12 +37,26 @@ macro_rules! words {
 /// Declares a closed set of words as a type of its own. A variant that is no [`Word`] does not
 /// compile.
 macro_rules! set {
-    ($(#[$doc:meta])* $name:ident: $($word:ident,)*) => {
-        $(#[$doc])*
+    ($(#[doc = $doc:literal])* $name:ident: $($word:ident,)*) => {
+        $(#[doc = $doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(into = "Word", try_from = "Word")]
         pub enum $name {
             $(#[doc = concat!("[`Word::", stringify!($word), "`]")] $word,)*
+        }
+
+        // The derived schema would be that of `Word`, with words that may not stand here.
+        #[cfg(feature = "schema")]
+        impl schemars::JsonSchema for $name {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn json_schema(words: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                let mut schema = crate::schema::part_of(&Word::json_schema(words), Self::ALL);
+                schema.insert("description".to_owned(), concat!($($doc),*).trim().into());
+                schema
+            }
         }
 
         impl $name {

@@ -9,6 +9,7 @@ use crate::{Obstacle, Word, WorkloadRef};
 
 /// The owner of pods that are meshed or should be meshed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Workload {
     /// The cluster's label.
     pub cluster: String,
@@ -48,6 +49,7 @@ pub struct Workload {
 
 /// Counts of a workload's pods. Pods that have ended do not count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PodCounts {
     /// Asked for, where the owner says how many.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -75,6 +77,7 @@ fn is_none(count: &u32) -> bool {
 
 /// The number of pods that run one proxy version.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ProxyCount {
     /// The Linkerd version, from the best available source ([`VersionSource`]).
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -95,6 +98,7 @@ pub struct ProxyCount {
 
 /// Where a proxy's version was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum VersionSource {
     /// The image's tag is a Linkerd version.
@@ -107,6 +111,7 @@ pub enum VersionSource {
 
 /// Whether a workload's pods were started with the current trust anchors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum TrustAnchors {
     /// All pods.
@@ -119,6 +124,7 @@ pub enum TrustAnchors {
 
 /// A setting that holds a proxy at one version, whatever the control plane's version is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Pin {
     /// Where the setting is.
     #[serde(rename = "where")]
@@ -147,6 +153,7 @@ pub fn hold_back(pins: &[Pin], injects: &str) -> bool {
 
 /// Where a pin is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum PinPlace {
     /// `config.linkerd.io/proxy-version` on the pod template.
@@ -159,6 +166,7 @@ pub enum PinPlace {
 
 /// How a workload gets new pods.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Roll {
     /// The way to get new pods.
     pub by: RollBy,
@@ -169,6 +177,7 @@ pub struct Roll {
 
 /// The ways to new pods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum RollBy {
     /// A restart annotation on its pod template.
@@ -185,6 +194,7 @@ pub enum RollBy {
 
 /// How much of a workload is down while it rolls, and why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Downtime {
     /// How much is down.
     pub grade: DowntimeGrade,
@@ -195,6 +205,7 @@ pub struct Downtime {
 
 /// How much of a workload is down while it rolls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum DowntimeGrade {
     /// Nothing: new pods are ready before old ones stop.
@@ -207,6 +218,7 @@ pub enum DowntimeGrade {
 
 /// The judgement of `mesh-skewcheck`, added to a workload's record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Skew {
     /// The state of the workload's worst proxy, compared with the control plane in question.
     pub state: SkewState,
@@ -222,6 +234,7 @@ pub struct Skew {
 
 /// How a proxy's version compares with the control plane's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum SkewState {
     /// The same version.
@@ -236,6 +249,7 @@ pub enum SkewState {
 
 /// What a roll should do with a workload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum SkewAction {
     /// Roll it.
@@ -248,6 +262,7 @@ pub enum SkewAction {
 
 /// One proxy (`mesh-survey --pods`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Proxy {
     /// The cluster's label.
     pub cluster: String,

@@ -66,9 +66,15 @@ mod way_back;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
+use clap::{Command, CommandFactory as _, Parser as _};
 
 use crate::args::Args;
+
+/// Returns the command line, of which the manual page and the completions are made.
+#[must_use]
+pub fn command() -> Command {
+    Args::command()
+}
 
 /// Runs the tool on the process's own arguments.
 pub fn main() -> ExitCode {

@@ -20,7 +20,7 @@ use std::io::{self, BufReader};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
-use clap::Parser as _;
+use clap::{Command, CommandFactory as _, Parser as _};
 use mesh_cli::{Exit, Output, Readers, Stdin, Stop, page, records_from_stdin, report};
 
 mod about;
@@ -56,6 +56,12 @@ use args::Args;
 
 const PIPELINE: &str = "mesh-survey | mesh-skewcheck --to stable-2.14.10";
 const START: &str = "cannot start";
+
+/// Returns the command line, of which the manual page and the completions are made.
+#[must_use]
+pub fn command() -> Command {
+    Args::command()
+}
 
 /// Runs the tool.
 pub fn main() -> ExitCode {

@@ -9,7 +9,7 @@
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
-use clap::Parser as _;
+use clap::{Command, CommandFactory as _, Parser as _};
 use mesh_cli::{Exit, report as end};
 
 mod args;
@@ -23,6 +23,12 @@ mod report;
 mod survey;
 
 use args::Args;
+
+/// Returns the command line, of which the manual page and the completions are made.
+#[must_use]
+pub fn command() -> Command {
+    Args::command()
+}
 
 /// Runs the tool.
 pub fn main() -> ExitCode {

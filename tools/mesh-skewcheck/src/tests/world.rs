@@ -52,7 +52,7 @@ impl World {
                 "ready_endpoints": 1}]});
         Self {
             stream: json!({"type": "stream", "schema": "mesh/1", "tool": "mesh-survey",
-                "version": "0.1.0", "cluster": "eu", "cluster_uid": "uid-eu", "time": TAKEN,
+                "version": "0.2.0", "cluster": "eu", "cluster_uid": "uid-eu", "time": TAKEN,
                 "source": "server", "consistency": "current", "scope": {}}),
             plane,
             workloads: vec![workload("web", version), workload("db", version)],
