@@ -14,13 +14,16 @@ const TOOLS: [&str; 4] = [
     "mesh-cp-upgrade",
     "mesh-roll",
 ];
-/// Flags of kubectl, helm, the linkerd CLI and cargo, which are passed on or shown.
-const OTHERS: [&str; 31] = [
+/// Flags of kubectl, helm, the linkerd CLI, cargo, tar and sha256sum, which are passed on or shown.
+const OTHERS: [&str; 35] = [
     "all",
+    "check",
     "client",
     "crds",
     "destination",
     "devel",
+    "features",
+    "ignore-missing",
     "key",
     "kube-as-group",
     "kube-as-user",
@@ -39,6 +42,7 @@ const OTHERS: [&str; 31] = [
     "set-string",
     "short",
     "shutdown",
+    "strip-components",
     "subresource",
     "template",
     "test",
