@@ -6,7 +6,7 @@ use crate::object::message::Unreadable;
 use crate::wire::connect::Cluster;
 use crate::wire::error::Error;
 use crate::wire::exchange::Limit;
-use crate::wire::listing::{ListMeta, Listing};
+use crate::wire::listing::{Broken, ListMeta, Listing};
 
 /// A list that arrives.
 pub(crate) struct Arriving {
@@ -50,14 +50,18 @@ impl Arriving {
         read: fn(&[u8]) -> Result<T, Unreadable>,
     ) -> Result<More<T>, Error> {
         let malformed = |why| Error::malformed(what, &format!("{why}"));
-        let cut = || malformed(Unreadable::Cut.into());
+        let broken = |why| match why {
+            Broken::Unreadable(Unreadable::Cut) => Error::cut(what, &format!("{why}")),
+            Broken::Unreadable(_) | Broken::Kind(_) | Broken::Oversized(_) => malformed(why),
+        };
+        let cut = || broken(Unreadable::Cut.into());
         // Put back below: after an error nothing more is read.
         let mut listing = self.listing.take().ok_or_else(cut)?;
         let mut items = Vec::new();
         while items.is_empty() {
             let next = cluster.bytes_of(what, &mut self.body);
             let Some(bytes) = self.limit.wait(what, cluster, next).await? else {
-                return Ok(More::End(listing.end().map_err(malformed)?, self.count));
+                return Ok(More::End(listing.end().map_err(broken)?, self.count));
             };
             let add = |object: &[u8]| {
                 items.push(read(object)?);

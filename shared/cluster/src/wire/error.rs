@@ -17,6 +17,7 @@ pub struct Error {
     rule: Option<String>,
     is_invalid: bool,
     is_oversized: bool,
+    may_be_too_long: bool,
     budget: Option<String>,
     #[source]
     cause: Explained,
@@ -116,8 +117,17 @@ impl Error {
             rule: None,
             is_invalid: false,
             is_oversized: false,
+            may_be_too_long: false,
             budget: None,
             cause,
+        }
+    }
+
+    // Only of a request that was sent.
+    fn maybe_too_long(self) -> Self {
+        Self {
+            may_be_too_long: true,
+            ..self
         }
     }
 
@@ -130,6 +140,11 @@ impl Error {
         )
     }
 
+    /// The answer ended before it was whole.
+    pub(crate) fn cut(what: &str, message: &str) -> Self {
+        Self::malformed(what, message).maybe_too_long()
+    }
+
     pub(crate) fn timed_out(what: &str, server: &str, deadline: Duration) -> Self {
         let message = format!("no answer from {server} within {}s", deadline.as_secs());
         Self::new(
@@ -138,6 +153,7 @@ impl Error {
             &message,
             "check --context, or allow more time with --request-timeout",
         )
+        .maybe_too_long()
     }
 
     pub(crate) fn unreachable(what: &str, server: &str, cause: &str) -> Self {
@@ -148,19 +164,26 @@ impl Error {
             &message,
             "check --context, and that the API server is running",
         )
+        .maybe_too_long()
     }
 
     pub(crate) fn oversized(what: &str, cap: usize) -> Self {
         let message = format!("the answer is larger than {} MiB", cap >> 20);
         Self {
             is_oversized: true,
-            ..Self::malformed(what, &message)
+            ..Self::cut(what, &message)
         }
     }
 
-    /// Returns true if the answer was longer than it may be.
+    /// Returns true if the answer was longer than it may be, here or on the way (413).
     pub(crate) fn is_oversized(&self) -> bool {
         self.is_oversized
+    }
+
+    /// Returns true if the length of the answer may be the cause, so that a shorter one may arrive: it
+    /// broke off, took too long, or the API server or a gateway failed over it.
+    pub(crate) fn may_be_too_long(&self) -> bool {
+        self.may_be_too_long
     }
 
     /// The request was not sent, because the user's credentials cannot be had now.
@@ -196,13 +219,15 @@ impl Error {
         };
         let cause = Explained::new(message, hint);
         let rule = rule.filter(|_| why == Why::Forbidden);
+        let is_oversized = status == StatusCode::PAYLOAD_TOO_LARGE;
         Self {
             what: what.to_owned(),
             why,
             retry_after,
             rule,
             is_invalid: status == StatusCode::UNPROCESSABLE_ENTITY,
-            is_oversized: false,
+            is_oversized,
+            may_be_too_long: is_oversized || why == Why::Broken,
             budget,
             cause,
         }

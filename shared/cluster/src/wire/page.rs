@@ -31,9 +31,11 @@ pub enum Reading {
     /// Page by page: the API server holds no long list in its memory.
     #[default]
     Paged,
-    /// As current as pages, in one answer, which a server encodes object by object since 1.33.
+    /// As current as pages, in one answer, which a server encodes object by object since 1.33. Where
+    /// it does not arrive, the list is read in pages.
     Whole,
-    /// In one answer from the server's watch cache: the cheapest, and possibly seconds old.
+    /// In one answer from the server's watch cache: the cheapest, and possibly seconds old. Where it
+    /// does not arrive, the list is read in pages.
     Cached,
 }
 
@@ -223,11 +225,7 @@ impl<'a, T: DeserializeOwned> Pages<'a, T> {
                 Ok(Some(Page::Items(Vec::new())))
             }
             // An API server ends an answer that takes it longer than a minute.
-            Err(error)
-                if error.why() == Why::Unreachable
-                    && self.reading != Reading::Paged
-                    && restarts < RESTARTS =>
-            {
+            Err(error) if self.asks_too_much(&error) && restarts < RESTARTS => {
                 self.reading = Reading::Paged;
                 Ok(Some(self.restart(restarts)))
             }
@@ -251,7 +249,7 @@ impl<'a, T: DeserializeOwned> Pages<'a, T> {
             Err(error) if error.why() == Why::Gone && token.is_some() && restarts < RESTARTS => {
                 Ok(Some(self.restart(restarts)))
             }
-            Err(error) if error.is_oversized() && self.reading != Reading::Paged => {
+            Err(error) if self.asks_too_much(&error) => {
                 self.reading = Reading::Paged;
                 Ok(Some(Page::Items(Vec::new())))
             }
@@ -261,6 +259,11 @@ impl<'a, T: DeserializeOwned> Pages<'a, T> {
             }
             Err(error) => Err(error),
         }
+    }
+
+    // Whether pages may arrive where the whole list does not.
+    fn asks_too_much(&self, error: &Error) -> bool {
+        error.may_be_too_long() && self.reading != Reading::Paged
     }
 
     fn restart(&mut self, restarts: u32) -> Page<T> {

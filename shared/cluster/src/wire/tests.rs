@@ -13,7 +13,12 @@ use kube::client::Body;
 
 use crate::object::{ConfigMap, Object as _, Pod};
 use crate::wire::connect::{Cluster, ClusterArgs};
-use crate::{Change, Options, Page, Selection, Target, Why};
+use crate::{Change, Options, Page, Reading, Selection, Target, Why};
+
+/// In place of a status: the connection breaks before the head of the answer.
+const BROKEN: u16 = 0;
+/// In place of a status: no answer comes.
+const SILENT: u16 = 1;
 
 /// Canned answers in order, and the requests that were made.
 #[derive(Clone, Default)]
@@ -51,6 +56,12 @@ impl Script {
         let Some((code, body)) = answer else {
             return std::future::pending().await;
         };
+        if code == BROKEN {
+            return Err(std::io::ErrorKind::ConnectionReset.into());
+        }
+        if code == SILENT {
+            return std::future::pending().await;
+        }
         let answer = Response::builder()
             .status(code)
             .header("date", "Sun, 06 Nov 1994 08:49:37 GMT")
@@ -405,6 +416,48 @@ async fn a_page_that_is_too_large_is_asked_for_again_in_smaller_ones() {
         pods.unwrap_err().reason(),
         "the answer is larger than 64 MiB"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_whole_list_that_does_not_arrive_is_asked_for_in_pages() {
+    let list = page(&["a"], "");
+    let whole = ["GET /api/v1/pods?", "GET /api/v1/pods?resourceVersion=0"];
+    let paged = "GET /api/v1/pods?limit=500";
+    for (failure, why) in [
+        (BROKEN, Why::Unreachable),
+        (SILENT, Why::TimedOut),
+        (500, Why::Broken),
+        (502, Why::Broken),
+        (504, Why::Broken),
+        (413, Why::Refused),
+    ] {
+        for (reading, first) in [Reading::Whole, Reading::Cached].into_iter().zip(whole) {
+            let script = Script::of(&[(failure, ""), (200, &list)]);
+            let cluster = script.cluster();
+            let pages = cluster.pages::<Pod>(Selection::default());
+            let pods = pages.reading(reading).all().await.unwrap();
+            assert_eq!(pods.len(), 1, "{failure}");
+            assert_eq!(script.asked(), [first, paged], "{failure}");
+        }
+        let cluster = Script::of(&[(failure, ""); 3]).cluster();
+        let pages = cluster.pages::<Pod>(Selection::default());
+        let error = pages.reading(Reading::Whole).all().await.unwrap_err();
+        assert_eq!(error.why(), why, "pages fail too");
+    }
+    // What pages cannot mend is not asked for again.
+    for (code, why) in [
+        (401, Why::Unauthorized),
+        (403, Why::Forbidden),
+        (404, Why::NotFound),
+        (429, Why::Busy),
+        (503, Why::Busy),
+    ] {
+        let script = Script::of(&[(code, ""), (200, &list)]);
+        let cluster = script.cluster();
+        let pages = cluster.pages::<Pod>(Selection::default());
+        let error = pages.reading(Reading::Whole).all().await.unwrap_err();
+        assert_eq!((error.why(), script.asked().len()), (why, 1));
+    }
 }
 
 #[tokio::test]
