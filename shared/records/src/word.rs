@@ -185,6 +185,8 @@ words! {
     WorkloadUnhealthy = "workload-unhealthy",
     /// The survey does not cover the whole cluster.
     SurveyPartial = "survey-partial",
+    /// The survey is as old as the API server's watch cache was.
+    SurveyCached = "survey-cached",
     /// Helm would delete definitions of the Gateway API.
     GatewayApiUnprotected = "gateway-api-unprotected",
     /// The Helm chart is two charts since 2.12.
@@ -316,6 +318,7 @@ set! {
     JobHoldsBack,
     WorkloadUnhealthy,
     SurveyPartial,
+    SurveyCached,
     GatewayApiUnprotected,
     HelmChartSplit,
     WaiverUnused,

@@ -1,7 +1,8 @@
 //! Servers that are silent, busy or forgetful.
 
-use mesh_testbed::{Bed, Match, When};
-use mesh_tests::{on_both_beds, toolbox};
+use http::StatusCode;
+use mesh_testbed::{Bed, Match, On, When};
+use mesh_tests::{Run, on_both_beds, run, toolbox};
 use serde_json::json;
 
 use crate::{brackets, ghost, survey};
@@ -13,6 +14,8 @@ on_both_beds! {
     too_many_requests_429_is_asked_again
     list_that_lacks_its_second_half_is_an_error
     cached_lists_are_asked_for_and_said
+    verdict_on_cached_lists_says_so
+    whole_list_that_does_not_arrive_is_read_in_pages
 }
 
 fn request_timeout_gives_up_a_silent_server(bed: &Bed) {
@@ -90,4 +93,68 @@ fn too_many_requests_429_is_asked_again(bed: &Bed) {
     let asked = proxy.log();
     let pods = asked.iter().filter(|it| it.uri.starts_with("/api/v1/pods"));
     assert_eq!(pods.count(), 2, "once too busy, once answered");
+}
+
+fn verdict_on_cached_lists_says_so(bed: &Bed) {
+    let tools = toolbox!();
+    let survey = survey(&tools, bed.kubeconfig(), &["--consistency", "cached"]);
+    for (question, severity) in [
+        (&["--to", "stable-2.14.10"][..], "warning"),
+        (&["--ask", "drift"], "info"),
+        (&["--ask", "roll"], "warning"),
+        (&["--ask", "done", "--to", "stable-2.13.7"], "error"),
+    ] {
+        let mut command = tools.run("mesh-skewcheck");
+        command.args(question);
+        let judged = run(command, &survey.stdout);
+        let findings = judged.of("finding");
+        let said = findings.iter().find(|it| it["id"] == "survey-cached");
+        assert_eq!(said.unwrap()["severity"], severity, "{question:?}");
+        let blocks = &judged.of("verdict")[0]["blocking"];
+        let blocks = blocks.as_array().unwrap().contains(&json!("survey-cached"));
+        assert_eq!(blocks, severity == "error", "{question:?}");
+    }
+}
+
+// A server since Kubernetes 1.33 is asked for whole lists; of an older one, the lists of the cache are
+// whole.
+fn whole_list_that_does_not_arrive_is_read_in_pages(bed: &Bed) {
+    let tools = toolbox!();
+    let args = ["--consistency", "cached", "--request-timeout", "2s"];
+    let facts = |run: &Run| {
+        let mut facts = run.records.clone();
+        facts.retain(|it| it["type"] != "stream");
+        facts
+    };
+    let clean = facts(&survey(&tools, bed.kubeconfig(), &args));
+    let faults: [fn(On<'_>); 5] = [
+        |on| on.answer(StatusCode::GATEWAY_TIMEOUT),
+        |on| on.answer(StatusCode::PAYLOAD_TOO_LARGE),
+        |on| on.answer(StatusCode::INTERNAL_SERVER_ERROR),
+        |on| on.hang_up(When::BeforeForward),
+        |on| on.silence(When::AfterForward),
+    ];
+    for (number, fault) in faults.into_iter().enumerate() {
+        let proxy = bed.proxy().unwrap();
+        fault(proxy.on(Match::any().path("/api/v1/pods?resourceVersion=0")));
+        let output = survey(&tools, proxy.kubeconfig(), &args);
+        let (_, _, errors) = brackets(&output, 0);
+        assert_eq!(
+            (facts(&output), errors.as_str()),
+            (clean.clone(), ""),
+            "{number}"
+        );
+        let asked = proxy.log();
+        let lists = asked.iter().filter(|it| it.uri.starts_with("/api/v1/pods"));
+        let lists: Vec<&str> = lists.map(|it| it.uri.as_str()).collect();
+        assert!(
+            lists[1].contains("limit=500") && lists.len() == 2,
+            "{lists:?}"
+        );
+        // Where the pages fail as well, there is no survey.
+        fault(proxy.on(Match::any().path("/api/v1/pods?limit=")));
+        let (_, end, errors) = brackets(&survey(&tools, proxy.kubeconfig(), &args), 2);
+        assert_eq!(end["outcome"], "failed", "{number}");
+        assert!(errors.contains("listing pods"), "{number}: {errors}");
+    }
 }

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use mesh_records::{
-    Ask, Closed, ControlPlane, Decided, Extension, Finding, From, Plan, Rule, Source, Verdict,
-    VerdictScope,
+    Ask, Closed, Consistency, ControlPlane, Decided, Extension, Finding, From, Plan, Rule, Source,
+    Verdict, VerdictScope,
 };
 
 use crate::next::next;
@@ -107,6 +107,7 @@ fn findings(
     remarks.extend(certificates::remarks(plane, &around.closed.stream, at));
     remarks.extend(extension::remarks(plane, around.extensions, at));
     remarks.extend(partial(at, around));
+    remarks.extend(cached(at, around));
     remarks.extend(expired(at));
     let mut waivers: BTreeSet<usize> = at.waivers.expired.iter().map(|it| it.line).collect();
     let mut findings: Vec<Finding> = remarks
@@ -265,6 +266,20 @@ fn partial(at: &Standpoint<'_>, around: &Around<'_>) -> Option<Remark> {
         }
     };
     Some(Remark::new(Rule::SurveyPartial, message).hint(hint))
+}
+
+fn cached(at: &Standpoint<'_>, around: &Around<'_>) -> Option<Remark> {
+    match around.closed.stream.consistency? {
+        Consistency::Current => None,
+        Consistency::Cached => {
+            let message = "the survey is from the API server's watch cache, so what changed last may be missing";
+            let hint = format!(
+                "survey again without --consistency cached: {}",
+                at.paste.mesh("mesh-survey", &[])
+            );
+            Some(Remark::new(Rule::SurveyCached, message).hint(hint))
+        }
+    }
 }
 
 fn about(at: &Standpoint<'_>) -> Option<String> {

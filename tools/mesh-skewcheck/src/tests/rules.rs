@@ -937,6 +937,14 @@ const FAULTS: &[(&str, &str, [&str; 4], Bend)] = &[
         },
     ),
     (
+        "cached",
+        "survey-cached",
+        ["W", "I", "W", "E"],
+        |world, _| {
+            world.stream["consistency"] = json!("cached");
+        },
+    ),
+    (
         "not allowed to look",
         "survey-partial",
         ["E", "E", "I", "E"],
