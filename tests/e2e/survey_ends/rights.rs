@@ -14,6 +14,7 @@ on_both_beds! {
     rbac_that_is_required_and_missing_ends_the_survey_and_is_named
     rbac_that_is_required_and_missing_is_named_all_at_once
     rbac_that_is_optional_and_missing_leaves_facts_out_and_is_named
+    operator_that_nobody_could_look_for_is_unknown
 }
 
 const RBAC: &str = include_str!("../../../tools/mesh-survey/rbac.yaml");
@@ -201,4 +202,32 @@ fn rbac_that_is_optional_and_missing_leaves_facts_out_and_is_named(bed: &Bed) {
         let fact = find("control_plane").pointer(field).unwrap_or(&Value::Null);
         assert_eq!(fact, &left, "{account}");
     }
+}
+
+fn operator_that_nobody_could_look_for_is_unknown(bed: &Bed) {
+    let lists = |account: &str, words: &[&str]| {
+        let kubeconfig = kubeconfig_without(bed, account, words);
+        let output = survey(&toolbox!(), &kubeconfig, &[]);
+        let (_, end, _) = brackets(&output, 0);
+        let plane = output.of("control_plane")[0].clone();
+        (end["blind"].clone(), plane)
+    };
+    let definitions = "list customresourcedefinitions.apiextensions.k8s.io";
+    let resources = "list controlplanes.linkerd.buoyant.io";
+    // Without the definitions, the resources themselves are looked for.
+    let (blind, plane) = lists("no-crds", &["customresource"]);
+    assert_eq!(blind, json!([definitions]));
+    assert_eq!(plane["installed_by"], "helm");
+    assert_eq!(plane["facts"]["operator"], false);
+    // Without its definition there is no operator.
+    let (blind, plane) = lists("no-operated", &["linkerd.buoyant.io"]);
+    assert_eq!(
+        (&blind, &plane["installed_by"]),
+        (&Value::Null, &json!("helm"))
+    );
+    let (blind, plane) = lists("no-both", &["customresource", "linkerd.buoyant.io"]);
+    assert_eq!(blind, json!([definitions, resources]));
+    assert_eq!(plane["installed_by"], "unknown");
+    assert_eq!(plane["facts"]["operator"], Value::Null);
+    assert_eq!(plane["conflicts"].as_array().unwrap().len(), 1, "{plane}");
 }

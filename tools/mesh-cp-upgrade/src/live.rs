@@ -4,13 +4,11 @@ use std::fmt;
 
 use mesh_actor::Ending;
 use mesh_cluster::control_plane::issuer::{CertificateSecret, SECRETS};
-use mesh_cluster::control_plane::origin::{Origin, origin, release};
+use mesh_cluster::control_plane::origin::{OPERATED, Operator, Origin, origin, release};
 use mesh_cluster::control_plane::{Config, DEFINITIONS};
 use mesh_cluster::object::{Bare, ConfigMap, Deployment, Meta};
 use mesh_cluster::{Cluster, Error, Selection, Target, Why, label};
 use mesh_records::{Explained, InstalledBy, Paste, Release};
-use serde::Deserialize;
-use serde::de::IgnoredAny;
 
 use crate::identity::{Identity, Issuer, keeps_anchors_elsewhere};
 
@@ -46,7 +44,6 @@ pub(crate) enum Installed {
 const DEFINITION: &str = "serviceprofiles.linkerd.io";
 /// The scheme of an issuer that another tool, such as cert-manager, keeps up to date.
 const FROM_OUTSIDE: &str = "kubernetes.io/tls";
-const OPERATED: &str = "/apis/linkerd.buoyant.io/v1alpha1/controlplanes";
 
 /// Reads the control plane. Fails if this tool may not upgrade it.
 pub(crate) async fn look(cluster: &Cluster, namespace: &str) -> Result<Live, Ending> {
@@ -58,10 +55,7 @@ pub(crate) async fn look(cluster: &Cluster, namespace: &str) -> Result<Live, End
     let components = cluster.pages::<Deployment>(selection).all().await?;
     let objects = components.iter().map(|component| &component.meta);
     let objects: Vec<&Meta> = objects.chain([&config.meta]).collect();
-    let release = allowed(
-        &cluster.paste(),
-        origin(&objects, is_operated(cluster).await?),
-    )?;
+    let release = allowed(&cluster.paste(), origin(&objects, operator(cluster).await?))?;
     let crds = crds_release(cluster).await?;
     let version = version(&config);
     Ok(Live {
@@ -86,17 +80,13 @@ async fn config(cluster: &Cluster, namespace: &str) -> Result<ConfigMap, Ending>
     }
 }
 
-async fn is_operated(cluster: &Cluster) -> Result<bool, Error> {
-    #[derive(Deserialize)]
-    struct List {
-        items: Vec<IgnoredAny>,
-    }
-    match cluster
-        .get_path::<List>("looking for Buoyant's operator", OPERATED)
-        .await
-    {
-        Ok(list) => Ok(!list.items.is_empty()),
-        Err(error) if error.why() == Why::NotFound => Ok(false),
+// Without the right to look, nothing is upgraded.
+async fn operator(cluster: &Cluster) -> Result<Operator, Error> {
+    let pages = cluster.metadata_pages::<Bare>(OPERATED, Selection::default());
+    match pages.all().await {
+        Ok(resources) if resources.is_empty() => Ok(Operator::Absent),
+        Ok(_) => Ok(Operator::Manages),
+        Err(error) if error.why() == Why::NotFound => Ok(Operator::Absent),
         Err(error) => Err(error),
     }
 }

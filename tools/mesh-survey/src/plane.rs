@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use mesh_cluster::control_plane::Config;
 use mesh_cluster::control_plane::issuer::CertificateSecret;
-use mesh_cluster::control_plane::origin::{Origin, origin};
+use mesh_cluster::control_plane::origin::{Operator, Origin, origin};
 use mesh_cluster::control_plane::{bundle, bundle_sha256};
 use mesh_cluster::object::label;
 use mesh_cluster::object::{ConfigMap, Deployment, EndpointSlice, Meta};
@@ -49,7 +49,7 @@ pub(crate) struct Objects {
     /// The custom resource definitions that an upgrade changes.
     pub(crate) definitions: Option<Vec<Definition>>,
     /// Whether a resource of Buoyant's operator names the control plane.
-    pub(crate) operator: bool,
+    pub(crate) operator: Operator,
     /// The API server's version.
     pub(crate) kubernetes: Option<String>,
     /// Facts about the cluster.
@@ -283,8 +283,13 @@ impl Objects {
         if !leftovers.is_empty() {
             facts.insert("leftovers".to_owned(), leftovers.into());
         }
+        let operated = match self.operator {
+            Operator::Manages => Some(true),
+            Operator::Absent => Some(false),
+            Operator::Unknown => None,
+        };
+        facts.extend(operated.map(|it| ("operator".to_owned(), Fact::from(it))));
         if let Some(definitions) = &self.definitions {
-            facts.insert("operator".to_owned(), Fact::from(self.operator));
             facts.insert(
                 "gateway_api_crds".to_owned(),
                 parts::gateway_api(definitions),

@@ -2,9 +2,11 @@
 
 use mesh_records::{InstalledBy, Release};
 
-use crate::object::Meta;
 use crate::object::label;
+use crate::object::{Meta, Resource};
 use crate::workload::owner::gitops;
+
+const UNKNOWN: &str = "nobody could look whether Buoyant's operator manages it";
 
 /// What installed a control plane, and signs that contradict it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,12 +19,31 @@ pub struct Origin {
     pub conflicts: Vec<String>,
 }
 
-/// Reads the signs on a control plane's objects. `operator` is true if a resource of Buoyant's
-/// operator names the control plane.
+/// Whether a resource of Buoyant's operator names the control plane.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Operator {
+    /// One does: only the operator upgrades the control plane.
+    Manages,
+    /// None does.
+    Absent,
+    /// Nobody could look.
+    #[default]
+    Unknown,
+}
+
+/// The resources by which Buoyant's operator manages a control plane.
+pub const OPERATED: Resource = Resource {
+    group: "linkerd.buoyant.io",
+    version: "v1alpha1",
+    plural: "controlplanes",
+    kind: "ControlPlane",
+};
+
+/// Reads the signs on a control plane's objects.
 ///
 /// A tool that would undo a change comes first: an operator, then GitOps. GitOps may itself use
 /// Helm.
-pub fn origin(objects: &[&Meta], operator: bool) -> Origin {
+pub fn origin(objects: &[&Meta], operator: Operator) -> Origin {
     let releases = distinct(objects.iter().filter_map(|meta| release(meta)));
     let signed = objects.iter().find_map(|meta| gitops(meta));
     let gitops = signed.or_else(|| objects.iter().find_map(|meta| tracked_by_label(meta)));
@@ -30,28 +51,32 @@ pub fn origin(objects: &[&Meta], operator: bool) -> Origin {
     let cli = creators.contains(&"linkerd/cli");
     let helm = creators.contains(&"linkerd/helm");
     let (installed_by, mut conflicts) = match (operator, gitops, releases.is_empty()) {
-        (true, None, _) => (InstalledBy::Operator, Vec::new()),
-        (true, Some(tool), _) => {
+        (Operator::Manages, None, _) => (InstalledBy::Operator, Vec::new()),
+        (Operator::Manages, Some(tool), _) => {
             let conflict = format!("both {tool} and Buoyant's operator manage it");
             (InstalledBy::Operator, vec![conflict])
         }
-        (false, Some(_), _) => (InstalledBy::Gitops, Vec::new()),
-        (false, None, false) if cli => {
+        (Operator::Absent | Operator::Unknown, Some(_), _) => (InstalledBy::Gitops, Vec::new()),
+        (Operator::Unknown, None, false) => (InstalledBy::Unknown, vec![UNKNOWN.to_owned()]),
+        (Operator::Unknown, None, true) if cli || helm => {
+            (InstalledBy::Unknown, vec![UNKNOWN.to_owned()])
+        }
+        (Operator::Absent, None, false) if cli => {
             let conflict = "the linkerd CLI created some of its objects".to_owned();
             (InstalledBy::Helm, vec![conflict])
         }
-        (false, None, false) => (InstalledBy::Helm, Vec::new()),
-        (false, None, true) if cli && helm => {
+        (Operator::Absent, None, false) => (InstalledBy::Helm, Vec::new()),
+        (Operator::Absent, None, true) if cli && helm => {
             let conflict =
                 "the linkerd CLI created some of its objects, and a Helm chart others".to_owned();
             (InstalledBy::Unknown, vec![conflict])
         }
-        (false, None, true) if cli => (InstalledBy::Cli, Vec::new()),
-        (false, None, true) if helm => {
+        (Operator::Absent, None, true) if cli => (InstalledBy::Cli, Vec::new()),
+        (Operator::Absent, None, true) if helm => {
             let conflict = "a Helm chart created it, but no Helm release owns it".to_owned();
             (InstalledBy::Unknown, vec![conflict])
         }
-        (false, None, true) => (InstalledBy::Unknown, Vec::new()),
+        (Operator::Absent | Operator::Unknown, None, true) => (InstalledBy::Unknown, Vec::new()),
     };
     if releases.len() > 1 {
         let names: Vec<_> = releases
@@ -140,20 +165,26 @@ mod tests {
         let released = labelled(helm.clone(), label::INSTANCE);
         let flux = labelled(helm.clone(), "helm.toolkit.fluxcd.io/name");
         let old_flux = meta(&[("fluxcd.io/sync-checksum", "01")]);
-        let table: [(&[&Meta], bool, InstalledBy, bool, usize); 13] = [
-            (&[&by_label], false, InstalledBy::Gitops, false, 0),
-            (&[&released], false, InstalledBy::Helm, true, 0),
-            (&[&flux], false, InstalledBy::Gitops, true, 0),
-            (&[&old_flux], false, InstalledBy::Gitops, false, 0),
-            (&[&helm, &helm], false, InstalledBy::Helm, true, 0),
-            (&[&cli], false, InstalledBy::Cli, false, 0),
-            (&[&chart], false, InstalledBy::Unknown, false, 1),
-            (&[&helm, &cli], false, InstalledBy::Helm, true, 1),
-            (&[&chart, &cli], false, InstalledBy::Unknown, false, 1),
-            (&[&helm, &argo], false, InstalledBy::Gitops, true, 0),
-            (&[&helm], true, InstalledBy::Operator, true, 0),
-            (&[&none], false, InstalledBy::Unknown, false, 0),
-            (&[], false, InstalledBy::Unknown, false, 0),
+        use Operator::{Absent, Manages, Unknown};
+        let table: [(&[&Meta], Operator, InstalledBy, bool, usize); 18] = [
+            (&[&by_label], Absent, InstalledBy::Gitops, false, 0),
+            (&[&released], Absent, InstalledBy::Helm, true, 0),
+            (&[&flux], Absent, InstalledBy::Gitops, true, 0),
+            (&[&old_flux], Absent, InstalledBy::Gitops, false, 0),
+            (&[&helm, &helm], Absent, InstalledBy::Helm, true, 0),
+            (&[&cli], Absent, InstalledBy::Cli, false, 0),
+            (&[&chart], Absent, InstalledBy::Unknown, false, 1),
+            (&[&helm, &cli], Absent, InstalledBy::Helm, true, 1),
+            (&[&chart, &cli], Absent, InstalledBy::Unknown, false, 1),
+            (&[&helm, &argo], Absent, InstalledBy::Gitops, true, 0),
+            (&[&helm], Manages, InstalledBy::Operator, true, 0),
+            (&[&none], Absent, InstalledBy::Unknown, false, 0),
+            (&[], Absent, InstalledBy::Unknown, false, 0),
+            (&[&helm], Unknown, InstalledBy::Unknown, true, 1),
+            (&[&cli], Unknown, InstalledBy::Unknown, false, 1),
+            (&[&helm, &argo], Unknown, InstalledBy::Gitops, true, 0),
+            (&[&none], Unknown, InstalledBy::Unknown, false, 0),
+            (&[&helm, &argo], Manages, InstalledBy::Operator, true, 1),
         ];
         for (number, (objects, operator, by, release, conflicts)) in table.into_iter().enumerate() {
             let found = origin(objects, operator);

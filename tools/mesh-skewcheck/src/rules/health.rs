@@ -243,6 +243,14 @@ fn in_other_hands(plane: &ControlPlane, at: &Standpoint<'_>) -> Option<Remark> {
         }
         None => String::new(),
     };
+    let unclear = match plane.conflicts.is_empty() {
+        true => "nothing tells what installed this control plane".to_owned(),
+        false => format!(
+            "it is not clear what installed this control plane ({})",
+            plane.conflicts.join("; ")
+        ),
+    };
+    let unclear = format!("{unclear}, so mesh-cp-upgrade does not write it");
     let (rule, message, hint) = match plane.installed_by {
         InstalledBy::Operator => (
             Rule::OperatorManaged,
@@ -256,7 +264,7 @@ fn in_other_hands(plane: &ControlPlane, at: &Standpoint<'_>) -> Option<Remark> {
         ),
         InstalledBy::Unknown => (
             Rule::InstallerUnknown,
-            "nothing tells what installed this control plane, so mesh-cp-upgrade does not write it",
+            unclear.as_str(),
             "change the version with what installed it",
         ),
         InstalledBy::Helm | InstalledBy::Cli => return None,

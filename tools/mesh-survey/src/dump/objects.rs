@@ -4,6 +4,7 @@ mod surveyed;
 
 use std::collections::{BTreeSet, HashSet};
 
+use mesh_cluster::control_plane::origin::OPERATED;
 use mesh_cluster::object::{
     Bare, ConfigMap, DaemonSet, Deployment, EndpointSlice, Namespace, Pod, StatefulSet,
 };
@@ -12,7 +13,7 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::plane::parts::{Definition, EXTERNAL, OPERATED, WebhookConfiguration};
+use crate::plane::parts::{Definition, EXTERNAL, WebhookConfiguration};
 
 /// The objects of a dump.
 #[derive(Debug, Default)]
@@ -21,8 +22,8 @@ pub(crate) struct Dump {
     /// The objects so far, each by its uid: an object of two files counts once.
     known: HashSet<String>,
     kubernetes: Option<String>,
-    /// Whether it has a resource of Buoyant's operator.
-    is_operated: bool,
+    /// The resources of Buoyant's operator.
+    operated: usize,
     external_workloads: usize,
     nodes: Vec<Bare>,
     namespaces: Vec<Namespace>,
@@ -222,7 +223,7 @@ impl Dump {
                 push(&mut self.webhooks, raw)?;
             }
             "CustomResourceDefinition" => push(&mut self.definitions, raw)?,
-            "ControlPlane" => self.is_operated = true,
+            "ControlPlane" => self.operated += 1,
             "ExternalWorkload" => self.external_workloads += 1,
             "Node" => push(&mut self.nodes, raw)?,
             _ => {}

@@ -2,6 +2,7 @@
 
 use mesh_cluster::control_plane::DEFINITIONS;
 use mesh_cluster::control_plane::issuer::{CertificateSecret, SECRETS};
+use mesh_cluster::control_plane::origin::{OPERATED, Operator};
 use mesh_cluster::object::{Resource, label};
 use mesh_cluster::wire::page::Selection;
 use serde_json::json;
@@ -9,17 +10,15 @@ use serde_json::json;
 use super::ask::{Ask, Blocked};
 use crate::plane::Objects;
 use crate::plane::parts::{
-    Definition, EXTERNAL, NODES, OPERATED, WEBHOOKS, WebhookConfiguration, is_of_interest,
-    is_served,
+    Definition, EXTERNAL, NODES, Served, WEBHOOKS, WebhookConfiguration, is_of_interest, operator,
+    served,
 };
 
 /// Objects and facts that the control planes of a cluster share.
 pub(super) struct SharedParts {
     webhooks: Option<Vec<WebhookConfiguration>>,
     definitions: Option<Vec<Definition>>,
-    /// Whether a resource of Buoyant's operator names a control plane; where that cannot be read,
-    /// its definition counts.
-    operator: bool,
+    operator: Operator,
     external_workloads: Option<usize>,
     arm32_nodes: Option<usize>,
     kubernetes: Option<String>,
@@ -39,13 +38,11 @@ pub(super) async fn shared_parts(ask: &mut Ask<'_>) -> Result<SharedParts, Block
         labels: Some(ARM32),
     };
     let nodes = ask.optional_metadata(&NODES, selection).await?;
-    let definitions_known = definitions.is_some();
     Ok(SharedParts {
         webhooks,
         definitions,
-        // The operator's definition alone manages nothing: a chart may have brought it. But where
-        // its resources may not be read, there may be one.
-        operator: operated != Some(0) && definitions_known,
+        // The operator's definition alone manages nothing: a chart may have brought it.
+        operator: operator(operated),
         external_workloads,
         arm32_nodes: nodes.map(|nodes| nodes.len()),
         kubernetes: ask.kubernetes.clone(),
@@ -99,17 +96,17 @@ async fn definitions(ask: &mut Ask<'_>) -> Result<Option<Vec<Definition>>, Block
     ask.optional_objects(&DEFINITIONS, names).await
 }
 
-// How many objects of a custom resource there are: none without its definition. The outer option
-// is `None` if that cannot be told.
+// How many objects of a custom resource there are: none without its definition; `None` if that
+// cannot be told.
 async fn count(
     ask: &mut Ask<'_>,
     resource: &Resource,
     definitions: Option<&[Definition]>,
 ) -> Result<Option<usize>, Blocked> {
-    match definitions {
-        None => Ok(None),
-        Some(definitions) if !is_served(definitions, resource) => Ok(Some(0)),
-        Some(_) => {
+    match definitions.map(|all| served(all, resource)) {
+        Some(Served::No) => Ok(Some(0)),
+        Some(Served::Otherwise) => Ok(None),
+        Some(Served::Yes) | None => {
             let objects = ask
                 .optional_metadata(resource, Selection::default())
                 .await?;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use mesh_cluster::control_plane::origin::release;
+use mesh_cluster::control_plane::origin::{Operator, release};
 use mesh_cluster::object::label;
 use mesh_cluster::object::{ByteString, EndpointSlice, Meta, Resource, Selector};
 use mesh_records::{Crd, FailurePolicy, Selects};
@@ -104,13 +104,6 @@ pub(crate) const NODES: Resource = Resource {
     plural: "nodes",
     kind: "Node",
 };
-/// The resource by which Buoyant's operator manages a control plane.
-pub(crate) const OPERATED: Resource = Resource {
-    group: "linkerd.buoyant.io",
-    version: "v1alpha1",
-    plural: "controlplanes",
-    kind: "ControlPlane",
-};
 /// Proxies outside the cluster.
 pub(crate) const EXTERNAL: Resource = Resource {
     group: "workload.linkerd.io",
@@ -152,11 +145,34 @@ pub(crate) fn is_of_interest(name: &str) -> bool {
     GROUPS.contains(&group) || group.ends_with(".linkerd.io")
 }
 
-/// Returns true if the API server serves a resource by one of the definitions.
-pub(crate) fn is_served(definitions: &[Definition], resource: &Resource) -> bool {
+/// Whether the API server serves a custom resource.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Served {
+    /// In the version that is read.
+    Yes,
+    /// Only in others.
+    Otherwise,
+    /// It has no definition, so there is none.
+    No,
+}
+
+/// Tells by all definitions whether the API server serves a custom resource.
+pub(crate) fn served(definitions: &[Definition], resource: &Resource) -> Served {
     let name = format!("{}.{}", resource.plural, resource.group);
-    let mut definitions = definitions.iter();
-    definitions.any(|it| it.meta.name == name && it.serves(resource.version))
+    match definitions.iter().find(|it| it.meta.name == name) {
+        Some(definition) if definition.serves(resource.version) => Served::Yes,
+        Some(_) => Served::Otherwise,
+        None => Served::No,
+    }
+}
+
+/// Whether Buoyant's operator manages control planes, by the number of its resources.
+pub(crate) fn operator(resources: Option<usize>) -> Operator {
+    match resources {
+        Some(0) => Operator::Absent,
+        Some(_) => Operator::Manages,
+        None => Operator::Unknown,
+    }
 }
 
 /// How many endpoints of a Service are ready.

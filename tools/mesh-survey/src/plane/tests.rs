@@ -126,6 +126,7 @@ fn a_fact_that_could_not_be_read_is_absent() {
     });
     let seen = Objects {
         definitions: Some(vec![read(gateway)]),
+        operator: Operator::Absent,
         ..Objects::default()
     }
     .record("c");

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use mesh_cluster::control_plane::Trust;
+use mesh_cluster::control_plane::origin::OPERATED;
 use mesh_cluster::object::label;
-use mesh_cluster::object::{Bare, ConfigMap, EndpointSlice};
+use mesh_cluster::object::{Bare, ConfigMap, EndpointSlice, Resource};
 use serde_json::Value;
 
 use super::Dump;
@@ -13,7 +14,7 @@ use crate::ground::Ground;
 use crate::look::Wish;
 use crate::plane::Objects;
 use crate::plane::parts::{
-    Definition, EXTERNAL, WEBHOOKS, WebhookConfiguration, is_of_interest, is_served,
+    Definition, EXTERNAL, Served, WEBHOOKS, WebhookConfiguration, is_of_interest, operator, served,
 };
 use crate::survey::{Parts, Survey};
 
@@ -107,7 +108,7 @@ impl Dump {
             Some(Objects {
                 webhooks: self.webhooks(),
                 definitions: self.definitions(),
-                operator: self.is_operated,
+                operator: operator(self.count(&OPERATED, self.operated)),
                 kubernetes: self.kubernetes.clone(),
                 slices: self.slices(&namespace),
                 ..Objects::new(namespace, config, trust_roots, components)
@@ -125,18 +126,22 @@ impl Dump {
         let is_told = |kind| self.kinds.contains(kind);
         let is_arm32 = |node: &&Bare| node.meta.labels.get(ARCH).is_some_and(|it| it == "arm");
         let arm32 = self.nodes.iter().filter(is_arm32).count();
-        let lacks_external =
-            is_told("CustomResourceDefinition") && !is_served(&self.definitions, &EXTERNAL);
+        let external = self.count(&EXTERNAL, self.external_workloads);
         let counts = [
-            ("arm32_nodes", is_told("Node"), arm32),
-            (
-                "external_workloads",
-                is_told(EXTERNAL.kind) || lacks_external,
-                self.external_workloads,
-            ),
+            ("arm32_nodes", is_told("Node").then_some(arm32)),
+            ("external_workloads", external),
         ];
-        let told = counts.into_iter().filter(|(_, is_told, _)| *is_told);
-        told.map(|(fact, _, count)| (fact.to_owned(), Value::from(count)))
+        let told = counts.into_iter();
+        told.filter_map(|(fact, count)| Some((fact.to_owned(), Value::from(count?))))
+    }
+
+    // How many objects of a custom resource there are: none without its definition; `None` if that
+    // cannot be told, because the dump lacks the kind.
+    fn count(&self, resource: &Resource, found: usize) -> Option<usize> {
+        let is_told = |kind| self.kinds.contains(kind);
+        let is_undefined = is_told("CustomResourceDefinition")
+            && served(&self.definitions, resource) == Served::No;
+        (is_told(resource.kind) || is_undefined).then_some(found)
     }
 
     fn config_map(&self, namespace: &str, name: &str) -> Option<ConfigMap> {
