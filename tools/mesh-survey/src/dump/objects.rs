@@ -1,5 +1,6 @@
 //! The objects of a dump.
 
+mod ending;
 mod surveyed;
 
 use std::collections::{BTreeSet, HashSet};
@@ -12,6 +13,8 @@ use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::Value;
 use serde_json::value::RawValue;
+
+use ending::{Open, check_document, check_text, is_marked};
 
 use crate::plane::parts::{Definition, EXTERNAL, WebhookConfiguration};
 
@@ -58,6 +61,12 @@ pub(crate) enum DumpError {
     /// The list has no kind, which kubectl writes after the items in YAML.
     #[error("this list has no kind: it may be cut off")]
     Cut,
+    /// YAML text has no end.
+    #[error(transparent)]
+    Open(#[from] Open),
+    /// The object has no name.
+    #[error("a {0} has no name: it may be cut off")]
+    Nameless(String),
     /// The list is only one page of a longer list.
     #[error("this is one page of a longer list (metadata.continue)")]
     Page,
@@ -122,20 +131,29 @@ impl Dump {
     /// A part of the file cannot be read. The dump must then not be used.
     pub(crate) fn add(&mut self, text: &str) -> Result<(), DumpError> {
         let text = text.trim_start_matches('\u{feff}').trim_start();
+        if text.is_empty() {
+            return Ok(());
+        }
         if text.starts_with('{') {
             for document in serde_json::Deserializer::from_str(text).into_iter::<&RawValue>() {
                 self.document(document?)?;
             }
             return Ok(());
         }
-        for document in serde_norway::Deserializer::from_str(text) {
+        let mut documents = serde_norway::Deserializer::from_str(text).peekable();
+        while let Some(document) = documents.next() {
             let document = Value::deserialize(document)?;
             // `---` with nothing after it.
-            if !document.is_null() {
-                self.document(&serde_json::value::to_raw_value(&document)?)?;
+            if document.is_null() {
+                continue;
             }
+            if documents.peek().is_none() && !is_marked(text) {
+                check_document(&document)?;
+            }
+            self.document(&serde_json::value::to_raw_value(&document)?)?;
         }
-        Ok(())
+        // After the errors that name an object.
+        Ok(check_text(text)?)
     }
 
     fn document(&mut self, raw: &RawValue) -> Result<(), DumpError> {
@@ -201,6 +219,9 @@ impl Dump {
             namespace,
             name,
         } = serde_json::from_str(metadata.get())?;
+        if name.is_empty() {
+            return Err(DumpError::Nameless(kind.to_owned()));
+        }
         let key = match uid.is_empty() {
             true => format!("{kind}/{namespace}/{name}"),
             false => uid,
@@ -366,6 +387,107 @@ mod tests {
         }
     }
 
+    fn yaml(text: &str) -> String {
+        let value: Value = serde_json::from_str(text).unwrap();
+        serde_norway::to_string(&value).unwrap()
+    }
+
+    // One document an object, as `kubectl get -o yaml` prints it, each with the end of such an object.
+    fn documents() -> String {
+        let pods: Value = serde_json::from_str(PODS).unwrap();
+        let cluster: Value = serde_json::from_str(CLUSTER).unwrap();
+        let lists = [("", cluster), ("Pod", pods)];
+        let items = lists.iter().flat_map(|(kind, list)| {
+            let items = list["items"].as_array().unwrap();
+            items.iter().map(move |it| (*kind, it.clone()))
+        });
+        let text = items.map(|(kind, mut item)| {
+            if !kind.is_empty() {
+                item["kind"] = kind.into();
+            }
+            if matches!(item["kind"].as_str(), Some("Namespace" | "Deployment")) {
+                item["status"] = serde_json::json!({});
+            }
+            format!("---\n{}", serde_norway::to_string(&item).unwrap())
+        });
+        text.collect()
+    }
+
+    // What a reader of the survey sees of a text: that it is refused, or lacks kinds, or the objects.
+    fn seen(text: &str) -> Result<(Vec<String>, String), String> {
+        let mut dump = Dump::default();
+        dump.add(text).map_err(|error| error.to_string())?;
+        let (survey, missing) = dump.survey("c", wish());
+        Ok((missing, format!("{:?}", survey.folded.groups)))
+    }
+
+    #[test]
+    fn yaml_that_is_cut_anywhere_within_an_object_is_never_whole() {
+        let list = yaml(PODS);
+        for at in 1..list.len() {
+            let cut = seen(&list[..at]);
+            assert!(cut.is_err(), "{at}: {cut:?}");
+        }
+        let text = documents();
+        let (missing, _) = seen(&text).unwrap();
+        assert!(missing.is_empty(), "{missing:?}");
+        let last = text.rfind("---\n").unwrap();
+        // Within the status of the last object, what is lost makes it look less ready, never more.
+        let status = text.rfind("status:").unwrap() + "status:\n".len();
+        for at in last + 5..status {
+            let cut = seen(&text[..at]);
+            assert!(cut.is_err(), "{at}: {cut:?}");
+        }
+        // The text before it lacks the kind of pods.
+        for at in [last, last + 4] {
+            assert_eq!(seen(&text[..at]).unwrap().0, ["Pod"]);
+        }
+    }
+
+    #[test]
+    fn whole_yaml_of_any_form_is_read() {
+        let text = documents();
+        let expected = seen(&text).unwrap();
+        let (first, rest) = text["---\n".len()..].split_once("---\n").unwrap();
+        let forms = [
+            format!("{text}---\n"),
+            format!("{text}---"),
+            format!("{text}..."),
+            format!("{text}# the end\n"),
+            text.replace('\n', "\r\n"),
+            format!("{first}...\n---\n{rest}"),
+        ];
+        for form in forms {
+            assert_eq!(seen(&form).as_ref(), Ok(&expected), "{form}");
+        }
+        for (text, why) in [
+            (
+                "kind: Pod\nmetadata: {name: a}\nstatus: {}",
+                "line 3, has no line break",
+            ),
+            ("kind: Pod\nmetadata:\n  name: a\n", "a Pod, has no status"),
+            (
+                "kind: Pod\nmetadata:\n  name: a\nstatus:\n",
+                "a Pod, has no status",
+            ),
+            (
+                "kind: Pod\nmetadata:\n  labels: {}\nstatus: {}\n",
+                "a Pod has no name",
+            ),
+            (
+                "kind: List\nitems: []\nmetadata:\n",
+                "a List, has no metadata",
+            ),
+            (
+                "kind: MutatingWebhookConfiguration\nmetadata: {name: a}\nwebhooks:\n- name: a\n",
+                "has no timeoutSeconds",
+            ),
+        ] {
+            let said = seen(text).unwrap_err();
+            assert!(said.contains(why), "{said}");
+        }
+    }
+
     fn listed(texts: &[&str]) -> (u32, Option<String>) {
         let (survey, _) = dump(texts).survey("c", wish());
         let plane = &survey.control_planes[0];
@@ -374,10 +496,6 @@ mod tests {
 
     #[test]
     fn json_yaml_and_any_number_of_files_are_the_same_dump() {
-        let yaml = |text: &str| {
-            let value: Value = serde_json::from_str(text).unwrap();
-            serde_norway::to_string(&value).unwrap()
-        };
         let (cluster, pods) = (yaml(CLUSTER), yaml(PODS));
         let both = format!("---\n{cluster}---\n{pods}---\n");
         let other = PODS.replace("\"uid\": \"p\"", "\"uid\": \"q\"");
