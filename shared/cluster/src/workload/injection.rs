@@ -201,9 +201,10 @@ impl Injector {
     }
 
     fn takes(&self, pod: &Meta, spec: &PodSpec) -> Result<(), Off> {
-        // The kubelet's own pods mount no token either.
-        let mounts_no_token = spec.automount_service_account_token == Some(false)
-            || pod.annotations.contains_key(label::MIRROR);
+        let mounts_no_token = spec.automount_service_account_token == Some(false);
+        // The kubelet's own pods mount no token either, and the API server refuses one to which the
+        // injector added a projected token.
+        let is_mirror = pod.annotations.contains_key(label::MIRROR);
         let init = |it: &Container| {
             is_one_of(it, INITS) || self.line > NO_NATIVE && is_one_of(it, PROXIES)
         };
@@ -214,7 +215,7 @@ impl Injector {
             || spec.init_containers.iter().any(init)
         {
             Err(Off::Sidecar)
-        } else if mounts_no_token && !self.projects_tokens {
+        } else if is_mirror || mounts_no_token && !self.projects_tokens {
             Err(Off::NoToken)
         } else {
             Ok(())
@@ -410,6 +411,20 @@ mod tests {
                 let expected = pin.as_deref().unwrap_or(release);
                 assert_eq!(tag, expected, "{release} {}", pod.meta.name);
             }
+        }
+    }
+
+    #[test]
+    fn a_pod_of_a_kubelets_own_file_never_gets_a_proxy() {
+        let truth = truth();
+        let mut rows = truth.pods.iter();
+        let row = rows.find(|it| it.pod.meta.annotations.contains_key(label::MIRROR));
+        let Row { pod, came_back } = row.unwrap();
+        for (release, came_back) in came_back {
+            let rules = rules_of(&truth, release, &pod.meta.namespace);
+            let injector = Injector::of_release(Some(release));
+            let answer = injection(&injector, &rules, &pod.meta, &pod.spec);
+            assert_eq!(answer, Injection::Off(Off::NoToken), "{came_back:?}");
         }
     }
 
