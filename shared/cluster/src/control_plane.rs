@@ -3,6 +3,7 @@
 pub mod config;
 pub mod issuer;
 pub mod origin;
+pub mod pem;
 
 use std::collections::BTreeSet;
 
@@ -35,7 +36,7 @@ pub fn bundle_sha256(trust_roots: &ConfigMap) -> Option<String> {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Trust {
     stamps: Vec<String>,
-    certificates: BTreeSet<String>,
+    certificates: BTreeSet<Vec<u8>>,
 }
 
 impl Trust {
@@ -65,14 +66,8 @@ impl Trust {
     }
 }
 
-// The certificates of PEM text, each as its base64 text without line breaks.
-fn certificates(pem: &str) -> BTreeSet<String> {
-    const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
-    const END: &str = "-----END CERTIFICATE-----";
-    let blocks = pem.split(BEGIN).skip(1);
-    let bodies = blocks.filter_map(|block| block.split_once(END));
-    let bodies = bodies.map(|(body, _)| body.split_whitespace().collect::<String>());
-    bodies.filter(|body| !body.is_empty()).collect()
+fn certificates(bundle: &str) -> BTreeSet<Vec<u8>> {
+    pem::certificates(bundle).into_iter().flatten().collect()
 }
 
 fn sha256(text: &str) -> String {

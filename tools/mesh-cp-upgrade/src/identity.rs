@@ -7,12 +7,11 @@ use anyhow::{Context as _, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use clap::ValueEnum;
-use mesh_cluster::control_plane::Config;
+use mesh_cluster::control_plane::{Config, pem};
 use mesh_cluster::object::ConfigMap;
 use mesh_cluster::object::label;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
-use x509_parser::pem::Pem;
 
 use crate::render::Rendered;
 
@@ -234,14 +233,10 @@ impl fmt::Display for Issuer {
 // Returns the fingerprint of every certificate in a bundle, as `openssl x509 -fingerprint -sha256`
 // shows it.
 fn certificates(pem: &str) -> anyhow::Result<Certificates> {
-    // The parser ignores an indented block, so the lines are trimmed.
-    let lines: Vec<&str> = pem.lines().map(str::trim).collect();
     let mut found = Certificates::new();
-    for block in Pem::iter_from_buffer(lines.join("\n").as_bytes()) {
-        let block = block.context("it is not valid PEM")?;
-        if block.label == "CERTIFICATE" {
-            found.insert(format!("{:x}", Sha256::digest(block.contents)));
-        }
+    for certificate in pem::certificates(pem) {
+        let certificate = certificate.context("it is not valid PEM")?;
+        found.insert(format!("{:x}", Sha256::digest(certificate)));
     }
     ensure!(!found.is_empty(), "it contains no certificate");
     Ok(found)

@@ -148,7 +148,7 @@ impl Dump {
                 continue;
             }
             if documents.peek().is_none() && !is_marked(text) {
-                check_document(&document)?;
+                check_document(&document, text)?;
             }
             self.document(&serde_json::value::to_raw_value(&document)?)?;
         }
@@ -473,6 +473,14 @@ mod tests {
             (
                 "kind: Pod\nmetadata:\n  labels: {}\nstatus: {}\n",
                 "a Pod has no name",
+            ),
+            (
+                "kind: List\nmetadata: {}\nitems:\n- kind: Pod\n  metadata:\n    name: a\n",
+                "a Pod, has no status",
+            ),
+            (
+                "kind: PodList\nmetadata: {}\nitems:\n  - metadata:\n      name: a\n",
+                "a Pod, has no status",
             ),
             (
                 "kind: List\nitems: []\nmetadata:\n",

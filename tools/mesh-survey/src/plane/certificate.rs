@@ -1,20 +1,21 @@
 //! Reads the validity of certificates from PEM text.
 
 use jiff::Timestamp;
+use mesh_cluster::control_plane::pem;
 use mesh_records::{Certificate, CertificateRole};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::ParsedExtension;
-use x509_parser::pem::Pem;
+use x509_parser::prelude::FromDer as _;
 use x509_parser::time::ASN1Time;
 
 /// Reads the certificates of a bundle. A certificate that cannot be parsed, and a bundle without
 /// certificates, give an unreadable certificate, because it may have expired.
 pub(super) fn certificates(role: CertificateRole, bundle: &[u8]) -> Vec<Certificate> {
-    let certificates: Vec<_> = Pem::iter_from_buffer(bundle)
-        .map(|pem| {
-            pem.ok()
-                .and_then(|pem| certificate(role, &pem))
-                .unwrap_or(unreadable(role))
+    let certificates: Vec<_> = blocks(bundle)
+        .iter()
+        .map(|block| {
+            let read = block.as_deref().and_then(|it| certificate(role, it));
+            read.unwrap_or(unreadable(role))
         })
         .collect();
     if certificates.is_empty() {
@@ -36,8 +37,17 @@ pub(super) fn unreadable(role: CertificateRole) -> Certificate {
     }
 }
 
-fn certificate(role: CertificateRole, pem: &Pem) -> Option<Certificate> {
-    let certificate = pem.parse_x509().ok()?;
+fn blocks(bundle: &[u8]) -> Vec<Option<Vec<u8>>> {
+    pem::certificates(&String::from_utf8_lossy(bundle))
+}
+
+fn parsed(block: &[u8]) -> Option<X509Certificate<'_>> {
+    let (_, certificate) = X509Certificate::from_der(block).ok()?;
+    Some(certificate)
+}
+
+fn certificate(role: CertificateRole, block: &[u8]) -> Option<Certificate> {
+    let certificate = parsed(block)?;
     let validity = certificate.validity();
     Some(Certificate {
         role,
@@ -52,18 +62,13 @@ fn certificate(role: CertificateRole, pem: &Pem) -> Option<Certificate> {
 /// Reads the anchors of a bundle, and tells on which of them the issuer's certificate stands. A
 /// rotation has two anchors of one name, so the identifiers of their keys decide.
 pub(super) fn anchors(bundle: &[u8], issuer: Option<&[u8]>) -> Vec<Certificate> {
-    let chain: Vec<Pem> = Pem::iter_from_buffer(issuer.unwrap_or_default())
-        .filter_map(Result::ok)
-        .collect();
-    let chain: Vec<X509Certificate<'_>> = chain
-        .iter()
-        .filter_map(|pem| pem.parse_x509().ok())
-        .collect();
+    let chain = blocks(issuer.unwrap_or_default());
+    let chain: Vec<X509Certificate<'_>> =
+        chain.iter().flatten().filter_map(|it| parsed(it)).collect();
     let top = top(&chain);
     let mut anchors = certificates(CertificateRole::Anchor, bundle);
-    for (anchor, pem) in anchors.iter_mut().zip(Pem::iter_from_buffer(bundle)) {
-        let pem = pem.ok();
-        let parent = pem.as_ref().and_then(|pem| pem.parse_x509().ok());
+    for (anchor, block) in anchors.iter_mut().zip(blocks(bundle)) {
+        let parent = block.as_deref().and_then(parsed);
         anchor.signs_issuer = top
             .zip(parent.as_ref())
             .and_then(|(top, it)| signs(it, top));
@@ -150,7 +155,8 @@ AiEAzgig5CZOBYsCfp1ybSeuuhUMlKsqVdG67ixaVn+YHMI=\n\
 
     #[test]
     fn a_bundle_is_read_certificate_by_certificate() {
-        let both = format!("{ANCHOR}# the next one\n{ANCHOR}");
+        let indented = ANCHOR.replace('\n', "\n  ");
+        let both = format!("{ANCHOR}# the next one\n{indented}");
         let found = certificates(CertificateRole::Anchor, both.as_bytes());
         let expected = Certificate {
             role: CertificateRole::Anchor,
@@ -186,22 +192,19 @@ bYLrv5VYYlDoNEUCLD+UpVQBTgAGQqsPn0s2H/nx\n\
     // Reads the validity of a certificate in which these bytes are replaced. Nothing checks the
     // signature.
     fn valid(pem: &str, changes: [(&str, &str); 2]) -> Option<(String, String)> {
-        let mut pem = Pem::iter_from_buffer(pem.as_bytes())
-            .next()
-            .unwrap()
-            .unwrap();
+        let mut block = blocks(pem.as_bytes()).remove(0).unwrap();
         for (from, to) in changes {
             assert_eq!(from.len(), to.len());
-            let at = pem.contents.windows(from.len());
+            let at = block.windows(from.len());
             let at = at.into_iter().position(|bytes| bytes == from.as_bytes());
             let at = at.unwrap();
-            pem.contents[at..at + to.len()].copy_from_slice(to.as_bytes());
+            block[at..at + to.len()].copy_from_slice(to.as_bytes());
         }
         let Certificate {
             not_before,
             not_after,
             ..
-        } = certificate(CertificateRole::Anchor, &pem)?;
+        } = certificate(CertificateRole::Anchor, &block)?;
         Some((not_before?.to_string(), not_after?.to_string()))
     }
 

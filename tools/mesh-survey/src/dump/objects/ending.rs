@@ -46,17 +46,32 @@ fn is_mark(line: &str) -> bool {
 ///
 /// # Errors
 /// It lacks what comes last in such an object.
-pub(super) fn check_document(document: &Value) -> Result<(), Open> {
+pub(super) fn check_document(document: &Value, text: &str) -> Result<(), Open> {
     let kind = document["kind"].as_str().unwrap_or_default();
-    let lacks = |field: &'static str| Open::Object {
-        kind: kind.to_owned(),
-        field,
+    let Some(items) = document["items"].as_array() else {
+        return check_object(document, kind);
     };
-    if document.get("items").is_some() {
-        let is_whole = document["metadata"].is_object();
-        return is_whole.then_some(()).ok_or_else(|| lacks("metadata"));
+    if !document["metadata"].is_object() {
+        return Err(lacks(kind, "metadata"));
     }
-    match kind {
+    // kubectl writes the items before the kind, but others write them last.
+    match items.last() {
+        Some(last) if ends_with_items(text) => {
+            let of_all = kind.strip_suffix("List").unwrap_or_default();
+            check_object(last, last["kind"].as_str().unwrap_or(of_all))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn ends_with_items(text: &str) -> bool {
+    let is_key = |line: &&str| !line.is_empty() && !line.starts_with([' ', '\t', '-', '#', '\r']);
+    let last = text.lines().rev().find(is_key);
+    last.is_some_and(|line| line.starts_with("items:"))
+}
+
+fn check_object(object: &Value, kind: &str) -> Result<(), Open> {
+    let (is_whole, field) = match kind {
         // The API server gives each a status, and be it an empty one.
         "Namespace"
         | "Pod"
@@ -67,18 +82,23 @@ pub(super) fn check_document(document: &Value) -> Result<(), Open> {
         | "ReplicaSet"
         | "ReplicationController"
         | "Job"
-        | "CustomResourceDefinition" => {
-            let is_whole = document["status"].is_object();
-            is_whole.then_some(()).ok_or_else(|| lacks("status"))
-        }
+        | "CustomResourceDefinition" => (object["status"].is_object(), "status"),
         "MutatingWebhookConfiguration" | "ValidatingWebhookConfiguration" => {
-            let hooks = document["webhooks"].as_array();
-            let is_whole =
-                hooks.is_some_and(|all| all.iter().all(|it| it["timeoutSeconds"].is_u64()));
-            is_whole
-                .then_some(())
-                .ok_or_else(|| lacks("timeoutSeconds"))
+            let hooks = object["webhooks"].as_array();
+            let ends = |hook: &Value| hook["timeoutSeconds"].is_u64();
+            (
+                hooks.is_some_and(|all| all.iter().all(ends)),
+                "timeoutSeconds",
+            )
         }
-        _ => Ok(()),
+        _ => (true, ""),
+    };
+    is_whole.then_some(()).ok_or_else(|| lacks(kind, field))
+}
+
+fn lacks(kind: &str, field: &'static str) -> Open {
+    Open::Object {
+        kind: kind.to_owned(),
+        field,
     }
 }
