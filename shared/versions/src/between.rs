@@ -1,5 +1,6 @@
 //! Which notes are on the way from one version to another.
 
+use crate::hops::Hop;
 use crate::note::Note;
 use crate::releases::Releases;
 use crate::version::Version;
@@ -27,8 +28,15 @@ impl Releases {
         notes.filter(move |note| has(from, note) == Some(false) && has(to, note) == Some(true))
     }
 
+    /// Returns true if a hop of a path leads to a version that has a note's change. A hop whose
+    /// release is not known leads to its minor version.
+    pub fn reaches(&self, hop: &Hop, note: &Note) -> bool {
+        let has = hop.release.as_ref().and_then(|it| self.has(it, note));
+        has.unwrap_or(hop.to >= note.to)
+    }
+
     /// Whether a version has a note's change. An edge release may have it before the minor version
-    /// that the note belongs to.
+    /// that the note belongs to, or after it.
     fn has(&self, version: &Version, note: &Note) -> Option<bool> {
         let version = self.canonical(version);
         let dated = version.as_edge().zip(note.since.as_ref());
@@ -87,6 +95,28 @@ mod tests {
         ] {
             let found = names(from, to).contains(&shutdown);
             assert_eq!(found, on_the_way, "{from} {to}");
+        }
+    }
+
+    #[test]
+    fn a_hop_reaches_the_notes_that_its_release_brings_whatever_they_are_filed_under() {
+        let releases = Releases::embedded();
+        let shutdown = releases.note("2.15-2.16/shutdown-endpoint").unwrap();
+        for (from, to, reaches) in [
+            ("edge-24.2.4", "edge-24.6.1", [false].as_slice()),
+            ("edge-24.2.4", "edge-24.6.2", &[true]),
+            ("stable-2.14.10", "edge-24.6.2", &[true]),
+            ("stable-2.13.7", "edge-24.6.1", &[false, false]),
+            ("stable-2.13.7", "edge-24.8.2", &[false, false, true]),
+            ("enterprise-2.14.10", "enterprise-2.16.0", &[false, true]),
+        ] {
+            let path = releases.path(&Version::of_tag(from), &Version::of_tag(to));
+            let found: Vec<bool> = path
+                .unwrap()
+                .iter()
+                .map(|hop| releases.reaches(hop, shutdown))
+                .collect();
+            assert_eq!(found, reaches, "{from} {to}");
         }
     }
 

@@ -99,6 +99,7 @@ fn line_of(at: &str, file: &FileLine) -> Result<Line, ReleasesError> {
         kubernetes,
         components,
         definitions,
+        reads,
     } = file;
     let field = format!("{at}.line");
     let minor = line
@@ -113,6 +114,7 @@ fn line_of(at: &str, file: &FileLine) -> Result<Line, ReleasesError> {
         kubernetes: kubernetes_of(&format!("{at}.kubernetes"), kubernetes)?,
         components: components.clone(),
         definitions: definitions_of(&format!("{at}.definitions"), definitions)?,
+        reads: reads.clone(),
     })
 }
 

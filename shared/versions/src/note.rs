@@ -3,6 +3,7 @@
 use serde::Deserialize;
 
 use crate::channel::Channel;
+use crate::fact::{Count, Setting, Use};
 use crate::minor::Minor;
 use crate::version::Version;
 
@@ -59,15 +60,15 @@ pub enum Condition {
     /// This does not hold.
     Not(Box<Self>),
     /// A value of the control plane is this.
-    Is(String, serde_json::Value),
+    Is(Setting, serde_json::Value),
     /// A value of the control plane is set.
-    Set(String),
+    Set(Setting),
     /// A value of the control plane is above this number.
-    Above(String, i64),
+    Above(Setting, i64),
     /// Some workloads do what this fact lists.
-    Used(String),
+    Used(Use),
     /// There are some of what this fact counts.
-    Counted(String),
+    Counted(Count),
     /// The cluster has this extension.
     Extension(String),
     /// The extension has a part with a name that begins so.

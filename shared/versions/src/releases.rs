@@ -13,7 +13,7 @@ use crate::channel::Channel;
 use crate::kubernetes::Support;
 use crate::minor::{Confidence, Minor, MinorOf};
 use crate::note::Note;
-use crate::parts::ShippedDefinition;
+use crate::parts::{ReadDefinition, ShippedDefinition};
 use crate::schema::FloorSource;
 use crate::version::Version;
 
@@ -42,6 +42,7 @@ pub struct Line {
     pub(crate) kubernetes: Support,
     pub(crate) components: Vec<String>,
     pub(crate) definitions: Vec<ShippedDefinition>,
+    pub(crate) reads: Vec<ReadDefinition>,
 }
 
 /// The versions of the Helm charts of a release, if known.
@@ -130,6 +131,15 @@ impl Line {
     /// known.
     pub fn definitions(&self) -> &[ShippedDefinition] {
         &self.definitions
+    }
+
+    /// Returns the definitions that the components read, each with the version that they read: of
+    /// Linkerd's own the newest, and those of others that they need.
+    pub fn reads(&self) -> impl Iterator<Item = (&str, &str)> {
+        let own = self.definitions.iter().filter(|it| it.is_own());
+        let own = own.filter_map(|it| Some((it.name.as_str(), it.newest()?)));
+        let others = self.reads.iter();
+        own.chain(others.map(|it| (it.name.as_str(), it.version.as_str())))
     }
 }
 
@@ -407,6 +417,59 @@ mod tests {
         for line in &releases().lines[1..] {
             assert_eq!(line.components(), crate::COMPONENTS, "{}", line.minor());
             assert!(!line.definitions().is_empty(), "{}", line.minor());
+        }
+    }
+
+    #[test]
+    fn the_components_of_each_line_read_the_definitions_of_its_charts_and_those_they_need() {
+        let releases = releases();
+        let read = |x| {
+            releases
+                .line(Minor::new(x))
+                .unwrap()
+                .reads()
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(read(10), []);
+        assert_eq!(
+            read(11),
+            [
+                ("serverauthorizations.policy.linkerd.io", "v1beta1"),
+                ("servers.policy.linkerd.io", "v1beta1"),
+                ("serviceprofiles.linkerd.io", "v1alpha2"),
+            ]
+        );
+        for (x, count, newest) in [
+            (12, 7, ("httproutes.policy.linkerd.io", "v1beta1")),
+            (13, 7, ("httproutes.policy.linkerd.io", "v1beta2")),
+            (14, 7, ("httproutes.policy.linkerd.io", "v1beta3")),
+            (15, 8, ("servers.policy.linkerd.io", "v1beta2")),
+            (16, 8, ("servers.policy.linkerd.io", "v1beta3")),
+            (17, 10, ("egressnetworks.policy.linkerd.io", "v1alpha1")),
+            (18, 12, ("grpcroutes.gateway.networking.k8s.io", "v1")),
+            (20, 12, ("httproutes.gateway.networking.k8s.io", "v1")),
+        ] {
+            let read = read(x);
+            assert_eq!(read.len(), count, "2.{x}");
+            assert!(read.contains(&newest), "2.{x}: {read:?}");
+        }
+    }
+
+    #[test]
+    fn only_the_gateway_api_of_2_18_drops_a_version_that_the_line_before_served() {
+        let releases = releases();
+        for (before, line) in releases.lines().iter().zip(&releases.lines()[1..]) {
+            for definition in line.definitions() {
+                let mut older = before.definitions().iter();
+                let older = older.find(|it| it.name == definition.name);
+                let served = older.into_iter().flat_map(|it| &it.served);
+                let dropped = served.filter(|it| !definition.served.contains(it));
+                let dropped: Vec<&String> = dropped.collect();
+                let is_it = line.minor() == Minor::new(18)
+                    && definition.name == "httproutes.gateway.networking.k8s.io";
+                let expected: &[&str] = if is_it { &["v1alpha2"] } else { &[] };
+                assert_eq!(dropped, expected, "{} {}", line.minor(), definition.name);
+            }
         }
     }
 

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use crate::channel::Channel;
 use crate::minor::Minor;
 use crate::note::{Condition, Demand};
-use crate::parts::ShippedDefinition;
+use crate::parts::{ReadDefinition, ShippedDefinition};
 
 /// The schema that this program reads.
 pub(crate) const SCHEMA: &str = "mesh-releases/1";
@@ -89,6 +89,9 @@ pub(crate) struct FileLine {
     pub(crate) kubernetes: FileKubernetes,
     pub(crate) components: Vec<String>,
     pub(crate) definitions: Vec<ShippedDefinition>,
+    /// What the components read and the charts do not bring, or not always.
+    #[serde(default)]
+    pub(crate) reads: Vec<ReadDefinition>,
 }
 
 #[derive(Deserialize)]

@@ -163,7 +163,7 @@ impl Version {
 
     /// Returns the edge release with the same date, for a dated version; previews are numbered like
     /// edge releases.
-    pub(crate) fn as_edge(&self) -> Option<Self> {
+    pub fn as_edge(&self) -> Option<Self> {
         match &self.form {
             Form::Dated {
                 date: Date(year, month, number),

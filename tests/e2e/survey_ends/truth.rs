@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 
 use mesh_tests::{Toolbox, run, toolbox};
-use mesh_versions::{Definition, Releases, Version};
+use mesh_versions::{Releases, Version};
 use serde_json::{Value, json};
 
 const TABLE: &str = include_str!("../../cases/truth.txt");
@@ -79,8 +79,9 @@ impl<'a> Row<'a> {
     /// The definitions that the running release reads, with those of the Gateway API as the row says.
     fn definitions(&self) -> Vec<Value> {
         let running = Version::of_tag(self.0[0]);
-        let minor = Releases::embedded().minor_of(&running).unwrap().minor;
-        let read = Definition::read_by(minor);
+        let releases = Releases::embedded();
+        let minor = releases.minor_of(&running).unwrap().minor;
+        let read = releases.line(minor).unwrap().reads();
         let own = read.filter(|(name, _)| !name.ends_with(GATEWAY));
         let own = own.map(|(name, version)| definition(name, version, &json!({})));
         let gateway = self.gateway().into_iter().flat_map(|annotations| {

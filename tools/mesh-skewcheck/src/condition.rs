@@ -1,9 +1,12 @@
 //! Whether the condition of an upgrade note holds for a cluster: yes, no, or cannot tell.
 
 use std::collections::BTreeSet;
+use std::mem::discriminant;
 
 use mesh_records::{ControlPlane, Extension, InstalledBy, WorkloadKind, WorkloadRef};
-use mesh_versions::{Channel, Condition, GatewayApi, KubernetesVersion, bundle_within};
+use mesh_versions::{
+    Channel, Condition, Count, GatewayApi, KubernetesVersion, Setting, Use, bundle_within,
+};
 use serde_json::Value;
 
 /// Where the facts are.
@@ -46,13 +49,11 @@ pub(crate) fn told(when: &Condition, ground: Ground<'_>) -> Told {
                 ..Told::default()
             }
         }
-        Condition::Is(name, wanted) => value(name, ground, |it| it == wanted),
-        Condition::Set(name) => value(name, ground, |_| true),
-        Condition::Above(name, bound) => {
-            value(name, ground, |it| it.as_i64().is_some_and(|it| it > *bound))
-        }
-        Condition::Used(name) => used(name, ground),
-        Condition::Counted(name) => counted(name, ground),
+        Condition::Is(name, wanted) => value(*name, ground, |it| is(it, wanted)),
+        Condition::Set(name) => value(*name, ground, |_| Some(true)),
+        Condition::Above(name, bound) => value(*name, ground, |it| is_above(it, *bound)),
+        Condition::Used(name) => used(*name, ground),
+        Condition::Counted(name) => counted(*name, ground),
         Condition::Extension(name) => {
             let has = ground.extensions.iter().any(|it| it.name == *name);
             ground
@@ -132,7 +133,7 @@ fn merged(conditions: &[Condition], ground: Ground<'_>, any: bool) -> Told {
     let of_answer = all.into_iter().filter(|it| it.holds != Some(false));
     for told in of_answer.filter(|it| holds.is_none() || it.holds == holds) {
         merged.workloads.extend(told.workloads);
-        merged.count += told.count;
+        merged.count = merged.count.saturating_add(told.count);
         merged.things.extend(told.things);
         merged.missing.extend(told.missing);
     }
@@ -141,19 +142,33 @@ fn merged(conditions: &[Condition], ground: Ground<'_>, any: bool) -> Told {
 
 /// A value that the configuration does not set is absent. That it was read is proven by its
 /// resourceVersion.
-fn value(name: &str, ground: Ground<'_>, is: impl Fn(&Value) -> bool) -> Told {
-    match ground.plane.facts.get(name) {
-        Some(value) => Told::is(is(value)).thing(&format!("{name} is {value}")),
+fn value(name: Setting, ground: Ground<'_>, is: impl Fn(&Value) -> Option<bool>) -> Told {
+    match ground.plane.facts.get(name.as_str()) {
+        Some(value) => match is(value) {
+            Some(holds) => Told::is(holds).thing(&format!("{name} is {value}")),
+            None => Told::missing(&format!("what the value {name}, {value}, means")),
+        },
         None if ground.plane.config_resource_version.is_some() => Told::is(false),
         None => Told::missing(&format!("the control plane's values ({name})")),
     }
 }
 
+/// A value of another type than the chart's own (`--set-string`) is not compared: a template may take
+/// it for the same, or for another.
+fn is(value: &Value, wanted: &Value) -> Option<bool> {
+    (discriminant(value) == discriminant(wanted)).then(|| value == wanted)
+}
+
+fn is_above(value: &Value, bound: i64) -> Option<bool> {
+    let number = value.as_i64().or_else(|| value.as_str()?.parse().ok());
+    number.map(|number| number > bound)
+}
+
 /// The workloads of a fact; it is absent where no pod of the census does it.
-fn used(name: &str, ground: Ground<'_>) -> Told {
+fn used(name: Use, ground: Ground<'_>) -> Told {
     let facts = &ground.plane.facts;
     let unknown = || Told::missing(&format!("what the pods use ({name})"));
-    let Some(fact) = facts.get(name) else {
+    let Some(fact) = facts.get(name.as_str()) else {
         return match facts.contains_key("pods") {
             true => ground.seen(false, &format!("what the pods use ({name})")),
             false => unknown(),
@@ -181,10 +196,11 @@ fn reference(text: &str) -> Option<WorkloadRef> {
     })
 }
 
-fn counted(name: &str, ground: Ground<'_>) -> Told {
-    match ground.plane.facts.get(name).and_then(Value::as_u64) {
+fn counted(name: Count, ground: Ground<'_>) -> Told {
+    let fact = ground.plane.facts.get(name.as_str());
+    match fact.and_then(Value::as_u64) {
         Some(count) => Told::is(count > 0).thing(&format!("{name}: {count}")),
-        None => Told::missing(name),
+        None => Told::missing(name.as_str()),
     }
 }
 

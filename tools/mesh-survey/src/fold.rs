@@ -13,11 +13,10 @@ use mesh_cluster::object::{Meta, OwnerReference, Pod, Template};
 use mesh_cluster::workload::owner::{deployment_name, kind_of, owner_of};
 use mesh_cluster::workload::proxy::{self, Sidecar};
 use mesh_records::{ProxyCount, WorkloadKind, WorkloadRef};
+use mesh_versions::Use;
 
 use crate::ground::{Ground, Owners};
 use group::{Group, add_count, count, settle_counts};
-
-pub(crate) use usage::Use;
 
 /// What to do with a control plane's own pods.
 #[derive(Clone, Copy)]

@@ -3,7 +3,7 @@
 use mesh_records::{Anomaly, ControlPlane, Extension, Unseen, WorkloadKind, WorkloadRef};
 use serde_json::{Value, json};
 
-use crate::fold::{Census, Folded, Use};
+use crate::fold::{Census, Folded};
 use crate::ground::Ground;
 use crate::plane::Objects;
 use mesh_cluster::object::label;
@@ -76,9 +76,8 @@ impl Parts {
                 plane.facts.insert("injector_bypassed".to_owned(), bypassed);
             }
             for (what, concerned) in folded.uses(&plane.namespace, &ground) {
-                plane
-                    .facts
-                    .insert(fact_of(what).to_owned(), named(&concerned));
+                let fact = what.as_str().to_owned();
+                plane.facts.insert(fact, named(&concerned));
             }
         }
         let unreadable = planes.iter().filter(|plane| plane.is_unreadable());
@@ -108,16 +107,6 @@ fn unreadable_config(cluster: &str, namespace: &str) -> Anomaly {
             "ConfigMap {namespace}/{}: cannot read its values",
             label::CONFIG
         ),
-    }
-}
-
-fn fact_of(what: Use) -> &'static str {
-    match what {
-        Use::ShutdownEndpoint => "shutdown_endpoint_users",
-        Use::IngressMode => "ingress_mode",
-        Use::WaitBeforeExit => "wait_before_exit_annotations",
-        Use::NativeSidecarPreview => "native_sidecar_annotations",
-        Use::LeftOutNamespace => "meshed_in_left_out_namespaces",
     }
 }
 

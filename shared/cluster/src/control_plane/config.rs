@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use mesh_versions::Setting;
 use serde_json::Value as Fact;
 use serde_norway::Value;
 
@@ -13,31 +14,44 @@ pub struct Config {
     values: Value,
 }
 
-/// Facts that rules from the upgrade notes need, each with its path in the values.
-const FACTS: [(&str, &str); 23] = [
+/// The values that upgrade notes are about, each with its path.
+const SETTINGS: [(Setting, &str); 11] = [
+    (Setting::CniEnabled, "cniEnabled"),
+    (Setting::ControlPlaneTracing, "controlPlaneTracing"),
+    (Setting::IdentityDisabled, "disableIdentity"),
+    (Setting::IptablesMode, "proxyInit.iptablesMode"),
+    (Setting::LogFormat, "proxy.logFormat"),
+    (Setting::NativeSidecar, "proxy.nativeSidecar"),
+    (
+        Setting::PolicyImageVersion,
+        "policyController.image.version",
+    ),
+    (Setting::ProxyImage, "proxy.image.name"),
+    (Setting::ShutdownEndpoint, "proxy.enableShutdownEndpoint"),
+    (
+        Setting::TracingCollector,
+        "proxy.tracing.collector.endpoint",
+    ),
+    (
+        Setting::WaitBeforeExitSeconds,
+        "proxy.waitBeforeExitSeconds",
+    ),
+];
+
+/// Other values that tell how a control plane was installed, each with its path.
+const FACTS: [(&str, &str); 12] = [
     ("await", "proxy.await"),
     ("cli_version", "cliVersion"),
     ("cluster_domain", "clusterDomain"),
-    ("cni_enabled", "cniEnabled"),
-    ("control_plane_tracing", "controlPlaneTracing"),
     ("controller_image_version", "controllerImageVersion"),
     ("controller_replicas", "controllerReplicas"),
     ("external_ca", "identity.externalCA"),
     ("failure_policy", "webhookFailurePolicy"),
-    ("identity_disabled", "disableIdentity"),
-    ("iptables_mode", "proxyInit.iptablesMode"),
     ("issuer_scheme", "identity.issuer.scheme"),
-    ("log_format", "proxy.logFormat"),
-    ("native_sidecar", "proxy.nativeSidecar"),
     ("pod_disruption_budget", "enablePodDisruptionBudget"),
-    ("policy_image_version", "policyController.image.version"),
-    ("proxy_image", "proxy.image.name"),
     ("proxy_image_version", "proxy.image.version"),
     ("proxy_init_image_version", "proxyInit.image.version"),
-    ("shutdown_endpoint", "proxy.enableShutdownEndpoint"),
-    ("tracing_collector", "proxy.tracing.collector.endpoint"),
     ("trust_domain", "identityTrustDomain"),
-    ("wait_before_exit_seconds", "proxy.waitBeforeExitSeconds"),
 ];
 
 impl Config {
@@ -72,9 +86,11 @@ impl Config {
         projected.and_then(Value::as_bool) == Some(false)
     }
 
-    /// Returns the facts that rules from the upgrade notes need.
+    /// Returns the values that rules and upgrade notes are about, by their names in the records.
     pub fn facts(&self) -> BTreeMap<String, Fact> {
-        let facts = FACTS.into_iter().filter_map(|(name, path)| {
+        let settings = SETTINGS.into_iter();
+        let all = settings.map(|(setting, path)| (setting.as_str(), path));
+        let facts = all.chain(FACTS).filter_map(|(name, path)| {
             let fact = fact(self.value(path)?)?;
             Some((name.to_owned(), fact))
         });

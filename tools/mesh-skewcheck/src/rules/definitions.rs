@@ -2,7 +2,7 @@
 //! reads, and would it take what the release brings?
 
 use mesh_records::{Ask, ControlPlane, Crd, InstalledBy, Rule};
-use mesh_versions::{Definition, Minor, Version};
+use mesh_versions::{Line, Minor, ShippedDefinition, Version};
 use serde_json::Value;
 
 use crate::question::Standpoint;
@@ -25,13 +25,13 @@ fn are_seen(plane: &ControlPlane) -> bool {
 fn behind(plane: &ControlPlane, at: &Standpoint<'_>) -> Option<Remark> {
     let rule = Rule::CrdsBehind;
     let base = at.base();
-    let minor = at.releases().minor_of(base)?.minor;
+    let line = at.releases().line(at.releases().minor_of(base)?.minor)?;
     if !are_seen(plane) {
         let message = format!("cannot tell whether the definitions that {base} reads are there");
         let hint = "allow mesh-survey to list customresourcedefinitions.apiextensions.k8s.io";
         return Some(Remark::cannot_tell(rule, message).hint(hint));
     }
-    let lacks = Definition::read_by(minor).filter_map(|(name, version)| {
+    let lacks = line.reads().filter_map(|(name, version)| {
         match plane.crds.iter().find(|it| it.name == name) {
             Some(crd) if crd.served.iter().any(|it| it == version) => None,
             Some(_) => Some(format!("{name} does not serve {version}")),
@@ -61,19 +61,22 @@ fn behind(plane: &ControlPlane, at: &Standpoint<'_>) -> Option<Remark> {
 }
 
 fn stored(plane: &ControlPlane, at: &Standpoint<'_>) -> Vec<Remark> {
-    let minor = |version: &Version| at.releases().minor_of(version).map(|of| of.minor);
-    let Some((from, to)) = minor(&at.running).zip(at.target.as_ref().and_then(minor)) else {
+    let releases = at.releases();
+    let line = |version: &Version| releases.line(releases.minor_of(version)?.minor);
+    let Some((from, to)) = line(&at.running).zip(at.target.as_ref().and_then(line)) else {
         return Vec::new();
     };
-    let shipped =
-        Definition::shipped_by(to).filter(|it| it.versions(from).any(|v| drops(it, to, v)));
-    let shipped: Vec<&Definition> = shipped.collect();
     // A downgrade drops versions too, and is refused anyway.
-    if shipped.is_empty() || to < from {
+    if to.minor() < from.minor() {
+        return Vec::new();
+    }
+    let shipped = to.definitions().iter().filter(|it| drops_any(it, from));
+    let shipped: Vec<&ShippedDefinition> = shipped.collect();
+    if shipped.is_empty() {
         return Vec::new();
     }
     if !are_seen(plane) {
-        let names: Vec<&str> = shipped.iter().map(|it| it.name).collect();
+        let names: Vec<&str> = shipped.iter().map(|it| it.name.as_str()).collect();
         let message = format!(
             "cannot tell which versions of {} have stored objects",
             names.join(", ")
@@ -83,7 +86,8 @@ fn stored(plane: &ControlPlane, at: &Standpoint<'_>) -> Vec<Remark> {
     }
     let remarks = shipped.into_iter().filter_map(|definition| {
         let crd = plane.crds.iter().find(|it| it.name == definition.name)?;
-        let is_written = !definition.is_of_gateway_api() || is_linkerds(plane, &crd.name);
+        let is_written = definition.is_own() || is_linkerds(plane, &crd.name);
+        let to = to.minor();
         is_written
             .then(|| stored_in(definition, crd, to, at))
             .flatten()
@@ -91,8 +95,15 @@ fn stored(plane: &ControlPlane, at: &Standpoint<'_>) -> Vec<Remark> {
     remarks.collect()
 }
 
-fn drops(definition: &Definition, to: Minor, version: &str) -> bool {
-    !definition.versions(to).any(|it| it == version)
+/// Whether a definition no longer has a version that an older line's had.
+fn drops_any(definition: &ShippedDefinition, from: &Line) -> bool {
+    let mut older = from.definitions().iter();
+    let older = older.find(|it| it.name == definition.name);
+    older.is_some_and(|it| it.served.iter().any(|version| drops(definition, version)))
+}
+
+fn drops(definition: &ShippedDefinition, version: &str) -> bool {
+    !definition.served.iter().any(|it| it == version)
 }
 
 /// Whether Linkerd's charts or CLI wrote a definition of the Gateway API, so that they write the new
@@ -109,8 +120,13 @@ fn is_linkerds(plane: &ControlPlane, name: &str) -> bool {
     })
 }
 
-fn stored_in(definition: &Definition, crd: &Crd, to: Minor, at: &Standpoint<'_>) -> Option<Remark> {
-    let gone = crd.stored.iter().filter(|it| drops(definition, to, it));
+fn stored_in(
+    definition: &ShippedDefinition,
+    crd: &Crd,
+    to: Minor,
+    at: &Standpoint<'_>,
+) -> Option<Remark> {
+    let gone = crd.stored.iter().filter(|it| drops(definition, it));
     let gone: Vec<&str> = gone.map(String::as_str).collect();
     let Crd { name, storage, .. } = crd;
     let message = format!(

@@ -4,7 +4,7 @@
 use std::cmp::Ordering;
 
 use mesh_records::{Ask, Component, ControlPlane, InstalledBy, ProxyCount, Rule, State};
-use mesh_versions::{COMPONENTS, Version};
+use mesh_versions::{COMPONENTS, Count, Version};
 
 use super::held::{self, Part};
 use super::injector;
@@ -208,15 +208,13 @@ fn not_at_target(plane: &ControlPlane, at: &Standpoint<'_>) -> Vec<Remark> {
 /// Returns the way to the target, with what may write the control plane.
 fn to_target(plane: &ControlPlane, target: &Version, at: &Standpoint<'_>) -> String {
     if at.running.order(target) == Some(Ordering::Greater) {
-        let done = at
-            .paste
-            .judged(&["--ask", "done", "--to", at.running.as_str()]);
+        let done = at.judged(&["--ask", "done", "--to", at.running.as_str()]);
         return format!("ask about the release that runs, or go back as you came: {done}");
     }
     match plane.installed_by {
         InstalledBy::Helm | InstalledBy::Cli => {
             let to = ["--to", target.as_str()];
-            let upgrade = at.paste.pipeline(&to, "mesh-cp-upgrade");
+            let upgrade = at.acted(&to, "mesh-cp-upgrade", &[]);
             format!("upgrade to it, which goes on where an upgrade stopped: {upgrade}")
         }
         InstalledBy::Gitops | InstalledBy::Operator | InstalledBy::Unknown => {
@@ -226,7 +224,10 @@ fn to_target(plane: &ControlPlane, target: &Version, at: &Standpoint<'_>) -> Str
 }
 
 fn outside(plane: &ControlPlane) -> Option<Remark> {
-    let count = plane.facts.get("external_workloads")?.as_u64()?;
+    let count = plane
+        .facts
+        .get(Count::ExternalWorkloads.as_str())?
+        .as_u64()?;
     let message = format!(
         "{count} ExternalWorkloads are part of the mesh: their proxies run outside of the cluster, and \
          nothing here shows their versions"
@@ -238,7 +239,7 @@ fn outside(plane: &ControlPlane) -> Option<Remark> {
 fn in_other_hands(plane: &ControlPlane, at: &Standpoint<'_>) -> Option<Remark> {
     let afterwards = match &at.target {
         Some(to) => {
-            let done = at.paste.judged(&["--ask", "done", "--to", to.as_str()]);
+            let done = at.judged(&["--ask", "done", "--to", to.as_str()]);
             format!("; afterwards ask whether it is done: {done}")
         }
         None => String::new(),

@@ -2,7 +2,7 @@
 //! holds at another release, and what an older release left behind.
 
 use mesh_records::{Component, ControlPlane, Rule};
-use mesh_versions::Version;
+use mesh_versions::{Setting, Version};
 use serde_json::Value;
 
 use crate::question::Standpoint;
@@ -19,7 +19,7 @@ pub(super) struct Part<'a> {
 /// for all that have the controller's image.
 const VALUES: [(&str, &str, Option<&str>); 2] = [
     (
-        "policy_image_version",
+        Setting::PolicyImageVersion.as_str(),
         "policyController.image.version",
         Some("policy"),
     ),

@@ -240,9 +240,9 @@ fn split(plane: &ControlPlane, at: &Standpoint<'_>) -> String {
 /// deletes those that it owns, with all routes, unless an annotation tells it to keep them.
 fn gateway_api(plane: &ControlPlane, target: &Version, at: &Standpoint<'_>) -> Option<Remark> {
     const WITHOUT: Minor = Minor::new(19);
-    let within = Version::of_tag("edge-25.9.4")
-        .order(target)
-        .is_some_and(Ordering::is_le);
+    let within = at.releases().canonical(target).as_edge();
+    let within = within.and_then(|edge| Version::of_tag("edge-25.9.4").order(&edge));
+    let within = within.is_some_and(Ordering::is_le);
     let concerned = within || at.releases().minor_of(target)?.minor >= WITHOUT;
     if !concerned {
         return None;

@@ -3,7 +3,7 @@
 //! other.
 
 use mesh_cli::Exit;
-use mesh_versions::{Definition, Releases, Version};
+use mesh_versions::{Releases, Version};
 use serde_json::{Value, json};
 
 use super::world::{World, judge, workload};
@@ -103,8 +103,8 @@ fn gateway(of: &str, installer: &str) -> Option<Value> {
 /// The definitions that the running release reads; those of the Gateway API unless there are none.
 fn definitions(row: &Row<'_>) -> Option<Value> {
     let running = Version::of_tag(row.running);
-    let minor = Releases::embedded().minor_of(&running)?.minor;
-    let read = Definition::read_by(minor);
+    let releases = Releases::embedded();
+    let read = releases.line(releases.minor_of(&running)?.minor)?.reads();
     let is_there =
         |name: &str| row.gateway != "none" || !name.ends_with("gateway.networking.k8s.io");
     let all = read.filter(|(name, _)| is_there(name)).map(|(name, version)| {

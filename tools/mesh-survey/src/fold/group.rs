@@ -6,10 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
 use mesh_records::{PinPlace, PodCounts, ProxyCount};
-use mesh_versions::{Confidence, Releases, Version};
+use mesh_versions::{Confidence, Releases, Use, Version};
 
 use super::oddity::{Oddity, Oddly};
-use super::usage::{Use, uses};
+use super::usage::uses;
 use crate::ground::{Ground, Short};
 use mesh_cluster::control_plane::Trust;
 use mesh_cluster::object::label;

@@ -3,21 +3,7 @@
 use mesh_cluster::object::label;
 use mesh_cluster::object::{Container, Pod};
 use mesh_cluster::workload::injection::is_left_out;
-
-/// A feature of a pod that an upgrade note is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Use {
-    /// A container stops its proxy through the proxy's shutdown endpoint.
-    ShutdownEndpoint,
-    /// The pod is injected in ingress mode.
-    IngressMode,
-    /// An annotation makes the pod's proxy wait before it exits.
-    WaitBeforeExit,
-    /// An alpha or beta annotation asks for a native sidecar.
-    NativeSidecarPreview,
-    /// The pod is meshed in a namespace that newer injectors exclude.
-    LeftOutNamespace,
-}
+use mesh_versions::Use;
 
 /// Returns the features that a meshed pod uses.
 pub(crate) fn uses(pod: &Pod) -> impl Iterator<Item = Use> + '_ {

@@ -5,6 +5,7 @@ use mesh_cluster::control_plane::issuer::{CertificateSecret, SECRETS};
 use mesh_cluster::control_plane::origin::{OPERATED, Operator};
 use mesh_cluster::object::{Resource, label};
 use mesh_cluster::wire::page::Selection;
+use mesh_versions::Count;
 use serde_json::json;
 
 use super::ask::{Ask, Blocked};
@@ -125,11 +126,12 @@ impl SharedParts {
         plane.definitions.clone_from(&self.definitions);
         plane.kubernetes.clone_from(&self.kubernetes);
         let counts = [
-            ("arm32_nodes", self.arm32_nodes),
-            ("external_workloads", self.external_workloads),
+            (Count::Arm32Nodes, self.arm32_nodes),
+            (Count::ExternalWorkloads, self.external_workloads),
         ];
         let known = counts.into_iter();
-        let known = known.filter_map(|(fact, count)| Some((fact.to_owned(), json!(count?))));
+        let known =
+            known.filter_map(|(fact, count)| Some((fact.as_str().to_owned(), json!(count?))));
         plane.facts.extend(known);
     }
 }

@@ -6,6 +6,7 @@ use mesh_cluster::control_plane::Trust;
 use mesh_cluster::control_plane::origin::OPERATED;
 use mesh_cluster::object::label;
 use mesh_cluster::object::{Bare, ConfigMap, EndpointSlice, Resource};
+use mesh_versions::Count;
 use serde_json::Value;
 
 use super::Dump;
@@ -128,11 +129,11 @@ impl Dump {
         let arm32 = self.nodes.iter().filter(is_arm32).count();
         let external = self.count(&EXTERNAL, self.external_workloads);
         let counts = [
-            ("arm32_nodes", is_told("Node").then_some(arm32)),
-            ("external_workloads", external),
+            (Count::Arm32Nodes, is_told("Node").then_some(arm32)),
+            (Count::ExternalWorkloads, external),
         ];
         let told = counts.into_iter();
-        told.filter_map(|(fact, count)| Some((fact.to_owned(), Value::from(count?))))
+        told.filter_map(|(fact, count)| Some((fact.as_str().to_owned(), Value::from(count?))))
     }
 
     // How many objects of a custom resource there are: none without its definition; `None` if that
