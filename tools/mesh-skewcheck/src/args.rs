@@ -138,6 +138,7 @@ impl Args {
             cert_horizon: self.cert_horizon,
             same_version: self.same_version,
             notes: self.acknowledged_notes(&releases)?,
+            waivers_file: self.waivers.as_ref().map(|it| it.display().to_string()),
             releases_file: self.releases.as_ref().map(|it| it.display().to_string()),
             thresholds: self.thresholds(),
             releases,

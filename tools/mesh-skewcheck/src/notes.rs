@@ -7,7 +7,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::acknowledged::{Acknowledged, PREFIX};
 use crate::condition::{Ground, Told, told};
-use crate::question::Standpoint;
+use crate::question::{Question, Standpoint};
 
 /// A note that concerns the cluster, or may concern it.
 #[derive(Clone, Debug)]
@@ -15,6 +15,8 @@ pub(crate) struct Shown {
     pub(crate) note: Note,
     pub(crate) told: Told,
     pub(crate) severity: Severity,
+    /// Whether the answer is a no until somebody acknowledges it.
+    pub(crate) is_grave: bool,
     /// A digest of the note's text and of what it concerns.
     digest: String,
     pub(crate) acknowledged: bool,
@@ -41,14 +43,14 @@ pub(crate) fn shown(
         channel: releases.canonical(&at.running).channel(),
     };
     let path = releases.path(&at.running, target).unwrap_or_default();
-    let first = path.first().map(|hop| hop.to);
+    let first = path.first();
     let notes = releases.notes_between(&at.running, target);
     let notes = notes.map(|note| (note, told(&note.when, ground)));
     let concern = notes.filter(|(_, told)| told.holds != Some(false));
     concern
         .map(|(note, told)| {
-            let is_next = first.is_none_or(|first| note.to <= first);
-            Shown::of(note, told, is_next, &at.question.notes)
+            let is_next = first.is_none_or(|hop| releases.reaches(hop, note));
+            Shown::of(note, told, is_next, at.question)
         })
         .collect()
 }
@@ -56,13 +58,16 @@ pub(crate) fn shown(
 // === impl Shown ===
 
 impl Shown {
-    fn of(note: &Note, told: Told, is_next: bool, acknowledged: &[Acknowledged]) -> Self {
+    fn of(note: &Note, told: Told, is_next: bool, question: &Question) -> Self {
         let digest = digest(note, &told);
-        let mut of_note = acknowledged.iter().filter(|it| it.id == note.id).peekable();
+        let all = question.notes.iter();
+        let mut of_note = all.filter(|it| it.id == note.id).peekable();
         let is_known = of_note.peek().is_some();
         let acknowledged = of_note.any(|it| it.digest == digest);
+        let severity = severity(note, &told, is_next);
         Self {
-            severity: severity(note, &told, is_next),
+            severity,
+            is_grave: severity <= question.fail_on,
             note: note.clone(),
             told,
             digest,
@@ -143,10 +148,11 @@ impl Shown {
     }
 
     fn hint(&self) -> Option<String> {
-        let act = self.note.act.as_ref()?;
-        if self.severity != Severity::Error {
-            return Some(act.clone());
+        let act = self.note.act.as_deref();
+        if !self.is_grave {
+            return act.map(str::to_owned);
         }
+        let act = act.unwrap_or("Read it.");
         let acknowledgement = self.acknowledgement();
         let outdated = match self.outdated {
             true => "; the --ack that was given is for another text or for other things",

@@ -101,7 +101,7 @@ fn note(f: &mut fmt::Formatter<'_>, shown: &Shown) -> fmt::Result {
         line(f, INDENT, &format!("Do: {act}"))?;
     }
     line(f, INDENT, &format!("See {}", shown.note.page))?;
-    if shown.severity == Severity::Error {
+    if shown.is_grave {
         line(f, INDENT, &format!("--ack {}", shown.acknowledgement()))?;
     }
     Ok(())

@@ -113,10 +113,12 @@ impl Steps<'_> {
             .push(hop(named(&release_name), HopKind::Roll, roll));
     }
 
-    /// Some notes come with an edge release before their minor version, or after it.
+    /// A note belongs to the first step that brings its change: with some edge releases that is
+    /// before its minor version, or after it.
     fn belongs(&self, shown: &Shown, step: &mesh_versions::Hop) -> bool {
-        let is_last = self.at.target.is_some() && step.release == self.at.target;
-        shown.note.to == step.to || (is_last && shown.note.to > step.to)
+        let id = shown.id();
+        let is_new = !self.hops.iter().any(|hop| hop.notes.contains(&id));
+        is_new && self.at.releases().reaches(step, &shown.note)
     }
 
     /// Returns the Kubernetes version that the next release needs, if the cluster is older.

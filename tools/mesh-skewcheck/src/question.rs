@@ -6,7 +6,7 @@ use std::time::Duration;
 use mesh_records::{Ask, Paste, Rule, Severity};
 use mesh_versions::{Channel, Releases, Target, Version};
 
-use crate::acknowledged::Acknowledged;
+use crate::acknowledged::{Acknowledged, PREFIX};
 use crate::waiver::{InForce, Waivers};
 
 /// The question and all options that change its answer.
@@ -28,6 +28,8 @@ pub(crate) struct Question {
     pub(crate) same_version: bool,
     /// The upgrade notes that were acknowledged.
     pub(crate) notes: Vec<Acknowledged>,
+    /// The file of the waivers, if there is one.
+    pub(crate) waivers_file: Option<String>,
     /// The releases file, if it is not the built-in one.
     pub(crate) releases_file: Option<String>,
     pub(crate) releases: Releases,
@@ -66,22 +68,45 @@ pub(crate) struct Standpoint<'a> {
 const OF_THIS_INPUT: [&str; 4] = ["expect", "max_age", "now", "partial"];
 
 impl Standpoint<'_> {
-    /// Returns the pipeline that asks a question again, with the options that its answer rests on.
+    /// Returns the pipeline that asks for the next answer, with the options that this one rests on.
     pub(crate) fn judged(&self, question: &[&str]) -> String {
         let mut words: Vec<String> = question.iter().map(ToString::to_string).collect();
-        if question.first() == Some(&"--to") {
-            let options = self.question.thresholds.iter();
-            for (name, value) in options.filter(|(name, _)| !OF_THIS_INPUT.contains(&name.as_str()))
-            {
-                words.push(format!("--{}", name.replace('_', "-")));
-                words.extend((value != "true").then(|| value.clone()));
-            }
+        let options = self.question.thresholds.iter();
+        for (name, value) in options.filter(|(name, _)| !OF_THIS_INPUT.contains(&name.as_str())) {
+            let value = self.carried(name, value, question);
+            let flag = value
+                .as_ref()
+                .map(|_| format!("--{}", name.replace('_', "-")));
+            words.extend(flag);
+            words.extend(value.filter(|it| it != "true"));
         }
-        if let Some(file) = &self.question.releases_file {
-            words.extend(["--releases".to_owned(), file.clone()]);
+        let files = [
+            ("--waivers", &self.question.waivers_file),
+            ("--releases", &self.question.releases_file),
+        ];
+        for (flag, file) in files {
+            words.extend(file.iter().flat_map(|it| [flag.to_owned(), it.clone()]));
         }
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         self.paste.judged(&words)
+    }
+
+    /// Returns the value that an option of this question has when `question` is asked. Another question
+    /// takes what was accepted of the cluster, and neither what was accepted of an upgrade's notes
+    /// nor how strict this question was meant.
+    fn carried(&self, name: &str, value: &str, question: &[&str]) -> Option<String> {
+        let asked = match question {
+            ["--ask", asked, ..] => asked,
+            _ => Ask::Upgrade.as_str(),
+        };
+        if name != "ack" {
+            return (asked == self.ask().as_str()).then(|| value.to_owned());
+        }
+        let of_notes = |id: &&str| id.starts_with(PREFIX);
+        let accepted = value.split(',');
+        let accepted = accepted.filter(|id| asked == Ask::Upgrade.as_str() || !of_notes(id));
+        let accepted: Vec<&str> = accepted.collect();
+        (!accepted.is_empty()).then(|| accepted.join(","))
     }
 
     /// Returns the pipeline that passes the answer to a mesh tool that acts, with these words.

@@ -98,7 +98,17 @@ impl<'q> Survey<'q> {
         let name = record.namespace.clone();
         let (paste, waivers) = (self.paste.clone(), self.waivers.clone());
         let plane = Plane::new(record, self.question, paste, waivers)?;
-        self.planes.insert(name.clone(), plane);
+        // What was counted of the first would be lost.
+        if self.planes.insert(name.clone(), plane).is_some() {
+            let (line, cluster) = (line.number, self.label.clone());
+            let namespace = name;
+            return Err(StreamError::SurveyedTwice {
+                line,
+                cluster,
+                namespace,
+            }
+            .into());
+        }
         Ok(self.early.remove(&name).unwrap_or_default())
     }
 

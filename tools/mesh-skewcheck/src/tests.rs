@@ -11,6 +11,7 @@ mod notes;
 mod path;
 mod properties;
 mod rules;
+mod sound;
 mod streams;
 mod truth;
 mod waivers;

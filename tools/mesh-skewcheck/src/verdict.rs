@@ -234,10 +234,11 @@ fn sort(findings: &mut [Finding]) {
     });
 }
 
+/// With --fail-on one rule may be broken with two severities, which stand apart.
 fn ids(findings: &[&Finding]) -> Vec<String> {
-    let mut ids: Vec<String> = findings.iter().map(|finding| finding.id.clone()).collect();
-    ids.dedup();
-    ids
+    let mut seen = BTreeSet::new();
+    let all = findings.iter().map(|finding| &finding.id);
+    all.filter(|id| seen.insert(*id)).cloned().collect()
 }
 
 fn is_full(around: &Around<'_>) -> bool {

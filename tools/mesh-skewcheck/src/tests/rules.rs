@@ -483,7 +483,7 @@ const FAULTS: &[(&str, &str, [&str; 4], Bend)] = &[
     (
         "no time",
         "certificate-expired",
-        ["E?", "W?", "E?", "W?"],
+        ["E?", "W?", "E?", "E?"],
         |world, _| {
             world.stream.as_object_mut().unwrap().remove("time");
         },
@@ -665,7 +665,7 @@ const FAULTS: &[(&str, &str, [&str; 4], Bend)] = &[
     (
         "a component's version",
         "upgrade-in-progress",
-        ["W?", "W?", "W?", "W?"],
+        ["W?", "I?", "W?", "W?"],
         |world, _| {
             world.plane["components"][0]
                 .as_object_mut()
@@ -805,7 +805,7 @@ const FAULTS: &[(&str, &str, [&str; 4], Bend)] = &[
     (
         "a cni plugin with numbers of its own only",
         "cni-behind",
-        ["I?", "I?", "I?", "I?"],
+        ["I?", "I?", "W?", "I?"],
         |world, _| {
             extension(world, "cni", None);
             let plugin = json!({"name": "linkerd-cni", "own_version": "v1.5.0"});
@@ -874,7 +874,7 @@ const FAULTS: &[(&str, &str, [&str; 4], Bend)] = &[
     (
         "failure policy unknown",
         "injector-fails-open",
-        ["I?", "I?", "W?", "I?"],
+        ["I?", "I?", "I?", "I?"],
         |world, _| {
             world.plane["webhooks"] = json!([]);
         },
