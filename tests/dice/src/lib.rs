@@ -48,6 +48,13 @@ impl Dice {
         &from[self.roll(from.len())]
     }
 
+    /// Puts these in another order.
+    pub fn shuffle<T>(&mut self, all: &mut [T]) {
+        for index in (1..all.len()).rev() {
+            all.swap(index, self.roll(index + 1));
+        }
+    }
+
     /// Returns a text of up to `longest` of these parts.
     pub fn text(&mut self, parts: &[&str], longest: usize) -> String {
         let parts = (0..self.roll(longest + 1)).map(|_| *self.pick(parts));

@@ -33,6 +33,7 @@ mod drive;
 mod fresh;
 mod next;
 mod notes;
+mod once;
 mod page;
 mod plan;
 mod proxy;

@@ -1,8 +1,6 @@
 //! Judges one survey of the stream: workloads as they arrive, the rest at its end.
 
-use std::collections::hash_map::DefaultHasher;
-use std::collections::{BTreeMap, HashSet};
-use std::hash::{BuildHasherDefault, Hash as _, Hasher};
+use std::collections::BTreeMap;
 
 use anyhow::Result;
 use mesh_records::{
@@ -11,6 +9,7 @@ use mesh_records::{
 };
 use mesh_versions::{Target, Version};
 
+use crate::once::{Once, Refused};
 use crate::proxy::Sights;
 use crate::question::{Question, Standpoint};
 use crate::rules::workload::judge;
@@ -29,9 +28,6 @@ pub(crate) struct Survey<'q> {
     waivers: InForce<'q>,
     planes: BTreeMap<String, Plane<'q>>,
     early: BTreeMap<String, Vec<Early>>,
-    /// The workloads so far, as hashes of their identities: this needs less memory than their
-    /// names.
-    known: HashSet<u64, BuildHasherDefault<AsItIs>>,
     extensions: Vec<Extension>,
     lacks_required: bool,
 }
@@ -43,30 +39,11 @@ pub(crate) struct Early {
     text: String,
 }
 
-/// Takes a hash as it is: to hash it again would only cost time.
-#[derive(Clone, Copy, Debug, Default)]
-struct AsItIs(u64);
-
-impl Hasher for AsItIs {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
-        }
-    }
-
-    fn write_u64(&mut self, hash: u64) {
-        self.0 = hash;
-    }
-}
-
 #[derive(Debug)]
 struct Plane<'q> {
     record: ControlPlane,
     at: Standpoint<'q>,
+    once: Once,
     sights: Sights,
     tally: Tally,
 }
@@ -86,7 +63,6 @@ impl<'q> Survey<'q> {
             waivers: question.waivers.at(stream),
             planes: BTreeMap::new(),
             early: BTreeMap::new(),
-            known: HashSet::default(),
             extensions: Vec::new(),
             lacks_required: false,
         }
@@ -122,11 +98,15 @@ impl<'q> Survey<'q> {
             return Err(refused(line.number, &seen, wrong).into());
         }
         if let Some(plane) = self.planes.get_mut(&*seen.control_plane) {
-            // A duplicate would hide in the totals that another workload was removed.
-            if !self.known.insert(hash_of(&seen)) {
-                return Err(
-                    refused(line.number, &seen, "the survey has this workload twice").into(),
-                );
+            if let Err(unproven) = plane.once.take(&seen) {
+                let wrong = match unproven {
+                    Refused::Twice => "the survey has this workload twice",
+                    Refused::TooLate => {
+                        "it is not in the order in which mesh-survey wrote the workloads, and there \
+                         are too many to tell whether one comes twice"
+                    }
+                };
+                return Err(refused(line.number, &seen, wrong).into());
             }
             return Ok(Some(plane.judge(&seen)));
         }
@@ -168,6 +148,7 @@ impl<'q> Survey<'q> {
                  record,
                  at,
                  tally,
+                 once: _,
                  sights: _,
              }| { conclude(record, at, tally, &around) },
         );
@@ -239,6 +220,7 @@ impl<'q> Plane<'q> {
         Ok(Self {
             record,
             at,
+            once: Once::default(),
             sights: Sights::default(),
             tally: Tally::default(),
         })
@@ -249,20 +231,6 @@ impl<'q> Plane<'q> {
         self.tally.add(seen, &judged, &self.at);
         judged.skew
     }
-}
-
-fn hash_of(seen: &Seen<'_>) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    let Seen {
-        kind,
-        namespace,
-        name,
-        uid,
-        control_plane,
-        ..
-    } = seen;
-    (kind, namespace, name, uid, control_plane).hash(&mut hasher);
-    hasher.finish()
 }
 
 fn refused(line: u64, seen: &Seen<'_>, wrong: &str) -> Explained {

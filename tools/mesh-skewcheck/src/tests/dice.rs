@@ -1,5 +1,6 @@
 //! Makes clusters with faults from a seed: the same seed gives the same clusters.
 
+pub(super) use mesh_dice::Dice;
 use serde_json::{Value, json};
 
 use super::world::{World, workload};
@@ -33,39 +34,6 @@ const ODD: [&str; 4] = [
     "edge-99.1.1",
 ];
 
-/// Numbers that look random.
-#[derive(Clone, Debug)]
-pub(super) struct Dice(u64);
-
-impl Dice {
-    pub(super) fn new(seed: u64) -> Self {
-        // A state of zero would stay zero.
-        Self(seed ^ 0x9e37_79b9_7f4a_7c15)
-    }
-
-    /// Returns a number below `sides`.
-    pub(super) fn roll(&mut self, sides: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 >> 33).unwrap() % sides
-    }
-
-    pub(super) fn one_in(&mut self, sides: usize) -> bool {
-        self.roll(sides) == 0
-    }
-
-    pub(super) fn pick<T: Copy>(&mut self, all: &[T]) -> T {
-        all[self.roll(all.len())]
-    }
-
-    pub(super) fn shuffle<T>(&mut self, all: &mut [T]) {
-        for index in (1..all.len()).rev() {
-            all.swap(index, self.roll(index + 1));
-        }
-    }
-}
-
 /// How many generated cases a test makes: `MESH_TEST_CASES`, or else this many.
 pub(super) fn cases(usually: usize) -> usize {
     let asked = std::env::var_os("MESH_TEST_CASES").and_then(|it| it.into_string().ok());
@@ -74,7 +42,7 @@ pub(super) fn cases(usually: usize) -> usize {
 
 /// Makes a cluster with a few faults of any kind.
 pub(super) fn any_world(dice: &mut Dice) -> World {
-    let mut world = World::at(dice.pick(&LADDER[1..7]));
+    let mut world = World::at(*dice.pick(&LADDER[1..7]));
     let mut faults: Vec<usize> = (0..dice.roll(4)).map(|_| dice.roll(22)).collect();
     // The last ones take away what the others change.
     faults.sort_unstable();
@@ -85,7 +53,7 @@ pub(super) fn any_world(dice: &mut Dice) -> World {
     world.workloads = (0..1 + dice.roll(6))
         .map(|index| any_workload(&format!("w{index}"), &running, dice))
         .collect();
-    if dice.one_in(4) {
+    if dice.once_in(4) {
         let name = dice.pick(&["viz", "cni", "multicluster"]);
         let version = dice.pick(&LADDER);
         world
@@ -130,8 +98,8 @@ fn fault(number: usize, plane: &mut Value, stream: &mut Value, dice: &mut Dice) 
 
 fn any_workload(name: &str, running: &str, dice: &mut Dice) -> Value {
     let version = match dice.roll(8) {
-        0 => dice.pick(&ODD),
-        1..4 => dice.pick(&LADDER),
+        0 => *dice.pick(&ODD),
+        1..4 => *dice.pick(&LADDER),
         _ => running,
     };
     let mut one = workload(name, version);

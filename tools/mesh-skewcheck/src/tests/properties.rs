@@ -27,7 +27,7 @@ fn a_verdict_never_gets_better_when_a_proxy_falls_further_behind() {
     let mut turned = 0;
     for _ in 0..cases(300) {
         let mut world = any_world(&mut dice);
-        let args = dice.pick(&QUESTIONS);
+        let args = *dice.pick(&QUESTIONS);
         let running = world.plane["version"].as_str().unwrap().to_owned();
         let place = LADDER.iter().position(|it| *it == running).unwrap();
         let base = args.last().filter(|it| it.contains('.')).copied();
@@ -62,10 +62,10 @@ fn neither_the_order_of_workloads_nor_another_cluster_changes_a_verdict() {
         let mut world = any_world(&mut dice);
         let other = any_world(&mut dice).survey().replace("\"eu\"", "\"us\"");
         let other = other.replace("uid-eu", "uid-us");
-        let args = dice.pick(&QUESTIONS);
+        let args = *dice.pick(&QUESTIONS);
         let alone = judge(args, &world.survey());
         dice.shuffle(&mut world.workloads);
-        let both = match dice.one_in(2) {
+        let both = match dice.once_in(2) {
             true => format!("{}{other}", world.survey()),
             false => format!("{other}{}", world.survey()),
         };
@@ -268,7 +268,7 @@ fn a_waiver_opens_what_is_not_mandatory() {
     let mut opened = 0;
     for _ in 0..cases(150) {
         let world = any_world(&mut dice);
-        let args = dice.pick(&QUESTIONS);
+        let args = *dice.pick(&QUESTIONS);
         let (_, blocking) = answers(&judge(args, &world.survey()));
         let is_free =
             |it: &&Value| !crate::rule::is_mandatory(Rule::named(it.as_str().unwrap()).unwrap());

@@ -5,6 +5,8 @@ use mesh_cli::{Exit, Format, Output, Readers, Stop};
 use serde_json::{Value, json};
 
 use crate::args::Args;
+use crate::drive::Demands;
+use crate::question::Question;
 
 pub(super) const TAKEN: &str = "2026-08-01T12:00:00Z";
 
@@ -153,10 +155,26 @@ pub(super) fn run(
     out: impl std::io::Write,
 ) -> Result<Exit, String> {
     let args = Args::try_parse_from(std::iter::once(&"mesh-skewcheck").chain(args)).unwrap();
+    match args.question() {
+        Ok(asked) => run_asked(&asked, input, out),
+        Err(error) => Err(format!("{error:#}{}", hint(&error))),
+    }
+}
+
+/// What these arguments ask, to judge many streams by it.
+pub(super) fn asked(args: &[&str]) -> (Question, Demands) {
+    let args = Args::try_parse_from(std::iter::once(&"mesh-skewcheck").chain(args)).unwrap();
+    args.question().unwrap()
+}
+
+/// Like `run`, for what was asked already.
+pub(super) fn run_asked(
+    (question, demands): &(Question, Demands),
+    input: impl std::io::BufRead,
+    out: impl std::io::Write,
+) -> Result<Exit, String> {
     let mut output = Output::new(out, Format::Ndjson, Readers::Needed);
-    let judged = args.question().and_then(|(question, demands)| {
-        crate::drive::drive(&question, &demands, &Stop::default(), input, &mut output)
-    });
+    let judged = crate::drive::drive(question, demands, &Stop::default(), input, &mut output);
     judged.map_err(|error| format!("{error:#}{}", hint(&error)))
 }
 
