@@ -462,7 +462,7 @@ mod tests {
         }
         for (text, why) in [
             (
-                "kind: Pod\nmetadata: {name: a}\nstatus: {}",
+                "kind: Pod\nmetadata: {name: a}\nstatus: {phase: Running}",
                 "line 3, has no line break",
             ),
             ("kind: Pod\nmetadata:\n  name: a\n", "a Pod, has no status"),
@@ -471,7 +471,7 @@ mod tests {
                 "a Pod, has no status",
             ),
             (
-                "kind: Pod\nmetadata:\n  labels: {}\nstatus: {}\n",
+                "kind: Pod\nmetadata:\n  labels: {}\nstatus: {phase: Running}\n",
                 "a Pod has no name",
             ),
             (

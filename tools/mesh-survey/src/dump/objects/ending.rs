@@ -72,9 +72,10 @@ fn ends_with_items(text: &str) -> bool {
 
 fn check_object(object: &Value, kind: &str) -> Result<(), Open> {
     let (is_whole, field) = match kind {
+        // It comes after all that is read of a status.
+        "Pod" => (object["status"]["phase"].is_string(), "status.phase"),
         // The API server gives each a status, and be it an empty one.
         "Namespace"
-        | "Pod"
         | "Node"
         | "Deployment"
         | "StatefulSet"
