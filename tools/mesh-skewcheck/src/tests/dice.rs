@@ -42,7 +42,8 @@ pub(super) fn cases(usually: usize) -> usize {
 
 /// Makes a cluster with a few faults of any kind.
 pub(super) fn any_world(dice: &mut Dice) -> World {
-    let mut world = World::at(*dice.pick(&LADDER[1..7]));
+    let running = *dice.pick(&LADDER[1..7]);
+    let mut world = World::at(running);
     let mut faults: Vec<usize> = (0..dice.roll(4)).map(|_| dice.roll(22)).collect();
     // The last ones take away what the others change.
     faults.sort_unstable();
