@@ -5,7 +5,9 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::LazyLock;
 
+use mesh_package::validate;
 use mesh_testbed::Bed;
 use mesh_tests::{Toolbox, on_both_beds, toolbox};
 use serde_json::Value;
@@ -91,6 +93,10 @@ const FIELDS: [(&str, &str, &str); 16] = [
     ),
 ];
 
+/// The schema that is published: what the tools write is valid by it.
+static SCHEMA: LazyLock<Value> =
+    LazyLock::new(|| serde_json::from_str(include_str!("../../docs/records.schema.json")).unwrap());
+
 /// Returns how a line breaks the contract.
 fn faults(line: &str) -> Vec<String> {
     let Ok(Value::Object(record)) = serde_json::from_str::<Value>(line) else {
@@ -111,7 +117,9 @@ fn faults(line: &str) -> Vec<String> {
         .difference(&known)
         .map(|field| format!("`{field}` is not known"));
     let mut faults: Vec<String> = absent.chain(foreign).collect();
-    faults.extend(unsaid(&Value::Object(record.clone()), kind));
+    let line = Value::Object(record.clone());
+    faults.extend(unsaid(&line, kind));
+    faults.extend(validate::faults(&SCHEMA, &line));
     faults
 }
 

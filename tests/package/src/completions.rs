@@ -39,7 +39,7 @@ const ZSH: Place = Place {
     lists: r#"_mesh_contexts() {
     local -a from contexts
     [[ -n "${opt_args[--kubeconfig]}" ]] && from=(--kubeconfig "${(Q)opt_args[--kubeconfig]}")
-    contexts=("${(f)$(kubectl config get-contexts -o name $from 2>/dev/null)}")
+    contexts=(${(f)"$(kubectl config get-contexts -o name $from 2>/dev/null)"})
     compadd -a contexts
 }
 "#,
