@@ -73,7 +73,10 @@ fn optional_part(object: &mut Map<String, Value>) {
         return;
     }
     let parts = choices.iter().filter_map(|it| it["properties"].as_object());
-    let parts: Vec<(String, Value)> = parts.cloned().flatten().collect();
+    let parts = parts.flatten();
+    let parts: Vec<(String, Value)> = parts
+        .map(|(name, field)| (name.clone(), field.clone()))
+        .collect();
     object.remove("anyOf");
     if let Some(Value::Object(fields)) = object.get_mut("properties") {
         for (name, field) in parts {
