@@ -142,12 +142,14 @@ fn kind(field: &Value) -> String {
     }
     match field["type"].as_str() {
         Some("array") => format!("list of {}", kind(&field["items"])),
-        Some("object") => match &field["additionalProperties"] {
-            Value::Object(values) if !values.is_empty() => {
-                format!("map to {}", kind(&field["additionalProperties"]))
+        Some("object") => {
+            let values = &field["additionalProperties"];
+            let is_open = values.as_object().is_none_or(serde_json::Map::is_empty);
+            match is_open {
+                true => "map".to_owned(),
+                false => format!("map to {}", kind(values)),
             }
-            _ => "map".to_owned(),
-        },
+        }
         Some(other) => other.to_owned(),
         None => "any".to_owned(),
     }

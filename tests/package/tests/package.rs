@@ -27,8 +27,8 @@ fn flags(tool: Tool) -> Vec<String> {
 
 fn manual(tool: Tool) -> String {
     let mut page = Vec::new();
-    man::page(tool, command(tool), &mut page).unwrap();
-    let page = String::from_utf8(page).unwrap();
+    man::page(tool, command(tool), &mut page).expect("a vector takes all bytes");
+    let page = String::from_utf8(page).expect("a manual page is text");
     page.replace("\\-", "-")
 }
 
