@@ -362,6 +362,7 @@ impl Obstacle {
             | Self::OnDelete
             | Self::Partition
             | Self::ForeignOwner
+            | Self::NoRestart
             | Self::Forbidden => SkipClass::Attention,
         }
     }
@@ -395,6 +396,9 @@ impl Obstacle {
             Self::Partition => "has an update partition, so that a restart keeps old pods",
             Self::ForeignOwner => {
                 "has a kind or an owner that a restart does not reach: restart it with its own tool"
+            }
+            Self::NoRestart => {
+                "has a kind without a restart: only the eviction of its pods replaces them"
             }
             Self::Forbidden => "may not be restarted by this user",
         }

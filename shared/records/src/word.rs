@@ -229,6 +229,8 @@ words! {
     Partition = "partition",
     /// The owner is of a kind that these tools do not restart.
     ForeignOwner = "foreign-owner",
+    /// The kind has no restart; only the eviction of its pods replaces them.
+    NoRestart = "no-restart",
 
     /// A new pod has no proxy.
     NotInjected = "not-injected",
@@ -347,6 +349,7 @@ set! {
     OnDelete,
     Partition,
     ForeignOwner,
+    NoRestart,
     Forbidden,
 }
 
@@ -366,6 +369,7 @@ set! {
     NodeNotReady,
     Paused,
     Partition,
+    DowntimeOutage,
     Budget,
     NoPods,
     ReadinessLost,

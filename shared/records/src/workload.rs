@@ -175,6 +175,21 @@ pub struct Roll {
     pub reason: Option<Obstacle>,
 }
 
+impl Roll {
+    /// Returns what keeps `mesh-roll` from rolling the workload, unless the user asks for another way
+    /// (`--strategy`). The judge's `action` and the plan of `mesh-roll` both come from it.
+    #[must_use]
+    pub fn hindrance(&self) -> Option<Obstacle> {
+        match (self.by, self.reason) {
+            (_, Some(reason @ (Obstacle::Paused | Obstacle::ScaledToZero))) => Some(reason),
+            (RollBy::Restart | RollBy::RestartAt | RollBy::Evict, _) => None,
+            (RollBy::Itself | RollBy::None, Some(reason)) => Some(reason),
+            (RollBy::Itself, None) => Some(Obstacle::Job),
+            (RollBy::None, None) => Some(Obstacle::ForeignOwner),
+        }
+    }
+}
+
 /// The ways to new pods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]

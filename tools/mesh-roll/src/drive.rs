@@ -175,11 +175,13 @@ impl<'a> Shell<'a> {
                 return Ok(());
             }
             Action::Announce(key, record) => {
-                let held = match self.run.announce(&record)? {
-                    Err(Interruption::LockLost(how)) => Err(how),
-                    // Other reasons against the write arrive earlier as events of their own.
-                    Ok(()) | Err(_) => Ok(()),
-                };
+                let held = held(self.run.announce(&record)?);
+                self.queue.push_back(Event::Announced(key, held));
+                self.hear();
+                return Ok(());
+            }
+            Action::Confirm(key) => {
+                let held = held(self.run.may_write());
                 self.queue.push_back(Event::Announced(key, held));
                 self.hear();
                 return Ok(());
@@ -220,6 +222,17 @@ impl<'a> Shell<'a> {
     fn hear(&mut self) {
         while let Some(interruption) = self.run.interrupted().now_or_never() {
             self.queue.push_front(event(interruption));
+        }
+    }
+}
+
+// Other reasons against a write than the lock arrive earlier, as events of their own.
+fn held(may_write: Result<(), Interruption>) -> Result<(), String> {
+    match may_write {
+        Err(Interruption::LockLost(how)) => Err(how),
+        Ok(())
+        | Err(Interruption::Signal(_) | Interruption::SecondSignal(_) | Interruption::ReaderGone) => {
+            Ok(())
         }
     }
 }

@@ -99,6 +99,7 @@ pub(crate) fn restart(cluster: Arc<Cluster>, restart: Restart) -> Work {
 fn answer(error: &Error) -> Answer {
     match error.why() {
         _ if error.is_of_a_webhook() => Answer::Refused(words(error)),
+        _ if error.is_untaken() => Answer::Busy(words(error)),
         Why::Conflict => Answer::Conflict,
         Why::NotFound => Answer::Gone,
         Why::Forbidden if error.lacks_a_right() => Answer::Forbidden(words(error)),
@@ -130,6 +131,8 @@ fn evicted(error: &Error) -> Evicted {
     }
     match error.why() {
         _ if error.is_of_a_webhook() => Evicted::Refused(words(error)),
+        _ if error.is_untaken() => Evicted::Busy(words(error)),
+        _ if error.is_of_a_terminating_namespace() => Evicted::Ends,
         Why::NotFound | Why::Conflict => Evicted::Other,
         Why::Forbidden if error.lacks_a_right() => Evicted::Forbidden(words(error)),
         Why::Forbidden | Why::Unauthorized | Why::Refused | Why::Gone => {
@@ -167,6 +170,7 @@ pub(crate) fn list(
         let pods = cluster.pages::<Pod>(selection).all().await;
         let pods = pods.map(|pods| {
             let pods = pods.iter().map(PodSeen::of);
+            let pods = pods.map(|pod| pod.filed(|set| *set == key));
             pods.filter(|pod| pod.owner.as_ref() == Some(&key))
                 .collect()
         });
@@ -203,6 +207,7 @@ async fn pods_of(cluster: &Cluster, keys: &[WorkloadRef]) -> Result<Vec<PodSeen>
         match page {
             Page::Items(items) => {
                 let seen = items.iter().map(PodSeen::of);
+                let seen = seen.map(|pod| pod.filed(|set| keys.contains(set)));
                 pods.extend(
                     seen.filter(|pod| pod.owner.as_ref().is_some_and(|it| keys.contains(it))),
                 );

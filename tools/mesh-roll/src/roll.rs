@@ -10,6 +10,7 @@
 //! [`flights`] follows what has begun, [`settle`] watches what is proven, [`recheck`] lists it once
 //! more, [`end`] chooses the exit code.
 
+mod awaits;
 mod budget;
 mod clock;
 mod conclusion;
@@ -142,7 +143,14 @@ impl Roll {
             Event::Patched(key, answer) => self.patched(&key, answer),
             Event::Evicted(key, answer) => self.evicted(&key, answer),
             Event::Looked(key, answer) => self.looked(&key, answer),
-            Event::ListedBefore(key, pods) => self.listed_before(&key, pods),
+            Event::ListedBefore(key, pods) => {
+                let flight = self.flight(&key);
+                if flight.is_some_and(|flight| flight.evicting.is_some()) {
+                    self.looked_last(&key, pods);
+                } else {
+                    self.listed_before(&key, pods);
+                }
+            }
             Event::ListedProof(key, pods) => self.listed_proof(&key, pods),
             Event::ListedProven(pods) => self.listed_proven(pods),
             Event::Probed(key, answer) => self.probed(&key, answer),

@@ -1,6 +1,6 @@
 //! What a roll should do with a workload.
 
-use mesh_records::{Obstacle, RollBy, SkewAction, TrustAnchors, Word, hold_back};
+use mesh_records::{Obstacle, SkewAction, TrustAnchors, Word, hold_back};
 
 use crate::proxy::Sights;
 use crate::question::Standpoint;
@@ -55,10 +55,5 @@ fn hinders(seen: &Seen<'_>, injects: &str) -> Option<Obstacle> {
     if hold_back(&seen.pins, injects) {
         return Some(Obstacle::VersionPinned);
     }
-    match (seen.roll.by, seen.roll.reason) {
-        (RollBy::Restart | RollBy::RestartAt | RollBy::Evict, _) => None,
-        (RollBy::Itself | RollBy::None, Some(reason)) => Some(reason),
-        (RollBy::Itself, None) => Some(Obstacle::Job),
-        (RollBy::None, None) => Some(Obstacle::ForeignOwner),
-    }
+    seen.roll.hindrance()
 }

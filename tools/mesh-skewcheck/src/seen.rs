@@ -83,10 +83,7 @@ impl Seen<'_> {
 
     /// Returns true if a roll can bring new pods.
     pub(crate) fn is_rollable(&self) -> bool {
-        match self.roll.by {
-            RollBy::Restart | RollBy::RestartAt | RollBy::Evict => true,
-            RollBy::Itself | RollBy::None => false,
-        }
+        self.roll.hindrance().is_none()
     }
 
     /// Returns how the counts contradict each other, if they do.

@@ -6,7 +6,7 @@ use mesh_versions::Skew;
 use crate::question::Standpoint;
 use crate::tally::Group;
 
-const NO_ROLL: &str = "mesh-roll does not restart them: wait until Jobs have ended, and create bare pods and pods of other controllers again yourself";
+const NO_ROLL: &str = "mesh-roll skips them: wait until Jobs have ended, resume what is paused, create bare pods again, and restart the pods of other controllers with the tool of their owner";
 
 /// Returns the command that restarts the workloads.
 pub(crate) fn roll(at: &Standpoint<'_>) -> String {

@@ -140,6 +140,7 @@ fn short(reason: Obstacle, count: u64) -> String {
         | Obstacle::OnDelete
         | Obstacle::Partition
         | Obstacle::ForeignOwner
+        | Obstacle::NoRestart
         | Obstacle::Forbidden => "skipped",
     };
     format!("{count} {what}")

@@ -18,6 +18,8 @@ pub struct Error {
     is_invalid: bool,
     is_oversized: bool,
     may_be_too_long: bool,
+    is_untaken: bool,
+    is_terminating: bool,
     budget: Option<String>,
     #[source]
     cause: Explained,
@@ -103,6 +105,18 @@ impl Error {
         self.why == Why::Broken && self.reason().contains("failed calling webhook ")
     }
 
+    /// Returns true if the API server had too many requests and did not take this one (429): nothing was
+    /// written.
+    pub fn is_untaken(&self) -> bool {
+        self.is_untaken
+    }
+
+    /// Returns true if the API server creates nothing in the namespace any more, because it is being
+    /// deleted.
+    pub fn is_of_a_terminating_namespace(&self) -> bool {
+        self.is_terminating
+    }
+
     /// Returns true if the API server found the object invalid (422).
     pub fn is_invalid(&self) -> bool {
         self.is_invalid
@@ -118,6 +132,8 @@ impl Error {
             is_invalid: false,
             is_oversized: false,
             may_be_too_long: false,
+            is_untaken: false,
+            is_terminating: false,
             budget: None,
             cause,
         }
@@ -202,6 +218,7 @@ impl Error {
         body: &[u8],
     ) -> Self {
         let Said { message, details } = said(body);
+        let is_terminating = status == StatusCode::FORBIDDEN && details.is_terminating();
         let budget = details.budget();
         let message = if message.is_empty() {
             status.to_string()
@@ -228,6 +245,8 @@ impl Error {
             is_invalid: status == StatusCode::UNPROCESSABLE_ENTITY,
             is_oversized,
             may_be_too_long: is_oversized || why == Why::Broken,
+            is_untaken: status == StatusCode::TOO_MANY_REQUESTS,
+            is_terminating,
             budget,
             cause,
         }
@@ -271,6 +290,15 @@ mod tests {
             r#"{"message": "too many requests, please try again later"}"#,
         );
         assert_eq!((busy.budget(), busy.why()), (None, Why::Busy));
+        assert!(busy.is_untaken());
+        let away = answered(503, r#"{"message": "the server is currently unable"}"#);
+        assert!(
+            !away.is_untaken(),
+            "somebody behind it may have taken the request"
+        );
+        let ends = r#"{"message": "forbidden", "details": {"causes": [{"reason": "NamespaceTerminating", "message": "namespace shop is being terminated"}]}}"#;
+        assert!(answered(403, ends).is_of_a_terminating_namespace());
+        assert!(!answered(403, "{}").is_of_a_terminating_namespace());
         let two = r#"{"message": "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support."}"#;
         assert!(answered(500, two).has_two_budgets());
         let etcd = answered(500, r#"{"message": "etcd"}"#);

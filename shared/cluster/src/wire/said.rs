@@ -11,6 +11,9 @@ pub(crate) const MAGIC: &[u8] = b"k8s\0";
 /// other 429 comes from a busy API server.
 const BUDGET: &str = "DisruptionBudget";
 
+/// The cause of a 403 where the namespace is being deleted, so that nothing is created in it any more.
+const TERMINATING: &str = "NamespaceTerminating";
+
 /// A refusal (`meta/v1`, `Status`).
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
@@ -45,6 +48,11 @@ message!(Cause {
 });
 
 impl Details {
+    /// Returns true if the namespace is being deleted.
+    pub(crate) fn is_terminating(&self) -> bool {
+        self.causes.iter().any(|cause| cause.reason == TERMINATING)
+    }
+
     /// Returns what a PodDisruptionBudget says against an eviction.
     pub(crate) fn budget(self) -> Option<String> {
         let mut causes = self.causes.into_iter();

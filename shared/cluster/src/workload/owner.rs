@@ -48,6 +48,17 @@ pub fn rolled_with(pod: &Meta) -> Option<WorkloadRef> {
     rollout.or_else(|| owner_of(pod))
 }
 
+/// Returns the `ReplicaSet` that controls a pod, if one does.
+pub fn replica_set(pod: &Meta) -> Option<WorkloadRef> {
+    let owner = pod.controller()?;
+    let kind = kind_of(owner);
+    (kind == WorkloadKind::ReplicaSet).then(|| WorkloadRef {
+        namespace: pod.namespace.clone(),
+        kind,
+        name: owner.name.clone(),
+    })
+}
+
 /// Returns the Deployment that a pod of a `ReplicaSet` belongs to. The name of the `ReplicaSet` is
 /// the Deployment's name, a dash and the template's hash; pods have the hash as a label.
 pub fn deployment_name(pod: &Meta) -> Option<&str> {
@@ -155,6 +166,12 @@ mod tests {
         assert_eq!(
             (owned.kind, owned.name.as_str()),
             (WorkloadKind::Deployment, "web-front")
+        );
+        let set = replica_set(&pod).unwrap();
+        let name = "web-front-6c5f7d9b8c";
+        assert_eq!(
+            (set.kind, set.name.as_str()),
+            (WorkloadKind::ReplicaSet, name)
         );
     }
 }

@@ -76,6 +76,9 @@ pub struct Goal<'a> {
     pub restarted_at: Option<&'a str>,
 }
 
+/// How far ahead of ours the clock may be that a restart was written by.
+const AHEAD: SignedDuration = SignedDuration::from_mins(1);
+
 /// For how long after a restart an unsettled workload counts as still rolling out.
 const RECENT: SignedDuration = SignedDuration::from_mins(10);
 
@@ -161,7 +164,10 @@ impl Observed {
         if self.generation < goal.generation {
             return State::Progressing(Wait::Unobserved);
         }
-        if goal.restarted_at.is_some() && self.restarted_at() != goal.restarted_at {
+        if goal
+            .restarted_at
+            .is_some_and(|value| !self.has_restart(value))
+        {
             return State::Superseded;
         }
         self.standing.clone()
@@ -177,19 +183,64 @@ impl Observed {
             State::Progressing(Wait::Availability) | State::HeldUp(_) => {
                 self.says_under_way || self.restarted_recently(now)
             }
+            State::Progressing(Wait::Restart(at)) => has_come(at, now),
             State::Progressing(
                 Wait::Unobserved | Wait::Creation | Wait::OldPods | Wait::Revision,
             ) => true,
         }
     }
 
+    /// Returns true if the controller has nothing to do now. A restart may be scheduled for later.
+    pub fn is_at_rest(&self, now: Timestamp) -> bool {
+        match self.standing {
+            State::Settled => true,
+            State::Progressing(Wait::Restart(at)) => !has_come(at, now),
+            State::Progressing(_) | State::HeldUp(_) | State::Failed(_) | State::Superseded => {
+                false
+            }
+        }
+    }
+
+    /// Returns true if somebody holds the rollout back on purpose, by a pause, a partition or OnDelete, and
+    /// all pods are there and available.
+    pub fn is_held_back_whole(&self) -> bool {
+        let held = match &self.standing {
+            State::HeldUp(problem) => {
+                matches!(problem.trouble, Trouble::Paused | Trouble::Partition)
+            }
+            State::Progressing(_) | State::Settled | State::Failed(_) | State::Superseded => false,
+        };
+        let wanted = self.pods.wanted;
+        held && self.pods.ready >= wanted && self.available >= wanted
+    }
+
+    /// Returns true if `value` is what the last restart wrote.
+    pub fn has_restart(&self, value: &str) -> bool {
+        is_same_time(self.restarted_at(), Some(value))
+    }
+
+    /// Returns the time of the last restart, unless it is scheduled for later.
+    pub fn restart_time(&self, now: Timestamp) -> Option<Timestamp> {
+        let at = self.restarted_at()?.parse().ok()?;
+        has_come(at, now).then_some(at)
+    }
+
     /// Returns true if the workload was restarted within the last ten minutes.
     pub fn restarted_recently(&self, now: Timestamp) -> bool {
-        let at = self
-            .restarted_at()
-            .and_then(|value| value.parse::<Timestamp>().ok());
+        let at = self.restart_time(now);
         at.is_some_and(|at| now.duration_since(at) < RECENT)
     }
+}
+
+// Returns true if the time of a restart has come.
+fn has_come(at: Timestamp, now: Timestamp) -> bool {
+    at.duration_since(now) <= AHEAD
+}
+
+// Whoever writes an object again may spell the same time in another way.
+fn is_same_time(one: Option<&str>, other: Option<&str>) -> bool {
+    let time = |text: Option<&str>| text.and_then(|text| text.parse::<Timestamp>().ok());
+    one == other || time(one).is_some() && time(one) == time(other)
 }
 
 /// Combines the state of a rollout with the problems of its new pods. Pods show a problem long

@@ -7,6 +7,9 @@
 use mesh_cluster::object::{DisruptionBudget, IntOrPercent};
 use mesh_cluster::workload::rollout::{Observed, PodSeen};
 
+use mesh_records::Strategy;
+
+use super::way::takes_away;
 use super::world::World;
 
 /// Why a budget does not allow a restart.
@@ -44,15 +47,20 @@ pub(crate) fn shared<'a>(
 }
 
 /// Returns a budget that can never allow this restart, however many pods are ready.
-pub(crate) fn never(world: &World, observed: &Observed) -> Option<Lack> {
-    let mut budgets = binding(world, observed);
+pub(crate) fn never(world: &World, observed: &Observed, strategy: Strategy) -> Option<Lack> {
+    let mut budgets = binding(world, observed, strategy);
     budgets.find_map(|(budget, need)| forbids(budget, &Room::of(world, budget), need))
 }
 
 /// Returns a budget that does not allow this restart now. Budgets that can never allow it are left
 /// out if `overridden`.
-pub(crate) fn no_room(world: &World, observed: &Observed, overridden: bool) -> Option<Lack> {
-    let mut budgets = binding(world, observed);
+pub(crate) fn no_room(
+    world: &World,
+    observed: &Observed,
+    strategy: Strategy,
+    overridden: bool,
+) -> Option<Lack> {
+    let mut budgets = binding(world, observed, strategy);
     budgets.find_map(|(budget, need)| {
         let room = Room::of(world, budget);
         let is_void = overridden && forbids(budget, &room, need).is_some();
@@ -89,16 +97,17 @@ fn touches(world: &World, budget: &DisruptionBudget, observed: &Observed) -> boo
         || pods.any(|pod| budget.selects(&pod.labels))
 }
 
-// Returns the budgets that count pods which the restart takes away, with the number of those pods.
+// Returns the budgets that count pods which the roll takes away, with the number of those pods.
 fn binding<'a>(
     world: &'a World,
     observed: &'a Observed,
+    strategy: Strategy,
 ) -> impl Iterator<Item = (&'a DisruptionBudget, u32)> {
     let budgets = world.budgets(&observed.key.namespace);
-    budgets.filter_map(|budget| {
+    budgets.filter_map(move |budget| {
         let pods = world.pods(&observed.key);
         let counted = count(pods.filter(|pod| budget.selects(&pod.labels)));
-        let need = observed.takes_away.min(counted);
+        let need = takes_away(observed, strategy).min(counted);
         (need > 0).then_some((budget, need))
     })
 }
@@ -219,6 +228,8 @@ mod tests {
     use super::super::world::KINDS;
     use super::*;
 
+    const RESTART: Strategy = Strategy::Restart;
+
     fn read<T: serde::de::DeserializeOwned>(json: &str) -> T {
         serde_json::from_str(json).unwrap()
     }
@@ -300,7 +311,22 @@ mod tests {
         world.note_future_labels(&other.key, team());
         assert!(shared(&world, &one, &other).is_some());
         // No pod has the label yet, so the restart takes none away from the budget.
-        assert_eq!(no_room(&world, &one, false), None);
+        assert_eq!(no_room(&world, &one, RESTART, false), None);
+    }
+
+    #[test]
+    fn an_eviction_takes_one_pod_away_whatever_a_restart_would_take() {
+        let webs = r#""selector": {"matchLabels": {"app": "web-h"}}"#;
+        let surge = r#""rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}"#;
+        // Each row: how many pods may be unavailable, and whether that forbids a restart and an eviction.
+        let table = [(1, "", true, false), (0, surge, false, true)];
+        for (most, strategy, restart, eviction) in table {
+            let spec = format!(r#"{webs}, "maxUnavailable": {most}"#);
+            let world = world(&budget(&spec, ""), 0);
+            let forbids = |by| never(&world, &web(strategy), by).is_some();
+            let found = (forbids(RESTART), forbids(Strategy::Evict));
+            assert_eq!(found, (restart, eviction), "{most}");
+        }
     }
 
     #[test]
@@ -386,7 +412,10 @@ mod tests {
                 r#""selector": {{"matchExpressions": [{{"key": "app", "operator": "In", "values": [{apps}]}}]}}, {bound}"#
             );
             let world = world(&budget(&selector, ""), unready);
-            let lacks = [never(&world, &observed), no_room(&world, &observed, true)];
+            let lacks = [
+                never(&world, &observed, RESTART),
+                no_room(&world, &observed, RESTART, true),
+            ];
             for (lack, expected) in lacks.into_iter().zip([void, full]) {
                 let said = lack.map(|lack| lack.said).unwrap_or_default();
                 assert!(said.contains(expected), "row {number}: {said}");
@@ -412,7 +441,7 @@ mod tests {
                 r#""observedGeneration": {generation}, "disruptionsAllowed": {allowed}, {counts}"#
             );
             let world = world(&budget(spec, &status), unready);
-            let found = no_room(&world, &set("a"), false);
+            let found = no_room(&world, &set("a"), RESTART, false);
             assert_eq!(found.is_none(), expected, "{status} {unready}: {found:?}");
         }
     }

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use mesh_cluster::workload::rollout::{Observed, PodSeen, State, with_pods};
-use mesh_records::{DowntimeGrade, Obstacle, RollBy, Strategy, Trouble, WorkloadKind, WorkloadRef};
+use mesh_records::{DowntimeGrade, Obstacle, RollBy, Strategy, WorkloadKind, WorkloadRef};
 
 use super::budget;
+use super::evicting::is_whole;
 use super::proof::is_current;
 use super::way::{Wanted, downtime, way};
 use super::world::World;
@@ -47,6 +48,9 @@ pub(crate) struct Task {
     pub(crate) by: RollBy,
 }
 
+/// For how long after its creation a pod may be one that an earlier, killed run waited for.
+const YOUNG: SignedDuration = SignedDuration::from_mins(10);
+
 /// Decides what to do with a workload now.
 pub(crate) fn decide(task: &Task, world: &World, wishes: &Wishes, now: Timestamp) -> Decision {
     let Task {
@@ -71,6 +75,7 @@ pub(crate) fn decide(task: &Task, world: &World, wishes: &Wishes, now: Timestamp
     let pods: Vec<&PodSeen> = world.pods(key).collect();
     let mesh = world.target();
     let current = !pods.is_empty() && pods.iter().all(|pod| is_current(pod, mesh));
+    let is_whole = is_whole(observed, &pods);
     // Whoever waits for this rollout waits in vain.
     if observed.stuck_behind(pods.iter().copied()).is_some() {
         return Decision::Skip(Obstacle::WorkloadUnhealthy);
@@ -86,8 +91,10 @@ pub(crate) fn decide(task: &Task, world: &World, wishes: &Wishes, now: Timestamp
             State::HeldUp(_) | State::Failed(_) => Decision::Skip(Obstacle::WorkloadUnhealthy),
         };
     }
-    if current && restarted_since(observed, *stale_at) {
-        // An earlier run was killed after this restart, so nobody has proven the workload yet.
+    // An earlier run was killed after this restart, so nobody has proven the workload yet; or after it
+    // evicted the last old pod, whose replacement is not there or not ready yet.
+    let is_left_off = !is_whole && was_evicted(observed, &pods, task, wishes.strategy, now);
+    if current && (restarted_since(observed, *stale_at, now) || is_left_off) {
         return Decision::Adopt;
     }
     if current {
@@ -97,7 +104,7 @@ pub(crate) fn decide(task: &Task, world: &World, wishes: &Wishes, now: Timestamp
         Ok(strategy) => strategy,
         Err(obstacle) => return Decision::Skip(obstacle),
     };
-    match hindrance(observed, strategy, &pods, world, wishes) {
+    match hindrance(observed, strategy, &pods, world, wishes, now) {
         Some(obstacle) => Decision::Skip(obstacle),
         None if is_forbidden => Decision::Skip(Obstacle::Forbidden),
         None => Decision::Roll(strategy),
@@ -106,19 +113,40 @@ pub(crate) fn decide(task: &Task, world: &World, wishes: &Wishes, now: Timestamp
 
 /// Returns false for a workload that [`decide`] certainly does not adopt, at little cost.
 pub(crate) fn may_be_adopted(observed: &Observed, task: &Task) -> bool {
-    observed.standing != State::Settled || restarted_since(observed, task.stale_at)
+    let is_whole = observed.pods.ready >= observed.pods.wanted;
+    observed.standing != State::Settled
+        || !is_whole
+        || observed.restarted_at().is_some() && task.stale_at.is_some()
 }
 
-fn is_a_restart(observed: &Observed, stale_at: Option<Timestamp>, now: Timestamp) -> bool {
-    observed.restarted_recently(now) || restarted_since(observed, stale_at)
+/// Returns true if an earlier run of this tool may have begun the rollout.
+pub(crate) fn is_a_restart(
+    observed: &Observed,
+    stale_at: Option<Timestamp>,
+    now: Timestamp,
+) -> bool {
+    observed.restarted_recently(now) || restarted_since(observed, stale_at, now)
 }
 
-fn restarted_since(observed: &Observed, stale_at: Option<Timestamp>) -> bool {
-    let restarted_at = observed.restarted_at();
-    let restarted_at = restarted_at.and_then(|value| value.parse::<Timestamp>().ok());
+fn restarted_since(observed: &Observed, stale_at: Option<Timestamp>, now: Timestamp) -> bool {
+    let restarted_at = observed.restart_time(now);
     restarted_at
         .zip(stale_at)
         .is_some_and(|(restarted_at, stale_at)| restarted_at >= stale_at)
+}
+
+// Returns true if an earlier run may have evicted pods of the workload: it needed new ones at the time of
+// the survey, or it is evicted and has a young pod.
+fn was_evicted(
+    observed: &Observed,
+    pods: &[&PodSeen],
+    task: &Task,
+    wanted: Wanted,
+    now: Timestamp,
+) -> bool {
+    let is_young = |pod: &&PodSeen| pod.created.is_some_and(|at| now.duration_since(at) < YOUNG);
+    let is_evicted = way(&observed.roll, wanted) == Ok(Strategy::Evict);
+    task.stale_at.is_some() || is_evicted && pods.iter().any(is_young)
 }
 
 fn hindrance(
@@ -127,6 +155,7 @@ fn hindrance(
     pods: &[&PodSeen],
     world: &World,
     wishes: &Wishes,
+    now: Timestamp,
 ) -> Option<Obstacle> {
     let rules = world.rules(&observed.key.namespace);
     let injects = world.target().injects.as_deref().unwrap_or_default();
@@ -136,13 +165,11 @@ fn hindrance(
     if !pods.is_empty() && pods.iter().all(|pod| pod.proxy.is_none()) {
         return Some(Obstacle::UnmeshedButAnnotated);
     }
-    let settled = match (&observed.standing, strategy) {
-        (State::Settled, _) => true,
-        // Evictions leave every pod at its own revision.
-        (State::HeldUp(problem), Strategy::Evict) => problem.trouble == Trouble::Partition,
-        (_, _) => false,
-    };
-    if !settled || pods.is_empty() || pods.iter().any(|pod| !pod.ready) {
+    // Evictions leave every pod at its own revision.
+    let is_settled = observed.is_at_rest(now)
+        || strategy == Strategy::Evict && observed.is_held_back_whole() && is_whole(observed, pods);
+    let is_short = strategy == Strategy::Evict && !is_whole(observed, pods);
+    if !is_settled || is_short || pods.is_empty() || pods.iter().any(|pod| !pod.ready) {
         return Some(Obstacle::WorkloadUnhealthy);
     }
     let key = &observed.key;
@@ -151,7 +178,7 @@ fn hindrance(
         return Some(Obstacle::DowntimeOutage);
     }
     let overridden = strategy != Strategy::Evict && wishes.overrides_budgets(key);
-    let forbidden = !overridden && budget::never(world, observed).is_some();
+    let forbidden = !overridden && budget::never(world, observed, strategy).is_some();
     forbidden.then_some(Obstacle::Budget)
 }
 
@@ -416,6 +443,31 @@ mod tests {
                     s.stale_at = after;
                 }),
                 Skip(Obstacle::Current),
+            ),
+            (
+                scene(|s| {
+                    s.kind = WorkloadKind::StatefulSet;
+                    s.spec = r#", "updateStrategy": {"type": "OnDelete"}"#;
+                    s.pods.clone_from(&new);
+                    s.pods.pop();
+                    s.stale_at = before;
+                }),
+                Adopt,
+            ),
+            (
+                scene(|s| {
+                    s.pods.clone_from(&new);
+                    s.pods.pop();
+                }),
+                Skip(Obstacle::Current),
+            ),
+            (
+                scene(|s| {
+                    s.kind = WorkloadKind::StatefulSet;
+                    s.spec = r#", "updateStrategy": {"type": "OnDelete"}"#;
+                    s.pods.pop();
+                }),
+                Skip(Obstacle::WorkloadUnhealthy),
             ),
         ];
         for (number, (scene, expected)) in table.into_iter().enumerate() {

@@ -53,6 +53,8 @@ pub(crate) enum Answer {
     Refused(String),
     /// A right that the user had before is gone; with the RBAC rule.
     Forbidden(String),
+    /// The API server has too many requests and did not take this one.
+    Busy(String),
     /// No answer arrived; the write may have happened.
     Lost(String),
 }
@@ -65,6 +67,10 @@ pub(crate) enum Evicted {
     Other,
     /// A PodDisruptionBudget does not allow it now, in the API server's words.
     Disallowed(String),
+    /// The namespace is being deleted, and the workload with it.
+    Ends,
+    /// The API server has too many requests and did not take this one.
+    Busy(String),
     /// The API server can never evict this pod.
     Never(String),
     /// The API server refused; a repetition would not help.
@@ -86,6 +92,9 @@ pub(crate) enum Action {
     Emit(Box<Record>),
     /// Write the record and answer with [`Event::Announced`].
     Announce(WorkloadRef, Box<Record>),
+    /// Check that the lock is still held, for a write that was announced already, and answer with
+    /// [`Event::Announced`].
+    Confirm(WorkloadRef),
     Patch(Restart),
     /// Evict a pod. The answer is [`Event::Evicted`].
     Evict(Eviction),

@@ -4,8 +4,9 @@ use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
-use mesh_cluster::workload::rollout::{Observed, PodSeen, Problem};
-use mesh_records::{WorkloadKind, after};
+use mesh_cluster::object::Template;
+use mesh_cluster::workload::rollout::{Observed, PodSeen, Problem, State, Wait};
+use mesh_records::{Trouble, WorkloadKind, after};
 
 use super::proof::is_current;
 use super::watched::Mesh;
@@ -15,8 +16,14 @@ use super::watched::Mesh;
 pub(crate) struct Evicting {
     /// The uids of the pods from before the first eviction.
     old: BTreeSet<String>,
-    /// The pod whose eviction was asked for last.
+    /// The pod template at the first eviction: what the dry run showed is true of this one only.
+    template: Template,
+    /// The pod whose turn it was last.
     last: Option<Doomed>,
+    /// Whether its eviction was announced.
+    announced: bool,
+    /// Whether its eviction was sent.
+    pub(crate) sent: bool,
     /// Since when it is this pod's turn.
     pub(crate) since: Timestamp,
     /// Why the API server did not allow the eviction.
@@ -52,11 +59,18 @@ const LONGEST_PAUSE: SignedDuration = SignedDuration::from_secs(30);
 // === impl Evicting ===
 
 impl Evicting {
-    /// Begins the evictions of a workload that has these pods.
-    pub(crate) fn new<'a>(pods: impl Iterator<Item = &'a PodSeen>, now: Timestamp) -> Self {
+    /// Begins the evictions of a workload that has these pods, also those that have ended.
+    pub(crate) fn new<'a>(
+        pods: impl Iterator<Item = &'a PodSeen>,
+        template: Template,
+        now: Timestamp,
+    ) -> Self {
         Self {
             old: pods.map(|pod| pod.uid.clone()).collect(),
+            template,
             last: None,
+            announced: false,
+            sent: false,
             since: now,
             refused: None,
             not_before: now,
@@ -69,15 +83,47 @@ impl Evicting {
         !self.old.contains(&pod.uid)
     }
 
-    /// Notes that a pod is asked to go now.
+    /// Returns the uids of the pods from before the first eviction.
+    pub(crate) fn old(&self) -> &BTreeSet<String> {
+        &self.old
+    }
+
+    /// Returns true if the pods still get the template of the first eviction.
+    pub(crate) fn is_of(&self, template: &Template) -> bool {
+        self.template == *template
+    }
+
+    /// Notes that it is the turn of a pod now. It is looked at again after a pause.
     pub(crate) fn ask(&mut self, doomed: Doomed, now: Timestamp) {
         if self.last.as_ref() != Some(&doomed) {
             self.since = now;
             self.refused = None;
             self.pause = PAUSE;
+            self.announced = false;
+            self.sent = false;
             self.last = Some(doomed);
         }
         self.not_before = after(now, self.pause);
+    }
+
+    /// Returns true if the eviction must be announced: once for each pod, however often it is tried.
+    pub(crate) fn announce(&mut self) -> bool {
+        !std::mem::replace(&mut self.announced, true)
+    }
+
+    /// Notes that the eviction is sent now.
+    pub(crate) fn send(&mut self, now: Timestamp) {
+        self.sent = true;
+        self.not_before = after(now, self.pause);
+    }
+
+    /// Returns true if the pod whose turn it is may still go, as a list shows that was read after the
+    /// eviction was announced.
+    pub(crate) fn may_go(&self, observed: &Observed, listed: &[PodSeen], mesh: &Mesh) -> bool {
+        let pods: Vec<&PodSeen> = listed.iter().filter(|pod| !pod.over).collect();
+        let mine = |pod: &&&PodSeen| self.last.as_ref().is_some_and(|it| it.uid == pod.uid);
+        let pod = pods.iter().find(mine);
+        is_whole(observed, &pods) && pod.is_some_and(|pod| !is_current(pod, mesh))
     }
 
     /// Returns the pod whose eviction was asked for last.
@@ -103,10 +149,7 @@ impl Evicting {
         mesh: &Mesh,
         now: Timestamp,
     ) -> Turn {
-        let wanted = observed.pods.wanted;
-        let enough = u32::try_from(pods.len()).is_ok_and(|there| there >= wanted);
-        let whole = enough && pods.iter().all(|pod| pod.ready) && observed.available >= wanted;
-        if !whole {
+        if !is_whole(observed, pods) {
             return Turn::Short;
         }
         let last = self.last.as_ref();
@@ -126,6 +169,28 @@ impl Evicting {
                 uid: pod.uid.clone(),
             })
         })
+    }
+}
+
+/// Returns true if all the pods that a workload wants are there and available.
+pub(crate) fn is_whole(observed: &Observed, pods: &[&PodSeen]) -> bool {
+    let wanted = observed.pods.wanted;
+    let enough = u32::try_from(pods.len()).is_ok_and(|there| there >= wanted);
+    enough && pods.iter().all(|pod| pod.ready) && observed.available >= wanted
+}
+
+/// Returns how far a workload is whose pods are evicted. Its status is about templates, which evictions do
+/// not change; only why its owner cannot create pods counts.
+pub(crate) fn standing_of_evicted(observed: &Observed) -> State {
+    match &observed.standing {
+        State::HeldUp(problem) if problem.trouble == Trouble::ReplicaFailure => {
+            State::HeldUp(problem.clone())
+        }
+        State::HeldUp(_)
+        | State::Progressing(_)
+        | State::Settled
+        | State::Failed(_)
+        | State::Superseded => State::Progressing(Wait::Availability),
     }
 }
 
@@ -190,7 +255,7 @@ mod tests {
     {
         let now: Timestamp = NOW.parse().unwrap();
         let all = ["db-9", "db-10", "db-2"].map(|name| pod(name, OLD, true));
-        let mut evicting = Evicting::new(all.iter(), now);
+        let mut evicting = Evicting::new(all.iter(), Template::default(), now);
         let first = Turn::Evict(doomed("db-10"));
         assert_eq!(turn(&evicting, 3, &all, now), first, "the highest ordinal");
         assert_eq!(turn(&evicting, 2, &all, now), Turn::Short, "not available");
@@ -201,6 +266,9 @@ mod tests {
         );
 
         evicting.ask(doomed("db-10"), now);
+        assert!(evicting.announce(), "announced");
+        evicting.ask(doomed("db-10"), now);
+        assert!(!evicting.announce(), "and only once");
         evicting.answered(None, now);
         let again = after(now, PAUSE);
         assert_eq!(
@@ -229,10 +297,31 @@ mod tests {
     }
 
     #[test]
+    fn a_pod_goes_only_if_a_list_from_after_the_announcement_shows_all_the_others_ready() {
+        let now: Timestamp = NOW.parse().unwrap();
+        let mesh = Mesh {
+            injects: Some(NEW.to_owned()),
+            ..Mesh::default()
+        };
+        let all = ["db-0", "db-1", "db-2"].map(|name| pod(name, OLD, true));
+        let mut evicting = Evicting::new(all.iter(), Template::default(), now);
+        evicting.ask(doomed("db-2"), now);
+        let may_go = |pods: &[PodSeen]| evicting.may_go(&set(3), pods, &mesh);
+        assert!(may_go(&all));
+        assert!(!may_go(&all[1..]), "one is missing");
+        assert!(!may_go(&all[..2]), "it is gone itself");
+        let [zero, one, two] = all;
+        let unready = [pod("db-0", OLD, false), one.clone(), two.clone()];
+        assert!(!may_go(&unready), "another one is not ready");
+        let ends = PodSeen { over: true, ..zero };
+        assert!(!may_go(&[ends, one, two]), "another one is on its way out");
+    }
+
+    #[test]
     fn a_budget_is_asked_again_after_longer_and_longer_pauses_and_the_turn_goes_on() {
         let now: Timestamp = NOW.parse().unwrap();
         let all = ["db-0", "db-1", "db-2"].map(|name| pod(name, OLD, true));
-        let mut evicting = Evicting::new(all.iter(), now);
+        let mut evicting = Evicting::new(all.iter(), Template::default(), now);
         let refused =
             super::super::conclusion::problem(mesh_records::Trouble::Budget, "no".to_owned());
         let mut at = now;

@@ -1,19 +1,19 @@
 //! One workload in flight: decides its next step from its object and pods.
 
 use jiff::{SignedDuration, Timestamp};
-use mesh_cluster::workload::rollout::{
-    Goal, Observed, Passes, PodSeen, Problem, State, Wait, with_pods,
-};
+use mesh_cluster::object::Template;
+use mesh_cluster::workload::rollout::{Goal, Observed, Passes, PodSeen, Problem, State, with_pods};
 use mesh_records::{Outcome, ProgressPods, Strategy, Trouble, WorkloadKind, after};
 
+pub(crate) use super::awaits::Awaits;
 use super::clock::Clock;
 use super::conclusion::Conclusion;
 use super::decide::Task;
 use super::event::Sample;
-use super::evicting::{Doomed, Evicting};
+use super::evicting::{Doomed, Evicting, standing_of_evicted};
 use super::item::Item;
 use super::missing::Missing;
-use super::proof::{Lack, Proof, judge};
+use super::proof::{Lack, Ours, Proof, judge};
 use super::watched::Mesh;
 use super::world::World;
 
@@ -41,33 +41,6 @@ pub(crate) struct Flight {
     missing: Missing,
     pub(super) look_at: Timestamp,
     pause: SignedDuration,
-}
-
-/// What a workload in flight waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Awaits {
-    /// The list of its pods before the restart.
-    ListBefore,
-    /// The dry run of a pod from its template, before the restart.
-    Probe,
-    /// The dry run of another pod, because its own got no proxy.
-    Comparison,
-    /// The writing of the record that announces the restart.
-    Announcement,
-    /// The answer to the write.
-    Answer,
-    /// A new read of the object, because the write met a conflict or had no answer.
-    Look,
-    /// The time of the next read, because the last one failed.
-    NextLook,
-    /// The controller and the pods.
-    Rollout,
-    /// The list of its pods, to prove the result.
-    ListProof,
-    /// The list of nodes that are not ready.
-    Nodes,
-    /// The dry run of a pod from its template, because its controller creates none.
-    Refusal,
 }
 
 /// The next step of a workload in flight.
@@ -121,11 +94,12 @@ impl Flight {
     /// Makes a flight that evicts the pods of a workload, of which these exist.
     pub(crate) fn evicting<'a>(
         item: Item,
+        template: Template,
         pods: impl Iterator<Item = &'a PodSeen>,
         now: Timestamp,
     ) -> Self {
         Self {
-            evicting: Some(Evicting::new(pods, now)),
+            evicting: Some(Evicting::new(pods, template, now)),
             ..Self::new(item, Awaits::Rollout, None, String::new(), now)
         }
     }
@@ -182,10 +156,16 @@ impl Flight {
         restart.is_some() && pod.restarted_at.as_deref() == restart
     }
 
-    /// Returns the annotation that every pod of our restart has, if it is one that pods have.
-    pub(crate) fn annotation(&self) -> Option<&str> {
-        let restart = self.restart.as_deref();
-        restart.filter(|_| self.item.strategy == Strategy::Restart)
+    /// Returns which pods this run created.
+    pub(crate) fn ours(&self) -> Ours<'_> {
+        match (&self.evicting, self.restart.as_deref(), self.item.strategy) {
+            (Some(evicting), _, _) => Ours::Besides(evicting.old()),
+            (None, Some(value), Strategy::Restart) => Ours::Restarted(value),
+            (None, Some(value), Strategy::RestartAt) => {
+                value.parse().map_or(Ours::None, Ours::Since)
+            }
+            (None, Some(_), Strategy::Evict) | (None, None, _) => Ours::None,
+        }
     }
 
     // Since when the time limit counts: each pod that is evicted has its own.
@@ -202,6 +182,8 @@ impl Flight {
             | Awaits::Comparison
             | Awaits::Refusal
             | Awaits::Announcement
+            | Awaits::LastLook
+            | Awaits::Confirmation
             | Awaits::Answer
             | Awaits::Look
             | Awaits::ListProof
@@ -260,7 +242,8 @@ impl Flight {
 
     pub(super) fn state(&mut self, observed: &Observed, world: &World, now: Timestamp) -> State {
         let mut state = match self.evicting {
-            Some(_) => State::Progressing(Wait::Availability),
+            Some(_) => standing_of_evicted(observed),
+            None if self.is_whole_with_older_pods(observed) => State::Settled,
             None => observed.state(self.goal()),
         };
         if state == State::Superseded {
@@ -275,6 +258,16 @@ impl Flight {
         state = self.missing.with(state);
         let pods = self.new_pods(observed, world);
         with_pods(state, pods.into_iter(), now)
+    }
+
+    // The rollout of an owner that keeps older pods back has no other end. Whether they have the right
+    // proxy is for the proof.
+    fn is_whole_with_older_pods(&self, observed: &Observed) -> bool {
+        let is_held = match &observed.standing {
+            State::HeldUp(problem) => problem.trouble == Trouble::Partition,
+            State::Progressing(_) | State::Settled | State::Failed(_) | State::Superseded => false,
+        };
+        is_held && self.is_anothers() && observed.is_held_back_whole()
     }
 
     pub(super) fn asks_for_a_refusal(&self, observed: &Observed, clock: &mut Clock) -> bool {
@@ -299,7 +292,8 @@ impl Flight {
     pub(super) fn new_pods<'a>(&self, observed: &Observed, world: &'a World) -> Vec<&'a PodSeen> {
         let pods = world.all_pods(&observed.key);
         match &self.restart {
-            _ if self.evicting.is_some() => pods.collect(),
+            // A pod from before the evictions says nothing of them.
+            _ if self.evicting.is_some() => pods.filter(|pod| self.is_new(pod, observed)).collect(),
             Some(_) => pods.filter(|pod| self.is_new(pod, observed)).collect(),
             None => observed.newest_pods(pods).collect(),
         }
@@ -311,8 +305,8 @@ impl Flight {
         }
         let pods = world.pods(&observed.key);
         let wanted = observed.pods.wanted;
-        let (restart, image) = (self.annotation(), self.item.image.as_deref());
-        let proof = judge(pods, world.target(), restart, image, wanted);
+        let (ours, image) = (self.ours(), self.item.image.as_deref());
+        let proof = judge(pods, world.target(), ours, image, wanted);
         let since = self.settled.unwrap_or(clock.now);
         let worth_it = match proof {
             Proof::Proven(_) => true,
@@ -337,9 +331,8 @@ impl Flight {
         wanted: u32,
         now: Timestamp,
     ) -> Result<Course, Problem> {
-        let restart = self.annotation();
         let image = self.item.image.as_deref();
-        Ok(match judge(pods.iter(), mesh, restart, image, wanted) {
+        Ok(match judge(pods.iter(), mesh, self.ours(), image, wanted) {
             Proof::Proven(by) => over(Conclusion {
                 proven: by,
                 ..Conclusion::of(Outcome::Proven)

@@ -8,7 +8,7 @@ use super::conclusion::{Conclusion, problem};
 use super::event::Action;
 use super::flight::{Awaits, Course, Flight};
 use super::limits::Stop;
-use super::proof::own_fault;
+use super::proof::{Ours, is_current, own_fault};
 use super::say::Facts;
 use super::state::{Phase, Roll};
 use super::vigil::Vigil;
@@ -172,21 +172,17 @@ impl Roll {
         let rules = self.world.rules(&key.namespace);
         let injects = mesh.injects.as_deref()?;
         let flight = self.flight(key);
-        let ours = flight.and_then(Flight::annotation);
+        let ours = flight.map_or(Ours::None, Flight::ours);
         let image = flight.and_then(|flight| flight.item.image.as_deref());
         let mut faults = fresh.filter_map(|pod| {
-            let is_ours = ours.is_some() && pod.restarted_at.as_deref() == ours;
-            let fault = own_fault(pod, mesh, image.filter(|_| is_ours))?;
+            let fault = own_fault(pod, mesh, image.filter(|_| ours.has(pod)))?;
             Some((pod, fault))
         });
         // This workload is not expected to get the injector's default proxy, so only pods of our
         // own restart without a proxy count.
         if observed.injection_obstacle(&rules, injects).is_some() {
-            let ours = ours?;
-            let unmeshed = faults.find(|(pod, fault)| {
-                let bare = fault.trouble == Trouble::NotInjected;
-                bare && pod.restarted_at.as_deref() == Some(ours)
-            });
+            let unmeshed =
+                faults.find(|(pod, fault)| fault.trouble == Trouble::NotInjected && ours.has(pod));
             return unmeshed.map(|(_, fault)| fault);
         }
         // After a change of the control plane, a different proxy version is not the injector's
@@ -215,6 +211,7 @@ impl Roll {
         let flight = self.flight(key);
         let (since, awaits) = (flight.map(|it| it.since), flight.map(|it| it.awaits));
         let new = flight.map_or(0, |flight| self.count_new(flight));
+        let old = flight.map_or(0, |flight| self.count_old(flight));
         let wanted = self.counts(key).wanted;
         let Some(mut item) = self.take_item(key) else {
             return;
@@ -230,6 +227,7 @@ impl Roll {
             target: self.world.target().injects.as_deref(),
             wanted,
             new,
+            old,
             since,
             awaits,
         };
@@ -237,6 +235,9 @@ impl Roll {
         self.emit(record);
         if let Some(before) = item.outcome.replace(outcome) {
             self.tally.changed(before);
+        }
+        if outcome == Outcome::Failed && item.is_anothers {
+            self.tally.untouched += 1;
         }
         self.over.insert(key.clone(), item);
         // Nothing runs an old proxy any more.
@@ -281,11 +282,21 @@ impl Roll {
         if flight.item.began {
             return self.conclude(key, Conclusion::interrupted(trouble));
         }
-        if flight.awaits == Awaits::Announcement {
+        if matches!(
+            flight.awaits,
+            Awaits::Announcement | Awaits::LastLook | Awaits::Confirmation
+        ) {
             let record = self.saying(&flight.item).unstarted(self.counts(key));
             self.emit(record);
         }
         self.wait_again(key, None);
+    }
+
+    fn count_old(&self, flight: &Flight) -> usize {
+        let pods = self.world.pods(&flight.item.task.key);
+        let old =
+            pods.filter(|pod| !flight.ours().has(pod) && !is_current(pod, self.world.target()));
+        old.count()
     }
 
     fn count_new(&self, flight: &Flight) -> u32 {

@@ -7,7 +7,7 @@ use mesh_records::{Obstacle, Strategy, Trouble, WorkloadRef, after};
 use super::budget;
 use super::conclusion::{Conclusion, problem};
 use super::item::{Held, Hold};
-use super::limits::Stop;
+use super::limits::{self, Stop};
 use super::slots::Keeper;
 use super::state::Roll;
 
@@ -36,17 +36,41 @@ impl Roll {
             }
         }
         // The API server itself asks the budget of an eviction.
-        let evicts = self
-            .item(key)
-            .is_some_and(|item| item.strategy == Strategy::Evict);
+        let strategy = self.item(key)?.strategy;
+        let evicts = strategy == Strategy::Evict;
         let overridden = !evicts && self.settings.wishes.overrides_budgets(key);
-        let lack = budget::no_room(&self.world, observed, overridden)?;
+        let lack = budget::no_room(&self.world, observed, strategy, overridden)?;
         Some(Hold {
             trouble: Trouble::Budget,
             by: lack.budget,
             said: lack.said,
             by_a_flight: false,
         })
+    }
+
+    /// Checks the conditions for starting and writing.
+    pub(super) fn may_write(&mut self) -> bool {
+        let (world, expected) = (&self.world, &self.settings.expected);
+        let hold = limits::may_write(world, expected, &self.times(), self.now);
+        if hold != Err(limits::Hold::NoEndpoint) {
+            self.no_endpoint_since = None;
+        }
+        match hold {
+            Ok(()) => return true,
+            Err(limits::Hold::Stop(stop)) => self.stop(stop),
+            Err(limits::Hold::Listing) => {}
+            Err(limits::Hold::NoEndpoint) => {
+                let since = *self.no_endpoint_since.get_or_insert(self.now);
+                let until = after(since, self.settings.timeout);
+                if self.now >= until {
+                    let what = "the proxy injector has no ready endpoint".to_owned();
+                    self.stop(Stop::Injector(what));
+                } else {
+                    self.wake_at(until);
+                }
+            }
+        }
+        false
     }
 
     /// Lets a workload wait that became unhealthy after the plan, such as by an autoscaler or by a

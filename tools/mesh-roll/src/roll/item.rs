@@ -1,6 +1,7 @@
 //! A workload of the plan, and what became of it so far.
 
 use jiff::Timestamp;
+use mesh_cluster::workload::rollout::Observed;
 use mesh_records::{Obstacle, Outcome, Strategy, Trouble};
 
 use super::decide::Task;
@@ -34,6 +35,8 @@ pub(crate) struct Item {
     pub(super) broken: bool,
     /// Whether this run restarted it, or waited for its rollout.
     pub(super) began: bool,
+    /// Whether the rollout that this run waits for is somebody else's: its failure is not of this run.
+    pub(super) is_anothers: bool,
     /// What the workload waits for before it is started.
     pub(super) held: Option<Held>,
     /// What it must keep since it was proven.
@@ -78,9 +81,16 @@ impl Item {
             image: None,
             broken: false,
             began: false,
+            is_anothers: false,
             held: None,
             vigil: None,
         }
+    }
+
+    /// Returns true if a workload has what this run wrote.
+    pub(super) fn has_written(&self, observed: &Observed) -> bool {
+        let value = self.value.as_deref();
+        value.is_some_and(|value| observed.has_restart(value))
     }
 
     /// Returns true if it was proven and whole, and has too few ready pods now.

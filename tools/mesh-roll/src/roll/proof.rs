@@ -20,6 +20,19 @@ pub(crate) enum Proof {
     Broken(Problem),
 }
 
+/// Which pods this run created.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Ours<'a> {
+    /// None: somebody else rolls it out.
+    None,
+    /// Those with this restart annotation. Every pod of the workload must have it.
+    Restarted(&'a str),
+    /// Those that were created since the `restartAt` of an Argo Rollout.
+    Since(Timestamp),
+    /// All but these, which were there before the evictions.
+    Besides(&'a BTreeSet<String>),
+}
+
 /// The pods that prove a workload.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ProvenBy {
@@ -96,8 +109,7 @@ fn has_stale_anchors(pod: &PodSeen, mesh: &Mesh) -> bool {
     }
 }
 
-/// Decides what `pods` show for a workload that this run restarted with `restart`, or that somebody
-/// else rolled.
+/// Decides what `pods` show for a workload of which this run created `ours`.
 ///
 /// If the list is newer than the controller's "done", an old pod belongs to a later change. The
 /// roll has then not failed, but it is not proven either. A pod that is being deleted proves nothing,
@@ -105,19 +117,19 @@ fn has_stale_anchors(pod: &PodSeen, mesh: &Mesh) -> bool {
 pub(crate) fn judge<'a>(
     pods: impl Iterator<Item = &'a PodSeen>,
     mesh: &Mesh,
-    restart: Option<&str>,
+    ours: Ours<'_>,
     image: Option<&str>,
     wanted: u32,
 ) -> Proof {
     let mut proven = ProvenBy::default();
     let mut lack = None;
     for pod in pods.filter(|pod| !pod.over) {
-        let ours = restart.is_some() && pod.restarted_at.as_deref() == restart;
-        let image = image.filter(|_| ours);
-        match (own_fault(pod, mesh, image), ours) {
+        let is_ours = ours.has(pod);
+        let image = image.filter(|_| is_ours);
+        match (own_fault(pod, mesh, image), is_ours) {
             (Some(problem), true) => return Proof::Broken(problem),
             (Some(_), false) => lack = Some(Lack::OldPod),
-            (None, false) if restart.is_some() => lack = Some(Lack::OldPod),
+            (None, false) if matches!(ours, Ours::Restarted(_)) => lack = Some(Lack::OldPod),
             (None, _) => match readiness(pod) {
                 Some(missing) => lack = lack.or(Some(missing)),
                 None => proven.add(pod),
@@ -128,6 +140,20 @@ pub(crate) fn judge<'a>(
         Some(lack) => Proof::NotYet(lack),
         None if proven.pods() < wanted.max(1) => Proof::NotYet(Lack::TooFew),
         None => Proof::Proven(proven),
+    }
+}
+
+// === impl Ours ===
+
+impl Ours<'_> {
+    /// Returns true if this run created the pod.
+    pub(crate) fn has(self, pod: &PodSeen) -> bool {
+        match self {
+            Self::None => false,
+            Self::Restarted(value) => pod.restarted_at.as_deref() == Some(value),
+            Self::Since(at) => pod.created.is_some_and(|created| created >= at),
+            Self::Besides(old) => !old.contains(&pod.uid),
+        }
     }
 }
 
@@ -186,6 +212,7 @@ mod tests {
             labels: BTreeMap::new(),
             created: None,
             owner: None,
+            set: None,
             node: None,
             template: None,
             restarted_at: Some(RESTART.to_owned()),
@@ -260,11 +287,11 @@ mod tests {
             (vec![good, old_before], Proof::NotYet(Lack::OldPod)),
         ];
         for (number, (pods, expected)) in table.into_iter().enumerate() {
-            let proof = judge(pods.iter(), &mesh(), Some(RESTART), None, 1);
+            let proof = judge(pods.iter(), &mesh(), Ours::Restarted(RESTART), None, 1);
             assert_eq!(proof, expected, "row {number}");
         }
         let one = [pod("stable-2.14.10")];
-        let proof = judge(one.iter(), &mesh(), Some(RESTART), None, 2);
+        let proof = judge(one.iter(), &mesh(), Ours::Restarted(RESTART), None, 2);
         assert_eq!(proof, Proof::NotYet(Lack::TooFew));
     }
 
@@ -294,13 +321,19 @@ mod tests {
         ];
         for (expected, image, proves) in table {
             let pod = with(image);
-            let proof = judge([pod.clone()].iter(), &mesh(), Some(RESTART), expected, 1);
+            let proof = judge(
+                [pod.clone()].iter(),
+                &mesh(),
+                Ours::Restarted(RESTART),
+                expected,
+                1,
+            );
             assert_eq!(proof == one(), proves, "{expected:?} {image}: {proof:?}");
             let foreign = PodSeen {
                 restarted_at: None,
                 ..pod
             };
-            let proof = judge([foreign].iter(), &mesh(), None, expected, 1);
+            let proof = judge([foreign].iter(), &mesh(), Ours::None, expected, 1);
             assert_eq!(proof, one(), "a pod that somebody else rolled out");
         }
         let evil = with("evil.test/x/proxy:latest");
@@ -312,15 +345,62 @@ mod tests {
     }
 
     #[test]
+    fn a_pod_that_replaces_an_evicted_one_proves_only_with_the_image_of_its_dry_run() {
+        let old = BTreeSet::from(["old".to_owned()]);
+        let since: Timestamp = RESTART.parse().unwrap();
+        let with = |uid: &str, image: &str, created: Option<Timestamp>| {
+            let mut pod = pod("stable-2.14.10");
+            pod.proxy.as_mut().unwrap().image = image.to_owned();
+            PodSeen {
+                uid: uid.to_owned(),
+                created,
+                restarted_at: None,
+                ..pod
+            }
+        };
+        let dry = "m/proxy:stable-2.14.10";
+        let evil = "evil.test/x/proxy:latest";
+        let is_broken = |ours, pod: &PodSeen| {
+            let proof = judge([pod].into_iter(), &mesh(), ours, Some(dry), 1);
+            matches!(proof, Proof::Broken(_))
+        };
+        for (uid, image, expected) in [
+            ("new", dry, false),
+            ("new", evil, true),
+            ("old", evil, false),
+        ] {
+            let pod = with(uid, image, None);
+            assert_eq!(
+                is_broken(Ours::Besides(&old), &pod),
+                expected,
+                "{uid} {image}"
+            );
+        }
+        let before = since.checked_sub(jiff::SignedDuration::from_secs(1)).ok();
+        for (created, expected) in [(before, false), (Some(since), true)] {
+            let pod = with("a", evil, created);
+            assert_eq!(is_broken(Ours::Since(since), &pod), expected, "{created:?}");
+        }
+        let stale = PodSeen {
+            uid: "new".to_owned(),
+            ..pod("stable-2.13.7")
+        };
+        assert!(
+            is_broken(Ours::Besides(&old), &stale),
+            "the injector gave the old proxy"
+        );
+    }
+
+    #[test]
     fn without_a_restart_judge_ignores_restarted_at() {
         let before = PodSeen {
             restarted_at: None,
             ..pod("stable-2.14.10")
         };
-        assert_eq!(judge([before].iter(), &mesh(), None, None, 1), one());
+        assert_eq!(judge([before].iter(), &mesh(), Ours::None, None, 1), one());
         let old = pod("stable-2.13.7");
         assert_eq!(
-            judge([old].iter(), &mesh(), None, None, 1),
+            judge([old].iter(), &mesh(), Ours::None, None, 1),
             Proof::NotYet(Lack::OldPod)
         );
     }
@@ -331,7 +411,7 @@ mod tests {
         let proof = judge(
             [pod("stable-2.14.10")].iter(),
             &unknown,
-            Some(RESTART),
+            Ours::Restarted(RESTART),
             None,
             1,
         );

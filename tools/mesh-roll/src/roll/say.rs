@@ -33,6 +33,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) target: Option<&'a str>,
     pub(crate) wanted: u32,
     pub(crate) new: u32,
+    /// How many pods have another proxy and are not new.
+    pub(crate) old: usize,
     pub(crate) since: Option<Timestamp>,
     /// How far the restart was; `None` for a workload that is not in flight.
     pub(crate) awaits: Option<Awaits>,
@@ -148,6 +150,14 @@ impl Saying<'_> {
         self.progress(message, ProgressPods::default(), Some(why))
     }
 
+    /// Makes the record that the API server had too many requests to take the write.
+    pub(crate) fn busy(&self, pods: ProgressPods, why: &str) -> Record {
+        let key = self.key;
+        let noun = self.noun();
+        let message = format!("the API server is busy and did not take the {noun} {key}: {why}");
+        self.progress(message, pods, Some(why))
+    }
+
     /// Makes the record that the API server refused the write.
     pub(crate) fn refused(&self, why: &str) -> Record {
         let key = self.key;
@@ -191,6 +201,7 @@ impl Saying<'_> {
             target,
             wanted,
             new,
+            old,
             since,
             awaits,
         } = facts;
@@ -204,7 +215,7 @@ impl Saying<'_> {
         let key = self.key;
         let proof = outcome == Outcome::Proven;
         let because = self.because(reason, problem.as_ref());
-        let words = self.outcome(outcome, reason, &because, (target, took, awaits));
+        let words = self.outcome(outcome, reason, &because, (target, took, awaits, old));
         Record::Rolled(Box::new(Rolled {
             cluster: self.cluster.to_owned(),
             run: None,
@@ -234,7 +245,7 @@ impl Saying<'_> {
         outcome: Outcome,
         reason: Option<Trouble>,
         because: &str,
-        (target, took, awaits): (Option<&str>, Option<i128>, Option<Awaits>),
+        (target, took, awaits, old): (Option<&str>, Option<i128>, Option<Awaits>, usize),
     ) -> String {
         match outcome {
             Outcome::Proven => {
@@ -250,8 +261,9 @@ impl Saying<'_> {
             }
             Outcome::Failed => format!("failed{because}"),
             Outcome::Blocked => format!("is blocked{because}"),
-            Outcome::Interrupted if self.strategy == Strategy::Evict => {
-                format!("has pods that were not evicted when the run ended{because}")
+            Outcome::Interrupted if self.strategy == Strategy::Evict && old > 0 => {
+                let pods = if old == 1 { "pod" } else { "pods" };
+                format!("still had {old} {pods} with another proxy when the run ended{because}")
             }
             Outcome::Interrupted => format!("{}{because}", interrupted(awaits)),
             Outcome::Gone => "was deleted during the roll".to_owned(),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use mesh_cluster::workload::rollout::{Observed, State, with_pods};
-use mesh_records::{Outcome, Trouble, WorkloadRef, after};
+use mesh_records::{Outcome, WorkloadRef, after};
 
 use super::item::Item;
 use super::order::Wave;
@@ -66,6 +66,10 @@ impl Roll {
             if item.has_lost_pods() {
                 return true;
             }
+            // It has all its pods, and no more comes of its rollout.
+            if observed.is_held_back_whole() {
+                return false;
+            }
             let given_up = match item.outcome {
                 Some(
                     Outcome::Failed | Outcome::Blocked | Outcome::Interrupted | Outcome::Superseded,
@@ -79,19 +83,13 @@ impl Roll {
     // Returns whether a rollout that this run does not follow makes progress; `None` if there is no
     // such rollout.
     fn is_rolled_by_others(&self, observed: &Observed) -> Option<bool> {
-        if observed.deleting || !observed.under_way(self.now) {
+        let is_left = observed.deleting || observed.is_held_back_whole();
+        if is_left || !observed.under_way(self.now) {
             return None;
         }
         let newest = observed.newest_pods(self.world.pods(&observed.key));
         match with_pods(observed.standing.clone(), newest, self.now) {
             State::Progressing(_) => Some(true),
-            // Somebody stopped it on purpose, and it has all its pods.
-            State::HeldUp(problem)
-                if matches!(problem.trouble, Trouble::Paused | Trouble::Partition)
-                    && observed.pods.ready >= observed.pods.wanted =>
-            {
-                None
-            }
             State::HeldUp(_) | State::Failed(_) => Some(false),
             State::Settled | State::Superseded => None,
         }

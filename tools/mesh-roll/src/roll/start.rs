@@ -11,14 +11,14 @@ use jiff::{SignedDuration, Timestamp};
 use mesh_cli::DryRun;
 use mesh_cluster::act::Restart;
 use mesh_cluster::workload::rollout::{Observed, PodSeen};
-use mesh_records::{Obstacle, Outcome, Strategy, Trouble, WorkloadRef, after};
+use mesh_records::{Obstacle, Outcome, Strategy, Trouble, WorkloadKind, WorkloadRef, after};
 
 use super::conclusion::Conclusion;
-use super::decide::{Decision, may_be_adopted};
+use super::decide::{Decision, is_a_restart, may_be_adopted};
 use super::event::{Action, Answer};
 use super::flight::{Awaits, Flight};
 use super::item::Item;
-use super::limits::{Hold, Stop, may_write};
+use super::limits::Stop;
 use super::order::Rank;
 use super::proof::is_current;
 use super::slots::Keeper;
@@ -31,6 +31,8 @@ const LISTS: u32 = 3;
 /// What is said where the answer to the restart does not have it.
 const STRIPPED: &str = "the answer does not have what was written: an admission webhook or policy takes the restart out of it";
 const PAUSE: SignedDuration = SignedDuration::from_secs(1);
+/// How long to leave an API server alone that has too many requests.
+const BUSY: SignedDuration = SignedDuration::from_secs(5);
 
 impl Roll {
     /// Starts the workloads that may start now, in order. A rollout that is already in progress
@@ -125,6 +127,9 @@ impl Roll {
             self.over.insert(item.task.key.clone(), item);
             return;
         }
+        let observed = self.world.workload(&item.task.key);
+        let stale_at = item.task.stale_at;
+        item.is_anothers = !observed.is_some_and(|it| is_a_restart(it, stale_at, self.now));
         item.began = true;
         self.flying.push(Flight::adopted(item, self.now));
     }
@@ -207,6 +212,7 @@ impl Roll {
         };
         flight.item.attempts += 1;
         flight.item.began = true;
+        flight.item.is_anothers = false;
         let restart = Restart {
             key: key.clone(),
             resource_version: flight.version.clone(),
@@ -229,13 +235,20 @@ impl Roll {
                     self.over.insert(key.clone(), flight.item);
                 }
             }
-            Answer::Done(observed) if observed.restarted_at() != flight.item.value.as_deref() => {
+            Answer::Done(observed) if !flight.item.has_written(&observed) => {
                 self.refused(key, STRIPPED);
             }
             Answer::Done(observed) => self.written(key, *observed),
             Answer::Gone => self.conclude(key, Conclusion::of(Outcome::Gone)),
             Answer::Refused(why) => self.refused(key, &why),
             Answer::Forbidden(why) => self.conclude(key, Conclusion::forbidden(why)),
+            Answer::Busy(why) if flight.item.attempts >= ATTEMPTS => self.refused(key, &why),
+            Answer::Busy(why) => {
+                let again = after(self.now, BUSY);
+                let record = self.saying(&flight.item).busy(self.counts(key), &why);
+                self.emit(record);
+                self.try_again(key, Some(again));
+            }
             Answer::Lost(why) => {
                 let record = self.saying(&flight.item).unanswered(&why);
                 self.emit(record);
@@ -270,8 +283,7 @@ impl Roll {
         };
         let item = &flight.item;
         let attempts = item.attempts;
-        let happened =
-            observed.restarted_at() == item.value.as_deref() && observed.uid == item.task.uid;
+        let happened = item.has_written(&observed) && observed.uid == item.task.uid;
         if happened {
             return self.written(key, observed);
         }
@@ -284,31 +296,6 @@ impl Roll {
         let tries = i32::try_from(attempts).unwrap_or(i32::MAX);
         let pause = PAUSE.saturating_mul(tries.saturating_sub(1));
         self.try_again(key, Some(after(now, pause)));
-    }
-
-    /// Checks the conditions for starting and writing.
-    pub(super) fn may_write(&mut self) -> bool {
-        let (world, expected) = (&self.world, &self.settings.expected);
-        let hold = may_write(world, expected, &self.times(), self.now);
-        if hold != Err(Hold::NoEndpoint) {
-            self.no_endpoint_since = None;
-        }
-        match hold {
-            Ok(()) => return true,
-            Err(Hold::Stop(stop)) => self.stop(stop),
-            Err(Hold::Listing) => {}
-            Err(Hold::NoEndpoint) => {
-                let since = *self.no_endpoint_since.get_or_insert(self.now);
-                let until = after(since, self.settings.timeout);
-                if self.now >= until {
-                    let what = "the proxy injector has no ready endpoint".to_owned();
-                    self.stop(Stop::Injector(what));
-                } else {
-                    self.wake_at(until);
-                }
-            }
-        }
-        false
     }
 
     fn is_due(&mut self, rank: &Rank) -> bool {
@@ -328,8 +315,13 @@ impl Roll {
             return value.clone();
         }
         let before = self.world.workload(&item.task.key);
-        let before = before.and_then(|observed| observed.restarted_at());
-        let before = before.and_then(|value| value.parse::<Timestamp>().ok());
+        // The restart of an Argo Rollout may be scheduled for later; a time after that would come too late.
+        let before = before.and_then(|observed| {
+            if observed.key.kind == WorkloadKind::Rollout {
+                return observed.restart_time(self.now);
+            }
+            observed.restarted_at()?.parse().ok()
+        });
         restart_value(self.now, before)
     }
 }

@@ -194,12 +194,12 @@ impl Roll {
             }
             Obstacle::Budget => {
                 let observed = self.world.workload(key)?;
-                let lack = budget::never(&self.world, observed)?;
-                let way = way(&observed.roll, self.settings.wishes.strategy);
-                Some(match way {
+                let strategy = way(&observed.roll, self.settings.wishes.strategy).ok()?;
+                let lack = budget::never(&self.world, observed, strategy)?;
+                Some(match strategy {
                     // The API server itself asks the budget.
-                    Ok(Strategy::Evict) => lack.said,
-                    Ok(Strategy::Restart | Strategy::RestartAt) | Err(_) => {
+                    Strategy::Evict => lack.said,
+                    Strategy::Restart | Strategy::RestartAt => {
                         format!("{}; --allow-budget {key} overrides it", lack.said)
                     }
                 })
@@ -222,6 +222,7 @@ impl Roll {
                     }
                 })
             }
+            Obstacle::NoRestart => Some("--strategy auto evicts them one by one".to_owned()),
             Obstacle::Current
             | Obstacle::Job
             | Obstacle::CronJob

@@ -36,6 +36,15 @@ impl Flight {
                 pods.into_iter().find_map(PodSeen::lack)
             }
         };
-        over(Conclusion::failed(Trouble::TimedOut, problem))
+        // A pod from before the evictions that fell ill meanwhile is not of this run's making.
+        let is_old = |pod: &&PodSeen| !self.is_new(pod, observed);
+        let old = world.pods(&observed.key).filter(is_old);
+        let old = old
+            .filter(|_| self.evicting.is_some())
+            .find_map(PodSeen::lack);
+        match (problem, old) {
+            (None, Some(problem)) => over(Conclusion::blocked(problem.trouble, Some(problem))),
+            (problem, _) => over(Conclusion::failed(Trouble::TimedOut, problem)),
+        }
     }
 }

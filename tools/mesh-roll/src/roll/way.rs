@@ -18,16 +18,11 @@ pub(crate) enum Wanted {
 /// Returns how a workload is rolled, or what stands in the way.
 pub(crate) fn way(roll: &Roll, wanted: Wanted) -> Result<Strategy, Obstacle> {
     let Roll { by, reason } = roll;
-    match (by, reason) {
-        (_, Some(reason @ (Obstacle::Paused | Obstacle::ScaledToZero))) => return Err(*reason),
+    match roll.hindrance() {
         // The user rolls out the change of the template too that its owner holds back.
-        (RollBy::None, Some(Obstacle::OnDelete)) if wanted == Wanted::Evict => {
-            return Ok(Strategy::Evict);
-        }
-        (RollBy::Itself | RollBy::None, reason) => {
-            return Err(reason.unwrap_or(Obstacle::ForeignOwner));
-        }
-        (RollBy::Restart | RollBy::RestartAt | RollBy::Evict, _) => {}
+        Some(Obstacle::OnDelete) if wanted == Wanted::Evict => return Ok(Strategy::Evict),
+        Some(obstacle) => return Err(obstacle),
+        None => {}
     }
     match (wanted, by) {
         (Wanted::Evict, _) => Ok(Strategy::Evict),
@@ -38,8 +33,16 @@ pub(crate) fn way(roll: &Roll, wanted: Wanted) -> Result<Strategy, Obstacle> {
             // A restart works, unless the owner takes it back.
             Some(Obstacle::ForeignOwner) => Ok(Strategy::Restart),
             Some(reason) => Err(*reason),
-            None => Err(Obstacle::ForeignOwner),
+            None => Err(Obstacle::NoRestart),
         },
+    }
+}
+
+/// Returns how many pods a roll in this way takes away before their replacements are ready.
+pub(crate) fn takes_away(observed: &Observed, strategy: Strategy) -> u32 {
+    match strategy {
+        Strategy::Restart | Strategy::RestartAt => observed.takes_away,
+        Strategy::Evict => 1,
     }
 }
 
@@ -57,7 +60,9 @@ mod tests {
 
     #[test]
     fn the_workload_decides_how_it_is_rolled_and_the_user_may_choose_otherwise_where_it_works() {
-        use Obstacle::{BarePod, ForeignOwner, OnDelete, Partition, Paused, ScaledToZero};
+        use Obstacle::{
+            BarePod, ForeignOwner, NoRestart, OnDelete, Partition, Paused, ScaledToZero,
+        };
         use Strategy::{Evict, Restart, RestartAt};
         type Found = Result<Strategy, Obstacle>;
         let table: [(RollBy, Option<Obstacle>, [Found; 3]); 11] = [
@@ -67,11 +72,7 @@ mod tests {
                 None,
                 [Ok(RestartAt), Ok(RestartAt), Ok(Evict)],
             ),
-            (
-                RollBy::Evict,
-                None,
-                [Ok(Evict), Err(ForeignOwner), Ok(Evict)],
-            ),
+            (RollBy::Evict, None, [Ok(Evict), Err(NoRestart), Ok(Evict)]),
             (
                 RollBy::Evict,
                 Some(OnDelete),

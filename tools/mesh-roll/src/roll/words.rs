@@ -9,9 +9,14 @@ pub(super) const UNSTARTED: &str = "was not restarted: the run ended before the 
 /// Returns how far a workload was that the run left.
 pub(super) fn interrupted(awaits: Option<Awaits>) -> &'static str {
     match awaits {
-        Some(Awaits::ListBefore | Awaits::Probe | Awaits::Comparison | Awaits::Announcement) => {
-            UNSTARTED
-        }
+        Some(
+            Awaits::ListBefore
+            | Awaits::Probe
+            | Awaits::Comparison
+            | Awaits::Announcement
+            | Awaits::LastLook
+            | Awaits::Confirmation,
+        ) => UNSTARTED,
         Some(Awaits::Answer | Awaits::Look | Awaits::NextLook) => {
             "may have been restarted: the run ended before it knew"
         }
@@ -37,6 +42,7 @@ pub(super) fn because_of(reason: Trouble) -> &'static str {
         Trouble::NodeNotReady => "a node of its pods is not ready",
         Trouble::Paused => "it was paused",
         Trouble::Partition => "its update strategy (partition or OnDelete) keeps old pods",
+        Trouble::DowntimeOutage => "it would be down",
         Trouble::Budget => "a PodDisruptionBudget does not allow it",
         Trouble::NoPods => "it has no pods left",
         Trouble::ReadinessLost => "its pods did not stay ready",

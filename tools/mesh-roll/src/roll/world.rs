@@ -202,6 +202,7 @@ impl World {
     }
 
     fn take_pod(&mut self, change: Change<PodSeen>) -> Vec<WorkloadRef> {
+        let change = change.map(|pod| pod.filed(|set| self.interest.contains(set)));
         let owner = object(&change).map(|pod| pod.owner.clone());
         if let Some(pod) = object(&change)
             && let Some(owner) = &pod.owner

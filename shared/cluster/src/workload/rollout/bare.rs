@@ -3,7 +3,7 @@
 use mesh_records::{Downtime, ProgressPods, Roll, Trouble};
 
 use super::kinds::{count, find, held_up, observed};
-use super::{Restartable, State, Wait};
+use super::{Restartable, State, Wait, is_same_time};
 use crate::object::{
     BareSetSpec, BareSetStatus, ReplicaSet, ReplicationController, Rollout, Selector, Template,
 };
@@ -120,8 +120,11 @@ impl Restartable for Rollout {
         if status.phase == "Degraded" {
             return held_up(Trouble::ProgressDeadline, &[&status.phase, &status.message]);
         }
-        if self.spec.restart_at.is_some() && status.restarted_at != self.spec.restart_at {
-            return State::Progressing(Wait::OldPods);
+        let asked = self.spec.restart_at.as_deref();
+        if !is_same_time(asked, status.restarted_at.as_deref())
+            && let Some(at) = asked.and_then(|at| at.parse().ok())
+        {
+            return State::Progressing(Wait::Restart(at));
         }
         if status.available_replicas < self.spec.replicas.unwrap_or(1) {
             return State::Progressing(Wait::Availability);
@@ -145,6 +148,7 @@ impl Rollout {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Observed;
     use super::*;
 
     fn rollout(spec: &str, status: &str) -> Rollout {
@@ -166,7 +170,11 @@ mod tests {
             ),
             (
                 format!(r#""observedGeneration": "4", {ready}"#),
-                State::Progressing(Wait::OldPods),
+                State::Progressing(Wait::Restart("2026-01-02T03:04:05Z".parse().unwrap())),
+            ),
+            (
+                format!(r#"{ready}, "restartedAt": "2026-01-02T04:04:05+01:00""#),
+                State::Settled,
             ),
             (
                 format!(r#""observedGeneration": "4", "availableReplicas": 1, {done}"#),
@@ -189,6 +197,27 @@ mod tests {
             let rollout = rollout(asked, &format!("{{{status}}}"));
             assert_eq!(rollout.standing(), expected, "{status}");
         }
+    }
+
+    #[test]
+    fn a_restart_that_is_scheduled_for_later_is_not_under_way() {
+        let rollout = rollout(
+            r#"{"replicas": 2, "restartAt": "2026-01-02T03:04:05Z"}"#,
+            r#"{"availableReplicas": 2}"#,
+        );
+        let observed = Observed::of(&rollout);
+        let table = [
+            ("2026-01-01T03:04:05Z", false),
+            ("2026-01-02T03:03:55Z", true),
+            ("2026-01-02T03:04:06Z", true),
+        ];
+        for (now, under_way) in table {
+            let now = now.parse().unwrap();
+            let found = (observed.under_way(now), observed.restarted_recently(now));
+            assert_eq!(found, (under_way, under_way), "{now}");
+            assert_eq!(observed.is_at_rest(now), !under_way, "{now}");
+        }
+        assert!(observed.has_restart("2026-01-02T04:04:05+01:00"));
     }
 
     #[test]

@@ -281,6 +281,22 @@ mod tests {
     }
 
     #[test]
+    fn a_set_with_all_its_pods_of_two_revisions_is_held_back_whole() {
+        let set = |available: u32| {
+            let json = format!(
+                r#"{{"spec": {{"replicas": 2, "updateStrategy": {{"rollingUpdate": {{"partition": 1}}}}}},
+                "status": {{"replicas": 2, "updatedReplicas": 1, "readyReplicas": {available}, "availableReplicas": {available},
+                "currentRevision": "a", "updateRevision": "b"}}}}"#
+            );
+            Observed::of(&serde_json::from_str::<StatefulSet>(&json).unwrap())
+        };
+        assert!(set(2).is_held_back_whole());
+        assert!(!set(1).is_held_back_whole(), "a pod is missing");
+        let rolls = Observed::of(&deployment("", r#""observedGeneration": 2, "replicas": 3"#));
+        assert!(!rolls.is_held_back_whole(), "nobody holds it back");
+    }
+
+    #[test]
     fn a_deployment_is_settled_only_when_every_pod_is_new_and_available() {
         let counts = |updated, all, available| {
             format!(

@@ -9,7 +9,7 @@ use super::problem::{Passes, Problem};
 use crate::object::Pod;
 use crate::object::label::{RESTARTED_AT, REVISION_HASH, ROLLOUT_HASH, TEMPLATE_HASH};
 use crate::wire::store::Stored;
-use crate::workload::owner::rolled_with;
+use crate::workload::owner::{replica_set, rolled_with};
 use crate::workload::proxy::{self, ProxyVersion};
 
 /// A pod, with only what a rollout needs.
@@ -27,6 +27,8 @@ pub struct PodSeen {
     pub created: Option<Timestamp>,
     /// The workload that the pod belongs to.
     pub owner: Option<WorkloadRef>,
+    /// The `ReplicaSet` that controls the pod, if one does.
+    pub set: Option<WorkloadRef>,
     /// The node that the pod is bound to.
     pub node: Option<String>,
     /// The hash of the pod's template, from the label that its controller sets.
@@ -79,6 +81,7 @@ impl PodSeen {
             labels: labels.clone(),
             created: pod.meta.creation_timestamp,
             owner: rolled_with(&pod.meta),
+            set: replica_set(&pod.meta),
             node: pod.spec.node_name.clone(),
             template: template.cloned(),
             restarted_at: pod.meta.annotations.get(RESTARTED_AT).cloned(),
@@ -89,6 +92,15 @@ impl PodSeen {
             unready: unready.next().map(|status| status.name.clone()),
             problem: Problem::of_pod(pod),
         }
+    }
+
+    /// Files the pod under its own `ReplicaSet` if that is rolled by itself. The name of a set that a
+    /// Deployment left behind (`kubectl delete --cascade=orphan`) still looks like that of the
+    /// Deployment's.
+    #[must_use]
+    pub fn filed(self, is_rolled: impl Fn(&WorkloadRef) -> bool) -> Self {
+        let owner = self.set.clone().filter(is_rolled).or(self.owner);
+        Self { owner, ..self }
     }
 
     /// Returns why the pod is not ready, or `None` if it is ready or being deleted.

@@ -106,6 +106,7 @@ impl Problem {
             | Trouble::PodRefused
             | Trouble::Paused
             | Trouble::Partition
+            | Trouble::DowntimeOutage
             | Trouble::Budget => true,
             Trouble::NotInjected
             | Trouble::StillOld

@@ -1,5 +1,6 @@
 //! How far a rollout is, and the kinds that can tell.
 
+use jiff::Timestamp;
 use mesh_records::{Downtime, ProgressPods, Roll, WorkloadKind, WorkloadRef};
 
 use super::problem::Problem;
@@ -81,6 +82,9 @@ pub enum Wait {
     Availability,
     /// The revision to be recorded as the current one.
     Revision,
+    /// The pods from before this time to be replaced: the restart of an Argo Rollout, which may be
+    /// scheduled for later.
+    Restart(Timestamp),
 }
 
 // === impl Wait ===
@@ -94,6 +98,7 @@ impl Wait {
             Self::OldPods => "old pods to stop",
             Self::Availability => "new pods to be available",
             Self::Revision => "the new revision to become the current one",
+            Self::Restart(_) => "its controller to replace the pods from before its restartAt",
         }
     }
 }

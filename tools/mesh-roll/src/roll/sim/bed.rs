@@ -443,6 +443,10 @@ impl Bed {
                 match action {
                     Action::WakeAt(at) => run.wake = Some(at),
                     Action::Emit(_) | Action::Finish(_) => {}
+                    Action::Confirm(key) => {
+                        let lock = run.lock.then_some(()).ok_or_else(|| "gone".to_owned());
+                        events.push_back(Event::Announced(key, lock));
+                    }
                     Action::Announce(key, _) => {
                         if self.goes_wrong(60) {
                             run.watcher.told_to_stop.get_or_insert("nobody reads");

@@ -36,6 +36,8 @@ pub(super) struct Watcher {
     listed_once: bool,
     rolling: bool,
     announced: BTreeSet<WorkloadRef>,
+    /// Workloads that were announced at any time.
+    named: BTreeSet<WorkloadRef>,
     /// Writes that have not been answered yet.
     pub(super) asked: BTreeSet<WorkloadRef>,
     pub(super) written: BTreeMap<WorkloadRef, String>,
@@ -214,6 +216,11 @@ impl Watcher {
         match action {
             Action::Announce(key, _) => {
                 self.announced.insert(key.clone());
+                self.named.insert(key.clone());
+            }
+            Action::Confirm(key) => {
+                assert!(self.named.contains(key), "seed {seed}: {key} is not named");
+                self.announced.insert(key.clone());
             }
             Action::Emit(record) => self.record(record, model),
             Action::Patch(restart) => self.patch(restart, model, now),
@@ -332,7 +339,9 @@ impl Watcher {
             self.watch_over(&key);
         }
         let before = self.ended.insert(key.clone(), rolled.outcome);
-        let failed = self.ended.values().filter(|it| **it == Outcome::Failed);
+        // The failure of a rollout that somebody else began is not one of this run.
+        let failed = self.ended.iter().filter(|(_, it)| **it == Outcome::Failed);
+        let failed = failed.filter(|(key, _)| self.written.contains_key(*key));
         if failed.count() > self.max_failures {
             self.told_to_stop.get_or_insert("too many failures");
         }

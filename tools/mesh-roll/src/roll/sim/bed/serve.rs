@@ -56,9 +56,11 @@ impl Bed {
                 run.lock = true;
                 Event::Locked(self.config.to_string())
             }
-            Action::Announce(..) | Action::Emit(_) | Action::WakeAt(_) | Action::Finish(_) => {
-                return;
-            }
+            Action::Announce(..)
+            | Action::Confirm(_)
+            | Action::Emit(_)
+            | Action::WakeAt(_)
+            | Action::Finish(_) => return,
         };
         run.answers.push(event);
     }
