@@ -22,13 +22,14 @@ const RULES: [&str; 2] = [
 ];
 
 /// Applies the permissions and the CronJobs as the kustomization says.
-fn deploy(bed: &Bed) {
+fn deploy(bed: Bed) -> Bed {
     for rules in RULES {
         bed.apply(rules).unwrap();
     }
     let folder = root("deploy");
     bed.kubectl(["apply", "--server-side", "-k", folder.to_str().unwrap()])
         .unwrap();
+    bed
 }
 
 /// The pod template of a CronJob, as the API server has it.
@@ -75,7 +76,7 @@ fn run(bed: &Bed, tools: &Toolbox, name: &str, environment: &[(&str, &str)]) -> 
 
 fn cron_jobs_are_admitted_where_pods_are_restricted(bed: Bed) {
     bed.install_linkerd(FROM).unwrap();
-    deploy(&bed);
+    let bed = deploy(bed);
     let label =
         json!({ "metadata": { "labels": { "pod-security.kubernetes.io/enforce": "restricted" } } });
     bed.merge("/api/v1/namespaces/linkerd", &label).unwrap();
@@ -99,7 +100,7 @@ fn cron_jobs_are_admitted_where_pods_are_restricted(bed: Bed) {
 fn drift_job_reports_with_the_rules_of_the_survey(bed: Bed) {
     bed.install_linkerd(FROM).unwrap();
     bed.shop().unwrap();
-    deploy(&bed);
+    let bed = deploy(bed);
     let tools = toolbox!();
     let said = run(&bed, &tools, "mesh-drift", &[]).exits(0);
     let ok = "mesh_drift_ok{cluster=\"testbed\",control_plane=\"linkerd\"} 1\n";
@@ -125,7 +126,7 @@ fn roll_job_rolls_with_the_rules_of_the_roll_and_the_survey(bed: Bed) {
     bed.install_linkerd(FROM).unwrap();
     let shop = bed.shop().unwrap();
     bed.upgrade_linkerd(TO).unwrap();
-    deploy(&bed);
+    let bed = deploy(bed);
     let tools = toolbox!();
     let flags = [("ROLL_FLAGS", "--max-in-flight 6 --settle 0s")];
     let said = run(&bed, &tools, "mesh-roll", &flags).exits(0);

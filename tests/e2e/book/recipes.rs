@@ -106,7 +106,8 @@ fn example_is_what_the_tools_write_today() {
 
 fn operations_run_as_written_on_two_clusters(bed: Bed) {
     let other = bed.another().unwrap();
-    for bed in [&bed, &other] {
+    let beds = [bed, other];
+    for bed in &beds {
         bed.install_linkerd_by_cli(FROM).unwrap();
         bed.shop().unwrap();
     }
@@ -120,7 +121,7 @@ fn operations_run_as_written_on_two_clusters(bed: Bed) {
         fs::write(&own, text.replace("\"testbed\"", &format!("\"{name}\""))).unwrap();
         own
     };
-    let both = std::env::join_paths([named(&bed, "eu"), named(&other, "us")]).unwrap();
+    let both = std::env::join_paths([named(&beds[0], "eu"), named(&beds[1], "us")]).unwrap();
     for line in blocks(&page("operations")).iter().flat_map(|it| &it.lines) {
         let mut command = tools.shell(line);
         command.current_dir(tools.folder()).env("KUBECONFIG", &both);

@@ -248,6 +248,7 @@ fn page_is_not_wider_than_the_screen_in_a_real_browser() {
     command
         .args([
             "--headless",
+            "--hide-scrollbars",
             "--no-sandbox",
             "--disable-gpu",
             "--allow-file-access-from-files",

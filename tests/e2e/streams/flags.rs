@@ -14,16 +14,18 @@ const TOOLS: [&str; 4] = [
     "mesh-cp-upgrade",
     "mesh-roll",
 ];
-/// Flags of kubectl, helm, the linkerd CLI, cargo, tar and sha256sum, which are passed on or shown.
-const OTHERS: [&str; 35] = [
+/// Flags of kubectl, helm, the linkerd CLI, cargo, tar, sha256sum and the scripts, which are passed on or shown.
+const OTHERS: [&str; 38] = [
     "all",
     "check",
     "client",
     "crds",
     "destination",
     "devel",
+    "dir",
     "features",
     "ignore-missing",
+    "ignored",
     "key",
     "kube-as-group",
     "kube-as-user",
@@ -36,6 +38,7 @@ const OTHERS: [&str; 35] = [
     "password-stdin",
     "path",
     "previous",
+    "proxy",
     "real",
     "reset-values",
     "revision",
