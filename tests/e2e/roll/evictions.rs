@@ -14,6 +14,8 @@ on_both_beds! {
     a_template_that_on_delete_holds_back_is_rolled_out_only_if_asked_for
     a_budget_that_forbids_an_eviction_blocks_by_its_name_and_nothing_is_deleted
     an_eviction_that_the_api_server_disallows_is_asked_again_and_blocked_in_its_words
+    scaled_in_to_one_pod_between_evictions_is_blocked_for_want_of_consent
+    a_replica_set_that_its_deployment_left_behind_is_evicted
     the_strategy_is_the_users_where_it_works
     a_signal_after_the_first_eviction_leaves_the_other_pods
     [Kinds]
@@ -21,7 +23,7 @@ on_both_beds! {
     a_replication_controller_is_evicted_until_all_is_done
 }
 
-fn on_delete(kind: &str, name: &str) -> Value {
+pub(crate) fn on_delete(kind: &str, name: &str) -> Value {
     workload(kind, name, |spec| {
         slow(spec);
         spec["updateStrategy"] = json!({ "type": "OnDelete" });
@@ -45,7 +47,7 @@ fn proven<'a>(run: &'a Run, name: &str) -> &'a Value {
     record
 }
 
-fn said_so(run: &Run, start: &str) -> Vec<String> {
+pub(crate) fn said_so(run: &Run, start: &str) -> Vec<String> {
     let records = run.records.iter();
     let messages = records.filter_map(|record| record["message"].as_str());
     let messages = messages.filter(|message| message.starts_with(start));
@@ -179,6 +181,44 @@ fn an_eviction_that_the_api_server_disallows_is_asked_again_and_blocked_in_its_w
     let message = rolled["message"].as_str().unwrap();
     assert!(message.contains(said), "{message}");
     assert_eq!(proxy.struck(), 2, "once more after five seconds");
+    assert_eq!(said_so(&run, "evicting").len(), 1, "said once");
+}
+
+fn scaled_in_to_one_pod_between_evictions_is_blocked_for_want_of_consent(bed: Bed) {
+    let scene = Scene::with(bed, &[workload("ReplicaSet", "bare", slow)]);
+    let mut run = scene.start(&scene.verdict(), &["--yes"]);
+    run.until(|record| record["reason"] == "all its pods to be available");
+    // The set deletes its youngest pod first, which is the new one.
+    let set = "/apis/apps/v1/namespaces/shop/replicasets/bare";
+    let one = json!({ "spec": { "replicas": 1 } });
+    scene.bed.merge(set, &one).unwrap();
+    let run = run.finish();
+    assert_eq!(run.code, Some(3), "{}", run.said());
+    let rolled = run.of("rolled")[0];
+    let (outcome, reason) = (&rolled["outcome"], &rolled["reason"]);
+    let expected = (&json!("blocked"), &json!("downtime-outage"));
+    assert_eq!((outcome, reason), expected, "{}", run.said());
+    let message = rolled["message"].as_str().unwrap();
+    let way_out = "--allow-outage shop/ReplicaSet/bare";
+    assert!(message.contains(way_out), "{message}");
+    assert_eq!(scene.writes().len(), 1, "its last pod is left alone");
+    let run = scene.roll(&scene.verdict(), &["--yes", "--allow-outage", "shop"]);
+    proven(&run, "bare");
+}
+
+fn a_replica_set_that_its_deployment_left_behind_is_evicted(bed: Bed) {
+    let mut left = workload("ReplicaSet", "web-6c5f7d9b8c", slow);
+    let labels = json!({ "app": "web", "pod-template-hash": "6c5f7d9b8c" });
+    left["spec"]["selector"]["matchLabels"] = labels.clone();
+    left["spec"]["template"]["metadata"]["labels"] = labels;
+    let scene = Scene::with(bed, &[left]);
+    let run = scene.roll(&scene.verdict(), &["--yes"]);
+    let record = proven(&run, "web-6c5f7d9b8c");
+    assert_eq!(
+        (&record["kind"], &record["strategy"]),
+        (&json!("ReplicaSet"), &json!("evict"))
+    );
+    is_done(&scene);
 }
 
 fn the_strategy_is_the_users_where_it_works(bed: Bed) {

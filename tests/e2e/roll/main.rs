@@ -16,6 +16,7 @@ mod pasted;
 mod plans;
 mod probed;
 mod quiet;
+mod refusals;
 mod rights;
 mod rollouts;
 mod scene;

@@ -25,7 +25,7 @@ fn zoo() -> Vec<Value> {
         annotations["config.linkerd.io/proxy-version"] = "stable-2.13.7".into();
     };
     let none: Bend = |_| {};
-    let table: [(&str, &str, Bend); 8] = [
+    let table: [(&str, &str, Bend); 9] = [
         ("Deployment", "plain", none),
         ("Deployment", "pinned", pinned),
         ("StatefulSet", "ordered", none),
@@ -34,6 +34,7 @@ fn zoo() -> Vec<Value> {
         ("DaemonSet", "everywhere", none),
         ("DaemonSet", "lazy", on_delete),
         ("Deployment", "two", none),
+        ("Deployment", "paused", none),
     ];
     let zoo = table.into_iter();
     zoo.map(|(kind, name, bend)| workload(kind, name, bend))
@@ -51,6 +52,9 @@ fn the_plan_rolls_what_the_judge_says_and_skips_the_rest_for_the_judges_reason(b
         .bed
         .await_field(bare, "/status/readyReplicas", &2.into())
         .unwrap();
+    let paused = "/apis/apps/v1/namespaces/shop/deployments/paused";
+    let pause = json!({ "spec": { "paused": true } });
+    scene.bed.merge(paused, &pause).unwrap();
     let held = "/apis/apps/v1/namespaces/shop/statefulsets/held";
     let change =
         json!({ "spec": { "template": { "metadata": { "annotations": { "held": "back" } } } } });
