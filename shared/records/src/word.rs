@@ -183,6 +183,8 @@ words! {
     JobHoldsBack = "job-holds-back",
     /// Not all pods of the workload are ready.
     WorkloadUnhealthy = "workload-unhealthy",
+    /// Somebody asks for a proxy where or how the injector does not read it.
+    AsksButSkipped = "asks-but-skipped",
     /// The survey does not cover the whole cluster.
     SurveyPartial = "survey-partial",
     /// The survey is as old as the API server's watch cache was.
@@ -319,6 +321,7 @@ set! {
     JobStuckOnProxy,
     JobHoldsBack,
     WorkloadUnhealthy,
+    AsksButSkipped,
     SurveyPartial,
     SurveyCached,
     GatewayApiUnprotected,

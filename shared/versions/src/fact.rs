@@ -72,6 +72,8 @@ facts! {
     NativeSidecarPreview = "native_sidecar_annotations",
     /// The pod is meshed in a namespace that newer injectors exclude.
     LeftOutNamespace = "meshed_in_left_out_namespaces",
+    /// The pod asks for a proxy, and no injector would give it one.
+    AsksButSkipped = "asks_but_skipped",
 }
 
 facts! {

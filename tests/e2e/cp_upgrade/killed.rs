@@ -187,11 +187,15 @@ fn killed_together_with_its_helm_it_is_refused_with_the_way_out_which_works(bed:
         );
         let next = run.end()["next"].as_str().unwrap().to_owned();
         let (program, args) = next.split_once(' ').unwrap();
-        match program {
-            "helm" => stage.bed.run_helm(args.split(' ')),
-            _ => stage.bed.kubectl(args.split(' ')),
+        if program == "mesh-cp-upgrade" {
+            let mut back = stage.env(stage.tools.run(program));
+            back.args(args.split(' '));
+            back.args(["--yes", "--pending-timeout", "3s"]);
+            let back = mesh_tests::run(back, "");
+            assert_eq!(back.code, Some(0), "{}", back.said());
+        } else {
+            stage.bed.kubectl(args.split(' ')).unwrap();
         }
-        .unwrap();
 
         stage.bed.await_linkerd(FROM).unwrap();
         let run = stage.run(&stage.judged(), &again);

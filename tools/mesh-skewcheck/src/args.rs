@@ -65,8 +65,8 @@ pub(crate) struct Args {
     #[arg(long)]
     same_version: bool,
     /// Print the upgrade notes on the way to the target, as a page to read and sign off, instead of
-    /// the records
-    #[arg(long, requires = "to", conflicts_with = "output")]
+    /// the records; it has one form, whatever --output says
+    #[arg(long, requires = "to")]
     pub(crate) notes: bool,
     /// Read the known Linkerd releases from this file instead of the built-in list
     #[arg(long, value_name = "FILE")]

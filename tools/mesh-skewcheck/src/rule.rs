@@ -47,7 +47,7 @@ use Binding::{Mandatory as M, Waivable as V};
 /// For each rule: its severity under the questions upgrade, drift, roll and done if it is broken;
 /// and its severity if facts are missing to decide it, which is at least "cannot tell".
 #[rustfmt::skip]
-const TABLE: [Row; 53] = [
+const TABLE: [Row; 54] = [
     //                                                                       hit           cannot tell
     //                                                                       up dr ro do   up dr ro do
     row(Rule::ProxyTooOld,             V, [E, E, I, E], [N, N, N, N]),
@@ -96,6 +96,7 @@ const TABLE: [Row; 53] = [
     row(Rule::JobStuckOnProxy,         V, [E, W, I, W], [N, N, N, N]),
     row(Rule::JobHoldsBack,            V, [E, I, I, I], [N, N, N, N]),
     row(Rule::WorkloadUnhealthy,       V, [W, W, I, E], [N, N, N, N]),
+    row(Rule::AsksButSkipped,          V, [I, I, I, W], [N, N, N, N]),
     row(Rule::SurveyPartial,           M, [E, E, I, E], [N, N, N, N]),
     row(Rule::SurveyCached,            V, [W, I, W, E], [N, N, N, N]),
     row(Rule::GatewayApiUnprotected,   M, [E, N, N, N], [E, N, N, N]),

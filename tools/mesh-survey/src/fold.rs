@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use mesh_cluster::act::restartable;
 use mesh_cluster::object::label;
 use mesh_cluster::object::{Meta, OwnerReference, Pod, Template};
+use mesh_cluster::workload::injection::Asks;
 use mesh_cluster::workload::owner::{deployment_name, kind_of, owner_of};
 use mesh_cluster::workload::proxy::{self, Sidecar};
 use mesh_records::{ProxyCount, WorkloadKind, WorkloadRef};
@@ -59,6 +60,8 @@ pub(crate) type Reach = BTreeMap<String, bool>;
 pub(crate) struct Folded {
     /// The owners, each with its uid and the counts of its pods.
     pub(crate) groups: Vec<(WorkloadRef, String, Group)>,
+    /// The owners that are no workloads of the mesh, although somebody asked for that.
+    pub(crate) skipped: Vec<(WorkloadRef, Group)>,
     /// The proxies in each component's pods.
     pub(crate) components: BTreeMap<Component, Vec<ProxyCount>>,
     /// Which control planes' webhooks are called for the pods of their mesh.
@@ -225,6 +228,10 @@ impl Fold {
             if gone && group.is_notable() {
                 group.orphan();
             }
+            let owner = ground.owners.get(&key.identity);
+            if owner.is_some_and(|it| it.asks_aside && it.asks == Asks::default()) {
+                group.ask_aside();
+            }
             group.settle();
         }
         let (notable, others): (Vec<_>, Vec<_>) = self
@@ -232,6 +239,11 @@ impl Fold {
             .into_iter()
             .partition(|(_, group)| group.is_notable());
         let outside = others.iter().map(|(_, group)| group.size()).sum();
+        let skipped = others
+            .into_iter()
+            .filter(|(_, group)| !group.uses().is_empty());
+        let mut skipped: Vec<_> = skipped.map(|(key, group)| (key.identity, group)).collect();
+        skipped.sort_by(|one, other| one.0.cmp(&other.0));
         let notable = notable.into_iter();
         let mut groups: Vec<_> = notable
             .map(|(key, group)| (key.identity, key.uid, group))
@@ -243,6 +255,7 @@ impl Fold {
         }
         Folded {
             groups,
+            skipped,
             components,
             reach: self.reach,
             census: Census {
@@ -264,7 +277,15 @@ impl Folded {
         ground: &Ground,
     ) -> BTreeMap<Use, Vec<&WorkloadRef>> {
         let mut uses: BTreeMap<Use, Vec<&WorkloadRef>> = BTreeMap::new();
-        for (identity, _, group) in &self.groups {
+        let groups = self
+            .groups
+            .iter()
+            .map(|(identity, _, group)| (identity, group));
+        let skipped = self
+            .skipped
+            .iter()
+            .map(|(identity, group)| (identity, group));
+        for (identity, group) in groups.chain(skipped) {
             if group.control_plane(ground) == control_plane {
                 for one in group.uses() {
                     uses.entry(*one).or_default().push(identity);

@@ -250,6 +250,23 @@ impl Rules {
         asked(self, template.0).is_err()
     }
 
+    /// Returns true if somebody asked for a proxy for a pod with this metadata, also with a word that
+    /// the injector does not know, or with a label, which it does not read. What the pod or else the
+    /// namespace declines is not asked for.
+    pub fn is_asked(&self, pod: &Meta) -> bool {
+        let by_label = |labels: &BTreeMap<String, String>| {
+            labels
+                .get(label::INJECT)
+                .is_some_and(|it| Word::of_text(it) == Word::Yes)
+        };
+        match (Word::of(pod), self.inject) {
+            (Word::Yes | Word::Invalid, _) | (Word::Absent, Word::Yes | Word::Invalid) => true,
+            (Word::No, _) => false,
+            (Word::Absent, Word::Absent) => by_label(&pod.labels) || by_label(&self.labels),
+            (Word::Absent, Word::No) => by_label(&pod.labels),
+        }
+    }
+
     /// Returns the namespace's pin of its proxies.
     pub fn pin(&self) -> Option<&Pin> {
         self.pin.as_ref()
@@ -263,17 +280,27 @@ impl Asks {
     pub fn of(template: &Meta) -> Self {
         Self(Word::of(template))
     }
+
+    /// Returns true if it asks for a proxy and says nothing else.
+    pub fn is_yes(self) -> bool {
+        self.0 == Word::Yes
+    }
 }
 
 // === impl Word ===
 
 impl Word {
     fn of(meta: &Meta) -> Self {
-        match meta.annotations.get(label::INJECT).map(String::as_str) {
-            None | Some("") => Self::Absent,
-            Some("enabled" | "ingress") => Self::Yes,
-            Some("disabled") => Self::No,
-            Some(_) => Self::Invalid,
+        let text = meta.annotations.get(label::INJECT);
+        text.map_or(Self::Absent, |text| Self::of_text(text))
+    }
+
+    fn of_text(text: &str) -> Self {
+        match text {
+            "" => Self::Absent,
+            "enabled" | "ingress" => Self::Yes,
+            "disabled" => Self::No,
+            _ => Self::Invalid,
         }
     }
 }
@@ -284,6 +311,41 @@ mod tests {
 
     use super::*;
     use crate::object::{Namespace, Pod};
+
+    #[test]
+    fn what_is_asked_for_in_a_place_or_a_word_that_is_not_read_is_asked_for() {
+        let meta = |annotation: Option<&str>, label: Option<&str>| {
+            let one = |text: Option<&str>| {
+                let text = text.map(|it| (label::INJECT.to_owned(), it.to_owned()));
+                text.into_iter().collect::<BTreeMap<_, _>>()
+            };
+            Meta {
+                annotations: one(annotation),
+                labels: one(label),
+                ..Meta::default()
+            }
+        };
+        let (yes, no, odd) = (Some("enabled"), Some("disabled"), Some("true"));
+        // the pod's annotation and label, the namespace's annotation and label
+        let table = [
+            ((yes, None), (None, None), true),
+            ((odd, None), (None, None), true),
+            ((None, yes), (None, None), true),
+            ((None, yes), (no, None), true),
+            ((None, None), (yes, None), true),
+            ((None, None), (None, yes), true),
+            ((Some(""), None), (yes, None), true),
+            ((no, yes), (yes, yes), false),
+            ((None, None), (no, yes), false),
+            ((None, odd), (None, no), false),
+            ((None, None), (None, None), false),
+        ];
+        for (pod, namespace, expected) in table {
+            let rules = Rules::of(&meta(namespace.0, namespace.1));
+            let asked = rules.is_asked(&meta(pod.0, pod.1));
+            assert_eq!(asked, expected, "{pod:?} {namespace:?}");
+        }
+    }
 
     /// What the injectors of seven releases made of pods that a real API server sent them.
     #[derive(Deserialize)]

@@ -59,8 +59,8 @@ pub(crate) enum Author {
     Another,
 }
 
-/// What helm says where it finds another helm at work.
-const ANOTHER: &str = "another operation";
+/// What helm says where it finds another helm at work, or where that helm was quicker.
+const ANOTHER: [&str; 2] = ["another operation", "already exists"];
 
 // === impl History ===
 
@@ -110,7 +110,7 @@ impl History {
             (Status::Failed, _) => Author::Ours,
             // Ours could not say that it failed, or was killed.
             (Status::PendingUpgrade | Status::PendingRollback, Some(said))
-                if !said.contains(ANOTHER) =>
+                if !ANOTHER.iter().any(|words| said.contains(words)) =>
             {
                 Author::Ours
             }
@@ -322,6 +322,12 @@ mod tests {
         let table = [
             ("pending-upgrade", 1, None, Some(Another)),
             ("pending-upgrade", 1, Some(busy), Some(Another)),
+            (
+                "pending-upgrade",
+                1,
+                Some("release: already exists"),
+                Some(Another),
+            ),
             ("pending-upgrade", 1, Some(""), Some(Ours)),
             ("pending-rollback", 1, Some("timed out"), Some(Ours)),
             ("deployed", 1, Some("already exists"), Some(Another)),

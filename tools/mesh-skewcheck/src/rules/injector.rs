@@ -1,7 +1,7 @@
 //! The rules about the injector: would the API server call it, and what would new pods get?
 
 use mesh_records::{ControlPlane, FailurePolicy, Rule, Webhook};
-use mesh_versions::Version;
+use mesh_versions::{Use, Version};
 use serde_json::Value;
 
 use crate::question::Standpoint;
@@ -57,7 +57,30 @@ pub(crate) fn remarks(plane: &ControlPlane, at: &Standpoint<'_>) -> Vec<Remark> 
         let hint = format!("compare its rules and selectors with those of the chart: {get}");
         remarks.push(Remark::new(Rule::InjectorBypassed, message).hint(hint));
     }
+    remarks.extend(asked_in_vain(plane));
     remarks
+}
+
+/// How many workloads a message names.
+const MOST: usize = 5;
+
+fn asked_in_vain(plane: &ControlPlane) -> Option<Remark> {
+    let fact = plane.facts.get(Use::AsksButSkipped.as_str())?;
+    let count = fact["count"].as_u64().filter(|count| *count > 0)?;
+    let workloads = fact["workloads"].as_array().into_iter().flatten();
+    let named: Vec<&str> = workloads.filter_map(Value::as_str).take(MOST).collect();
+    let rest = match count.saturating_sub(u64::try_from(named.len()).unwrap_or(count)) {
+        0 => String::new(),
+        rest => format!(" and {rest} more"),
+    };
+    let what = match count {
+        1 => "1 workload asks for a proxy and never gets one".to_owned(),
+        count => format!("{count} workloads ask for a proxy and never get one"),
+    };
+    let message = format!("{what}: {}{rest}", named.join(", "));
+    let hint = "see how each asks: linkerd.io/inject belongs on the pod template or the namespace, and \
+                pods that use the node's network cannot have a proxy";
+    Some(Remark::new(Rule::AsksButSkipped, message).hint(hint))
 }
 
 /// Returns true if the API server never calls the injector, for lack of a webhook.

@@ -174,6 +174,7 @@ fn act(id: &str, world: &mut World, args: &mut Vec<String>) -> bool {
         | Rule::WaiverUnused
         | Rule::WaiverExpired
         | Rule::SurveyCached
+        | Rule::AsksButSkipped
         | Rule::FleetMixed => panic!("no generated cluster is blocked by {id}"),
     }
     true

@@ -937,6 +937,16 @@ const FAULTS: &[(&str, &str, [&str; 4], Bend)] = &[
         },
     ),
     (
+        "asked for in vain",
+        "asks-but-skipped",
+        ["I", "I", "I", "W"],
+        |world, _| {
+            let workloads = json!(["shop/DaemonSet/agent"]);
+            let fact = json!({"count": 1, "workloads": workloads});
+            world.plane["facts"]["asks_but_skipped"] = fact;
+        },
+    ),
+    (
         "cached",
         "survey-cached",
         ["W", "I", "W", "E"],

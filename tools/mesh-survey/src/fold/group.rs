@@ -115,6 +115,9 @@ impl Group {
                 }
                 let wanting = ground.wants_proxy(&pod.meta.namespace, &pod.meta, &pod.spec);
                 self.wanting += u32::from(wanting);
+                if !wanting && ground.rules(&pod.meta.namespace).is_asked(&pod.meta) {
+                    self.uses.insert(Use::AsksButSkipped);
+                }
             }
         }
     }
@@ -248,6 +251,13 @@ impl Group {
             example: short.refusal.clone().unwrap_or_default(),
         };
         self.oddities.insert(Oddity::PodsMissing, oddly);
+    }
+
+    /// Records that the owner asks for a proxy itself, and not in its template.
+    pub(crate) fn ask_aside(&mut self) {
+        if self.pods.total > 0 && !self.is_workload() {
+            self.uses.insert(Use::AsksButSkipped);
+        }
     }
 
     /// Records that the owner no longer exists.

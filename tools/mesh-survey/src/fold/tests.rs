@@ -691,6 +691,38 @@ fn a_use_of_the_shutdown_endpoint_is_recorded() {
 }
 
 #[test]
+fn whoever_asks_for_a_proxy_in_vain_is_named_and_is_no_workload_of_the_mesh() {
+    let annotated = |word: &str| json!({"metadata": {"annotations": {"linkerd.io/inject": word}}});
+    let on_node =
+        json!({"spec": {"hostNetwork": true, "containers": [{"name": "c", "image": "i"}]}});
+    // namespace, pod, what it has, whether it asks in vain
+    let table = [
+        ("shop", "agent", on_node.clone(), true),
+        ("plain", "agent", on_node, false),
+        ("plain", "typo", annotated("true"), true),
+        ("plain", "declines", annotated("disabled"), false),
+        ("kube-system", "proxy", json!({}), true),
+        (
+            "plain",
+            "label",
+            json!({"metadata": {"labels": {"linkerd.io/inject": "enabled"}}}),
+            true,
+        ),
+        ("plain", "nobody", json!({}), false),
+    ];
+    let ground = ground();
+    for (namespace, name, more, expected) in table {
+        let one = pod(namespace, name, &owner("DaemonSet", name), more);
+        let folded = folded(&[one], &ground);
+        let uses = folded.uses("linkerd", &ground);
+        let named = uses.get(&Use::AsksButSkipped).map(|all| all[0].to_string());
+        let said = expected.then(|| format!("{namespace}/DaemonSet/{name}"));
+        assert_eq!(named, said, "{namespace}/{name}");
+        assert!(workloads(&folded, &ground).is_empty(), "{namespace}/{name}");
+    }
+}
+
+#[test]
 fn with_a_lacking_kind_its_owners_are_not_gone_and_have_no_roll_by() {
     let lacking = ["ConfigMap", "Deployment", "ReplicaSet", "StatefulSet"];
     let ground = Ground {

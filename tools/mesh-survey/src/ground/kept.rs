@@ -24,6 +24,8 @@ pub(crate) struct Kept {
     pub(crate) managed_by: Option<String>,
     /// Whether its pod template asks for a proxy.
     pub(crate) asks: Asks,
+    /// Whether it asks for a proxy itself, where no injector reads it.
+    pub(crate) asks_aside: bool,
     /// How many pods it asks for.
     pub(crate) wanted: u32,
     /// Those of its labels that were asked for.
@@ -79,6 +81,7 @@ pub(super) fn keep<K: Restartable>(object: &K, keys: &[String]) -> (WorkloadRef,
             pins,
             managed_by,
             asks: Asks::of(&object.template().meta),
+            asks_aside: Asks::of(meta).is_yes(),
             wanted: counts.wanted,
             labels: labels(meta, keys),
             short,
