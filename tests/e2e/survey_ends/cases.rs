@@ -65,7 +65,7 @@ impl Fact {
 }
 
 /// Changes a value as RFC 7386 says.
-fn merge(target: &mut Value, patch: &Value) {
+pub(super) fn merge(target: &mut Value, patch: &Value) {
     let Some(patch) = patch.as_object() else {
         *target = patch.clone();
         return;
@@ -84,7 +84,7 @@ fn merge(target: &mut Value, patch: &Value) {
 }
 
 /// Whether a value has all that is expected; `null` is expected where it has nothing.
-fn has(actual: &Value, expected: &Value) -> bool {
+pub(super) fn has(actual: &Value, expected: &Value) -> bool {
     match (actual, expected) {
         (Value::Object(_), Value::Object(fields)) => {
             fields.iter().all(|(name, value)| has(&actual[name], value))
@@ -97,7 +97,7 @@ fn has(actual: &Value, expected: &Value) -> bool {
     }
 }
 
-fn folder() -> &'static Path {
+pub(super) fn folder() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/cases"))
 }
 

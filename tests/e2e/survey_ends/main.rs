@@ -8,6 +8,7 @@
 mod alone;
 mod answers;
 mod cases;
+mod lines;
 mod many;
 mod probe;
 mod rights;

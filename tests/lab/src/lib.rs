@@ -19,6 +19,7 @@ mod refusal;
 mod request;
 mod server;
 mod start;
+mod still;
 mod store;
 mod watch;
 mod write;

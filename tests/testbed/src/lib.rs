@@ -38,6 +38,7 @@ mod replay;
 mod servers;
 mod shop;
 mod start;
+mod still;
 mod validator;
 mod wait;
 mod warehouse;
@@ -58,4 +59,5 @@ pub use crate::{
     program::main,
     servers::Server,
     shop::Shop,
+    still::{Still, rendered},
 };

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use mesh_cluster::control_plane::Trust;
 use mesh_cluster::control_plane::origin::OPERATED;
 use mesh_cluster::object::label;
-use mesh_cluster::object::{Bare, ConfigMap, EndpointSlice, Resource};
+use mesh_cluster::object::{Bare, ConfigMap, EndpointSlice, Meta, Resource};
 use mesh_versions::Count;
 use serde_json::Value;
 
@@ -26,6 +26,7 @@ const NEEDED: [&str; 4] = ["Namespace", "Pod", "Deployment", "ConfigMap"];
 impl Dump {
     /// Makes the survey, and returns also the kinds that the dump lacks.
     pub(crate) fn survey(mut self, cluster: &str, wish: Wish) -> (Survey, Vec<String>) {
+        self.sort();
         let mut ground = Ground {
             fallback: wish.linkerd_namespace,
             list_proxies: wish.list_proxies,
@@ -78,6 +79,13 @@ impl Dump {
             restarts: 0,
         };
         (parts.survey(cluster), missing)
+    }
+
+    // A server lists by name; the files of a dump, and what is in them, have any order.
+    fn sort(&mut self) {
+        self.deployments.sort_by_cached_key(|it| place(&it.meta));
+        self.daemon_sets.sort_by_cached_key(|it| place(&it.meta));
+        self.definitions.sort_by_cached_key(|it| place(&it.meta));
     }
 
     fn lacking(&self) -> BTreeSet<String> {
@@ -159,9 +167,13 @@ impl Dump {
     }
 
     fn webhooks(&self) -> Option<Vec<WebhookConfiguration>> {
-        let mut webhooks = self.all(&self.webhooks, "MutatingWebhookConfiguration")?;
-        webhooks.retain(|it| WEBHOOKS.iter().any(|(_, name)| it.meta.name == *name));
-        Some(webhooks)
+        let all = self.all(&self.webhooks, "MutatingWebhookConfiguration")?;
+        // In the order in which they are read from a server.
+        let webhooks = WEBHOOKS.iter().flat_map(|(_, name)| {
+            let named = all.iter().filter(move |it| it.meta.name == *name);
+            named.cloned()
+        });
+        Some(webhooks.collect())
     }
 
     fn definitions(&self) -> Option<Vec<Definition>> {
@@ -173,4 +185,8 @@ impl Dump {
     fn all<T: Clone>(&self, objects: &[T], kind: &str) -> Option<Vec<T>> {
         self.kinds.contains(kind).then(|| objects.to_vec())
     }
+}
+
+fn place(meta: &Meta) -> (String, String) {
+    (meta.namespace.clone(), meta.name.clone())
 }
