@@ -136,7 +136,15 @@ fn a_stateful_set_that_is_stuck_behind_its_own_pod_is_not_waited_for_and_the_pod
         .delete("/api/v1/namespaces/shop/pods/a-1")
         .unwrap();
     let run = scene.roll(&scene.verdict(), &["--yes", "--timeout", "1m"]);
-    assert_eq!(outcomes(&run), pairs(&[("a", "proven")]), "{}", run.said());
+    // On a slow machine the controller is through before the survey.
+    let skipped = run.of("skipped");
+    let is_through = skipped.iter().any(|it| it["reason"] == "current");
+    let is_proven = outcomes(&run) == pairs(&[("a", "proven")]);
+    assert!(is_through || is_proven, "{}", run.said());
+    scene
+        .bed
+        .await_field(path, "/status/updatedReplicas", &2.into())
+        .unwrap();
 }
 
 const HOOKS: &str = "/apis/admissionregistration.k8s.io/v1";

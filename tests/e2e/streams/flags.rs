@@ -15,8 +15,9 @@ const TOOLS: [&str; 4] = [
     "mesh-roll",
 ];
 /// Flags of kubectl, helm, the linkerd CLI, cargo, tar, sha256sum and the scripts, which are passed on or shown.
-const OTHERS: [&str; 38] = [
+const OTHERS: [&str; 39] = [
     "all",
+    "cascade",
     "check",
     "client",
     "crds",

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::{counts, records, survey, text, workload};
 
-const README: &str = include_str!("../../../README.md");
+const OPERATIONS: &str = include_str!("../../../docs/operations.md");
 
 on_both_beds! {
     sharing crate::cluster::CLUSTER;
@@ -180,9 +180,9 @@ fn from_a_dump_shows_what_its_server_shows_but_is_never_a_server(bed: &Bed) {
 
 const TAKEN: &str = "2026-03-02T09:15:04Z";
 
-/// Surveys the dump that the README's command makes.
+/// Surveys the dump that the command in the docs makes.
 fn dumped(tools: &Toolbox, bed: &Bed, form: &str) -> Run {
-    let command = README
+    let command = OPERATIONS
         .lines()
         .find_map(|line| line.strip_prefix("kubectl get namespaces,"));
     let (kinds, _) = command.unwrap().split_once(' ').unwrap();
