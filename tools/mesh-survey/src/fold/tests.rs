@@ -693,8 +693,7 @@ fn a_use_of_the_shutdown_endpoint_is_recorded() {
 #[test]
 fn whoever_asks_for_a_proxy_in_vain_is_named_and_is_no_workload_of_the_mesh() {
     let annotated = |word: &str| json!({"metadata": {"annotations": {"linkerd.io/inject": word}}});
-    let on_node =
-        json!({"spec": {"hostNetwork": true, "containers": [{"name": "c", "image": "i"}]}});
+    let on_node = json!({"spec": {"hostNetwork": true}});
     // namespace, pod, what it has, whether it asks in vain
     let table = [
         ("shop", "agent", on_node.clone(), true),
@@ -712,7 +711,12 @@ fn whoever_asks_for_a_proxy_in_vain_is_named_and_is_no_workload_of_the_mesh() {
     ];
     let ground = ground();
     for (namespace, name, more, expected) in table {
-        let one = pod(namespace, name, &owner("DaemonSet", name), more);
+        let mut changes = json!({
+            "metadata": {"labels": {"linkerd.io/control-plane-ns": null}},
+            "spec": {"containers": [{"name": "c", "image": "i"}]},
+        });
+        merge(&mut changes, more);
+        let one = pod(namespace, name, &owner("DaemonSet", name), changes);
         let folded = folded(&[one], &ground);
         let uses = folded.uses("linkerd", &ground);
         let named = uses.get(&Use::AsksButSkipped).map(|all| all[0].to_string());
