@@ -169,23 +169,36 @@ impl<'a> Lane<'a> {
             said.push(ran.summary());
             let next = ran.last_word().map(|end| end["next"].clone());
             if let Some((program, args)) = next.as_ref().and_then(way_out) {
+                let args = args.split(' ');
                 match program {
-                    "helm" => bed.run_helm(args.split(' ')),
-                    _ => bed.kubectl(args.split(' ')),
+                    "helm" => drop(bed.run_helm(args).unwrap()),
+                    "kubectl" => drop(bed.kubectl(args).unwrap()),
+                    _ => said.push(self.go_back(bed, args)),
                 }
-                .unwrap();
             }
         }
         Some(format!("the next runs did not end it: {said:?}"))
+    }
+
+    /// Goes back with the tool itself, as its hint says, and returns how that ended.
+    fn go_back<'b>(&self, bed: &Bed, args: impl Iterator<Item = &'b str>) -> String {
+        forget_lock(bed);
+        let mut command = self.tools.run("mesh-cp-upgrade");
+        command.env("KUBECONFIG", bed.kubeconfig()).args(args);
+        command.args(ARGS);
+        run(command, "", &Victim::default()).summary()
     }
 }
 
 /// Returns the program and its arguments, if the next command is not the pipeline itself.
 fn way_out(next: &Value) -> Option<(&str, &str)> {
     let (program, args) = next.as_str()?.split_once(' ')?;
-    ["helm", "kubectl"]
-        .contains(&program)
-        .then_some((program, args))
+    let is_alone = match program {
+        "helm" | "kubectl" => true,
+        "mesh-cp-upgrade" => args.starts_with("--rollback "),
+        _ => false,
+    };
+    is_alone.then_some((program, args))
 }
 
 fn complaint(bed: &Bed, case: &Case, ran: &Ran) -> Option<String> {
