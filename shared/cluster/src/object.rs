@@ -8,6 +8,7 @@ mod bare_set;
 pub mod label;
 pub mod message;
 mod meta;
+mod network_policy;
 mod other;
 mod pod;
 mod selector;
@@ -18,6 +19,7 @@ pub use bare_set::{BareSetSpec, BareSetStatus, ReplicaSet, ReplicationController
 pub use k8s_openapi::ByteString;
 pub(crate) use meta::or_none_at_all;
 pub use meta::{Condition, IntOrPercent, Meta, Object, OwnerReference, Resource};
+pub use network_policy::{IngressPort, IngressRule, NetworkPolicy, NetworkPolicySpec};
 pub use other::{
     Bare, ConfigMap, DisruptionBudget, DisruptionBudgetSpec, Endpoint, EndpointConditions,
     EndpointSlice, Namespace,

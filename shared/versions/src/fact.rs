@@ -49,6 +49,10 @@ facts! {
     NativeSidecar = "native_sidecar",
     /// `policyController.image.version`
     PolicyImageVersion = "policy_image_version",
+    /// `proxyInit.resources.cpu.limit`
+    ProxyInitCpu = "proxy_init_cpu_limit",
+    /// `proxyInit.resources.memory.limit`
+    ProxyInitMemory = "proxy_init_memory_limit",
     /// `proxy.image.name`
     ProxyImage = "proxy_image",
     /// `proxy.enableShutdownEndpoint`
@@ -72,6 +76,10 @@ facts! {
     NativeSidecarPreview = "native_sidecar_annotations",
     /// The pod is meshed in a namespace that newer injectors exclude.
     LeftOutNamespace = "meshed_in_left_out_namespaces",
+    /// An annotation makes the pod's proxy log JSON.
+    JsonLogs = "json_log_annotations",
+    /// A NetworkPolicy lists ports of the pod, and the proxy's is not among them.
+    ProxyPortLeftOut = "network_policies_without_4143",
     /// The pod asks for a proxy, and no injector would give it one.
     AsksButSkipped = "asks_but_skipped",
 }
@@ -83,4 +91,23 @@ facts! {
     Arm32Nodes = "arm32_nodes",
     /// Workloads outside of the cluster that are in its mesh.
     ExternalWorkloads = "external_workloads",
+    /// TrafficSplits.
+    TrafficSplits = "traffic_splits",
+}
+
+impl Use {
+    /// The kind that must be listed beside the pods, if they alone do not tell.
+    #[must_use]
+    pub const fn rests_on(self) -> Option<&'static str> {
+        match self {
+            Self::ProxyPortLeftOut => Some("NetworkPolicies"),
+            Self::ShutdownEndpoint
+            | Self::IngressMode
+            | Self::WaitBeforeExit
+            | Self::NativeSidecarPreview
+            | Self::LeftOutNamespace
+            | Self::JsonLogs
+            | Self::AsksButSkipped => None,
+        }
+    }
 }

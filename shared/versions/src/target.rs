@@ -287,7 +287,7 @@ mod tests {
         for (running, latest) in [
             (Channel::Stable, Some("edge-26.6.3")),
             (Channel::Edge, Some("edge-26.6.3")),
-            (Channel::Enterprise, None),
+            (Channel::Enterprise, Some("enterprise-2.20.2")),
         ] {
             assert_eq!(resolve("latest", running).as_deref(), latest, "{running}");
         }

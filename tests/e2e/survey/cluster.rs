@@ -105,6 +105,19 @@ metadata: {name: linkerd-cni, namespace: linkerd-cni, labels: {linkerd.io/cni-re
 spec: {selector: {matchLabels: {app: cni}}, template: {metadata: {labels: {app: cni}}, spec: {nodeSelector: {no: such}, containers: [{name: install-cni, image: "cr.l5d.io/linkerd/cni-plugin:v1.1.1"}]}}}
 "#;
 
+/// Both let clients connect to a port of their own; only the first leaves out the proxies'.
+const POLICIES: &str = r#"
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: web, namespace: shop}
+spec: {podSelector: {matchLabels: {app: web}}, policyTypes: [Ingress], ingress: [{from: [{podSelector: {}}], ports: [{port: 8080}]}]}
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: db, namespace: shop}
+spec: {podSelector: {matchExpressions: [{key: app, operator: In, values: [db, agent]}]}, policyTypes: [Ingress], ingress: [{from: [{podSelector: {}}], ports: [{port: 5432}, {port: 4143, protocol: TCP}]}]}
+"#;
+
 const JOB: &str = r#"
 apiVersion: batch/v1
 kind: Job
@@ -152,6 +165,7 @@ fn fill(bed: &Bed) {
     bed.namespace("late", &[]).unwrap();
     bed.apply(&templated(KINDS)).unwrap();
     bed.apply(&templated(EXTENSIONS)).unwrap();
+    bed.apply(POLICIES).unwrap();
     let nightly = bed.get("/apis/batch/v1/namespaces/shop/cronjobs/nightly");
     bed.apply(&owned(JOB, &nightly.unwrap())).unwrap();
     if bed.as_lab().is_none() {

@@ -57,6 +57,9 @@ fn a_control_plane_is_described_with_its_components_identity_and_origin(bed: &Be
     for (field, expected) in facts {
         assert_eq!(plane[field], expected, "{field}");
     }
+    let left_out = &plane["facts"]["network_policies_without_4143"];
+    let expected = serde_json::json!({"count": 1, "workloads": ["shop/Deployment/web"]});
+    assert_eq!(left_out, &expected);
     // The injector writes its bundle's hash on pods, so the hash on a new pod must equal the
     // survey's.
     let pods = bed

@@ -181,6 +181,13 @@ fn rbac_that_is_optional_and_missing_leaves_facts_out_and_is_named(bed: &Bed) {
             Value::Null,
         ),
         (
+            "no-policies",
+            "[networkpolicies]",
+            json!(["list networkpolicies.networking.k8s.io"]),
+            "/facts/network_policies_without_4143",
+            Value::Null,
+        ),
+        (
             "no-nodes",
             "[nodes]",
             json!(["list nodes"]),

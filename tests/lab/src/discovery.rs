@@ -10,13 +10,14 @@ use serde_json::{Value, json};
 use crate::{kind::Kind, refusal::Refusal, request::unknown};
 
 /// The short names of kinds that kubectl accepts.
-const SHORT_NAMES: [(&str, &str); 13] = [
+const SHORT_NAMES: [(&str, &str); 14] = [
     ("configmaps", "cm"),
     ("cronjobs", "cj"),
     ("customresourcedefinitions", "crd"),
     ("daemonsets", "ds"),
     ("deployments", "deploy"),
     ("namespaces", "ns"),
+    ("networkpolicies", "netpol"),
     ("nodes", "no"),
     ("pods", "po"),
     ("poddisruptionbudgets", "pdb"),

@@ -31,6 +31,7 @@ kinds! {
     Lease "coordination.k8s.io" "leases"
     MutatingWebhookConfiguration HOOKS "mutatingwebhookconfigurations"
     Namespace "" "namespaces"
+    NetworkPolicy "networking.k8s.io" "networkpolicies"
     Node "" "nodes"
     Pod "" "pods"
     PodDisruptionBudget "policy" "poddisruptionbudgets"

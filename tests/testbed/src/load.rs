@@ -8,9 +8,10 @@ use k8s_openapi::api::{
     apps::v1::{Deployment, ReplicaSet},
     core::v1::{Namespace, Pod, ServiceAccount},
 };
-use kube::{Api, Client, Resource, ResourceExt as _, api::PostParams};
+use kube::api::{Patch, PatchParams, PostParams};
+use kube::{Api, Client, Resource, ResourceExt as _};
 use serde::{Serialize, de::DeserializeOwned};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::{bed::Bed, servers::Server};
 
@@ -82,6 +83,7 @@ async fn workload(client: Client, number: usize, pods: usize) -> anyhow::Result<
         "spec": spec,
     }))?;
     let set = create(&Api::namespaced(client.clone(), &namespace), &set).await?;
+    let owners = client.clone();
     let api = Api::namespaced(client, &namespace);
     for pod in 0..pods {
         let pod: Pod = of(json!({
@@ -90,6 +92,22 @@ async fn workload(client: Client, number: usize, pods: usize) -> anyhow::Result<
         }))?;
         create(&api, &pod).await?;
     }
+    // A paused controller counts no pods, and an owner that lacks pods is kept with its template.
+    let counts = [
+        "replicas",
+        "updatedReplicas",
+        "readyReplicas",
+        "availableReplicas",
+    ];
+    let counted: Map<String, Value> = counts
+        .map(|it| (it.to_owned(), pods.into()))
+        .into_iter()
+        .collect();
+    let status = json!({ "status": counted });
+    let api: Api<Deployment> = Api::namespaced(owners, &namespace);
+    api.patch_status(&name, &PatchParams::default(), &Patch::Merge(status))
+        .await
+        .with_context(|| format!("counting the pods of {name}"))?;
     Ok(())
 }
 

@@ -169,6 +169,9 @@ fn used(name: Use, ground: Ground<'_>) -> Told {
     let facts = &ground.plane.facts;
     let unknown = || Told::missing(&format!("what the pods use ({name})"));
     let Some(fact) = facts.get(name.as_str()) else {
+        if let Some(kind) = name.rests_on() {
+            return Told::missing(kind);
+        }
         return match facts.contains_key("pods") {
             true => ground.seen(false, &format!("what the pods use ({name})")),
             false => unknown(),

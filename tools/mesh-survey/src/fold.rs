@@ -33,7 +33,8 @@ pub(crate) enum OwnPods {
 /// The pods of a cluster, counted by owner.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Fold {
-    groups: HashMap<Key, Group>,
+    /// Each in a box, because a table that grows has as much room again.
+    groups: HashMap<Key, Box<Group>>,
     reach: Reach,
     components: HashMap<Component, Vec<ProxyCount>>,
     census: Census,
@@ -59,9 +60,9 @@ pub(crate) type Reach = BTreeMap<String, bool>;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Folded {
     /// The owners, each with its uid and the counts of its pods.
-    pub(crate) groups: Vec<(WorkloadRef, String, Group)>,
+    pub(crate) groups: Vec<(WorkloadRef, String, Box<Group>)>,
     /// The owners that are no workloads of the mesh, although somebody asked for that.
-    pub(crate) skipped: Vec<(WorkloadRef, Group)>,
+    pub(crate) skipped: Vec<(WorkloadRef, Box<Group>)>,
     /// The proxies in each component's pods.
     pub(crate) components: BTreeMap<Component, Vec<ProxyCount>>,
     /// Which control planes' webhooks are called for the pods of their mesh.
@@ -131,7 +132,7 @@ impl Fold {
             self.reach(control_plane, is_sent);
         }
         for (key, group) in other.groups {
-            self.groups.entry(key).or_default().merge(group);
+            self.groups.entry(key).or_default().merge(*group);
         }
         for (component, counts) in other.components {
             let known = self.components.entry(component).or_default();
@@ -182,13 +183,13 @@ impl Fold {
                     self.groups
                         .entry(Key { identity, uid })
                         .or_default()
-                        .merge(group);
+                        .merge(*group);
                 }
                 Some(None) => {}
                 None if ground.lacks(kind) => {}
                 None => {
                     let group = self.groups.get_mut(&key).filter(|group| group.is_notable());
-                    group.into_iter().for_each(Group::orphan);
+                    group.into_iter().for_each(|group| group.orphan());
                 }
             }
         }

@@ -4,6 +4,7 @@ mod kept;
 mod namespaces;
 mod owners;
 mod part;
+mod policies;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
@@ -20,6 +21,7 @@ use crate::plane::{Objects, PlaneInjector, oldest};
 pub(crate) use kept::{Kept, Labels, Short};
 pub(crate) use namespaces::Namespaces;
 pub(crate) use owners::{Owners, Shown};
+pub(crate) use policies::Policies;
 
 /// What must be known before pods can be counted: namespaces, owners, control planes.
 #[derive(Clone, Debug, Default)]
@@ -32,6 +34,8 @@ pub(crate) struct Ground {
     pub(crate) components: BTreeSet<(String, String)>,
     /// The control planes' injectors.
     pub(crate) injectors: Vec<PlaneInjector>,
+    /// The NetworkPolicies; `None` if they could not be read.
+    pub(crate) policies: Option<Policies>,
     /// The namespace of the control plane for pods that name none.
     pub(crate) fallback: String,
     /// Whether each proxy is also listed separately; memory then grows with pods.

@@ -8,10 +8,10 @@ mod pods;
 mod probe;
 mod wish;
 
-use mesh_cluster::object::{DaemonSet, Deployment, Namespace, StatefulSet};
+use mesh_cluster::object::{DaemonSet, Deployment, Namespace, NetworkPolicy, StatefulSet};
 use mesh_cluster::wire::page::Selection;
 
-use crate::ground::{Ground, Namespaces, Owners, Shown};
+use crate::ground::{Ground, Namespaces, Owners, Policies, Shown};
 use crate::survey::{Parts, Survey};
 use planes::control_planes;
 use pods::pods;
@@ -39,6 +39,7 @@ pub(crate) async fn look(mut ask: Ask<'_>, wish: &Wish) -> Result<Survey, Blocke
     owners::<Deployment>(&mut ask, wish, &mut ground).await?;
     owners::<StatefulSet>(&mut ask, wish, &mut ground).await?;
     owners::<DaemonSet>(&mut ask, wish, &mut ground).await?;
+    ground.policies = policies(&mut ask, wish).await?;
     let mut planes = control_planes(&mut ask, wish, &mut ground).await?;
     let folded = pods(&mut ask, wish, &planes, &mut ground).await?;
     if wish.probe {
@@ -82,4 +83,21 @@ async fn owners<K: Shown>(
         ground.owners.extend(ask.list(selection, add).await?);
     }
     Ok(())
+}
+
+// They matter only to an upgrade note. `None` if reading them is forbidden.
+async fn policies(ask: &mut Ask<'_>, wish: &Wish) -> Result<Option<Policies>, Blocked> {
+    let mut all = Policies::default();
+    for namespace in wish.places() {
+        let selection = Selection {
+            namespace,
+            labels: None,
+        };
+        let add = |all: &mut Policies, it: NetworkPolicy| all.add(it);
+        match ask.optional_list(selection, add).await? {
+            Some(policies) => all.extend(policies),
+            None => return Ok(None),
+        }
+    }
+    Ok(Some(all))
 }

@@ -7,6 +7,7 @@ use crate::fold::{Census, Folded};
 use crate::ground::Ground;
 use crate::plane::Objects;
 use mesh_cluster::object::label;
+use mesh_versions::Use;
 
 /// A survey of a cluster.
 #[derive(Debug)]
@@ -75,7 +76,11 @@ impl Parts {
                 let bypassed = Value::from(!is_sent);
                 plane.facts.insert("injector_bypassed".to_owned(), bypassed);
             }
-            for (what, concerned) in folded.uses(&plane.namespace, &ground) {
+            let mut uses = folded.uses(&plane.namespace, &ground);
+            if ground.policies.is_some() {
+                uses.entry(Use::ProxyPortLeftOut).or_default();
+            }
+            for (what, concerned) in uses {
                 let fact = what.as_str().to_owned();
                 plane.facts.insert(fact, named(&concerned));
             }

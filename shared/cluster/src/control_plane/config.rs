@@ -15,7 +15,7 @@ pub struct Config {
 }
 
 /// The values that upgrade notes are about, each with its path.
-const SETTINGS: [(Setting, &str); 11] = [
+const SETTINGS: [(Setting, &str); 13] = [
     (Setting::CniEnabled, "cniEnabled"),
     (Setting::ControlPlaneTracing, "controlPlaneTracing"),
     (Setting::IdentityDisabled, "disableIdentity"),
@@ -26,6 +26,8 @@ const SETTINGS: [(Setting, &str); 11] = [
         Setting::PolicyImageVersion,
         "policyController.image.version",
     ),
+    (Setting::ProxyInitCpu, "proxyInit.resources.cpu.limit"),
+    (Setting::ProxyInitMemory, "proxyInit.resources.memory.limit"),
     (Setting::ProxyImage, "proxy.image.name"),
     (Setting::ShutdownEndpoint, "proxy.enableShutdownEndpoint"),
     (

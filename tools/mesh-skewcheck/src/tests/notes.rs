@@ -22,6 +22,9 @@ fn plain(version: &str) -> World {
     World::at(version).with(|world| {
         world.plane["facts"]["pods"] = json!({"listed": 4});
         world.plane["facts"]["arm32_nodes"] = json!(0);
+        world.plane["facts"]["traffic_splits"] = json!(0);
+        world.plane["facts"]["network_policies_without_4143"] =
+            json!({"count": 0, "workloads": []});
         world.plane["crds"] = json!([{"name": "servers.policy.linkerd.io", "served": ["v1beta1"],
             "storage": "v1beta1", "stored": ["v1beta1"]}]);
     })

@@ -349,12 +349,12 @@ fn the_page_has_each_note_of_the_path_in_lines_that_fit_a_terminal() {
         extension(world, "multicluster", "linkerd-multicluster");
     });
     let (text, exit) = page(
-        &["--notes", "--to", "edge-24.8.2"],
+        &["--notes", "--to", "edge-25.4.4"],
         &world.survey(),
         &Stop::default(),
     );
     assert_eq!(exit, Ok(Exit::Yes));
-    let judged = judge(&["--to", "edge-24.8.2"], &world.survey());
+    let judged = judge(&["--to", "edge-25.4.4"], &world.survey());
     let findings = judged.of_type("finding");
     let ids = findings.iter().map(|it| it["id"].as_str().unwrap());
     let notes: Vec<&str> = ids.filter(|id| id.starts_with("note:")).collect();

@@ -7,7 +7,8 @@ use std::collections::{BTreeSet, HashSet};
 
 use mesh_cluster::control_plane::origin::OPERATED;
 use mesh_cluster::object::{
-    Bare, ConfigMap, DaemonSet, Deployment, EndpointSlice, Namespace, Pod, StatefulSet,
+    Bare, ConfigMap, DaemonSet, Deployment, EndpointSlice, Namespace, NetworkPolicy, Object as _,
+    Pod, StatefulSet,
 };
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
@@ -16,7 +17,7 @@ use serde_json::value::RawValue;
 
 use ending::{Open, check_document, check_text, is_marked};
 
-use crate::plane::parts::{Definition, EXTERNAL, WebhookConfiguration};
+use crate::plane::parts::{Definition, EXTERNAL, SPLITS, WebhookConfiguration};
 
 /// The objects of a dump.
 #[derive(Debug, Default)]
@@ -28,6 +29,8 @@ pub(crate) struct Dump {
     /// The resources of Buoyant's operator.
     operated: usize,
     external_workloads: usize,
+    traffic_splits: usize,
+    policies: Vec<NetworkPolicy>,
     nodes: Vec<Bare>,
     namespaces: Vec<Namespace>,
     config_maps: Vec<ConfigMap>,
@@ -246,6 +249,8 @@ impl Dump {
             "CustomResourceDefinition" => push(&mut self.definitions, raw)?,
             "ControlPlane" => self.operated += 1,
             "ExternalWorkload" => self.external_workloads += 1,
+            "TrafficSplit" => self.traffic_splits += 1,
+            "NetworkPolicy" => push(&mut self.policies, raw)?,
             "Node" => push(&mut self.nodes, raw)?,
             _ => {}
         }
@@ -278,6 +283,8 @@ fn group_of(kind: &str) -> Option<&'static str> {
         "CustomResourceDefinition" => "apiextensions.k8s.io",
         "ControlPlane" => OPERATED.group,
         "ExternalWorkload" => EXTERNAL.group,
+        "TrafficSplit" => SPLITS.group,
+        "NetworkPolicy" => NetworkPolicy::RESOURCE.group,
         _ => return None,
     })
 }

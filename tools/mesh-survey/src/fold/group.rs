@@ -2,6 +2,7 @@
 
 mod record;
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
@@ -30,7 +31,8 @@ pub(crate) struct Group {
     proxies: Vec<ProxyCount>,
     /// The proxies of pods that are on their way out.
     leaving: Vec<ProxyCount>,
-    control_planes: BTreeMap<String, u32>,
+    /// The namespaces of the control planes that its pods name, each with how many; nearly always one.
+    control_planes: Vec<(String, u32)>,
     anchors: Anchors,
     pins: BTreeSet<(Pinned, Option<String>)>,
     oddities: BTreeMap<Oddity, Oddly>,
@@ -92,10 +94,7 @@ impl Group {
         self.ending += u32::from(pod.spec.restart_policy != RestartPolicy::Always);
         let labelled = pod.meta.labels.get(label::CONTROL_PLANE_NS);
         if let Some(control_plane) = labelled {
-            *self
-                .control_planes
-                .entry(control_plane.clone())
-                .or_default() += 1;
+            self.belong(control_plane, 1);
             if ground.is_gone(control_plane) {
                 self.odd(Oddity::UnknownControlPlane, &pod.meta.name);
             }
@@ -118,6 +117,17 @@ impl Group {
                 if !wanting && ground.rules(&pod.meta.namespace).is_asked(&pod.meta) {
                     self.uses.insert(Use::AsksButSkipped);
                 }
+            }
+        }
+    }
+
+    fn belong(&mut self, control_plane: &str, pods: u32) {
+        let mut all = self.control_planes.iter_mut();
+        match all.find(|(name, _)| name == control_plane) {
+            Some((_, known)) => *known += pods,
+            None => {
+                self.control_planes.reserve_exact(1);
+                self.control_planes.push((control_plane.to_owned(), pods));
             }
         }
     }
@@ -153,6 +163,10 @@ impl Group {
         }
         self.add_pins(pod, ground);
         self.uses.extend(uses(pod));
+        let policies = ground.policies.as_ref();
+        if policies.is_some_and(|it| it.leave_out_proxy(&pod.meta)) {
+            self.uses.insert(Use::ProxyPortLeftOut);
+        }
         let proxy = count(version, sidecar.native);
         if ground.list_proxies {
             self.listed.push(Listed {
@@ -227,7 +241,7 @@ impl Group {
             add_count(&mut self.leaving, proxy);
         }
         for (control_plane, pods) in control_planes {
-            *self.control_planes.entry(control_plane).or_default() += pods;
+            self.belong(&control_plane, pods);
         }
         self.anchors.stale += anchors.stale;
         self.anchors.unknown += anchors.unknown;
@@ -270,6 +284,7 @@ impl Group {
         settle_counts(&mut self.proxies);
         settle_counts(&mut self.leaving);
         self.listed.sort();
+        self.control_planes.sort();
         if !self.leaving.is_empty() && !self.is_workload() {
             let pods = self.leaving.iter().map(|it| it.count).sum();
             let example = String::new();
@@ -277,7 +292,7 @@ impl Group {
                 .insert(Oddity::OnlyTerminating, Oddly { pods, example });
         }
         if self.control_planes.len() > 1 {
-            let pods = self.control_planes.values().sum();
+            let pods = self.control_planes.iter().map(|(_, pods)| pods).sum();
             let oddly = Oddly {
                 pods,
                 example: String::new(),
@@ -289,9 +304,9 @@ impl Group {
     /// Returns the namespace of the control plane that most of the pods belong to. Those that name
     /// one that is gone count to the control plane that would inject their successors.
     pub(crate) fn control_plane<'a>(&'a self, ground: &'a Ground) -> &'a str {
-        let all = self.control_planes.iter().rev();
+        let all = self.control_planes.iter();
         let there = all.filter(|(name, _)| !ground.is_gone(name));
-        let most = there.max_by_key(|(_, pods)| **pods);
+        let most = there.max_by_key(|(name, pods)| (*pods, Reverse(name)));
         most.map_or(&ground.fallback, |(namespace, _)| namespace)
     }
 }
@@ -313,7 +328,11 @@ pub(crate) fn add_count(proxies: &mut Vec<ProxyCount>, proxy: ProxyCount) {
     });
     match alike {
         Some(known) => known.count += proxy.count,
-        None => proxies.push(proxy),
+        // Nearly always there is one.
+        None => {
+            proxies.reserve_exact(1);
+            proxies.push(proxy);
+        }
     }
 }
 

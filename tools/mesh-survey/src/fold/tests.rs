@@ -72,6 +72,7 @@ fn ground() -> Ground {
         bundles: BTreeMap::from([("linkerd".to_owned(), trust(ROOTS))]),
         components: BTreeSet::from([("linkerd".to_owned(), "linkerd-identity".to_owned())]),
         injectors: vec![injector(Some(Injector::default()))],
+        policies: None,
         fallback: "linkerd".to_owned(),
         label_keys: keys.into(),
         list_proxies: false,

@@ -28,6 +28,10 @@ pub(crate) fn uses(pod: &Pod) -> impl Iterator<Item = Use> + '_ {
             waits.is_some_and(|seconds| seconds != "0"),
         ),
         (Use::NativeSidecarPreview, native),
+        (
+            Use::JsonLogs,
+            annotation("config.linkerd.io/proxy-log-format") == Some("json"),
+        ),
         (Use::LeftOutNamespace, left_out),
     ];
     uses.into_iter()

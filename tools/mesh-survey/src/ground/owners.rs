@@ -14,7 +14,7 @@ use crate::plane::is_component;
 /// The owners that were read.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Owners {
-    kept: HashMap<WorkloadRef, Kept>,
+    kept: HashMap<WorkloadRef, Box<Kept>>,
     /// The Deployments of control planes.
     pub(super) components: Vec<Deployment>,
     /// The Deployments that may be an extension's, by namespace and name.
@@ -58,7 +58,7 @@ impl Owners {
     /// Adds an owner that was created after the control planes were read.
     pub(crate) fn add_late<K: Restartable>(&mut self, owner: &K, keys: &[String]) {
         let (identity, kept) = keep(owner, keys);
-        self.kept.insert(identity, kept);
+        self.kept.insert(identity, Box::new(kept));
     }
 
     /// Adds the owners of another list.
@@ -76,13 +76,13 @@ impl Owners {
     }
 
     pub(crate) fn get(&self, identity: &WorkloadRef) -> Option<&Kept> {
-        self.kept.get(identity)
+        self.kept.get(identity).map(|kept| &**kept)
     }
 
     /// The owners that have fewer ready pods than they ask for.
     pub(crate) fn short(&self) -> impl Iterator<Item = (&WorkloadRef, &Kept, &Short)> {
         let all = self.kept.iter();
-        all.filter_map(|(identity, kept)| Some((identity, kept, kept.short.as_deref()?)))
+        all.filter_map(|(identity, kept)| Some((identity, &**kept, kept.short.as_deref()?)))
     }
 
     /// Returns the owner with this name if it still has this uid.

@@ -152,13 +152,14 @@ impl<'a> Ask<'a> {
         Ok(read.map(|read| read.into_iter().flatten().collect()))
     }
 
-    /// Reads an optional list.
-    pub(super) async fn optional_list<K: Object>(
+    /// Reads an optional list into an accumulator.
+    pub(super) async fn optional_list<K: Object, A: Default>(
         &mut self,
         selection: Selection<'_>,
-    ) -> Result<Option<Vec<K>>, Blocked> {
-        let listed = self.fold(self.cluster.pages(selection), Vec::push).await;
-        self.optional(Request::list(&K::RESOURCE, selection), listed)
+        add: impl FnMut(&mut A, K),
+    ) -> Result<Option<A>, Blocked> {
+        let folded = self.fold(self.cluster.pages(selection), add).await;
+        self.optional(Request::list(&K::RESOURCE, selection), folded)
     }
 
     /// Reads the metadata of an optional list; of a kind that is not served there is none.

@@ -11,8 +11,8 @@ use serde_json::json;
 use super::ask::{Ask, Blocked};
 use crate::plane::Objects;
 use crate::plane::parts::{
-    Definition, EXTERNAL, NODES, Served, WEBHOOKS, WebhookConfiguration, is_of_interest, operator,
-    served,
+    Definition, EXTERNAL, NODES, SPLITS, Served, WEBHOOKS, WebhookConfiguration, is_of_interest,
+    operator, served,
 };
 
 /// Objects and facts that the control planes of a cluster share.
@@ -21,6 +21,7 @@ pub(super) struct SharedParts {
     definitions: Option<Vec<Definition>>,
     operator: Operator,
     external_workloads: Option<usize>,
+    traffic_splits: Option<usize>,
     arm32_nodes: Option<usize>,
     kubernetes: Option<String>,
 }
@@ -34,6 +35,7 @@ pub(super) async fn shared_parts(ask: &mut Ask<'_>) -> Result<SharedParts, Block
     let definitions = definitions(ask).await?;
     let operated = count(ask, &OPERATED, definitions.as_deref()).await?;
     let external_workloads = count(ask, &EXTERNAL, definitions.as_deref()).await?;
+    let traffic_splits = count(ask, &SPLITS, definitions.as_deref()).await?;
     let selection = Selection {
         namespace: None,
         labels: Some(ARM32),
@@ -45,6 +47,7 @@ pub(super) async fn shared_parts(ask: &mut Ask<'_>) -> Result<SharedParts, Block
         // The operator's definition alone manages nothing: a chart may have brought it.
         operator: operator(operated),
         external_workloads,
+        traffic_splits,
         arm32_nodes: nodes.map(|nodes| nodes.len()),
         kubernetes: ask.kubernetes.clone(),
     })
@@ -60,7 +63,7 @@ pub(super) async fn own_parts(ask: &mut Ask<'_>, plane: &mut Objects) -> Result<
         namespace,
         labels: None,
     };
-    let slices = ask.optional_list(selection).await?;
+    let slices = ask.optional_list(selection, Vec::push).await?;
     let serving = ask
         .optional_object::<CertificateSecret>(&SECRETS, namespace, label::INJECTOR_TLS)
         .await?;
@@ -128,6 +131,7 @@ impl SharedParts {
         let counts = [
             (Count::Arm32Nodes, self.arm32_nodes),
             (Count::ExternalWorkloads, self.external_workloads),
+            (Count::TrafficSplits, self.traffic_splits),
         ];
         let known = counts.into_iter();
         let known =

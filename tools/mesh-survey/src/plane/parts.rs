@@ -111,6 +111,13 @@ pub(crate) const EXTERNAL: Resource = Resource {
     plural: "externalworkloads",
     kind: "ExternalWorkload",
 };
+/// How a Service's traffic is split, in the version that Linkerd served until 2.11.
+pub(crate) const SPLITS: Resource = Resource {
+    group: "split.smi-spec.io",
+    version: "v1alpha2",
+    plural: "trafficsplits",
+    kind: "TrafficSplit",
+};
 /// Mutating webhook configurations.
 pub(crate) const MUTATING: Resource = Resource {
     group: "admissionregistration.k8s.io",

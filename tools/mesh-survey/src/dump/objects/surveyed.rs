@@ -11,11 +11,12 @@ use serde_json::Value;
 
 use super::Dump;
 use crate::fold::{Fold, OPEN, OwnPods, Parents};
-use crate::ground::Ground;
+use crate::ground::{Ground, Policies};
 use crate::look::Wish;
 use crate::plane::Objects;
 use crate::plane::parts::{
-    Definition, EXTERNAL, Served, WEBHOOKS, WebhookConfiguration, is_of_interest, operator, served,
+    Definition, EXTERNAL, SPLITS, Served, WEBHOOKS, WebhookConfiguration, is_of_interest, operator,
+    served,
 };
 use crate::survey::{Parts, Survey};
 
@@ -43,6 +44,10 @@ impl Dump {
             .iter()
             .for_each(|it| owners.add(it, keys));
         self.daemon_sets.iter().for_each(|it| owners.add(it, keys));
+        ground.policies = self
+            .kinds
+            .contains("NetworkPolicy")
+            .then(|| self.policies());
         let planes = self.planes(&mut ground);
         let mut fold = Fold::default();
         for pod in std::mem::take(&mut self.pods) {
@@ -131,14 +136,24 @@ impl Dump {
         planes
     }
 
+    fn policies(&mut self) -> Policies {
+        let mut policies = Policies::default();
+        for policy in std::mem::take(&mut self.policies) {
+            policies.add(policy);
+        }
+        policies
+    }
+
     fn counts(&self) -> impl Iterator<Item = (String, Value)> {
         let is_told = |kind| self.kinds.contains(kind);
         let is_arm32 = |node: &&Bare| node.meta.labels.get(ARCH).is_some_and(|it| it == "arm");
         let arm32 = self.nodes.iter().filter(is_arm32).count();
         let external = self.count(&EXTERNAL, self.external_workloads);
+        let splits = self.count(&SPLITS, self.traffic_splits);
         let counts = [
             (Count::Arm32Nodes, is_told("Node").then_some(arm32)),
             (Count::ExternalWorkloads, external),
+            (Count::TrafficSplits, splits),
         ];
         let told = counts.into_iter();
         told.filter_map(|(fact, count)| Some((fact.as_str().to_owned(), Value::from(count?))))
