@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use mesh_records::{InFlight, Outcome, Progress, Record, StepState};
+use mesh_records::{InFlight, Outcome, Progress, Record, StepName, StepState};
 
 /// The workloads or components in flight, and how far the run is.
 #[derive(Debug, Default)]
@@ -33,7 +33,10 @@ impl Flights {
             Record::Intent(intent) => self.planned = intent.deeds.len(),
             Record::Step(step) => {
                 self.in_flight.clear();
-                self.step = (step.state == StepState::Started).then(|| step.message.clone());
+                // Meanwhile the tool that writes the verdict shows what it does, on the same line.
+                let is_own = step.step != StepName::Gate;
+                let is_started = step.state == StepState::Started;
+                self.step = (is_started && is_own).then(|| step.message.clone());
             }
             Record::Progress(progress) => self.progress(progress),
             Record::Rolled(rolled) => {
@@ -109,8 +112,11 @@ impl Flights {
         let rest = self.planned.checked_sub(self.done)?;
         let (rest, done) = (u32::try_from(rest).ok()?, u32::try_from(self.done).ok()?);
         let each = elapsed.checked_div(done).filter(|_| done > 1)?;
-        let seconds = each.checked_mul(rest)?.as_secs();
-        Some(format!("about {}m{:02}s left", seconds / 60, seconds % 60))
+        let left = each.checked_mul(rest)?.as_secs();
+        Some(match (left / 60, left % 60) {
+            (0, seconds) => format!("about {seconds}s left"),
+            (minutes, seconds) => format!("about {minutes}m{seconds:02}s left"),
+        })
     }
 }
 
@@ -132,6 +138,10 @@ mod tests {
             Some(Some("0 of 2 | shop/Deployment/web 1/3".to_owned()))
         );
         assert_eq!(after(DONE), Some(None));
+        let step = r#"{"type":"step","cluster":"eu","time":"2026-03-02T09:15:00Z","message":"reads","step":"STEP","state":"started"}"#;
+        assert_eq!(after(&step.replace("STEP", "gate")), Some(None));
+        let watch = after(&step.replace("STEP", "watch"));
+        assert_eq!(watch, Some(Some("reads".to_owned())));
         let end = r#"{"type":"end","tool":"mesh-roll","outcome":"complete","exit":0,"totals":{}}"#;
         assert_eq!(after(end), None);
     }
@@ -145,6 +155,7 @@ mod tests {
         };
         let minute = Duration::from_secs(60);
         assert_eq!(flights(8, 2).left(minute).unwrap(), "about 3m00s left");
+        assert_eq!(flights(8, 7).left(minute).unwrap(), "about 8s left");
         assert_eq!(flights(8, 1).left(minute), None);
     }
 }

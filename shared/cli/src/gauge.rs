@@ -1,7 +1,7 @@
 //! A line on standard error that shows what a tool is at, while it is, where a person can see it.
 
-use std::fmt::Write;
-use std::io::{self, IsTerminal as _, Write as _};
+use std::fmt::{self, Write};
+use std::io::{self, IsTerminal as _};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -57,7 +57,7 @@ impl Gauge {
         self.bar.get_or_insert_with(start);
     }
 
-    /// Returns the number that the line ends with, once it is more than zero.
+    /// Returns the number of pods that the line ends with, once it is more than zero.
     pub(crate) fn counter(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.counter)
     }
@@ -92,7 +92,7 @@ fn start(words: Arc<Mutex<String>>, counter: Arc<AtomicU64>) -> ProgressBar {
                 let words = words.lock().unwrap_or_else(PoisonError::into_inner);
                 let words = match counter.load(Ordering::Relaxed) {
                     0 => words.clone(),
-                    count => format!("{words}: {count}"),
+                    count => format!("{words}, {count} pods so far"),
                 };
                 // A line that cannot be written is not shown.
                 let _ignored = out.write_str(&line(&words, state.elapsed(), look));
@@ -110,6 +110,7 @@ fn target(look: Look) -> ProgressDrawTarget {
     match stderr {
         Ok(stderr) => ProgressDrawTarget::term_like(Box::new(Terminal {
             stderr: Mutex::new(stderr),
+            drawn: Mutex::default(),
             look,
         })),
         Err(_) => ProgressDrawTarget::hidden(),
@@ -117,20 +118,26 @@ fn target(look: Look) -> ProgressDrawTarget {
 }
 
 /// A terminal by its control sequences (ECMA-48).
+///
+/// The tools of a pipe draw on the same line, so each drawing is one write: in pieces they would
+/// mix, and leave a line behind each time.
 #[derive(Debug)]
-struct Terminal {
-    stderr: Mutex<Stderr>,
+struct Terminal<W = Stderr> {
+    stderr: Mutex<W>,
+    drawn: Mutex<String>,
     look: Look,
 }
 
-impl Terminal {
+impl<W> Terminal<W> {
+    #[expect(clippy::unnecessary_wraps, reason = "TermLike wants a result")]
     fn send(&self, text: &str) -> io::Result<()> {
-        let mut stderr = self.stderr.lock().unwrap_or_else(PoisonError::into_inner);
-        stderr.write_all(text.as_bytes())
+        let mut drawn = self.drawn.lock().unwrap_or_else(PoisonError::into_inner);
+        drawn.push_str(text);
+        Ok(())
     }
 }
 
-impl TermLike for Terminal {
+impl<W: io::Write + fmt::Debug + Send> TermLike for Terminal<W> {
     fn width(&self) -> u16 {
         let columns = self.look.size.map_or(80, |size| size.columns);
         u16::try_from(columns).unwrap_or(u16::MAX)
@@ -172,8 +179,12 @@ impl TermLike for Terminal {
         self.send(&format!("{text}\n"))
     }
 
+    // The blanks behind the line are left out: a `^C` that the terminal shows has to stay on it.
     fn write_str(&self, text: &str) -> io::Result<()> {
-        self.send(text)
+        match text.trim() {
+            "" => Ok(()),
+            _ => self.send(text),
+        }
     }
 
     fn clear_line(&self) -> io::Result<()> {
@@ -181,7 +192,13 @@ impl TermLike for Terminal {
     }
 
     fn flush(&self) -> io::Result<()> {
-        Ok(())
+        let mut drawn = self.drawn.lock().unwrap_or_else(PoisonError::into_inner);
+        let drawn = std::mem::take(&mut *drawn);
+        if drawn.is_empty() {
+            return Ok(());
+        }
+        let mut stderr = self.stderr.lock().unwrap_or_else(PoisonError::into_inner);
+        stderr.write_all(format!("\r{drawn}\r").as_bytes())
     }
 }
 
@@ -194,8 +211,7 @@ fn line(words: &str, elapsed: Duration, look: Look) -> String {
     let room = look
         .size
         .map_or(usize::MAX, |size| size.columns.saturating_sub(3));
-    let words: String = words.chars().take(room).collect();
-    format!("{} {words}", frame.unwrap_or(&' '))
+    format!("{} {}", frame.unwrap_or(&' '), look.cut(words, room))
 }
 
 #[cfg(test)]
@@ -214,5 +230,40 @@ mod tests {
         assert_ne!(at(0), at(125));
         assert_eq!(at(0), at(125 * 8));
         assert_eq!(at(0).chars().count(), 9);
+        assert!(at(0).ends_with("012345…"), "{}", at(0));
+    }
+
+    #[derive(Debug, Default)]
+    struct Writes(Vec<String>);
+
+    impl io::Write for Writes {
+        fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+            self.0.push(String::from_utf8_lossy(text).into_owned());
+            Ok(text.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_drawing_is_one_write_from_the_begin_of_the_line() {
+        let terminal = Terminal {
+            stderr: Mutex::new(Writes::default()),
+            drawn: Mutex::default(),
+            look: Look::terminal(20),
+        };
+        for _ in 0..2 {
+            terminal.clear_line().unwrap();
+            terminal.write_str("surveying eu").unwrap();
+            terminal.write_str("   ").unwrap();
+            terminal.flush().unwrap();
+        }
+        terminal.flush().unwrap();
+        let written = terminal.stderr.into_inner().unwrap().0;
+        assert_eq!(written.len(), 2, "{written:?}");
+        let drawn = "\r\r\u{1b}[2Ksurveying eu\r";
+        assert!(written.iter().all(|it| it == drawn), "{written:?}");
     }
 }

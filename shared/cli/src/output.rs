@@ -143,7 +143,7 @@ impl<W: Write> Output<W> {
         }
     }
 
-    /// Shows what is counted, with the number that the counter has at each moment.
+    /// Shows what is under way, with the number of pods that the counter has at each moment.
     pub fn counts(&mut self, what: String) -> Arc<AtomicU64> {
         self.under_way(Some(what));
         self.gauge.as_ref().map(Gauge::counter).unwrap_or_default()

@@ -59,8 +59,7 @@ impl<W: Write> Report<W> {
 
     /// Shows that pods are listed, where a person can see it, and returns their counter.
     pub(crate) fn counts_pods(&mut self, cluster: &str) -> Arc<AtomicU64> {
-        self.output
-            .counts(format!("surveying {cluster}, pods so far"))
+        self.output.counts(format!("surveying {cluster}"))
     }
 
     /// Takes away what [`Report::counts_pods`] shows.

@@ -96,6 +96,16 @@ impl Look {
         }
     }
 
+    /// Returns the beginning of a text that is longer than `width`, and says that it goes on.
+    pub(crate) fn cut(self, text: &str, width: usize) -> String {
+        if text.chars().count() <= width {
+            return text.to_owned();
+        }
+        let more = self.symbol(Symbol::More);
+        let kept = width.saturating_sub(more.chars().count());
+        text.chars().take(kept).chain(more.chars()).collect()
+    }
+
     pub(crate) fn symbol(self, symbol: Symbol) -> &'static str {
         let (unicode, ascii) = match symbol {
             Symbol::Done => ("✓", "ok"),
