@@ -24,7 +24,7 @@ pub const EXIT_CODES: &str = "\
 Exit codes:
   0      success: the answer is yes, or there was nothing to do
   1      the answer is no: a rule is broken, or an upgrade or a workload failed
-  2      could not run: wrong usage, no access to the API server, or the input is invalid or too old
+  2      could not run: wrong usage, no access to the API, bad or too old input
   3      stopped cleanly before the end, or the lock is held: run it again
   141    the program that reads the records has ended (broken pipe)
   128+n  ended at once by a second signal";
