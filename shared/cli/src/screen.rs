@@ -163,19 +163,23 @@ impl Screen {
         let body = parts.join("\n");
         let broken = end.map_or(String::new(), |end| self.broken(end));
         if !is_judged || !broken.is_empty() {
-            let gap = if body.is_empty() || broken.is_empty() {
-                ""
-            } else {
-                "\n"
-            };
-            return format!("{broken}{gap}{body}{gap}{broken}");
+            let mut parts = vec![broken.as_str(), body.as_str(), broken.as_str()];
+            if body.is_empty() {
+                parts.pop();
+            }
+            parts.retain(|part| !part.is_empty());
+            return parts.join("\n");
         }
         let first = self.answer.first(look);
-        let gap = if body.is_empty() { "" } else { "\n" };
-        let before = format!("{first}{body}{gap}");
         // The answer comes last too, once it may have left the screen.
-        let is_apart = before.lines().count() > 8;
-        before + &self.answer.last(is_apart, look)
+        let is_apart = first.lines().count().saturating_add(body.lines().count()) > 8;
+        let last = self.answer.last(is_apart, look);
+        let gap = if body.is_empty() || last.is_empty() {
+            ""
+        } else {
+            "\n"
+        };
+        format!("{first}{body}{gap}{last}")
     }
 
     // What is shown is a part, or nothing was judged: that has to be seen first and last.

@@ -8,8 +8,9 @@ use mesh_records::{
 
 use super::look::{Look, Symbol, Tone};
 use super::results::Results;
-use super::text::{beside, many, next, took};
+use super::text::{beside, folded, item, many, next, took};
 use crate::Clean;
+use crate::consent::CANCELLED;
 
 /// What an action has done so far.
 #[derive(Debug, Default)]
@@ -25,6 +26,7 @@ pub(super) struct Account {
     is_dry: bool,
     results: Results,
     done: Option<String>,
+    failed: Option<String>,
 }
 
 // === impl Account ===
@@ -67,13 +69,15 @@ impl Account {
             return None;
         }
         let mut text = format!("{}\n", Clean(&intent.message));
-        let would = if self.is_dry { "would " } else { "" };
         let deeds = intent.deeds.iter();
-        text.extend(
-            deeds.map(|Deed { verb, object }| {
-                format!("  {would}{} {}\n", Clean(verb), Clean(object))
-            }),
-        );
+        text.extend(deeds.map(|Deed { verb, object }| {
+            let would = match (self.is_dry, verb.split(' ').next()) {
+                (false, _) => "",
+                (true, Some("helm" | "linkerd")) => "would run ",
+                (true, _) => "would ",
+            };
+            folded(look, &format!("  {would}{verb} {object}"))
+        }));
         for warning in &intent.warnings {
             text += &beside(look, (Tone::Warn, "  warning"), 9, (Tone::Plain, warning));
         }
@@ -94,15 +98,15 @@ impl Account {
                 }
                 (Symbol::Done, Tone::Good)
             }
-            StepState::Failed => (Symbol::Failed, Tone::Bad),
+            StepState::Failed => {
+                self.failed = Some(step.message.clone());
+                (Symbol::Failed, Tone::Bad)
+            }
             StepState::Skipped => (Symbol::Note, Tone::Dim),
         };
         let took = step.duration_ms.filter(|it| *it >= 100).map(took);
         let took = took.map_or(String::new(), |took| format!(" ({took})"));
-        Some(format!(
-            "{} {message}{took}\n",
-            look.paint(tone, look.symbol(symbol))
-        ))
+        Some(item(look, tone, symbol, &format!("{message}{took}")))
     }
 
     fn progress(&self, progress: &Progress) -> Option<String> {
@@ -140,8 +144,7 @@ impl Account {
             | Outcome::Superseded
             | Outcome::Gone => rolled.message.clone(),
         };
-        let symbol = look.paint(tone, look.symbol(symbol));
-        Some(format!("{symbol} {}\n", Clean(&words)))
+        Some(item(look, tone, symbol, &words))
     }
 
     fn skipped(&mut self, skipped: &Skipped, look: Look) -> Option<String> {
@@ -151,8 +154,7 @@ impl Account {
             SkipClass::Expected if !self.is_wide => return None,
             SkipClass::Expected => (Symbol::Note, Tone::Dim),
         };
-        let symbol = look.paint(tone, look.symbol(symbol));
-        Some(format!("{symbol} {}\n", Clean(&skipped.message)))
+        Some(item(look, tone, symbol, &skipped.message))
     }
 
     /// Returns the sum of the run, if it has begun something.
@@ -163,7 +165,9 @@ impl Account {
         if self.planned.is_none() && self.done.is_none() && end.exit == 0 {
             return String::new();
         }
+        let is_cancelled = end.reason.as_deref() == Some(CANCELLED);
         let (word, tone) = match (end.outcome, end.exit) {
+            _ if is_cancelled => ("CANCELLED", Tone::Warn),
             (EndOutcome::Complete, 0) if self.is_dry => ("DRY RUN", Tone::Good),
             (EndOutcome::Complete, 0) => ("DONE", Tone::Good),
             (EndOutcome::Complete, _) => ("NOT DONE", Tone::Bad),
@@ -171,6 +175,7 @@ impl Account {
             (EndOutcome::Failed, _) => ("FAILED", Tone::Bad),
         };
         let said = match end.tool {
+            _ if is_cancelled => vec!["nothing was changed".to_owned()],
             Tool::MeshRoll if self.results.is_begun() || end.reason.is_none() || self.is_dry => {
                 let lasted = ended.map(|ended| ended.duration_since(started).as_millis());
                 let lasted = lasted.and_then(|it| u64::try_from(it).ok()).map(took);
@@ -179,10 +184,13 @@ impl Account {
             Tool::MeshRoll => Vec::new(),
             Tool::MeshSurvey | Tool::MeshSkewcheck | Tool::MeshCpUpgrade => self.upgrade(end),
         };
-        // Why it ended like this is not said elsewhere on this stream; a warning may be in it.
-        let is_told = end.tool == Tool::MeshRoll && self.results.is_begun();
-        let reason = end.reason.iter().filter(|_| !is_told || self.is_dry);
-        let said: Vec<String> = said.into_iter().chain(reason.cloned()).collect();
+        // Why it ended like this is said once; a warning may be in it.
+        let is_counted = end.tool == Tool::MeshRoll
+            && (self.results.is_begun() || self.is_dry && end.outcome == EndOutcome::Complete);
+        let is_told = is_cancelled || is_counted || self.failed == end.reason;
+        let reason = end.reason.iter().filter(|_| !is_told);
+        let reason = reason.map(|it| it.strip_prefix("dry run: ").unwrap_or(it).to_owned());
+        let said: Vec<String> = said.into_iter().chain(reason).collect();
         let said = match said.is_empty() {
             true => "see above".to_owned(),
             false => said.join("; "),
@@ -212,6 +220,8 @@ impl Account {
 
     fn upgrade(&self, end: &End) -> Vec<String> {
         match self.is_dry {
+            // The reason of a dry run says what it did not look at either.
+            true if end.reason.is_some() => Vec::new(),
             true => vec!["nothing was changed".to_owned()],
             false => self
                 .done

@@ -6,8 +6,7 @@ use mesh_records::{Decided, Finding, Hop, HopKind, Plan, Severity, Verdict};
 
 use super::headline::{answer, but};
 use super::look::{Look, Symbol, Tone};
-use super::text::{beside, many, next};
-use crate::Clean;
+use super::text::{beside, hanging, many, next};
 
 /// The records of all verdicts.
 #[derive(Debug, Default)]
@@ -50,24 +49,23 @@ impl Answer {
         text + &self.findings_of(None, look)
     }
 
-    /// Returns the ways on, and the verdicts once more where something stands between.
+    /// Returns the ways on, below the verdicts once more where something stands between.
     pub(super) fn last(&self, is_apart: bool, look: Look) -> String {
         let mut text = String::new();
         for verdict in &self.verdicts {
+            if is_apart {
+                text += &self.headline(verdict, look);
+            }
             let mine = self.plans.iter().filter(|it| {
                 it.cluster == verdict.cluster && it.control_plane == verdict.control_plane
             });
             let mut label = "path";
-            for hop in mine.flat_map(|plan| &plan.hops) {
-                text += &beside(look, (Tone::Dim, label), 4, (Tone::Plain, &step(hop)));
+            let is_one = |one: &Hop, next: &Hop| one.from == next.from && one.to == next.to;
+            for hops in mine.flat_map(|plan| plan.hops.chunk_by(is_one)) {
+                text += &beside(look, (Tone::Dim, label), 4, (Tone::Plain, &step(hops)));
                 label = "";
             }
             text += &next(look, verdict.next.as_deref());
-        }
-        if is_apart {
-            for verdict in &self.verdicts {
-                text += &self.headline(verdict, look);
-            }
         }
         text + &self.of_all(look)
     }
@@ -158,13 +156,12 @@ fn finding(finding: &Finding, width: usize, look: Look) -> String {
     }
     let quiet = if tone == Tone::Dim { tone } else { Tone::Plain };
     let mut text = beside(look, (tone, &label), width, (quiet, &said));
-    // A hint may contain a command, which has to stay in one piece to be pasted.
-    let more = finding.hint.iter().map(|hint| format!("hint: {hint}"));
-    let more = more.chain(finding.page.iter().map(|page| format!("see {page}")));
-    for line in more {
-        let indent = " ".repeat(width.saturating_add(2));
-        text += &look.paint(quiet, &format!("{indent}{}", Clean(&line)));
-        text.push('\n');
+    let more = finding.hint.iter().map(|hint| ("hint:", hint));
+    let more = more.chain(finding.page.iter().map(|page| ("see", page)));
+    for (label, line) in more {
+        let label = format!("{}{label} ", " ".repeat(width.saturating_add(2)));
+        let indent = label.chars().count();
+        text += &hanging(look, (quiet, &label), indent, (quiet, line));
     }
     text
 }
@@ -178,19 +175,35 @@ pub(crate) fn names(finding: &Finding) -> String {
     }
     let rest = usize::try_from(finding.count).unwrap_or(usize::MAX);
     match rest.saturating_sub(names.len()) {
-        0 => format!(" ({})", names.join(", ")),
-        rest => format!(" ({} and {rest} more)", names.join(", ")),
+        0 => format!(": {}", names.join(", ")),
+        rest => format!(": {} and {rest} more", names.join(", ")),
     }
 }
 
-fn step(hop: &Hop) -> String {
-    let what = match hop.kind {
-        HopKind::Kubernetes => "upgrade Kubernetes to",
-        HopKind::ChartSplit => "split the Helm release for",
-        HopKind::Crds => "upgrade the CRDs to",
-        HopKind::ControlPlane => "upgrade the control plane to",
-        HopKind::Extensions => "upgrade the extensions to",
-        HopKind::Roll => "roll the workloads to",
+// The steps from one minor version to the next, in a line.
+fn step(hops: &[Hop]) -> String {
+    let to_one_release = hops.chunk_by(|one, next| one.release == next.release);
+    let steps = to_one_release.map(|hops| {
+        let parts: Vec<&str> = hops.iter().map(|hop| part(hop.kind)).collect();
+        let release = hops.first().map_or("", |hop| hop.release.as_str());
+        format!("{} to {release}", parts.join(", "))
+    });
+    let steps: Vec<String> = steps.collect();
+    let line = match hops.first() {
+        Some(hop) if hop.from != hop.to => format!("{} to {}", hop.from, hop.to),
+        Some(hop) => hop.to.clone(),
+        None => String::new(),
     };
-    format!("{} to {}: {what} {}", hop.from, hop.to, hop.release)
+    format!("{line}: {}", steps.join(", then "))
+}
+
+fn part(kind: HopKind) -> &'static str {
+    match kind {
+        HopKind::Kubernetes => "Kubernetes",
+        HopKind::ChartSplit => "split of the Helm release",
+        HopKind::Crds => "CRDs",
+        HopKind::ControlPlane => "control plane",
+        HopKind::Extensions => "extensions",
+        HopKind::Roll => "workloads",
+    }
 }

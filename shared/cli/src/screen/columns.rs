@@ -1,6 +1,7 @@
 //! Rows under a head, in columns that fit the screen.
 
 use super::look::{Look, Symbol, Tone};
+use super::text::wrapped;
 use crate::Clean;
 
 /// A text in a row.
@@ -16,6 +17,8 @@ pub(super) struct Column {
     head: &'static str,
     at_least: usize,
     is_right: bool,
+    is_broken: bool,
+    is_spare: bool,
 }
 
 /// Rows of cells, as wide as their columns need, or as the screen allows.
@@ -50,6 +53,8 @@ impl Column {
             head,
             at_least: usize::MAX,
             is_right: false,
+            is_broken: false,
+            is_spare: false,
         }
     }
 
@@ -61,11 +66,27 @@ impl Column {
         }
     }
 
+    /// A column of sentences, which go on below themselves where the screen is narrow.
+    pub(super) fn broken(head: &'static str, at_least: usize) -> Self {
+        Self {
+            is_broken: true,
+            ..Self::shrinking(head, at_least)
+        }
+    }
+
     /// A column of numbers.
     pub(super) fn right(head: &'static str) -> Self {
         Self {
             is_right: true,
             ..Self::fixed(head)
+        }
+    }
+
+    /// The same column, which is left out where the screen is too narrow for all.
+    pub(super) fn spare(self) -> Self {
+        Self {
+            is_spare: true,
+            ..self
         }
     }
 }
@@ -83,64 +104,89 @@ impl Columns {
     /// Returns the lines. Only a terminal is too narrow for a row; names stay whole in a file.
     pub(super) fn lines(&self, look: Look) -> String {
         let widths = self.widths(look);
-        let mut lines = String::new();
         let head = self.columns.iter().map(|it| Cell::new(Tone::Dim, it.head));
         let head: Vec<Cell> = head.collect();
-        for row in std::iter::once(&head).chain(&self.rows) {
-            let mut line = String::new();
+        let rows = std::iter::once(&head).chain(&self.rows);
+        rows.map(|row| self.row(row, &widths, look)).collect()
+    }
+
+    // A row has as many lines as its longest sentence.
+    fn row(&self, row: &[Cell], widths: &[Option<usize>], look: Look) -> String {
+        let shown = row.iter().zip(&self.columns).zip(widths);
+        let shown = shown.filter_map(|(it, width)| Some((it, (*width)?)));
+        let cells: Vec<(&Column, Tone, usize, Vec<String>)> = shown
+            .map(|((cell, column), width)| {
+                let pieces = match column.is_broken {
+                    true => wrapped(&cell.text, width),
+                    false => vec![shortened(&cell.text, width, look)],
+                };
+                (column, cell.tone, width, pieces)
+            })
+            .collect();
+        let height = cells.iter().map(|it| it.3.len()).max().unwrap_or(0);
+        let mut lines = String::new();
+        for number in 0..height {
             let mut blanks = 0;
-            for ((cell, column), width) in row.iter().zip(&self.columns).zip(&widths) {
-                let text = shortened(&cell.text, *width, look);
-                let rest = width.saturating_sub(count(&text));
+            for (column, tone, width, pieces) in &cells {
+                let text = pieces.get(number).map_or("", String::as_str);
+                let rest = width.saturating_sub(count(text));
                 let before = if column.is_right { rest } else { 0 };
                 if !text.is_empty() {
-                    line.push_str(&" ".repeat(blanks));
-                    line.push_str(&" ".repeat(before));
-                    line.push_str(&look.paint(cell.tone, &text));
+                    lines.push_str(&" ".repeat(blanks));
+                    lines.push_str(&" ".repeat(before));
+                    lines.push_str(&look.paint(*tone, text));
                     blanks = 0;
                 }
                 let after = if text.is_empty() { *width } else { rest };
-                let after = if column.is_right { 0 } else { after };
+                let is_filled = column.is_right && !text.is_empty();
+                let after = if is_filled { 0 } else { after };
                 blanks = blanks.saturating_add(after).saturating_add(GAP.len());
             }
-            lines += &line;
             lines.push('\n');
         }
         lines
     }
 
-    fn widths(&self, look: Look) -> Vec<usize> {
+    // The widths of the columns that are shown.
+    fn widths(&self, look: Look) -> Vec<Option<usize>> {
         let widest = |(number, column): (usize, &Column)| {
             let cells = self.rows.iter().filter_map(|row| row.get(number));
             let widest = cells.map(|cell| count(&cell.text)).max().unwrap_or(0);
-            widest.max(count(column.head))
+            Some(widest.max(count(column.head)))
         };
-        let mut widths: Vec<usize> = self.columns.iter().enumerate().map(widest).collect();
+        let mut widths: Vec<Option<usize>> = self.columns.iter().enumerate().map(widest).collect();
         let Some(size) = look.size else {
             return widths;
         };
-        let gaps = GAP.len().saturating_mul(widths.len().saturating_sub(1));
-        let mut excess = widths.iter().sum::<usize>().saturating_add(gaps);
-        excess = excess.saturating_sub(size.columns);
-        while excess > 0 {
-            let spare = |(number, width): (usize, &usize)| {
-                let least = self
-                    .columns
-                    .get(number)
-                    .map_or(usize::MAX, |it| it.at_least);
-                width.saturating_sub(least)
-            };
-            let all = widths.iter().enumerate().map(|it| (spare(it), it.0));
-            let Some((1.., number)) = all.max() else {
+        let least = |(width, column): (&Option<usize>, &Column)| {
+            width.map(|width| width.min(column.at_least))
+        };
+        let least: Vec<Option<usize>> = widths.iter().zip(&self.columns).map(least).collect();
+        if total(&least) > size.columns {
+            for (width, column) in widths.iter_mut().zip(&self.columns) {
+                *width = width.filter(|_| !column.is_spare);
+            }
+        }
+        for _ in size.columns..total(&widths) {
+            let shown = widths.iter_mut().zip(&self.columns);
+            let shown = shown.filter_map(|(width, column)| Some((width.as_mut()?, column)));
+            let spare = shown.map(|(width, column)| (width.saturating_sub(column.at_least), width));
+            let Some((1.., width)) = spare.max_by_key(|it| it.0) else {
                 break;
             };
-            if let Some(width) = widths.get_mut(number) {
-                *width = width.saturating_sub(1);
-            }
-            excess = excess.saturating_sub(1);
+            *width = width.saturating_sub(1);
         }
         widths
     }
+}
+
+// The width of all columns that are shown, with the gaps between them.
+fn total(widths: &[Option<usize>]) -> usize {
+    let shown = || widths.iter().flatten();
+    let gaps = shown().count().saturating_sub(1);
+    shown()
+        .sum::<usize>()
+        .saturating_add(gaps.saturating_mul(GAP.len()))
 }
 
 // The ends of names are what they differ in, so the middle is left out.
@@ -189,6 +235,23 @@ mod tests {
         );
         let least = table().lines(Look::terminal(2));
         assert!(least.contains("\na-v…me  10/10  pinned\n"), "{least}");
+    }
+
+    #[test]
+    fn a_sentence_goes_on_below_itself_and_a_spare_column_makes_room() {
+        let mut columns = Columns::new(vec![
+            Column::shrinking("NAME", 6),
+            Column::right("READY").spare(),
+            Column::broken("NOTE", 10),
+        ]);
+        let cells = ["a-long-name", "3/3", "asks for a proxy"].map(Cell::plain);
+        columns.rows.push(cells.to_vec());
+        let all = "NAME         READY  NOTE\na-long-name    3/3  asks for a proxy\n";
+        assert_eq!(columns.lines(Look::terminal(40)), all);
+        let narrow = "NAME    READY  NOTE\na-l…me    3/3  asks for a\n               proxy\n";
+        assert_eq!(columns.lines(Look::terminal(25)), narrow);
+        let spared = "NAME    NOTE\na-l…me  asks for a\n        proxy\n";
+        assert_eq!(columns.lines(Look::terminal(18)), spared);
     }
 
     #[test]

@@ -16,6 +16,10 @@ pub(super) fn answer(verdict: &Verdict) -> (&'static str, Tone, String) {
     let running = &from.version;
     let target = target.as_ref().unwrap_or(running);
     let (answer, sentence) = match (ask, pass) {
+        (Ask::Upgrade, true) if running == target => (
+            "OK",
+            format!("the control plane has {target}; you can run this upgrade again"),
+        ),
         (Ask::Upgrade, true) => (
             "OK",
             format!("you can upgrade the control plane from {running} to {target}"),

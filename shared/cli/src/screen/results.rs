@@ -63,7 +63,13 @@ impl Results {
             (self.of(|it| it == Outcome::Failed).count(), "failed"),
             (self.of(is_open).count(), "unfinished"),
             (self.of(|it| it == Outcome::Gone).count(), "gone"),
-            (self.attention.len(), "skipped and need attention"),
+            (
+                self.attention.len(),
+                match self.attention.len() {
+                    1 => "skipped and needs attention",
+                    _ => "skipped and need attention",
+                },
+            ),
         ];
         let rows = rows.into_iter().filter(|(count, _)| *count > 0);
         rows.map(|(count, what)| format!("{count} {what}"))

@@ -9,7 +9,7 @@ use mesh_records::{
 };
 
 use super::look::{Look, Symbol, Tone};
-use super::text::{beside, lasts, many};
+use super::text::{beside, lasts, many, unbroken};
 use crate::Clean;
 
 /// What was seen of the clusters, without their workloads.
@@ -71,7 +71,8 @@ impl Sight {
             .chain(injector(plane))
             .collect();
         let worst = facts.iter().map(|it| it.0).max().unwrap_or_default();
-        let facts: Vec<String> = facts.into_iter().map(|it| it.1).collect();
+        let facts = facts.into_iter().map(|it| unbroken(&it.1));
+        let facts: Vec<String> = facts.collect();
         if !facts.is_empty() {
             self.head(worst, "", facts.join(look.symbol(Symbol::Dot)));
         }

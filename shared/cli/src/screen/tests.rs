@@ -190,7 +190,7 @@ fn a_run_ends_with_its_counts_what_failed_and_the_way_on() {
         assert!(at_once.lines().any(|it| it == line), "{line}: {at_once}");
     }
     assert!(!at_once.contains("it is a Job"), "{at_once}");
-    let expected = "NOT DONE  1 of 3 restarted and proven in 4m12s, 1 failed, 1 skipped and need attention\n  \
+    let expected = "NOT DONE  1 of 3 restarted and proven in 4m12s, 1 failed, 1 skipped and needs attention\n  \
                     failed     shop/Deployment/api failed: pod api-1, container c: CrashLoopBackOff\n  \
                     attention  shop/Deployment/cron\n  left       1 Job\n\
                     next  mesh-survey | mesh-roll\n";
@@ -279,4 +279,122 @@ fn what_the_judge_cannot_place_or_roll_has_a_row() {
             "{judged}"
         );
     }
+}
+
+const FINDING: &str = r#"{"type":"finding","cluster":"eu","id":"ID","severity":"warning","control_plane":"linkerd","message":"1 workload runs proxies that are too old (stable-2.12.6)","hint":"HINT","decided":"yes","count":5,"workloads":[{"ref":"shop/Deployment/web","kind":"Deployment","namespace":"shop","name":"web"},{"ref":"shop/Deployment/api","kind":"Deployment","namespace":"shop","name":"api"}]}"#;
+
+// What a terminal of 60 columns shows of a finding.
+fn found(id: &str, hint: &str) -> String {
+    let mut screen = Screen::new(Detail::Short, Look::terminal(60));
+    screen.add_line(&FINDING.replace("ID", id).replace("HINT", hint));
+    screen.close()
+}
+
+#[test]
+fn a_hint_keeps_to_its_column_and_a_command_in_it_works_as_pasted() {
+    let sentence = found(
+        "pinned",
+        "remove the pin from the annotations of the namespace",
+    );
+    let expected = "! pinned  1 workload runs proxies that are too old
+          (stable-2.12.6): shop/Deployment/web,
+          shop/Deployment/api and 3 more
+          hint: remove the pin from the annotations of the
+                namespace\n\n";
+    assert_eq!(sentence, expected);
+    let command = "mesh-survey --context eu | mesh-skewcheck --ask roll | mesh-roll";
+    let command = found("pinned", command);
+    let expected = "          hint: mesh-survey --context eu |
+                mesh-skewcheck --ask roll | mesh-roll\n\n";
+    assert!(command.ends_with(expected), "{command}");
+    let within = "see why: kubectl --context eu -n shop describe deployment/web";
+    let whole = found("pinned", within);
+    assert!(whole.contains(within), "{whole}");
+}
+
+#[test]
+fn a_name_that_is_too_long_for_its_column_has_a_line_of_its_own() {
+    let text = found("note:2.15-2.16/proxy-init-resources", "look at it");
+    let (name, rest) = text.split_once('\n').unwrap();
+    assert_eq!(name, "! note:2.15-2.16/proxy-init-resources");
+    assert!(
+        rest.starts_with(&format!("{}1 workload", " ".repeat(28))),
+        "{rest}"
+    );
+}
+
+#[test]
+fn the_way_on_stands_below_the_answer_with_a_line_for_each_minor_version() {
+    let mut screen = Screen::new(Detail::Short, Look::default());
+    survey(&mut screen, "eu", 9);
+    screen.add_line(r#"{"type":"plan","cluster":"eu","control_plane":"linkerd","hops":[{"from":"2.13","to":"2.13","release":"stable-2.13.7","kind":"roll"},{"from":"2.13","to":"2.14","release":"1.31","kind":"kubernetes"},{"from":"2.13","to":"2.14","release":"stable-2.14.10","kind":"crds"},{"from":"2.13","to":"2.14","release":"stable-2.14.10","kind":"control-plane"}]}"#);
+    let line = VERDICT.replace("ASK", "upgrade").replace("PASS", "true");
+    screen.add_line(&line.replace(
+        "\"scope\"",
+        "\"next\":\"mesh-survey | mesh-roll\",\"scope\"",
+    ));
+    for _ in 0..9 {
+        screen.add_line(&FINDING.replace("ID", "pinned"));
+    }
+    let expected = "
+OK  eu: you can upgrade the control plane from stable-2.13.7 to stable-2.14.10
+path  2.13: workloads to stable-2.13.7
+      2.13 to 2.14: Kubernetes to 1.31, then CRDs, control plane to stable-2.14.10
+next  mesh-survey | mesh-roll\n";
+    let text = screen.close();
+    assert!(text.ends_with(expected), "{text}");
+}
+
+#[test]
+fn what_is_not_listed_is_counted_and_nothing_stands_below_it() {
+    let mut screen = Screen::new(Detail::Problems, Look::default());
+    screen.add_line(WORKLOAD);
+    let verdict = VERDICT.replace("ASK", "drift").replace("PASS", "true");
+    screen.add_line(&verdict);
+    let counted = "\n1 workload with nothing to note (-o wide lists all)\n";
+    assert!(screen.close().ends_with(counted), "{}", screen.close());
+}
+
+#[test]
+fn a_judged_table_fits_eighty_columns_and_its_notes_stay_whole() {
+    let skew = r#""skew":{"state":"unknown","action":"skip","why":[]},"downtime""#;
+    let line = WORKLOAD.replace("\"downtime\"", skew);
+    let line = line.replace("\"meshed\":3", "\"meshed\":0");
+    let line = line.replace("\"web\"", "\"a-workload-with-a-long-name-28dd2c\"");
+    let line = line.replace("\"shop\"", "\"team-accounts-production\"");
+    let mut screen = Screen::new(Detail::Short, Look::terminal(80));
+    screen.add_line(&line);
+    let text = screen.close();
+    assert!(
+        text.lines().all(|line| line.chars().count() <= 80),
+        "{text}"
+    );
+    let words: Vec<&str> = text.split_whitespace().collect();
+    for word in ["asks", "for", "a", "proxy,", "has", "none"] {
+        assert!(words.contains(&word), "{word}: {text}");
+    }
+}
+
+#[test]
+fn a_failure_is_said_once_and_a_no_at_the_question_is_no_failure() {
+    let end = |reason: &str| {
+        format!(
+            r#"{{"type":"end","tool":"mesh-cp-upgrade","outcome":"failed","exit":2,"totals":{{}},"reason":"{reason}"}}"#
+        )
+    };
+    let step = r#"{"type":"step","cluster":"eu","time":"2026-03-02T09:15:00Z","message":"no verdict","step":"gate","state":"failed"}"#;
+    let sum = |reason: &str| {
+        let mut screen = Screen::new(Detail::Short, Look::default());
+        screen.add_line(step);
+        screen.add_line(&end(reason));
+        screen.close()
+    };
+    assert_eq!(sum("no verdict"), "FAILED  see above\n");
+    assert_eq!(sum("the disk is full"), "FAILED  the disk is full\n");
+    let cancelled = "CANCELLED  nothing was changed\n";
+    assert_eq!(sum("Cancelled. Nothing was changed."), cancelled);
+    let mut nothing = Screen::new(Detail::Short, Look::default());
+    nothing.add_line(&end("it is not there").replace("mesh-cp-upgrade", "mesh-survey"));
+    let said = "FAILED  mesh-survey did not complete: it is not there\n";
+    assert_eq!(nothing.close(), said, "nothing stands between");
 }

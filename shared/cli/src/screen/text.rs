@@ -2,8 +2,11 @@
 
 use jiff::SignedDuration;
 
-use super::look::{Look, Tone};
+use super::look::{Look, Symbol, Tone};
 use crate::Clean;
+
+// A blank at which no line is broken.
+const UNBROKEN: &str = "\u{a0}";
 
 /// How many lines of a kind are repeated.
 pub(super) const MANY: usize = 5;
@@ -38,26 +41,78 @@ pub(super) fn many(count: u64, noun: &str) -> String {
 
 /// Returns a label, padded to `width`, with a sentence beside it that keeps to its own column.
 pub(super) fn beside(look: Look, label: (Tone, &str), width: usize, said: (Tone, &str)) -> String {
+    hanging(look, label, width.saturating_add(2), said)
+}
+
+/// Returns a label and a sentence behind it, all lines of which begin in the column `indent`.
+pub(super) fn hanging(
+    look: Look,
+    label: (Tone, &str),
+    indent: usize,
+    said: (Tone, &str),
+) -> String {
     let ((label_tone, label), (tone, sentence)) = (label, said);
-    let room = look
-        .size
-        .map(|size| size.columns.saturating_sub(width.saturating_add(2)));
-    let lines = match room {
-        Some(room @ 20..) => wrapped(&Clean(sentence).to_string(), room),
+    let sentence = Clean(sentence).to_string();
+    let lines = match look.size.map(|size| size.columns.saturating_sub(indent)) {
+        Some(room @ 20..) => fitted(&sentence, room),
         // The terminal breaks it better than a column of a few characters.
-        Some(_) | None => vec![Clean(sentence).to_string()],
+        Some(_) | None => vec![sentence],
     };
     let mut text = String::new();
     let mut label = Clean(label).to_string();
+    if look.size.is_some() && label.trim_end().chars().count() >= indent {
+        // The first line would not fit beside it.
+        text = look.paint(label_tone, &label) + "\n";
+        label.clear();
+    }
     for line in lines {
-        let rest = width.saturating_sub(label.chars().count());
+        let rest = indent.saturating_sub(label.chars().count());
         text += &look.paint(label_tone, &label);
-        text += &" ".repeat(rest.saturating_add(2));
-        text += &look.paint(tone, &line);
+        text += &" ".repeat(rest);
+        text += &look.paint(tone, &line.replace(UNBROKEN, " "));
         text.push('\n');
         label.clear();
     }
     text
+}
+
+/// Returns a text that stays in one line where it stands beside a label.
+pub(super) fn unbroken(text: &str) -> String {
+    text.replace(' ', UNBROKEN)
+}
+
+/// Returns a symbol with what it stands for.
+pub(super) fn item(look: Look, tone: Tone, symbol: Symbol, said: &str) -> String {
+    let symbol = look.symbol(symbol);
+    let indent = symbol.chars().count().saturating_add(1);
+    hanging(look, (tone, symbol), indent, (Tone::Plain, said))
+}
+
+// A command is broken where a shell reads on, a sentence at its blanks. A command within a sentence
+// has to stay in one piece to be pasted, so the terminal breaks that line.
+fn fitted(text: &str, width: usize) -> Vec<String> {
+    let words: Vec<&str> = text.split(' ').collect();
+    let commands = (0..words.len()).filter(|from| words.get(*from..).is_some_and(is_command));
+    match commands.min() {
+        Some(0) => piped(text, width),
+        Some(_) => vec![text.to_owned()],
+        None => wrapped(text, width),
+    }
+}
+
+// A program with a flag or a pipe, unlike "mesh-roll skips" and "the linkerd CLI".
+fn is_command(words: &[&str]) -> bool {
+    match words {
+        [
+            "mesh-survey" | "mesh-skewcheck" | "mesh-cp-upgrade" | "mesh-roll",
+            next,
+            ..,
+        ] => next.starts_with(['-', '|']),
+        ["kubectl" | "helm" | "linkerd", rest @ ..] => {
+            rest.iter().take(4).any(|word| word.starts_with('-'))
+        }
+        _ => false,
+    }
 }
 
 /// Returns the first few of these lines, under one label.
@@ -90,7 +145,7 @@ pub(crate) fn folded(look: Look, line: &str) -> String {
     let words = Clean(line.trim_start()).to_string();
     let blanks = " ".repeat(line.len().saturating_sub(line.trim_start().len()));
     let room = look.size.map_or(usize::MAX, |size| size.columns);
-    let lines = wrapped(&words, room.saturating_sub(blanks.len()).saturating_sub(2));
+    let lines = fitted(&words, room.saturating_sub(blanks.len()).saturating_sub(2));
     format!("{blanks}{}\n", lines.join(&format!("\n{blanks}  ")))
 }
 
@@ -168,6 +223,42 @@ mod tests {
         for (hours, words) in rows {
             assert_eq!(lasts(SignedDuration::from_hours(hours)), words);
         }
+    }
+
+    #[test]
+    fn only_a_program_with_a_flag_or_a_pipe_is_a_command() {
+        for (text, lines) in [
+            ("mesh-roll skips what the linkerd CLI has", 2),
+            ("go back: helm rollback cp 3 -n mesh", 1),
+            ("see kubectl --context eu get pods", 1),
+            ("mesh-survey | mesh-skewcheck | mesh-roll", 2),
+            ("run mesh-survey | mesh-skewcheck", 1),
+        ] {
+            assert_eq!(fitted(text, 32).len(), lines, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_belongs_together_stays_in_one_line() {
+        let facts = format!(
+            "{} · {}",
+            unbroken("valid 9 years"),
+            unbroken("1 pod ready")
+        );
+        let said = beside(
+            Look::terminal(30),
+            (Tone::Dim, "a"),
+            1,
+            (Tone::Plain, &facts),
+        );
+        assert_eq!(said, "a  valid 9 years · 1 pod ready\n");
+        let said = beside(
+            Look::terminal(26),
+            (Tone::Dim, "a"),
+            1,
+            (Tone::Plain, &facts),
+        );
+        assert_eq!(said, "a  valid 9 years ·\n   1 pod ready\n");
     }
 
     #[test]

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use mesh_records::{PodCounts, ProxyCount, RollBy, SkewAction, SkewState, TrustAnchors, Workload};
+use mesh_records::{
+    Obstacle, PodCounts, ProxyCount, RollBy, SkewAction, SkewState, TrustAnchors, Workload,
+};
 
 use super::columns::{Cell, Column, Columns};
 use super::look::{Look, Tone};
@@ -98,13 +100,20 @@ impl Workloads {
             let behind = self
                 .rows
                 .iter()
-                .filter(|row| row.is_behind && row.needs <= Tone::Plain);
-            let behind = match behind.count() {
+                .filter(|row| row.is_behind && row.needs <= Tone::Plain)
+                .count();
+            let behind = match behind {
                 _ if is_all => String::new(),
                 0 => " with nothing to note".to_owned(),
-                behind => format!(", {behind} of them behind"),
+                behind if behind == rest => ", behind within the supported skew".to_owned(),
+                behind => format!(", {behind} of them behind within the supported skew"),
             };
-            let rest = many(rest.try_into().unwrap_or(u64::MAX), "more workload");
+            let noun = if listed.is_empty() {
+                "workload"
+            } else {
+                "more workload"
+            };
+            let rest = many(rest.try_into().unwrap_or(u64::MAX), noun);
             let line = format!("{rest}{behind} (-o wide lists all)");
             text += &look.paint(Tone::Dim, &line);
             text.push('\n');
@@ -114,16 +123,19 @@ impl Workloads {
 
     fn columns(&self, listed: &[&Row], is_wide: bool, is_fleet: bool) -> Columns {
         let mut columns = Vec::from_iter(is_fleet.then(|| Column::shrinking("CLUSTER", 7)));
+        let ready = Column::right("READY");
+        let (namespace, workload) = if is_fleet { (7, 16) } else { (9, 22) };
         columns.extend([
-            Column::shrinking("NAMESPACE", 9),
-            Column::shrinking("WORKLOAD", 22),
-            Column::right("READY"),
+            Column::shrinking("NAMESPACE", namespace),
+            Column::shrinking("WORKLOAD", workload),
+            // The note says what is not ready.
+            if self.is_judged { ready.spare() } else { ready },
             Column::shrinking("PROXY", 13),
         ]);
         if self.is_judged {
             columns.extend([Column::fixed("LAG"), Column::fixed("ROLL")]);
         }
-        columns.push(Column::shrinking("NOTE", 14));
+        columns.push(Column::broken("NOTE", 10));
         let mut table = Columns::new(columns);
         for row in listed {
             let mut cells = Vec::from_iter(is_fleet.then(|| Cell::plain(&row.cluster)));
@@ -250,6 +262,11 @@ fn notes(workload: &Workload) -> Vec<(Tone, String)> {
     let lacking = wanted.is_some_and(|wanted| total < wanted);
     let fixed = [
         (itself, Tone::Dim, "ends by itself"),
+        (
+            workload.roll.reason == Some(Obstacle::BarePod),
+            Tone::Dim,
+            "a bare pod",
+        ),
         (
             total > 0 && meshed == 0,
             Tone::Bad,
