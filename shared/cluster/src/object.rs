@@ -22,7 +22,7 @@ pub use meta::{Condition, IntOrPercent, Meta, Object, OwnerReference, Resource};
 pub use network_policy::{IngressPort, IngressRule, NetworkPolicy, NetworkPolicySpec};
 pub use other::{
     Bare, ConfigMap, DisruptionBudget, DisruptionBudgetSpec, Endpoint, EndpointConditions,
-    EndpointSlice, Namespace,
+    EndpointSlice, Event, Involved, Namespace,
 };
 pub use pod::{
     Container, ContainerState, ContainerStatus, Pod, PodSpec, PodStatus, RestartPolicy, Template,

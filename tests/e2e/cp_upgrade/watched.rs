@@ -10,6 +10,7 @@ on_both_beds! {
     timeout_waits_for_an_image_that_comes_late
     timeout_fails_an_upgrade_whose_image_never_comes_with_its_reason
     timeout_fails_an_upgrade_whose_component_is_not_ready
+    event_says_why_a_component_is_not_ready
     component_that_somebody_scales_to_nothing_is_not_ready
     prove_in_a_namespace_without_injection_leaves_the_upgrade_unproven
     first_signal_waits_for_the_write_in_flight
@@ -88,6 +89,39 @@ fn timeout_fails_an_upgrade_whose_component_is_not_ready(bed: Bed) {
     assert!(run.stderr.contains("linkerd-identity"), "{}", run.stderr);
     assert!(run.stderr.contains("not ready"), "{}", run.stderr);
     hold.release();
+}
+
+fn event_says_why_a_component_is_not_ready(bed: Bed) {
+    let stage = Stage::new(bed);
+    let hold = stage
+        .bed
+        .kubelet()
+        .hold("linkerd", "linkerd.io/control-plane-component=identity");
+    let mut run = stage.begin(&stage.judged(), &[]);
+    let says = |record: &Value, part: &str| {
+        let reason = record["reason"].as_str();
+        record["component"] == "linkerd-identity" && reason.is_some_and(|it| it.contains(part))
+    };
+    let unready = run.until(|record| says(record, "pod ") && says(record, "not ready"));
+    let reason = unready["reason"].as_str().unwrap();
+    let pod = reason.split(['"', ' ', ':']).nth(1).unwrap();
+    let pods = "/api/v1/namespaces/linkerd/pods";
+    let uid = stage.bed.get(&format!("{pods}/{pod}")).unwrap()["metadata"]["uid"].clone();
+    let of = format!("{{apiVersion: v1, kind: Pod, namespace: linkerd, name: {pod}, uid: {uid}}}");
+    let event = |name: &str, kind: &str, reason: &str| {
+        let event = format!(
+            "{{apiVersion: v1, kind: Event, metadata: {{name: {name}, namespace: linkerd}},              involvedObject: {of}, type: {kind}, reason: {reason}, message: no Secret roots}}"
+        );
+        stage.bed.apply(&event).unwrap();
+    };
+    event("pulled", "Normal", "Pulled");
+    event("mount", "Warning", "FailedMount");
+    let said = run.until(|record| says(record, "not ready: "));
+    let expected = format!("{reason}: FailedMount: no Secret roots");
+    assert_eq!(said["reason"], expected);
+    hold.release();
+    let run = run.finish();
+    assert_eq!(run.code, Some(0), "{}", run.said());
 }
 
 fn component_that_somebody_scales_to_nothing_is_not_ready(bed: Bed) {

@@ -27,6 +27,7 @@ kinds! {
     DaemonSet "apps" "daemonsets"
     Deployment "apps" "deployments"
     EndpointSlice "discovery.k8s.io" "endpointslices"
+    Event "" "events"
     Job "batch" "jobs"
     Lease "coordination.k8s.io" "leases"
     MutatingWebhookConfiguration HOOKS "mutatingwebhookconfigurations"

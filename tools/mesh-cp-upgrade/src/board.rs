@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
-use mesh_cluster::object::{Deployment, EndpointSlice, Meta, Pod, ReplicaSet};
+use mesh_cluster::object::{Deployment, EndpointSlice, Event, Meta, Pod, ReplicaSet};
 use mesh_cluster::workload::owner::{is_newest_set, owner_of};
 use mesh_cluster::workload::proxy;
 use mesh_cluster::workload::rollout::{self, Observed, Passes, PodSeen, Problem, with_pods};
@@ -21,6 +21,8 @@ pub(crate) struct Board {
     replica_sets: Store<ReplicaSet>,
     pods: Store<Pod>,
     slices: Store<EndpointSlice>,
+    /// What is said of pods and ReplicaSets; none without the right to watch events.
+    events: Store<Event>,
 }
 
 /// An event of a watch.
@@ -30,6 +32,9 @@ pub(crate) enum Sight {
     ReplicaSet(Change<ReplicaSet>),
     Pod(Change<Pod>),
     Slice(Change<EndpointSlice>),
+    Event(Change<Event>),
+    /// This user may not watch events.
+    NoEvents,
 }
 
 /// The state of one component.
@@ -69,6 +74,8 @@ impl Board {
             Sight::ReplicaSet(change) => self.replica_sets.apply(change),
             Sight::Pod(change) => self.pods.apply(change),
             Sight::Slice(change) => self.slices.apply(change),
+            Sight::Event(change) => self.events.apply(change),
+            Sight::NoEvents => {}
         }
     }
 
@@ -126,10 +133,15 @@ impl Board {
         now: Timestamp,
     ) -> State {
         let newest: Vec<PodSeen> = self.newest_pods(deployment).map(PodSeen::of).collect();
-        let lack = || newest.iter().find_map(PodSeen::lack);
         let moving = |wait: &str| {
-            let lack = lack().map(|lack| lack.to_string());
-            State::Moving(lack.unwrap_or_else(|| format!("waits for {wait}")))
+            let lack = newest.iter().find_map(|pod| Some((pod, pod.lack()?)));
+            let (of, waits) = match lack {
+                Some((pod, lack)) => (Some(pod.uid.as_str()), lack.to_string()),
+                None => (self.newest_set(deployment), format!("waits for {wait}")),
+            };
+            // Where Kubernetes puts a reason into the status of an object, its event says it again.
+            let event = of.and_then(|uid| self.last_event(uid));
+            State::Moving(event.map_or_else(|| waits.clone(), |event| format!("{waits}: {event}")))
         };
         match with_pods(observed.standing.clone(), newest.iter(), now) {
             rollout::State::Settled if counts.ready >= counts.wanted => State::Settled,
@@ -141,13 +153,27 @@ impl Board {
         }
     }
 
+    fn newest_set(&self, deployment: &Deployment) -> Option<&str> {
+        let mut sets = self.replica_sets.iter();
+        let newest = sets.find(|set| is_newest_set(&set.meta, &deployment.meta));
+        newest.map(|set| set.meta.uid.as_str())
+    }
+
+    // Returns what was said last of an object, on one line.
+    fn last_event(&self, uid: &str) -> Option<String> {
+        let events = self.events.iter();
+        let of = events.filter(|event| event.involved_object.uid == uid);
+        let last = of.max_by_key(|event| event.seen())?;
+        let words: Vec<&str> = last.message.split_whitespace().collect();
+        Some(format!("{}: {}", last.reason, words.join(" ")))
+    }
+
     // Returns the pods of the newest template, once the watches agree which that is. Pods of a
     // replaced template may have the same images and are being deleted.
     fn newest_pods(&self, deployment: &Deployment) -> impl Iterator<Item = &Pod> {
-        let mut sets = self.replica_sets.iter();
-        let newest = sets.find(|set| is_newest_set(&set.meta, &deployment.meta));
+        let newest = self.newest_set(deployment);
         let pods = self.pods.iter();
-        pods.filter(move |pod| newest.is_some_and(|set| is_owned(&pod.meta, &set.meta)))
+        pods.filter(move |pod| newest.is_some_and(|set| is_owned(&pod.meta, set)))
     }
 }
 
@@ -216,8 +242,8 @@ fn is_up(pod: &Pod, expected: &Expected) -> bool {
     !pod.is_over() && expected.runs(&pod.spec) && pod.is_ready() && proxied
 }
 
-fn is_owned(pod: &Meta, set: &Meta) -> bool {
-    pod.controller().is_some_and(|owner| owner.uid == set.uid)
+fn is_owned(pod: &Meta, set: &str) -> bool {
+    pod.controller().is_some_and(|owner| owner.uid == set)
 }
 
 #[cfg(test)]
@@ -480,6 +506,42 @@ mod tests {
         let moving = answer(going, &[waiting("ContainerCreating", 0)]);
         let said = "pod p: container linkerd-proxy: not ready".to_owned();
         assert_eq!(moving, State::Moving(said));
+    }
+
+    #[test]
+    fn an_event_says_why_a_pod_is_not_ready_where_its_status_does_not() {
+        let going = with(deployment(), "/status/availableReplicas", json!(0));
+        let unready = with(pod(), "/status/conditions", json!([]));
+        let starting = json!([{ "name": "linkerd-proxy", "ready": false }]);
+        let unready = with(unready, "/status/containerStatuses", starting);
+        let event = |name: &str, of: &str, at: &str, message: &str| {
+            json!({
+                "metadata": { "name": name }, "involvedObject": { "uid": of },
+                "reason": "FailedMount", "message": message, "lastTimestamp": at,
+            })
+        };
+        let said = |pod: Value, events: &[Value]| {
+            let mut board = board(std::slice::from_ref(&going), &[pod]);
+            list(events)
+                .into_iter()
+                .for_each(|change| board.see(Sight::Event(change)));
+            board.components(now()).unwrap()[0].reason().unwrap()
+        };
+        let waits = "pod p: container linkerd-proxy: not ready";
+        let (early, late) = ("2026-01-02T03:04:05Z", "2026-01-02T03:04:15Z");
+        let events = [
+            event("a", "p", early, "first"),
+            event("b", "p", late, "no such\nSecret"),
+            event("c", "other", late, "of another pod"),
+        ];
+        let expected = format!("{waits}: FailedMount: no such Secret");
+        assert_eq!(said(unready.clone(), &events), expected);
+        assert_eq!(said(unready.clone(), &events[2..]), waits);
+        // The pod's own status says more.
+        let pull = json!([{ "name": "linkerd-proxy", "state": { "waiting": { "reason": "ErrImagePull" } } }]);
+        let pull = with(unready, "/status/containerStatuses", pull);
+        let own = said(pull, &events);
+        assert!(!own.contains("FailedMount"), "{own}");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use jiff::Timestamp;
 use mesh_actor::Outcome;
 use mesh_cluster::clock::later;
-use mesh_cluster::object::{Deployment, EndpointSlice, Pod, ReplicaSet};
+use mesh_cluster::object::{Deployment, EndpointSlice, Event, Pod, ReplicaSet};
 use mesh_cluster::{Cluster, Error, Selection};
 use mesh_records::StepName;
 use tokio::time::{Duration, Instant, timeout_at};
@@ -21,6 +21,8 @@ use crate::plan::{Plan, failed};
 use crate::session::Session;
 
 const ASK_AGAIN: Duration = Duration::from_secs(1);
+/// The events that matter, such as `FailedMount` and `Unhealthy`.
+const WARNINGS: &str = "type=Warning";
 
 /// What is watched until it has settled.
 #[derive(Debug)]
@@ -77,6 +79,7 @@ pub(crate) async fn settled(
             .unless_stopped(timeout_at(wake.min(deadline), sights.next()))
             .await?;
         match next {
+            Ok(Some(Ok(Sight::NoEvents))) => session.run.blind("events"),
             Ok(Some(sight)) => board.see(sight?),
             Ok(None) => return Err(anyhow::anyhow!("a watch of the API server ended").into()),
             Err(_) if Instant::now() >= deadline => {
@@ -139,7 +142,15 @@ fn sights<'a>(
     let sets = cluster.watch::<ReplicaSet>(selection).into_stream();
     let pods = cluster.watch::<Pod>(selection).into_stream();
     let slices = cluster.watch::<EndpointSlice>(selection).into_stream();
+    let events = cluster.watch::<Event>(selection).with_fields(WARNINGS);
+    // Without the right to see them, nothing fails.
+    let events = events.into_stream().map_ok(Sight::Event);
+    let events = events.or_else(async |error| match error.rule() {
+        Some(_) => Ok(Sight::NoEvents),
+        None => Err(error),
+    });
     let all = [
+        events.boxed_local(),
         deployments
             .map_ok(|change| Sight::Deployment(Box::new(change)))
             .boxed_local(),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::label;
@@ -87,6 +88,45 @@ pub struct Endpoint {
 #[serde(default)]
 pub struct EndpointConditions {
     pub ready: Option<bool>,
+}
+
+/// An event: what a controller or a kubelet says of an object.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Event {
+    #[serde(rename = "metadata")]
+    pub meta: Meta,
+    /// What it is said of.
+    pub involved_object: Involved,
+    pub reason: String,
+    pub message: String,
+    pub last_timestamp: Option<Timestamp>,
+}
+
+/// The object that an event is about.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct Involved {
+    pub uid: String,
+}
+
+message!(Event {
+    1: meta,
+    2: involved_object,
+    3: reason,
+    4: message,
+    7: last_timestamp
+});
+
+message!(Involved { 4: uid });
+
+object!(Event, "", "v1", "events");
+
+impl Event {
+    /// Returns when it was last seen. Who writes it in the newer form sets no such date.
+    pub fn seen(&self) -> Option<Timestamp> {
+        self.last_timestamp.or(self.meta.creation_timestamp)
+    }
 }
 
 message!(Bare { 1: meta });

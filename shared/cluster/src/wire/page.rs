@@ -195,6 +195,15 @@ impl<'a, T: DeserializeOwned> Pages<'a, T> {
         }
     }
 
+    // Selects by fields as well.
+    pub(crate) fn with_fields(mut self, fields: Option<&str>) -> Self {
+        if let Some(fields) = fields {
+            self.query.push_str("&fieldSelector=");
+            self.query.extend(encode(fields));
+        }
+        self
+    }
+
     /// Chooses how the list is read.
     pub fn reading(self, reading: Reading) -> Self {
         Self { reading, ..self }

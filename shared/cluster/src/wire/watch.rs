@@ -48,6 +48,7 @@ pub struct Watch<'a, K> {
     cluster: &'a Cluster,
     namespace: Option<String>,
     labels: Option<String>,
+    fields: Option<&'static str>,
     step: Step<'a, K>,
     ready: VecDeque<Change<K>>,
     broken_since: Option<Instant>,
@@ -112,6 +113,7 @@ impl Cluster {
             cluster: self,
             namespace: selection.namespace.map(str::to_owned),
             labels: selection.labels.map(str::to_owned),
+            fields: None,
             step: Step::Start,
             ready: VecDeque::new(),
             broken_since: None,
@@ -120,6 +122,13 @@ impl Cluster {
 }
 
 impl<'a, K: Object> Watch<'a, K> {
+    /// Follows only the objects that a field selector selects. Each kind has few such fields.
+    #[must_use]
+    pub fn with_fields(self, fields: &'static str) -> Self {
+        let fields = Some(fields);
+        Self { fields, ..self }
+    }
+
     /// Returns the changes as a stream that ends after the first error.
     pub fn into_stream(self) -> impl Stream<Item = Result<Change<K>, Error>> + 'a {
         futures::stream::try_unfold(self, |mut watch| async move {
@@ -155,7 +164,8 @@ impl<'a, K: Object> Watch<'a, K> {
             namespace: self.namespace.as_deref(),
             labels: self.labels.as_deref(),
         };
-        Step::Listing(Box::new(self.cluster.pages(selection)))
+        let pages = self.cluster.pages(selection);
+        Step::Listing(Box::new(pages.with_fields(self.fields)))
     }
 
     async fn list(&mut self, mut pages: Box<Pages<'a, K>>) -> Result<Step<'a, K>, Error> {
@@ -204,6 +214,10 @@ impl<'a, K: Object> Watch<'a, K> {
         if let Some(labels) = &self.labels {
             uri.push_str("&labelSelector=");
             uri.extend(encode(labels));
+        }
+        if let Some(fields) = self.fields {
+            uri.push_str("&fieldSelector=");
+            uri.extend(encode(fields));
         }
         let (what, call) = (Self::what(), Call::get(&uri, JSON));
         let deadline = self.cluster.deadline();
