@@ -112,8 +112,14 @@ fn upgrade_by_the_cli_is_proven_and_a_second_run_changes_nothing(bed: Bed) {
     let command = first.step("control-plane", "started").unwrap()["command"].to_string();
     assert!(command.starts_with("[\"linkerd\",\"upgrade\""), "{command}");
 
-    let afterwards = first.step("afterwards", "done").unwrap()["message"].to_string();
-    assert!(afterwards.contains("ConfigMap of-old;"), "{afterwards}");
+    let left = "warning: left over: ConfigMap of-old; remove it with `kubectl ";
+    let is_said = |it: &&Value| it["message"].as_str().unwrap().starts_with(left);
+    let said = first.of("progress").into_iter().find(is_said).unwrap();
+    let way_out = said["message"].as_str().unwrap();
+    assert!(
+        way_out.ends_with("-n linkerd delete configmap of-old`"),
+        "{way_out}"
+    );
     let of_old = "/api/v1/namespaces/linkerd/configmaps/of-old";
     stage.bed.get(of_old).unwrap();
 

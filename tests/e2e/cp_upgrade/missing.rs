@@ -10,6 +10,7 @@ use crate::stage::{Stage, TO};
 on_both_beds! {
     [Helm]
     object_that_the_chart_lacks_is_shown_before_helm_deletes_it
+    object_that_helm_keeps_is_left_over_and_named
     chart_without_a_component_of_every_release_is_refused
     object_that_somebody_deleted_is_shown_and_restored
 }
@@ -59,6 +60,27 @@ fn object_that_the_chart_lacks_is_shown_before_helm_deletes_it(bed: Bed) {
         "{deeds:?}"
     );
     assert!(stage.bed.get(EXTRA).is_err());
+}
+
+fn object_that_helm_keeps_is_left_over_and_named(bed: Bed) {
+    let stage = Stage::new(bed);
+    let extra = stage.charts.control_plane.join("templates/extra.yaml");
+    let keep = "annotations: {helm.sh/resource-policy: keep}";
+    let role = format!(
+        "{{apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRole, metadata: {{name: extra, {keep}}}, rules: []}}"
+    );
+    fs::write(&extra, role).unwrap();
+    let first = stage.run(&stage.judged(), &[]);
+    assert_eq!(first.code, Some(0), "{}", first.stderr);
+    fs::remove_file(&extra).unwrap();
+    let run = stage.run(&stage.judged(), &[]);
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    let left = "warning: left over: ClusterRole extra; remove it with `kubectl ";
+    let progress = run.of("progress").into_iter();
+    let mut said = progress.map(|it| it["message"].as_str().unwrap());
+    assert!(said.any(|it| it.starts_with(left)), "{}", run.said());
+    assert!(!deeds(&run).contains(&"remove ClusterRole extra".to_owned()));
+    assert!(stage.bed.get(EXTRA).is_ok());
 }
 
 fn chart_without_a_component_of_every_release_is_refused(bed: Bed) {

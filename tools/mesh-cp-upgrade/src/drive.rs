@@ -4,19 +4,18 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use mesh_actor::{Actor, Ending, Outcome};
-use mesh_records::{StepName, Tool};
+use mesh_records::Tool;
 
 use crate::agree::agree;
 use crate::args::Args;
 use crate::gate::{Goal, pass_gate};
 use crate::inputs::Inputs;
-use crate::installer::Installer;
 use crate::plan::{Plan, Staged};
 use crate::prove::Proof;
 use crate::scene::{Scene, under_lock};
 use crate::session::Session;
 use crate::way_back::offered;
-use crate::{act, backup, mesh, monitor, prepare, prove, readiness, rollback, watch_only};
+use crate::{act, backup, leftovers, mesh, monitor, prepare, prove, readiness, rollback, watch_only};
 
 /// Runs the tool.
 pub(crate) fn run(args: &Args) -> ExitCode {
@@ -68,7 +67,7 @@ async fn steps(session: &mut Session<'_>, args: &Args) -> Outcome<Ending> {
     monitor::settle(session, args, &goal, &plan).await?;
     let unproven = prove::prove(session, &goal.target, &plan.injects, proof).await?;
     let unready = readiness::after(session, &goal.namespace, ready).await?;
-    afterwards(session, &scene.installer).await?;
+    leftovers::list(session, &goal, &scene.installer, &plan).await?;
     let reasons: Vec<String> = unproven.into_iter().chain(unready).collect();
     let reason = (!reasons.is_empty()).then(|| reasons.join("; "));
     let next = session
@@ -128,30 +127,4 @@ async fn upgrade(
     };
     act::control_plane(session, args, goal, shown, &plan).await?;
     Ok(plan)
-}
-
-async fn afterwards(session: &mut Session<'_>, installer: &Installer) -> Outcome<()> {
-    let next = "next: upgrade the extensions, then restart the workloads with mesh-roll";
-    let cli = match installer {
-        Installer::Helm(_) => {
-            let why = "mesh-cp-upgrade does not do this";
-            return session.skip(StepName::Afterwards, next, why);
-        }
-        Installer::Cli(cli) => cli,
-    };
-    session.begin(
-        StepName::Afterwards,
-        "looking for objects of earlier versions",
-    )?;
-    let left = match session.unless_stopped(cli.orphans()).await? {
-        Ok(orphans) if orphans.is_empty() => "no objects of earlier versions are left".to_owned(),
-        Ok(orphans) => format!(
-            "left over from earlier versions (see `{}`; delete them yourself): {}",
-            cli.pasted(&["prune"]),
-            orphans.join(", ")
-        ),
-        // The upgrade is done, and leftover objects do no harm, so this is not a failure.
-        Err(error) => format!("cannot list objects of earlier versions: {error:#}"),
-    };
-    session.done(&format!("{left}; {next}"))
 }

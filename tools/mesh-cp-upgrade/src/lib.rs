@@ -7,7 +7,8 @@
 //! `preflight` and `rehearsal` compare before the first write and refuse what `--allow-change` does not name
 //! (`dry_write` sends one object, `foreseen` names what was set by hand where nothing is rendered yet),
 //! `agree` asks, `backup` saves the state before, of which `labelled` finds the objects, `act` and `apply`
-//! write, `claims` checks what helm claims, `monitor` and `readiness` watch, `way_back` says how to go back and `rollback` does it. `watch_only` does the watching alone.
+//! write, `claims` checks what helm claims, `monitor` and `readiness` watch, `leftovers` lists what
+//! stays behind, `way_back` says how to go back and `rollback` does it. `watch_only` does the watching alone.
 //! `live` reads the control plane and what installed it; `installer` is that program, helm or the
 //! linkerd CLI, and `rights` asks for what is needed before the CLI can render; `plan` is what will
 //! be done; `present` compares what is rendered with the cluster; `render`, `expected`, `anew`, `identity`,
@@ -38,6 +39,7 @@ mod inputs;
 mod installer;
 mod issuer_key;
 mod labelled;
+mod leftovers;
 mod live;
 mod mesh;
 mod monitor;

@@ -73,6 +73,19 @@ pub(crate) async fn removed(
     Ok(removed.cloned().collect())
 }
 
+/// Returns the objects of the release before that `rendered` lacks and that are in the cluster.
+pub(crate) async fn left(
+    cluster: &Cluster,
+    installed: &[Manifest],
+    rendered: &[Manifest],
+    namespace: &str,
+) -> Result<Vec<Manifest>, Error> {
+    let lacking = lacking(installed, rendered, namespace);
+    let seen = seen(cluster, lacking, namespace).await?;
+    let left = seen.into_iter().filter(|(_, live)| live.is_some());
+    Ok(left.map(|(manifest, _)| manifest.clone()).collect())
+}
+
 /// Returns the objects of `some` that `others` lack. A version of a kind is no object of its own.
 pub(crate) fn lacking<'a>(
     some: &'a [Manifest],

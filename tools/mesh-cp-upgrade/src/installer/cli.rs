@@ -12,7 +12,7 @@ use crate::args::Args;
 use crate::child::Program;
 use crate::installer::back::WayBack;
 use crate::overrides::{Overrides, Spelling};
-use crate::render::{self, Merge, Rendered};
+use crate::render::{self, Manifest, Merge, Rendered};
 use crate::values::Given;
 
 /// The linkerd CLI with the flags for one control plane.
@@ -104,15 +104,14 @@ impl Cli {
     }
 
     /// Lists the objects of earlier versions that `linkerd prune` would delete.
-    pub(crate) async fn orphans(&self) -> anyhow::Result<Vec<String>> {
+    pub(crate) async fn orphans(&self) -> anyhow::Result<Vec<Manifest>> {
         let stdout = self
             .program
             .read(&self.args(&["prune"]), "`linkerd prune`")
             .await?;
         let text = String::from_utf8(stdout).context("the manifest is not UTF-8 text")?;
         let what = "cannot parse the output of `linkerd prune`";
-        let orphans = render::manifests(&text).context(what)?;
-        Ok(orphans.iter().map(ToString::to_string).collect())
+        render::manifests(&text).context(what)
     }
 
     /// The command whose manifest is applied, for people. It contains no secrets: those come from
