@@ -84,7 +84,7 @@ impl Ending {
         match self {
             Self::Done { .. } => self,
             Self::No(error) => Self::No(error.after(done)),
-            Self::Failed(error) => Self::Failed(error.context(done.to_owned())),
+            Self::Failed(error) => Self::Failed(after(error, done)),
             Self::Stopped(error) => Self::Stopped(error.after(done)),
             Self::Skipped(error) => Self::Skipped(error.after(done)),
             Self::Left { signal, reason } => Self::Left {
@@ -125,6 +125,18 @@ impl Ending {
             Self::Left { reason, .. } => Some(Explained::new(reason, AGAIN).into()),
         }
     }
+}
+
+// Of several errors, each is said by itself, so that the first says it.
+fn after(error: anyhow::Error, done: &str) -> anyhow::Error {
+    let several = |error: &Explained| !error.parts().is_empty();
+    if error.downcast_ref().is_some_and(several) {
+        return match error.downcast::<Explained>() {
+            Ok(error) => error.after(done).into(),
+            Err(error) => error,
+        };
+    }
+    error.context(done.to_owned())
 }
 
 // Returns the command of the innermost error, which is the most specific.

@@ -84,6 +84,24 @@ impl Run {
         ))
     }
 
+    /// Checks that nobody holds the lock of the control plane in `namespace`, for a run that does not
+    /// take it.
+    ///
+    /// # Errors
+    /// Somebody holds the lock, the run was interrupted, or the API server cannot be reached.
+    pub async fn lock_is_free(&mut self, namespace: &str) -> Outcome<()> {
+        let cluster = Arc::clone(&self.cluster);
+        let reading = cluster.lock_holder(namespace);
+        match self.unless_stopped(reading).await?? {
+            None => Ok(()),
+            Some(holder) => {
+                let ahead = cluster.now().is_some_and(|now| holder.is_ahead_of(now));
+                let error = held(&cluster.paste(), namespace, &holder, ahead);
+                Err(error.into())
+            }
+        }
+    }
+
     /// Takes the lock of the control plane in `namespace`, as `--if-locked` says, for a run whose
     /// own time limits end after `timeout`. Borrows nothing from the run.
     ///
@@ -119,7 +137,11 @@ impl Run {
                 Taking::Held(holder) => {
                     let ahead = cluster.now().is_some_and(|now| holder.is_ahead_of(now));
                     let paste = cluster.paste();
-                    Err(held(&paste, &namespace, &holder, ahead, if_locked))
+                    let error = held(&paste, &namespace, &holder, ahead);
+                    Err(match if_locked {
+                        IfLocked::Skip => Ending::Skipped(error.with_hint("")),
+                        IfLocked::Fail | IfLocked::Wait(_) => Ending::Stopped(error),
+                    })
                 }
             }
         }
@@ -152,13 +174,7 @@ fn longest(max_age: Duration, timeout: Duration) -> Duration {
     max_age.saturating_add(limits)
 }
 
-fn held(
-    paste: &Paste,
-    namespace: &str,
-    holder: &Holder,
-    is_ahead: bool,
-    if_locked: IfLocked,
-) -> Ending {
+fn held(paste: &Paste, namespace: &str, holder: &Holder, is_ahead: bool) -> Explained {
     let what = format!("the lock of the control plane in {namespace} is held by {holder}");
     let mut hint =
         "run the pipeline again later, or wait for the lock: --if-locked wait=5m".to_owned();
@@ -169,8 +185,5 @@ fn held(
              {release}"
         );
     }
-    match if_locked {
-        IfLocked::Skip => Ending::Skipped(Explained::new(what, "")),
-        IfLocked::Fail | IfLocked::Wait(_) => Ending::Stopped(Explained::new(what, hint)),
-    }
+    Explained::new(what, hint)
 }

@@ -79,7 +79,9 @@ impl Run {
 
     /// Returns the command that does what this dry run showed.
     pub fn for_real(&self) -> String {
-        let is_dry = |arg: &String| arg == "--dry-run" || arg.starts_with("--dry-run=");
+        let is_dry = |arg: &String| {
+            matches!(arg.as_str(), "--dry-run" | "--preflight") || arg.starts_with("--dry-run=")
+        };
         let argv: Vec<String> = argv().into_iter().filter(|arg| !is_dry(arg)).collect();
         again(&self.voice.actor, &self.args.cluster, &argv)
     }

@@ -50,15 +50,24 @@ pub fn bug(panic: &(dyn Any + Send)) -> Explained {
 }
 
 fn print(tool: &str, prefix: &str, error: &anyhow::Error) {
-    let mut text = format!("{tool}: {prefix}{}\n", Clean(&format!("{error:#}")));
-    if let Some(hint) = hint(error) {
-        text.push_str("hint: ");
-        text.push_str(&Clean(&hint).to_string());
-        text.push('\n');
-    }
+    let parts = error.downcast_ref().map_or(&[][..], Explained::parts);
+    let text = match parts {
+        [] => said(tool, prefix, &format!("{error:#}"), hint(error)),
+        parts => {
+            let parts = parts.iter();
+            let said = parts.map(|it| said(tool, prefix, &it.to_string(), Some(it.hint().into())));
+            said.collect()
+        }
+    };
     end_question();
     // If standard error cannot be written, the failure can be reported nowhere.
     drop(write_error(&text));
+}
+
+fn said(tool: &str, prefix: &str, what: &str, hint: Option<String>) -> String {
+    let hint = hint.filter(|hint| !hint.is_empty());
+    let hint = hint.map_or(String::new(), |hint| format!("hint: {}\n", Clean(&hint)));
+    format!("{tool}: {prefix}{}\n{hint}", Clean(what))
 }
 
 // The hint closest to the cause is the most specific.

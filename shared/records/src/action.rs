@@ -60,9 +60,13 @@ pub struct Step {
     pub step: StepName,
     /// The state of the step.
     pub state: StepState,
-    /// Why the step failed or was skipped.
+    /// Why the step failed or was skipped. A step before the first write has a record for each thing
+    /// that stands in the way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// What to do about the reason.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
     /// The command that the step runs, without secrets.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub command: Vec<String>,

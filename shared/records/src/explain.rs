@@ -10,7 +10,16 @@ pub struct Explained {
     what: String,
     hint: String,
     next: Option<String>,
-    source: Option<Source>,
+    cause: Cause,
+}
+
+/// What is behind an error.
+#[derive(Debug)]
+enum Cause {
+    Itself,
+    Source(Source),
+    /// Several errors, each with its own hint.
+    Parts(Vec<Explained>),
 }
 
 /// Adds a sentence and a hint to an error.
@@ -30,7 +39,21 @@ impl Explained {
             what: what.into(),
             hint: hint.into(),
             next: None,
-            source: None,
+            cause: Cause::Itself,
+        }
+    }
+
+    /// Makes one error of several that were found together. Each keeps its own hint.
+    #[must_use]
+    pub fn of(mut parts: Vec<Self>) -> Self {
+        if parts.len() == 1 {
+            return parts.remove(0);
+        }
+        let all: Vec<&str> = parts.iter().map(|part| part.what.as_str()).collect();
+        let what = all.join("; ");
+        Self {
+            cause: Cause::Parts(parts),
+            ..Self::new(what, "")
         }
     }
 
@@ -43,8 +66,20 @@ impl Explained {
 
     /// Puts another sentence in front, such as what was done before.
     #[must_use]
-    pub fn after(self, done: &str) -> Self {
+    pub fn after(mut self, done: &str) -> Self {
+        if let Cause::Parts(parts) = &mut self.cause
+            && let Some(first) = parts.first_mut()
+        {
+            first.what = format!("{done}: {}", first.what);
+        }
         let what = format!("{done}: {}", self.what);
+        Self { what, ..self }
+    }
+
+    /// Adds another sentence at the end.
+    #[must_use]
+    pub fn and(self, more: &str) -> Self {
+        let what = format!("{}; {more}", self.what);
         Self { what, ..self }
     }
 
@@ -59,6 +94,15 @@ impl Explained {
     #[must_use]
     pub fn hint(&self) -> &str {
         &self.hint
+    }
+
+    /// Returns the errors that this is made of; none if it is one by itself.
+    #[must_use]
+    pub fn parts(&self) -> &[Self] {
+        match &self.cause {
+            Cause::Parts(parts) => parts,
+            Cause::Itself | Cause::Source(_) => &[],
+        }
     }
 
     /// Returns the next command.
@@ -76,7 +120,10 @@ impl fmt::Display for Explained {
 
 impl std::error::Error for Explained {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.source.as_deref().map(|source| source as _)
+        match &self.cause {
+            Cause::Source(source) => Some(&**source),
+            Cause::Itself | Cause::Parts(_) => None,
+        }
     }
 }
 
@@ -86,7 +133,7 @@ impl<T, E: Into<Source>> Explain<T> for Result<T, E> {
             what: what.into(),
             hint: hint.into(),
             next: None,
-            source: Some(error.into()),
+            cause: Cause::Source(error.into()),
         })
     }
 }

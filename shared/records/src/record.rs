@@ -143,6 +143,7 @@ impl Record {
             Self::Step(it) => [&mut it.message]
                 .into_iter()
                 .chain(&mut it.reason)
+                .chain(&mut it.hint)
                 .collect(),
             Self::Progress(it) => [&mut it.message]
                 .into_iter()

@@ -16,7 +16,8 @@ on_both_beds! {
 
 const HOLDER: &str = "somebody@elsewhere/run";
 
-fn lease(renewed: &str) -> String {
+/// A lock that somebody else holds, renewed at this time.
+pub(crate) fn lease(renewed: &str) -> String {
     format!(
         "apiVersion: coordination.k8s.io/v1\nkind: Lease\nmetadata:\n  name: mesh-tools\n  \
          namespace: linkerd\n  labels: {{app.kubernetes.io/managed-by: mesh-tools}}\n  \

@@ -17,6 +17,7 @@ mod locked;
 mod marker;
 mod missing;
 mod pasted;
+mod preflight;
 mod proved;
 mod refused;
 mod rights;

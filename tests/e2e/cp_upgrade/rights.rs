@@ -13,6 +13,7 @@ on_both_beds! {
     shipped_rights_are_enough_for_an_upgrade_and_back_with_helm
     shipped_rights_are_enough_for_an_upgrade_with_helm_4
     shipped_rights_are_enough_for_an_upgrade_by_the_cli
+    optional_rights_are_optional
     first_role_is_enough_to_watch_and_not_to_write
 }
 
@@ -22,7 +23,11 @@ const RBAC: &str = include_str!("../../../tools/mesh-cp-upgrade/rbac.yaml");
 fn kubeconfig(bed: &Bed, writes: bool) -> PathBuf {
     let is_meant = |document: &&str| writes || !document.contains("-write");
     let documents: Vec<&str> = RBAC.split("\n---\n").filter(is_meant).collect();
-    bed.apply(&documents.join("\n---\n")).unwrap();
+    kubeconfig_of(bed, &documents.join("\n---\n"))
+}
+
+fn kubeconfig_of(bed: &Bed, rbac: &str) -> PathBuf {
+    bed.apply(rbac).unwrap();
     let token = ["-n", "linkerd", "create", "token", "mesh-cp-upgrade"];
     let token = bed.kubectl(token).unwrap();
     bed.kubeconfig_with_token("mesh-cp-upgrade", token.trim())
@@ -64,6 +69,26 @@ fn shipped_rights_are_enough_for_an_upgrade_with_helm_4(bed: Bed) {
 
 fn shipped_rights_are_enough_for_an_upgrade_by_the_cli(bed: Bed) {
     upgraded(&Stage::by_cli_without_definitions(bed));
+}
+
+fn optional_rights_are_optional(bed: Bed) {
+    let stage = Stage::new(bed);
+    let needed: Vec<&str> = RBAC
+        .lines()
+        .filter(|it| !it.contains("# optional"))
+        .collect();
+    let kubeconfig = kubeconfig_of(&stage.bed, &needed.join("\n"));
+    let mut command = stage.command(&[]);
+    command.env("KUBECONFIG", &kubeconfig);
+    let run = run(command, &stage.judged());
+    assert_eq!(run.code, Some(0), "{}", run.said());
+    let blind: Vec<&str> = run.end()["blind"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| it.as_str().unwrap())
+        .collect();
+    assert!(blind.contains(&"events"), "{blind:?}");
 }
 
 fn first_role_is_enough_to_watch_and_not_to_write(bed: Bed) {

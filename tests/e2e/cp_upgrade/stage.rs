@@ -159,10 +159,11 @@ impl Stage {
     pub(crate) fn command(&self, more: &[&str]) -> Command {
         let mut command = self.env(self.tools.run("mesh-cp-upgrade"));
         command.args(self.source()).args(more);
-        if !more
-            .iter()
-            .any(|arg| arg.starts_with("--yes") || arg.starts_with("--dry-run"))
-        {
+        if !more.iter().any(|arg| {
+            ["--yes", "--dry-run", "--preflight"]
+                .iter()
+                .any(|it| arg.starts_with(it))
+        }) {
             command.arg("--yes");
         }
         command

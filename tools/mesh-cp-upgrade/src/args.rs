@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{ArgAction, Parser, ValueEnum as _};
 use mesh_actor::ActorArgs;
-use mesh_cli::EXIT_CODES;
+use mesh_cli::{DryRun, EXIT_CODES};
 use mesh_records::{Explained, parse_timeout, sayable_address};
 use mesh_versions::{Releases, Target};
 
@@ -108,6 +108,11 @@ pub(crate) struct Args {
     #[arg(long, value_enum, value_name = "KEY", value_delimiter = ',', action = ArgAction::Append)]
     pub(crate) allow_change: Vec<Key>,
 
+    /// Ask whether the upgrade may begin, change nothing and end: like --dry-run=server, but what
+    /// stands in the way is the answer no (exit code 1) and no error (2); with code 0 nothing does
+    #[arg(long, conflicts_with_all = ["yes", "dry_run"])]
+    pub(crate) preflight: bool,
+
     /// Let helm overwrite fields that somebody else has set by hand; only where helm 4 applies the
     /// release on the server
     #[arg(long)]
@@ -157,7 +162,8 @@ pub(crate) struct Args {
 }
 
 /// The flags of what --watch-only does not do.
-const OF_UPGRADES: [&str; 17] = [
+const OF_UPGRADES: [&str; 18] = [
+    "preflight",
     "diff",
     "backup",
     "rollback",
@@ -196,6 +202,14 @@ fn target(text: &str) -> Result<Target, String> {
 }
 
 impl Args {
+    /// Turns a flag that stands for others into those.
+    pub(crate) fn spelled_out(mut self) -> Self {
+        if self.preflight {
+            self.actor.consent.dry_run = DryRun::Server;
+        }
+        self
+    }
+
     /// Returns true if a chart flag was given; these work only with helm.
     pub(crate) fn names_charts(&self) -> bool {
         let versions = [&self.chart_version, &self.crds_chart_version];

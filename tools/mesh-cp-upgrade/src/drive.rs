@@ -8,6 +8,7 @@ use mesh_records::Tool;
 
 use crate::agree::agree;
 use crate::args::Args;
+use crate::findings::Findings;
 use crate::gate::{Goal, pass_gate};
 use crate::inputs::Inputs;
 use crate::plan::{Plan, Staged};
@@ -15,7 +16,9 @@ use crate::prove::Proof;
 use crate::scene::{Scene, under_lock};
 use crate::session::Session;
 use crate::way_back::offered;
-use crate::{act, backup, leftovers, mesh, monitor, prepare, prove, readiness, rollback, watch_only};
+use crate::{
+    act, backup, leftovers, mesh, monitor, prepare, prove, readiness, rollback, watch_only,
+};
 
 /// Runs the tool.
 pub(crate) fn run(args: &Args) -> ExitCode {
@@ -30,7 +33,8 @@ pub(crate) fn run(args: &Args) -> ExitCode {
         }
         let cluster = Arc::clone(&run.cluster);
         let inputs = run.unless_stopped(Inputs::read(args, &cluster)).await??;
-        let mut session = Session::new(run, inputs);
+        let findings = Findings::asked_for(args.preflight);
+        let mut session = Session::new(run, inputs, findings);
         let (Ok(ending) | Err(ending)) = match args.rollback {
             true => rollback::run(&mut session, args).await,
             false => steps(&mut session, args).await,
@@ -45,7 +49,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
                 let why = ending.reason().unwrap_or_default();
                 Err(Ending::Failed(error.context(why)))
             }
-            Ok(()) | Err(_) => Ok(ending),
+            Ok(()) | Err(_) => Ok(session.with_findings(ending)),
         }
     })
 }
@@ -58,7 +62,7 @@ async fn steps(session: &mut Session<'_>, args: &Args) -> Outcome<Ending> {
     if !agree(session, args, &goal, &prepared).await? {
         return Ok(Ending::Done {
             next: Some(session.run.for_real()),
-            reason: Some(not_written(&prepared)),
+            reason: Some(not_written(args, &prepared)),
         });
     }
     backup::save(session, args, &goal, &scene, &prepared).await?;
@@ -96,8 +100,11 @@ async fn places(session: &mut Session<'_>, args: &Args, goal: &Goal) -> Outcome<
     Ok(prove::places(args, &places))
 }
 
-fn not_written(prepared: &Staged<Plan>) -> String {
-    let what = "dry run: nothing was written";
+fn not_written(args: &Args, prepared: &Staged<Plan>) -> String {
+    let what = match args.preflight {
+        true => "nothing stands in the way; nothing was written",
+        false => "dry run: nothing was written",
+    };
     match prepared {
         Staged::Whole(_) => what.to_owned(),
         Staged::Definitions(_) => format!(

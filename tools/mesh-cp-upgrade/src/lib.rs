@@ -5,13 +5,14 @@
 //! alone is read from then on. `gate` reads the verdict, `scene` looks at the control plane under
 //! the lock, and again before each write against what was `shown`, `prepare`, `of_target`,
 //! `preflight` and `rehearsal` compare before the first write and refuse what `--allow-change` does not name
-//! (`dry_write` sends one object, `foreseen` names what was set by hand where nothing is rendered yet),
+//! (`dry_write` sends one object, `stored_versions` and `webhooks` find what no dry run shows,
+//! `foreseen` names what was set by hand where nothing is rendered yet); `findings` collects all of it.
 //! `agree` asks, `backup` saves the state before, of which `labelled` finds the objects, `act` and `apply`
-//! write, `claims` checks what helm claims, `monitor` and `readiness` watch, `leftovers` lists what
-//! stays behind, `way_back` says how to go back and `rollback` does it. `watch_only` does the watching alone.
+//! write, `claims` checks what helm claims, `monitor` and `readiness` watch, `leftovers` lists what stays
+//! behind, `way_back` says how to go back and `rollback` does it. `watch_only` does the watching alone.
 //! `live` reads the control plane and what installed it; `installer` is that program, helm or the
 //! linkerd CLI, and `rights` asks for what is needed before the CLI can render; `plan` is what will
-//! be done; `present` compares what is rendered with the cluster; `render`, `expected`, `anew`, `identity`,
+//! be done; `present` compares what is rendered with the cluster; `definition`, `render`, `expected`, `anew`, `identity`,
 //! `contained`, `by_hand`, `grafted`, `new_kinds`, `redacted`, `diff` and `board` decide and wait for nothing. `child` alone starts processes.
 //! What this tool shares with every tool that acts is `mesh-actor`.
 
@@ -26,11 +27,13 @@ mod by_hand;
 mod child;
 mod claims;
 mod contained;
+mod definition;
 mod diff;
 mod drive;
 mod dry_write;
 mod expected;
 mod field_managers;
+mod findings;
 mod foreseen;
 mod gate;
 mod grafted;
@@ -62,9 +65,11 @@ mod scene;
 mod session;
 mod shown;
 mod snapshot;
+mod stored_versions;
 mod values;
 mod watch_only;
 mod way_back;
+mod webhooks;
 
 use std::process::ExitCode;
 
@@ -80,5 +85,5 @@ pub fn command() -> Command {
 
 /// Runs the tool on the process's own arguments.
 pub fn main() -> ExitCode {
-    drive::run(&Args::parse())
+    drive::run(&Args::parse().spelled_out())
 }

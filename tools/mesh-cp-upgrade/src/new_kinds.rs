@@ -2,8 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use serde::Deserialize;
-
+use crate::definition::{Definition, Spec, Version};
 use crate::render::Manifest;
 
 /// A kind that definitions add. One with the same name in another group, or in a version that is not
@@ -14,36 +13,10 @@ pub(crate) struct NewKind {
     kind: String,
 }
 
-#[derive(Deserialize)]
-struct Definition {
-    spec: Spec,
-}
-
-#[derive(Deserialize)]
-struct Spec {
-    group: String,
-    names: Names,
-    versions: Vec<Version>,
-}
-
-#[derive(Deserialize)]
-struct Names {
-    kind: String,
-}
-
-#[derive(Deserialize)]
-struct Version {
-    name: String,
-    served: bool,
-}
-
 /// Returns the kinds that the definitions among these objects add.
 pub(crate) fn new_kinds(manifests: &[Manifest]) -> BTreeSet<NewKind> {
-    let crds = manifests.iter();
-    let crds = crds.filter(|manifest| manifest.kind == "CustomResourceDefinition");
-    // The API server refuses a definition that cannot be read here.
-    let crds = crds.filter_map(|crd| Definition::deserialize(&crd.body).ok());
-    crds.flat_map(|crd| crd.spec.kinds()).collect()
+    let crds = Definition::among(manifests);
+    crds.flat_map(|(_, crd)| kinds(crd.spec)).collect()
 }
 
 // === impl NewKind ===
@@ -58,22 +31,18 @@ impl NewKind {
     }
 }
 
-// === impl Spec ===
-
-impl Spec {
-    fn kinds(self) -> Vec<NewKind> {
-        let Self {
-            group,
-            names,
-            versions,
-        } = self;
-        let served = versions.into_iter().filter(|version| version.served);
-        let kind = |Version { name, .. }| NewKind {
-            api_version: format!("{group}/{name}"),
-            kind: names.kind.clone(),
-        };
-        served.map(kind).collect()
-    }
+fn kinds(spec: Spec) -> Vec<NewKind> {
+    let Spec {
+        group,
+        names,
+        versions,
+    } = spec;
+    let served = versions.into_iter().filter(|version| version.served);
+    let kind = |Version { name, .. }| NewKind {
+        api_version: format!("{group}/{name}"),
+        kind: names.kind.clone(),
+    };
+    served.map(kind).collect()
 }
 
 #[cfg(test)]

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use mesh_actor::{Ending, Outcome, refused};
-use mesh_records::StepName;
+use mesh_cluster::control_plane::DEFINITIONS;
+use mesh_records::{Explained, StepName};
 
 use crate::by_hand::ByHand;
 use crate::dry_write::How;
@@ -14,6 +15,8 @@ use crate::plan::{Part, Write};
 use crate::rehearsal::{Answers, Rehearsal, ask};
 use crate::render::{Conflicts, Merge};
 use crate::session::Session;
+use crate::stored_versions::{Outdated, outdated};
+use crate::webhooks::silent;
 
 /// What the dry runs showed.
 #[derive(Debug)]
@@ -41,15 +44,26 @@ pub(crate) async fn preflight(
     let cluster = Arc::clone(&session.cluster);
     let (mut asked, mut unasked, mut by_hand) = (0, 0, Vec::new());
     for part in parts.iter().filter(|part| part.is_needed) {
+        let Some(how) = session.note(how(part))? else {
+            continue;
+        };
         let rehearsal = Rehearsal {
             manifests: &part.rendered.manifests,
             installed: part.installed.as_deref(),
-            how: how(part)?,
+            how,
             namespace: &goal.namespace,
         };
         let asking = ask(&cluster, &rehearsal, &to_come);
-        let answers = session.unless_stopped(asking).await??;
-        accepted(&answers)?;
+        let answers = session.unless_stopped(asking).await?;
+        let Some(mut answers) = session.note(answers.map_err(Ending::from))? else {
+            continue;
+        };
+        for finding in beside(session, goal, part, &mut answers).await? {
+            session.find(finding)?;
+        }
+        for finding in findings(&answers) {
+            session.find(finding)?;
+        }
         asked += answers.asked;
         unasked += answers.unasked;
         by_hand.extend(answers.by_hand);
@@ -62,6 +76,35 @@ pub(crate) async fn preflight(
     };
     let said = format!("server-side dry run: all {asked} objects accepted{rest}");
     Ok(Accepted { said, by_hand })
+}
+
+// Finds what the API server does not say in a dry run, or says without a way out.
+async fn beside(
+    session: &mut Session<'_>,
+    goal: &Goal,
+    part: &Part,
+    answers: &mut Answers,
+) -> Outcome<Vec<Explained>> {
+    let (cluster, manifests) = (Arc::clone(&session.cluster), &part.rendered.manifests);
+    let mut found = Vec::new();
+    let outdated = session.unless_stopped(outdated(&cluster, manifests));
+    for Outdated { name, finding } in outdated.await?? {
+        let object = format!("{} {name}", DEFINITIONS.kind);
+        answers.refused.retain(|(refused, _)| *refused != object);
+        found.push(finding);
+    }
+    let silent = session.unless_stopped(silent(&cluster, &goal.namespace, manifests));
+    match silent.await? {
+        Ok(silent) => {
+            // A webhook for Deployments is called in a dry run, too.
+            let is_said = |name: &str| answers.refused.iter().any(|(_, why)| why.contains(name));
+            let unsaid = silent.into_iter().filter(|(name, _)| !is_said(name));
+            found.extend(unsaid.map(|(_, finding)| finding));
+        }
+        Err(error) if error.rule().is_some() => session.run.blind("webhooks"),
+        Err(error) => return Err(error.into()),
+    }
+    Ok(found)
 }
 
 fn how(part: &Part) -> Outcome<How> {
@@ -88,30 +131,34 @@ fn how(part: &Part) -> Outcome<How> {
     }
 }
 
-fn accepted(answers: &Answers) -> Result<(), Ending> {
-    if let Some(unknown) = answers.unknown.first() {
-        return Err(refused(
+fn findings(answers: &Answers) -> Vec<Explained> {
+    let unknown = answers.unknown.first().map(|unknown| {
+        Explained::new(
             format!("the API server does not know the kind of {unknown}"),
             "check whether this Kubernetes is too old or too new for the target",
-        ));
-    }
-    if !answers.refused.is_empty() {
-        return Err(refused(
+        )
+    });
+    let refused = (!answers.refused.is_empty()).then(|| {
+        Explained::new(
             format!("the API server would refuse {}", list(&answers.refused)),
             "fix the cause, then run the pipeline again",
-        ));
-    }
-    if !answers.conflicts.is_empty() {
-        return Err(refused(
+        )
+    });
+    let conflicts = (!answers.conflicts.is_empty()).then(|| {
+        Explained::new(
             format!(
                 "helm may not change fields that somebody else has set: {}",
                 list(&answers.conflicts)
             ),
             "put what is set there into the values, so that helm sets the same; or let helm overwrite \
              it with --force-conflicts",
-        ));
-    }
-    Ok(())
+        )
+    });
+    unknown
+        .into_iter()
+        .chain(refused)
+        .chain(conflicts)
+        .collect()
 }
 
 /// Lists objects with what is said of each.
@@ -134,7 +181,7 @@ mod tests {
     fn answers(change: impl FnOnce(&mut Answers)) -> Option<String> {
         let mut answers = Answers::default();
         change(&mut answers);
-        accepted(&answers).err()?.reason()
+        findings(&answers).first().map(ToString::to_string)
     }
 
     #[test]

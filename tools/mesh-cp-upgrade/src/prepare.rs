@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use mesh_actor::{Outcome, refused};
+use mesh_actor::{Ending, Outcome, refused};
 use mesh_cli::DryRun;
-use mesh_records::{StepName, command};
+use mesh_records::{Explained, StepName, command};
 
 use crate::args::Args;
 use crate::by_hand::ByHand;
@@ -18,7 +18,7 @@ use crate::of_target;
 use crate::plan::{Definitions, Part, Parts, Plan, Staged};
 use crate::preflight::{Accepted, preflight};
 use crate::prove::{Proof, rehearse};
-use crate::scene::{Scene, still_shown};
+use crate::scene::{Scene, UNRENDERED, still_shown};
 use crate::session::Session;
 use crate::way_back;
 
@@ -38,18 +38,24 @@ pub(crate) async fn prepare(
     let Scene {
         live, installer, ..
     } = scene;
-    let rendering = installer.render(session, args, goal, live);
-    let mut plan = match rendering.await? {
-        Staged::Whole(parts) => whole(session, goal, parts)?,
-        Staged::Definitions(mut first) => {
+    let rendering = installer.render(session, args, goal, live).await;
+    let parts = match session.note(rendering)? {
+        Some(Staged::Whole(parts)) => parts,
+        Some(Staged::Definitions(mut first)) => {
             rendered_alone(session, args, &first)?;
             let parts = [&first.part];
             first.by_hand = try_out(session, args, goal, scene, &parts, proof).await?;
             first.by_hand.extend(ahead(session, args, goal).await?);
             let way_back = Some(&first.rest.way_back);
             backup(session, args, way_back).await?;
+            session.conclude()?;
             return Ok(Staged::Definitions(first));
         }
+        None => return Err(session.unchecked(&UNRENDERED[1..])),
+    };
+    let planned = whole(session, goal, parts);
+    let Some(mut plan) = session.note(planned)? else {
+        return Err(session.unchecked(&UNRENDERED[1..]));
     };
     if args.diff {
         diff(session, goal, &plan)?;
@@ -58,6 +64,7 @@ pub(crate) async fn prepare(
         for step in [StepName::Identity, StepName::Preflight, StepName::Backup] {
             session.skip(step, "nothing will be changed", AT_TARGET)?;
         }
+        session.conclude()?;
         return Ok(Staged::Whole(plan));
     }
     plan.changes = identity(session, args, scene, &plan).await?;
@@ -66,11 +73,11 @@ pub(crate) async fn prepare(
     let way_back = plan.control_plane.way_back.as_ref();
     plan.no_way_back = backup(session, args, way_back).await?;
     if let (true, Some(why)) = (args.rollback_on_failure, &plan.no_way_back) {
-        return Err(refused(
-            format!("there is no way back: {why}"),
-            "see to it, or leave out --rollback-on-failure",
-        ));
+        let what = format!("there is no way back: {why}");
+        let hint = "see to it, or leave out --rollback-on-failure";
+        session.find(Explained::new(what, hint))?;
     }
+    session.conclude()?;
     Ok(Staged::Whole(plan))
 }
 
@@ -109,7 +116,8 @@ fn whole(session: &mut Session<'_>, goal: &Goal, parts: Parts) -> Outcome<Plan> 
     let target = &goal.target;
     let config = parts.control_plane.rendered.config();
     let config = config.map_err(|error| refused(format!("{error:#}"), parts.hint))?;
-    of_target::check(&parts, &config, &session.inputs.overrides, target)?;
+    let of_target = of_target::check(&parts, &config, &session.inputs.overrides, target);
+    session.note(of_target)?;
     let Parts {
         crds,
         control_plane,
@@ -210,7 +218,8 @@ pub(crate) async fn try_out(
         return Ok(Vec::new());
     }
     let Accepted { said, by_hand } = preflight(session, goal, parts).await?;
-    let shown = rehearse(session, proof, scene.live.injects().as_deref()).await?;
+    let shown = rehearse(session, proof, scene.live.injects().as_deref()).await;
+    let shown = session.note(shown)?.unwrap_or_default();
     let by = match by_hand.len() {
         0 => String::new(),
         1 => "; 1 field of them was set by hand".to_owned(),
@@ -228,10 +237,17 @@ pub(crate) async fn identity(
     plan: &Plan,
 ) -> Outcome<Vec<Change>> {
     session.begin(StepName::Identity, "comparing the identity settings")?;
-    issuer_key::check(&plan.control_plane.rendered).map_err(|error| {
+    let fits = issuer_key::check(&plan.control_plane.rendered).map_err(|error| {
         let hint = "pass the key of that certificate: identity.issuer.tls.keyPEM beside crtPEM";
         refused(error.to_string(), hint)
-    })?;
+    });
+    session.note(fits)?;
+    let now = session.now();
+    for what in issuer_key::invalid(&plan.control_plane.rendered, now) {
+        let hint = "issue a new one and pass it in the values (identity.issuer.tls, \
+                    identityTrustAnchorsPEM)";
+        session.find(Explained::new(what, hint))?;
+    }
     let cluster = Arc::clone(&session.cluster);
     let comparing = async {
         let live = match &scene.identity {
@@ -243,7 +259,10 @@ pub(crate) async fn identity(
         all.extend(plan.losses());
         Ok::<_, anyhow::Error>(all)
     };
-    let all = session.unless_stopped(comparing).await??;
+    let compared = session.unless_stopped(comparing).await?;
+    let Some(all) = session.note(compared.map_err(Ending::from))? else {
+        return Ok(Vec::new());
+    };
     let unasked: Vec<&Change> = all
         .iter()
         .filter(|change| !args.allow_change.contains(&change.key))
@@ -267,7 +286,7 @@ pub(crate) async fn identity(
             ),
             false => allow,
         };
-        return Err(refused(rest.join("; "), hint));
+        session.find(Explained::new(rest.join("; "), hint))?;
     }
     let message = match all.len() {
         0 => "the identity settings are unchanged".to_owned(),

@@ -61,6 +61,7 @@ pub(crate) async fn run(session: &mut Session<'_>, args: &Args) -> Outcome<Endin
         let parts = [&plan.control_plane];
         plan.by_hand = try_out(session, args, &goal, &scene, &parts, &mut proof).await?;
     }
+    session.conclude()?;
     let prepared = Staged::Whole(plan);
     let agreed = agree(session, args, &goal, &prepared).await?;
     let Staged::Whole(plan) = prepared else {
@@ -157,6 +158,7 @@ async fn go_back(session: &mut Session<'_>, args: &Args) -> Outcome<String> {
     identity(session, args, &scene, &plan).await?;
     preflight(session, &goal, &[&plan.control_plane]).await?;
     session.done("server-side dry run: the way back is accepted")?;
+    session.conclude()?;
     act::roll_back(session, args, &goal, &scene, &plan).await?;
     settle(session, args, &goal, &plan).await?;
     let cluster = Arc::clone(&session.cluster);

@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use mesh_actor::gate::fresh;
 use mesh_actor::{Ending, Outcome, Taken, refused};
+use mesh_cli::DryRun;
 use mesh_cluster::{Error, Why};
-use mesh_records::{From as Seen, StepName};
+use mesh_records::{Explained, From as Seen, StepName};
 
 use crate::args::Args;
 use crate::gate::Goal;
@@ -26,6 +27,14 @@ pub(crate) struct Scene {
     pub(crate) identity: Option<Identity>,
     pub(crate) shown: Shown,
 }
+
+/// What cannot be looked at where nothing can be rendered.
+pub(crate) const UNRENDERED: [(StepName, &str); 4] = [
+    (StepName::Render, "the charts"),
+    (StepName::Identity, "the identity settings"),
+    (StepName::Preflight, "the dry run of each object"),
+    (StepName::Backup, "the way back"),
+];
 
 const CHANGED: &str = "the control plane has changed since it was shown";
 
@@ -53,10 +62,14 @@ async fn quiet_scene(
         Standing::Begun => {
             "the control plane is at the target or on its way there: continuing that upgrade"
         }
-        Standing::Changed => return Err(changed(session, goal, &scene)),
+        Standing::Changed => {
+            session.find(changed(session, goal, &scene))?;
+            ""
+        }
     };
     // Waiting for the lock and for helm may have taken long, so the verdict's age is checked again.
-    still_fresh(session, goal)?;
+    let is_fresh = still_fresh(session, goal);
+    session.note(is_fresh)?;
     Ok((scene, message))
 }
 
@@ -79,11 +92,17 @@ pub(crate) async fn under_lock(
     let cluster = Arc::clone(&session.cluster);
     let looking = look(&cluster, namespace);
     let live = session.unless_stopped(looking).await??;
-    installer::check(session, args, goal, &live).await?;
+    let usable = installer::check(session, args, goal, &live).await;
+    let usable = session.note(usable)?;
     let mut took_over = String::new();
     if session.run.is_dry() {
-        session.run.may_lock(namespace).await?;
-    } else {
+        let may_lock = session.run.may_lock(namespace).await;
+        session.note(may_lock)?;
+        if args.actor.consent.dry_run == DryRun::Server {
+            let is_free = session.run.lock_is_free(namespace).await;
+            session.note(is_free)?;
+        }
+    } else if usable.is_some() {
         let taking = session.run.take_lock(namespace, target, args.timeout);
         let Taken { lock, expired } = session.unless_stopped(taking).await??;
         session.run.hold(lock);
@@ -91,7 +110,13 @@ pub(crate) async fn under_lock(
             took_over = format!("; took over an expired lock, left behind by {holder}");
         }
     }
-    let (scene, message) = quiet_scene(session, args, goal).await?;
+    if usable.is_none() {
+        return Err(session.unchecked(&UNRENDERED));
+    }
+    let quiet = quiet_scene(session, args, goal).await;
+    let Some((scene, message)) = session.note(quiet)? else {
+        return Err(session.unchecked(&UNRENDERED));
+    };
     session.done(&format!("{message}{took_over}"))?;
     Ok(scene)
 }
@@ -212,7 +237,7 @@ impl Scene {
     }
 }
 
-fn changed(session: &Session<'_>, goal: &Goal, scene: &Scene) -> Ending {
+fn changed(session: &Session<'_>, goal: &Goal, scene: &Scene) -> Explained {
     let saw = goal.from.as_ref().map_or("?", |from| from.version.as_str());
     let is = scene.live.configuration().version.unwrap_or("not readable");
     let what = if saw == is {
@@ -221,7 +246,7 @@ fn changed(session: &Session<'_>, goal: &Goal, scene: &Scene) -> Ending {
         format!("the verdict saw the control plane at {saw}, but now it is at {is}")
     };
     let again = session.run.again();
-    refused(what, format!("run the whole pipeline again: {again}"))
+    Explained::new(what, format!("run the whole pipeline again: {again}"))
 }
 
 // Compares the control plane with the verdict's `from`. `began` is the version of the last upgrade

@@ -7,9 +7,10 @@ use jiff::Timestamp;
 use mesh_actor::{Ending, Outcome, Run};
 use mesh_cluster::Cluster;
 use mesh_records::{
-    InFlight, Progress, ProgressPods, Record, Step, StepName, StepState, whole_seconds,
+    Explained, InFlight, Progress, ProgressPods, Record, Step, StepName, StepState, whole_seconds,
 };
 
+use crate::findings::Findings;
 use crate::inputs::Inputs;
 use crate::installer::back::WayBack;
 use crate::installer::history::Revision;
@@ -21,7 +22,7 @@ pub(crate) struct Session<'a> {
     pub(crate) cluster: Arc<Cluster>,
     pub(crate) inputs: Arc<Inputs>,
     pub(crate) run: &'a mut Run,
-    step: Option<(StepName, Instant)>,
+    step: Option<Current>,
     /// What was written since the control plane was shown, by this run or by a helm that it took
     /// over.
     pub(crate) since: Written,
@@ -35,12 +36,22 @@ pub(crate) struct Session<'a> {
     wrote: Vec<(StepName, String)>,
     /// What a write that is not over has written, in words.
     begun: Option<String>,
+    pub(crate) findings: Findings,
+}
+
+/// The current step.
+#[derive(Clone, Copy, Debug)]
+struct Current {
+    name: StepName,
+    began: Instant,
+    /// Whether something was found in it that stands in the way.
+    has_failed: bool,
 }
 
 // === impl Session ===
 
 impl<'a> Session<'a> {
-    pub(crate) fn new(run: &'a mut Run, inputs: Inputs) -> Self {
+    pub(crate) fn new(run: &'a mut Run, inputs: Inputs, findings: Findings) -> Self {
         Self {
             cluster: Arc::clone(&run.cluster),
             inputs: Arc::new(inputs),
@@ -52,7 +63,22 @@ impl<'a> Session<'a> {
             goes_back: false,
             wrote: Vec::new(),
             begun: None,
+            findings,
         }
+    }
+
+    /// Writes that something stands in the way, which the current step found.
+    pub(crate) fn fails(&mut self, finding: &Explained) -> Outcome<()> {
+        let Some(current) = &mut self.step else {
+            return Ok(());
+        };
+        current.has_failed = true;
+        let (name, what) = (current.name, finding.to_string());
+        let record = Step {
+            hint: Some(finding.hint().to_owned()),
+            ..self.record(name, StepState::Failed, &what, Some(what.clone()))
+        };
+        Ok(self.run.emit(&Record::Step(Box::new(record)))?)
     }
 
     /// Notes that a part is written.
@@ -91,7 +117,7 @@ impl<'a> Session<'a> {
     /// Writes that a step begins. Fails if the run must stop.
     pub(crate) fn begin(&mut self, step: StepName, message: &str) -> Outcome<()> {
         self.run.may_go_on()?;
-        self.step = Some((step, Instant::now()));
+        self.step = Some(Current::begin(step));
         self.say(step, StepState::Started, message, None)
     }
 
@@ -104,7 +130,7 @@ impl<'a> Session<'a> {
         command: Vec<String>,
     ) -> Outcome<()> {
         self.run.may_write()?;
-        self.step = Some((step, Instant::now()));
+        self.step = Some(Current::begin(step));
         let record = Step {
             command,
             ..self.record(step, StepState::Started, message, None)
@@ -112,10 +138,14 @@ impl<'a> Session<'a> {
         Ok(self.run.announce(&Record::Step(Box::new(record)))??)
     }
 
-    /// Writes that the current step is done.
+    /// Writes that the current step is done, unless something was found in it.
     pub(crate) fn done(&mut self, message: &str) -> Outcome<()> {
-        match self.step {
-            Some((step, _)) => self.say(step, StepState::Done, message, None),
+        match self.step.filter(|step| !step.has_failed) {
+            Some(step) => {
+                self.say(step.name, StepState::Done, message, None)?;
+                self.step = None;
+                Ok(())
+            }
             None => Ok(()),
         }
     }
@@ -128,7 +158,8 @@ impl<'a> Session<'a> {
 
     /// Writes that the current step was not done, because the run ends.
     pub(crate) fn fail_step(&mut self, ending: &Ending) -> Outcome<()> {
-        let (Some((step, _)), Some(reason)) = (self.step, ending.reason()) else {
+        let step = self.step.take().filter(|step| !step.has_failed);
+        let (Some(step), Some(reason)) = (step, ending.reason()) else {
             return Ok(());
         };
         let state = match ending {
@@ -138,7 +169,11 @@ impl<'a> Session<'a> {
                 StepState::Failed
             }
         };
-        self.say(step, state, &reason.clone(), Some(reason))
+        let name = step.name;
+        self.step = Some(step);
+        self.say(name, state, &reason.clone(), Some(reason))?;
+        self.step = None;
+        Ok(())
     }
 
     fn say(
@@ -153,16 +188,14 @@ impl<'a> Session<'a> {
     }
 
     fn record(
-        &mut self,
+        &self,
         step: StepName,
         state: StepState,
         message: &str,
         reason: Option<String>,
     ) -> Step {
         let took = match state {
-            StepState::Done | StepState::Failed => {
-                self.step.take().map(|(_, began)| began.elapsed())
-            }
+            StepState::Done | StepState::Failed => self.step.map(|step| step.began.elapsed()),
             StepState::Started | StepState::Skipped => None,
         };
         Step {
@@ -173,6 +206,7 @@ impl<'a> Session<'a> {
             step,
             state,
             reason,
+            hint: None,
             command: Vec::new(),
             duration_ms: took.map(|took| u64::try_from(took.as_millis()).unwrap_or(u64::MAX)),
         }
@@ -243,5 +277,17 @@ impl<'a> Session<'a> {
     /// Like [`Run::see_out`], but returns the ending for a second signal.
     pub(crate) async fn see_out<F: Future>(&mut self, future: F) -> Outcome<F::Output> {
         Ok(self.run.see_out(future).await?)
+    }
+}
+
+// === impl Current ===
+
+impl Current {
+    fn begin(name: StepName) -> Self {
+        Self {
+            name,
+            began: Instant::now(),
+            has_failed: false,
+        }
     }
 }

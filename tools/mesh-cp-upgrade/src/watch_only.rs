@@ -16,6 +16,7 @@ use tokio::time::timeout_at;
 
 use crate::args::Args;
 use crate::expected::Expected;
+use crate::findings::Findings;
 use crate::inputs::Inputs;
 use crate::mesh;
 use crate::monitor::{Watched, settled};
@@ -32,7 +33,7 @@ const SERVICES: [&str; 3] = [
 /// Runs `--watch-only`.
 pub(crate) async fn run(run: &mut Run, args: &Args) -> Outcome<Ending> {
     let inputs = Inputs::none(&run.cluster)?;
-    let mut session = Session::new(run, inputs);
+    let mut session = Session::new(run, inputs, Findings::default());
     let (Ok(ending) | Err(ending)) = watch(&mut session, args).await;
     session.fail_step(&ending)?;
     let Ending::No(error) = ending else {

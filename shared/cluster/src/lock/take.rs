@@ -9,7 +9,7 @@ use mesh_records::parse_duration;
 
 use crate::clock::later;
 use crate::lock::keep::{Keeper, Lock, Moment, Place, no_date, options};
-use crate::lock::lease::{Claim, Decision, Holder, LABEL, Lease, NAME, TRUST, renewal};
+use crate::lock::lease::{Claim, Decision, Holder, LABEL, Lease, NAME, TRUST, decide, renewal};
 use crate::lock::wait::Wait;
 use crate::object::{Namespace, Object as _};
 use crate::wire::connect::Cluster;
@@ -103,6 +103,21 @@ impl Cluster {
             return self.lacking(vec![right("create", None)]).await;
         }
         Ok(lacking)
+    }
+
+    /// Returns who holds the lock of the control plane in `namespace`, by the dates in its Lease.
+    ///
+    /// # Errors
+    /// The API server cannot be reached, or refuses to show the Lease.
+    pub async fn lock_holder(&self, namespace: &str) -> Result<Option<Holder>, Error> {
+        let lease = self.lease(namespace).await?;
+        let now = self.now().ok_or_else(no_date)?;
+        Ok(match decide(lease.as_ref(), now, Duration::ZERO, "") {
+            Decision::Held(holder) => Some(holder),
+            Decision::Create | Decision::Take { .. } | Decision::Mine | Decision::Expired(_) => {
+                None
+            }
+        })
     }
 
     async fn lease(&self, namespace: &str) -> Result<Option<Lease>, Error> {

@@ -7,19 +7,17 @@
 use std::sync::Arc;
 
 use mesh_actor::{Ending, Outcome, hinted, refused};
-use mesh_cluster::control_plane::DEFINITIONS;
 use mesh_cluster::control_plane::issuer::SECRETS;
 use mesh_cluster::object::Bare;
 use mesh_cluster::{Cluster, Error, Target, Why};
-use serde::Deserialize;
-use serde_json::Value;
 
+use crate::definition::Definition;
 use crate::gate::Goal;
 use crate::installer::cli::{Cli, Half};
 use crate::overrides::Overrides;
 use crate::plan::{Definitions, Part, Parts, Rest, Staged, Write};
 use crate::present::differs;
-use crate::render::{Manifest, Rendered};
+use crate::render::Rendered;
 use crate::rights;
 use crate::session::Session;
 
@@ -131,48 +129,15 @@ pub(crate) async fn stored(cluster: &Cluster, namespace: &str) -> Result<Option<
 // Names the definitions that the cluster lacks, and the versions that a definition there lacks.
 async fn missing(cluster: &Cluster, rendered: &Rendered) -> Result<Vec<String>, Error> {
     let mut missing = Vec::new();
-    for manifest in &rendered.manifests {
-        if manifest.kind != DEFINITIONS.kind {
-            continue;
-        }
-        let target = Target::one(DEFINITIONS, None, &manifest.name);
-        match cluster.get_as::<Definition>(&target).await {
-            Ok(there) => {
-                let lacking = versions(manifest).filter(|version| !there.has(version));
-                missing.extend(lacking.map(|version| format!("{} {version}", manifest.name)));
+    for (name, wanted) in Definition::among(&rendered.manifests) {
+        match Definition::get(cluster, name).await? {
+            Some(there) => {
+                let versions = wanted.spec.versions.iter().map(|it| &it.name);
+                let lacking = versions.filter(|version| !there.has(version));
+                missing.extend(lacking.map(|version| format!("{name} {version}")));
             }
-            Err(error) if error.why() == Why::NotFound => missing.push(manifest.name.clone()),
-            Err(error) => return Err(error),
+            None => missing.push(name.to_owned()),
         }
     }
     Ok(missing)
-}
-
-fn versions(definition: &Manifest) -> impl Iterator<Item = &str> {
-    let versions = definition.body.pointer("/spec/versions");
-    let versions = versions.and_then(Value::as_array).into_iter().flatten();
-    versions.filter_map(|version| version.get("name")?.as_str())
-}
-
-#[derive(Deserialize)]
-struct Definition {
-    spec: Spec,
-}
-
-#[derive(Deserialize)]
-struct Spec {
-    versions: Vec<Version>,
-}
-
-#[derive(Deserialize)]
-struct Version {
-    name: String,
-}
-
-// === impl Definition ===
-
-impl Definition {
-    fn has(&self, version: &str) -> bool {
-        self.spec.versions.iter().any(|one| one.name == version)
-    }
 }

@@ -1,0 +1,119 @@
+//! What stands in the way of the first write. All of it is looked for before it ends the run.
+
+use mesh_actor::{Ending, Outcome};
+use mesh_cluster::{Error, Why};
+use mesh_records::{Explained, StepName};
+
+use crate::session::Session;
+use crate::way_back::explained;
+
+/// What was found so far.
+#[derive(Debug, Default)]
+pub(crate) struct Findings {
+    all: Vec<Explained>,
+    /// Whether they are the answer that the run was asked for (`--preflight`), and no error.
+    is_question: bool,
+}
+
+// === impl Findings ===
+
+impl Findings {
+    pub(crate) fn asked_for(is_question: bool) -> Self {
+        Self {
+            all: Vec::new(),
+            is_question,
+        }
+    }
+
+    fn ending(&mut self) -> Ending {
+        let all = Explained::of(std::mem::take(&mut self.all));
+        match self.is_question {
+            true => Ending::No(all),
+            false => Ending::Failed(all.into()),
+        }
+    }
+}
+
+// === impl Session ===
+
+impl Session<'_> {
+    /// Keeps what stands in the way for [`Session::conclude`], so that the other checks are made as
+    /// well; returns `None` then. What ends a run at once, such as a signal or an API server that does
+    /// not answer, is returned.
+    pub(crate) fn note<T>(&mut self, outcome: Outcome<T>) -> Outcome<Option<T>> {
+        match outcome {
+            Ok(value) => Ok(Some(value)),
+            Err(Ending::Failed(error)) if !is_of_the_server(&error) => {
+                self.find(explained(&error))?;
+                Ok(None)
+            }
+            Err(ending) => Err(ending),
+        }
+    }
+
+    /// Notes one thing that stands in the way.
+    pub(crate) fn find(&mut self, finding: Explained) -> Outcome<()> {
+        self.fails(&finding)?;
+        self.findings.all.push(finding);
+        Ok(())
+    }
+
+    /// Ends the run if anything stands in the way.
+    pub(crate) fn conclude(&mut self) -> Outcome<()> {
+        match self.findings.all.is_empty() {
+            true => Ok(()),
+            false => Err(self.findings.ending()),
+        }
+    }
+
+    /// Ends the run because of the last finding: the steps that are named cannot be done.
+    pub(crate) fn unchecked(&mut self, steps: &[(StepName, &str)]) -> Ending {
+        for (step, what) in steps {
+            let skipped = self.skip(*step, &format!("not checked: {what}"), "see what failed");
+            if let Err(ending) = skipped {
+                return ending;
+            }
+        }
+        let what: Vec<&str> = steps.iter().map(|(_, what)| *what).collect();
+        let last = self.findings.all.pop();
+        let said = |last: Explained| {
+            last.and(&format!(
+                "because of that, not checked: {}",
+                what.join(", ")
+            ))
+        };
+        self.findings.all.extend(last.map(said));
+        self.findings.ending()
+    }
+
+    /// Adds what was found to the ending of a run that ends before it has looked at everything.
+    pub(crate) fn with_findings(&mut self, ending: Ending) -> Ending {
+        let error = match ending {
+            Ending::Failed(error) if !self.findings.all.is_empty() => error,
+            Ending::Done { .. }
+            | Ending::No(_)
+            | Ending::Failed(_)
+            | Ending::Stopped(_)
+            | Ending::Skipped(_)
+            | Ending::Left { .. } => return ending,
+        };
+        self.findings.all.push(explained(&error));
+        Ending::Failed(Explained::of(std::mem::take(&mut self.findings.all)).into())
+    }
+}
+
+// Returns true if the API server did not answer, or not with what it thinks of the request.
+fn is_of_the_server(error: &anyhow::Error) -> bool {
+    let mut chain = error.chain();
+    let known = chain.find_map(|it| it.downcast_ref::<Error>());
+    known.is_some_and(|error| match error.why() {
+        Why::Forbidden | Why::NotFound | Why::Refused | Why::Conflict => false,
+        Why::Unreachable
+        | Why::TimedOut
+        | Why::Unauthorized
+        | Why::Gone
+        | Why::Busy
+        | Why::Broken
+        | Why::Malformed => true,
+    })
+}

@@ -1,0 +1,294 @@
+//! Finds webhooks of others that would refuse the control plane's objects, because nobody answers for
+//! them: the dry run of a Deployment does not create its pods.
+
+use std::collections::BTreeMap;
+
+use mesh_cluster::object::{EndpointSlice, Namespace, Resource, Selector};
+use mesh_cluster::{Cluster, Error, Selection, label};
+use mesh_records::{Explained, Paste};
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::render::Manifest;
+
+/// The webhooks that may refuse something.
+const KINDS: [Resource; 2] = [
+    kind(
+        "mutatingwebhookconfigurations",
+        "MutatingWebhookConfiguration",
+    ),
+    kind(
+        "validatingwebhookconfigurations",
+        "ValidatingWebhookConfiguration",
+    ),
+];
+
+const fn kind(plural: &'static str, kind: &'static str) -> Resource {
+    Resource {
+        group: "admissionregistration.k8s.io",
+        version: "v1",
+        plural,
+        kind,
+    }
+}
+
+type Labels = BTreeMap<String, String>;
+
+/// An object that the upgrade writes, or that a controller creates for it.
+#[derive(Debug)]
+struct Subject {
+    group: &'static str,
+    plural: &'static str,
+    labels: Labels,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Configuration {
+    metadata: Named,
+    webhooks: Vec<Hook>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Named {
+    name: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Hook {
+    name: String,
+    failure_policy: Option<String>,
+    client_config: ClientConfig,
+    namespace_selector: Selector,
+    object_selector: Selector,
+    match_conditions: Vec<Value>,
+    rules: Vec<Rule>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct ClientConfig {
+    service: Option<Service>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(default)]
+struct Service {
+    namespace: String,
+    name: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Rule {
+    operations: Vec<String>,
+    api_groups: Vec<String>,
+    resources: Vec<String>,
+}
+
+/// Returns the webhooks of others for the objects of the control plane in `namespace` whose Service
+/// has no ready endpoint, by their names.
+pub(crate) async fn silent(
+    cluster: &Cluster,
+    namespace: &str,
+    manifests: &[Manifest],
+) -> Result<Vec<(String, Explained)>, Error> {
+    let subjects = subjects(manifests);
+    if subjects.is_empty() {
+        return Ok(Vec::new());
+    }
+    let place: Namespace = cluster.get(None, namespace).await?;
+    let mut silent = Vec::new();
+    for resource in KINDS {
+        let pages = cluster.pages_as::<Configuration>(resource, Selection::default());
+        for Configuration { metadata, webhooks } in pages.all().await? {
+            for hook in webhooks {
+                let Some(service) =
+                    hook.stands_in_the_way(namespace, &place.meta.labels, &subjects)
+                else {
+                    continue;
+                };
+                if !answers(cluster, service).await? {
+                    let of = (resource, metadata.name.as_str());
+                    silent.push((
+                        hook.name.clone(),
+                        finding(&cluster.paste(), of, &hook.name, service),
+                    ));
+                }
+            }
+        }
+    }
+    Ok(silent)
+}
+
+async fn answers(cluster: &Cluster, service: &Service) -> Result<bool, Error> {
+    let of = format!("{}={}", label::SERVICE, service.name);
+    let selection = Selection {
+        namespace: Some(&service.namespace),
+        labels: Some(&of),
+    };
+    let slices = cluster.pages::<EndpointSlice>(selection).all().await?;
+    Ok(slices.iter().any(|slice| slice.ready() > 0))
+}
+
+fn finding(
+    paste: &Paste,
+    (of, name): (Resource, &str),
+    hook: &str,
+    service: &Service,
+) -> Explained {
+    let Service {
+        namespace,
+        name: to,
+    } = service;
+    Explained::new(
+        format!(
+            "the webhook {hook} ({} {name}) would refuse pods of the control plane: its failurePolicy \
+             is Fail, and its Service {namespace}/{to} has no ready endpoint",
+            of.kind
+        ),
+        format!(
+            "let the Service have a ready pod (`{}`), or exclude the control plane's namespace from \
+             the webhook",
+            paste.kubectl(&[
+                "-n",
+                namespace,
+                "get",
+                "endpointslices",
+                "-l",
+                &format!("{}={to}", label::SERVICE)
+            ])
+        ),
+    )
+}
+
+// The Deployments, and what the controllers create for them.
+fn subjects(manifests: &[Manifest]) -> Vec<Subject> {
+    let deployments = manifests.iter().filter(|it| it.kind == "Deployment");
+    let labels = |body: &Value, pointer: &str| {
+        let labels = body.pointer(pointer).cloned().unwrap_or_default();
+        serde_json::from_value(labels).unwrap_or_default()
+    };
+    let subjects = deployments.flat_map(|it| {
+        let own = labels(&it.body, "/metadata/labels");
+        let of_pods: Labels = labels(&it.body, "/spec/template/metadata/labels");
+        [
+            ("apps", "deployments", own),
+            ("apps", "replicasets", of_pods.clone()),
+            ("", "pods", of_pods),
+        ]
+    });
+    let subject = |(group, plural, labels)| Subject {
+        group,
+        plural,
+        labels,
+    };
+    subjects.map(subject).collect()
+}
+
+// === impl Hook ===
+
+impl Hook {
+    // Returns its Service if it is called for any of these, and if what is not answered is refused.
+    // Conditions only the API server can evaluate. The control plane's own webhooks are upgraded.
+    fn stands_in_the_way(
+        &self,
+        namespace: &str,
+        labels: &Labels,
+        subjects: &[Subject],
+    ) -> Option<&Service> {
+        let service = self.client_config.service.as_ref()?;
+        let refuses = self.failure_policy.as_deref() != Some("Ignore");
+        let may_be_called =
+            self.match_conditions.is_empty() && self.namespace_selector.selects(labels);
+        let concerns = |it: &Subject| {
+            self.object_selector.selects(&it.labels)
+                && self.rules.iter().any(|rule| rule.is_for(it))
+        };
+        let is_others = service.namespace != namespace;
+        let all = refuses && may_be_called && is_others && subjects.iter().any(concerns);
+        all.then_some(service)
+    }
+}
+
+// === impl Rule ===
+
+impl Rule {
+    fn is_for(&self, subject: &Subject) -> bool {
+        let has = |all: &[String], one: &str| all.iter().any(|it| it == one || it == "*");
+        let mut written = ["CREATE", "UPDATE"].into_iter();
+        written.any(|it| has(&self.operations, it))
+            && has(&self.api_groups, subject.group)
+            && (has(&self.resources, subject.plural) || has(&self.resources, "*/*"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::render::manifests;
+
+    #[test]
+    fn a_webhook_stands_in_the_way_only_if_it_is_called_and_fails_closed() {
+        let deployment = "{apiVersion: apps/v1, kind: Deployment, metadata: {name: d, labels: {a: b}}, \
+                          spec: {template: {metadata: {labels: {c: d}}}}}";
+        let subjects = subjects(&manifests(deployment).unwrap());
+        let labels = Labels::from([("team".to_owned(), "mesh".to_owned())]);
+        let hook = |change: Value| {
+            let mut hook = json!({
+                "name": "h",
+                "clientConfig": { "service": { "namespace": "policy", "name": "s" } },
+                "rules": [{ "operations": ["CREATE"], "apiGroups": [""], "resources": ["pods"] }],
+            });
+            let fields = change.as_object().unwrap().clone();
+            hook.as_object_mut().unwrap().extend(fields);
+            serde_json::from_value::<Hook>(hook).unwrap()
+        };
+        let rule = |operation: &str, group: &str, resource: &str| json!({ "rules": [{ "operations": [operation], "apiGroups": [group], "resources": [resource] }] });
+        let table = [
+            (json!({}), true),
+            (json!({ "failurePolicy": "Fail" }), true),
+            (json!({ "failurePolicy": "Ignore" }), false),
+            (
+                json!({ "clientConfig": { "url": "https://a.test" } }),
+                false,
+            ),
+            (
+                json!({ "clientConfig": { "service": { "namespace": "linkerd", "name": "s" } } }),
+                false,
+            ),
+            (json!({ "matchConditions": [{ "name": "c" }] }), false),
+            (
+                json!({ "namespaceSelector": { "matchLabels": { "team": "mesh" } } }),
+                true,
+            ),
+            (
+                json!({ "namespaceSelector": { "matchLabels": { "team": "shop" } } }),
+                false,
+            ),
+            (
+                json!({ "objectSelector": { "matchLabels": { "c": "d" } } }),
+                true,
+            ),
+            (
+                json!({ "objectSelector": { "matchLabels": { "a": "b" } } }),
+                false,
+            ),
+            (rule("*", "*", "*"), true),
+            (rule("UPDATE", "apps", "deployments"), true),
+            (rule("CREATE", "apps", "replicasets"), true),
+            (rule("DELETE", "", "pods"), false),
+            (rule("CREATE", "apps", "pods"), false),
+            (rule("CREATE", "", "services"), false),
+        ];
+        for (number, (change, expected)) in table.into_iter().enumerate() {
+            let hook = hook(change);
+            let stands = hook.stands_in_the_way("linkerd", &labels, &subjects);
+            assert_eq!(stands.is_some(), expected, "row {number}");
+        }
+    }
+}
