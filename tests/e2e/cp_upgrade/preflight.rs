@@ -104,7 +104,7 @@ fn preflight_says_all_that_stands_in_the_way_at_once(bed: Bed) {
         (
             "preflight",
             "the new definition of serviceprofiles.linkerd.io lacks v1alpha0",
-            "kubectl patch crd serviceprofiles.linkerd.io --subresource=status",
+            "patch crd serviceprofiles.linkerd.io --subresource=status",
         ),
         (
             "preflight",

@@ -5,7 +5,7 @@ use std::{fs, net::IpAddr, path::Path};
 use anyhow::Context as _;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
+    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, date_time_ymd,
 };
 
 /// A certificate and its key, both in PEM.
@@ -84,8 +84,18 @@ fn authority_params(name: &str) -> CertificateParams {
 impl MeshIdentity {
     /// Makes a new anchor and issuer, both ECDSA P-256.
     pub fn new() -> anyhow::Result<Self> {
-        let anchor = Authority::new("root.linkerd.cluster.local")?;
+        Self::with(authority_params("identity.linkerd.cluster.local"))
+    }
+
+    /// Makes one whose issuer expired when 2021 began.
+    pub fn expired() -> anyhow::Result<Self> {
         let mut params = authority_params("identity.linkerd.cluster.local");
+        params.not_after = date_time_ymd(2021, 1, 1);
+        Self::with(params)
+    }
+
+    fn with(mut params: CertificateParams) -> anyhow::Result<Self> {
+        let anchor = Authority::new("root.linkerd.cluster.local")?;
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         let issuer = anchor.sign(&params)?;
         Ok(Self {

@@ -1,0 +1,234 @@
+//! What hinders an upgrade from outside: found before the write, waited for, or survived.
+
+use std::fs;
+
+use mesh_testbed::{Bed, Charts, MeshIdentity, Server};
+use mesh_tests::{Run, Running, Signal, on_both_beds};
+use serde_json::{Value, json};
+
+use crate::shop::web;
+use crate::stage::{Stage, TO};
+
+on_both_beds! {
+    crash_loop_fails_the_upgrade_before_its_timeout
+    issuer_that_has_expired_is_found_before_the_write
+    sigterm_in_each_step_stops_and_the_same_pipeline_ends_done
+    [Helm]
+    kubernetes_that_the_chart_does_not_take_is_said_before_the_write
+    [Admission]
+    policy_that_refuses_a_component_is_found_before_the_write
+    policy_against_the_probe_is_a_warning
+    quota_that_is_freed_is_waited_for
+    surge_pod_that_no_node_takes_is_waited_for
+    [Servers]
+    api_server_that_restarts_in_the_middle_is_waited_for
+}
+
+const IDENTITY: &str = "linkerd.io/control-plane-component=identity";
+
+fn until_held_up(run: &mut Running, part: &str) {
+    run.until(|record| {
+        let reason = record["reason"].as_str();
+        record["type"] == "progress" && reason.is_some_and(|reason| reason.contains(part))
+    });
+}
+
+#[track_caller]
+fn assert_upgraded(stage: &Stage, run: &Run) {
+    assert_eq!(run.code, Some(0), "{}", run.said());
+    assert_eq!(stage.configured(), TO);
+}
+
+fn crash_loop_fails_the_upgrade_before_its_timeout(bed: Bed) {
+    let stage = Stage::new(bed);
+    let bad = "sim: {behaviour: {destination: crash-loop}}\n";
+    let run = stage.run(&stage.judged(), &["-f", &stage.file("bad.yaml", bad)]);
+    assert_eq!(run.code, Some(1), "{}", run.said());
+    for part in ["linkerd-destination", "CrashLoopBackOff"] {
+        assert!(run.stderr.contains(part), "{part}: {}", run.stderr);
+    }
+    assert!(!run.stderr.contains("not ready after"), "{}", run.stderr);
+    assert!(run.step("watch", "failed").is_some());
+}
+
+fn issuer_that_has_expired_is_found_before_the_write(bed: Bed) {
+    let stage = Stage::new(bed);
+    let folder = stage.tools.folder().join("expired");
+    let identity = MeshIdentity::expired().unwrap();
+    let expired = Charts::write(&folder, TO, Some(&identity)).unwrap().values;
+    let flags = [
+        "-f",
+        expired.to_str().unwrap(),
+        "--allow-change",
+        "anchors,issuer",
+    ];
+    let run = stage.run(&stage.judged(), &flags);
+    assert_eq!(run.code, Some(2), "{}", run.said());
+    let said = "the issuer's certificate expired at 2021-01-01T00:00:00Z";
+    assert!(run.stderr.contains(said), "{}", run.stderr);
+    stage.assert_unchanged(true);
+}
+
+fn sigterm_in_each_step_stops_and_the_same_pipeline_ends_done(bed: Bed) {
+    let stage = Stage::new(bed);
+    let judged = stage.judged();
+    let steps = [
+        "gate",
+        "lock",
+        "render",
+        "identity",
+        "preflight",
+        "backup",
+        "crds",
+        "control-plane",
+        "watch",
+        "prove",
+    ];
+    for step in steps {
+        let mut running = stage.begin(&judged, &[]);
+        running.until_step(step);
+        running.signal(Signal::TERM);
+        let run = running.finish();
+        assert_eq!(run.code, Some(3), "{step}: {}", run.said());
+        assert_eq!(run.end()["outcome"], "stopped", "{step}");
+        assert_eq!(stage.holder(), None, "{step}");
+    }
+    assert_upgraded(&stage, &stage.run(&judged, &[]));
+}
+
+fn kubernetes_that_the_chart_does_not_take_is_said_before_the_write(bed: Bed) {
+    let stage = Stage::new(bed);
+    let chart = stage.charts.control_plane.join("Chart.yaml");
+    let lines = fs::read_to_string(&chart).unwrap();
+    let lines = lines
+        .lines()
+        .map(|line| match line.starts_with("kubeVersion:") {
+            true => "kubeVersion: \">=1.99.0-0\"",
+            false => line,
+        });
+    let lines: Vec<&str> = lines.collect();
+    fs::write(&chart, lines.join("\n")).unwrap();
+    let run = stage.run(&stage.judged(), &["--preflight"]);
+    assert_eq!(run.code, Some(1), "{}", run.said());
+    for part in [
+        ">=1.99.0-0",
+        "because of that, not checked: the identity settings",
+    ] {
+        assert!(run.stderr.contains(part), "{part}: {}", run.stderr);
+    }
+    stage.assert_unchanged(false);
+}
+
+/// A policy that denies what `expression` is false for.
+fn veto(bed: &Bed, namespace: &str, (group, plural): (&str, &str), expression: &str) {
+    let rule = json!({ "apiGroups": [group], "apiVersions": ["v1"], "operations": ["CREATE", "UPDATE"],
+        "resources": [plural] });
+    let validation = json!({ "expression": expression, "message": "no such objects here" });
+    let version = "admissionregistration.k8s.io/v1";
+    let policy = json!({ "apiVersion": version, "kind": "ValidatingAdmissionPolicy",
+        "metadata": { "name": "veto" }, "spec": { "failurePolicy": "Fail",
+            "matchConstraints": { "resourceRules": [rule] }, "validations": [validation] } });
+    let place = json!({ "matchLabels": { "kubernetes.io/metadata.name": namespace } });
+    let binding = json!({ "apiVersion": version, "kind": "ValidatingAdmissionPolicyBinding",
+        "metadata": { "name": "veto" }, "spec": { "policyName": "veto", "validationActions": ["Deny"],
+            "matchResources": { "namespaceSelector": place } } });
+    for object in [policy, binding] {
+        bed.apply(&object.to_string()).unwrap();
+    }
+}
+
+fn policy_that_refuses_a_component_is_found_before_the_write(bed: Bed) {
+    let stage = Stage::new(bed);
+    let judged = stage.judged();
+    let version = "app.kubernetes.io/version";
+    let allowed = format!("object.metadata.labels['{version}'] != '{TO}'");
+    veto(&stage.bed, "linkerd", ("apps", "deployments"), &allowed);
+    // The API server takes a moment to enforce a new policy.
+    let run = loop {
+        let run = stage.run(&judged, &["--preflight"]);
+        if run.code == Some(1) {
+            break run;
+        }
+        assert_eq!(run.code, Some(0), "{}", run.said());
+    };
+    for part in [
+        "the API server would refuse Deployment linkerd-",
+        "no such objects here",
+    ] {
+        assert!(run.stderr.contains(part), "{part}: {}", run.stderr);
+    }
+    stage.assert_unchanged(false);
+}
+
+fn policy_against_the_probe_is_a_warning(bed: Bed) {
+    let stage = Stage::new(bed);
+    web(&stage.bed, "shop", 1);
+    let judged = stage.judged();
+    veto(&stage.bed, "shop", ("", "pods"), "false");
+    let refused = |run: &Run| {
+        let progress = run.of("progress").into_iter();
+        let mut said = progress.filter_map(|it| it["message"].as_str());
+        said.any(|it| it.contains("warning: a new pod of shop/Deployment/web is refused"))
+    };
+    while !refused(&stage.run(&judged, &["--preflight"])) {}
+    let run = stage.run(&judged, &[]);
+    assert_upgraded(&stage, &run);
+    assert!(refused(&run), "{}", run.said());
+}
+
+fn quota_that_is_freed_is_waited_for(bed: Bed) {
+    let stage = Stage::new(bed);
+    let judged = stage.judged();
+    let quota = json!({ "apiVersion": "v1", "kind": "ResourceQuota",
+        "metadata": { "name": "full", "namespace": "linkerd" }, "spec": { "hard": { "pods": "3" } } });
+    stage.bed.apply(&quota.to_string()).unwrap();
+    let path = "/api/v1/namespaces/linkerd/resourcequotas/full";
+    let used = Value::from("3");
+    stage
+        .bed
+        .await_field(path, "/status/used/pods", &used)
+        .unwrap();
+    let mut run = stage.begin(&judged, &[]);
+    until_held_up(&mut run, "exceeded quota: full");
+    stage.bed.delete(path).unwrap();
+    assert_upgraded(&stage, &run.finish());
+}
+
+fn surge_pod_that_no_node_takes_is_waited_for(bed: Bed) {
+    let stage = Stage::new(bed);
+    let judged = stage.judged();
+    let cordon = |cordoned: bool| {
+        let nodes = stage.bed.get("/api/v1/nodes").unwrap();
+        for node in nodes["items"].as_array().unwrap() {
+            let path = format!(
+                "/api/v1/nodes/{}",
+                node["metadata"]["name"].as_str().unwrap()
+            );
+            let spec = json!({ "spec": { "unschedulable": cordoned } });
+            stage.bed.merge(&path, &spec).unwrap();
+        }
+    };
+    cordon(true);
+    let mut run = stage.begin(&judged, &[]);
+    until_held_up(&mut run, "Unschedulable");
+    cordon(false);
+    assert_upgraded(&stage, &run.finish());
+}
+
+fn api_server_that_restarts_in_the_middle_is_waited_for(bed: Bed) {
+    let stage = Stage::new(bed);
+    let judged = stage.judged();
+    let hold = stage.bed.kubelet().hold("linkerd", IDENTITY);
+    let mut run = stage.begin(&judged, &["--request-timeout", "60s"]);
+    until_held_up(&mut run, "not ready");
+    stage.bed.restart(Server::ApiServer).unwrap();
+    stage.bed.await_ready().unwrap();
+    hold.release();
+    let run = run.finish();
+    // A lock that could not be renewed for too long is given up.
+    match run.code {
+        Some(0) => {}
+        _ => assert_eq!(run.code, Some(3), "{}", run.said()),
+    }
+    assert_upgraded(&stage, &stage.run(&judged, &["--if-locked", "wait=1m"]));
+}
