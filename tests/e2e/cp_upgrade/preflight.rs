@@ -80,6 +80,30 @@ fn preflight_finds_nothing_and_writes_nothing(bed: Bed) {
     stage.assert_unchanged(false);
 }
 
+/// The step that finds it, what is said and the way out.
+const EXPECTED: [(&str, &str, &str); 4] = [
+    (
+        "lock",
+        "is held by somebody@elsewhere",
+        "delete lease mesh-tools",
+    ),
+    (
+        "identity",
+        "the cluster's domain",
+        "--allow-change trust-domain,cluster-domain",
+    ),
+    (
+        "preflight",
+        "the new definition of serviceprofiles.linkerd.io lacks v1alpha0",
+        "patch crd serviceprofiles.linkerd.io --subresource=status",
+    ),
+    (
+        "preflight",
+        "the webhook silent.policy.test (ValidatingWebhookConfiguration policy) would refuse pods",
+        "get endpointslices -l kubernetes.io/service-name=nobody",
+    ),
+];
+
 fn preflight_says_all_that_stands_in_the_way_at_once(bed: Bed) {
     let stage = Stage::new(bed);
     let judged = stage.judged();
@@ -90,28 +114,6 @@ fn preflight_says_all_that_stands_in_the_way_at_once(bed: Bed) {
         .unwrap();
     stage.stores_an_older_version();
     stage.has_a_silent_webhook();
-    let expected = [
-        (
-            "lock",
-            "is held by somebody@elsewhere",
-            "delete lease mesh-tools",
-        ),
-        (
-            "identity",
-            "the cluster's domain",
-            "--allow-change trust-domain,cluster-domain",
-        ),
-        (
-            "preflight",
-            "the new definition of serviceprofiles.linkerd.io lacks v1alpha0",
-            "patch crd serviceprofiles.linkerd.io --subresource=status",
-        ),
-        (
-            "preflight",
-            "the webhook silent.policy.test (ValidatingWebhookConfiguration policy) would refuse pods",
-            "get endpointslices -l kubernetes.io/service-name=nobody",
-        ),
-    ];
     for (how, code, outcome) in [
         ("--preflight", 1, "complete"),
         ("--dry-run=server", 2, "failed"),
@@ -121,7 +123,7 @@ fn preflight_says_all_that_stands_in_the_way_at_once(bed: Bed) {
         assert_eq!(run.end()["outcome"], outcome, "{how}");
         let findings = findings(&run);
         let reason = run.end()["reason"].as_str().unwrap();
-        for (step, what, hint) in expected {
+        for (step, what, hint) in EXPECTED {
             let is_it =
                 |(said, way_out): &&(&str, &str)| said.contains(what) && way_out.contains(hint);
             assert!(
@@ -135,7 +137,7 @@ fn preflight_says_all_that_stands_in_the_way_at_once(bed: Bed) {
             assert!(lines[at + 1].starts_with("hint: "), "{}", run.stderr);
             assert!(lines[at + 1].contains(hint), "{}", run.stderr);
         }
-        assert_eq!(findings.len(), expected.len(), "{findings:#?}");
+        assert_eq!(findings.len(), EXPECTED.len(), "{findings:#?}");
         assert!(run.of("intent").is_empty());
     }
     let events = stage.bed.audit_of(AGENT).unwrap();

@@ -8,13 +8,12 @@ use mesh_records::Tool;
 
 use crate::agree::agree;
 use crate::args::Args;
-use crate::findings::Findings;
 use crate::gate::{Goal, pass_gate};
 use crate::inputs::Inputs;
 use crate::plan::{Plan, Staged};
 use crate::prove::Proof;
 use crate::scene::{Scene, under_lock};
-use crate::session::Session;
+use crate::session::{Findings, Session};
 use crate::way_back::offered;
 use crate::{
     act, backup, leftovers, mesh, monitor, prepare, prove, readiness, rollback, watch_only,
@@ -33,7 +32,10 @@ pub(crate) fn run(args: &Args) -> ExitCode {
         }
         let cluster = Arc::clone(&run.cluster);
         let inputs = run.unless_stopped(Inputs::read(args, &cluster)).await??;
-        let findings = Findings::asked_for(args.preflight);
+        let findings = Findings {
+            is_question: args.preflight,
+            ..Findings::default()
+        };
         let mut session = Session::new(run, inputs, findings);
         let (Ok(ending) | Err(ending)) = match args.rollback {
             true => rollback::run(&mut session, args).await,

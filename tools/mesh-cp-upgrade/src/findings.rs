@@ -7,36 +7,17 @@ use mesh_records::{Explained, StepName};
 use crate::session::Session;
 use crate::way_back::explained;
 
-/// What was found so far.
-#[derive(Debug, Default)]
-pub(crate) struct Findings {
-    all: Vec<Explained>,
-    /// Whether they are the answer that the run was asked for (`--preflight`), and no error.
-    is_question: bool,
-}
+// === impl Session ===
 
-// === impl Findings ===
-
-impl Findings {
-    pub(crate) fn asked_for(is_question: bool) -> Self {
-        Self {
-            all: Vec::new(),
-            is_question,
-        }
-    }
-
-    fn ending(&mut self) -> Ending {
-        let all = Explained::of(std::mem::take(&mut self.all));
-        match self.is_question {
+impl Session<'_> {
+    fn all_found(&mut self) -> Ending {
+        let all = Explained::of(std::mem::take(&mut self.findings.all));
+        match self.findings.is_question {
             true => Ending::No(all),
             false => Ending::Failed(all.into()),
         }
     }
-}
 
-// === impl Session ===
-
-impl Session<'_> {
     /// Keeps what stands in the way for [`Session::conclude`], so that the other checks are made as
     /// well; returns `None` then. What ends a run at once, such as a signal or an API server that does
     /// not answer, is returned.
@@ -62,7 +43,7 @@ impl Session<'_> {
     pub(crate) fn conclude(&mut self) -> Outcome<()> {
         match self.findings.all.is_empty() {
             true => Ok(()),
-            false => Err(self.findings.ending()),
+            false => Err(self.all_found()),
         }
     }
 
@@ -83,7 +64,7 @@ impl Session<'_> {
             ))
         };
         self.findings.all.extend(last.map(said));
-        self.findings.ending()
+        self.all_found()
     }
 
     /// Adds what was found to the ending of a run that ends before it has looked at everything.

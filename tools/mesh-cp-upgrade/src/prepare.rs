@@ -237,17 +237,7 @@ pub(crate) async fn identity(
     plan: &Plan,
 ) -> Outcome<Vec<Change>> {
     session.begin(StepName::Identity, "comparing the identity settings")?;
-    let fits = issuer_key::check(&plan.control_plane.rendered).map_err(|error| {
-        let hint = "pass the key of that certificate: identity.issuer.tls.keyPEM beside crtPEM";
-        refused(error.to_string(), hint)
-    });
-    session.note(fits)?;
-    let now = session.now();
-    for what in issuer_key::invalid(&plan.control_plane.rendered, now) {
-        let hint = "issue a new one and pass it in the values (identity.issuer.tls, \
-                    identityTrustAnchorsPEM)";
-        session.find(Explained::new(what, hint))?;
-    }
+    certificates(session, plan)?;
     let cluster = Arc::clone(&session.cluster);
     let comparing = async {
         let live = match &scene.identity {
@@ -260,9 +250,9 @@ pub(crate) async fn identity(
         Ok::<_, anyhow::Error>(all)
     };
     let compared = session.unless_stopped(comparing).await?;
-    let Some(all) = session.note(compared.map_err(Ending::from))? else {
-        return Ok(Vec::new());
-    };
+    let all = session
+        .note(compared.map_err(Ending::from))?
+        .unwrap_or_default();
     let unasked: Vec<&Change> = all
         .iter()
         .filter(|change| !args.allow_change.contains(&change.key))
@@ -294,6 +284,20 @@ pub(crate) async fn identity(
     };
     session.done(&message)?;
     Ok(all)
+}
+
+fn certificates(session: &mut Session<'_>, plan: &Plan) -> Outcome<()> {
+    let rendered = &plan.control_plane.rendered;
+    if let Err(error) = issuer_key::check(rendered) {
+        let hint = "pass the key of that certificate: identity.issuer.tls.keyPEM beside crtPEM";
+        session.find(Explained::new(error.to_string(), hint))?;
+    }
+    for what in issuer_key::invalid(rendered, session.now()) {
+        let hint = "issue a new one and pass it in the values (identity.issuer.tls, \
+                    identityTrustAnchorsPEM)";
+        session.find(Explained::new(what, hint))?;
+    }
+    Ok(())
 }
 
 // Returns why there is no way back, if there is none.

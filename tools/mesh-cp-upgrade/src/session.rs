@@ -10,7 +10,6 @@ use mesh_records::{
     Explained, InFlight, Progress, ProgressPods, Record, Step, StepName, StepState, whole_seconds,
 };
 
-use crate::findings::Findings;
 use crate::inputs::Inputs;
 use crate::installer::back::WayBack;
 use crate::installer::history::Revision;
@@ -37,6 +36,14 @@ pub(crate) struct Session<'a> {
     /// What a write that is not over has written, in words.
     begun: Option<String>,
     pub(crate) findings: Findings,
+}
+
+/// What was found so far that stands in the way of the first write.
+#[derive(Debug, Default)]
+pub(crate) struct Findings {
+    pub(crate) all: Vec<Explained>,
+    /// Whether they are the answer that the run was asked for (`--preflight`), and no error.
+    pub(crate) is_question: bool,
 }
 
 /// The current step.

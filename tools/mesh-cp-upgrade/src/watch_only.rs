@@ -16,12 +16,11 @@ use tokio::time::timeout_at;
 
 use crate::args::Args;
 use crate::expected::Expected;
-use crate::findings::Findings;
 use crate::inputs::Inputs;
 use crate::mesh;
 use crate::monitor::{Watched, settled};
 use crate::prove::{places, prove};
-use crate::session::Session;
+use crate::session::{Findings, Session};
 
 /// The Services behind the webhooks of every release.
 const SERVICES: [&str; 3] = [
