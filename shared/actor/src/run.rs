@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use mesh_cli::{DryRun, argv};
 use mesh_cluster::{Cluster, Lock, Signals};
-use mesh_records::{Paste, Record};
+use mesh_records::{Paste, Record, Writer};
 
 use crate::args::ActorArgs;
 use crate::interruption::Heard;
@@ -54,6 +54,18 @@ impl Run {
     /// Standard output or the record file cannot be written.
     pub fn emit(&mut self, record: &Record) -> anyhow::Result<()> {
         self.voice.emit(record)
+    }
+
+    /// Returns records as lines, as [`Run::emit`] writes them.
+    ///
+    /// # Errors
+    /// A record cannot be written as JSON.
+    pub fn lines(&self, records: Vec<Record>) -> anyhow::Result<Vec<u8>> {
+        let mut writer = Writer::new(Vec::new());
+        for record in records {
+            writer.write(&self.voice.stamped(record))?;
+        }
+        Ok(std::mem::take(writer.out()))
     }
 
     /// Remembers an optional permission that is missing.

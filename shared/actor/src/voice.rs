@@ -72,9 +72,14 @@ impl Voice {
     }
 
     pub(crate) fn emit(&mut self, record: &Record) -> anyhow::Result<()> {
-        let record = record.clone().of_run(&self.run, self.dry_run);
+        let record = self.stamped(record.clone());
         let emitted = self.output.emit(&record);
         emitted.context("cannot write the records")
+    }
+
+    /// Adds what every record of this run has.
+    pub(crate) fn stamped(&self, record: Record) -> Record {
+        record.of_run(&self.run, self.dry_run)
     }
 
     pub(crate) fn reader_is_gone(&self) -> bool {

@@ -183,6 +183,7 @@ mod tests {
             time: Timestamp::UNIX_EPOCH,
             message: String::new(),
             deeds: Vec::new(),
+            waves: Vec::new(),
             warnings: Vec::new(),
             digest: "d1".into(),
         };

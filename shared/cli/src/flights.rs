@@ -32,7 +32,10 @@ impl Flights {
         match record {
             Record::Intent(intent) => self.planned = intent.deeds.len(),
             Record::Step(step) => {
-                self.in_flight.clear();
+                // What rolls goes on while a gate is asked.
+                if step.step != StepName::WaveGate {
+                    self.in_flight.clear();
+                }
                 // Meanwhile the tool that writes the verdict shows what it does, on the same line.
                 let is_own = step.step != StepName::Gate;
                 let is_started = step.state == StepState::Started;

@@ -25,6 +25,9 @@ pub struct Intent {
     pub dry_run: Option<DryRun>,
     /// The changes, in order.
     pub deeds: Vec<Deed>,
+    /// The names of the waves, in order; a wave begins when the one before it is finished.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waves: Vec<String>,
     /// What the verdict warns of: the id and the message of each finding that does not block.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
@@ -41,9 +44,12 @@ pub struct Deed {
     pub verb: String,
     /// The object that is changed, such as `shop/Deployment/web`.
     pub object: String,
+    /// The number of its wave in `waves`, from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wave: Option<u32>,
 }
 
-/// A step of a control-plane upgrade.
+/// A step of a control-plane upgrade, or the gate between two waves of a roll.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Step {
@@ -76,7 +82,8 @@ pub struct Step {
 }
 
 /// The steps of a control-plane upgrade, in order. Where the definitions must be written before the
-/// control plane can be rendered, those from rendering to backup come a second time after them.
+/// control plane can be rendered, those from rendering to backup come a second time after them. A roll
+/// has only the last one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
@@ -103,6 +110,8 @@ pub enum StepName {
     Prove,
     /// Say what is left to do by hand.
     Afterwards,
+    /// Ask the command of `mesh-roll --gate` whether the next wave may begin.
+    WaveGate,
 }
 
 /// How a step stands.
@@ -314,8 +323,13 @@ impl Intent {
         message: String,
         deeds: Vec<Deed>,
     ) -> Self {
+        let waves = deeds.iter().map(|it| it.wave.map(|wave| wave.to_string()));
+        let waves: Vec<Option<String>> = waves.collect();
         let mut parts = vec![cluster_uid, &message];
-        parts.extend(deeds.iter().flat_map(|it| [&*it.verb, &*it.object]));
+        for (deed, wave) in deeds.iter().zip(&waves) {
+            parts.extend([&*deed.verb, &*deed.object]);
+            parts.extend(wave.as_deref());
+        }
         let mut hash = Sha256::new();
         for part in parts {
             hash.update(part);
@@ -329,8 +343,30 @@ impl Intent {
             digest: format!("{:.16x}", hash.finalize()),
             message,
             deeds,
+            waves: Vec::new(),
             warnings: Vec::new(),
         }
+    }
+
+    /// Adds the names of the waves.
+    #[must_use]
+    pub fn with_waves(self, waves: Vec<String>) -> Self {
+        Self { waves, ..self }
+    }
+
+    /// Returns a line for each wave with the number of its changes; none where all is one wave.
+    #[must_use]
+    pub fn waves(&self) -> Vec<String> {
+        let of = self.waves.len();
+        let waves = (1..).zip(&self.waves).filter(|_| of > 1);
+        let waves = waves.map(|(number, title)| {
+            let mine = self.deeds.iter().filter(|deed| deed.wave == Some(number));
+            match mine.count() {
+                1 => format!("wave {number} of {of}: {title}: 1 workload"),
+                many => format!("wave {number} of {of}: {title}: {many} workloads"),
+            }
+        });
+        waves.collect()
     }
 
     /// Adds what the verdict warns of. The digest does not cover it, because it changes nothing that
@@ -338,6 +374,19 @@ impl Intent {
     #[must_use]
     pub fn with_warnings(self, warnings: Vec<String>) -> Self {
         Self { warnings, ..self }
+    }
+}
+
+// === impl Deed ===
+
+impl Deed {
+    /// Makes a change of one object, which belongs to no wave.
+    pub fn new(verb: impl Into<String>, object: impl Into<String>) -> Self {
+        Self {
+            verb: verb.into(),
+            object: object.into(),
+            wave: None,
+        }
     }
 }
 
@@ -362,6 +411,7 @@ impl Obstacle {
             | Self::WouldLoseProxy
             | Self::PodRefused
             | Self::DowntimeOutage
+            | Self::UnavailablePods
             | Self::Budget
             | Self::OnDelete
             | Self::Partition
@@ -381,7 +431,7 @@ impl Obstacle {
             Self::BarePod => "is a pod without a controller: nothing would create it again",
             Self::ScaledToZero => "is scaled to zero: its next pods get the new proxy",
             Self::Gone => "was deleted or replaced since the survey",
-            Self::NotSelected => "is not selected (-n, --kind or --exclude)",
+            Self::NotSelected => "is not selected (-n, -l, --kind or --exclude)",
             Self::VersionPinned => "has a pinned proxy: a restart cannot change its version",
             Self::Paused => "is paused: resume it first",
             Self::WorkloadUnhealthy => "is unhealthy: not all of its pods are ready",
@@ -392,6 +442,9 @@ impl Obstacle {
             Self::PodRefused => "would get no new pods: the API server refuses them",
             Self::DowntimeOutage => {
                 "would be down during the restart: allow it with --allow-outage"
+            }
+            Self::UnavailablePods => {
+                "would have more unavailable pods than --max-unavailable-pods allows"
             }
             Self::Budget => "cannot be restarted under its PodDisruptionBudget",
             Self::OnDelete => {
@@ -417,10 +470,7 @@ mod tests {
     fn the_digest_changes_with_the_cluster_uid_the_message_and_the_deeds() {
         let digest = |cluster: &str, uid: &str, time: i64, message: &str, verbs: &[&str]| {
             let time = Timestamp::from_second(time).unwrap();
-            let deed = |verb: &&str| Deed {
-                verb: (*verb).to_owned(),
-                object: "shop/Deployment/web".to_owned(),
-            };
+            let deed = |verb: &&str| Deed::new(*verb, "shop/Deployment/web");
             let deeds = verbs.iter().map(deed).collect();
             Intent::new(cluster, uid, time, message.to_owned(), deeds).digest
         };

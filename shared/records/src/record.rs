@@ -37,7 +37,7 @@ pub enum Record {
     Verdict(Box<Verdict>),
     /// What an action will do, in order.
     Intent(Intent),
-    /// A step of a control-plane upgrade.
+    /// A step of a control-plane upgrade, or the gate between two waves of a roll.
     Step(Box<Step>),
     /// How far a rollout has come; also written before each write to the cluster.
     Progress(Box<Progress>),

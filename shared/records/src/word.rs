@@ -225,6 +225,8 @@ words! {
     WouldLoseProxy = "would-lose-proxy",
     /// The API server refuses a new pod: a quota, a policy, a webhook.
     PodRefused = "pod-refused",
+    /// More pods would be unavailable at the same time than the user allows.
+    UnavailablePods = "unavailable-pods",
     /// Pods are replaced only when they are deleted (`OnDelete`).
     OnDelete = "on-delete",
     /// The partition of the update strategy keeps pods back.
@@ -348,6 +350,7 @@ set! {
     WouldLoseProxy,
     PodRefused,
     DowntimeOutage,
+    UnavailablePods,
     Budget,
     OnDelete,
     Partition,

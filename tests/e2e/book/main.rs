@@ -4,6 +4,7 @@
 
 mod commands;
 mod deploy;
+mod gate;
 mod recipes;
 mod report;
 mod runbook;

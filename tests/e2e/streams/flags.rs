@@ -15,7 +15,7 @@ const TOOLS: [&str; 4] = [
     "mesh-roll",
 ];
 /// Flags of kubectl, helm, the linkerd CLI, cargo, tar, sha256sum and the scripts, which are passed on or shown.
-const OTHERS: [&str; 39] = [
+const OTHERS: [&str; 40] = [
     "all",
     "cascade",
     "check",
@@ -45,6 +45,7 @@ const OTHERS: [&str; 39] = [
     "revision",
     "set-string",
     "short",
+    "show-labels",
     "shutdown",
     "strip-components",
     "subresource",

@@ -36,10 +36,9 @@ pub fn writes(tool: Tool, kind: RecordType) -> bool {
         | RecordType::Finding
         | RecordType::Plan
         | RecordType::Verdict => kind.writer() == Some(tool),
-        RecordType::Intent | RecordType::Progress => {
+        RecordType::Intent | RecordType::Step | RecordType::Progress => {
             matches!(tool, Tool::MeshCpUpgrade | Tool::MeshRoll)
         }
-        RecordType::Step => tool == Tool::MeshCpUpgrade,
         RecordType::Rolled | RecordType::Skipped => tool == Tool::MeshRoll,
         RecordType::Foreign => false,
     }

@@ -29,9 +29,9 @@ pub(crate) async fn agree(
     }
     let mut deeds = deeds(session, prepared)?;
     if let (true, Staged::Whole(plan)) = (args.rollback_on_failure, prepared) {
-        deeds.extend(plan.control_plane.way_back.iter().map(|back| Deed {
-            verb: "roll back".to_owned(),
-            object: format!("if the upgrade fails: {}", back.command()),
+        deeds.extend(plan.control_plane.way_back.iter().map(|back| {
+            let object = format!("if the upgrade fails: {}", back.command());
+            Deed::new("roll back", object)
         }));
     }
     let from = goal.from.as_ref();
@@ -72,13 +72,11 @@ fn deeds(session: &Session<'_>, prepared: &Staged<Plan>) -> anyhow::Result<Vec<D
         let content = Content::rendered(&part.rendered).digest();
         let all = Sha256::digest(format!("{}\0{values}\0{content}", part.essence));
         let count = part.rendered.manifests.len();
-        Deed {
-            verb: verb(&part.command),
-            object: format!(
-                "{} to {} ({count} objects, content {all:.16x})",
-                part.name, part.rendered.chart
-            ),
-        }
+        let object = format!(
+            "{} to {} ({count} objects, content {all:.16x})",
+            part.name, part.rendered.chart
+        );
+        Deed::new(verb(&part.command), object)
     };
     Ok(match prepared {
         Staged::Whole(plan) => {
@@ -96,13 +94,11 @@ fn deeds(session: &Session<'_>, prepared: &Staged<Plan>) -> anyhow::Result<Vec<D
             } = &**first;
             let all = Sha256::digest(format!("{}\0{values}", rest.essence));
             let chart = &part.rendered.chart;
-            let later = Deed {
-                verb: verb(&rest.command),
-                object: format!(
-                    "{} to {chart} (rendered when the CRDs are written, from values {all:.16x})",
-                    rest.name
-                ),
-            };
+            let object = format!(
+                "{} to {chart} (rendered when the CRDs are written, from values {all:.16x})",
+                rest.name
+            );
+            let later = Deed::new(verb(&rest.command), object);
             let deeds = [deed(part), later].into_iter();
             deeds.chain(by_hand(fields)).collect()
         }
@@ -110,10 +106,9 @@ fn deeds(session: &Session<'_>, prepared: &Staged<Plan>) -> anyhow::Result<Vec<D
 }
 
 fn by_hand(fields: &[(String, ByHand)]) -> impl Iterator<Item = Deed> {
-    fields.iter().map(|(object, field)| Deed {
-        verb: field.verb().to_owned(),
-        object: format!("{object}: {field}"),
-    })
+    let deed =
+        |(object, field): &(String, ByHand)| Deed::new(field.verb(), format!("{object}: {field}"));
+    fields.iter().map(deed)
 }
 
 // What helm deletes, restores and sets otherwise without a word.
@@ -121,17 +116,12 @@ fn beside(part: &Part) -> Vec<Deed> {
     let deed = |verb: &str, manifest: &Manifest| {
         let namespace = manifest.namespace.as_deref();
         let place = namespace.map_or(String::new(), |it| format!(" in {it}"));
-        Deed {
-            verb: verb.to_owned(),
-            object: format!("{manifest}{place}"),
-        }
+        Deed::new(verb, format!("{manifest}{place}"))
     };
     let removed = part.removed.iter().map(|it| deed("remove", it));
     let restored = part.restored.iter().map(|it| deed("restore", it));
-    let values = part.values.iter().map(|value| Deed {
-        verb: value.verb().to_owned(),
-        object: value.to_string(),
-    });
+    let values = part.values.iter();
+    let values = values.map(|value| Deed::new(value.verb(), value.to_string()));
     removed.chain(restored).chain(values).collect()
 }
 

@@ -9,8 +9,12 @@ use mesh_actor::ActorArgs;
 use mesh_cli::{DryRun, EXIT_CODES};
 use mesh_records::{WorkloadKind, WorkloadRef, parse_duration, parse_timeout};
 
+use crate::canary::Canary;
+use crate::labels::{LabelSelector, parse_key};
 use crate::roll::Wanted;
 use crate::select::{Choice, Selector, parse_kind};
+use crate::wave_gate::WaveGate;
+use crate::window::{Opening, Window};
 
 /// Restart the workloads whose proxies differ from what the injector adds, and prove each restart
 ///
@@ -34,6 +38,11 @@ pub(crate) struct Args {
     #[arg(long, value_name = "KIND", action = ArgAction::Append, value_parser = parse_kind)]
     kind: Vec<WorkloadKind>,
 
+    /// Only workloads whose own labels match, in the syntax of kubectl: team=shop,tier!=db,
+    /// env in (test,prod)
+    #[arg(short = 'l', long, value_name = "LABELS")]
+    selector: Option<LabelSelector>,
+
     /// Leave these out: NAMESPACE, NAMESPACE/NAME or NAMESPACE/KIND/NAME; `*` matches any text (may
     /// be repeated)
     #[arg(long, value_name = "SELECTOR", action = ArgAction::Append)]
@@ -53,6 +62,29 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) max_in_flight: u16,
 
+    /// How many pods of all workloads that roll may be unavailable at the same time; a workload whose
+    /// own update strategy allows more is skipped and needs attention
+    #[arg(long, value_name = "N")]
+    pub(crate) max_unavailable_pods: Option<u32>,
+
+    /// Restart these first, and nothing else before they are proven and were watched for --settle:
+    /// so many (3), a part (10%), or those of a selector like that of --exclude. If one of them
+    /// fails or is blocked, nothing else is started
+    #[arg(long, value_name = "N|PERCENT|SELECTOR")]
+    pub(crate) canary: Option<Canary>,
+
+    /// Roll in groups by the value of this label of the workloads: a group begins when the one
+    /// before it is finished, in the order of the values, then the workloads without the label, and
+    /// after all groups the ingresses and gateways
+    #[arg(long, value_name = "LABEL", value_parser = parse_key)]
+    pub(crate) group_by: Option<String>,
+
+    /// Run this command between two waves; the next wave begins only if its exit code is 0. It is
+    /// split into words like a shell's, but no shell runs it; its standard input has the records of
+    /// what ended since the last gate, and it gets as long as --timeout
+    #[arg(long, value_name = "COMMAND")]
+    pub(crate) gate: Option<WaveGate>,
+
     /// How many workloads may fail; after one more failure nothing else is started
     #[arg(long, value_name = "N", default_value = "0")]
     pub(crate) max_failures: u32,
@@ -65,8 +97,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = parse_timeout)]
     pub(crate) timeout: Duration,
 
-    /// How long to watch the restarted workloads after the last one; the run fails if their pods do
-    /// not stay ready
+    /// How long to watch the restarted workloads after the last one, and after the canaries; the run
+    /// fails if their pods do not stay ready
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse_duration)]
     pub(crate) settle: Duration,
 
@@ -77,6 +109,12 @@ pub(crate) struct Args {
     /// Like --deadline, as a time: 2026-03-02T04:00:00Z; the earlier of the two counts
     #[arg(long, value_name = "TIME")]
     pub(crate) until: Option<Timestamp>,
+
+    /// Start workloads only in this part of the week, such as 'Mon-Fri 22:00-04:00 Europe/Berlin';
+    /// its end counts like --until, and a run that begins outside of it ends at once (may be
+    /// repeated; not in a dry run)
+    #[arg(long, value_name = "WINDOW", action = ArgAction::Append)]
+    pub(crate) window: Vec<Window>,
 
     /// Make the plan, change nothing and end: with code 0 if every outdated workload would be
     /// rolled, with code 1 if one would be skipped and needs attention
@@ -126,7 +164,18 @@ impl Args {
     /// Returns when nothing more may be started.
     pub(crate) fn ends_at(&self, now: Timestamp) -> Option<Timestamp> {
         let deadline = self.deadline.and_then(|after| now.checked_add(after).ok());
-        deadline.into_iter().chain(self.until).min()
+        let window = self.opening(now).map(|opening| match opening {
+            Opening::Until(closes) => closes,
+            Opening::Closed(_) => now,
+        });
+        deadline.into_iter().chain(self.until).chain(window).min()
+    }
+
+    /// Returns whether a window is open; `None` if that does not matter.
+    pub(crate) fn opening(&self, now: Timestamp) -> Option<Opening> {
+        // A plan is read by day and carried out by night.
+        let counts = self.actor.consent.dry_run == DryRun::None;
+        Opening::of(&self.window, now).filter(|_| counts)
     }
 
     /// Returns how workloads get new pods.
@@ -144,6 +193,7 @@ impl Args {
             namespaces: self.namespace.clone(),
             kinds: self.kind.clone(),
             exclude: self.exclude.clone(),
+            labels: self.selector.clone(),
         }
     }
 
@@ -176,6 +226,11 @@ impl Args {
         let selectors = flags
             .iter()
             .flat_map(|(flag, list)| list.iter().map(move |it| (flag, it)));
+        let canary = match &self.canary {
+            Some(Canary::Those(selector)) => Some((&"--canary", selector)),
+            Some(Canary::First(_) | Canary::Percent(_)) | None => None,
+        };
+        let selectors = selectors.chain(canary);
         let mut selectors = selectors.filter(|(_, it)| none(&|key| it.selects(key)));
         selectors.next().map(|(flag, it)| format!("{flag} {it}"))
     }

@@ -212,6 +212,9 @@ impl<'a> Shell<'a> {
             Action::ListProven(keys) => perform::list_proven(cluster(), keys),
             Action::Probe(key) => perform::probe(cluster(), key),
             Action::Compare(key, sample) => perform::compare(cluster(), key, sample),
+            Action::Gate(gate, records) => {
+                perform::gate(gate, self.run.lines(records)?, self.timeout)
+            }
             Action::Nodes(key) => perform::nodes(cluster(), key),
         };
         self.work.push(work);

@@ -6,14 +6,18 @@
 //! sends requests. The parts common to all actions are in `mesh-actor`.
 
 mod args;
+mod canary;
 mod drive;
 mod gate;
+mod labels;
 mod perform;
 mod prepare;
 mod rights;
 mod roll;
 mod select;
 mod watches;
+mod wave_gate;
+mod window;
 
 use std::process::ExitCode;
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::future::LocalBoxFuture;
 use mesh_actor::{Ending, Outcome, Taken};
@@ -15,6 +16,7 @@ use mesh_records::WorkloadRef;
 use serde::Deserialize;
 
 use crate::roll::{Answer, Event, Evicted, Sample};
+use crate::wave_gate::WaveGate;
 
 /// The result of a request.
 #[derive(Debug)]
@@ -249,6 +251,11 @@ pub(crate) fn nodes(cluster: Arc<Cluster>, key: WorkloadRef) -> Work {
         });
         Happened::Nodes(key, nodes)
     })
+}
+
+/// Asks the gate between two waves.
+pub(crate) fn gate(gate: WaveGate, records: Vec<u8>, limit: Duration) -> Work {
+    Box::pin(async move { Happened::Event(Event::Gated(gate.ask(records, limit).await)) })
 }
 
 impl Node {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use mesh_actor::gate::{Passed, fresh};
-use mesh_actor::{Judged, Outcome, Run};
+use mesh_actor::{Judged, Outcome, Run, stopped};
 use mesh_cluster::act::rollable;
 use mesh_records::{Explained, Paste, Tool, WorkloadKind, WorkloadRef};
 
@@ -13,6 +13,7 @@ use crate::args::{Args, FailOn};
 use crate::gate::{Order, Survey, gate};
 use crate::rights;
 use crate::roll::{KINDS, Settings, Task, Wishes};
+use crate::window::Opening;
 
 /// What a run may do, before it has read any workload.
 #[derive(Debug)]
@@ -39,6 +40,9 @@ pub(crate) async fn prepare(args: &Args, run: &mut Run) -> Outcome<Prepared> {
     let gate = gate(args.linkerd_namespace.as_deref());
     let Passed { verdict, warnings } = gate.pass(judged, run.here(), |_| Ok(()))?;
     let until = fresh(&verdict, run.here())?;
+    if let Some(Opening::Closed(when)) = args.opening(run.now()) {
+        return Err(stopped(format!("outside of --window: {when}")));
+    }
     let order = survey.order(verdict, run.again())?;
     known(args, &run.paste(), &order)?;
     run.may_lock(&order.expected.namespace).await?;
@@ -77,8 +81,8 @@ fn allowed(
     order: &Order,
     forbidden: &BTreeMap<WorkloadRef, String>,
 ) -> Result<(), Explained> {
-    // A plan alone says it of each workload.
-    if args.plan_only {
+    // A plan alone says it of each workload. The labels that -l asks for are not known yet.
+    if args.plan_only || args.choice().labels.is_some() {
         return Ok(());
     }
     let stale = order.tasks.iter().filter(|task| task.stale_at.is_some());
@@ -141,7 +145,11 @@ pub(crate) fn settings(args: &Args, run: &Run, prepared: &Prepared) -> Settings 
             forbidden: forbidden.clone(),
             allow_budget: args.budgets(),
             strategy: args.strategy(),
+            max_unavailable: args.max_unavailable_pods,
         },
+        canary: args.canary.clone(),
+        group_by: args.group_by.clone(),
+        gate: args.gate.clone(),
         kinds: kinds.clone(),
         expected: order.expected.clone(),
         warnings: warnings.clone(),

@@ -5,7 +5,7 @@
 //! it was written. Every run ends in [`end`].
 //!
 //! [`event`] has the events and actions, [`state`] what a run knows. The parts stand on it: [`plan`]
-//! says what will be done, [`start`] begins workloads, [`probing`] asks the injector first,
+//! says what will be done, [`pace`] opens the waves, [`start`] begins workloads, [`probing`] asks the injector first,
 //! [`evictions`] writes where a restart cannot,
 //! [`flights`] follows what has begun, [`settle`] watches what is proven, [`recheck`] lists it once
 //! more, [`end`] chooses the exit code.
@@ -26,6 +26,7 @@ mod item;
 mod limits;
 mod missing;
 mod order;
+mod pace;
 mod plan;
 mod probing;
 mod proof;
@@ -155,6 +156,7 @@ impl Roll {
             Event::ListedProven(pods) => self.listed_proven(pods),
             Event::Probed(key, answer) => self.probed(&key, answer),
             Event::Compared(key, sample, answer) => self.compared(&key, &sample, &answer),
+            Event::Gated(answer) => self.gated(answer),
             Event::Nodes(key, nodes) => self.nodes(&key, &nodes),
             Event::LockLost(why) => self.stop(Stop::LockLost(why)),
             Event::Blind(why) => {

@@ -1,9 +1,12 @@
 //! Patterns that select workloads.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
 use mesh_records::{WorkloadKind, WorkloadRef};
+
+use crate::labels::LabelSelector;
 
 /// A flag's pattern: `namespace`, `namespace/name` or `namespace/Kind/name`, each part with `*` for
 /// any text.
@@ -20,6 +23,7 @@ pub(crate) struct Choice {
     pub(crate) namespaces: Vec<String>,
     pub(crate) kinds: Vec<WorkloadKind>,
     pub(crate) exclude: Vec<Selector>,
+    pub(crate) labels: Option<LabelSelector>,
 }
 
 // === impl Selector ===
@@ -73,16 +77,23 @@ impl FromStr for Selector {
 // === impl Choice ===
 
 impl Choice {
-    /// Returns true if this workload is selected.
+    /// Returns true if this workload is selected, as far as its name tells.
     pub(crate) fn takes(&self, key: &WorkloadRef) -> bool {
         let Self {
             namespaces,
             kinds,
             exclude,
+            labels: _,
         } = self;
         (namespaces.is_empty() || namespaces.contains(&key.namespace))
             && (kinds.is_empty() || kinds.contains(&key.kind))
             && !exclude.iter().any(|selector| selector.selects(key))
+    }
+
+    /// Returns true if a workload with these labels is selected, as far as they tell.
+    pub(crate) fn takes_labels(&self, labels: &BTreeMap<String, String>) -> bool {
+        let selector = self.labels.as_ref();
+        selector.is_none_or(|selector| selector.selects(labels))
     }
 }
 

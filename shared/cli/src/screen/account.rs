@@ -69,15 +69,21 @@ impl Account {
             return None;
         }
         let mut text = format!("{}\n", Clean(&intent.message));
-        let deeds = intent.deeds.iter();
-        text.extend(deeds.map(|Deed { verb, object }| {
+        let waves = intent.waves();
+        let mut wave = None;
+        for deed in &intent.deeds {
+            let place = deed.wave.filter(|_| deed.wave != wave);
+            wave = deed.wave;
+            let begins = place.and_then(|it| waves.get(usize::try_from(it).ok()?.checked_sub(1)?));
+            text.extend(begins.map(|it| folded(look, &format!("  {it}"))));
+            let Deed { verb, object, .. } = deed;
             let would = match (self.is_dry, verb.split(' ').next()) {
                 (false, _) => "",
                 (true, Some("helm" | "linkerd")) => "would run ",
                 (true, _) => "would ",
             };
-            folded(look, &format!("  {would}{verb} {object}"))
-        }));
+            text += &folded(look, &format!("  {would}{verb} {object}"));
+        }
         for warning in &intent.warnings {
             text += &beside(look, (Tone::Warn, "  warning"), 9, (Tone::Plain, warning));
         }

@@ -142,6 +142,7 @@ fn short(reason: Obstacle, count: u64) -> String {
         | Obstacle::WouldLoseProxy
         | Obstacle::PodRefused
         | Obstacle::DowntimeOutage
+        | Obstacle::UnavailablePods
         | Obstacle::Budget
         | Obstacle::OnDelete
         | Obstacle::Partition

@@ -198,6 +198,16 @@ fn a_run_ends_with_its_counts_what_failed_and_the_way_on() {
 }
 
 #[test]
+fn a_plan_of_several_waves_shows_where_each_begins() {
+    let line = r#"{"type":"intent","cluster":"eu","time":"2026-03-02T09:15:00Z","message":"m","deeds":[{"verb":"restart","object":"shop/Deployment/web","wave":1},{"verb":"restart","object":"shop/StatefulSet/a","wave":2},{"verb":"restart","object":"shop/StatefulSet/b","wave":2}],"waves":["canary","StatefulSets"],"digest":"d1"}"#;
+    let mut screen = Screen::new(Detail::Short, Look::default());
+    let expected = "m\n  wave 1 of 2: canary: 1 workload\n  restart shop/Deployment/web\n  \
+                    wave 2 of 2: StatefulSets: 2 workloads\n  restart shop/StatefulSet/a\n  \
+                    restart shop/StatefulSet/b\n  digest d1\n";
+    assert_eq!(screen.add_line(line).unwrap(), expected);
+}
+
+#[test]
 fn a_plan_is_shown_once_and_a_start_only_where_nothing_else_shows_it() {
     let (asked, _) = run(Screen::leave_plan_to_the_question, ("", ""));
     assert!(!asked.contains("digest"), "{asked}");

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::message::message;
 
 /// A label selector of an object's spec.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Selector {
     pub match_labels: BTreeMap<String, String>,
@@ -15,7 +15,7 @@ pub struct Selector {
 }
 
 /// A term of a label selector.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct SelectorExpression {
     pub key: String,

@@ -16,6 +16,8 @@ mod pod;
 mod problem;
 mod state;
 
+use std::collections::BTreeMap;
+
 use jiff::{SignedDuration, Timestamp};
 use mesh_records::{Downtime, Obstacle, ProgressPods, Roll, RollBy, Trouble};
 use mesh_records::{WorkloadRef, hold_back};
@@ -42,6 +44,8 @@ pub struct Observed {
     pub generation: i64,
     /// Whether the workload is being deleted.
     pub deleting: bool,
+    /// The workload's own labels, which may differ from those of its pods.
+    pub labels: BTreeMap<String, String>,
     /// The selector of the workload's pods.
     pub selector: Selector,
     /// The pod template.
@@ -95,6 +99,7 @@ impl Observed {
             resource_version: meta.resource_version.clone(),
             generation: meta.generation,
             deleting: meta.deletion_timestamp.is_some(),
+            labels: meta.labels.clone(),
             selector: object.selector().clone(),
             template: object.template().clone(),
             pods: object.counts(),

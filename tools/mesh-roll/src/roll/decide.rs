@@ -9,7 +9,7 @@ use mesh_records::{DowntimeGrade, Obstacle, RollBy, Strategy, WorkloadKind, Work
 use super::budget;
 use super::evicting::is_whole;
 use super::proof::is_current;
-use super::way::{Wanted, downtime, way};
+use super::way::{Wanted, downtime, takes_away, way};
 use super::world::World;
 use crate::select::{Choice, Selector};
 
@@ -35,6 +35,8 @@ pub(crate) struct Wishes {
     /// Workloads that may be restarted against a budget that can never allow it (`--allow-budget`).
     pub(crate) allow_budget: Vec<Selector>,
     pub(crate) strategy: Wanted,
+    /// How many pods of all workloads in flight may be unavailable (`--max-unavailable-pods`).
+    pub(crate) max_unavailable: Option<u32>,
 }
 
 /// A workload from the survey.
@@ -72,6 +74,9 @@ pub(crate) fn decide(task: &Task, world: &World, wishes: &Wishes, now: Timestamp
     else {
         return Decision::Skip(Obstacle::Gone);
     };
+    if !wishes.choice.takes_labels(&observed.labels) {
+        return Decision::Skip(Obstacle::NotSelected);
+    }
     let pods: Vec<&PodSeen> = world.pods(key).collect();
     let mesh = world.target();
     let current = !pods.is_empty() && pods.iter().all(|pod| is_current(pod, mesh));
@@ -176,6 +181,10 @@ fn hindrance(
     let allowed = wishes.allow_outage.iter().any(|it| it.selects(key));
     if downtime(observed, strategy).grade == DowntimeGrade::Outage && !allowed {
         return Some(Obstacle::DowntimeOutage);
+    }
+    let most = wishes.max_unavailable;
+    if most.is_some_and(|most| takes_away(observed, strategy) > most) {
+        return Some(Obstacle::UnavailablePods);
     }
     let overridden = strategy != Strategy::Evict && wishes.overrides_budgets(key);
     let forbidden = !overridden && budget::never(world, observed, strategy).is_some();
@@ -305,7 +314,7 @@ mod tests {
                 ..
             } = self;
             let json = format!(
-                r#"{{"metadata": {{"namespace": "shop", "name": "web", "uid": "u", "generation": 1}},
+                r#"{{"metadata": {{"namespace": "shop", "name": "web", "uid": "u", "generation": 1, "labels": {{"team": "shop"}}}},
                 "spec": {{"replicas": 2, "template": {{"metadata": {{"annotations": {{{template}}}}}, "spec": {{"containers": [{{"name": "web"}}]}}}} {spec}}}, "status": {{{status}}}}}"#
             );
             if self.kind == WorkloadKind::StatefulSet {
@@ -340,6 +349,23 @@ mod tests {
         let mut scene = Scene::default();
         change(&mut scene);
         scene
+    }
+
+    #[test]
+    fn the_own_labels_of_a_workload_select_it_and_not_those_of_its_pods() {
+        let wishes = |labels: &str| Wishes {
+            choice: Choice {
+                labels: Some(labels.parse().unwrap()),
+                ..Choice::default()
+            },
+            ..Wishes::default()
+        };
+        let decide = |labels| Scene::default().decide(&wishes(labels));
+        assert_eq!(decide("team=shop"), Decision::Roll(Strategy::Restart));
+        for labels in ["team=bank", "pod-template-hash"] {
+            let found = decide(labels);
+            assert_eq!(found, Decision::Skip(Obstacle::NotSelected), "{labels}");
+        }
     }
 
     #[test]

@@ -80,8 +80,8 @@ impl Roll {
             if matches!(stop, Stop::Blind(_)) || nothing_done && stop.is_a_refusal() {
                 return Exit::Failed;
             }
-            // Another run does not repair an injector.
-            if matches!(stop, Stop::Injector(_)) {
+            // Another run does not repair an injector, nor what a gate found.
+            if matches!(stop, Stop::Injector(_) | Stop::Gate(_)) {
                 return Exit::No;
             }
             let told = matches!(stop, Stop::Signal(_) | Stop::ReaderGone);

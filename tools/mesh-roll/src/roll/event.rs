@@ -8,6 +8,7 @@ use mesh_cluster::{Asked, Probe};
 use mesh_records::{Intent, Record, WorkloadRef};
 
 use super::watched::Watched;
+use crate::wave_gate::WaveGate;
 
 /// Something that happened.
 #[derive(Clone, Debug)]
@@ -33,6 +34,8 @@ pub(crate) enum Event {
     Probed(WorkloadRef, Result<Option<Probe>, String>),
     /// The dry run of another pod, for comparison with this workload's own.
     Compared(WorkloadRef, Sample, Result<Option<Probe>, String>),
+    /// The answer to [`Action::Gate`], with what the command printed.
+    Gated(Result<String, String>),
     /// The answer to [`Action::Nodes`]: the nodes that are not ready.
     Nodes(WorkloadRef, Vec<String>),
     LockLost(String),
@@ -110,6 +113,8 @@ pub(crate) enum Action {
     /// Make a dry run of another pod, for comparison with this workload's own.
     Compare(WorkloadRef, Sample),
     Nodes(WorkloadRef),
+    /// Run this command with these records.
+    Gate(WaveGate, Vec<Record>),
     WakeAt(Timestamp),
     Finish(Finish),
 }

@@ -187,6 +187,7 @@ impl Roll {
             | Obstacle::UnmeshedButAnnotated
             | Obstacle::WouldLoseProxy
             | Obstacle::PodRefused
+            | Obstacle::UnavailablePods
             | Obstacle::ForeignOwner
             | Obstacle::NoRestart
             | Obstacle::Forbidden => Conclusion::of(Outcome::Superseded),

@@ -239,6 +239,7 @@ impl Roll {
         if outcome == Outcome::Failed && item.is_anothers {
             self.tally.untouched += 1;
         }
+        self.check_canary(&item, reason);
         self.over.insert(key.clone(), item);
         // Nothing runs an old proxy any more.
         if reason != Some(Trouble::NoPods) {

@@ -5,7 +5,7 @@ use mesh_cluster::workload::rollout::Observed;
 use mesh_records::{Obstacle, Outcome, Strategy, Trouble};
 
 use super::decide::Task;
-use super::order::Rank;
+use super::order::{Rank, Wave};
 use super::vigil::Vigil;
 
 /// A workload of the plan.
@@ -65,7 +65,7 @@ pub(super) struct Hold {
 
 impl Item {
     pub(super) fn new(task: Task) -> Self {
-        let rank = Rank::of(&task.key, None);
+        let rank = Rank::of(&task.key, None, None);
         Self {
             task,
             rank,
@@ -91,6 +91,10 @@ impl Item {
     pub(super) fn has_written(&self, observed: &Observed) -> bool {
         let value = self.value.as_deref();
         value.is_some_and(|value| observed.has_restart(value))
+    }
+
+    pub(super) fn is_canary(&self) -> bool {
+        self.rank.wave == Wave::Canary
     }
 
     /// Returns true if it was proven and whole, and has too few ready pods now.

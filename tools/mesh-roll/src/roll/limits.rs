@@ -17,12 +17,18 @@ pub(crate) enum Stop {
     /// The verdict is too old.
     Stale,
     Deadline,
+    /// A flag leaves nothing to do; in words.
+    Idle(String),
     /// The injector does not give the expected proxy.
     Injector(String),
     /// Too many workloads failed.
     Failures,
     /// A new pod has no proxy or the wrong one.
     Broken(Trouble),
+    /// A canary is not proven; in words.
+    Canary(String),
+    /// The gate did not let the next wave begin; in words.
+    Gate(String),
     /// A workload that was proven did not stay ready.
     Fallen,
     /// A watch or a read of the API server failed for good.
@@ -122,8 +128,11 @@ impl Stop {
             Self::Deadline | Self::Stale | Self::Changed(_) | Self::LockLost(_) => true,
             Self::Signal(_)
             | Self::ReaderGone
+            | Self::Idle(_)
             | Self::Injector(_)
             | Self::Failures
+            | Self::Canary(_)
+            | Self::Gate(_)
             | Self::Broken(_)
             | Self::Fallen
             | Self::Blind(_) => false,
@@ -140,9 +149,12 @@ impl Stop {
             Self::LockLost(why) => format!("the lock was lost: {why}"),
             Self::Changed(how) => format!("the control plane changed since the verdict: {how}"),
             Self::Stale => "the verdict is now older than --max-age".to_owned(),
-            Self::Deadline => "the time of --deadline or --until has passed".to_owned(),
+            Self::Deadline => "the time of --deadline, --until or --window has passed".to_owned(),
+            Self::Idle(why) => format!("{why}; nothing was changed"),
             Self::Injector(what) | Self::Blind(what) => what.clone(),
             Self::Failures => "more workloads failed than --max-failures allows".to_owned(),
+            Self::Canary(how) => format!("{how}, so nothing else was started"),
+            Self::Gate(why) => format!("the gate did not let the next wave begin: {why}"),
             Self::Fallen => "a workload that was done did not stay ready".to_owned(),
             Self::Broken(Trouble::NotInjected) => "a new pod started without a proxy".to_owned(),
             Self::Broken(_) => {
@@ -162,7 +174,15 @@ impl Stop {
                 let check = paste.linkerd("linkerd", &check);
                 return format!("run `{check}` and `{logs}`; then run the pipeline again");
             }
-            Self::Failures | Self::Fallen => {
+            Self::Idle(_) => {
+                let kinds = ["get", "deployments,statefulsets,daemonsets", "-A"];
+                let list = paste.kubectl(&[&kinds[..], &["--show-labels"]].concat());
+                return format!("check the flag against the workloads' own labels: {list}");
+            }
+            Self::Gate(_) => {
+                "fix what the gate found, then run the pipeline again: it continues where this run stopped"
+            }
+            Self::Failures | Self::Canary(_) | Self::Fallen => {
                 "fix the workloads that failed, then run the pipeline again"
             }
             Self::Signal(_)
@@ -178,12 +198,16 @@ impl Stop {
     /// write.
     pub(crate) fn is_a_refusal(&self) -> bool {
         match self {
-            Self::Changed(_) | Self::Stale | Self::Injector(_) | Self::Blind(_) => true,
+            Self::Changed(_) | Self::Stale | Self::Idle(_) | Self::Injector(_) | Self::Blind(_) => {
+                true
+            }
             Self::Signal(_)
             | Self::ReaderGone
             | Self::LockLost(_)
             | Self::Deadline
             | Self::Failures
+            | Self::Canary(_)
+            | Self::Gate(_)
             | Self::Fallen
             | Self::Broken(_) => false,
         }
@@ -198,8 +222,11 @@ impl Stop {
             | Self::Changed(_)
             | Self::Stale
             | Self::Deadline
+            | Self::Idle(_)
             | Self::Injector(_)
             | Self::Failures
+            | Self::Canary(_)
+            | Self::Gate(_)
             | Self::Fallen
             | Self::Broken(_)
             | Self::Blind(_) => Trouble::Stopped,

@@ -9,8 +9,9 @@ use mesh_records::{
 
 use super::decide::Decision;
 use super::event::Action;
+use super::item::Item;
 use super::limits::{Hold, Stop, may_write};
-use super::order::Rank;
+use super::order::{Rank, Wave};
 use super::state::{Phase, Roll, Settings};
 use super::way::downtime;
 
@@ -30,19 +31,31 @@ impl Roll {
             self.finish();
             return;
         }
+        if let Some(flag) = self.idle() {
+            self.stop(Stop::Idle(format!(
+                "{flag} matches no workload in the input"
+            )));
+            self.finish();
+            return;
+        }
         self.world.keep_target();
-        self.order();
+        let plan = match self.order() {
+            Ok(plan) => plan,
+            Err(why) => {
+                self.stop(Stop::Idle(format!(
+                    "no workload of --canary can begin: {why}"
+                )));
+                self.finish();
+                return;
+            }
+        };
         self.phase = Phase::Asking;
-        let decisions = self.decisions();
-        let deeds = self.deeds(&decisions);
+        let deeds = self.deeds(&plan);
         let is_idle = deeds.is_empty();
-        let intent = self.intent(deeds, &decisions);
-        let summary = self.summary(&intent, &decisions);
+        let intent = self.intent(deeds, &plan);
+        let summary = self.summary(&intent, &plan);
         self.emit(Record::Intent(intent.clone()));
-        for (item, decision) in std::mem::take(&mut self.waiting)
-            .into_values()
-            .zip(decisions)
-        {
+        for (item, decision) in plan {
             match decision {
                 Decision::Skip(obstacle) => self.skip(item, obstacle, None),
                 Decision::Roll(_) | Decision::Adopt => {
@@ -57,38 +70,66 @@ impl Roll {
         self.out.push(Action::Ask(Box::new(intent), summary));
     }
 
-    fn order(&mut self) {
-        for mut item in std::mem::take(&mut self.waiting).into_values() {
-            item.rank = Rank::of(&item.task.key, self.world.workload(&item.task.key));
-            self.waiting.insert(item.rank.clone(), item);
+    // Returns the flag that concerns none of the workloads, as their labels tell: as if nothing had
+    // to be restarted. What their names tell was checked before anything was read.
+    fn idle(&self) -> Option<String> {
+        let has = |is: &dyn Fn(&BTreeMap<String, String>) -> bool| {
+            let keys = self.waiting.values().map(|item| &item.task.key);
+            let mut observed = keys.filter_map(|key| self.world.workload(key));
+            observed.any(|observed| is(&observed.labels))
+        };
+        if self.waiting.is_empty() {
+            return None;
         }
+        let labels = self.settings.wishes.choice.labels.as_ref();
+        let labels = labels.filter(|labels| !has(&|of| labels.selects(of)));
+        let labels = labels.map(|labels| format!("-l {labels}"));
+        let group_by = self.settings.group_by.as_ref();
+        let group_by = group_by.filter(|label| !has(&|of| of.contains_key(*label)));
+        labels.or(group_by.map(|label| format!("--group-by {label}")))
     }
 
-    fn decisions(&self) -> Vec<Decision> {
-        let items = self.waiting.values();
-        items.map(|item| self.decide(item)).collect()
+    // Takes the workloads in the order in which they start, with what is done with each. The error
+    // says why there is no canary.
+    fn order(&mut self) -> Result<Vec<(Item, Decision)>, String> {
+        let group_by = self.settings.group_by.clone();
+        let waiting = std::mem::take(&mut self.waiting).into_values();
+        let mut plan: Vec<(Item, Decision)> = waiting
+            .map(|mut item| {
+                let key = &item.task.key;
+                item.rank = Rank::of(key, self.world.workload(key), group_by.as_deref());
+                let decision = self.decide(&item);
+                (item, decision)
+            })
+            .collect();
+        plan.sort_by(|(one, _), (other, _)| one.rank.cmp(&other.rank));
+        if let Some(why) = self.choose_canaries(&mut plan) {
+            return Err(why);
+        }
+        plan.sort_by(|(one, _), (other, _)| one.rank.cmp(&other.rank));
+        let rolled = plan
+            .iter()
+            .filter(|(_, decision)| verb(*decision).is_some());
+        let mut waves: Vec<Wave> = rolled.map(|(item, _)| item.rank.wave.clone()).collect();
+        waves.dedup();
+        self.pace.waves = waves;
+        Ok(plan)
     }
 
-    fn deeds(&self, decisions: &[Decision]) -> Vec<Deed> {
-        let deeds = self.waiting.values().zip(decisions);
-        let deeds = deeds.filter_map(|(item, decision)| {
-            let verb = match decision {
-                Decision::Roll(strategy) => verb(*strategy),
-                Decision::Adopt => "wait for",
-                Decision::Skip(_) => return None,
-            };
+    fn deeds(&self, plan: &[(Item, Decision)]) -> Vec<Deed> {
+        let deeds = plan.iter().filter_map(|(item, decision)| {
             Some(Deed {
-                verb: verb.to_owned(),
-                object: item.task.key.to_string(),
+                wave: self.number(&item.rank.wave),
+                ..Deed::new(verb(*decision)?, item.task.key.to_string())
             })
         });
         deeds.collect()
     }
 
-    fn intent(&self, deeds: Vec<Deed>, decisions: &[Decision]) -> Intent {
-        let evictions = count(decisions, |it| it == Decision::Roll(Strategy::Evict));
-        let restarts = count(decisions, |it| matches!(it, Decision::Roll(_))) - evictions;
-        let adopted = count(decisions, |it| it == Decision::Adopt);
+    fn intent(&self, deeds: Vec<Deed>, plan: &[(Item, Decision)]) -> Intent {
+        let evictions = count(plan, |it| it == Decision::Roll(Strategy::Evict));
+        let restarts = count(plan, |it| matches!(it, Decision::Roll(_))) - evictions;
+        let adopted = count(plan, |it| it == Decision::Adopt);
         let injects = self.world.target().injects.clone().unwrap_or_default();
         let most = self.settings.max_in_flight;
         let adopted = match adopted {
@@ -122,13 +163,21 @@ impl Roll {
             deeds,
         )
         .with_warnings(warnings.clone())
+        .with_waves(self.titles())
+    }
+
+    fn titles(&self) -> Vec<String> {
+        let group_by = self.settings.group_by.as_deref();
+        let waves = self.pace.waves.iter();
+        waves.map(|wave| wave.title(group_by)).collect()
     }
 
     // The text of the question: counts, risks, and skipped workloads.
-    fn summary(&self, intent: &Intent, decisions: &[Decision]) -> String {
+    fn summary(&self, intent: &Intent, plan: &[(Item, Decision)]) -> String {
         let mut lines = vec![intent.message.clone()];
+        lines.extend(intent.waves().into_iter().map(|it| format!("  {it}")));
         let mut grades: BTreeMap<DowntimeGrade, usize> = BTreeMap::new();
-        for (item, decision) in self.waiting.values().zip(decisions) {
+        for (item, decision) in plan {
             if let Decision::Roll(strategy) = decision
                 && let Some(observed) = self.world.workload(&item.task.key)
             {
@@ -147,7 +196,7 @@ impl Roll {
             Decision::Skip(obstacle) => Obstacle::class(obstacle) == SkipClass::Attention,
             Decision::Roll(_) | Decision::Adopt => false,
         };
-        let left = count(decisions, attention);
+        let left = count(plan, attention);
         if left > 0 {
             lines.push(format!("  {left} skipped, need attention"));
         }
@@ -188,13 +237,15 @@ impl Roll {
     }
 }
 
-fn verb(strategy: Strategy) -> &'static str {
-    match strategy {
-        Strategy::Restart | Strategy::RestartAt => "restart",
-        Strategy::Evict => "evict the pods of",
+fn verb(decision: Decision) -> Option<&'static str> {
+    match decision {
+        Decision::Roll(Strategy::Restart | Strategy::RestartAt) => Some("restart"),
+        Decision::Roll(Strategy::Evict) => Some("evict the pods of"),
+        Decision::Adopt => Some("wait for"),
+        Decision::Skip(_) => None,
     }
 }
 
-fn count(decisions: &[Decision], is: impl Fn(Decision) -> bool) -> usize {
-    decisions.iter().filter(|decision| is(**decision)).count()
+fn count(plan: &[(Item, Decision)], is: impl Fn(Decision) -> bool) -> usize {
+    plan.iter().filter(|(_, decision)| is(*decision)).count()
 }

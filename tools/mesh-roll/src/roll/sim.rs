@@ -14,7 +14,7 @@ use bed::{Bed, Chaos};
 const SEEDS: u64 = 10_000;
 
 #[test]
-fn in_every_world_max_in_flight_and_max_failures_hold_and_a_rerun_finishes() {
+fn in_every_world_the_limits_hold_and_a_rerun_finishes() {
     let mut census = BTreeSet::new();
     for seed in 0..SEEDS {
         let mut bed = Bed::new(seed);
@@ -26,6 +26,8 @@ fn in_every_world_max_in_flight_and_max_failures_hold_and_a_rerun_finishes() {
         "Proven",
         "Evicted",
         "Fallen",
+        "Canary",
+        "Gate",
         "Failed",
         "Blocked",
         "Interrupted",

@@ -1,15 +1,15 @@
-//! Which workloads keep a slot of `--max-in-flight`, and their budgets: all that roll out or are not
-//! whole again, whoever began it.
+//! What of `--max-in-flight` and `--max-unavailable-pods` is taken. Workloads that roll out or are
+//! not whole again keep their slot and their budgets, whoever began it.
 
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use mesh_cluster::workload::rollout::{Observed, State, with_pods};
-use mesh_records::{Outcome, WorkloadRef, after};
+use mesh_records::{Outcome, Strategy, WorkloadRef, after};
 
 use super::item::Item;
-use super::order::Wave;
 use super::state::{Jam, Roll};
+use super::way::takes_away;
 
 /// A workload that is not in flight and keeps its budgets.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,36 +95,34 @@ impl Roll {
         }
     }
 
-    /// Returns the current wave: the wave of the first workload that is not finished. A workload
-    /// that something outside of it holds up for now holds no later wave up.
-    pub(super) fn wave(&self) -> Option<Wave> {
-        let mut waiting = self.waiting.values();
-        let free = waiting.find(|item| {
-            let held = item.held.as_ref();
-            held.is_none_or(|held| held.hold.by_a_flight)
+    /// Returns true if a workload that is rolled in this way may begin beside those in flight and
+    /// those that keep a slot, without more unavailable pods than `--max-unavailable-pods`.
+    pub(super) fn has_pods_to_spare(
+        &self,
+        key: &WorkloadRef,
+        strategy: Strategy,
+        keepers: &[Keeper],
+    ) -> bool {
+        let Some(most) = self.settings.wishes.max_unavailable else {
+            return true;
+        };
+        let flying = self.flying.iter().map(|flight| &flight.item);
+        let flying = flying.map(|item| (&item.task.key, item.strategy));
+        let kept = keepers.iter().filter(|keeper| keeper.slot);
+        let kept = kept.map(|keeper| (&keeper.key, Strategy::Restart));
+        let all = flying.chain(kept).filter(|(other, _)| *other != key);
+        let all = all.chain([(key, strategy)]).map(|(key, strategy)| {
+            let observed = self.world.workload(key);
+            observed.map_or(0, |observed| unavailable(observed, strategy))
         });
-        let free = free.map(|item| item.rank.wave);
-        let flying = self.flying.iter().map(|flight| flight.item.rank.wave);
-        let first = self.waiting.keys().next().map(|rank| rank.wave);
-        flying.chain(free).min().or(first)
+        all.fold(0, u32::saturating_add) <= most
     }
 
-    /// Returns how many workloads of a wave may roll at the same time.
-    pub(super) fn slots(&self, wave: Wave) -> usize {
-        match wave {
-            Wave::Doors => 1,
-            Wave::Deployments | Wave::DaemonSets | Wave::StatefulSets => {
-                self.settings.max_in_flight
-            }
-        }
-    }
-
-    /// Notes whether nothing can start because others keep every slot.
-    pub(super) fn note_jam(&mut self, wave: Wave, keepers: &[Keeper]) {
+    /// Notes whether nothing can start because others keep every slot, or the pods that may be
+    /// unavailable; `is_full` says that a workload had no room.
+    pub(super) fn note_jam(&mut self, is_full: bool, keepers: &[Keeper]) {
         let kept: Vec<&Keeper> = keepers.iter().filter(|keeper| keeper.slot).collect();
-        let is_jam =
-            self.flying.is_empty() && !self.waiting.is_empty() && kept.len() >= self.slots(wave);
-        if !is_jam {
+        if !is_full || !self.flying.is_empty() || self.waiting.is_empty() || kept.is_empty() {
             self.jam = None;
             return;
         }
@@ -171,4 +169,10 @@ impl Roll {
             self.wake_at(deadline);
         }
     }
+}
+
+// Pods that are not available already count as much as those that the roll takes away.
+fn unavailable(observed: &Observed, strategy: Strategy) -> u32 {
+    let missing = observed.pods.wanted.saturating_sub(observed.available);
+    takes_away(observed, strategy).max(missing)
 }

@@ -43,14 +43,15 @@ impl Roll {
         }
         self.adopt_all();
         let Some(wave) = self.wave() else { return };
-        let slots = self.slots(wave);
-        if self.flying.len() >= slots {
+        let slots = self.slots(&wave);
+        if !self.opens(&wave) || self.flying.len() >= slots {
             self.jam = None;
             return;
         }
         let keepers = self.keepers();
         let kept = keepers.iter().filter(|keeper| keeper.slot).count();
         let mut after = Bound::Unbounded;
+        let mut is_full = kept >= slots;
         while self.stop.is_none() && self.flying.len() + kept < slots {
             let mut rest = self.waiting.range((after, Bound::Unbounded));
             let Some(rank) = rest.next().map(|(rank, _)| rank.clone()) else {
@@ -60,11 +61,11 @@ impl Roll {
                 break;
             }
             if self.is_due(&rank) {
-                self.begin(&rank, &keepers);
+                is_full |= !self.begin(&rank, &keepers);
             }
             after = Bound::Excluded(rank);
         }
-        self.note_jam(wave, &keepers);
+        self.note_jam(is_full, &keepers);
     }
 
     fn adopt_all(&mut self) {
@@ -81,19 +82,25 @@ impl Roll {
         }
     }
 
-    fn begin(&mut self, rank: &Rank, keepers: &[Keeper]) {
+    // Returns false if the pods that may be unavailable leave no room for it.
+    fn begin(&mut self, rank: &Rank, keepers: &[Keeper]) -> bool {
         let Some(item) = self.waiting.get(rank) else {
-            return;
+            return true;
         };
         let key = item.task.key.clone();
         let decision = self.decide(item);
         if decision == Decision::Skip(Obstacle::WorkloadUnhealthy) {
-            return self.hold_until_healthy(&key);
+            self.hold_until_healthy(&key);
+            return true;
         }
         if let Decision::Roll(strategy) = decision {
+            if !self.has_pods_to_spare(&key, strategy, keepers) {
+                return false;
+            }
             self.note_strategy(&key, strategy);
             if let Some(hold) = self.budget_hold(&key, keepers) {
-                return self.hold(&key, hold);
+                self.hold(&key, hold);
+                return true;
             }
             if let Some(item) = self.waiting.get_mut(rank) {
                 item.held.take_if(|held| {
@@ -108,6 +115,7 @@ impl Roll {
                 Decision::Roll(_) => self.list_before(item),
             }
         }
+        true
     }
 
     fn note_strategy(&mut self, key: &WorkloadRef, strategy: Strategy) {

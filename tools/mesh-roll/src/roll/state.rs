@@ -16,11 +16,14 @@ use super::flight::{Awaits, Flight};
 use super::item::Item;
 use super::limits::{Expected, Stop, Times};
 use super::order::Rank;
+use super::pace::Pace;
 use super::say::Saying;
 use super::tally::Tally;
 use super::vigil::Recheck;
-use super::way::way;
+use super::way::{takes_away, way};
 use super::world::World;
+use crate::canary::Canary;
+use crate::wave_gate::WaveGate;
 
 /// The options of a run.
 #[derive(Clone, Debug)]
@@ -36,6 +39,12 @@ pub(crate) struct Settings {
     /// The kinds of workloads that are watched.
     pub(crate) kinds: BTreeSet<WorkloadKind>,
     pub(crate) expected: Expected,
+    /// The workloads that are rolled first, alone.
+    pub(crate) canary: Option<Canary>,
+    /// The label whose values make groups that are rolled one after the other.
+    pub(crate) group_by: Option<String>,
+    /// The command that decides whether the next wave may begin.
+    pub(crate) gate: Option<WaveGate>,
     pub(crate) max_in_flight: usize,
     pub(crate) max_failures: u32,
     /// The time limit for one workload.
@@ -67,6 +76,7 @@ pub(crate) struct Roll {
     pub(super) no_endpoint_since: Option<Timestamp>,
     /// Rollouts that others began, with the time when each was seen first.
     pub(super) foreign: BTreeMap<WorkloadRef, Timestamp>,
+    pub(super) pace: Pace,
     pub(super) jam: Option<Jam>,
     pub(super) stop: Option<Stop>,
     pub(super) tally: Tally,
@@ -119,6 +129,7 @@ impl Roll {
             witness: None,
             no_endpoint_since: None,
             foreign: BTreeMap::new(),
+            pace: Pace::default(),
             jam: None,
             stop: None,
             tally: Tally::default(),
@@ -143,6 +154,9 @@ impl Roll {
     }
 
     pub(super) fn emit(&mut self, record: Record) {
+        if self.settings.gate.is_some() && self.phase == Phase::Rolling {
+            self.pace.note(&record);
+        }
         self.out.push(Action::Emit(Box::new(record)));
     }
 
@@ -221,6 +235,14 @@ impl Roll {
                         "--strategy auto evicts them one by one".to_owned()
                     }
                 })
+            }
+            Obstacle::UnavailablePods => {
+                let observed = self.world.workload(key)?;
+                let strategy = way(&observed.roll, self.settings.wishes.strategy).ok()?;
+                let pods = takes_away(observed, strategy);
+                Some(format!(
+                    "{pods} of its pods may stop at the same time; raise the limit, or evict its pods one by one (--strategy evict)"
+                ))
             }
             Obstacle::NoRestart => Some("--strategy auto evicts them one by one".to_owned()),
             Obstacle::Current

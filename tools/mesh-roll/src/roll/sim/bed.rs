@@ -19,8 +19,9 @@ use mesh_records::{Outcome, Record, WorkloadKind, WorkloadRef, after};
 use super::super::watched::{Mesh, NamespaceRules, Watched};
 use super::super::{Action, Event, Expected, KINDS, Roll, Settings, Task, Wishes};
 use super::dice::Dice;
-use super::model::{Body, Changed, Fate, Injector, Model, TARGET, budget_label};
-use super::watcher::Watcher;
+use super::model::{Body, Changed, Fate, Injector, Model, RING, TARGET, budget_label};
+use super::watcher::{Limits, Watcher};
+use crate::canary::Canary;
 
 /// Which faults happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -217,9 +218,7 @@ impl Bed {
     }
 
     fn begin(&mut self) -> Run {
-        let most = 1 + self.dice.roll(3);
-        let failures = self.dice.roll(3);
-        let settle = *self.dice.pick(&[0, 1, 30]);
+        let limits = self.limits();
         let verdict_until = after(self.now, SignedDuration::from_mins(60));
         let mesh = self.mesh();
         let expected = mesh.clone();
@@ -229,6 +228,7 @@ impl Bed {
             cluster_uid: "model".to_owned(),
             wishes: Wishes {
                 allow_outage: vec![OUTAGE.parse().expect("a selector")],
+                max_unavailable: limits.pods,
                 ..Wishes::default()
             },
             warnings: Vec::new(),
@@ -240,10 +240,13 @@ impl Bed {
                 injects: mesh.injects,
                 anchors: None,
             },
-            max_in_flight: most,
-            max_failures: u32::try_from(failures).unwrap_or(0),
+            canary: limits.canary.clone(),
+            group_by: limits.has_groups.then(|| RING.to_owned()),
+            gate: limits.has_gate.then(|| "gate".parse().expect("a command")),
+            max_in_flight: limits.most,
+            max_failures: u32::try_from(limits.failures).unwrap_or(0),
             timeout: SignedDuration::from_mins(5),
-            settle: SignedDuration::from_secs(settle),
+            settle: limits.settle,
             deadline: None,
             verdict_until,
             dry_run: DryRun::None,
@@ -252,7 +255,7 @@ impl Bed {
         let tasks = self.survey();
         let mut run = Run {
             core: Roll::new(settings, tasks, self.now),
-            watcher: Watcher::new(self.seed, (most, failures), verdict_until, expected),
+            watcher: Watcher::new(self.seed, limits, verdict_until, expected),
             watches: BTreeMap::new(),
             asked: Vec::new(),
             answers: Vec::new(),
@@ -263,6 +266,24 @@ impl Bed {
         };
         self.look(&mut run);
         run
+    }
+
+    fn limits(&mut self) -> Limits {
+        let canaries = [
+            None,
+            Some(Canary::First(1)),
+            Some(Canary::Percent(50)),
+            Some(Canary::Those("*/w*".parse().expect("a selector"))),
+        ];
+        Limits {
+            most: 1 + self.dice.roll(3),
+            failures: self.dice.roll(3),
+            settle: SignedDuration::from_secs(*self.dice.pick(&[0, 1, 30])),
+            pods: self.dice.once_in(3).then_some(1),
+            canary: self.dice.pick(&canaries).clone(),
+            has_groups: self.dice.once_in(3),
+            has_gate: self.dice.once_in(3),
+        }
     }
 
     // The lists are read at different moments, and the world changes in between.
@@ -469,6 +490,7 @@ impl Bed {
                     | Action::ListProven(_)
                     | Action::Probe(_)
                     | Action::Compare(..)
+                    | Action::Gate(..)
                     | Action::Nodes(_) => run.asked.push(action),
                 }
             }

@@ -17,6 +17,8 @@ use super::dice::Dice;
 pub(super) const OLD: &str = "stable-2.13.7";
 pub(super) const TARGET: &str = "stable-2.14.10";
 const OTHER: &str = "stable-2.14.9";
+/// A label of some workloads.
+pub(super) const RING: &str = "ring";
 
 /// The true state of a workload and its pods.
 #[derive(Clone, Debug)]
@@ -31,6 +33,8 @@ pub(super) struct Body {
     pub(super) image: u32,
     pub(super) pods: Vec<PodBody>,
     pub(super) budget: bool,
+    /// The value of its label `ring`.
+    ring: Option<&'static str>,
     /// Whether its controller replaces only pods that are gone (`OnDelete`).
     pub(super) on_delete: bool,
     /// Whether admission adds the budget's label to the pods; else the template has it.
@@ -112,6 +116,10 @@ impl Model {
                 pods: Vec::new(),
                 on_delete: false,
                 budget: dice.once_in(3),
+                ring: match number {
+                    0 => Some("2"),
+                    _ => *dice.pick(&[Some("2"), Some("10"), Some("late"), None]),
+                },
                 by_admission: dice.once_in(2),
                 fate: Fate::Ready,
             };
@@ -302,6 +310,11 @@ impl Body {
             uid: self.uid.clone(),
             resource_version: self.version.to_string(),
             generation: self.generation,
+            labels: self
+                .ring
+                .map(|ring| (RING.to_owned(), ring.to_owned()))
+                .into_iter()
+                .collect(),
             ..Meta::default()
         }
     }

@@ -2,23 +2,47 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use mesh_cluster::Change;
 use mesh_cluster::act::{Eviction, Restart};
 use mesh_cluster::workload::rollout::{Observed, PodSeen};
-use mesh_records::{Outcome, Record, WorkloadKind, WorkloadRef};
+use mesh_records::{Outcome, Record, WorkloadKind, WorkloadRef, after};
 
-use super::super::order::{Rank, Wave};
+use super::super::order::{Group, Rank, Wave};
 use super::super::watched::{Mesh, Watched};
 use super::super::{Action, Finish};
-use super::model::{Body, Model, TARGET, budget_label};
+use super::model::{Body, Model, RING, TARGET, budget_label};
+use crate::canary::Canary;
+
+/// What the user of one run asks for.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Limits {
+    pub(super) most: usize,
+    pub(super) failures: usize,
+    pub(super) settle: SignedDuration,
+    /// How many pods may be unavailable.
+    pub(super) pods: Option<u32>,
+    pub(super) canary: Option<Canary>,
+    /// Whether the workloads are rolled by their rings.
+    pub(super) has_groups: bool,
+    /// Whether a command decides between two waves.
+    pub(super) has_gate: bool,
+}
 
 /// What the core of one run was told, and what it did.
 #[derive(Debug, Default)]
 pub(super) struct Watcher {
     pub(super) seed: u64,
-    pub(super) most: usize,
-    max_failures: usize,
+    limits: Limits,
+    /// The number of the wave of each workload of the plan.
+    waves: BTreeMap<String, u32>,
+    /// The last group that was written to.
+    group: Option<Group>,
+    proven_at: BTreeMap<WorkloadRef, Timestamp>,
+    /// The last wave that has begun; whether a workload has ended since, and the gate has agreed since.
+    begun: u32,
+    has_ended: bool,
+    has_agreed: bool,
     /// Why nothing may be written from now on.
     pub(super) told_to_stop: Option<&'static str>,
     pub(super) lock: bool,
@@ -77,16 +101,10 @@ struct Proof {
 }
 
 impl Watcher {
-    pub(super) fn new(
-        seed: u64,
-        (most, max_failures): (usize, usize),
-        verdict_until: Timestamp,
-        config: Mesh,
-    ) -> Self {
+    pub(super) fn new(seed: u64, limits: Limits, verdict_until: Timestamp, config: Mesh) -> Self {
         Self {
             seed,
-            most,
-            max_failures,
+            limits,
             verdict_until: Some(verdict_until),
             config: Some(config),
             ..Self::default()
@@ -222,14 +240,15 @@ impl Watcher {
                 assert!(self.named.contains(key), "seed {seed}: {key} is not named");
                 self.announced.insert(key.clone());
             }
-            Action::Emit(record) => self.record(record, model),
+            Action::Emit(record) => self.record(record, model, now),
             Action::Patch(restart) => self.patch(restart, model, now),
             Action::Evict(eviction) => self.evict(eviction, model, now),
             Action::Finish(finish) => self.finish(finish),
+            Action::ListBefore(key, _) => self.check_gate(key),
             Action::Ask(..)
             | Action::Lock
             | Action::Look(_)
-            | Action::ListBefore(..)
+            | Action::Gate(..)
             | Action::ListProof(..)
             | Action::ListProven(_)
             | Action::Probe(_)
@@ -243,6 +262,7 @@ impl Watcher {
     fn evict(&mut self, eviction: &Eviction, model: &Model, now: Timestamp) {
         let (seed, key) = (self.seed, &eviction.key);
         self.may_write(key, now);
+        self.check_pace(key, model, now);
         let mine = self
             .pods
             .values()
@@ -281,10 +301,10 @@ impl Watcher {
         );
         let open: BTreeSet<&WorkloadRef> = self.open().filter(|other| *other != key).collect();
         assert!(
-            open.len() < self.most,
+            open.len() < self.limits.most,
             "seed {seed}: {key} is one too many beside {open:?}"
         );
-        let is_door = |key: &WorkloadRef| Rank::of(key, None).wave == Wave::Doors;
+        let is_door = |key: &WorkloadRef| Rank::of(key, None, None).is_door;
         let doors = open.iter().chain([&key]).filter(|key| is_door(key));
         assert!(
             doors.count() == 0 || open.is_empty(),
@@ -297,6 +317,7 @@ impl Watcher {
             assert!(!shared, "seed {seed}: {key} shares a budget");
         }
         self.check_budget(key, model, now);
+        self.check_pace(key, model, now);
         self.asked.insert(key.clone());
     }
 
@@ -328,21 +349,103 @@ impl Watcher {
         );
     }
 
-    fn record(&mut self, record: &Record, model: &Model) {
+    // Canaries come first and are watched after their proof; groups come one after the other; and the
+    // rollouts in flight together take away no more pods than they may.
+    fn check_pace(&mut self, key: &WorkloadRef, model: &Model, now: Timestamp) {
+        let seed = self.seed;
+        if let Some(most) = self.limits.pods {
+            let open = self.open().chain([key]);
+            let open: BTreeSet<&WorkloadRef> = open.collect();
+            let away = |key: &&WorkloadRef| model.body(key).observed().takes_away;
+            let away: u32 = open.iter().map(away).sum();
+            assert!(
+                away <= most,
+                "seed {seed}: {key} takes too many pods away beside {open:?}"
+            );
+        }
+        let is_canary = |key: &str| self.limits.canary.is_some() && self.waves.get(key) == Some(&1);
+        if is_canary(&key.to_string()) {
+            return;
+        }
+        let canaries = self.waves.keys().filter(|key| is_canary(key));
+        let canaries: BTreeSet<&str> = canaries.map(String::as_str).collect();
+        let is_chosen = |key: &WorkloadRef| canaries.contains(&*key.to_string());
+        let ended = self.ended.iter().filter(|(key, _)| is_chosen(key));
+        for (canary, outcome) in ended {
+            let is_well = *outcome == Outcome::Proven;
+            assert!(
+                is_well,
+                "seed {seed}: {key} is started after {canary}: {outcome:?}"
+            );
+        }
+        let open = self.open().find(|key| is_chosen(key));
+        assert_eq!(open, None, "seed {seed}: {key} is started beside a canary");
+        let proven = self.proven_at.iter().filter(|(key, _)| is_chosen(key));
+        let last = proven.map(|(_, at)| *at).max();
+        if !canaries.is_empty() {
+            let until = last.map(|at| after(at, self.limits.settle));
+            let is_late = until.is_some_and(|until| now >= until);
+            assert!(is_late, "seed {seed}: {key} is started before {until:?}");
+        }
+        let observed = model.body(key).observed();
+        if let Wave::Tier(group, _) = Rank::of(key, Some(&observed), Some(RING)).wave
+            && self.limits.has_groups
+        {
+            assert!(
+                self.group.as_ref() <= Some(&group),
+                "seed {seed}: {key} is late"
+            );
+            self.group = Some(group);
+        }
+    }
+
+    // The gate agrees before a wave begins, if anything has ended in the one before it.
+    fn check_gate(&mut self, key: &WorkloadRef) {
+        let wave = self.waves.get(&key.to_string()).copied().unwrap_or(0);
+        if wave <= self.begun {
+            return;
+        }
+        let is_asked = self.has_agreed || !self.has_ended || self.begun == 0;
+        let seed = self.seed;
+        assert!(
+            is_asked || !self.limits.has_gate,
+            "seed {seed}: {key} passes no gate"
+        );
+        self.begun = wave;
+        self.has_ended = false;
+        self.has_agreed = false;
+    }
+
+    /// Notes the answer of the gate.
+    pub(super) fn gated(&mut self, agrees: bool) {
+        self.has_agreed = agrees;
+        if !agrees {
+            self.told_to_stop.get_or_insert("the gate does not agree");
+        }
+    }
+
+    fn record(&mut self, record: &Record, model: &Model, now: Timestamp) {
+        if let Record::Intent(intent) = record {
+            let deeds = intent.deeds.iter();
+            let waves = deeds.filter_map(|deed| Some((deed.object.clone(), deed.wave?)));
+            self.waves = waves.collect();
+        }
         let Record::Rolled(rolled) = record else {
             return;
         };
         let seed = self.seed;
         let key = rolled.identity.clone();
+        self.has_ended = true;
         if rolled.outcome == Outcome::Proven {
             self.proof(&key, model);
+            self.proven_at.insert(key.clone(), now);
             self.watch_over(&key);
         }
         let before = self.ended.insert(key.clone(), rolled.outcome);
         // The failure of a rollout that somebody else began is not one of this run.
         let failed = self.ended.iter().filter(|(_, it)| **it == Outcome::Failed);
         let failed = failed.filter(|(key, _)| self.written.contains_key(*key));
-        if failed.count() > self.max_failures {
+        if failed.count() > self.limits.failures {
             self.told_to_stop.get_or_insert("too many failures");
         }
         let corrected = before != Some(Outcome::Failed) && rolled.outcome == Outcome::Failed;
@@ -397,7 +500,13 @@ impl Watcher {
             .iter()
             .map(|finish| format!("{:?}", finish.exit));
         let fallen = self.fallen.iter().map(|_| "Fallen".to_owned());
-        ended.chain(exit).chain(fallen)
+        let reasons = self.finish.iter().filter_map(|it| it.reason.as_ref());
+        let reasons = reasons.flat_map(|reason| {
+            let told = [("canary", "Canary"), ("the gate", "Gate")].into_iter();
+            let told = told.filter(|(part, _)| reason.contains(part));
+            told.map(|(_, word)| word.to_owned())
+        });
+        ended.chain(exit).chain(fallen).chain(reasons)
     }
 
     // Workloads that were written to and have no result yet.

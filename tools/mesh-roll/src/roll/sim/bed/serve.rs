@@ -51,6 +51,8 @@ impl Bed {
             }
             Action::Compare(key, sample) => Event::Compared(key, sample, self.probe()),
             Action::Nodes(key) => Event::Nodes(key, Vec::new()),
+            Action::Gate(..) if self.goes_wrong(4) => Event::Gated(Err("too slow".to_owned())),
+            Action::Gate(..) => Event::Gated(Ok(String::new())),
             Action::Ask(..) => Event::Agreed,
             Action::Lock => {
                 run.lock = true;
@@ -207,6 +209,9 @@ impl Bed {
         if matches!(event, Event::Locked(_)) {
             run.watcher.lock = run.lock;
             run.watcher.begin();
+        }
+        if let Event::Gated(answer) = &event {
+            run.watcher.gated(answer.is_ok());
         }
         if let Event::Patched(_, Answer::Done(observed)) | Event::Looked(_, Ok(Some(observed))) =
             &event

@@ -1,0 +1,276 @@
+//! When the next wave may begin, and how many workloads of it roll at the same time.
+
+use jiff::Timestamp;
+use mesh_cli::DryRun;
+use mesh_records::{
+    Obstacle, Outcome, Progress, ProgressPods, Record, SkipClass, Step, StepName, StepState,
+    Trouble, after, whole_seconds,
+};
+
+use super::decide::Decision;
+use super::event::Action;
+use super::item::Item;
+use super::limits::Stop;
+use super::order::Wave;
+use super::state::Roll;
+use crate::canary::Canary;
+use crate::wave_gate::WaveGate;
+
+/// How far the run is in its waves.
+#[derive(Debug, Default)]
+pub(super) struct Pace {
+    /// The waves of the plan, in order.
+    pub(super) waves: Vec<Wave>,
+    /// The last wave that has begun.
+    begun: Option<Wave>,
+    /// Whether it was said that the canaries are watched.
+    said_settling: bool,
+    gate: Gate,
+    /// What ended since the gate was asked last.
+    ended: Vec<Record>,
+}
+
+/// How far the gate before the next wave is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Gate {
+    #[default]
+    Closed,
+    Asked(Timestamp),
+    Open,
+}
+
+impl Pace {
+    /// Keeps the record of a workload that has ended, for the gate.
+    pub(super) fn note(&mut self, record: &Record) {
+        if matches!(record, Record::Rolled(_) | Record::Skipped(_)) {
+            self.ended.push(record.clone());
+        }
+    }
+}
+
+impl Roll {
+    /// Returns the current wave: the wave of the first workload that is not finished.
+    pub(super) fn wave(&self) -> Option<Wave> {
+        let mut waiting = self.waiting.values();
+        let free = waiting.find(|item| {
+            let held = item.held.as_ref();
+            held.is_none_or(|held| held.hold.by_a_flight)
+        });
+        let flying = self.flying.iter().map(|flight| &flight.item);
+        let first = self.waiting.keys().next().map(|rank| &rank.wave);
+        let next = flying.chain(free).map(|item| &item.rank.wave).min();
+        // A gate is asked about a wave that is finished for good.
+        let has_gate = self.settings.gate.is_some();
+        let holds_up = |first: &Wave, next| first.holds_up(next) || has_gate && first < next;
+        let held = first.filter(|first| next.is_none_or(|next| holds_up(first, next)));
+        held.or(next).cloned()
+    }
+
+    /// Returns how many workloads of a wave may roll at the same time.
+    pub(super) fn slots(&self, wave: &Wave) -> usize {
+        let flying = self.flying.iter().map(|flight| &flight.item.rank);
+        let mut ranks = self.waiting.keys().chain(flying);
+        match ranks.any(|rank| rank.wave == *wave && rank.is_door) {
+            true => 1,
+            false => self.settings.max_in_flight,
+        }
+    }
+
+    /// Returns true if workloads of this wave may be started now. The canaries must be proven, and
+    /// have stayed ready for `--settle`, before anything else is started; then a gate must agree.
+    pub(super) fn opens(&mut self, wave: &Wave) -> bool {
+        let begun = self.pace.begun.as_ref();
+        if begun.is_some_and(|begun| begun >= wave) {
+            return true;
+        }
+        let is_after_canary = begun == Some(&Wave::Canary);
+        let is_dry = self.settings.dry_run != DryRun::None;
+        if is_after_canary && !is_dry && !self.has_settled() {
+            return false;
+        }
+        if !is_dry && !self.passes_gate() {
+            return false;
+        }
+        self.pace.gate = Gate::Closed;
+        self.pace.begun = Some(wave.clone());
+        self.say_wave(wave);
+        true
+    }
+
+    // Asks the gate once between two waves, if anything has ended since it was asked last.
+    fn passes_gate(&mut self) -> bool {
+        match (self.pace.gate, self.settings.gate.clone()) {
+            (Gate::Asked(_), _) => false,
+            (Gate::Open, _) | (Gate::Closed, None) => true,
+            (Gate::Closed, Some(_)) if self.pace.begun.is_none() => true,
+            (Gate::Closed, Some(_)) if self.pace.ended.is_empty() => true,
+            (Gate::Closed, Some(gate)) => {
+                self.say_gate(StepState::Started, None);
+                let ended = std::mem::take(&mut self.pace.ended);
+                self.pace.gate = Gate::Asked(self.now);
+                self.out.push(Action::Gate(gate, ended));
+                false
+            }
+        }
+    }
+
+    pub(super) fn gated(&mut self, answer: Result<String, String>) {
+        match answer {
+            Ok(said) => {
+                self.say_gate(StepState::Done, Some(&said).filter(|said| !said.is_empty()));
+                self.pace.gate = Gate::Open;
+            }
+            Err(why) => {
+                self.say_gate(StepState::Failed, Some(&why));
+                self.pace.gate = Gate::Closed;
+                self.stop(Stop::Gate(why));
+            }
+        }
+    }
+
+    fn say_gate(&mut self, state: StepState, said: Option<&String>) {
+        let how = match state {
+            StepState::Started => "asking the gate",
+            StepState::Done => "the gate agrees",
+            StepState::Failed | StepState::Skipped => "the gate does not agree",
+        };
+        let begun = self.pace.begun.as_ref();
+        let number = begun.and_then(|wave| self.number(wave)).unwrap_or(0);
+        let of = self.pace.waves.len();
+        let said = said.map_or(String::new(), |said| format!(": {said}"));
+        let since = match self.pace.gate {
+            Gate::Asked(since) => Some(since),
+            Gate::Closed | Gate::Open => None,
+        };
+        let took = since.map(|since| self.now.duration_since(since).as_millis());
+        let gate = self.settings.gate.as_ref();
+        self.emit(Record::Step(Box::new(Step {
+            cluster: self.settings.cluster.clone(),
+            run: None,
+            time: whole_seconds(self.now),
+            message: format!("{how} after wave {number} of {of}{said}"),
+            step: StepName::WaveGate,
+            state,
+            reason: None,
+            command: gate.map(WaveGate::words).unwrap_or_default(),
+            duration_ms: took.and_then(|took| took.try_into().ok()),
+        })));
+    }
+
+    fn has_settled(&mut self) -> bool {
+        let canaries = self.over.values().filter(|item| item.is_canary());
+        let watched: Vec<&Item> = canaries.filter(|item| item.vigil.is_some()).collect();
+        let is_short = watched.iter().any(|item| item.is_short());
+        let number = watched.len();
+        let last = self.last_proof.filter(|_| self.has_proven_a_canary());
+        let Some(last) = last else {
+            let why = "no canary was restarted and proven".to_owned();
+            self.stop(Stop::Canary(why));
+            return false;
+        };
+        let until = after(last, self.settings.settle);
+        if self.now >= until {
+            return !is_short;
+        }
+        self.wake_at(until);
+        if !std::mem::replace(&mut self.pace.said_settling, true) {
+            let left = until.duration_since(self.now).as_secs();
+            let many = if number == 1 { "canary" } else { "canaries" };
+            let message = format!(
+                "watching {number} {many} for {left}s (--settle) before the next wave begins"
+            );
+            self.say(message, ProgressPods::default());
+        }
+        false
+    }
+
+    fn has_proven_a_canary(&self) -> bool {
+        let mut canaries = self.over.values().filter(|item| item.is_canary());
+        canaries.any(|item| item.outcome == Some(Outcome::Proven))
+    }
+
+    /// Stops the run if a canary ended in another way than well.
+    pub(super) fn check_canary(&mut self, item: &Item, reason: Option<Trouble>) {
+        let how = match item.outcome {
+            Some(Outcome::Failed) => "failed",
+            Some(Outcome::Blocked) => "is blocked",
+            Some(Outcome::Interrupted) => "was left before its end",
+            Some(Outcome::Superseded) if reason != Some(Trouble::NoPods) => {
+                "was changed by somebody else"
+            }
+            Some(Outcome::Proven | Outcome::Gone | Outcome::Superseded) | None => return,
+        };
+        if item.is_canary() {
+            let key = &item.task.key;
+            self.stop(Stop::Canary(format!("the canary {key} {how}")));
+        }
+    }
+
+    /// Moves the canaries of a plan to the front. Returns why there is none, where those that were
+    /// asked for need attention.
+    pub(super) fn choose_canaries(&self, plan: &mut [(Item, Decision)]) -> Option<String> {
+        let canary = self.settings.canary.as_ref()?;
+        let is_roll = |decision: &Decision| matches!(decision, Decision::Roll(_));
+        let rolls = plan.iter().filter(|(_, decision)| is_roll(decision));
+        let most = canary.most(rolls.count()).unwrap_or(usize::MAX);
+        let mut chosen = 0;
+        let mut why = None;
+        for (item, decision) in plan {
+            let key = &item.task.key;
+            let is_meant = match canary {
+                Canary::First(_) | Canary::Percent(_) => is_roll(decision) && chosen < most,
+                Canary::Those(selector) => selector.selects(key),
+            };
+            match decision {
+                Decision::Skip(obstacle) if is_meant && attends(*obstacle) => {
+                    why = Some(format!("{key} {}", obstacle.sentence()));
+                }
+                Decision::Roll(_) | Decision::Adopt if is_meant => {
+                    item.rank.wave = Wave::Canary;
+                    chosen += 1;
+                }
+                Decision::Roll(_) | Decision::Adopt | Decision::Skip(_) => {}
+            }
+        }
+        why.filter(|_| chosen == 0)
+    }
+
+    /// Returns the number of a wave, from 1.
+    pub(super) fn number(&self, wave: &Wave) -> Option<u32> {
+        let mut waves = (1..).zip(&self.pace.waves);
+        let (number, _) = waves.find(|(_, it)| *it == wave)?;
+        Some(number)
+    }
+
+    fn say_wave(&mut self, wave: &Wave) {
+        let of = self.pace.waves.len();
+        let Some(number) = self.number(wave).filter(|_| of > 1) else {
+            return;
+        };
+        let title = wave.title(self.settings.group_by.as_deref());
+        let mut pods = ProgressPods::default();
+        for item in self.waiting.values().filter(|it| it.rank.wave == *wave) {
+            let of_one = self.counts(&item.task.key);
+            pods.wanted = pods.wanted.saturating_add(of_one.wanted);
+            pods.updated = pods.updated.saturating_add(of_one.updated);
+            pods.ready = pods.ready.saturating_add(of_one.ready);
+        }
+        self.say(format!("wave {number} of {of}: {title}"), pods);
+    }
+
+    fn say(&mut self, message: String, pods: ProgressPods) {
+        self.emit(Record::Progress(Box::new(Progress {
+            cluster: self.settings.cluster.clone(),
+            run: None,
+            time: whole_seconds(self.now),
+            message,
+            of: None,
+            pods,
+            reason: None,
+        })));
+    }
+}
+
+fn attends(obstacle: Obstacle) -> bool {
+    obstacle.class() == SkipClass::Attention
+}
