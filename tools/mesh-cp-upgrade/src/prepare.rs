@@ -73,9 +73,8 @@ pub(crate) async fn prepare(
     let way_back = plan.control_plane.way_back.as_ref();
     plan.no_way_back = backup(session, args, way_back).await?;
     if let (true, Some(why)) = (args.rollback_on_failure, &plan.no_way_back) {
-        let what = format!("there is no way back: {why}");
         let hint = "see to it, or leave out --rollback-on-failure";
-        session.find(Explained::new(what, hint))?;
+        session.find(Explained::new(format!("there is no way back: {why}"), hint))?;
     }
     session.conclude()?;
     Ok(Staged::Whole(plan))
@@ -293,8 +292,7 @@ fn certificates(session: &mut Session<'_>, plan: &Plan) -> Outcome<()> {
         session.find(Explained::new(error.to_string(), hint))?;
     }
     for what in issuer_key::invalid(rendered, session.now()) {
-        let hint = "issue a new one and pass it in the values (identity.issuer.tls, \
-                    identityTrustAnchorsPEM)";
+        let hint = "issue a new one and pass it in the values (identity.issuer.tls)";
         session.find(Explained::new(what, hint))?;
     }
     Ok(())
