@@ -18,6 +18,7 @@ pub mod identity;
 pub mod judgement;
 pub mod line;
 pub mod mesh;
+mod obstacle;
 mod paste;
 pub mod reader;
 pub mod record;

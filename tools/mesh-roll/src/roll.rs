@@ -41,6 +41,7 @@ mod timeout;
 mod turn;
 mod vigil;
 mod watched;
+mod waves;
 mod way;
 mod words;
 mod world;

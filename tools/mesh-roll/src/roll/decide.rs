@@ -78,8 +78,7 @@ pub(crate) fn decide(task: &Task, world: &World, wishes: &Wishes, now: Timestamp
         return Decision::Skip(Obstacle::NotSelected);
     }
     let pods: Vec<&PodSeen> = world.pods(key).collect();
-    let mesh = world.target();
-    let current = !pods.is_empty() && pods.iter().all(|pod| is_current(pod, mesh));
+    let current = !pods.is_empty() && pods.iter().all(|pod| is_current(pod, world.target()));
     let is_whole = is_whole(observed, &pods);
     // Whoever waits for this rollout waits in vain.
     if observed.stuck_behind(pods.iter().copied()).is_some() {

@@ -1,6 +1,5 @@
 //! When the next wave may begin, and how many workloads of it roll at the same time.
 
-use jiff::Timestamp;
 use mesh_cli::DryRun;
 use mesh_records::{
     Obstacle, Outcome, Progress, ProgressPods, Record, SkipClass, Step, StepName, StepState,
@@ -13,40 +12,9 @@ use super::item::Item;
 use super::limits::Stop;
 use super::order::Wave;
 use super::state::Roll;
+use super::waves::Gate;
 use crate::canary::Canary;
 use crate::wave_gate::WaveGate;
-
-/// How far the run is in its waves.
-#[derive(Debug, Default)]
-pub(super) struct Pace {
-    /// The waves of the plan, in order.
-    pub(super) waves: Vec<Wave>,
-    /// The last wave that has begun.
-    begun: Option<Wave>,
-    /// Whether it was said that the canaries are watched.
-    said_settling: bool,
-    gate: Gate,
-    /// What ended since the gate was asked last.
-    ended: Vec<Record>,
-}
-
-/// How far the gate before the next wave is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Gate {
-    #[default]
-    Closed,
-    Asked(Timestamp),
-    Open,
-}
-
-impl Pace {
-    /// Keeps the record of a workload that has ended, for the gate.
-    pub(super) fn note(&mut self, record: &Record) {
-        if matches!(record, Record::Rolled(_) | Record::Skipped(_)) {
-            self.ended.push(record.clone());
-        }
-    }
-}
 
 impl Roll {
     /// Returns the current wave: the wave of the first workload that is not finished.

@@ -16,10 +16,10 @@ use super::flight::{Awaits, Flight};
 use super::item::Item;
 use super::limits::{Expected, Stop, Times};
 use super::order::Rank;
-use super::pace::Pace;
 use super::say::Saying;
 use super::tally::Tally;
 use super::vigil::Recheck;
+use super::waves::Pace;
 use super::way::{takes_away, way};
 use super::world::World;
 use crate::canary::Canary;
@@ -238,8 +238,10 @@ impl Roll {
             }
             Obstacle::UnavailablePods => {
                 let observed = self.world.workload(key)?;
-                let strategy = way(&observed.roll, self.settings.wishes.strategy).ok()?;
-                let pods = takes_away(observed, strategy);
+                let pods = takes_away(
+                    observed,
+                    way(&observed.roll, self.settings.wishes.strategy).ok()?,
+                );
                 Some(format!(
                     "{pods} of its pods may stop at the same time; raise the limit, or evict its pods one by one (--strategy evict)"
                 ))
