@@ -1,6 +1,7 @@
 //! Counts pods by owner while the pages of the list arrive, so that memory grows with workloads
 //! instead of pods.
 
+mod counts;
 mod group;
 mod oddity;
 mod usage;
@@ -17,7 +18,8 @@ use mesh_records::{ProxyCount, WorkloadKind, WorkloadRef};
 use mesh_versions::Use;
 
 use crate::ground::{Ground, Owners};
-use group::{Group, add_count, count, settle_counts};
+use counts::{add_count, count, settle_counts};
+use group::Group;
 
 /// What to do with a control plane's own pods.
 #[derive(Clone, Copy)]

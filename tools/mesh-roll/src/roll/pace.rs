@@ -120,6 +120,7 @@ impl Roll {
             step: StepName::WaveGate,
             state,
             reason: None,
+            hint: None,
             command: gate.map(WaveGate::words).unwrap_or_default(),
             duration_ms: took.and_then(|took| took.try_into().ok()),
         })));

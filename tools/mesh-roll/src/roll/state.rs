@@ -218,15 +218,7 @@ impl Roll {
                     }
                 })
             }
-            Obstacle::WorkloadUnhealthy => {
-                let stuck = self.world.workload(key)?;
-                let pod = &stuck.stuck_behind(self.world.pods(key))?.name;
-                let delete = ["-n", &key.namespace, "delete", "pod", pod];
-                let delete = self.settings.paste.kubectl(&delete);
-                Some(format!(
-                    "pod {pod} has an older template and holds up the newest one; its controller replaces it only once it is deleted: {delete}"
-                ))
-            }
+            Obstacle::WorkloadUnhealthy => self.pod_to_delete(key),
             Obstacle::OnDelete | Obstacle::Partition => {
                 let roll = &self.world.workload(key)?.roll;
                 Some(match roll.by {
@@ -262,6 +254,17 @@ impl Roll {
             | Obstacle::DowntimeOutage
             | Obstacle::ForeignOwner => None,
         }
+    }
+
+    // Names the pod behind which a StatefulSet is stuck.
+    fn pod_to_delete(&self, key: &WorkloadRef) -> Option<String> {
+        let stuck = self.world.workload(key)?;
+        let pod = &stuck.stuck_behind(self.world.pods(key))?.name;
+        let delete = ["-n", &key.namespace, "delete", "pod", pod];
+        let delete = self.settings.paste.kubectl(&delete);
+        Some(format!(
+            "pod {pod} has an older template and holds up the newest one; its controller replaces it only once it is deleted: {delete}"
+        ))
     }
 
     pub(super) fn await_answer(&mut self, key: &WorkloadRef, awaits: Awaits, action: Action) {

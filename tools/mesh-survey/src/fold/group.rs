@@ -4,11 +4,11 @@ mod record;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::LazyLock;
 
 use mesh_records::{PinPlace, PodCounts, ProxyCount};
-use mesh_versions::{Confidence, Releases, Use, Version};
+use mesh_versions::Use;
 
+use super::counts::{add_count, count, settle_counts};
 use super::oddity::{Oddity, Oddly};
 use super::usage::uses;
 use crate::ground::{Ground, Short};
@@ -16,7 +16,7 @@ use mesh_cluster::control_plane::Trust;
 use mesh_cluster::object::label;
 use mesh_cluster::object::{Pod, RestartPolicy};
 use mesh_cluster::workload::pin::asked_pin;
-use mesh_cluster::workload::proxy::{self, ProxyVersion, Sidecar};
+use mesh_cluster::workload::proxy::{self, Sidecar};
 
 /// The counts of one owner's pods.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -316,52 +316,4 @@ fn has_current_anchors(pod: &Pod, sidecar: Sidecar<'_>, trust: &Trust) -> Option
     let given = sidecar.container.trust_bundle.as_deref();
     let by_certificates = given.and_then(|bundle| trust.is_same(bundle));
     by_certificates.or_else(|| Some(trust.is_stamped(proxy::trust_anchors(&pod.meta)?)))
-}
-
-/// Adds pods of one version to the counts.
-pub(crate) fn add_count(proxies: &mut Vec<ProxyCount>, proxy: ProxyCount) {
-    let alike = proxies.iter_mut().find(|known| {
-        known.version == proxy.version
-            && known.tag == proxy.tag
-            && known.source == proxy.source
-            && known.native == proxy.native
-    });
-    match alike {
-        Some(known) => known.count += proxy.count,
-        // Nearly always there is one.
-        None => {
-            proxies.reserve_exact(1);
-            proxies.push(proxy);
-        }
-    }
-}
-
-/// Sorts the counts and adds the minor version of each, so far as the releases file knows it: a
-/// guess from the number of an edge is left out.
-pub(crate) fn settle_counts(proxies: &mut [ProxyCount]) {
-    static RELEASES: LazyLock<Releases> = LazyLock::new(Releases::embedded);
-    proxies.sort();
-    for proxy in proxies {
-        let version = proxy.version.as_deref().map(Version::of_tag);
-        let minor = version.and_then(|version| RELEASES.minor_of(&version));
-        let known = minor.filter(|minor| minor.confidence > Confidence::Guessed);
-        proxy.line = known.map(|minor| minor.minor.to_string());
-    }
-}
-
-/// Makes a count of one proxy.
-pub(crate) fn count(version: ProxyVersion, native: bool) -> ProxyCount {
-    let ProxyVersion {
-        version,
-        tag,
-        source,
-    } = version;
-    ProxyCount {
-        version,
-        line: None,
-        tag,
-        source,
-        native,
-        count: 1,
-    }
 }
