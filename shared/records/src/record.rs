@@ -307,7 +307,7 @@ mod tests {
                 assert!(!text.contains(raw), "{kind}: {text}");
             }
         }
-        assert_eq!(seen, 14, "sentences");
+        assert_eq!(seen, 15, "sentences");
     }
 
     #[test]
