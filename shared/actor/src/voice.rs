@@ -4,6 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
+use jiff::SignedDuration;
 use mesh_cli::{Closing, Exit, Output, Readers, argv, run_id, tell};
 use mesh_cluster::Asked;
 use mesh_records::{DryRun, Record, Stream};
@@ -90,7 +91,8 @@ impl Voice {
     pub(crate) fn says_what_it_waits_for(&self, asked: Asked, patience: Option<Duration>) {
         let names = self.output.in_flight();
         if let (Asked::Once(_), [_, ..]) = (asked, &names[..]) {
-            let most = patience.map(|most| format!(" (at most {}s)", most.as_secs()));
+            let most = patience.and_then(|most| SignedDuration::try_from(most).ok());
+            let most = most.map(|most| format!(" (at most {most:#})"));
             let most = most.unwrap_or_default();
             self.says(&format!("waiting for {} in flight{most}", names.join(", ")));
         }

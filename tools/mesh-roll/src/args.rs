@@ -27,6 +27,7 @@ use crate::window::{Opening, Window};
 /// mesh-roll starts nothing else. Run the same pipeline again to continue where a run stopped.
 #[derive(Parser, Debug)]
 #[command(name = "mesh-roll", version, after_help = EXIT_CODES, max_term_width = 100)]
+#[command(verbatim_doc_comment)]
 pub(crate) struct Args {
     /// Only workloads of this namespace (may be repeated)
     #[arg(short, long = "namespace", value_name = "NAMESPACE", action = ArgAction::Append,
