@@ -143,12 +143,9 @@ fn sights<'a>(
     let pods = cluster.watch::<Pod>(selection).into_stream();
     let slices = cluster.watch::<EndpointSlice>(selection).into_stream();
     let events = cluster.watch::<Event>(selection).with_fields(WARNINGS);
-    // Without the right to see them, nothing fails.
+    // Events only explain, so nothing fails without them.
     let events = events.into_stream().map_ok(Sight::Event);
-    let events = events.or_else(async |error| match error.rule() {
-        Some(_) => Ok(Sight::NoEvents),
-        None => Err(error),
-    });
+    let events = events.or_else(async |_| Ok(Sight::NoEvents));
     let all = [
         events.boxed_local(),
         deployments
