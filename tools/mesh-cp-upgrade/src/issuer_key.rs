@@ -40,8 +40,11 @@ pub(crate) fn invalid(rendered: &Rendered, now: Timestamp) -> Vec<String> {
     let anchors = anchors.map(String::into_bytes);
     let issuer =
         issuer.and_then(|pem| Some(("the issuer's certificate", validities(&pem).next()?)));
-    let latest = |pem: &Vec<u8>| validities(pem).max_by_key(|(_, until)| *until);
-    let anchors = anchors.and_then(|pem| Some(("the last of the trust anchors", latest(&pem)?)));
+    // A valid one is enough: a rotation may add one that is valid only later.
+    let best = |pem: &Vec<u8>| {
+        validities(pem).max_by_key(|(from, until)| (*from <= now && now <= *until, *until))
+    };
+    let anchors = anchors.and_then(|pem| Some(("the last of the trust anchors", best(&pem)?)));
     let both = issuer.into_iter().chain(anchors);
     let invalid = both.filter_map(|(what, (from, until))| {
         let expired = (until < now).then(|| format!("{what} expired at {until}"));
@@ -112,6 +115,12 @@ mod tests {
         let old = pem(2019, 2021);
         let table = [
             (pem(2019, 2030), vec![old.clone(), pem(2019, 2030)], ""),
+            (pem(2019, 2030), vec![pem(2019, 2026), pem(2029, 2040)], ""),
+            (
+                pem(2019, 2030),
+                vec![old.clone(), pem(2029, 2040)],
+                "the last of the trust anchors is valid only from 2029",
+            ),
             (
                 old.clone(),
                 vec![pem(2019, 2030)],
