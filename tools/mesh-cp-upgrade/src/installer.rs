@@ -2,7 +2,7 @@
 
 pub(crate) mod back;
 mod charts;
-mod cli;
+pub(crate) mod cli;
 pub(crate) mod driver;
 pub(crate) mod helm;
 pub(crate) mod history;

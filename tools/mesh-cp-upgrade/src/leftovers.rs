@@ -5,12 +5,16 @@ use std::sync::Arc;
 
 use mesh_actor::Outcome;
 use mesh_cluster::control_plane::DEFINITIONS;
-use mesh_records::{Paste, StepName};
+use mesh_cluster::label;
+use mesh_cluster::object::Meta;
+use mesh_records::{Paste, Release, StepName};
 
 use crate::gate::Goal;
 use crate::installer::Installer;
+use crate::installer::cli::Cli;
+use crate::installer::releases::HelmReleases;
 use crate::plan::Plan;
-use crate::present::left;
+use crate::present::{lacking, still};
 use crate::render::Manifest;
 use crate::session::Session;
 
@@ -26,8 +30,8 @@ pub(crate) async fn list(
     let message = "looking for objects of earlier versions";
     session.begin(StepName::Afterwards, message)?;
     let found = match installer {
-        Installer::Helm(_) => of_helm(session, goal, plan).await?,
-        Installer::Cli(cli) => session.unless_stopped(cli.orphans()).await?,
+        Installer::Helm(releases) => of_helm(session, goal, releases, plan).await?,
+        Installer::Cli(cli) => of_cli(session, goal, cli).await?,
     };
     let all = match found {
         Ok(all) => all,
@@ -53,19 +57,75 @@ pub(crate) async fn list(
 async fn of_helm(
     session: &mut Session<'_>,
     goal: &Goal,
+    releases: &HelmReleases,
     plan: &Plan,
 ) -> Outcome<anyhow::Result<Vec<Manifest>>> {
     let cluster = Arc::clone(&session.cluster);
+    let parts = [
+        (&plan.crds, &releases.crds.release),
+        (&plan.control_plane, &releases.control_plane.release),
+    ];
     let reading = async {
-        let mut all = Vec::new();
-        for part in [&plan.crds, &plan.control_plane] {
+        // An object may have moved to the other chart.
+        let rendered = parts.map(|(part, _)| part.rendered.manifests.as_slice());
+        let (rendered, mut all) = (rendered.concat(), Vec::new());
+        for (part, release) in parts {
             let installed = part.installed.as_deref().unwrap_or_default();
-            let rendered = &part.rendered.manifests;
-            all.extend(left(&cluster, installed, rendered, &goal.namespace).await?);
+            let gone = lacking(installed, &rendered, &goal.namespace);
+            let gone = gone.into_iter().filter(|it| is_removable(it));
+            let is_same = |meta: &Meta| is_of(release, meta);
+            all.extend(still(&cluster, gone, &goal.namespace, is_same).await?);
         }
         Ok::<_, anyhow::Error>(all)
     };
     session.unless_stopped(reading).await
+}
+
+// The CLI also names the objects of other control planes, and without their labels.
+async fn of_cli(
+    session: &mut Session<'_>,
+    goal: &Goal,
+    cli: &Cli,
+) -> Outcome<anyhow::Result<Vec<Manifest>>> {
+    let cluster = Arc::clone(&session.cluster);
+    let namespace = &goal.namespace;
+    let reading = async {
+        let orphans = cli.orphans().await?;
+        let orphans = orphans.iter().filter(|it| is_removable(it));
+        let is_same = |meta: &Meta| is_in(namespace, meta);
+        let still = still(&cluster, orphans, namespace, is_same).await?;
+        Ok::<_, anyhow::Error>(still)
+    };
+    session.unless_stopped(reading).await
+}
+
+// Whoever else made the object anew, such as cert-manager, did not annotate it so.
+fn is_of(release: &Release, meta: &Meta) -> bool {
+    let is = |key, value: &String| meta.annotations.get(key) == Some(value);
+    meta.deletion_timestamp.is_none()
+        && is(label::HELM_RELEASE, &release.name)
+        && is(label::HELM_NAMESPACE, &release.namespace)
+}
+
+fn is_in(namespace: &str, meta: &Meta) -> bool {
+    let of = meta.labels.get(label::CONTROL_PLANE_NS);
+    meta.deletion_timestamp.is_none() && of.is_some_and(|of| of == namespace)
+}
+
+// The mesh, and others, need these whoever writes them.
+fn is_removable(manifest: &Manifest) -> bool {
+    let name = manifest.name.as_str();
+    let is_definition = manifest.kind == DEFINITIONS.kind;
+    let is_of_gateways = manifest
+        .api_version
+        .starts_with("gateway.networking.k8s.io/")
+        || (is_definition && name.ends_with(".gateway.networking.k8s.io"));
+    let is_of_identity = match manifest.kind.as_str() {
+        "Secret" => name == label::ISSUER,
+        "ConfigMap" => name == label::TRUST_ROOTS,
+        _ => false,
+    };
+    !is_of_gateways && !is_of_identity
 }
 
 fn remove(paste: &Paste, manifest: &Manifest, namespace: &str) -> String {
@@ -114,5 +174,65 @@ mod tests {
             "remove it with `kubectl -n linkerd delete deployment.apps linkerd-controller`",
         ];
         assert_eq!(said, expected);
+    }
+
+    #[test]
+    fn what_the_mesh_or_somebody_else_needs_is_not_left_over() {
+        let table = [
+            ("v1", "Secret", label::ISSUER, false),
+            ("v1", "ConfigMap", label::TRUST_ROOTS, false),
+            ("v1", "ConfigMap", label::ISSUER, true),
+            ("gateway.networking.k8s.io/v1", "HTTPRoute", "r", false),
+            (
+                "apiextensions.k8s.io/v1",
+                "CustomResourceDefinition",
+                "httproutes.gateway.networking.k8s.io",
+                false,
+            ),
+            (
+                "apiextensions.k8s.io/v1",
+                "CustomResourceDefinition",
+                "httproutes.policy.linkerd.io",
+                true,
+            ),
+        ];
+        for (version, kind, name, expected) in table {
+            let yaml =
+                format!("{{apiVersion: {version}, kind: {kind}, metadata: {{name: {name}}}}}");
+            let all = manifests(&yaml).unwrap();
+            assert_eq!(is_removable(&all[0]), expected, "{kind} {name}");
+        }
+    }
+
+    #[test]
+    fn an_object_is_left_over_only_where_it_is_still_this_control_planes() {
+        let release = Release {
+            name: "cp".to_owned(),
+            namespace: "linkerd".to_owned(),
+        };
+        let meta = |release: &str, label: &str| Meta {
+            annotations: [
+                (label::HELM_RELEASE, release),
+                (label::HELM_NAMESPACE, "linkerd"),
+            ]
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .into(),
+            labels: [(label::CONTROL_PLANE_NS.to_owned(), label.to_owned())].into(),
+            ..Meta::default()
+        };
+        let going = Meta {
+            deletion_timestamp: Some(jiff::Timestamp::UNIX_EPOCH),
+            ..meta("cp", "linkerd")
+        };
+        let table = [
+            (meta("cp", "linkerd"), true, true),
+            (meta("other", "linkerd2"), false, false),
+            (going, false, false),
+            (Meta::default(), false, false),
+        ];
+        for (number, (meta, by_helm, by_cli)) in table.iter().enumerate() {
+            assert_eq!(is_of(&release, meta), *by_helm, "row {number}");
+            assert_eq!(is_in("linkerd", meta), *by_cli, "row {number}");
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use futures::{StreamExt as _, TryStreamExt as _};
-use mesh_cluster::object::Bare;
+use mesh_cluster::object::{Bare, Meta};
 use mesh_cluster::{Cluster, Error, Kinds, Target, Why};
 use serde_json::{Value, json};
 
@@ -73,17 +73,17 @@ pub(crate) async fn removed(
     Ok(removed.cloned().collect())
 }
 
-/// Returns the objects of the release before that `rendered` lacks and that are in the cluster.
-pub(crate) async fn left(
+/// Returns those of the objects that are in the cluster, and that are there what they were.
+pub(crate) async fn still(
     cluster: &Cluster,
-    installed: &[Manifest],
-    rendered: &[Manifest],
+    manifests: impl IntoIterator<Item = &Manifest>,
     namespace: &str,
+    is_same: impl Fn(&Meta) -> bool,
 ) -> Result<Vec<Manifest>, Error> {
-    let lacking = lacking(installed, rendered, namespace);
-    let seen = seen(cluster, lacking, namespace).await?;
-    let left = seen.into_iter().filter(|(_, live)| live.is_some());
-    Ok(left.map(|(manifest, _)| manifest.clone()).collect())
+    let seen = seen(cluster, manifests, namespace).await?;
+    let is_same = |live: &Option<Bare>| live.as_ref().is_some_and(|it| is_same(&it.meta));
+    let still = seen.into_iter().filter(|(_, live)| is_same(live));
+    Ok(still.map(|(manifest, _)| manifest.clone()).collect())
 }
 
 /// Returns the objects of `some` that `others` lack. A version of a kind is no object of its own.
