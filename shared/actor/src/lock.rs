@@ -15,6 +15,12 @@ use crate::run::Run;
 /// The time for what has no flag of its own: reading, rendering, and requests that are slow.
 const REST: Duration = Duration::from_secs(600);
 
+/// What to do about a lock that somebody holds.
+const WAIT: &str = "run the pipeline again later, or wait for the lock: --if-locked wait=5m";
+/// What a run that does not take the lock says: it does not wait for it either.
+const WOULD_WAIT: &str =
+    "run the pipeline again later; the run that writes can wait for the lock: --if-locked wait=5m";
+
 /// A lock that was taken, for [`Run::hold`].
 #[derive(Debug)]
 pub struct Taken {
@@ -96,7 +102,7 @@ impl Run {
             None => Ok(()),
             Some(holder) => {
                 let ahead = cluster.now().is_some_and(|now| holder.is_ahead_of(now));
-                let error = held(&cluster.paste(), namespace, &holder, ahead);
+                let error = held(&cluster.paste(), namespace, &holder, ahead, WOULD_WAIT);
                 Err(error.into())
             }
         }
@@ -137,7 +143,7 @@ impl Run {
                 Taking::Held(holder) => {
                     let ahead = cluster.now().is_some_and(|now| holder.is_ahead_of(now));
                     let paste = cluster.paste();
-                    let error = held(&paste, &namespace, &holder, ahead);
+                    let error = held(&paste, &namespace, &holder, ahead, WAIT);
                     Err(match if_locked {
                         IfLocked::Skip => Ending::Skipped(error.with_hint("")),
                         IfLocked::Fail | IfLocked::Wait(_) => Ending::Stopped(error),
@@ -174,10 +180,9 @@ fn longest(max_age: Duration, timeout: Duration) -> Duration {
     max_age.saturating_add(limits)
 }
 
-fn held(paste: &Paste, namespace: &str, holder: &Holder, is_ahead: bool) -> Explained {
+fn held(paste: &Paste, namespace: &str, holder: &Holder, is_ahead: bool, wait: &str) -> Explained {
     let what = format!("the lock of the control plane in {namespace} is held by {holder}");
-    let mut hint =
-        "run the pipeline again later, or wait for the lock: --if-locked wait=5m".to_owned();
+    let mut hint = wait.to_owned();
     if is_ahead || holder.expires.is_none() {
         let release = paste.kubectl(&["-n", namespace, "delete", "lease", "mesh-tools"]);
         hint = format!(
