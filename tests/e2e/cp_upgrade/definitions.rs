@@ -75,7 +75,7 @@ fn release_that_brings_a_definition_is_reached_with_the_digest_of_its_dry_run(be
     }
     let reason = dry.end()["reason"].as_str().unwrap();
     assert!(
-        reason.contains("of the control plane nothing was looked at"),
+        reason.contains("the control plane was not checked"),
         "{reason}"
     );
     assert_eq!(dry.states("identity"), ["skipped"]);

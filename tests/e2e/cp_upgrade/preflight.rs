@@ -9,6 +9,7 @@ use crate::stage::{AGENT, Stage};
 
 on_both_beds! {
     preflight_finds_nothing_and_writes_nothing
+    preflight_at_the_target_waits_for_nothing
     preflight_says_all_that_stands_in_the_way_at_once
     preflight_says_what_could_not_be_checked
 }
@@ -45,6 +46,13 @@ impl Stage {
             "{{apiVersion: admissionregistration.k8s.io/v1, kind: ValidatingWebhookConfiguration, \
              metadata: {{name: policy}}, webhooks: [{hook}]}}"
         );
+        self.bed.namespace("policy", &[]).unwrap();
+        let labels = "{kubernetes.io/service-name: nobody}";
+        let slice = format!(
+            "{{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {{name: nobody, \
+             namespace: policy, labels: {labels}}}, addressType: IPv4, endpoints: []}}"
+        );
+        self.bed.apply(&slice).unwrap();
         self.bed.apply(&configuration).unwrap();
     }
 }
@@ -78,6 +86,22 @@ fn preflight_finds_nothing_and_writes_nothing(bed: Bed) {
         "{next}"
     );
     stage.assert_unchanged(false);
+}
+
+fn preflight_at_the_target_waits_for_nothing(bed: Bed) {
+    let stage = Stage::new(bed);
+    let first = stage.run(&stage.judged(), &[]);
+    assert_eq!(first.code, Some(0), "{}", first.said());
+    let run = stage.run(&stage.judged(), &["--preflight"]);
+    assert_eq!(run.code, Some(0), "{}", run.said());
+    assert_eq!(
+        run.end()["reason"],
+        "it is already at the target; nothing was written"
+    );
+    assert!(run.of("intent").is_empty());
+    for step in ["watch", "prove", "afterwards"] {
+        assert!(run.states(step).is_empty(), "{step}");
+    }
 }
 
 /// The step that finds it, what is said and the way out.
@@ -168,6 +192,11 @@ fn preflight_says_what_could_not_be_checked(bed: Bed) {
         "{all:#?}"
     );
     let reason = run.end()["reason"].as_str().unwrap();
+    let (missing, held) = (reason.find(program), reason.find("is held by"));
+    assert!(
+        held < missing,
+        "what was not checked is not for the lock: {reason}"
+    );
     let rest = "because of that, not checked: the charts, the identity settings, the dry run of each \
                 object, the way back";
     assert!(reason.contains(rest), "{reason}");

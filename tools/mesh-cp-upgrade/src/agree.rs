@@ -22,9 +22,7 @@ pub(crate) async fn agree(
     goal: &Goal,
     prepared: &Staged<Plan>,
 ) -> Outcome<bool> {
-    if let Staged::Whole(plan) = prepared
-        && plan.is_done()
-    {
+    if prepared.is_done() {
         return Ok(true);
     }
     let mut deeds = deeds(session, prepared)?;

@@ -40,6 +40,10 @@ pub(crate) struct Writer {
     said: File,
 }
 
+/// A program that only reads did not end in time.
+#[derive(Debug)]
+pub(crate) struct Late(Duration);
+
 /// Environment variables that would point helm to another cluster or make it print debug output.
 const UNWANTED: [&str; 9] = [
     "HELM_DEBUG",
@@ -62,6 +66,16 @@ const LARGEST: u64 = 256 << 20;
 const SAID: u64 = 1 << 20;
 /// How much of a long output's beginning and of its end is quoted from.
 const PART: u64 = 32 << 10;
+
+// === impl Late ===
+
+impl fmt::Display for Late {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "it takes more than {:?}", self.0)
+    }
+}
+
+impl std::error::Error for Late {}
 
 // === impl Program ===
 
@@ -113,7 +127,7 @@ impl Program {
         args.iter().cloned().chain(flag).collect()
     }
 
-    async fn output(&self, args: Vec<String>) -> Result<Output, Explained> {
+    async fn output(&self, args: Vec<String>) -> anyhow::Result<Output> {
         let patience = self.request.saturating_mul(REQUESTS);
         let mut command = self.command(&args);
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -124,9 +138,9 @@ impl Program {
         let output = tokio::time::timeout(patience, printed(child, LARGEST)).await;
         let Ok(output) = output else {
             let verb = args.first().map_or("", String::as_str);
-            let what = format!("no answer from `{self} {verb}` within {patience:?}");
+            let what = format!("no answer from `{self} {verb}`");
             let hint = "check the API server, or allow more time: the limit is ten times the --request-timeout";
-            return Err(Explained::new(what, hint));
+            return Err(anyhow::Error::new(Late(patience)).context(Explained::new(what, hint)));
         };
         let output = output.explain(format!("cannot read what `{self}` prints"), self.way_out)?;
         group.ended();

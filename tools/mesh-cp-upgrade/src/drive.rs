@@ -11,6 +11,7 @@ use crate::args::Args;
 use crate::gate::{Goal, pass_gate};
 use crate::inputs::Inputs;
 use crate::plan::{Plan, Staged};
+use crate::prepare::AT_TARGET;
 use crate::prove::Proof;
 use crate::scene::{Scene, under_lock};
 use crate::session::{Findings, Session};
@@ -18,6 +19,10 @@ use crate::way_back::offered;
 use crate::{
     act, backup, leftovers, mesh, monitor, prepare, prove, readiness, rollback, watch_only,
 };
+
+/// What a dry run does not say where the linkerd CLI renders the definitions alone.
+const UNSEEN: &str = "the control plane was not checked: the linkerd CLI renders it only when the CRDs \
+                      are written";
 
 /// Runs the tool.
 pub(crate) fn run(args: &Args) -> ExitCode {
@@ -61,7 +66,8 @@ async fn steps(session: &mut Session<'_>, args: &Args) -> Outcome<Ending> {
     let scene = under_lock(session, args, &goal).await?;
     let mut proof = places(session, args, &goal).await?;
     let prepared = prepare::prepare(session, args, &goal, &scene, &mut proof).await?;
-    if !agree(session, args, &goal, &prepared).await? {
+    let asked_only = args.preflight && prepared.is_done();
+    if asked_only || !agree(session, args, &goal, &prepared).await? {
         return Ok(Ending::Done {
             next: Some(session.run.for_real()),
             reason: Some(not_written(args, &prepared)),
@@ -103,16 +109,16 @@ async fn places(session: &mut Session<'_>, args: &Args, goal: &Goal) -> Outcome<
 }
 
 fn not_written(args: &Args, prepared: &Staged<Plan>) -> String {
-    let what = match args.preflight {
-        true => "nothing stands in the way; nothing was written",
-        false => "dry run: nothing was written",
-    };
-    match prepared {
-        Staged::Whole(_) => what.to_owned(),
-        Staged::Definitions(_) => format!(
-            "{what}, and of the control plane nothing was looked at: the linkerd CLI renders it only \
-             when the CRDs are written"
-        ),
+    match (prepared, args.preflight) {
+        (Staged::Whole(plan), true) if plan.is_done() => {
+            format!("{AT_TARGET}; nothing was written")
+        }
+        (Staged::Whole(_), true) => "nothing stands in the way; nothing was written".to_owned(),
+        (Staged::Whole(_), false) => "dry run: nothing was written".to_owned(),
+        (Staged::Definitions(_), true) => {
+            format!("nothing stands in the way of the CRDs; nothing was written, and {UNSEEN}")
+        }
+        (Staged::Definitions(_), false) => format!("dry run: nothing was written, and {UNSEEN}"),
     }
 }
 

@@ -4,6 +4,7 @@ use mesh_actor::{Ending, Outcome};
 use mesh_cluster::{Error, Why};
 use mesh_records::{Explained, StepName};
 
+use crate::child::Late;
 use crate::session::Session;
 use crate::way_back::explained;
 
@@ -37,6 +38,15 @@ impl Session<'_> {
         self.fails(&finding)?;
         self.findings.all.push(finding);
         Ok(())
+    }
+
+    /// Notes what would keep the control plane from settling. What goes back after a failure is only
+    /// warned of it: the state that it leaves is no better.
+    pub(crate) fn foresee(&mut self, finding: Explained) -> Outcome<()> {
+        match self.goes_back {
+            true => self.says_waiting(format!("warning: {finding}"), finding.hint().to_owned()),
+            false => self.find(finding),
+        }
     }
 
     /// Ends the run if anything stands in the way.
@@ -83,12 +93,17 @@ impl Session<'_> {
     }
 }
 
-// Returns true if the API server did not answer, or not with what it thinks of the request.
+// Returns true if the API server, or a program, did not answer, or not with what it thinks of the
+// request. A question is not answered then.
 fn is_of_the_server(error: &anyhow::Error) -> bool {
+    if error.is::<Late>() {
+        return true;
+    }
     let mut chain = error.chain();
     let known = chain.find_map(|it| it.downcast_ref::<Error>());
     known.is_some_and(|error| match error.why() {
-        Why::Forbidden | Why::NotFound | Why::Refused | Why::Conflict => false,
+        Why::Forbidden => error.lacks_a_right(),
+        Why::NotFound | Why::Refused | Why::Conflict => false,
         Why::Unreachable
         | Why::TimedOut
         | Why::Unauthorized

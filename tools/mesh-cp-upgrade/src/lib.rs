@@ -24,6 +24,7 @@ mod args;
 mod backup;
 mod board;
 mod by_hand;
+mod certificates;
 mod child;
 mod claims;
 mod contained;

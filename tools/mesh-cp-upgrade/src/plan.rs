@@ -181,6 +181,18 @@ impl Helming {
     }
 }
 
+// === impl Staged ===
+
+impl Staged<Plan> {
+    /// Returns true if nothing has to be written.
+    pub(crate) fn is_done(&self) -> bool {
+        match self {
+            Self::Whole(plan) => plan.is_done(),
+            Self::Definitions(_) => false,
+        }
+    }
+}
+
 // === impl Plan ===
 
 impl Plan {

@@ -16,7 +16,7 @@ use crate::rehearsal::{Answers, Rehearsal, ask};
 use crate::render::{Conflicts, Merge};
 use crate::session::Session;
 use crate::stored_versions::{Outdated, outdated};
-use crate::webhooks::silent;
+use crate::webhooks::{Silent, silent};
 
 /// What the dry runs showed.
 #[derive(Debug)]
@@ -58,12 +58,11 @@ pub(crate) async fn preflight(
         let Some(mut answers) = session.note(answers.map_err(Ending::from))? else {
             continue;
         };
-        for finding in beside(session, goal, part, &mut answers).await? {
-            session.find(finding)?;
-        }
+        definitions(session, part, &mut answers).await?;
         for finding in findings(&answers) {
             session.find(finding)?;
         }
+        webhooks(session, goal, part, &answers).await?;
         asked += answers.asked;
         unasked += answers.unasked;
         by_hand.extend(answers.by_hand);
@@ -78,33 +77,40 @@ pub(crate) async fn preflight(
     Ok(Accepted { said, by_hand })
 }
 
-// Finds what the API server does not say in a dry run, or says without a way out.
-async fn beside(
-    session: &mut Session<'_>,
-    goal: &Goal,
-    part: &Part,
-    answers: &mut Answers,
-) -> Outcome<Vec<Explained>> {
-    let (cluster, manifests) = (Arc::clone(&session.cluster), &part.rendered.manifests);
-    let mut found = Vec::new();
-    let outdated = session.unless_stopped(outdated(&cluster, manifests));
+// Finds the definitions that the API server refuses without a way out.
+async fn definitions(session: &mut Session<'_>, part: &Part, answers: &mut Answers) -> Outcome<()> {
+    let cluster = Arc::clone(&session.cluster);
+    let outdated = session.unless_stopped(outdated(&cluster, &part.rendered.manifests));
     for Outdated { name, finding } in outdated.await?? {
         let object = format!("{} {name}", DEFINITIONS.kind);
         answers.refused.retain(|(refused, _)| *refused != object);
-        found.push(finding);
+        session.find(finding)?;
     }
-    let silent = session.unless_stopped(silent(&cluster, &goal.namespace, manifests));
-    match silent.await? {
-        Ok(silent) => {
-            // A webhook for Deployments is called in a dry run, too.
-            let is_said = |name: &str| answers.refused.iter().any(|(_, why)| why.contains(name));
-            let unsaid = silent.into_iter().filter(|(name, _)| !is_said(name));
-            found.extend(unsaid.map(|(_, finding)| finding));
-        }
-        Err(error) if error.rule().is_some() => session.run.blind("webhooks"),
-        Err(error) => return Err(error.into()),
+    Ok(())
+}
+
+// Finds the webhooks that the API server does not call in a dry run.
+async fn webhooks(
+    session: &mut Session<'_>,
+    goal: &Goal,
+    part: &Part,
+    answers: &Answers,
+) -> Outcome<()> {
+    let cluster = Arc::clone(&session.cluster);
+    let looking = silent(&cluster, &goal.namespace, &part.rendered.manifests);
+    let Silent { found, unread } = session.unless_stopped(looking).await?;
+    // A webhook for Deployments is called in a dry run, too.
+    let is_said = |name: &str| answers.refused.iter().any(|(_, why)| why.contains(name));
+    for (_, finding) in found.into_iter().filter(|(name, _)| !is_said(name)) {
+        session.foresee(finding)?;
     }
-    Ok(found)
+    match unread {
+        None => {}
+        // What goes back after a failure is not held up by what it cannot foresee.
+        Some(error) if error.rule().is_some() || session.goes_back => session.run.blind("webhooks"),
+        Some(error) => return Err(error.into()),
+    }
+    Ok(())
 }
 
 fn how(part: &Part) -> Outcome<How> {

@@ -8,12 +8,12 @@ use mesh_records::{Explained, StepName, command};
 
 use crate::args::Args;
 use crate::by_hand::ByHand;
+use crate::certificates::certificates;
 use crate::diff::lines;
 use crate::foreseen::{foreseen, untold};
 use crate::gate::Goal;
 use crate::identity::{Change, Identity, Key, changes};
 use crate::installer::back::{NO_REVISION, WayBack};
-use crate::issuer_key;
 use crate::of_target;
 use crate::plan::{Definitions, Part, Parts, Plan, Staged};
 use crate::preflight::{Accepted, preflight};
@@ -22,7 +22,7 @@ use crate::scene::{Scene, UNRENDERED, still_shown};
 use crate::session::Session;
 use crate::way_back;
 
-const AT_TARGET: &str = "it is already at the target";
+pub(crate) const AT_TARGET: &str = "it is already at the target";
 const LATER: &str = "the control plane is rendered only when the CRDs are written";
 
 /// Renders what can be rendered before the first write, compares it with the cluster, and sends it
@@ -236,7 +236,7 @@ pub(crate) async fn identity(
     plan: &Plan,
 ) -> Outcome<Vec<Change>> {
     session.begin(StepName::Identity, "comparing the identity settings")?;
-    certificates(session, plan)?;
+    certificates(session, args, plan)?;
     let cluster = Arc::clone(&session.cluster);
     let comparing = async {
         let live = match &scene.identity {
@@ -283,19 +283,6 @@ pub(crate) async fn identity(
     };
     session.done(&message)?;
     Ok(all)
-}
-
-fn certificates(session: &mut Session<'_>, plan: &Plan) -> Outcome<()> {
-    let rendered = &plan.control_plane.rendered;
-    if let Err(error) = issuer_key::check(rendered) {
-        let hint = "pass the key of that certificate: identity.issuer.tls.keyPEM beside crtPEM";
-        session.find(Explained::new(error.to_string(), hint))?;
-    }
-    for what in issuer_key::invalid(rendered, session.now()) {
-        let hint = "issue a new one and pass it in the values (identity.issuer.tls)";
-        session.find(Explained::new(what, hint))?;
-    }
-    Ok(())
 }
 
 // Returns why there is no way back, if there is none.

@@ -68,8 +68,7 @@ async fn quiet_scene(
         }
     };
     // Waiting for the lock and for helm may have taken long, so the verdict's age is checked again.
-    let is_fresh = still_fresh(session, goal);
-    session.note(is_fresh)?;
+    still_fresh(session, goal)?;
     Ok((scene, message))
 }
 
@@ -92,9 +91,6 @@ pub(crate) async fn under_lock(
     let cluster = Arc::clone(&session.cluster);
     let looking = look(&cluster, namespace);
     let live = session.unless_stopped(looking).await??;
-    let usable = installer::check(session, args, goal, &live).await;
-    let usable = session.note(usable)?;
-    let mut took_over = String::new();
     if session.run.is_dry() {
         let may_lock = session.run.may_lock(namespace).await;
         session.note(may_lock)?;
@@ -102,7 +98,12 @@ pub(crate) async fn under_lock(
             let is_free = session.run.lock_is_free(namespace).await;
             session.note(is_free)?;
         }
-    } else if usable.is_some() {
+    }
+    // Last, so that what is not checked then is said to be because of it.
+    let usable = installer::check(session, args, goal, &live).await;
+    let usable = session.note(usable)?;
+    let mut took_over = String::new();
+    if usable.is_some() && !session.run.is_dry() {
         let taking = session.run.take_lock(namespace, target, args.timeout);
         let Taken { lock, expired } = session.unless_stopped(taking).await??;
         session.run.hold(lock);

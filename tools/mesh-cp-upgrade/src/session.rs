@@ -129,13 +129,14 @@ impl<'a> Session<'a> {
     }
 
     /// Writes that a step begins that changes the cluster with `command`. The change is allowed
-    /// only after an `Ok`.
+    /// only after an `Ok`: nothing that was found stands in the way.
     pub(crate) fn begin_write(
         &mut self,
         step: StepName,
         message: &str,
         command: Vec<String>,
     ) -> Outcome<()> {
+        self.conclude()?;
         self.run.may_write()?;
         self.step = Some(Current::begin(step));
         let record = Step {

@@ -23,6 +23,8 @@ const KINDS: [Resource; 2] = [
     ),
 ];
 
+const WRITTEN: &[&str] = &["CREATE", "UPDATE"];
+
 const fn kind(plural: &'static str, kind: &'static str) -> Resource {
     Resource {
         group: "admissionregistration.k8s.io",
@@ -39,6 +41,8 @@ type Labels = BTreeMap<String, String>;
 struct Subject {
     group: &'static str,
     plural: &'static str,
+    /// What is done to it.
+    operations: &'static [&'static str],
     labels: Labels,
 }
 
@@ -86,41 +90,59 @@ struct Rule {
     operations: Vec<String>,
     api_groups: Vec<String>,
     resources: Vec<String>,
+    scope: Option<String>,
 }
 
-/// Returns the webhooks of others for the objects of the control plane in `namespace` whose Service
-/// has no ready endpoint, by their names.
-pub(crate) async fn silent(
+/// The webhooks of others that nobody answers for.
+#[derive(Debug, Default)]
+pub(crate) struct Silent {
+    /// What is said of each, by its name.
+    pub(crate) found: Vec<(String, Explained)>,
+    /// Why there may be more.
+    pub(crate) unread: Option<Error>,
+}
+
+/// Finds the webhooks of others for the objects of the control plane in `namespace` whose Service has
+/// no ready endpoint.
+pub(crate) async fn silent(cluster: &Cluster, namespace: &str, manifests: &[Manifest]) -> Silent {
+    let mut silent = Silent::default();
+    let subjects = subjects(manifests);
+    if !subjects.is_empty()
+        && let Err(error) = look(cluster, namespace, &subjects, &mut silent).await
+    {
+        silent.unread = Some(error);
+    }
+    silent
+}
+
+// Fails at once unless it is a right that is missing: then the others are looked at as well.
+async fn look(
     cluster: &Cluster,
     namespace: &str,
-    manifests: &[Manifest],
-) -> Result<Vec<(String, Explained)>, Error> {
-    let subjects = subjects(manifests);
-    if subjects.is_empty() {
-        return Ok(Vec::new());
-    }
+    subjects: &[Subject],
+    silent: &mut Silent,
+) -> Result<(), Error> {
     let place: Namespace = cluster.get(None, namespace).await?;
-    let mut silent = Vec::new();
     for resource in KINDS {
         let pages = cluster.pages_as::<Configuration>(resource, Selection::default());
-        for Configuration { metadata, webhooks } in pages.all().await? {
+        let Some(all) = silent.unless_forbidden(pages.all().await)? else {
+            continue;
+        };
+        for Configuration { metadata, webhooks } in all {
             for hook in webhooks {
-                let Some(service) =
-                    hook.stands_in_the_way(namespace, &place.meta.labels, &subjects)
+                let Some(service) = hook.stands_in_the_way(namespace, &place.meta.labels, subjects)
                 else {
                     continue;
                 };
-                if !answers(cluster, service).await? {
+                if silent.unless_forbidden(answers(cluster, service).await)? == Some(false) {
                     let of = (resource, metadata.name.as_str());
-                    silent.push((
-                        hook.name.clone(),
-                        finding(&cluster.paste(), of, &hook.name, service),
-                    ));
+                    let finding = finding(&cluster.paste(), of, &hook.name, service);
+                    silent.found.push((hook.name.clone(), finding));
                 }
             }
         }
     }
-    Ok(silent)
+    Ok(())
 }
 
 async fn answers(cluster: &Cluster, service: &Service) -> Result<bool, Error> {
@@ -130,7 +152,8 @@ async fn answers(cluster: &Cluster, service: &Service) -> Result<bool, Error> {
         labels: Some(&of),
     };
     let slices = cluster.pages::<EndpointSlice>(selection).all().await?;
-    Ok(slices.iter().any(|slice| slice.ready() > 0))
+    // A Service of the type ExternalName has no slices, and nobody here knows whether it answers.
+    Ok(slices.is_empty() || slices.iter().any(|slice| slice.ready() > 0))
 }
 
 fn finding(
@@ -175,17 +198,34 @@ fn subjects(manifests: &[Manifest]) -> Vec<Subject> {
         let own = labels(&it.body, "/metadata/labels");
         let of_pods: Labels = labels(&it.body, "/spec/template/metadata/labels");
         [
-            ("apps", "deployments", own),
-            ("apps", "replicasets", of_pods.clone()),
-            ("", "pods", of_pods),
+            ("apps", "deployments", WRITTEN, own),
+            ("apps", "replicasets", WRITTEN, of_pods.clone()),
+            // Nothing in an upgrade updates a pod.
+            ("", "pods", &WRITTEN[..1], of_pods),
         ]
     });
-    let subject = |(group, plural, labels)| Subject {
+    let subject = |(group, plural, operations, labels)| Subject {
         group,
         plural,
+        operations,
         labels,
     };
     subjects.map(subject).collect()
+}
+
+// === impl Silent ===
+
+impl Silent {
+    fn unless_forbidden<T>(&mut self, read: Result<T, Error>) -> Result<Option<T>, Error> {
+        match read {
+            Ok(read) => Ok(Some(read)),
+            Err(error) if error.rule().is_some() => {
+                self.unread = Some(error);
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
 }
 
 // === impl Hook ===
@@ -218,10 +258,16 @@ impl Hook {
 impl Rule {
     fn is_for(&self, subject: &Subject) -> bool {
         let has = |all: &[String], one: &str| all.iter().any(|it| it == one || it == "*");
-        let mut written = ["CREATE", "UPDATE"].into_iter();
-        written.any(|it| has(&self.operations, it))
+        let all = |resource: &String| {
+            let (plural, sub) = resource.split_once('/').unwrap_or((resource, "*"));
+            [subject.plural, "*"].contains(&plural) && sub == "*"
+        };
+        let mut operations = subject.operations.iter();
+        // A subject is in a namespace.
+        self.scope.as_deref() != Some("Cluster")
+            && operations.any(|it| has(&self.operations, it))
             && has(&self.api_groups, subject.group)
-            && (has(&self.resources, subject.plural) || has(&self.resources, "*/*"))
+            && self.resources.iter().any(all)
     }
 }
 
@@ -249,6 +295,7 @@ mod tests {
             serde_json::from_value::<Hook>(hook).unwrap()
         };
         let rule = |operation: &str, group: &str, resource: &str| json!({ "rules": [{ "operations": [operation], "apiGroups": [group], "resources": [resource] }] });
+        let scoped = |scope: &str| json!({ "rules": [{ "operations": ["*"], "apiGroups": ["*"], "resources": ["*"], "scope": scope }] });
         let table = [
             (json!({}), true),
             (json!({ "failurePolicy": "Fail" }), true),
@@ -281,6 +328,12 @@ mod tests {
             (rule("*", "*", "*"), true),
             (rule("UPDATE", "apps", "deployments"), true),
             (rule("CREATE", "apps", "replicasets"), true),
+            (rule("UPDATE", "", "pods"), false),
+            (rule("CREATE", "", "pods/*"), true),
+            (rule("CREATE", "", "pods/status"), false),
+            (rule("*", "*", "*/*"), true),
+            (scoped("Cluster"), false),
+            (scoped("Namespaced"), true),
             (rule("DELETE", "", "pods"), false),
             (rule("CREATE", "apps", "pods"), false),
             (rule("CREATE", "", "services"), false),
