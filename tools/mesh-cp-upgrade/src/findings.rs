@@ -11,14 +11,6 @@ use crate::way_back::explained;
 // === impl Session ===
 
 impl Session<'_> {
-    fn all_found(&mut self) -> Ending {
-        let all = Explained::of(std::mem::take(&mut self.findings.all));
-        match self.findings.is_question {
-            true => Ending::No(all),
-            false => Ending::Failed(all.into()),
-        }
-    }
-
     /// Keeps what stands in the way for [`Session::conclude`], so that the other checks are made as
     /// well; returns `None` then. What ends a run at once, such as a signal or an API server that does
     /// not answer, is returned.
@@ -46,14 +38,6 @@ impl Session<'_> {
         match self.goes_back {
             true => self.says_waiting(format!("warning: {finding}"), finding.hint().to_owned()),
             false => self.find(finding),
-        }
-    }
-
-    /// Ends the run if anything stands in the way.
-    pub(crate) fn conclude(&mut self) -> Outcome<()> {
-        match self.findings.all.is_empty() {
-            true => Ok(()),
-            false => Err(self.all_found()),
         }
     }
 

@@ -146,6 +146,23 @@ impl<'a> Session<'a> {
         Ok(self.run.announce(&Record::Step(Box::new(record)))??)
     }
 
+    /// Ends the run if anything stands in the way.
+    pub(crate) fn conclude(&mut self) -> Outcome<()> {
+        match self.findings.all.is_empty() {
+            true => Ok(()),
+            false => Err(self.all_found()),
+        }
+    }
+
+    /// Returns the ending for all that was found.
+    pub(crate) fn all_found(&mut self) -> Ending {
+        let all = Explained::of(std::mem::take(&mut self.findings.all));
+        match self.findings.is_question {
+            true => Ending::No(all),
+            false => Ending::Failed(all.into()),
+        }
+    }
+
     /// Writes that the current step is done, unless something was found in it.
     pub(crate) fn done(&mut self, message: &str) -> Outcome<()> {
         match self.step.filter(|step| !step.has_failed) {
