@@ -49,7 +49,9 @@ const SECRET: [&str; 6] = [
     "--key",
 ];
 
-fn redact(args: impl Iterator<Item = String>) -> Vec<String> {
+/// Returns the arguments of a command without what may be secret: values of flags that carry secrets,
+/// and passwords in addresses.
+pub fn redact(args: impl Iterator<Item = String>) -> Vec<String> {
     let mut value_is_secret = false;
     args.map(|arg| {
         if std::mem::take(&mut value_is_secret) {

@@ -21,7 +21,7 @@ mod view;
 pub use consent::{CANCELLED, ConsentArgs, Declined, DryRun, Leave, consent};
 pub use exit::{EXIT_CODES, Exit};
 pub use format::{Format, OutputArgs};
-pub use input::{argv, host, records_from_stdin, run_id};
+pub use input::{argv, host, records_from_stdin, redact, run_id};
 pub use mesh_records::Clean;
 pub use output::{Closing, Output, Readers};
 pub use page::page;

@@ -348,10 +348,21 @@ impl Intent {
         }
     }
 
-    /// Adds the names of the waves.
+    /// Adds the names of the waves, which the digest covers too: what comes first is part of what is
+    /// agreed to.
     #[must_use]
     pub fn with_waves(self, waves: Vec<String>) -> Self {
-        Self { waves, ..self }
+        let mut hash = Sha256::new();
+        for part in [&self.digest].into_iter().chain(&waves) {
+            hash.update(part);
+            hash.update([0]);
+        }
+        let digest = format!("{:.16x}", hash.finalize());
+        Self {
+            digest,
+            waves,
+            ..self
+        }
     }
 
     /// Returns a line for each wave with the number of its changes; none where all is one wave.

@@ -111,14 +111,14 @@ impl Roll {
     }
 
     // Repeats until nothing changes, because a workload may be finished as soon as it is started,
-    // such as an adopted rollout.
+    // such as an adopted rollout, and the last one of a wave opens the next.
     fn go_on(&mut self) {
         loop {
             self.fly();
             self.evict_next();
-            let before = self.flying.len();
+            let before = (self.flying.len(), self.waiting.len());
             self.start();
-            if self.flying.len() == before {
+            if (self.flying.len(), self.waiting.len()) == before {
                 return;
             }
         }

@@ -1,12 +1,14 @@
 //! Runs the command that decides between two waves (`--gate`).
 
 use std::io;
+use std::pin::pin;
 use std::process::{ExitStatus, Stdio};
 use std::str::FromStr;
 use std::time::Duration;
 
+use mesh_cli::redact;
 use mesh_cluster::Group;
-use mesh_records::sayable;
+use mesh_records::{sayable, sayable_address};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, Command};
 
@@ -19,6 +21,8 @@ pub(crate) struct WaveGate {
 
 /// How much is read of each stream that it prints to.
 const SAID: u64 = 64 << 10;
+/// How long its pipes are read once it has ended.
+const GRACE: Duration = Duration::from_secs(1);
 /// How many characters of it come into a record.
 const LONGEST: usize = 1000;
 
@@ -33,14 +37,24 @@ impl WaveGate {
         command.stdin(Stdio::piped());
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let child = command.spawn();
-        let child = child.map_err(|error| format!("cannot start `{}`: {error}", self.program))?;
+        let child = child.map_err(|error| {
+            let program = sayable_address(&self.program);
+            format!("cannot start `{program}`: {error}")
+        })?;
         let group = Group::of(&child);
         let answer = tokio::time::timeout(limit, answer(child, &records)).await;
         let Ok(answer) = answer else {
             return Err(format!("no answer within {limit:?} (--timeout)"));
         };
-        let (status, said) = answer.map_err(|error| format!("cannot read its answer: {error}"))?;
-        group.ended();
+        let Answer {
+            status,
+            said,
+            is_over,
+        } = answer.map_err(|error| format!("cannot read its answer: {error}"))?;
+        // Dropping the group ends what the program left behind.
+        if is_over {
+            group.ended();
+        }
         match (status.success(), said.is_empty()) {
             (true, _) => Ok(said),
             (false, true) => Err(status.to_string()),
@@ -48,10 +62,10 @@ impl WaveGate {
         }
     }
 
-    /// Returns the command as words.
-    pub(crate) fn words(&self) -> Vec<String> {
+    /// Returns the command as words, without secrets.
+    pub(crate) fn said(&self) -> Vec<String> {
         let program = [self.program.clone()];
-        program.into_iter().chain(self.args.clone()).collect()
+        redact(program.into_iter().chain(self.args.clone()))
     }
 }
 
@@ -71,8 +85,18 @@ impl FromStr for WaveGate {
     }
 }
 
-async fn answer(mut child: Child, records: &[u8]) -> io::Result<(ExitStatus, String)> {
+/// What a program that has ended has said.
+struct Answer {
+    status: ExitStatus,
+    said: String,
+    /// Whether nobody holds its pipes any more.
+    is_over: bool,
+}
+
+// Its exit code decides, also where a child that it left behind holds its pipes.
+async fn answer(mut child: Child, records: &[u8]) -> io::Result<Answer> {
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+    let (mut out, mut err) = (Vec::new(), Vec::new());
     let feeding = async {
         if let Some(mut stdin) = stdin {
             // It need not read them.
@@ -80,19 +104,43 @@ async fn answer(mut child: Child, records: &[u8]) -> io::Result<(ExitStatus, Str
         }
         Ok(())
     };
-    let (status, (), stdout, stderr) =
-        tokio::try_join!(child.wait(), feeding, beginning(stdout), beginning(stderr))?;
-    let said = [stdout, stderr].concat();
-    Ok((status, on_one_line(&String::from_utf8_lossy(&said))))
+    let (status, is_over) = {
+        let reading = async {
+            let pipes = (beginning(stdout, &mut out), beginning(stderr, &mut err));
+            tokio::try_join!(feeding, pipes.0, pipes.1)
+        };
+        let mut reading = pin!(reading);
+        let mut is_over = false;
+        let status = loop {
+            tokio::select! {
+                status = child.wait() => break status?,
+                read = &mut reading, if !is_over => {
+                    read?;
+                    is_over = true;
+                }
+            }
+        };
+        if !is_over {
+            let rest = tokio::time::timeout(GRACE, reading).await;
+            is_over = rest.is_ok();
+            rest.unwrap_or(Ok(((), (), ())))?;
+        }
+        (status, is_over)
+    };
+    let said = [out, err].concat();
+    Ok(Answer {
+        status,
+        said: on_one_line(&String::from_utf8_lossy(&said)),
+        is_over,
+    })
 }
 
-async fn beginning(pipe: Option<impl AsyncRead + Unpin>) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let Some(pipe) = pipe else { return Ok(bytes) };
+async fn beginning(pipe: Option<impl AsyncRead + Unpin>, bytes: &mut Vec<u8>) -> io::Result<()> {
+    let Some(pipe) = pipe else { return Ok(()) };
     let mut pipe = pipe.take(SAID);
-    pipe.read_to_end(&mut bytes).await?;
+    pipe.read_to_end(bytes).await?;
     tokio::io::copy(&mut pipe.into_inner(), &mut tokio::io::sink()).await?;
-    Ok(bytes)
+    Ok(())
 }
 
 fn on_one_line(said: &str) -> String {
@@ -115,7 +163,7 @@ mod tests {
 
     #[test]
     fn a_command_is_split_like_a_shells_and_nothing_is_expanded() {
-        let words = gate(r#"./gate --min 0.99 'two words' "a \"b\"" $HOME;x"#).words();
+        let words = gate(r#"./gate --min 0.99 'two words' "a \"b\"" $HOME;x"#).said();
         let expected = [
             "./gate",
             "--min",
@@ -150,6 +198,9 @@ mod tests {
         assert_eq!(said.as_deref(), Ok(""));
         let said = ask("yes | head -c 9000000", b"", hour).await;
         assert_eq!(said.unwrap().chars().count(), LONGEST + 1);
+        // A child that it leaves behind holds its pipes.
+        let said = ask("echo left; sleep 3600 & exit 0", b"", hour).await;
+        assert_eq!(said.as_deref(), Ok("left"));
         let said = ask("sleep 3600", b"", Duration::from_millis(1)).await;
         assert_eq!(said.unwrap_err(), "no answer within 1ms (--timeout)");
         let absent = gate("/absent/gate")

@@ -121,7 +121,7 @@ impl Roll {
             state,
             reason: None,
             hint: None,
-            command: gate.map(WaveGate::words).unwrap_or_default(),
+            command: gate.map(WaveGate::said).unwrap_or_default(),
             duration_ms: took.and_then(|took| took.try_into().ok()),
         })));
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use mesh_cli::DryRun;
 use mesh_records::{
-    Deed, DowntimeGrade, Intent, Obstacle, Record, SkipClass, Strategy, whole_seconds,
+    Deed, DowntimeGrade, Intent, Obstacle, Record, SkipClass, Strategy, command, whole_seconds,
 };
 
 use super::decide::Decision;
@@ -43,7 +43,7 @@ impl Roll {
             Ok(plan) => plan,
             Err(why) => {
                 self.stop(Stop::Idle(format!(
-                    "no workload of --canary can begin: {why}"
+                    "a workload of --canary cannot begin: {why}"
                 )));
                 self.finish();
                 return;
@@ -74,7 +74,9 @@ impl Roll {
     // to be restarted. What their names tell was checked before anything was read.
     fn idle(&self) -> Option<String> {
         let has = |is: &dyn Fn(&BTreeMap<String, String>) -> bool| {
+            let choice = &self.settings.wishes.choice;
             let keys = self.waiting.values().map(|item| &item.task.key);
+            let keys = keys.filter(|key| choice.takes(key));
             let mut observed = keys.filter_map(|key| self.world.workload(key));
             observed.any(|observed| is(&observed.labels))
         };
@@ -146,8 +148,12 @@ impl Roll {
             1 => ", evict the pods of 1 more one by one,".to_owned(),
             number => format!(", evict the pods of {number} more one by one,"),
         };
+        let gate = self.settings.gate.as_ref();
+        let gate = gate.map_or(String::new(), |gate| {
+            format!(", and ask `{}` between two waves", command(&gate.said()))
+        });
         let message = format!(
-            "restart {restarts} {workloads}{evicted} to get {injects}, {most} at a time{adopted}"
+            "restart {restarts} {workloads}{evicted} to get {injects}, {most} at a time{adopted}{gate}"
         );
         let Settings {
             cluster,
