@@ -125,7 +125,10 @@ async fn look(
     let place: Namespace = cluster.get(None, namespace).await?;
     for resource in KINDS {
         let pages = cluster.pages_as::<Configuration>(resource, Selection::default());
-        let Some(all) = silent.unless_forbidden(pages.all().await)? else {
+        let Some(all) = silent
+            .unless_forbidden(pages.all().await)
+            .map_err(|error| *error)?
+        else {
             continue;
         };
         for Configuration { metadata, webhooks } in all {
@@ -134,7 +137,11 @@ async fn look(
                 else {
                     continue;
                 };
-                if silent.unless_forbidden(answers(cluster, service).await)? == Some(false) {
+                if silent
+                    .unless_forbidden(answers(cluster, service).await)
+                    .map_err(|error| *error)?
+                    == Some(false)
+                {
                     let of = (resource, metadata.name.as_str());
                     let finding = finding(&cluster.paste(), of, &hook.name, service);
                     silent.found.push((hook.name.clone(), finding));
@@ -216,14 +223,14 @@ fn subjects(manifests: &[Manifest]) -> Vec<Subject> {
 // === impl Silent ===
 
 impl Silent {
-    fn unless_forbidden<T>(&mut self, read: Result<T, Error>) -> Result<Option<T>, Error> {
+    fn unless_forbidden<T>(&mut self, read: Result<T, Error>) -> Result<Option<T>, Box<Error>> {
         match read {
             Ok(read) => Ok(Some(read)),
             Err(error) if error.rule().is_some() => {
                 self.unread = Some(error);
                 Ok(None)
             }
-            Err(error) => Err(error),
+            Err(error) => Err(Box::new(error)),
         }
     }
 }
