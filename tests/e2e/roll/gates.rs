@@ -66,6 +66,13 @@ fn a_gate_reads_what_ended_and_its_exit_code_decides_on_the_next_wave(bed: Bed) 
     let reason = run.end()["reason"].as_str().unwrap();
     assert!(reason.contains("no DaemonSets"), "{reason}");
 
+    // What an earlier run restarted still needs the gate's yes.
+    let again = scene.roll(&scene.verdict(), &["--yes", "--gate", &gate]);
+    assert_eq!(again.code, Some(1), "{}", again.said());
+    assert_eq!(scene.writes(), writes);
+    let asked = again.of("step")[0]["message"].as_str().unwrap();
+    assert_eq!(asked, "asking the gate before the first wave");
+
     for gate in ["", "'sh"] {
         let run = scene.roll(&verdict, &["--yes", "--gate", gate]);
         assert_eq!(run.code, Some(2), "{}", run.said());

@@ -11,6 +11,7 @@ on_both_beds! {
     the_own_labels_of_workloads_select_them
     canaries_are_watched_before_anything_else_is_started
     a_canary_that_fails_stops_the_run_whatever_max_failures_says
+    a_canary_that_cannot_begin_refuses_the_run
     groups_are_rolled_one_after_the_other_in_waves_that_the_plan_shows
     pods_that_may_be_unavailable_are_a_limit_of_all_rollouts_together
 }
@@ -80,6 +81,26 @@ fn a_canary_that_fails_stops_the_run_whatever_max_failures_says(bed: Bed) {
         reason.contains("the canary shop/Deployment/b failed"),
         "{reason}"
     );
+}
+
+fn a_canary_that_cannot_begin_refuses_the_run(bed: Bed) {
+    let workloads = ["a", "b", "c"].map(|name| workload("Deployment", name, |_| {}));
+    let scene = Scene::with(bed, &workloads);
+    let verdict = scene.verdict();
+    let refused = |more: &[&str]| {
+        let args = ["--yes", "--canary", "shop/b"];
+        let run = scene.roll(&verdict, &[&args[..], more].concat());
+        assert_eq!(run.code, Some(2), "{}", run.said());
+        let reason = run.end()["reason"].as_str().unwrap().to_owned();
+        assert!(reason.contains("--canary"), "{reason}");
+        assert!(reason.contains("shop/Deployment/b"), "{reason}");
+    };
+    refused(&["--exclude", "shop/b"]);
+    let zero = json!({ "spec": { "replicas": 0 } });
+    let path = "/apis/apps/v1/namespaces/shop/deployments/b";
+    scene.bed.merge(path, &zero).unwrap();
+    refused(&[]);
+    assert_eq!(scene.writes(), Vec::<String>::new());
 }
 
 fn groups_are_rolled_one_after_the_other_in_waves_that_the_plan_shows(bed: Bed) {

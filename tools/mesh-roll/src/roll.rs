@@ -33,6 +33,7 @@ mod proof;
 mod recheck;
 mod say;
 mod settle;
+mod skips;
 mod slots;
 mod start;
 mod state;

@@ -88,6 +88,10 @@ impl Roll {
             if told || !nothing_left {
                 return Exit::Stopped;
             }
+            // What was proven before is not watched to the end.
+            if matches!(stop, Stop::Canary(_)) {
+                return Exit::No;
+            }
         }
         if tally.open > 0 || self.jammed().is_some() {
             return Exit::Stopped;

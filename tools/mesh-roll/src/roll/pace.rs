@@ -1,6 +1,7 @@
 //! When the next wave may begin, and how many workloads of it roll at the same time.
 
 use mesh_cli::DryRun;
+use mesh_cluster::workload::rollout::PodSeen;
 use mesh_records::{
     Obstacle, Outcome, Progress, ProgressPods, Record, SkipClass, Step, StepName, StepState,
     Trouble, after, whole_seconds,
@@ -8,6 +9,7 @@ use mesh_records::{
 
 use super::decide::Decision;
 use super::event::Action;
+use super::evicting::is_whole;
 use super::item::Item;
 use super::limits::Stop;
 use super::order::Wave;
@@ -51,7 +53,10 @@ impl Roll {
         if begun.is_some_and(|begun| begun >= wave) {
             return true;
         }
-        let is_after_canary = begun == Some(&Wave::Canary);
+        // The canaries' wave begins by itself where they are rolling out already.
+        let has_canaries = self.pace.waves.first() == Some(&Wave::Canary);
+        let is_first = begun.is_none_or(|begun| *begun == Wave::Canary);
+        let is_after_canary = has_canaries && is_first && *wave != Wave::Canary;
         let is_dry = self.settings.dry_run != DryRun::None;
         if is_after_canary && !is_dry && !self.has_settled() {
             return false;
@@ -65,14 +70,15 @@ impl Roll {
         true
     }
 
-    // Asks the gate once between two waves, if anything has ended since it was asked last.
+    // Asks the gate once between two waves, if anything has ended since it was asked last; before the
+    // first one too, if an earlier run may have stopped at the gate.
     fn passes_gate(&mut self) -> bool {
         match (self.pace.gate, self.settings.gate.clone()) {
             (Gate::Asked(_), _) => false,
-            (Gate::Open, _) | (Gate::Closed, None) => true,
-            (Gate::Closed, Some(_)) if self.pace.begun.is_none() => true,
-            (Gate::Closed, Some(_)) if self.pace.ended.is_empty() => true,
-            (Gate::Closed, Some(gate)) => {
+            (Gate::Open | Gate::Closed, None) => true,
+            // What ends while it is asked, it has not seen.
+            (Gate::Open | Gate::Closed, Some(_)) if self.pace.ended.is_empty() => true,
+            (Gate::Open | Gate::Closed, Some(gate)) => {
                 self.say_gate(StepState::Started, None);
                 let ended = std::mem::take(&mut self.pace.ended);
                 self.pace.gate = Gate::Asked(self.now);
@@ -97,42 +103,54 @@ impl Roll {
     }
 
     fn say_gate(&mut self, state: StepState, said: Option<&String>) {
+        let Some(command) = self.settings.gate.as_ref().map(WaveGate::said) else {
+            return;
+        };
         let how = match state {
             StepState::Started => "asking the gate",
             StepState::Done => "the gate agrees",
             StepState::Failed | StepState::Skipped => "the gate does not agree",
         };
         let begun = self.pace.begun.as_ref();
-        let number = begun.and_then(|wave| self.number(wave)).unwrap_or(0);
+        let number = begun.and_then(|wave| self.number(wave));
         let of = self.pace.waves.len();
+        let place = match number {
+            Some(number) => format!("after wave {number} of {of}"),
+            None => "before the first wave".to_owned(),
+        };
         let said = said.map_or(String::new(), |said| format!(": {said}"));
         let since = match self.pace.gate {
             Gate::Asked(since) => Some(since),
             Gate::Closed | Gate::Open => None,
         };
         let took = since.map(|since| self.now.duration_since(since).as_millis());
-        let gate = self.settings.gate.as_ref();
         self.emit(Record::Step(Box::new(Step {
             cluster: self.settings.cluster.clone(),
             run: None,
             time: whole_seconds(self.now),
-            message: format!("{how} after wave {number} of {of}{said}"),
+            message: format!("{how} {place}{said}"),
             step: StepName::WaveGate,
             state,
             reason: None,
             hint: None,
-            command: gate.map(WaveGate::said).unwrap_or_default(),
+            command,
             duration_ms: took.and_then(|took| took.try_into().ok()),
         })));
     }
 
     fn has_settled(&mut self) -> bool {
         let canaries = self.over.values().filter(|item| item.is_canary());
-        let watched: Vec<&Item> = canaries.filter(|item| item.vigil.is_some()).collect();
+        let proven = canaries.filter(|item| item.outcome == Some(Outcome::Proven));
+        let (watched, left): (Vec<&Item>, Vec<&Item>) = proven.partition(|it| it.vigil.is_some());
+        if let Some(left) = left.first() {
+            let key = &left.task.key;
+            let why = format!("the canary {key} was changed by somebody else");
+            self.stop(Stop::Canary(why));
+            return false;
+        }
         let is_short = watched.iter().any(|item| item.is_short());
         let number = watched.len();
-        let last = self.last_proof.filter(|_| self.has_proven_a_canary());
-        let Some(last) = last else {
+        let Some(last) = self.last_proof.filter(|_| number > 0) else {
             let why = "no canary was restarted and proven".to_owned();
             self.stop(Stop::Canary(why));
             return false;
@@ -153,11 +171,6 @@ impl Roll {
         false
     }
 
-    fn has_proven_a_canary(&self) -> bool {
-        let mut canaries = self.over.values().filter(|item| item.is_canary());
-        canaries.any(|item| item.outcome == Some(Outcome::Proven))
-    }
-
     /// Stops the run if a canary ended in another way than well.
     pub(super) fn check_canary(&mut self, item: &Item, reason: Option<Trouble>) {
         let how = match item.outcome {
@@ -175,33 +188,58 @@ impl Roll {
         }
     }
 
-    /// Moves the canaries of a plan to the front. Returns why there is none, where those that were
-    /// asked for need attention.
+    /// Moves the canaries of a plan to the front. Returns why one that was asked for by its name
+    /// cannot begin, or is current and unhealthy.
     pub(super) fn choose_canaries(&self, plan: &mut [(Item, Decision)]) -> Option<String> {
         let canary = self.settings.canary.as_ref()?;
         let is_roll = |decision: &Decision| matches!(decision, Decision::Roll(_));
         let rolls = plan.iter().filter(|(_, decision)| is_roll(decision));
         let most = canary.most(rolls.count()).unwrap_or(usize::MAX);
         let mut chosen = 0;
-        let mut why = None;
+        let is_meant = |item: &Item, decision: &Decision, chosen: usize| match canary {
+            Canary::First(_) | Canary::Percent(_) => is_roll(decision) && chosen < most,
+            Canary::Those(selector) => selector.selects(&item.task.key),
+        };
+        let is_named = matches!(canary, Canary::Those(_));
+        let is_other = |(item, decision): &(Item, Decision)| {
+            !matches!(decision, Decision::Skip(_)) && !is_meant(item, decision, 0)
+        };
+        // Without others nothing comes after the canaries.
+        let has_others = is_named && plan.iter().any(is_other);
+        let (mut hindered, mut expected, mut is_current) = (None, None, false);
         for (item, decision) in plan {
-            let key = &item.task.key;
-            let is_meant = match canary {
-                Canary::First(_) | Canary::Percent(_) => is_roll(decision) && chosen < most,
-                Canary::Those(selector) => selector.selects(key),
-            };
+            if !is_meant(item, decision, chosen) {
+                continue;
+            }
             match decision {
-                Decision::Skip(obstacle) if is_meant && attends(*obstacle) => {
-                    why = Some(format!("{key} {}", obstacle.sentence()));
+                // An earlier run may have restarted it and seen it fail.
+                Decision::Skip(Obstacle::Current) if is_named && !self.is_whole(item) => {
+                    let unhealthy = Obstacle::WorkloadUnhealthy.sentence();
+                    hindered = Some(format!("{} {unhealthy}", item.task.key));
                 }
-                Decision::Roll(_) | Decision::Adopt if is_meant => {
+                Decision::Skip(Obstacle::Current) => is_current = true,
+                Decision::Skip(obstacle) => {
+                    let why = Some(format!("{} {}", item.task.key, obstacle.sentence()));
+                    match attends(*obstacle) {
+                        true => hindered = why,
+                        false => expected = why,
+                    }
+                }
+                Decision::Roll(_) | Decision::Adopt => {
                     item.rank.wave = Wave::Canary;
                     chosen += 1;
                 }
-                Decision::Roll(_) | Decision::Adopt | Decision::Skip(_) => {}
             }
         }
-        why.filter(|_| chosen == 0)
+        let expected = expected.filter(|_| chosen == 0 && !is_current);
+        hindered.or(expected).filter(|_| has_others)
+    }
+
+    fn is_whole(&self, item: &Item) -> bool {
+        let key = &item.task.key;
+        let pods: Vec<&PodSeen> = self.world.pods(key).collect();
+        let observed = self.world.workload(key);
+        observed.is_some_and(|observed| is_whole(observed, &pods))
     }
 
     /// Returns the number of a wave, from 1.

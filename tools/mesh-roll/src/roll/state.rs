@@ -4,11 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use mesh_cli::DryRun;
-use mesh_records::{
-    Obstacle, Paste, ProgressPods, Record, RollBy, Strategy, WorkloadKind, WorkloadRef,
-};
+use mesh_records::{Paste, ProgressPods, Record, WorkloadKind, WorkloadRef};
 
-use super::budget;
 use super::decide::{Decision, Task, Wishes, decide};
 use super::event::Action;
 use super::evicting::Doomed;
@@ -20,7 +17,6 @@ use super::say::Saying;
 use super::tally::Tally;
 use super::vigil::Recheck;
 use super::waves::Pace;
-use super::way::{takes_away, way};
 use super::world::World;
 use crate::canary::Canary;
 use crate::wave_gate::WaveGate;
@@ -154,8 +150,8 @@ impl Roll {
     }
 
     pub(super) fn emit(&mut self, record: Record) {
-        if self.settings.gate.is_some() && self.phase == Phase::Rolling {
-            self.pace.note(&record);
+        if self.settings.gate.is_some() {
+            self.pace.note(&record, self.phase != Phase::Rolling);
         }
         self.out.push(Action::Emit(Box::new(record)));
     }
@@ -188,83 +184,6 @@ impl Roll {
 
     pub(super) fn decide(&self, item: &Item) -> Decision {
         decide(&item.task, &self.world, &self.settings.wishes, self.now)
-    }
-
-    pub(super) fn skip(&mut self, item: Item, obstacle: Obstacle, words: Option<&str>) {
-        self.tally.skipped(obstacle);
-        let detail = words.map(str::to_owned);
-        let detail = detail.or_else(|| self.obstacle_detail(&item.task.key, obstacle));
-        let record = self.saying(&item).skipped(obstacle, detail.as_deref());
-        self.emit(record);
-        self.over.insert(item.task.key.clone(), item);
-    }
-
-    // Names the rule, the budget and the like that an obstacle is about.
-    pub(super) fn obstacle_detail(&self, key: &WorkloadRef, obstacle: Obstacle) -> Option<String> {
-        match obstacle {
-            Obstacle::Forbidden => {
-                let rule = self.settings.wishes.forbidden.get(key)?;
-                Some(format!("it needs the RBAC rule {rule}"))
-            }
-            Obstacle::Budget => {
-                let observed = self.world.workload(key)?;
-                let strategy = way(&observed.roll, self.settings.wishes.strategy).ok()?;
-                let lack = budget::never(&self.world, observed, strategy)?;
-                Some(match strategy {
-                    // The API server itself asks the budget.
-                    Strategy::Evict => lack.said,
-                    Strategy::Restart | Strategy::RestartAt => {
-                        format!("{}; --allow-budget {key} overrides it", lack.said)
-                    }
-                })
-            }
-            Obstacle::WorkloadUnhealthy => self.pod_to_delete(key),
-            Obstacle::OnDelete | Obstacle::Partition => {
-                let roll = &self.world.workload(key)?.roll;
-                Some(match roll.by {
-                    RollBy::None => "evicting them would also roll out the change of its template that is held back; --strategy evict does so".to_owned(),
-                    RollBy::Restart | RollBy::RestartAt | RollBy::Evict | RollBy::Itself => {
-                        "--strategy auto evicts them one by one".to_owned()
-                    }
-                })
-            }
-            Obstacle::UnavailablePods => {
-                let observed = self.world.workload(key)?;
-                let pods = takes_away(
-                    observed,
-                    way(&observed.roll, self.settings.wishes.strategy).ok()?,
-                );
-                Some(format!(
-                    "{pods} of its pods may stop at the same time; raise the limit, or evict its pods one by one (--strategy evict)"
-                ))
-            }
-            Obstacle::NoRestart => Some("--strategy auto evicts them one by one".to_owned()),
-            Obstacle::Current
-            | Obstacle::Job
-            | Obstacle::CronJob
-            | Obstacle::BarePod
-            | Obstacle::ScaledToZero
-            | Obstacle::Gone
-            | Obstacle::NotSelected
-            | Obstacle::VersionPinned
-            | Obstacle::Paused
-            | Obstacle::UnmeshedButAnnotated
-            | Obstacle::WouldLoseProxy
-            | Obstacle::PodRefused
-            | Obstacle::DowntimeOutage
-            | Obstacle::ForeignOwner => None,
-        }
-    }
-
-    // Names the pod behind which a StatefulSet is stuck.
-    fn pod_to_delete(&self, key: &WorkloadRef) -> Option<String> {
-        let stuck = self.world.workload(key)?;
-        let pod = &stuck.stuck_behind(self.world.pods(key))?.name;
-        let delete = ["-n", &key.namespace, "delete", "pod", pod];
-        let delete = self.settings.paste.kubectl(&delete);
-        Some(format!(
-            "pod {pod} has an older template and holds up the newest one; its controller replaces it only once it is deleted: {delete}"
-        ))
     }
 
     pub(super) fn await_answer(&mut self, key: &WorkloadRef, awaits: Awaits, action: Action) {

@@ -1,7 +1,7 @@
 //! What is known of the waves of a run.
 
 use jiff::Timestamp;
-use mesh_records::Record;
+use mesh_records::{Obstacle, Record, Skipped};
 
 use super::order::Wave;
 
@@ -29,9 +29,13 @@ pub(super) enum Gate {
 }
 
 impl Pace {
-    /// Keeps the record of a workload that has ended, for the gate.
-    pub(super) fn note(&mut self, record: &Record) {
-        if matches!(record, Record::Rolled(_) | Record::Skipped(_)) {
+    /// Keeps the record of a workload that has ended, for the gate. What is current when the plan is
+    /// made may have been restarted by an earlier run that the gate stopped.
+    pub(super) fn note(&mut self, record: &Record, is_plan: bool) {
+        let is_current = |it: &Skipped| it.reason == Obstacle::Current;
+        if matches!(record, Record::Rolled(_))
+            || matches!(record, Record::Skipped(it) if !is_plan || is_current(it))
+        {
             self.ended.push(record.clone());
         }
     }

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use mesh_cluster::Change;
 use mesh_cluster::act::{Eviction, Restart};
 use mesh_cluster::workload::rollout::{Observed, PodSeen};
-use mesh_records::{Outcome, Record, WorkloadKind, WorkloadRef, after};
+use mesh_records::{Outcome, Record, SkipClass, WorkloadKind, WorkloadRef, after};
 
 use super::super::order::{Group, Rank, Wave};
 use super::super::watched::{Mesh, Watched};
@@ -36,6 +36,8 @@ pub(super) struct Watcher {
     limits: Limits,
     /// The number of the wave of each workload of the plan.
     waves: BTreeMap<String, u32>,
+    /// Whether the first wave is that of the canaries.
+    has_canaries: bool,
     /// The last group that was written to.
     group: Option<Group>,
     proven_at: BTreeMap<WorkloadRef, Timestamp>,
@@ -244,7 +246,7 @@ impl Watcher {
             Action::Patch(restart) => self.patch(restart, model, now),
             Action::Evict(eviction) => self.evict(eviction, model, now),
             Action::Finish(finish) => self.finish(finish),
-            Action::ListBefore(key, _) => self.check_gate(key),
+            Action::ListBefore(key, _) => self.check_begun(key),
             Action::Ask(..)
             | Action::Lock
             | Action::Look(_)
@@ -363,7 +365,7 @@ impl Watcher {
                 "seed {seed}: {key} takes too many pods away beside {open:?}"
             );
         }
-        let is_canary = |key: &str| self.limits.canary.is_some() && self.waves.get(key) == Some(&1);
+        let is_canary = |key: &str| self.has_canaries && self.waves.get(key) == Some(&1);
         if is_canary(&key.to_string()) {
             return;
         }
@@ -399,17 +401,24 @@ impl Watcher {
         }
     }
 
-    // The gate agrees before a wave begins, if anything has ended in the one before it.
-    fn check_gate(&mut self, key: &WorkloadRef) {
+    // A wave is written to only when it has begun.
+    fn check_begun(&self, key: &WorkloadRef) {
         let wave = self.waves.get(&key.to_string()).copied().unwrap_or(0);
-        if wave <= self.begun {
-            return;
-        }
-        let is_asked = self.has_agreed || !self.has_ended || self.begun == 0;
+        let seed = self.seed;
+        let is_alone = self.waves.values().all(|it| *it == 1);
+        assert!(
+            is_alone || wave <= self.begun,
+            "seed {seed}: {key} is written before its wave begins"
+        );
+    }
+
+    // The gate agrees before a wave begins, if anything has ended that it was not told of.
+    fn begins(&mut self, wave: u32) {
+        let is_asked = self.has_agreed || !self.has_ended;
         let seed = self.seed;
         assert!(
             is_asked || !self.limits.has_gate,
-            "seed {seed}: {key} passes no gate"
+            "seed {seed}: wave {wave} passes no gate"
         );
         self.begun = wave;
         self.has_ended = false;
@@ -429,6 +438,22 @@ impl Watcher {
             let deeds = intent.deeds.iter();
             let waves = deeds.filter_map(|deed| Some((deed.object.clone(), deed.wave?)));
             self.waves = waves.collect();
+            let first = intent.waves.first();
+            self.has_canaries = first.is_some_and(|title| *title == Wave::Canary.title(None));
+        }
+        if let Record::Progress(progress) = record
+            && let Some(begins) = progress.message.strip_prefix("wave ")
+            && let Some((number, _)) = begins.split_once(' ')
+        {
+            self.begins(number.parse().expect("a number"));
+        }
+        if let Record::Skipped(skipped) = record
+            && self.has_canaries
+            && skipped.class == SkipClass::Attention
+            && self.waves.get(&skipped.identity.to_string()) == Some(&1)
+            && self.begun > 0
+        {
+            self.told_to_stop.get_or_insert("a canary needs attention");
         }
         let Record::Rolled(rolled) = record else {
             return;
@@ -436,6 +461,8 @@ impl Watcher {
         let seed = self.seed;
         let key = rolled.identity.clone();
         self.has_ended = true;
+        // The gate was asked before it had seen this.
+        self.has_agreed = false;
         if rolled.outcome == Outcome::Proven {
             self.proof(&key, model);
             self.proven_at.insert(key.clone(), now);

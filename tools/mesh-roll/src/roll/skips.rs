@@ -1,0 +1,99 @@
+//! Workloads that are skipped, each with what it is about.
+
+use mesh_records::{Obstacle, RollBy, SkipClass, Strategy, WorkloadRef};
+
+use super::budget;
+use super::item::Item;
+use super::limits::Stop;
+use super::state::{Phase, Roll};
+use super::way::{takes_away, way};
+
+impl Roll {
+    /// Ends a workload that is not rolled.
+    pub(super) fn skip(&mut self, item: Item, obstacle: Obstacle, words: Option<&str>) {
+        self.tally.skipped(obstacle);
+        let detail = words.map(str::to_owned);
+        let detail = detail.or_else(|| self.obstacle_detail(&item.task.key, obstacle));
+        let record = self.saying(&item).skipped(obstacle, detail.as_deref());
+        self.emit(record);
+        self.check_skipped_canary(&item, obstacle);
+        self.over.insert(item.task.key.clone(), item);
+    }
+
+    // Names the rule, the budget and the like that an obstacle is about.
+    pub(super) fn obstacle_detail(&self, key: &WorkloadRef, obstacle: Obstacle) -> Option<String> {
+        match obstacle {
+            Obstacle::Forbidden => {
+                let rule = self.settings.wishes.forbidden.get(key)?;
+                Some(format!("it needs the RBAC rule {rule}"))
+            }
+            Obstacle::Budget => {
+                let observed = self.world.workload(key)?;
+                let strategy = way(&observed.roll, self.settings.wishes.strategy).ok()?;
+                let lack = budget::never(&self.world, observed, strategy)?;
+                Some(match strategy {
+                    // The API server itself asks the budget.
+                    Strategy::Evict => lack.said,
+                    Strategy::Restart | Strategy::RestartAt => {
+                        format!("{}; --allow-budget {key} overrides it", lack.said)
+                    }
+                })
+            }
+            Obstacle::WorkloadUnhealthy => self.pod_to_delete(key),
+            Obstacle::OnDelete | Obstacle::Partition => {
+                let roll = &self.world.workload(key)?.roll;
+                Some(match roll.by {
+                    RollBy::None => "evicting them would also roll out the change of its template that is held back; --strategy evict does so".to_owned(),
+                    RollBy::Restart | RollBy::RestartAt | RollBy::Evict | RollBy::Itself => {
+                        "--strategy auto evicts them one by one".to_owned()
+                    }
+                })
+            }
+            Obstacle::UnavailablePods => {
+                let observed = self.world.workload(key)?;
+                let pods = takes_away(
+                    observed,
+                    way(&observed.roll, self.settings.wishes.strategy).ok()?,
+                );
+                Some(format!(
+                    "{pods} of its pods may stop at the same time; raise the limit, or evict its pods one by one (--strategy evict)"
+                ))
+            }
+            Obstacle::NoRestart => Some("--strategy auto evicts them one by one".to_owned()),
+            Obstacle::Current
+            | Obstacle::Job
+            | Obstacle::CronJob
+            | Obstacle::BarePod
+            | Obstacle::ScaledToZero
+            | Obstacle::Gone
+            | Obstacle::NotSelected
+            | Obstacle::VersionPinned
+            | Obstacle::Paused
+            | Obstacle::UnmeshedButAnnotated
+            | Obstacle::WouldLoseProxy
+            | Obstacle::PodRefused
+            | Obstacle::DowntimeOutage
+            | Obstacle::ForeignOwner => None,
+        }
+    }
+
+    // Names the pod behind which a StatefulSet is stuck.
+    fn pod_to_delete(&self, key: &WorkloadRef) -> Option<String> {
+        let stuck = self.world.workload(key)?;
+        let pod = &stuck.stuck_behind(self.world.pods(key))?.name;
+        let delete = ["-n", &key.namespace, "delete", "pod", pod];
+        let delete = self.settings.paste.kubectl(&delete);
+        Some(format!(
+            "pod {pod} has an older template and holds up the newest one; its controller replaces it only once it is deleted: {delete}"
+        ))
+    }
+
+    // Stops the run if a canary is skipped that somebody has to look at.
+    fn check_skipped_canary(&mut self, item: &Item, obstacle: Obstacle) {
+        let has_others = self.phase == Phase::Rolling && !self.waiting.is_empty();
+        if item.is_canary() && has_others && obstacle.class() == SkipClass::Attention {
+            let (key, why) = (&item.task.key, obstacle.sentence());
+            self.stop(Stop::Canary(format!("the canary {key} {why}")));
+        }
+    }
+}
