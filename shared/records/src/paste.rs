@@ -49,6 +49,19 @@ impl Paste {
         self.spelled(HELM)
     }
 
+    /// Returns the command that stores every object of a definition again, in the version for new
+    /// objects, and the one that then lets its status forget all versions but that one (`storage`).
+    #[must_use]
+    pub fn migrate_storage(&self, definition: &str, storage: &str) -> [String; 2] {
+        let get = self.kubectl(&["get", definition, "-A", "-o", "json"]);
+        let replace = self.kubectl(&["replace", "-f", "-"]);
+        let status = format!(r#"{{"status":{{"storedVersions":["{storage}"]}}}}"#);
+        let patch = ["patch", "crd", definition, "--subresource=status"];
+        let merge = ["--type=merge", "-p", &status];
+        let forget = self.kubectl(&[&patch[..], &merge[..]].concat());
+        [format!("{get} | {replace}"), forget]
+    }
+
     /// Returns a kubectl command with these words.
     #[must_use]
     pub fn kubectl(&self, words: &[&str]) -> String {

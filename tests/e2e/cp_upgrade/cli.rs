@@ -8,7 +8,7 @@ use mesh_tests::{on_both_beds, run, write_program};
 use serde_json::{Value, json};
 
 use crate::assert_no_secret;
-use crate::stage::{AGENT, FROM, Stage, TO};
+use crate::stage::{AGENT, FROM, STEPS, Stage, TO};
 
 const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/linkerd/deployments";
 
@@ -91,20 +91,7 @@ fn upgrade_by_the_cli_is_proven_and_a_second_run_changes_nothing(bed: Bed) {
     let first = run(stage.env(stage.tools.shell(&pipeline)), "");
     assert_eq!(first.code, Some(0), "{}", first.stderr);
     assert_no_secret(&stage, &first);
-    let steps = [
-        "gate",
-        "lock",
-        "render",
-        "identity",
-        "preflight",
-        "backup",
-        "crds",
-        "control-plane",
-        "watch",
-        "prove",
-        "afterwards",
-    ];
-    for step in steps {
+    for step in STEPS.into_iter().chain(["afterwards"]) {
         assert_eq!(first.states(step), ["started", "done"], "{step}");
     }
     assert_eq!(stage.configured(), TO);

@@ -8,7 +8,7 @@ use mesh_tests::{on_both_beds, run, serve};
 use serde_json::Value;
 
 use crate::assert_no_secret;
-use crate::stage::{FROM, Stage, TO};
+use crate::stage::{FROM, STEPS, Stage, TO};
 
 on_both_beds! {
     [Helm]
@@ -29,19 +29,7 @@ fn upgrade_by_helm_is_proven_and_a_second_run_changes_nothing(bed: Bed) {
     );
     let first = run(stage.env(stage.tools.shell(&pipeline)), "");
     assert_eq!(first.code, Some(0), "{}", first.stderr);
-    let steps = [
-        "gate",
-        "lock",
-        "render",
-        "identity",
-        "preflight",
-        "backup",
-        "crds",
-        "control-plane",
-        "watch",
-        "prove",
-    ];
-    for step in steps {
+    for step in STEPS {
         assert_eq!(first.states(step), ["started", "done"], "{step}");
     }
     assert_eq!(first.end()["outcome"], "complete");

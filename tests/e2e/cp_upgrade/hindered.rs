@@ -7,7 +7,7 @@ use mesh_tests::{Run, Running, Signal, on_both_beds};
 use serde_json::{Value, json};
 
 use crate::shop::web;
-use crate::stage::{Stage, TO};
+use crate::stage::{STEPS, Stage, TO};
 
 on_both_beds! {
     crash_loop_fails_the_upgrade_before_its_timeout
@@ -72,19 +72,7 @@ fn issuer_that_has_expired_is_found_before_the_write(bed: Bed) {
 fn sigterm_in_each_step_stops_and_the_same_pipeline_ends_done(bed: Bed) {
     let stage = Stage::new(bed);
     let judged = stage.judged();
-    let steps = [
-        "gate",
-        "lock",
-        "render",
-        "identity",
-        "preflight",
-        "backup",
-        "crds",
-        "control-plane",
-        "watch",
-        "prove",
-    ];
-    for step in steps {
+    for step in STEPS {
         let mut running = stage.begin(&judged, &[]);
         running.until_step(step);
         running.signal(Signal::TERM);

@@ -6,7 +6,7 @@ use http::Method;
 use mesh_testbed::{Bed, FaultProxy, Held, Match, Victim, When};
 use mesh_tests::{Running, Signal, begin, on_both_beds, signal};
 
-use crate::stage::{AGENT, FROM, Stage, TO};
+use crate::stage::{AGENT, FROM, STEPS, Stage, TO};
 
 on_both_beds! {
     killed_in_each_step_the_same_pipeline_ends_done
@@ -58,19 +58,7 @@ fn held_in(
 fn killed_in_each_step_the_same_pipeline_ends_done(bed: Bed) {
     let stage = Stage::new(bed);
     let judged = stage.judged();
-    let steps = [
-        "gate",
-        "lock",
-        "render",
-        "identity",
-        "preflight",
-        "backup",
-        "crds",
-        "control-plane",
-        "watch",
-        "prove",
-    ];
-    for step in steps {
+    for step in STEPS {
         let mut running = stage.begin(&judged, &["--if-locked", "wait=1m"]);
         running.until_step(step);
         running.kill();

@@ -17,6 +17,20 @@ pub(crate) const TO: &str = "stable-2.14.10";
 const DEFINITIONS: &str = "stable-2.14.5";
 pub(crate) const AGENT: &str = "mesh-cp-upgrade/";
 
+/// The steps of an upgrade until it is proven, in order.
+pub(crate) const STEPS: [&str; 10] = [
+    "gate",
+    "lock",
+    "render",
+    "identity",
+    "preflight",
+    "backup",
+    "crds",
+    "control-plane",
+    "watch",
+    "prove",
+];
+
 pub(crate) struct Stage {
     pub(crate) bed: Bed,
     pub(crate) tools: Toolbox,

@@ -109,7 +109,8 @@ pub(crate) struct Args {
     pub(crate) allow_change: Vec<Key>,
 
     /// Ask whether the upgrade may begin, change nothing and end: like --dry-run=server, but what
-    /// stands in the way is the answer no (exit code 1) and no error (2); with code 0 nothing does
+    /// stands in the way is the answer no (exit code 1) and no error (2); with code 0 nothing that can
+    /// be looked at before the write does
     #[arg(long, conflicts_with_all = ["yes", "dry_run"])]
     pub(crate) preflight: bool,
 

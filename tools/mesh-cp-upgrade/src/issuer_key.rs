@@ -14,16 +14,19 @@ use x509_parser::pem::Pem;
 
 use crate::render::{Manifest, Rendered};
 
+/// The keys of the issuer's certificate in its Secret: of Linkerd's own scheme and of Kubernetes'.
+const CERTIFICATE: [&str; 2] = ["crt.pem", "tls.crt"];
+
 /// Fails if the rendered issuer has another key than that of its certificate: the identity component
 /// would sign certificates that no proxy accepts.
 pub(crate) fn check(rendered: &Rendered) -> anyhow::Result<()> {
     let Some(secret) = rendered.find("Secret", label::ISSUER) else {
         return Ok(());
     };
-    let certificate =
-        data(secret, ["crt.pem", "tls.crt"]).context("the issuer has no certificate")?;
+    let certificate = data(secret, CERTIFICATE).context("the issuer has no certificate")?;
     let key = data(secret, ["key.pem", "tls.key"]).context("the issuer has no key")?;
-    match is_key_of(&key, &certificate) {
+    let both = decoded(key).zip(decoded(certificate));
+    match both.and_then(|(key, certificate)| is_key_of(&key, &certificate)) {
         Some(true) => Ok(()),
         Some(false) => bail!("the issuer's key is not that of the issuer's certificate"),
         None => bail!("cannot read the issuer's key, or its certificate"),
@@ -34,7 +37,7 @@ pub(crate) fn check(rendered: &Rendered) -> anyhow::Result<()> {
 /// cannot be read is found elsewhere.
 pub(crate) fn invalid(rendered: &Rendered, now: Timestamp) -> Vec<String> {
     let issuer = rendered.find("Secret", label::ISSUER);
-    let issuer = issuer.and_then(|secret| data(secret, ["crt.pem", "tls.crt"]));
+    let issuer = issuer.and_then(|secret| decoded(data(secret, CERTIFICATE)?));
     let anchors = rendered.config_map(label::TRUST_ROOTS).ok();
     let anchors = anchors.and_then(|it| it.data.get("ca-bundle.crt").cloned());
     let anchors = anchors.map(String::into_bytes);
@@ -67,10 +70,13 @@ fn validities(pem: &[u8]) -> impl Iterator<Item = (Timestamp, Timestamp)> {
     validities.into_iter()
 }
 
-fn data(secret: &Manifest, keys: [&str; 2]) -> Option<Vec<u8>> {
+fn data<'a>(secret: &'a Manifest, keys: [&str; 2]) -> Option<&'a str> {
     let mut all = keys.into_iter();
-    let found = all.find_map(|key| secret.body.get("data")?.get(key)?.as_str());
-    found.map(|encoded| STANDARD.decode(encoded.trim()).unwrap_or_default())
+    all.find_map(|key| secret.body.get("data")?.get(key)?.as_str())
+}
+
+fn decoded(encoded: &str) -> Option<Vec<u8>> {
+    STANDARD.decode(encoded.trim()).ok()
 }
 
 // Returns `None` if one of the two cannot be read.

@@ -70,7 +70,10 @@ async fn of_helm(
         let rendered = parts.map(|(part, _)| part.rendered.manifests.as_slice());
         let (rendered, mut all) = (rendered.concat(), Vec::new());
         for (part, release) in parts {
-            let installed = part.installed.as_deref().unwrap_or_default();
+            // What no release has installed has nothing from before.
+            let Some(installed) = &part.installed else {
+                continue;
+            };
             let gone = lacking(installed, &rendered, &goal.namespace);
             let gone = gone.into_iter().filter(|it| is_removable(it));
             let is_same = |meta: &Meta| is_of(release, meta);

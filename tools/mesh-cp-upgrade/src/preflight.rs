@@ -4,12 +4,16 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use mesh_actor::{Ending, Outcome, refused};
+use mesh_cluster::Kinds;
 use mesh_cluster::control_plane::DEFINITIONS;
+use mesh_cluster::object::{Deployment, Object as _};
 use mesh_records::{Explained, StepName};
+use serde_json::Value;
 
 use crate::by_hand::ByHand;
 use crate::dry_write::How;
 use crate::gate::Goal;
+use crate::labelled::{Place, labelled};
 use crate::new_kinds::new_kinds;
 use crate::plan::{Part, Write};
 use crate::rehearsal::{Answers, Rehearsal, ask};
@@ -62,10 +66,19 @@ pub(crate) async fn preflight(
         for finding in findings(&answers) {
             session.find(finding)?;
         }
-        webhooks(session, goal, part, &answers).await?;
+        let deployments = deployments(part).collect();
+        webhooks(session, goal, deployments, &answers.refused).await?;
         asked += answers.asked;
         unasked += answers.unasked;
         by_hand.extend(answers.by_hand);
+    }
+    if parts
+        .iter()
+        .flat_map(|part| deployments(part))
+        .next()
+        .is_none()
+    {
+        unrendered(session, goal).await?;
     }
     let rest = match unasked {
         0 => String::new(),
@@ -75,6 +88,21 @@ pub(crate) async fn preflight(
     };
     let said = format!("server-side dry run: all {asked} objects accepted{rest}");
     Ok(Accepted { said, by_hand })
+}
+
+// Of a control plane that is not rendered yet, what is in the cluster tells what will be written.
+async fn unrendered(session: &mut Session<'_>, goal: &Goal) -> Outcome<()> {
+    let cluster = Arc::clone(&session.cluster);
+    let (mut kinds, kind) = (Kinds::default(), Deployment::RESOURCE);
+    let reading = labelled(
+        &cluster,
+        &mut kinds,
+        &goal.namespace,
+        kind,
+        Place::Namespace,
+    );
+    let live = session.unless_stopped(reading).await??;
+    webhooks(session, goal, live.iter().collect(), &[]).await
 }
 
 // Finds the definitions that the API server refuses without a way out.
@@ -89,18 +117,24 @@ async fn definitions(session: &mut Session<'_>, part: &Part, answers: &mut Answe
     Ok(())
 }
 
+fn deployments(part: &Part) -> impl Iterator<Item = &Value> {
+    let manifests = part.rendered.manifests.iter();
+    let deployments = manifests.filter(|it| it.kind == Deployment::RESOURCE.kind);
+    deployments.map(|it| &it.body)
+}
+
 // Finds the webhooks that the API server does not call in a dry run.
 async fn webhooks(
     session: &mut Session<'_>,
     goal: &Goal,
-    part: &Part,
-    answers: &Answers,
+    deployments: Vec<&Value>,
+    refused: &[(String, String)],
 ) -> Outcome<()> {
     let cluster = Arc::clone(&session.cluster);
-    let looking = silent(&cluster, &goal.namespace, &part.rendered.manifests);
+    let looking = silent(&cluster, &goal.namespace, &deployments);
     let Silent { found, unread } = session.unless_stopped(looking).await?;
     // A webhook for Deployments is called in a dry run, too.
-    let is_said = |name: &str| answers.refused.iter().any(|(_, why)| why.contains(name));
+    let is_said = |name: &str| refused.iter().any(|(_, why)| why.contains(name));
     for (_, finding) in found.into_iter().filter(|(name, _)| !is_said(name)) {
         session.foresee(finding)?;
     }

@@ -218,7 +218,9 @@ pub(crate) async fn try_out(
     }
     let Accepted { said, by_hand } = preflight(session, goal, parts).await?;
     let shown = rehearse(session, proof, scene.live.injects().as_deref()).await;
-    let shown = session.note(shown)?.unwrap_or_default();
+    let Some(shown) = session.note(shown)? else {
+        return Ok(by_hand);
+    };
     let by = match by_hand.len() {
         0 => String::new(),
         1 => "; 1 field of them was set by hand".to_owned(),

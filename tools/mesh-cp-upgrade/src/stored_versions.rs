@@ -54,22 +54,10 @@ fn finding(paste: &Paste, name: &str, live: &Definition, new: &Definition) -> Op
     let hint = match storage {
         Some(storage) => {
             let storage = &storage.name;
-            let get = paste.kubectl(&["get", name, "-A", "-o", "json"]);
-            let replace = paste.kubectl(&["replace", "-f", "-"]);
-            let patch = format!(r#"{{"status":{{"storedVersions":["{storage}"]}}}}"#);
-            let forget = [
-                "patch",
-                "crd",
-                name,
-                "--subresource=status",
-                "--type=merge",
-                "-p",
-                &patch,
-            ];
+            let [again, forget] = paste.migrate_storage(name, storage);
             format!(
-                "store every object again, in {storage}, with `{get} | {replace}`; then forget the \
-                 other versions with `{}`",
-                paste.kubectl(&forget)
+                "store every object again, in {storage}, with `{again}`; then forget the other \
+                 versions with `{forget}`"
             )
         }
         None => format!(

@@ -9,8 +9,6 @@ use mesh_records::{Explained, Paste};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::render::Manifest;
-
 /// The webhooks that may refuse something.
 const KINDS: [Resource; 2] = [
     kind(
@@ -104,9 +102,9 @@ pub(crate) struct Silent {
 
 /// Finds the webhooks of others for the objects of the control plane in `namespace` whose Service has
 /// no ready endpoint.
-pub(crate) async fn silent(cluster: &Cluster, namespace: &str, manifests: &[Manifest]) -> Silent {
+pub(crate) async fn silent(cluster: &Cluster, namespace: &str, deployments: &[&Value]) -> Silent {
     let mut silent = Silent::default();
-    let subjects = subjects(manifests);
+    let subjects = subjects(deployments);
     if !subjects.is_empty()
         && let Err(error) = look(cluster, namespace, &subjects, &mut silent).await
     {
@@ -195,15 +193,16 @@ fn finding(
 }
 
 // The Deployments, and what the controllers create for them.
-fn subjects(manifests: &[Manifest]) -> Vec<Subject> {
-    let deployments = manifests.iter().filter(|it| it.kind == "Deployment");
+fn subjects(deployments: &[&Value]) -> Vec<Subject> {
     let labels = |body: &Value, pointer: &str| {
-        let labels = body.pointer(pointer).cloned().unwrap_or_default();
-        serde_json::from_value(labels).unwrap_or_default()
+        let labels = body.pointer(pointer);
+        let labels = labels.and_then(|it| Labels::deserialize(it).ok());
+        // An object without labels has none.
+        labels.unwrap_or_default()
     };
-    let subjects = deployments.flat_map(|it| {
-        let own = labels(&it.body, "/metadata/labels");
-        let of_pods: Labels = labels(&it.body, "/spec/template/metadata/labels");
+    let subjects = deployments.iter().flat_map(|body| {
+        let own = labels(body, "/metadata/labels");
+        let of_pods = labels(body, "/spec/template/metadata/labels");
         [
             ("apps", "deployments", WRITTEN, own),
             ("apps", "replicasets", WRITTEN, of_pods.clone()),
@@ -289,7 +288,8 @@ mod tests {
     fn a_webhook_stands_in_the_way_only_if_it_is_called_and_fails_closed() {
         let deployment = "{apiVersion: apps/v1, kind: Deployment, metadata: {name: d, labels: {a: b}}, \
                           spec: {template: {metadata: {labels: {c: d}}}}}";
-        let subjects = subjects(&manifests(deployment).unwrap());
+        let manifests = manifests(deployment).unwrap();
+        let subjects = subjects(&[&manifests[0].body]);
         let labels = Labels::from([("team".to_owned(), "mesh".to_owned())]);
         let hook = |change: Value| {
             let mut hook = json!({

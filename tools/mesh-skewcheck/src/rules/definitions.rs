@@ -139,20 +139,8 @@ fn stored_in(
             "make another version the storage version of {name} first: the new definition drops it"
         )
     } else {
-        let get = at.paste.kubectl(&["get", name, "-A", "-o", "json"]);
-        let replace = at.paste.kubectl(&["replace", "-f", "-"]);
-        let status = format!("{{\"status\":{{\"storedVersions\":[\"{storage}\"]}}}}");
-        let patch = [
-            "patch",
-            "crd",
-            name,
-            "--subresource=status",
-            "--type=merge",
-            "-p",
-            &status,
-        ];
-        let patch = at.paste.kubectl(&patch);
-        format!("store every object anew, then say so: {get} | {replace} && {patch}")
+        let [again, forget] = at.paste.migrate_storage(name, storage);
+        format!("store every object anew, then say so: {again} && {forget}")
     };
     let remark = Remark::new(Rule::CrdStoredVersion, message).hint(hint);
     (!gone.is_empty()).then_some(remark)
