@@ -11,6 +11,7 @@ on_both_beds! {
     preflight_finds_nothing_and_writes_nothing
     preflight_at_the_target_waits_for_nothing
     preflight_says_all_that_stands_in_the_way_at_once
+    preflight_sees_a_silent_webhook_before_the_control_plane_is_rendered
     preflight_says_what_could_not_be_checked
 }
 
@@ -102,6 +103,21 @@ fn preflight_at_the_target_waits_for_nothing(bed: Bed) {
     for step in ["watch", "prove", "afterwards"] {
         assert!(run.states(step).is_empty(), "{step}");
     }
+}
+
+fn preflight_sees_a_silent_webhook_before_the_control_plane_is_rendered(bed: Bed) {
+    let stage = Stage::by_cli_without_definitions(bed);
+    let judged = stage.judged();
+    let run = stage.run(&judged, &["--preflight"]);
+    assert_eq!(run.code, Some(0), "{}", run.said());
+    stage.has_a_silent_webhook();
+    let run = stage.run(&judged, &["--preflight"]);
+    assert_eq!(run.code, Some(1), "{}", run.said());
+    let [(why, _)] = findings(&run)[..] else {
+        panic!("one thing stands in the way: {}", run.said());
+    };
+    assert!(why.contains("silent.policy.test"), "{why}");
+    assert_eq!(stage.written(), Vec::<String>::new());
 }
 
 /// The step that finds it, what is said and the way out.
