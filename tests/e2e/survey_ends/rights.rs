@@ -15,6 +15,7 @@ on_both_beds! {
     rbac_that_is_required_and_missing_is_named_all_at_once
     rbac_that_is_optional_and_missing_leaves_facts_out_and_is_named
     operator_that_nobody_could_look_for_is_unknown
+    count_of_a_kind_that_is_served_in_another_version_is_unknown
 }
 
 const RBAC: &str = include_str!("../../../tools/mesh-survey/rbac.yaml");
@@ -25,6 +26,22 @@ const WEBHOOKS: [&str; 3] = [
     "get validatingwebhookconfigurations.admissionregistration.k8s.io/linkerd-sp-validator-webhook-config",
     "get validatingwebhookconfigurations.admissionregistration.k8s.io/linkerd-policy-validator-webhook-config",
 ];
+
+/// TrafficSplits in a version that the survey does not read.
+const SPLITS: &str = "
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: trafficsplits.split.smi-spec.io}
+spec:
+  group: split.smi-spec.io
+  names: {kind: TrafficSplit, plural: trafficsplits}
+  scope: Namespaced
+  versions:
+  - name: v1alpha4
+    served: true
+    storage: true
+    schema: {openAPIV3Schema: {type: object}}
+";
 
 /// Makes a kubeconfig with the rights of `rbac.yaml`, without the rule that contains each word.
 pub(crate) fn kubeconfig_without(bed: &Bed, account: &str, words: &[&str]) -> std::path::PathBuf {
@@ -245,4 +262,23 @@ fn operator_that_nobody_could_look_for_is_unknown(bed: &Bed) {
     assert_eq!(plane["installed_by"], "unknown");
     assert_eq!(plane["facts"]["operator"], Value::Null);
     assert_eq!(plane["conflicts"].as_array().unwrap().len(), 1, "{plane}");
+}
+
+fn count_of_a_kind_that_is_served_in_another_version_is_unknown(bed: &Bed) {
+    bed.apply(SPLITS).unwrap();
+    let count = |account: &str, words: &[&str]| {
+        let kubeconfig = kubeconfig_without(bed, account, words);
+        let output = survey(&toolbox!(), &kubeconfig, &[]);
+        brackets(&output, 0);
+        output.of("control_plane")[0]["facts"]["traffic_splits"].clone()
+    };
+    assert_eq!(count("splits", &[]), Value::Null);
+    // Without the definitions the API server says which versions it serves.
+    assert_eq!(count("splits-unseen", &["customresource"]), Value::Null);
+    bed.kubectl([
+        "delete",
+        "customresourcedefinition",
+        "trafficsplits.split.smi-spec.io",
+    ])
+    .unwrap();
 }

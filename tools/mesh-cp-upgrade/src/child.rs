@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use mesh_cluster::Group;
-use mesh_records::{Explain as _, Explained, sayable};
+use mesh_records::{Explain as _, sayable};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::{Child, Command};
 
@@ -136,12 +136,10 @@ impl Program {
         // It may have started a credentials plugin.
         let group = Group::of(&child);
         let output = tokio::time::timeout(patience, printed(child, LARGEST)).await;
-        let Ok(output) = output else {
-            let verb = args.first().map_or("", String::as_str);
-            let what = format!("no answer from `{self} {verb}`");
-            let hint = "check the API server, or allow more time: the limit is ten times the --request-timeout";
-            return Err(anyhow::Error::new(Late(patience)).context(Explained::new(what, hint)));
-        };
+        let verb = args.first().map_or("", String::as_str);
+        let what = format!("no answer from `{self} {verb}`");
+        let hint = "check the API server, or allow more time: the limit is ten times the --request-timeout";
+        let output = output.map_err(|_| Late(patience)).explain(what, hint)?;
         let output = output.explain(format!("cannot read what `{self}` prints"), self.way_out)?;
         group.ended();
         Ok(output)

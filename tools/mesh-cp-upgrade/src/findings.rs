@@ -80,7 +80,7 @@ impl Session<'_> {
 // Returns true if the API server, or a program, did not answer, or not with what it thinks of the
 // request. A question is not answered then.
 fn is_of_the_server(error: &anyhow::Error) -> bool {
-    if error.is::<Late>() {
+    if error.chain().any(|it| it.is::<Late>()) {
         return true;
     }
     let mut chain = error.chain();

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use crate::object::Resource;
@@ -51,6 +52,21 @@ impl Cluster {
         }
         let mut served = kinds.groups.get(api_version).into_iter().flatten();
         Ok(served.find(|it| it.resource.kind == kind).cloned())
+    }
+
+    /// Returns true if the API server serves some version of `group`, or hides whether it does.
+    pub async fn has_group(&self, group: &str) -> Result<bool, Error> {
+        let path = format!("/apis/{group}");
+        match self
+            .get_path::<IgnoredAny>(&format!("reading {path}"), &path)
+            .await
+        {
+            Ok(_) => Ok(true),
+            // Everybody may read it, unless somebody took that away.
+            Err(error) if error.why() == Why::Forbidden => Ok(true),
+            Err(error) if error.why() == Why::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     async fn served(&self, api_version: &str) -> Result<Vec<Kind>, Error> {

@@ -239,6 +239,29 @@ async fn an_answer_of_another_kind_is_never_an_object() {
     assert_eq!(error.reason(), "etcd");
 }
 
+#[tokio::test]
+async fn a_group_is_missing_only_if_the_server_says_so() {
+    let group = r#"{"kind":"APIGroup","name":"split.smi-spec.io","versions":[]}"#;
+    let refusal = |code, reason| {
+        format!(r#"{{"kind":"Status","status":"Failure","reason":"{reason}","code":{code}}}"#)
+    };
+    let (hidden, missing) = (refusal(403, "Forbidden"), refusal(404, "NotFound"));
+    for (status, body, expected) in [
+        (200, group, true),
+        (403, &hidden, true),
+        (404, &missing, false),
+    ] {
+        let cluster = Script::of(&[(status, body)]).cluster();
+        assert_eq!(
+            cluster.has_group("split.smi-spec.io").await.unwrap(),
+            expected,
+            "{body}"
+        );
+    }
+    let cluster = Script::of(&[(500, "")]).cluster();
+    assert!(cluster.has_group("split.smi-spec.io").await.is_err());
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_silent_server_ends_with_timed_out() {
     let cluster = Script::default().cluster();

@@ -162,18 +162,32 @@ impl<'a> Ask<'a> {
         self.optional(Request::list(&K::RESOURCE, selection), folded)
     }
 
-    /// Reads the metadata of an optional list; of a kind that is not served there is none.
+    /// Reads the metadata of an optional list.
     pub(super) async fn optional_metadata(
         &mut self,
         resource: &Resource,
         selection: Selection<'_>,
     ) -> Result<Option<Vec<Bare>>, Blocked> {
         let pages = self.cluster.metadata_pages(*resource, selection);
-        let listed = match self.fold(pages, Vec::push).await {
-            Err(error) if error.why() == Why::NotFound => Ok(Vec::new()),
-            listed => listed,
-        };
+        let listed = self.fold(pages, Vec::push).await;
         self.optional(Request::list(resource, selection), listed)
+    }
+
+    /// Counts the objects of an optional list; `None` if that is forbidden, or if the API server serves
+    /// other versions of the group than the one that is read.
+    pub(super) async fn optional_count(
+        &mut self,
+        resource: &Resource,
+        selection: Selection<'_>,
+    ) -> Result<Option<usize>, Blocked> {
+        let pages = self.cluster.metadata_pages(*resource, selection);
+        match self.fold(pages, |count, _: Bare| *count += 1).await {
+            Err(error) if error.why() == Why::NotFound => {
+                let other = patient(|| self.cluster.has_group(resource.group)).await?;
+                Ok((!other).then_some(0))
+            }
+            counted => self.optional(Request::list(resource, selection), counted),
+        }
     }
 
     /// Takes the answers to dry-run pods; `None` if this user may not create any.
@@ -224,10 +238,7 @@ impl<'a> Ask<'a> {
                 });
                 Ok(None)
             }
-            Err(error) => Err(Blocked {
-                error: Box::new(error),
-                unseen: None,
-            }),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -280,6 +291,15 @@ impl<'a> Ask<'a> {
                 Ok(None)
             }
             Err(error) => self.required(request, Err(error)).map(Some),
+        }
+    }
+}
+
+impl From<Error> for Blocked {
+    fn from(error: Error) -> Self {
+        Self {
+            error: Box::new(error),
+            unseen: None,
         }
     }
 }

@@ -40,7 +40,7 @@ pub(super) async fn shared_parts(ask: &mut Ask<'_>) -> Result<SharedParts, Block
         namespace: None,
         labels: Some(ARM32),
     };
-    let nodes = ask.optional_metadata(&NODES, selection).await?;
+    let arm32_nodes = ask.optional_count(&NODES, selection).await?;
     Ok(SharedParts {
         webhooks,
         definitions,
@@ -48,7 +48,7 @@ pub(super) async fn shared_parts(ask: &mut Ask<'_>) -> Result<SharedParts, Block
         operator: operator(operated),
         external_workloads,
         traffic_splits,
-        arm32_nodes: nodes.map(|nodes| nodes.len()),
+        arm32_nodes,
         kubernetes: ask.kubernetes.clone(),
     })
 }
@@ -110,12 +110,7 @@ async fn count(
     match definitions.map(|all| served(all, resource)) {
         Some(Served::No) => Ok(Some(0)),
         Some(Served::Otherwise) => Ok(None),
-        Some(Served::Yes) | None => {
-            let objects = ask
-                .optional_metadata(resource, Selection::default())
-                .await?;
-            Ok(objects.map(|it| it.len()))
-        }
+        Some(Served::Yes) | None => ask.optional_count(resource, Selection::default()).await,
     }
 }
 
