@@ -103,6 +103,16 @@ impl Helm {
         Ok(beside(one, &other))
     }
 
+    /// Renders what an upgrade would apply now, once: what a render makes anew is known from
+    /// `agreed`. Each render of a control plane makes keys, which takes seconds.
+    pub(crate) async fn render_again(
+        &self,
+        upgrade: &Upgrade,
+        agreed: &Rendered,
+    ) -> anyhow::Result<Rendered> {
+        Ok(beside(self.render_once(upgrade).await?, agreed))
+    }
+
     async fn render_once(&self, upgrade: &Upgrade) -> anyhow::Result<Rendered> {
         let mut args = self.upgrade_args(upgrade, Spelling::Run);
         args.extend(["--dry-run=server", "-o", "json"].map(str::to_owned));
