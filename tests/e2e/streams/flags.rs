@@ -15,7 +15,7 @@ const TOOLS: [&str; 4] = [
     "mesh-roll",
 ];
 /// Flags of kubectl, helm, the linkerd CLI, cargo, tar, sha256sum and the scripts, which are passed on or shown.
-const OTHERS: [&str; 40] = [
+const OTHERS: [&str; 41] = [
     "all",
     "cascade",
     "check",
@@ -24,6 +24,7 @@ const OTHERS: [&str; 40] = [
     "destination",
     "devel",
     "dir",
+    "disable-openapi-validation",
     "features",
     "ignore-missing",
     "ignored",

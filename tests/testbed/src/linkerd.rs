@@ -25,6 +25,8 @@ use crate::{
 const CRDS: &str = "linkerd-crds";
 const CONTROL_PLANE: &str = "linkerd-control-plane";
 const COMPONENTS: usize = 3;
+/// Keeps helm from reading all schemas of the API server, for charts that are known to be right.
+const UNCHECKED: &str = "--disable-openapi-validation";
 
 impl Bed {
     /// Installs a control plane with helm 3 and waits until it is available and injects.
@@ -51,7 +53,7 @@ impl Bed {
         self.apply(&home().to_string())?;
         let helm = |args: &[&str]| run(self.tool(helm).args(args), "");
         let crds = charts.crds.display().to_string();
-        helm(&["install", CRDS, &crds, "-n", NAMESPACE])?;
+        helm(&["install", CRDS, &crds, "-n", NAMESPACE, UNCHECKED])?;
         let (chart, values) = (
             charts.control_plane.display().to_string(),
             charts.values.display().to_string(),
@@ -64,6 +66,7 @@ impl Bed {
             NAMESPACE,
             "-f",
             &values,
+            UNCHECKED,
         ];
         helm(&[&install, args].concat())?;
         self.await_linkerd(version)?;
@@ -171,6 +174,7 @@ impl Bed {
             &charts.crds.display().to_string(),
             "-n",
             NAMESPACE,
+            UNCHECKED,
         ])?;
         let (chart, values) = (
             charts.control_plane.display().to_string(),
@@ -185,6 +189,7 @@ impl Bed {
             "--reset-values",
             "-f",
             &values,
+            UNCHECKED,
         ])?;
         self.await_linkerd(version)?;
         self.injector().await_open()

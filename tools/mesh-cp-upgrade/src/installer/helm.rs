@@ -56,6 +56,15 @@ struct Found {
     app_version: String,
 }
 
+/// Whether a render also holds the objects against the API server's schemas. helm reads all of them
+/// for that, which takes longer than the rest of a render.
+#[derive(Clone, Copy, Debug)]
+enum Schemas {
+    Asked,
+    /// An earlier render has asked.
+    Known,
+}
+
 const WAY_OUT: &str = "install helm 3.14 or later, or name its path with --helm or $HELM";
 
 impl Helm {
@@ -98,24 +107,31 @@ impl Helm {
     /// Renders what an upgrade would apply, twice, to learn what a render makes anew. helm reads the
     /// cluster but writes nothing.
     pub(crate) async fn render(&self, upgrade: &Upgrade) -> anyhow::Result<Rendered> {
-        let both = futures::future::try_join(self.render_once(upgrade), self.render_once(upgrade));
-        let (one, other) = both.await?;
+        let (one, other) = (
+            self.render_once(upgrade, Schemas::Asked),
+            self.render_once(upgrade, Schemas::Known),
+        );
+        let (one, other) = futures::future::try_join(one, other).await?;
         Ok(beside(one, &other))
     }
 
     /// Renders what an upgrade would apply now, once: what a render makes anew is known from
-    /// `agreed`. Each render of a control plane makes keys, which takes seconds.
+    /// `agreed`.
     pub(crate) async fn render_again(
         &self,
         upgrade: &Upgrade,
         agreed: &Rendered,
     ) -> anyhow::Result<Rendered> {
-        Ok(beside(self.render_once(upgrade).await?, agreed))
+        Ok(beside(
+            self.render_once(upgrade, Schemas::Known).await?,
+            agreed,
+        ))
     }
 
-    async fn render_once(&self, upgrade: &Upgrade) -> anyhow::Result<Rendered> {
+    async fn render_once(&self, upgrade: &Upgrade, schemas: Schemas) -> anyhow::Result<Rendered> {
         let mut args = self.upgrade_args(upgrade, Spelling::Run);
         args.extend(["--dry-run=server", "-o", "json"].map(str::to_owned));
+        args.extend(schemas.flag().map(str::to_owned));
         let what = format!("cannot render the chart {}", upgrade.chart);
         Rendered::parse(&self.program.read(&args, &what).await?).context(what)
     }
@@ -273,6 +289,17 @@ impl Helm {
         let mut args: Vec<String> = verb.iter().map(ToString::to_string).collect();
         args.extend(["-n".to_owned(), release.namespace.clone()]);
         args
+    }
+}
+
+// === impl Schemas ===
+
+impl Schemas {
+    fn flag(self) -> Option<&'static str> {
+        match self {
+            Self::Asked => None,
+            Self::Known => Some("--disable-openapi-validation"),
+        }
     }
 }
 
