@@ -18,7 +18,7 @@ use mesh_records::{ProxyCount, WorkloadKind, WorkloadRef};
 use mesh_versions::Use;
 
 use crate::ground::{Ground, Owners};
-use counts::{add_count, count, settle_counts};
+use counts::{Common, Counts};
 use group::Group;
 
 /// What to do with a control plane's own pods.
@@ -38,7 +38,8 @@ pub(crate) struct Fold {
     /// Each in a box, because a table that grows has as much room again.
     groups: HashMap<Key, Box<Group>>,
     reach: Reach,
-    components: HashMap<Component, Vec<ProxyCount>>,
+    components: HashMap<Component, Counts>,
+    common: Common,
     census: Census,
 }
 
@@ -114,7 +115,7 @@ impl Fold {
             self.add_own(pod, sidecar);
         } else {
             let group = self.groups.entry(key_of(&pod.meta, ground)).or_default();
-            group.add(pod, ground);
+            group.add(pod, ground, &mut self.common);
             for (control_plane, is_sent) in ground.reaches(pod) {
                 self.reach(control_plane.to_owned(), is_sent);
             }
@@ -130,6 +131,7 @@ impl Fold {
         self.census.listed += other.census.listed;
         self.census.ended += other.census.ended;
         self.census.leaving += other.census.leaving;
+        self.common.merge(other.common);
         for (control_plane, is_sent) in other.reach {
             self.reach(control_plane, is_sent);
         }
@@ -137,8 +139,7 @@ impl Fold {
             self.groups.entry(key).or_default().merge(*group);
         }
         for (component, counts) in other.components {
-            let known = self.components.entry(component).or_default();
-            counts.into_iter().for_each(|count| add_count(known, count));
+            self.components.entry(component).or_default().merge(counts);
         }
     }
 
@@ -147,8 +148,8 @@ impl Fold {
         let name = owner_of(&pod.meta).map_or(pod.meta.name.clone(), |owner| owner.name);
         let component = (pod.meta.namespace.clone(), name);
         let version = proxy::version(&sidecar.container.image, &pod.meta.annotations);
-        let counts = self.components.entry(component).or_default();
-        add_count(counts, count(version, sidecar.native));
+        let proxy = self.common.proxy(version, sidecar.native);
+        self.components.entry(component).or_default().add(proxy, 1);
     }
 
     /// Returns the namespaces with owners of this kind whose own owner must still be looked up.
@@ -252,14 +253,14 @@ impl Fold {
             .map(|(key, group)| (key.identity, key.uid, group))
             .collect();
         groups.sort_by(|one, other| (&one.0, &one.1).cmp(&(&other.0, &other.1)));
-        let mut components: BTreeMap<_, _> = self.components.into_iter().collect();
-        for counts in components.values_mut() {
-            settle_counts(counts);
-        }
+        let components = self.components.into_iter().map(|(component, mut counts)| {
+            counts.settle();
+            (component, counts.records())
+        });
         Folded {
             groups,
             skipped,
-            components,
+            components: components.collect(),
             reach: self.reach,
             census: Census {
                 outside,

@@ -4,11 +4,12 @@ mod record;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use mesh_records::{PinPlace, PodCounts, ProxyCount};
 use mesh_versions::Use;
 
-use super::counts::{add_count, count, settle_counts};
+use super::counts::{Common, Counts};
 use super::oddity::{Oddity, Oddly};
 use super::usage::uses;
 use crate::ground::{Ground, Short};
@@ -28,11 +29,11 @@ pub(crate) struct Group {
     left_out: u32,
     /// Pods that end by themselves, as those of a Job do.
     ending: u32,
-    proxies: Vec<ProxyCount>,
+    proxies: Counts,
     /// The proxies of pods that are on their way out.
-    leaving: Vec<ProxyCount>,
+    leaving: Counts,
     /// The namespaces of the control planes that its pods name, each with how many; nearly always one.
-    control_planes: Vec<(String, u32)>,
+    control_planes: Vec<(Arc<str>, u32)>,
     anchors: Anchors,
     pins: BTreeSet<(Pinned, Option<String>)>,
     oddities: BTreeMap<Oddity, Oddly>,
@@ -57,7 +58,7 @@ enum Pinned {
 struct Listed {
     pod: String,
     uid: String,
-    proxy: ProxyCount,
+    proxy: Arc<ProxyCount>,
     ready: bool,
     node: Option<String>,
 }
@@ -85,16 +86,16 @@ impl Group {
         self.pods.total + self.pods.terminating
     }
 
-    pub(crate) fn add(&mut self, pod: &Pod, ground: &Ground) {
+    pub(crate) fn add(&mut self, pod: &Pod, ground: &Ground, common: &mut Common) {
         if pod.is_terminating() {
-            return self.leave(pod);
+            return self.leave(pod, common);
         }
         self.pods.total += 1;
         self.pods.ready += u32::from(pod.is_ready());
         self.ending += u32::from(pod.spec.restart_policy != RestartPolicy::Always);
         let labelled = pod.meta.labels.get(label::CONTROL_PLANE_NS);
         if let Some(control_plane) = labelled {
-            self.belong(control_plane, 1);
+            self.belong(common.name(control_plane), 1);
             if ground.is_gone(control_plane) {
                 self.odd(Oddity::UnknownControlPlane, &pod.meta.name);
             }
@@ -106,7 +107,7 @@ impl Group {
                 }
                 let there = labelled.filter(|it| !ground.is_gone(it));
                 let control_plane = there.unwrap_or(&ground.fallback);
-                self.add_meshed(pod, sidecar, control_plane, ground);
+                self.add_meshed(pod, sidecar, (control_plane, ground), common);
             }
             (None, labelled) => {
                 if labelled.is_some() {
@@ -121,23 +122,23 @@ impl Group {
         }
     }
 
-    fn belong(&mut self, control_plane: &str, pods: u32) {
+    fn belong(&mut self, control_plane: Arc<str>, pods: u32) {
         let mut all = self.control_planes.iter_mut();
-        match all.find(|(name, _)| name == control_plane) {
+        match all.find(|(name, _)| *name == control_plane) {
             Some((_, known)) => *known += pods,
             None => {
                 self.control_planes.reserve_exact(1);
-                self.control_planes.push((control_plane.to_owned(), pods));
+                self.control_planes.push((control_plane, pods));
             }
         }
     }
 
     // A pod on its way out asks for nothing any more, but its proxy may still serve.
-    fn leave(&mut self, pod: &Pod) {
+    fn leave(&mut self, pod: &Pod, common: &mut Common) {
         self.pods.terminating += 1;
         if let Some(sidecar) = proxy::sidecar(&pod.spec) {
             let version = proxy::version(&sidecar.container.image, &pod.meta.annotations);
-            add_count(&mut self.leaving, count(version, sidecar.native));
+            self.leaving.add(common.proxy(version, sidecar.native), 1);
         }
     }
 
@@ -145,8 +146,8 @@ impl Group {
         &mut self,
         pod: &Pod,
         sidecar: Sidecar<'_>,
-        control_plane: &str,
-        ground: &Ground,
+        (control_plane, ground): (&str, &Ground),
+        common: &mut Common,
     ) {
         self.pods.meshed += 1;
         self.left_out += u32::from(ground.leaves_out(control_plane, &pod.meta));
@@ -167,17 +168,17 @@ impl Group {
         if policies.is_some_and(|it| it.leave_out_proxy(&pod.meta)) {
             self.uses.insert(Use::ProxyPortLeftOut);
         }
-        let proxy = count(version, sidecar.native);
+        let proxy = common.proxy(version, sidecar.native);
         if ground.list_proxies {
             self.listed.push(Listed {
                 pod: pod.meta.name.clone(),
                 uid: pod.meta.uid.clone(),
-                proxy: proxy.clone(),
+                proxy: Arc::clone(&proxy),
                 ready: proxy::is_ready(pod),
                 node: pod.spec.node_name.clone(),
             });
         }
-        add_count(&mut self.proxies, proxy);
+        self.proxies.add(proxy, 1);
     }
 
     // Reads pins from a pod, for owners whose template is not read. The injector copies a
@@ -234,14 +235,10 @@ impl Group {
         self.wanting += wanting;
         self.left_out += left_out;
         self.ending += ending;
-        for proxy in proxies {
-            add_count(&mut self.proxies, proxy);
-        }
-        for proxy in leaving {
-            add_count(&mut self.leaving, proxy);
-        }
+        self.proxies.merge(proxies);
+        self.leaving.merge(leaving);
         for (control_plane, pods) in control_planes {
-            self.belong(&control_plane, pods);
+            self.belong(control_plane, pods);
         }
         self.anchors.stale += anchors.stale;
         self.anchors.unknown += anchors.unknown;
@@ -281,12 +278,12 @@ impl Group {
 
     /// Sorts what was collected, so that the order of the pods does not matter.
     pub(crate) fn settle(&mut self) {
-        settle_counts(&mut self.proxies);
-        settle_counts(&mut self.leaving);
+        self.proxies.settle();
+        self.leaving.settle();
         self.listed.sort();
         self.control_planes.sort();
         if !self.leaving.is_empty() && !self.is_workload() {
-            let pods = self.leaving.iter().map(|it| it.count).sum();
+            let pods = self.leaving.pods();
             let example = String::new();
             self.oddities
                 .insert(Oddity::OnlyTerminating, Oddly { pods, example });

@@ -54,8 +54,8 @@ impl Group {
                 refused: kept.is_some_and(Kept::is_refused),
                 ..self.pods
             },
-            proxies: self.proxies.clone(),
-            terminating_proxies: self.leaving.clone(),
+            proxies: self.proxies.records(),
+            terminating_proxies: self.leaving.records(),
             trust_anchors: self.trust_anchors(),
             pins,
             roll,
