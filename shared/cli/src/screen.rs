@@ -117,7 +117,10 @@ impl Screen {
             }
             Record::Finding(record) => self.answer.finding(record),
             Record::Plan(record) => self.answer.plan(record),
-            Record::Verdict(record) => self.answer.verdict(record),
+            Record::Verdict(record) => {
+                self.workloads.asked(record.ask);
+                self.answer.verdict(record);
+            }
             Record::End(record) => self.end = Some((**record).clone()),
             Record::Intent(it) => self.last = Some(it.time),
             Record::Step(it) => self.last = Some(it.time),

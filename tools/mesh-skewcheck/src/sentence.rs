@@ -106,7 +106,7 @@ fn versions(group: &Group) -> String {
 const SAID: [(Rule, &str); 18] = [
     (
         Rule::WouldLoseProxy,
-        "have proxies that new pods of them would not get",
+        "have proxies, but a new pod would get none",
     ),
     (Rule::ProxyTooOld, "run proxies FAR BASE"),
     (Rule::ProxyAhead, "run proxies newer than BASE"),
@@ -147,7 +147,10 @@ const SAID: [(Rule, &str); 18] = [
         Rule::UnmeshedButAnnotated,
         "run pods without a proxy, although injection is on",
     ),
-    (Rule::PodsMissing, "have fewer pods than they want"),
+    (
+        Rule::PodsMissing,
+        "have fewer pods than their spec asks for",
+    ),
     (
         Rule::ProxyTerminating,
         "have pods on their way out whose proxies are too far from BASE",

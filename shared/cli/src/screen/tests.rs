@@ -134,6 +134,22 @@ fn rows_that_need_nothing_are_counted_where_they_do_not_fit_or_nobody_asked_for_
 }
 
 #[test]
+fn what_is_behind_is_listed_where_all_was_to_be_done() {
+    let skew = r#""downtime":{"grade":"none"},"skew":{"state":"behind","minors":1,"action":"roll","why":["proxy-behind"]}}"#;
+    let behind = WORKLOAD.replace(r#""downtime":{"grade":"none"}}"#, skew);
+    assert_ne!(behind, WORKLOAD);
+    for (ask, is_listed) in [("upgrade", false), ("drift", false), ("done", true)] {
+        let mut screen = Screen::new(Detail::Short, Look::terminal(80));
+        screen.add_line(&behind);
+        screen.add_line(&VERDICT.replace("ASK", ask).replace("PASS", "false"));
+        let text = screen.close();
+        assert_eq!(text.contains("Deployment/web"), is_listed, "{ask}: {text}");
+        let counted = text.contains("behind within the supported skew");
+        assert_eq!(counted, !is_listed, "{ask}: {text}");
+    }
+}
+
+#[test]
 fn a_fleet_has_a_column_for_the_cluster_and_one_line_for_all() {
     let mut screen = Screen::new(Detail::Short, Look::default());
     for (cluster, pass) in [("eu", "true"), ("us", "false")] {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use mesh_records::{
-    Obstacle, PodCounts, ProxyCount, RollBy, SkewAction, SkewState, TrustAnchors, Workload,
+    Ask, Obstacle, PodCounts, ProxyCount, RollBy, SkewAction, SkewState, TrustAnchors, Workload,
 };
 
 use super::columns::{Cell, Column, Columns};
@@ -29,6 +29,8 @@ pub(super) struct Workloads {
     namespaces: BTreeSet<(String, String)>,
     pods: u64,
     is_judged: bool,
+    /// Whether the question was if all is done: what is behind within the supported skew is not.
+    is_to_be_done: bool,
 }
 
 #[derive(Debug)]
@@ -74,8 +76,17 @@ impl Workloads {
         self.rows.push(Row::of(workload));
     }
 
+    /// Takes the question that the verdict answers.
+    pub(super) fn asked(&mut self, ask: Ask) {
+        self.is_to_be_done |= ask == Ask::Done;
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.rows.is_empty()
+    }
+
+    fn needs_something(&self, row: &Row) -> bool {
+        row.needs > Tone::Plain || self.is_to_be_done && row.is_behind
     }
 
     /// Returns the table, and how many rows were left out.
@@ -87,7 +98,7 @@ impl Workloads {
         let listed: Vec<&Row> = self
             .rows
             .iter()
-            .filter(|row| is_all || row.needs > Tone::Plain)
+            .filter(|row| is_all || self.needs_something(row))
             .collect();
         let mut text = String::new();
         if !listed.is_empty() {
@@ -100,7 +111,7 @@ impl Workloads {
             let behind = self
                 .rows
                 .iter()
-                .filter(|row| row.is_behind && row.needs <= Tone::Plain)
+                .filter(|row| row.is_behind && !self.needs_something(row))
                 .count();
             let behind = match behind {
                 _ if is_all => String::new(),
