@@ -71,6 +71,7 @@ fn roller(scene: &Scene) -> PathBuf {
 fn two(bed: Bed) -> Scene {
     let mut foreign = workload("Deployment", "ledger", |_| {});
     foreign["metadata"]["namespace"] = "bank".into();
+    foreign["metadata"]["labels"] = json!({ "team": "bank" });
     Scene::with(bed, &[workload("Deployment", "web", |_| {}), foreign])
 }
 
@@ -86,11 +87,13 @@ const RULE: &str =
 fn namespace_without_the_right_to_patch_is_skipped_with_the_rule(bed: Bed) {
     let scene = two(bed);
     let (kubeconfig, verdict) = (roller(&scene), scene.verdict());
-    let strict = ["--yes", "--fail-on", "attention"];
-    let refused = as_roller(&scene, &kubeconfig, &strict, &verdict);
-    assert_eq!(refused.code, Some(2), "{}", refused.said());
-    assert!(refused.stderr.contains(RULE), "{}", refused.said());
-    assert!(scene.writes().is_empty(), "{:?}", scene.writes());
+    for more in [&[][..], &["-l", "team=bank"]] {
+        let strict = [&["--yes", "--fail-on", "attention"], more].concat();
+        let refused = as_roller(&scene, &kubeconfig, &strict, &verdict);
+        assert_eq!(refused.code, Some(2), "{more:?}: {}", refused.said());
+        assert!(refused.stderr.contains(RULE), "{}", refused.said());
+        assert!(scene.writes().is_empty(), "{:?}", scene.writes());
+    }
     for args in [["--dry-run"], ["--yes"]] {
         let output = as_roller(&scene, &kubeconfig, &args, &verdict);
         assert_eq!(output.code, Some(0), "{}", output.said());

@@ -53,7 +53,6 @@ pub(crate) async fn prepare(args: &Args, run: &mut Run) -> Outcome<Prepared> {
     let asking = rights::forbidden(&cluster, &tasks, args.strategy());
     let forbidden = run.unless_stopped(asking).await??;
     let kinds = kinds(&tasks, &forbidden);
-    allowed(args, &order, &forbidden)?;
     Ok(Prepared {
         order,
         warnings,
@@ -73,27 +72,6 @@ fn kinds(tasks: &[&Task], forbidden: &BTreeMap<WorkloadRef, String>) -> BTreeSet
         .into_iter()
         .chain(rolled.map(|key| key.kind.clone()))
         .collect()
-}
-
-// With --fail-on attention a workload that would be skipped for a missing right refuses the run.
-fn allowed(
-    args: &Args,
-    order: &Order,
-    forbidden: &BTreeMap<WorkloadRef, String>,
-) -> Result<(), Explained> {
-    // A plan alone says it of each workload. The labels that -l asks for are not known yet.
-    if args.plan_only || args.choice().labels.is_some() {
-        return Ok(());
-    }
-    let stale = order.tasks.iter().filter(|task| task.stale_at.is_some());
-    let mut lacking = stale.filter_map(|task| forbidden.get_key_value(&task.key));
-    match (args.fail_on, lacking.next()) {
-        (Some(FailOn::Attention), Some((key, rule))) => Err(Explained::new(
-            format!("this user may not restart {key}, and more may follow; nothing was changed"),
-            format!("allow it with the RBAC rule {rule}, or leave out --fail-on attention"),
-        )),
-        (Some(FailOn::Attention) | None, _) => Ok(()),
-    }
 }
 
 // A selection that leaves nothing would look as if nothing had to be restarted, so a flag that
@@ -135,6 +113,7 @@ pub(crate) fn settings(args: &Args, run: &Run, prepared: &Prepared) -> Settings 
         kinds,
     } = prepared;
     let deadline = args.ends_at(run.now());
+    let fail_on_attention = args.fail_on == Some(FailOn::Attention);
     Settings {
         cluster: run.cluster.label().to_owned(),
         cluster_uid: run.cluster_uid.clone(),
@@ -160,6 +139,8 @@ pub(crate) fn settings(args: &Args, run: &Run, prepared: &Prepared) -> Settings 
         deadline,
         verdict_until: *until,
         dry_run: args.actor.consent.dry_run,
-        fail_on_attention: args.fail_on == Some(FailOn::Attention),
+        fail_on_attention,
+        // A plan alone says it of each workload.
+        refuses_forbidden: fail_on_attention && !args.plan_only,
     }
 }

@@ -19,6 +19,11 @@ pub(crate) enum Stop {
     Deadline,
     /// A flag leaves nothing to do; in words.
     Idle(String),
+    /// With --fail-on attention: this user may not restart the workload, for lack of this RBAC rule.
+    Forbidden {
+        workload: String,
+        rule: String,
+    },
     /// The injector does not give the expected proxy.
     Injector(String),
     /// Too many workloads failed.
@@ -129,6 +134,7 @@ impl Stop {
             Self::Signal(_)
             | Self::ReaderGone
             | Self::Idle(_)
+            | Self::Forbidden { .. }
             | Self::Injector(_)
             | Self::Failures
             | Self::Canary(_)
@@ -151,6 +157,9 @@ impl Stop {
             Self::Stale => "the verdict is now older than --max-age".to_owned(),
             Self::Deadline => "the time of --deadline, --until or --window has passed".to_owned(),
             Self::Idle(why) => format!("{why}; nothing was changed"),
+            Self::Forbidden { workload, .. } => format!(
+                "this user may not restart {workload}, and more may follow; nothing was changed"
+            ),
             Self::Injector(what) | Self::Blind(what) => what.clone(),
             Self::Failures => "more workloads failed than --max-failures allows".to_owned(),
             Self::Canary(how) => format!("{how}, so nothing else was started"),
@@ -179,6 +188,11 @@ impl Stop {
                 let list = paste.kubectl(&[&kinds[..], &["--show-labels"]].concat());
                 return format!("check the flag against the workloads' own labels: {list}");
             }
+            Self::Forbidden { rule, .. } => {
+                return format!(
+                    "allow it with the RBAC rule {rule}, or leave out --fail-on attention"
+                );
+            }
             Self::Gate(_) => {
                 "fix what the gate found, then run the pipeline again: it continues where this run stopped"
             }
@@ -198,9 +212,12 @@ impl Stop {
     /// write.
     pub(crate) fn is_a_refusal(&self) -> bool {
         match self {
-            Self::Changed(_) | Self::Stale | Self::Idle(_) | Self::Injector(_) | Self::Blind(_) => {
-                true
-            }
+            Self::Changed(_)
+            | Self::Stale
+            | Self::Idle(_)
+            | Self::Forbidden { .. }
+            | Self::Injector(_)
+            | Self::Blind(_) => true,
             Self::Signal(_)
             | Self::ReaderGone
             | Self::LockLost(_)
@@ -223,6 +240,7 @@ impl Stop {
             | Self::Stale
             | Self::Deadline
             | Self::Idle(_)
+            | Self::Forbidden { .. }
             | Self::Injector(_)
             | Self::Failures
             | Self::Canary(_)

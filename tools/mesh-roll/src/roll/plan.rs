@@ -25,30 +25,55 @@ impl Roll {
         if !self.world.is_complete() {
             return;
         }
+        match self.planned() {
+            Ok(plan) => self.propose(plan),
+            Err(stop) => {
+                self.stop(stop);
+                self.finish();
+            }
+        }
+    }
+
+    // Returns the workloads in the order in which they start, with what is done with each, or why the
+    // run is refused.
+    fn planned(&mut self) -> Result<Vec<(Item, Decision)>, Stop> {
         let (world, expected) = (&self.world, &self.settings.expected);
         if let Err(Hold::Stop(stop)) = may_write(world, expected, &self.times(), self.now) {
-            self.stop(stop);
-            self.finish();
-            return;
+            return Err(stop);
         }
         if let Some(flag) = self.idle() {
-            self.stop(Stop::Idle(format!(
-                "{flag} matches no workload in the input"
-            )));
-            self.finish();
-            return;
+            let what = format!("{flag} matches no workload in the input");
+            return Err(Stop::Idle(what));
         }
         self.world.keep_target();
-        let plan = match self.order() {
-            Ok(plan) => plan,
-            Err(why) => {
-                self.stop(Stop::Idle(format!(
-                    "a workload of --canary cannot begin: {why}"
-                )));
-                self.finish();
-                return;
-            }
-        };
+        let plan = self.order();
+        let plan =
+            plan.map_err(|why| Stop::Idle(format!("a workload of --canary cannot begin: {why}")))?;
+        match self.lacking(&plan) {
+            Some(stop) => Err(stop),
+            None => Ok(plan),
+        }
+    }
+
+    // With --fail-on attention, a workload that would be skipped for a missing right refuses the run.
+    // The labels that -l asks for are known only now.
+    fn lacking(&self, plan: &[(Item, Decision)]) -> Option<Stop> {
+        if !self.settings.refuses_forbidden {
+            return None;
+        }
+        let forbidden = Decision::Skip(Obstacle::Forbidden);
+        let mut lacking = plan
+            .iter()
+            .filter(|(item, decision)| *decision == forbidden && item.task.stale_at.is_some());
+        let (Item { task, .. }, _) = lacking.next()?;
+        let rule = self.settings.wishes.forbidden.get(&task.key)?;
+        Some(Stop::Forbidden {
+            workload: task.key.to_string(),
+            rule: rule.clone(),
+        })
+    }
+
+    fn propose(&mut self, plan: Vec<(Item, Decision)>) {
         self.phase = Phase::Asking;
         let deeds = self.deeds(&plan);
         let is_idle = deeds.is_empty();
@@ -254,4 +279,168 @@ fn verb(decision: Decision) -> Option<&'static str> {
 
 fn count(plan: &[(Item, Decision)], is: impl Fn(Decision) -> bool) -> usize {
     plan.iter().filter(|(_, decision)| is(*decision)).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::{SignedDuration, Timestamp};
+    use mesh_cli::Exit;
+    use mesh_cluster::Change;
+    use mesh_cluster::object::label::CONFIG;
+    use mesh_cluster::object::{ConfigMap, Deployment, Pod};
+    use mesh_cluster::workload::injection::Rules;
+    use mesh_cluster::workload::rollout::{Observed, PodSeen};
+    use mesh_records::{Paste, RollBy, WorkloadKind, WorkloadRef};
+
+    use super::super::decide::{Task, Wishes};
+    use super::super::event::Event;
+    use super::super::limits::Expected;
+    use super::super::watched::{NamespaceRules, Watched};
+    use super::*;
+
+    const NOW: &str = "2026-01-02T03:04:05Z";
+    const NEW: &str = "stable-2.14.10";
+
+    fn now() -> Timestamp {
+        NOW.parse().unwrap()
+    }
+
+    fn key() -> WorkloadRef {
+        WorkloadRef {
+            namespace: "shop".to_owned(),
+            kind: WorkloadKind::Deployment,
+            name: "web".to_owned(),
+        }
+    }
+
+    fn settings() -> Settings {
+        Settings {
+            cluster: "eu".to_owned(),
+            cluster_uid: "u".to_owned(),
+            paste: Paste::default(),
+            wishes: Wishes::default(),
+            warnings: Vec::new(),
+            kinds: [WorkloadKind::Deployment].into(),
+            expected: Expected {
+                namespace: "linkerd".to_owned(),
+                version: NEW.to_owned(),
+                config_resource_version: None,
+                injects: None,
+                anchors: None,
+            },
+            canary: None,
+            group_by: None,
+            gate: None,
+            max_in_flight: 1,
+            max_failures: 0,
+            timeout: SignedDuration::from_mins(10),
+            settle: SignedDuration::from_secs(30),
+            deadline: None,
+            verdict_until: "2026-01-02T04:00:00Z".parse().unwrap(),
+            dry_run: DryRun::None,
+            fail_on_attention: false,
+            refuses_forbidden: false,
+        }
+    }
+
+    // What the watches show of one Deployment of team shop with one old pod.
+    fn world() -> Vec<Watched> {
+        let of = |json: &str| serde_json::from_str::<serde_json::Value>(json).unwrap();
+        let deployment = of(
+            r#"{"metadata": {"namespace": "shop", "name": "web", "uid": "u", "labels": {"team": "shop"}},
+            "spec": {"replicas": 1, "template": {"spec": {"containers": [{"name": "web"}]}}},
+            "status": {"replicas": 1, "updatedReplicas": 1, "readyReplicas": 1, "availableReplicas": 1}}"#,
+        );
+        let pod = of(
+            r#"{"metadata": {"namespace": "shop", "name": "web-h-1", "labels": {"pod-template-hash": "h"},
+            "creationTimestamp": "2026-01-02T03:00:00Z",
+            "ownerReferences": [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web-h", "uid": "r", "controller": true}]},
+            "spec": {"containers": [{"name": "linkerd-proxy", "image": "m/p:stable-2.13.7"}]},
+            "status": {"conditions": [{"type": "Ready", "status": "True"}]}}"#,
+        );
+        let namespace = of(r#"{"metadata": {"annotations": {"linkerd.io/inject": "enabled"}}}"#);
+        let namespace: mesh_cluster::object::Namespace = serde_json::from_value(namespace).unwrap();
+        let deployment: Deployment = serde_json::from_value(deployment).unwrap();
+        let pod: Pod = serde_json::from_value(pod).unwrap();
+        let mut config = ConfigMap::default();
+        config.meta.name = CONFIG.to_owned();
+        let values = format!("linkerdVersion: {NEW}");
+        config.data.insert("values".to_owned(), values);
+        let workload = |change| Watched::Workload(WorkloadKind::Deployment, Box::new(change));
+        vec![
+            workload(Change::Seen(Observed::of(&deployment))),
+            workload(listed()),
+            Watched::Pod(Box::new(Change::Seen(PodSeen::of(&pod)))),
+            Watched::Pod(Box::new(listed())),
+            Watched::Namespace(Change::Seen(NamespaceRules {
+                namespace: "shop".to_owned(),
+                rules: Rules::of(&namespace.meta),
+            })),
+            Watched::Namespace(listed()),
+            Watched::Budget(Box::new(listed())),
+            Watched::Config(Change::Seen(config)),
+            Watched::Config(listed()),
+            Watched::Slice(listed()),
+        ]
+    }
+
+    fn listed<T>() -> Change<T> {
+        Change::Listed {
+            resource_version: String::new(),
+        }
+    }
+
+    // What a run does once it has read everything.
+    fn planned(settings: Settings) -> Vec<Action> {
+        let task = Task {
+            key: key(),
+            uid: "u".to_owned(),
+            stale_at: Some(now()),
+            by: RollBy::Restart,
+        };
+        let mut core = Roll::new(settings, [task], now());
+        let events = world().into_iter().map(Event::Watched);
+        events.flat_map(|event| core.on(event, now())).collect()
+    }
+
+    fn emitted(actions: Vec<Action>) -> Vec<Record> {
+        let records = actions.into_iter().filter_map(|action| {
+            if let Action::Emit(record) = action {
+                Some(*record)
+            } else {
+                None
+            }
+        });
+        records.collect()
+    }
+
+    #[test]
+    fn a_missing_right_refuses_a_strict_run_also_where_labels_select() {
+        let planned = |labels: &str, strict| {
+            let mut settings = settings();
+            settings.wishes.choice.labels = Some(labels.parse().unwrap());
+            let rule = "verbs: [patch]".to_owned();
+            settings.wishes.forbidden.insert(key(), rule);
+            settings.fail_on_attention = strict;
+            settings.refuses_forbidden = strict;
+            planned(settings)
+        };
+        let refused = planned("team=shop", true);
+        let [Action::Finish(finish)] = &refused[..] else {
+            panic!("{refused:?}");
+        };
+        assert_eq!(finish.exit, Exit::Failed);
+        let reason = finish.reason.as_deref().unwrap();
+        assert!(
+            reason.contains("may not restart shop/Deployment/web"),
+            "{reason}"
+        );
+        assert!(finish.hint.contains("verbs: [patch]"), "{}", finish.hint);
+        let [Record::Intent(_), Record::Skipped(skipped)] =
+            &emitted(planned("team=shop", false))[..]
+        else {
+            panic!("without --fail-on it is skipped");
+        };
+        assert_eq!(skipped.reason, Obstacle::Forbidden);
+    }
 }

@@ -52,6 +52,8 @@ pub(crate) struct Settings {
     pub(crate) verdict_until: Timestamp,
     pub(crate) dry_run: DryRun,
     pub(crate) fail_on_attention: bool,
+    /// Whether a workload that this user may not restart refuses the run.
+    pub(crate) refuses_forbidden: bool,
 }
 
 /// The state of a run. Each workload of the plan is in one of three states: waiting, in flight, or

@@ -251,6 +251,7 @@ impl Bed {
             verdict_until,
             dry_run: DryRun::None,
             fail_on_attention: false,
+            refuses_forbidden: false,
         };
         let tasks = self.survey();
         let mut run = Run {
