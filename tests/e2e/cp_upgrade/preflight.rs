@@ -1,11 +1,12 @@
 //! What stands in the way of an upgrade is found before the first write, and said at once.
 
-use mesh_testbed::Bed;
-use mesh_tests::{Run, on_both_beds};
+use http::StatusCode;
+use mesh_testbed::{Bed, Match};
+use mesh_tests::{Run, on_both_beds, write_program};
 use serde_json::{Value, json};
 
 use crate::locked::lease;
-use crate::stage::{AGENT, Stage};
+use crate::stage::{AGENT, Stage, TO};
 
 on_both_beds! {
     preflight_finds_nothing_and_writes_nothing
@@ -13,6 +14,9 @@ on_both_beds! {
     preflight_says_all_that_stands_in_the_way_at_once
     preflight_sees_a_silent_webhook_before_the_control_plane_is_rendered
     preflight_says_what_could_not_be_checked
+    preflight_cannot_tell_what_a_program_could_not_look_at
+    [Helm]
+    preflight_cannot_tell_what_helm_gets_no_answer_about
 }
 
 const CRD: &str =
@@ -154,16 +158,16 @@ fn preflight_says_all_that_stands_in_the_way_at_once(bed: Bed) {
         .unwrap();
     stage.stores_an_older_version();
     stage.has_a_silent_webhook();
-    for (how, code, outcome) in [
-        ("--preflight", 1, "complete"),
-        ("--dry-run=server", 2, "failed"),
+    for (how, code, outcome, expected) in [
+        ("--preflight", 1, "complete", &EXPECTED[..]),
+        ("--dry-run=server", 2, "failed", &EXPECTED[..]),
     ] {
         let run = stage.run(&judged, &[how, "-f", &domain]);
         assert_eq!(run.code, Some(code), "{}", run.said());
         assert_eq!(run.end()["outcome"], outcome, "{how}");
         let findings = findings(&run);
         let reason = run.end()["reason"].as_str().unwrap();
-        for (step, what, hint) in EXPECTED {
+        for (step, what, hint) in expected {
             let is_it =
                 |(said, way_out): &&(&str, &str)| said.contains(what) && way_out.contains(hint);
             assert!(
@@ -177,7 +181,7 @@ fn preflight_says_all_that_stands_in_the_way_at_once(bed: Bed) {
             assert!(lines[at + 1].starts_with("hint: "), "{}", run.stderr);
             assert!(lines[at + 1].contains(hint), "{}", run.stderr);
         }
-        assert_eq!(findings.len(), EXPECTED.len(), "{findings:#?}");
+        assert_eq!(findings.len(), expected.len(), "{findings:#?}");
         assert!(run.of("intent").is_empty());
     }
     let events = stage.bed.audit_of(AGENT).unwrap();
@@ -220,4 +224,69 @@ fn preflight_says_what_could_not_be_checked(bed: Bed) {
         assert_eq!(run.states(step), ["skipped"], "{step}");
     }
     stage.assert_unchanged(true);
+}
+
+// Checks that a run says that it could not look, and that this is not the answer no.
+#[track_caller]
+fn assert_open(stage: &Stage, run: &Run, parts: &[&str]) {
+    assert_eq!(run.code, Some(2), "{}", run.said());
+    assert_eq!(run.end()["outcome"], "failed");
+    for part in parts {
+        assert!(run.stderr.contains(part), "{part}: {}", run.stderr);
+    }
+    assert!(run.step("render", "done").is_none());
+    stage.assert_unchanged(false);
+}
+
+fn preflight_cannot_tell_what_a_program_could_not_look_at(bed: Bed) {
+    let stage = Stage::new(bed);
+    let judged = stage.judged();
+    let (flag, real) = match stage.is_by_helm() {
+        true => ("--helm", stage.bed.helm().to_owned()),
+        false => ("--linkerd", stage.tools.linkerd(&stage.bed, TO)),
+    };
+    let path = stage.tools.folder().join("cut-off");
+    let cut_off = |said: &str| {
+        let upgrade = format!("upgrade) echo '{said}' >&2; exit 1 ;;");
+        let rest = format!("*) exec {} \"$@\" ;;", real.display());
+        write_program(
+            &path,
+            &format!("#!/bin/sh\ncase $1 in {upgrade} {rest} esac\n"),
+        );
+        stage.run(&judged, &["--preflight", flag, path.to_str().unwrap()])
+    };
+    let timeout = "dial tcp 10.0.0.1:443: i/o timeout";
+    let run = cut_off(&format!("Error: Get \"https://h/api\": {timeout}"));
+    assert_open(&stage, &run, &[timeout, "hint: check the network"]);
+    let run = cut_off("Error: invalid value: too old");
+    assert_eq!(run.code, Some(1), "it has an opinion: {}", run.said());
+}
+
+fn preflight_cannot_tell_what_helm_gets_no_answer_about(bed: Bed) {
+    let stage = Stage::new(bed);
+    let judged = stage.judged();
+    let chart = "http://127.0.0.1:1/chart.tgz";
+    let mut offline = stage.env(stage.tools.run("mesh-cp-upgrade"));
+    offline.args(["--preflight", "--chart", chart, "--crds-chart", chart, "-f"]);
+    offline.arg(&stage.charts.values);
+    let run = mesh_tests::run(offline, &judged);
+    let parts = [
+        "cannot download the chart http://127.0.0.1:1/chart.tgz",
+        "connection refused",
+        "hint: check the network",
+        "or download both charts elsewhere",
+    ];
+    assert_open(&stage, &run, &parts);
+
+    let proxy = stage.bed.proxy().unwrap();
+    let of_helm = Match::any().agent("Helm/").path("/secrets");
+    proxy.on(of_helm).answer(StatusCode::SERVICE_UNAVAILABLE);
+    let mut busy = stage.command(&["--preflight"]);
+    busy.env("KUBECONFIG", proxy.kubeconfig());
+    let run = mesh_tests::run(busy, &judged);
+    let parts = [
+        "cannot read the history of the helm release",
+        "hint: check the network",
+    ];
+    assert_open(&stage, &run, &parts);
 }

@@ -108,9 +108,10 @@ pub(crate) struct Args {
     #[arg(long, value_enum, value_name = "KEY", value_delimiter = ',', action = ArgAction::Append)]
     pub(crate) allow_change: Vec<Key>,
 
-    /// Ask whether the upgrade may begin, change nothing and end: like --dry-run=server, but what
-    /// stands in the way is the answer no (exit code 1) and no error (2); with code 0 nothing that can
-    /// be looked at before the write does
+    /// Ask whether the upgrade may begin now, change nothing and end: like --dry-run=server, but what
+    /// stands in the way is the answer no (exit code 1), a lock that somebody holds too; with code 0
+    /// nothing that can be looked at before the write does. Code 2 is no answer: something could not
+    /// be looked at, such as a chart repository that does not answer
     #[arg(long, conflicts_with_all = ["yes", "dry_run"])]
     pub(crate) preflight: bool,
 

@@ -16,6 +16,8 @@ use mesh_records::{Explain as _, sayable};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::{Child, Command};
 
+use crate::unseen::{Question, Unseen};
+
 /// A program of somebody else's.
 #[derive(Clone, Debug)]
 pub(crate) struct Program {
@@ -40,10 +42,6 @@ pub(crate) struct Writer {
     said: File,
 }
 
-/// A program that only reads did not end in time.
-#[derive(Debug)]
-pub(crate) struct Late(Duration);
-
 /// Environment variables that would point helm to another cluster or make it print debug output.
 const UNWANTED: [&str; 9] = [
     "HELM_DEBUG",
@@ -67,30 +65,34 @@ const SAID: u64 = 1 << 20;
 /// How much of a long output's beginning and of its end is quoted from.
 const PART: u64 = 32 << 10;
 
-// === impl Late ===
-
-impl fmt::Display for Late {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "it takes more than {:?}", self.0)
-    }
-}
-
-impl std::error::Error for Late {}
-
 // === impl Program ===
 
 impl Program {
     /// What it writes to standard output where it only reads. It gets ten times as long as one
-    /// request may take; dropping the future ends it. An error begins with `what` was to be done.
-    pub(crate) async fn read(&self, args: &[String], what: &str) -> anyhow::Result<Vec<u8>> {
+    /// request may take; dropping the future ends it. An error begins with `what` was to be done, and
+    /// its cause is [`Unseen`] if the question is still open.
+    pub(crate) async fn read(
+        &self,
+        args: &[String],
+        question: Question,
+        what: &str,
+    ) -> anyhow::Result<Vec<u8>> {
         let Output {
             status,
             stdout,
             stderr,
         } = self.output(self.at_cluster(args)).await?;
-        let said = quote(&String::from_utf8_lossy(&stderr));
-        anyhow::ensure!(status.success(), "{what}: {said}");
-        Ok(stdout)
+        if status.success() {
+            return Ok(stdout);
+        }
+        let stderr = String::from_utf8_lossy(&stderr);
+        let said = quote(&stderr);
+        // A program that a signal ended could not say what it thinks.
+        let is_answered = status.code().is_some() && question.is_answered_by(&stderr);
+        match is_answered {
+            true => Err(anyhow::anyhow!("{what}: {said}")),
+            false => Ok(Unseen::Unanswered(said).explain(what)?),
+        }
     }
 
     /// What it says, with how it ended if it fails.
@@ -137,10 +139,17 @@ impl Program {
         let group = Group::of(&child);
         let output = tokio::time::timeout(patience, printed(child, LARGEST)).await;
         let verb = args.first().map_or("", String::as_str);
-        let what = format!("no answer from `{self} {verb}`");
-        let hint = "check the API server, or allow more time: the limit is ten times the --request-timeout";
-        let output = output.map_err(|_| Late(patience)).explain(what, hint)?;
-        let output = output.explain(format!("cannot read what `{self}` prints"), self.way_out)?;
+        let Ok(output) = output else {
+            let what = format!("no answer from `{self} {verb}`");
+            return Ok(Unseen::Late(patience).explain(what)?);
+        };
+        let output = match output {
+            Ok(output) => output,
+            Err(error) => {
+                let what = format!("cannot read what `{self}` prints");
+                return Ok(Unseen::Garbled(error.to_string()).explain(what)?);
+            }
+        };
         group.ended();
         Ok(output)
     }

@@ -4,20 +4,20 @@ use mesh_actor::{Ending, Outcome};
 use mesh_cluster::{Error, Why};
 use mesh_records::{Explained, StepName};
 
-use crate::child::Late;
 use crate::session::Session;
+use crate::unseen::Unseen;
 use crate::way_back::explained;
 
 // === impl Session ===
 
 impl Session<'_> {
     /// Keeps what stands in the way for [`Session::conclude`], so that the other checks are made as
-    /// well; returns `None` then. What ends a run at once, such as a signal or an API server that does
-    /// not answer, is returned.
+    /// well; returns `None` then. What ends a run at once, such as a signal or something that could not
+    /// be looked at, is returned.
     pub(crate) fn note<T>(&mut self, outcome: Outcome<T>) -> Outcome<Option<T>> {
         match outcome {
             Ok(value) => Ok(Some(value)),
-            Err(Ending::Failed(error)) if !is_of_the_server(&error) => {
+            Err(Ending::Failed(error)) if !is_open(&error) => {
                 self.find(explained(&error))?;
                 Ok(None)
             }
@@ -36,9 +36,13 @@ impl Session<'_> {
     /// warned of it: the state that it leaves is no better.
     pub(crate) fn foresee(&mut self, finding: Explained) -> Outcome<()> {
         match self.goes_back {
-            true => self.says_waiting(format!("warning: {finding}"), finding.hint().to_owned()),
+            true => self.warn(&finding),
             false => self.find(finding),
         }
+    }
+
+    fn warn(&mut self, finding: &Explained) -> Outcome<()> {
+        self.says_waiting(format!("warning: {finding}"), finding.hint().to_owned())
     }
 
     /// Ends the run because of the last finding: the steps that are named cannot be done.
@@ -78,9 +82,9 @@ impl Session<'_> {
 }
 
 // Returns true if the API server, or a program, did not answer, or not with what it thinks of the
-// request. A question is not answered then.
-fn is_of_the_server(error: &anyhow::Error) -> bool {
-    if error.chain().any(|it| it.is::<Late>()) {
+// request. A question is still open then.
+fn is_open(error: &anyhow::Error) -> bool {
+    if Unseen::causes(error) {
         return true;
     }
     let mut chain = error.chain();
@@ -96,4 +100,37 @@ fn is_of_the_server(error: &anyhow::Error) -> bool {
         | Why::Broken
         | Why::Malformed => true,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use mesh_actor::hinted;
+
+    use super::*;
+
+    #[test]
+    fn what_could_not_be_looked_at_leaves_the_question_open_whatever_is_said_around_it() {
+        let unseen = || {
+            let unseen = Unseen::Unanswered("no route to the repository".to_owned());
+            anyhow::Error::from(unseen.explain::<()>("cannot download").unwrap_err())
+        };
+        let seen = || anyhow::anyhow!("release: not found");
+        let refused = || Explained::new("a lock is held", "wait");
+        // the error, whether nobody knows the answer
+        let table = [
+            (unseen(), true),
+            (unseen().context("rendering"), true),
+            (seen(), false),
+            (seen().context("rendering"), false),
+            (refused().into(), false),
+        ];
+        for (error, expected) in table {
+            let said = format!("{error:#}");
+            assert_eq!(is_open(&error), expected, "{said}");
+            let Ending::Failed(error) = hinted(error, "try it") else {
+                panic!("it fails: {said}");
+            };
+            assert_eq!(is_open(&error), expected, "a hint hides no cause: {said}");
+        }
+    }
 }

@@ -6,7 +6,7 @@
 //! the lock, and again before each write against what was `shown`, `prepare`, `of_target`,
 //! `preflight` and `rehearsal` compare before the first write and refuse what `--allow-change` does not name
 //! (`dry_write` sends one object, `stored_versions` and `webhooks` find what no dry run shows,
-//! `foreseen` names what was set by hand where nothing is rendered yet); `findings` collects all of it.
+//! `foreseen` names what was set by hand where nothing is rendered yet); `findings` collects all of it, except what was `unseen`.
 //! `agree` asks, `backup` saves the state before, of which `labelled` finds the objects, `act` and `apply`
 //! write, `claims` checks what helm claims, `monitor` and `readiness` watch, `leftovers` lists what stays
 //! behind, `way_back` says how to go back and `rollback` does it. `watch_only` does the watching alone.
@@ -67,6 +67,7 @@ mod session;
 mod shown;
 mod snapshot;
 mod stored_versions;
+mod unseen;
 mod values;
 mod watch_only;
 mod way_back;

@@ -10,8 +10,11 @@ use mesh_versions::{Charts as Known, Releases, Repository, Version};
 use crate::args::Args;
 use crate::inputs::{Charts, Inputs, Named};
 use crate::installer::helm::{Chart, Helm};
+use crate::unseen::Unseen;
 
 const NAME_BOTH: &str = "name both charts with --chart and --crds-chart";
+const BY_FILE: &str =
+    "or download both charts elsewhere and name the files with --chart and --crds-chart";
 
 /// A chart before it was fetched.
 struct Wanted {
@@ -185,6 +188,15 @@ impl WayOut {
 
     fn of(self, error: anyhow::Error) -> Ending {
         let Self { unknown, stale } = self;
+        let is_unseen = Unseen::causes(&error);
+        let error = match error.downcast::<Explained>() {
+            Ok(known) if is_unseen => {
+                let hint = format!("{}; {BY_FILE}", known.hint());
+                return known.with_hint(hint).into();
+            }
+            Ok(known) => return known.into(),
+            Err(error) => error,
+        };
         // Helm says it so for an index without the chart or its version.
         let is_stale = format!("{error:#}").contains("helm repo update");
         hinted(error, if is_stale { stale } else { unknown })

@@ -13,6 +13,7 @@ use crate::child::Program;
 use crate::installer::back::WayBack;
 use crate::overrides::{Overrides, Spelling};
 use crate::render::{self, Manifest, Merge, Rendered};
+use crate::unseen::Question;
 use crate::values::Given;
 
 /// The linkerd CLI with the flags for one control plane.
@@ -87,7 +88,8 @@ impl Cli {
         target: &str,
     ) -> anyhow::Result<Rendered> {
         let args = self.upgrade_args(half, values, Spelling::Run);
-        let stdout = self.program.read(&args, "`linkerd upgrade` failed").await?;
+        let what = "`linkerd upgrade` failed";
+        let stdout = self.program.read(&args, Question::Opinion, what).await?;
         let text = String::from_utf8(stdout)
             .context("the output of `linkerd upgrade` is not UTF-8 text")?;
         let manifests =
@@ -105,10 +107,9 @@ impl Cli {
 
     /// Lists the objects of earlier versions that `linkerd prune` would delete.
     pub(crate) async fn orphans(&self) -> anyhow::Result<Vec<Manifest>> {
-        let stdout = self
-            .program
-            .read(&self.args(&["prune"]), "`linkerd prune`")
-            .await?;
+        let args = self.args(&["prune"]);
+        let listing = self.program.read(&args, Question::Facts, "`linkerd prune`");
+        let stdout = listing.await?;
         let text = String::from_utf8(stdout).context("the manifest is not UTF-8 text")?;
         let what = "cannot parse the output of `linkerd prune`";
         render::manifests(&text).context(what)

@@ -13,6 +13,7 @@ use crate::child::{Program, Writer};
 use crate::installer::driver::Driver;
 use crate::overrides::{Overrides, Spelling};
 use crate::render::{Conflicts, Rendered};
+use crate::unseen::{Question, Unseen};
 
 /// helm with the flags for one cluster.
 #[derive(Clone, Debug)]
@@ -133,7 +134,8 @@ impl Helm {
         args.extend(["--dry-run=server", "-o", "json"].map(str::to_owned));
         args.extend(schemas.flag().map(str::to_owned));
         let what = format!("cannot render the chart {}", upgrade.chart);
-        Rendered::parse(&self.program.read(&args, &what).await?).context(what)
+        let rendered = self.program.read(&args, Question::Opinion, &what);
+        Rendered::parse(&rendered.await?).context(what)
     }
 
     /// Returns the version of the chart whose appVersion is `target`, from helm's index of
@@ -149,15 +151,12 @@ impl Helm {
             "json",
         ];
         let args = args.map(str::to_owned);
-        let answer = self
-            .program
-            .read(
-                &args,
-                &format!("cannot search the Helm repositories for {chart}"),
-            )
-            .await?;
-        let found: Vec<Found> =
-            serde_json::from_slice(&answer).context("cannot parse the output of `helm search`")?;
+        let what = format!("cannot search the Helm repositories for {chart}");
+        let answer = self.program.read(&args, Question::Facts, &what).await?;
+        let found: Vec<Found> = match serde_json::from_slice(&answer) {
+            Ok(found) => found,
+            Err(error) => return Ok(Unseen::Garbled(error.to_string()).explain(what)?),
+        };
         let version = found.into_iter().find(|found| found.app_version == target);
         Ok(version.map(|found| found.version))
     }
@@ -171,7 +170,10 @@ impl Helm {
             &into.display().to_string(),
         ];
         let args = args.map(str::to_owned);
-        self.program.read(&args, "helm cannot pack it").await?;
+        let packing = self
+            .program
+            .read(&args, Question::Opinion, "helm cannot pack it");
+        packing.await?;
         only_archive(into)
     }
 
@@ -191,7 +193,7 @@ impl Helm {
         );
         let args: Vec<String> = args.into_iter().map(str::to_owned).collect();
         let what = format!("cannot download the chart {}", sayable(chart));
-        self.program.read(&args, &what).await?;
+        self.program.read(&args, Question::Facts, &what).await?;
         only_archive(into).context(what)
     }
 

@@ -9,6 +9,7 @@ use crate::installer::driver::Driver;
 use crate::installer::helm::Helm;
 use crate::installer::history::History;
 use crate::render::{self, Manifest, Merge, Rendered};
+use crate::unseen::{Question, Unseen};
 use crate::values::Given;
 
 impl Helm {
@@ -17,10 +18,12 @@ impl Helm {
         let name = &release.name;
         let args = self.args(release, &["history", name, "--max", "20", "-o", "json"]);
         let what = format!("cannot read the history of the helm release {name}");
-        let answer = self.program.read(&args, &what).await;
+        let answer = self.program.read(&args, Question::Facts, &what).await;
         let answer = answer.map_err(|error| self.elsewhere(error))?;
-        History::parse(&answer)
-            .with_context(|| format!("cannot parse the history of the helm release {name}"))
+        match History::parse(&answer) {
+            Ok(history) => Ok(history),
+            Err(error) => Ok(Unseen::Garbled(error.to_string()).explain(what)?),
+        }
     }
 
     // Adds a hint where helm does not find a release that the cluster's objects name.
@@ -48,15 +51,13 @@ impl Helm {
         let number = revision.to_string();
         let words = ["get", "values", name, "--revision", &number, "-o", "json"];
         let args = self.args(release, &words);
-        let answer = self
-            .program
-            .read(
-                &args,
-                &format!("cannot read the values of the helm release {name}"),
-            )
-            .await?;
-        let values = serde_json::from_slice(&answer);
-        values.map_err(|_| anyhow::anyhow!("cannot parse the values of the release {name}"))
+        let what = format!("cannot read the values of the helm release {name}");
+        let answer = self.program.read(&args, Question::Facts, &what).await?;
+        match serde_json::from_slice(&answer) {
+            Ok(values) => Ok(values),
+            // The parser's error would quote the values.
+            Err(_) => Ok(Unseen::Garbled("they are no JSON".to_owned()).explain(what)?),
+        }
     }
 
     /// Reads the objects of a release as they were installed, by its newest revision or by this one.
@@ -71,7 +72,7 @@ impl Helm {
         words.extend(number.iter().flat_map(|number| ["--revision", number]));
         let args = self.args(release, &words);
         let what = format!("cannot read the objects of the helm release {name}");
-        let answer = self.program.read(&args, &what).await?;
+        let answer = self.program.read(&args, Question::Facts, &what).await?;
         let text = String::from_utf8(answer).context("the manifest is not UTF-8 text")?;
         render::manifests(&text)
             .with_context(|| format!("cannot parse the objects of the helm release {name}"))
@@ -101,14 +102,12 @@ impl Helm {
         let (name, number) = (&release.name, revision.to_string());
         let words = ["get", "metadata", name, "--revision", &number, "-o", "json"];
         let what = format!("cannot read how revision {number} of {name} was written");
-        let answer = self
-            .program
-            .read(&self.args(release, &words), &what)
-            .await?;
-        let Metadata { apply_method } = serde_json::from_slice(&answer).context(what)?;
-        Ok(match apply_method.as_str() {
-            "ssa" => Merge::OnServer,
-            _ => Merge::ThreeWay,
-        })
+        let args = self.args(release, &words);
+        let answer = self.program.read(&args, Question::Facts, &what).await?;
+        match serde_json::from_slice::<Metadata>(&answer) {
+            Ok(metadata) if metadata.apply_method == "ssa" => Ok(Merge::OnServer),
+            Ok(_) => Ok(Merge::ThreeWay),
+            Err(error) => Ok(Unseen::Garbled(error.to_string()).explain(what)?),
+        }
     }
 }
