@@ -9,6 +9,7 @@ use crate::stage::{AGENT, Stage, TO};
 on_both_beds! {
     if_locked_stops_skips_or_waits_until_the_lock_expires
     lock_lets_one_of_two_runs_upgrade
+    dry_run_says_who_holds_the_lock_and_goes_on_and_preflight_says_no
     terminal_that_goes_away_ends_the_question_and_frees_the_lock
     [Helm]
     lock_that_is_lost_stops_the_run_before_the_next_write
@@ -151,4 +152,41 @@ fn terminal_that_goes_away_ends_the_question_and_frees_the_lock(bed: Bed) {
     hang_up_at_the_question(&stage.tools, &mut command, &input);
     assert_eq!(stage.holder(), None);
     stage.assert_unchanged(true);
+}
+
+fn dry_run_says_who_holds_the_lock_and_goes_on_and_preflight_says_no(bed: Bed) {
+    let stage = Stage::new(bed);
+    let judged = stage.judged();
+    let held = "the lock of the control plane in linkerd is held by somebody@elsewhere, for roll";
+    stage
+        .bed
+        .apply(&lease("2999-01-01T00:00:00.000000Z"))
+        .unwrap();
+    let locks = [
+        &[][..],
+        &["--if-locked", "skip"],
+        &["--if-locked", "wait=5m"],
+    ];
+    for if_locked in locks {
+        for how in ["--dry-run=client", "--dry-run=server"] {
+            let run = stage.run(&judged, &[&[how], if_locked].concat());
+            assert_eq!(run.code, Some(0), "{how}: {}", run.said());
+            let warns = |record: &&&serde_json::Value| {
+                let message = record["message"].as_str();
+                message.is_some_and(|it| it.contains(&format!("warning: {held}")))
+            };
+            let progress = run.of("progress");
+            let warned = progress.iter().find(warns);
+            let way_out = warned.and_then(|it| it["reason"].as_str());
+            let way_out = way_out.unwrap_or_else(|| panic!("{how}: {}", run.said()));
+            assert!(way_out.contains("delete lease mesh-tools"), "{way_out}");
+            assert_eq!(run.of("intent").len(), 1, "{how}");
+        }
+        let run = stage.run(&judged, &[&["--preflight"], if_locked].concat());
+        assert_eq!(run.code, Some(1), "{}", run.said());
+        let reason = run.end()["reason"].as_str().unwrap();
+        assert!(reason.starts_with(held), "{reason}");
+    }
+    assert_eq!(stage.holder().as_deref(), Some(HOLDER));
+    stage.assert_unchanged(false);
 }

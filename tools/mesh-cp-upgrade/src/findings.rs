@@ -41,6 +41,17 @@ impl Session<'_> {
         }
     }
 
+    /// Notes what may be over when a run writes: only `--preflight` asks about now, and any other dry
+    /// run warns of it.
+    pub(crate) fn remark(&mut self, outcome: Outcome<()>) -> Outcome<()> {
+        match outcome {
+            Err(Ending::Failed(error)) if !is_open(&error) && !self.findings.is_question => {
+                self.warn(&explained(&error))
+            }
+            outcome => self.note(outcome).map(drop),
+        }
+    }
+
     fn warn(&mut self, finding: &Explained) -> Outcome<()> {
         self.says_waiting(format!("warning: {finding}"), finding.hint().to_owned())
     }

@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use mesh_actor::gate::fresh;
 use mesh_actor::{Ending, Outcome, Taken, refused};
-use mesh_cli::DryRun;
 use mesh_cluster::{Error, Why};
 use mesh_records::{Explained, From as Seen, StepName};
 
@@ -93,10 +92,9 @@ pub(crate) async fn under_lock(
     let live = session.unless_stopped(looking).await??;
     if session.run.is_dry() {
         let may_lock = session.run.may_lock(namespace).await;
-        session.note(may_lock)?;
-        if args.actor.consent.dry_run == DryRun::Server {
+        if session.note(may_lock)?.is_some() {
             let is_free = session.run.lock_is_free(namespace).await;
-            session.note(is_free)?;
+            session.remark(is_free)?;
         }
     }
     // Last, so that what is not checked then is said to be because of it.
