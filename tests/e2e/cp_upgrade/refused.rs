@@ -4,7 +4,7 @@ use mesh_testbed::{Bed, Match};
 use mesh_tests::{on_both_beds, run, terminal};
 use serde_json::json;
 
-use crate::stage::{FROM, Stage};
+use crate::stage::{AGENT, FROM, Stage};
 
 on_both_beds! {
     verdict_that_does_not_fit_is_refused
@@ -189,24 +189,24 @@ fn preflight_that_the_api_server_fails_changes_nothing(bed: Bed) {
     let stage = Stage::new(bed);
     let judged = stage.judged();
     let proxy = stage.bed.proxy().unwrap();
-    for (status, nth) in [(500, 1), (503, 5), (403, 9), (409, 20)] {
-        let rehearsals = Match::any()
-            .agent("mesh-cp-upgrade/")
-            .path("dryRun=All")
-            .nth(nth);
-        proxy
-            .on(rehearsals)
-            .answer(http::StatusCode::from_u16(status).unwrap());
-        let mut command = stage.command(&[]);
-        command.env("KUBECONFIG", proxy.kubeconfig());
-        let run = run(command, &judged);
-        assert_eq!(run.code, Some(2), "{status}: {}", run.stderr);
-        assert!(
-            run.step("preflight", "failed").is_some(),
-            "{status}: {}",
-            run.stderr
-        );
-        proxy.clear();
+    // What the API server says of an object is an answer, and that it failed is none.
+    for (status, nth, answer) in [(500, 1, 2), (503, 5, 2), (403, 9, 1), (409, 20, 1)] {
+        for (how, code) in [("--yes", 2), ("--preflight", answer)] {
+            let rehearsals = Match::any().agent(AGENT).path("dryRun=All").nth(nth);
+            proxy
+                .on(rehearsals)
+                .answer(http::StatusCode::from_u16(status).unwrap());
+            let mut command = stage.command(&[how]);
+            command.env("KUBECONFIG", proxy.kubeconfig());
+            let run = run(command, &judged);
+            assert_eq!(run.code, Some(code), "{status} {how}: {}", run.stderr);
+            assert!(
+                run.step("preflight", "failed").is_some(),
+                "{status} {how}: {}",
+                run.stderr
+            );
+            proxy.clear();
+        }
     }
     stage.assert_unchanged(true);
 }

@@ -212,7 +212,10 @@ fn objection(kind: &str, why: Why, reason: String) -> Option<String> {
         {
             Some("the API server refuses the Secret".to_owned())
         }
-        Why::Refused | Why::Conflict | Why::Forbidden | Why::Broken | Why::NotFound => Some(reason),
+        // A webhook that fails is in the way of every write. Any other failure of the server's own
+        // says nothing of the object.
+        Why::Broken => reason.contains("webhook").then_some(reason),
+        Why::Refused | Why::Conflict | Why::Forbidden | Why::NotFound => Some(reason),
         Why::Unreachable
         | Why::TimedOut
         | Why::Unauthorized
@@ -242,6 +245,14 @@ mod tests {
         assert_eq!(of_right.as_deref(), Some(right));
         assert_eq!(objection("Role", Why::Refused, said()), Some(said()));
         assert_eq!(objection("Role", Why::TimedOut, said()), None);
+    }
+
+    #[test]
+    fn a_failure_of_the_servers_own_is_no_opinion_of_the_object_unless_a_webhook_fails() {
+        let broken = |reason: &str| objection("Role", Why::Broken, reason.to_owned());
+        assert_eq!(broken("etcdserver: request timed out"), None);
+        let webhook = "Internal error occurred: failed calling webhook \"w\": connection refused";
+        assert_eq!(broken(webhook).as_deref(), Some(webhook));
     }
 
     #[test]
