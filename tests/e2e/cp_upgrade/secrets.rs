@@ -1,20 +1,26 @@
 //! No private key leaves the values file, the cluster's Secrets and the private copies.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use mesh_testbed::Bed;
-use mesh_tests::{on_both_beds, run, write_program};
-use serde_json::Value;
+use mesh_tests::{Run, on_both_beds, run, write_program};
+use serde_json::{Value, json};
 
 use crate::stage::{Stage, TO};
 
 on_both_beds! {
     no_private_key_is_in_a_record_a_log_an_argument_list_or_a_backup
+    key_that_only_the_issuers_secret_has_is_said_nowhere
+    [Helm]
+    key_that_only_the_issuers_secret_has_is_said_nowhere_with_helm_4
+    key_that_only_the_issuers_secret_has_is_said_nowhere_by_the_cli
 }
 
 const MARKER: &str = "hush4711hush4711";
+const ISSUER: &str = "/api/v1/namespaces/linkerd/secrets/linkerd-identity-issuer";
 
 // The marker, and what of it is the same wherever it stands in a text in base64.
 fn needles() -> Vec<String> {
@@ -43,6 +49,83 @@ fn everything(folder: &Path) -> String {
     all
 }
 
+/// A stage on which all that the tool and its children say is searched for the marker.
+struct Pried {
+    stage: Stage,
+    /// The arguments and the environments of all processes.
+    log: PathBuf,
+    record: PathBuf,
+    /// The flags that name helm or the CLI.
+    program: [String; 2],
+}
+
+impl Pried {
+    fn new(stage: Stage) -> Self {
+        let [log, record, path] =
+            ["log", "record", "prying"].map(|it| stage.tools.folder().join(it));
+        let (flag, real) = match stage.is_by_helm() {
+            true => (
+                "--helm",
+                fs::canonicalize(stage.tools.tool("helm")).unwrap(),
+            ),
+            false => ("--linkerd", stage.tools.linkerd(&stage.bed, TO)),
+        };
+        let script = format!(
+            "#!/bin/sh\n{{ cat /proc/*/cmdline /proc/self/environ 2>&1; echo; }} | tr '\\0' ' ' >>{}\n\
+             exec {} \"$@\"\n",
+            log.display(),
+            real.display()
+        );
+        write_program(&path, &script);
+        let program = [flag.to_owned(), path.display().to_string()];
+        Self {
+            stage,
+            log,
+            record,
+            program,
+        }
+    }
+
+    /// Runs the tool, and checks its records, its log and the argument lists.
+    #[track_caller]
+    fn quiet(&self, mut command: Command, input: &str) -> Run {
+        command
+            .args(&self.program)
+            .arg("--record")
+            .arg(&self.record);
+        let run = run(command, input);
+        let kept = fs::read_to_string(&self.record).unwrap();
+        let seen = fs::read_to_string(&self.log).unwrap();
+        assert!(seen.contains("mesh-cp-upgrade"), "{seen}");
+        for text in [&run.stdout, &run.stderr, &kept, &seen] {
+            assert!(!has_marker(text), "{text}");
+        }
+        run
+    }
+
+    #[track_caller]
+    fn upgrade(&self, judged: &str, more: &[&str]) -> Run {
+        let run = self.quiet(self.stage.command(more), judged);
+        assert_eq!(run.code, Some(0), "{}", run.said());
+        run
+    }
+
+    /// Writes a key with the marker into the issuer's Secret, and into the annotation that kubectl
+    /// leaves, which repeats the whole Secret.
+    fn plant(&self) {
+        let key = STANDARD.encode(format!("{MARKER}\n"));
+        let applied = json!({ "kind": "Secret", "data": { "key.pem": key } }).to_string();
+        let last = "kubectl.kubernetes.io/last-applied-configuration";
+        let annotations = json!({ "annotations": { last: applied } });
+        let planted = json!({ "metadata": annotations, "data": { "key.pem": key } });
+        self.stage.bed.merge(ISSUER, &planted).unwrap();
+    }
+
+    fn has_planted(&self) -> bool {
+        has_marker(&self.stage.bed.get(ISSUER).unwrap()["data"]["key.pem"].to_string())
+    }
+}
+
 impl Stage {
     /// The values of the stage with the marker in front of the issuer's key, where PEM allows any text.
     fn marked_values(&self) -> String {
@@ -52,47 +135,18 @@ impl Stage {
         *key = format!("{MARKER}\n{}", key.as_str().unwrap()).into();
         self.file("marked.yaml", &values.to_string())
     }
-
-    /// A program that logs the arguments of every process of this machine, and then is helm or the CLI.
-    fn prying(&self, log: &Path) -> (&'static str, String) {
-        let (flag, program) = match self.is_by_helm() {
-            true => ("--helm", self.bed.helm().to_owned()),
-            false => ("--linkerd", self.tools.linkerd(&self.bed, TO)),
-        };
-        let path = self.tools.folder().join("prying");
-        let script = format!(
-            "#!/bin/sh\n{{ cat /proc/*/cmdline /proc/self/environ 2>&1; echo; }} | tr '\\0' ' ' >>{}\n\
-             exec {} \"$@\"\n",
-            log.display(),
-            program.display()
-        );
-        write_program(&path, &script);
-        (flag, path.display().to_string())
-    }
 }
 
 fn no_private_key_is_in_a_record_a_log_an_argument_list_or_a_backup(bed: Bed) {
-    let stage = Stage::new(bed);
+    let pried = Pried::new(Stage::new(bed));
+    let stage = &pried.stage;
     let values = stage.marked_values();
-    let [log, record, plain, full] =
-        ["log", "record", "plain", "full"].map(|it| stage.tools.folder().join(it));
-    let (flag, program) = stage.prying(&log);
+    let [plain, full] = ["plain", "full"].map(|it| stage.tools.folder().join(it));
     let upgrade = |judged: &str, more: &[&str]| {
-        let mut command = stage.command(&[flag, &program, "-f", &values, "--diff", "--yes"]);
-        command.arg("--record").arg(&record).args(more);
-        let run = run(command, judged);
-        assert_eq!(run.code, Some(0), "{}", run.said());
-        let kept = fs::read_to_string(&record).unwrap();
-        let seen = fs::read_to_string(&log).unwrap();
-        assert!(seen.contains("mesh-cp-upgrade"), "{seen}");
-        for text in [&run.stdout, &run.stderr, &kept, &seen] {
-            assert!(!has_marker(text), "{text}");
-        }
+        pried.upgrade(judged, &[&["-f", &values, "--diff"], more].concat());
     };
     upgrade(&stage.judged(), &[]);
-    let issuer = "/api/v1/namespaces/linkerd/secrets/linkerd-identity-issuer";
-    let key = stage.bed.get(issuer).unwrap()["data"]["key.pem"].to_string();
-    assert!(has_marker(&key), "it is in the cluster");
+    assert!(pried.has_planted(), "it is in the cluster");
 
     let debug = stage.file("debug.yaml", "proxy: {logLevel: debug}\n");
     let info = stage.file("info.yaml", "proxy: {logLevel: info}\n");
@@ -109,4 +163,50 @@ fn no_private_key_is_in_a_record_a_log_an_argument_list_or_a_backup(bed: Bed) {
     ];
     upgrade("", &[&with_secrets[..], &without].concat());
     assert!(has_marker(&everything(&full)));
+}
+
+// `force` lets helm 4 overwrite the planted key.
+fn says_no_key_of_the_secret(stage: Stage, force: &[&str]) {
+    let pried = Pried::new(stage);
+    let stage = &pried.stage;
+    let judged = stage.judged();
+    pried.plant();
+    for how in ["--preflight", "--dry-run=client", "--dry-run=server"] {
+        let run = pried.quiet(stage.command(&[how, "--diff"]), &judged);
+        let conflicts = !force.is_empty() && how != "--dry-run=client";
+        assert_eq!(run.code == Some(0), !conflicts, "{how}: {}", run.said());
+    }
+    assert!(pried.has_planted());
+    let backup = stage.tools.folder().join("backup");
+    let saved = ["--diff", "--backup", backup.to_str().unwrap()];
+    let run = pried.upgrade(&judged, &[&saved, force].concat());
+    assert!(run.step("prove", "done").is_some(), "{}", run.said());
+    let saved = everything(&backup);
+    assert!(saved.contains("name: linkerd-identity-issuer"), "{saved}");
+    assert!(!has_marker(&saved), "{saved}");
+    assert!(!pried.has_planted(), "the key of the values is there again");
+
+    pried.plant();
+    let mut watching = stage.env(stage.tools.run("mesh-cp-upgrade"));
+    watching.args(["--watch-only", "--to", TO]);
+    let watched = pried.quiet(watching, "");
+    assert_eq!(watched.code, Some(0), "{}", watched.said());
+    if stage.is_by_helm() {
+        let mut back = stage.env(stage.tools.run("mesh-cp-upgrade"));
+        back.args(["--rollback", "--yes"]).args(force);
+        let back = pried.quiet(back, "");
+        assert_eq!(back.code, Some(0), "{}", back.said());
+    }
+}
+
+fn key_that_only_the_issuers_secret_has_is_said_nowhere(bed: Bed) {
+    says_no_key_of_the_secret(Stage::new(bed), &[]);
+}
+
+fn key_that_only_the_issuers_secret_has_is_said_nowhere_with_helm_4(bed: Bed) {
+    says_no_key_of_the_secret(Stage::by_helm4(bed), &["--force-conflicts"]);
+}
+
+fn key_that_only_the_issuers_secret_has_is_said_nowhere_by_the_cli(bed: Bed) {
+    says_no_key_of_the_secret(Stage::by_cli(bed), &[]);
 }
