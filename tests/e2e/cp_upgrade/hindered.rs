@@ -13,6 +13,7 @@ on_both_beds! {
     crash_loop_fails_the_upgrade_before_its_timeout
     issuer_that_has_expired_is_found_before_the_write
     sigterm_in_each_step_stops_and_the_same_pipeline_ends_done
+    sigterm_in_one_step_leaves_what_the_next_run_ends
     [Helm]
     kubernetes_that_the_chart_does_not_take_is_said_before_the_write
     [Admission]
@@ -82,6 +83,30 @@ fn sigterm_in_each_step_stops_and_the_same_pipeline_ends_done(bed: Bed) {
         assert_eq!(stage.holder(), None, "{step}");
     }
     assert_upgraded(&stage, &stage.run(&judged, &[]));
+}
+
+fn sigterm_in_one_step_leaves_what_the_next_run_ends(bed: Bed) {
+    // Real servers take long to start.
+    let steps = match bed.as_lab() {
+        Some(_) => &STEPS[..],
+        None => &["crds", "control-plane"],
+    };
+    for step in steps {
+        let stage = Stage::new(bed.another().unwrap());
+        let judged = stage.judged();
+        let mut running = stage.begin(&judged, &[]);
+        running.until_step(step);
+        running.signal(Signal::TERM);
+        let run = running.finish();
+        assert_eq!(run.code, Some(3), "{step}: {}", run.said());
+        let end = run.records.last().unwrap();
+        assert_eq!(end["type"], "end", "{step}");
+        assert_eq!(end["outcome"], "stopped", "{step}");
+        assert_eq!(end["exit"], 3, "{step}");
+        let next = end["next"].as_str().unwrap();
+        assert!(next.contains("| mesh-cp-upgrade"), "{step}: {next}");
+        assert_upgraded(&stage, &stage.run(&judged, &[]));
+    }
 }
 
 fn kubernetes_that_the_chart_does_not_take_is_said_before_the_write(bed: Bed) {

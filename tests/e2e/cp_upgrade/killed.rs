@@ -165,6 +165,11 @@ fn killed_together_with_its_helm_it_is_refused_with_the_way_out_which_works(bed:
         proxy.clear();
         stage.forget_lock();
 
+        let asked = stage.run(&judged, &["--preflight"]);
+        assert_eq!(asked.code, Some(1), "{step}: {}", asked.stderr);
+        let said = "a helm is at work on linkerd-";
+        assert!(asked.stderr.contains(said), "{step}: {}", asked.stderr);
+
         let again = ["--if-locked", "wait=1m", "--pending-timeout", "3s"];
         let run = stage.run(&judged, &again);
         assert_eq!(run.code, Some(2), "{step}: {}", run.stderr);
