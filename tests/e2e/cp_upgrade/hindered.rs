@@ -18,6 +18,7 @@ on_both_beds! {
     kubernetes_that_the_chart_does_not_take_is_said_before_the_write
     [Admission]
     policy_that_refuses_a_component_is_found_before_the_write
+    webhook_that_refuses_a_component_is_found_before_the_write
     policy_against_the_probe_is_a_warning
     quota_that_is_freed_is_waited_for
     surge_pod_that_no_node_takes_is_waited_for
@@ -171,6 +172,36 @@ fn policy_that_refuses_a_component_is_found_before_the_write(bed: Bed) {
         assert!(run.stderr.contains(part), "{part}: {}", run.stderr);
     }
     stage.assert_unchanged(false);
+}
+
+fn webhook_that_refuses_a_component_is_found_before_the_write(bed: Bed) {
+    let stage = Stage::new(bed);
+    let judged = stage.judged();
+    let client = stage.bed.refusing_webhook("no upgrades on Fridays");
+    let rule = json!({ "apiGroups": ["apps"], "apiVersions": ["v1"], "operations": ["CREATE", "UPDATE"],
+        "resources": ["deployments"] });
+    let hook = json!({ "name": "fridays.policy.test", "clientConfig": client.unwrap(), "rules": [rule],
+        "admissionReviewVersions": ["v1"], "sideEffects": "None", "failurePolicy": "Fail" });
+    let configuration = json!({ "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "ValidatingWebhookConfiguration", "metadata": { "name": "fridays" }, "webhooks": [hook] });
+    stage.bed.apply(&configuration.to_string()).unwrap();
+    // The API server takes a moment to call a new webhook.
+    let run = loop {
+        let run = stage.run(&judged, &["--preflight"]);
+        if run.code == Some(1) {
+            break run;
+        }
+        assert_eq!(run.code, Some(0), "{}", run.said());
+    };
+    let said =
+        "admission webhook \"fridays.policy.test\" denied the request: no upgrades on Fridays";
+    for component in ["destination", "identity", "proxy-injector"] {
+        let refused = format!("Deployment linkerd-{component}: {said}");
+        assert!(run.stderr.contains(&refused), "{refused}: {}", run.stderr);
+    }
+    stage.assert_unchanged(false);
+    stage.refuses(&judged, &[], said);
+    stage.assert_unchanged(true);
 }
 
 fn policy_against_the_probe_is_a_warning(bed: Bed) {

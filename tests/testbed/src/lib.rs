@@ -33,6 +33,7 @@ mod nodes;
 mod pki;
 mod place;
 mod program;
+mod refusal;
 mod release;
 mod replay;
 mod servers;
