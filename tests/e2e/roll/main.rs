@@ -9,6 +9,7 @@ mod evictions;
 mod exits;
 mod fleet;
 mod gates;
+mod gitops;
 mod held_up;
 mod injector;
 mod kills;
