@@ -20,7 +20,7 @@ const TAKEN_AT: &str = "2024-03-01T10:00:00Z";
 
 /// What a dump cannot hold, by the type of the record and the place in it; `*` is every item of a
 /// list, and `=NAME` the items of that name.
-const NOT_IN_A_DUMP: [(&str, &str, &str); 9] = [
+const NOT_IN_A_DUMP: [(&str, &str, &str); 11] = [
     ("stream", "run", "it is the run's own"),
     ("stream", "time", "a dump is as old as `--taken-at` says"),
     ("stream", "source", "it says where the facts are from"),
@@ -44,6 +44,16 @@ const NOT_IN_A_DUMP: [(&str, &str, &str); 9] = [
     (
         "control_plane",
         "facts/external_workloads",
+        "an empty list leaves nothing in a dump",
+    ),
+    (
+        "control_plane",
+        "facts/network_policies_without_4143",
+        "an empty list leaves nothing in a dump",
+    ),
+    (
+        "control_plane",
+        "facts/traffic_splits",
         "an empty list leaves nothing in a dump",
     ),
 ];
