@@ -261,6 +261,18 @@ fn preflight_cannot_tell_what_a_program_could_not_look_at(bed: Bed) {
     assert_open(&stage, &run, &[timeout, "hint: check the network"]);
     let run = cut_off("Error: invalid value: too old");
     assert_eq!(run.code, Some(1), "it has an opinion: {}", run.said());
+
+    // What was found before is said too, but the answer is not whole.
+    stage
+        .bed
+        .apply(&lease("2999-01-01T00:00:00.000000Z"))
+        .unwrap();
+    let run = cut_off("Error: Kubernetes cluster unreachable: unknown");
+    assert_open(
+        &stage,
+        &run,
+        &["cluster unreachable", "is held by somebody@elsewhere"],
+    );
 }
 
 fn preflight_cannot_tell_what_helm_gets_no_answer_about(bed: Bed) {
