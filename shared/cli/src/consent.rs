@@ -185,6 +185,7 @@ mod tests {
             deeds: Vec::new(),
             waves: Vec::new(),
             warnings: Vec::new(),
+            forecast: None,
             digest: "d1".into(),
         };
         consent(&line.consent, &intent, "").ok()

@@ -49,7 +49,8 @@ pub const EVICTION: Resource = Resource {
     kind: "Eviction",
 };
 
-const MANAGER: &str = "mesh-roll";
+/// The field manager of a restart.
+pub const MANAGER: &str = "mesh-roll";
 
 impl Cluster {
     /// Restarts a Deployment, a `StatefulSet`, a `DaemonSet` or an Argo Rollout.
@@ -169,6 +170,14 @@ pub fn restartable(kind: &WorkloadKind) -> Option<Resource> {
     }
 }
 
+/// Returns the field that a restart writes, as jq spells it.
+pub fn restart_path(kind: &WorkloadKind) -> String {
+    if *kind == WorkloadKind::Rollout {
+        return ".spec.restartAt".to_owned();
+    }
+    format!(r#".spec.template.metadata.annotations["{RESTARTED_AT}"]"#)
+}
+
 fn target<K: Object>(key: &WorkloadRef) -> Target {
     Target::one(K::RESOURCE, Some(&key.namespace), &key.name)
 }
@@ -211,5 +220,13 @@ mod tests {
         let expected =
             r#"{"metadata":{"resourceVersion":"7"},"spec":{"restartAt":"2026-01-02T03:04:05Z"}}"#;
         assert_eq!(body(&rollout).to_string(), expected);
+        let paths = [WorkloadKind::Deployment, WorkloadKind::Rollout].map(|it| restart_path(&it));
+        assert_eq!(
+            paths,
+            [
+                r#".spec.template.metadata.annotations["kubectl.kubernetes.io/restartedAt"]"#,
+                ".spec.restartAt"
+            ]
+        );
     }
 }

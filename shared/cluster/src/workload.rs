@@ -8,3 +8,4 @@ pub mod owner;
 pub mod pin;
 pub mod proxy;
 pub mod rollout;
+pub mod steps;

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::{DryRun, Obstacle, Trouble, WorkloadRef};
+use crate::{DryRun, Forecast, Obstacle, Patch, Trouble, WorkloadRef};
 
 /// All that an action will do, in order. It is written before the first change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,8 +31,12 @@ pub struct Intent {
     /// What the verdict warns of: the id and the message of each finding that does not block.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
-    /// The first 16 hex digits of a SHA-256 over the cluster's uid, the message and the deeds,
-    /// without the time. `--yes=DIGEST` agrees to exactly this intent.
+    /// How long all of it takes, as far as the rollouts and pods that are seen tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forecast: Option<Forecast>,
+    /// The first 16 hex digits of a SHA-256 over the cluster's uid, the message, and the verbs, objects
+    /// and waves of the deeds; no time and no duration is in it. `--yes=DIGEST` agrees to exactly this
+    /// intent.
     pub digest: String,
 }
 
@@ -47,6 +51,12 @@ pub struct Deed {
     /// The number of its wave in `waves`, from 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wave: Option<u32>,
+    /// How long it takes, in seconds, as far as the last rollout or the pods that are seen tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected_seconds: Option<u64>,
+    /// What is written (`mesh-roll --diff`); absent where pods are evicted, or only waited for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub patch: Option<Patch>,
 }
 
 /// A step of a control-plane upgrade, or the gate between two waves of a roll.
@@ -345,6 +355,7 @@ impl Intent {
             deeds,
             waves: Vec::new(),
             warnings: Vec::new(),
+            forecast: None,
         }
     }
 
@@ -386,6 +397,12 @@ impl Intent {
     pub fn with_warnings(self, warnings: Vec<String>) -> Self {
         Self { warnings, ..self }
     }
+
+    /// Adds how long it takes. The digest does not cover it: it differs from one look to the next.
+    #[must_use]
+    pub fn with_forecast(self, forecast: Option<Forecast>) -> Self {
+        Self { forecast, ..self }
+    }
 }
 
 // === impl Deed ===
@@ -397,6 +414,8 @@ impl Deed {
             verb: verb.into(),
             object: object.into(),
             wave: None,
+            expected_seconds: None,
+            patch: None,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Durations on the command line, and moments after them.
+//! Durations on the command line and for people, and moments after them.
 
 use std::time::Duration;
 
@@ -15,6 +15,16 @@ pub fn after(time: Timestamp, duration: SignedDuration) -> Timestamp {
         false => Timestamp::MAX,
     };
     time.checked_add(duration).unwrap_or(last)
+}
+
+/// Returns a duration in the units that a person would choose.
+#[must_use]
+pub fn roughly(seconds: u64) -> String {
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3600 => format!("{}m{:02}s", seconds / 60, seconds % 60),
+        _ => format!("{}h{:02}m", seconds / 3600, seconds % 3600 / 60),
+    }
 }
 
 /// Parses a duration as kubectl writes them: `90s`, `5m`, `1h30m`. More than a century counts as a

@@ -20,6 +20,7 @@ pub mod line;
 pub mod mesh;
 mod obstacle;
 mod paste;
+pub mod preview;
 pub mod reader;
 pub mod record;
 #[cfg(feature = "schema")]
@@ -35,7 +36,7 @@ pub use action::{
     Skipped, Step, StepName, StepState, Strategy,
 };
 pub use clean::Clean;
-pub use duration::{after, parse_duration, parse_timeout};
+pub use duration::{after, parse_duration, parse_timeout, roughly};
 pub use error::{KEEP, StreamError};
 pub use explain::{Explain, Explained};
 pub use identity::{WorkloadKind, WorkloadRef};
@@ -49,6 +50,7 @@ pub use mesh::{
     Webhook,
 };
 pub use paste::{Paste, command};
+pub use preview::{Forecast, Patch};
 pub use reader::{Closed, Expect, Item, Reader, What};
 pub use record::{Record, RecordType};
 pub use secret::{sayable, sayable_address};

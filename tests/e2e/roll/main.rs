@@ -17,6 +17,7 @@ mod onlooker;
 mod pace;
 mod pasted;
 mod plans;
+mod previews;
 mod probed;
 mod quiet;
 mod refusals;

@@ -122,6 +122,11 @@ pub(crate) struct Args {
     #[arg(long, conflicts_with_all = ["yes", "dry_run", "fail_on"])]
     pub(crate) plan_only: bool,
 
+    /// Show in the plan what is written to each workload: the field and its value, the field manager
+    /// of mesh-roll, and who else manages the workload
+    #[arg(long)]
+    pub(crate) diff: bool,
+
     /// With `attention`: exit with code 1 also if a workload was skipped and needs attention
     #[arg(long, value_enum, value_name = "WHAT")]
     pub(crate) fail_on: Option<FailOn>,

@@ -47,6 +47,7 @@ fn task(workload: Workload, surveyed: Option<Timestamp>) -> Task {
         key: workload.identity,
         uid: workload.uid,
         by: workload.roll.by,
+        managed_by: workload.managed_by,
         stale_at: surveyed.filter(|_| workload.skew.as_ref().is_some_and(to_be_rolled)),
     }
 }

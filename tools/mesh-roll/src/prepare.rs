@@ -142,5 +142,6 @@ pub(crate) fn settings(args: &Args, run: &Run, prepared: &Prepared) -> Settings 
         fail_on_attention,
         // A plan alone says it of each workload.
         refuses_forbidden: fail_on_attention && !args.plan_only,
+        diff: args.diff,
     }
 }

@@ -98,6 +98,7 @@ mod tests {
                 uid,
                 stale_at,
                 by,
+                managed_by: None,
             };
             let rights = needed(&task, strategy).into_iter();
             let rights = rights.map(|right| format!("{} {}", right.verb, right.resource.plural));

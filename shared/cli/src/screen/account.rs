@@ -2,8 +2,8 @@
 
 use jiff::Timestamp;
 use mesh_records::{
-    Deed, End, EndOutcome, InFlight, Intent, Outcome, Progress, Record, Rolled, SkipClass, Skipped,
-    Step, StepName, StepState, Tool,
+    Deed, End, EndOutcome, InFlight, Intent, Outcome, Patch, Progress, Record, Rolled, SkipClass,
+    Skipped, Step, StepName, StepState, Tool, roughly,
 };
 
 use super::look::{Look, Symbol, Tone};
@@ -77,12 +77,23 @@ impl Account {
             let begins = place.and_then(|it| waves.get(usize::try_from(it).ok()?.checked_sub(1)?));
             text.extend(begins.map(|it| folded(look, &format!("  {it}"))));
             let Deed { verb, object, .. } = deed;
+            let takes = intent.forecast.map(|_| match deed.expected_seconds {
+                Some(seconds) => format!(" (about {})", roughly(seconds)),
+                None => " (duration unknown)".to_owned(),
+            });
+            let takes = takes.unwrap_or_default();
             let would = match (self.is_dry, verb.split(' ').next()) {
                 (false, _) => "",
                 (true, Some("helm" | "linkerd")) => "would run ",
                 (true, _) => "would ",
             };
-            text += &folded(look, &format!("  {would}{verb} {object}"));
+            text += &folded(look, &format!("  {would}{verb} {object}{takes}"));
+            for line in deed.patch.iter().flat_map(Patch::lines) {
+                text += &folded(look, &format!("    {line}"));
+            }
+        }
+        if let Some(forecast) = &intent.forecast {
+            text += &folded(look, &format!("  {}", forecast.sentence()));
         }
         for warning in &intent.warnings {
             text += &beside(look, (Tone::Warn, "  warning"), 9, (Tone::Plain, warning));

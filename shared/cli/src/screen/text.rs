@@ -1,6 +1,7 @@
 //! Small texts: durations, counts, sentences that fit the screen.
 
 use jiff::SignedDuration;
+use mesh_records::roughly;
 
 use super::look::{Look, Symbol, Tone};
 use crate::Clean;
@@ -16,9 +17,7 @@ pub(super) fn took(milliseconds: u64) -> String {
     let seconds = milliseconds / 1000;
     match seconds {
         0..10 => format!("{seconds}.{}s", milliseconds % 1000 / 100),
-        10..60 => format!("{seconds}s"),
-        60..3600 => format!("{}m{:02}s", seconds / 60, seconds % 60),
-        _ => format!("{}h{:02}m", seconds / 3600, seconds % 3600 / 60),
+        _ => roughly(seconds),
     }
 }
 

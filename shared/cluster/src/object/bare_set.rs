@@ -5,10 +5,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Deserializer};
 
 use super::message::{Message, Unreadable, Value, each_field, message};
-use super::meta::{Condition, Meta, Object, Resource, object};
+use super::meta::{Condition, Meta, Numbers, Object, Resource, condition, object};
 use super::pod::Template;
 use super::selector::Selector;
-use super::workload::deployment_condition;
 
 /// A ReplicaSet.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -69,7 +68,7 @@ message!(BareSetStatus {
     3: observed_generation,
     4: ready_replicas,
     5: available_replicas,
-    6: conditions by deployment_condition,
+    6: conditions by set_condition,
 });
 
 fn set_spec(spec: &mut Box<BareSetSpec>, value: Value<'_>) -> Result<(), Unreadable> {
@@ -89,6 +88,16 @@ fn controller_spec(spec: &mut Box<BareSetSpec>, value: Value<'_>) -> Result<(), 
         3 => spec.template.merge(value),
         _ => Ok(()),
     })
+}
+
+fn set_condition(all: &mut Vec<Condition>, value: Value<'_>) -> Result<(), Unreadable> {
+    let numbers = Numbers {
+        reason: 4,
+        message: 5,
+        since: 3,
+        updated: None,
+    };
+    condition(all, value, &numbers)
 }
 
 object!(ReplicaSet, "apps", "v1", "replicasets");

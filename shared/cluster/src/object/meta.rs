@@ -44,6 +44,9 @@ pub struct Meta {
     pub owner_references: Vec<OwnerReference>,
     pub creation_timestamp: Option<Timestamp>,
     pub deletion_timestamp: Option<Timestamp>,
+    /// The field managers that wrote the object itself and not only its status.
+    #[serde(rename = "managedFields", deserialize_with = "managers")]
+    pub managers: Vec<String>,
 }
 
 /// An object that owns another.
@@ -66,6 +69,11 @@ pub struct Condition {
     pub status: String,
     pub reason: String,
     pub message: String,
+    #[serde(rename = "lastTransitionTime")]
+    pub since: Option<Timestamp>,
+    /// When it was written last; only a Deployment has that.
+    #[serde(rename = "lastUpdateTime")]
+    pub updated: Option<Timestamp>,
 }
 
 /// A number or a percentage, as in `maxUnavailable`.
@@ -89,6 +97,7 @@ message!(Meta {
     11: labels,
     12: annotations,
     13: owner_references,
+    17: managers by manager,
 });
 
 message!(OwnerReference {
@@ -99,18 +108,69 @@ message!(OwnerReference {
     6: controller
 });
 
-/// Reads a condition; its reason and message have other numbers in other kinds.
+// Who wrote which fields, as far as it is needed.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct ManagedFields {
+    manager: String,
+    subresource: String,
+}
+
+message!(ManagedFields {
+    1: manager,
+    8: subresource
+});
+
+impl ManagedFields {
+    fn note(self, managers: &mut Vec<String>) {
+        let Self {
+            manager,
+            subresource,
+        } = self;
+        if subresource.is_empty() && !managers.contains(&manager) {
+            managers.push(manager);
+        }
+    }
+}
+
+fn manager(managers: &mut Vec<String>, value: Value<'_>) -> Result<(), Unreadable> {
+    let mut fields = ManagedFields::default();
+    fields.merge(value)?;
+    fields.note(managers);
+    Ok(())
+}
+
+fn managers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    let all: Option<Vec<ManagedFields>> = Option::deserialize(deserializer)?;
+    let mut managers = Vec::new();
+    for fields in all.into_iter().flatten() {
+        fields.note(&mut managers);
+    }
+    Ok(managers)
+}
+
+/// The numbers of those fields of a condition that have others in other kinds.
+pub(super) struct Numbers {
+    pub(super) reason: u64,
+    pub(super) message: u64,
+    pub(super) since: u64,
+    pub(super) updated: Option<u64>,
+}
+
+/// Reads a condition.
 pub(super) fn condition(
     all: &mut Vec<Condition>,
     value: Value<'_>,
-    [reason, message]: [u64; 2],
+    numbers: &Numbers,
 ) -> Result<(), Unreadable> {
     let mut one = Condition::default();
     each_field(value.bytes()?, |field, value| match field {
         1 => one.kind.merge(value),
         2 => one.status.merge(value),
-        _ if field == reason => one.reason.merge(value),
-        _ if field == message => one.message.merge(value),
+        _ if field == numbers.reason => one.reason.merge(value),
+        _ if field == numbers.message => one.message.merge(value),
+        _ if field == numbers.since => one.since.merge(value),
+        _ if Some(field) == numbers.updated => one.updated.merge(value),
         _ => Ok(()),
     })?;
     all.push(one);

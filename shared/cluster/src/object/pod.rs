@@ -3,12 +3,13 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use jiff::Timestamp;
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::label::TRUST_ANCHORS;
 use super::message::{Message as _, Unreadable, Value, each_field, message};
-use super::meta::{Condition, Meta, Object, Resource, condition, object};
+use super::meta::{Condition, Meta, Numbers, Object, Resource, condition, object};
 
 /// A pod.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -165,7 +166,13 @@ message!(Waiting {
 message!(Template { 1: meta, 2: spec });
 
 fn pod_condition(all: &mut Vec<Condition>, value: Value<'_>) -> Result<(), Unreadable> {
-    condition(all, value, [5, 6])
+    let numbers = Numbers {
+        reason: 5,
+        message: 6,
+        since: 4,
+        updated: None,
+    };
+    condition(all, value, &numbers)
 }
 
 fn restart_policy(policy: &mut RestartPolicy, value: Value<'_>) -> Result<(), Unreadable> {
@@ -256,10 +263,17 @@ impl Pod {
 
     /// Returns true if the pod's Ready condition is true.
     pub fn is_ready(&self) -> bool {
-        self.status
-            .conditions
-            .iter()
-            .any(|c| c.kind == "Ready" && c.status == "True")
+        self.readiness().is_some()
+    }
+
+    /// Returns since when the pod is ready, where it is and its condition says so.
+    pub fn ready_since(&self) -> Option<Timestamp> {
+        self.readiness()?.since
+    }
+
+    fn readiness(&self) -> Option<&Condition> {
+        let mut conditions = self.status.conditions.iter();
+        conditions.find(|c| c.kind == "Ready" && c.status == "True")
     }
 
     /// Returns true if the pod has ended.

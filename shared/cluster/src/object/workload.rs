@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::message::{Message as _, Unreadable, Value, each_field, message};
-use super::meta::{Condition, IntOrPercent, Meta, Object, Resource, condition, object};
+use super::meta::{Condition, IntOrPercent, Meta, Numbers, Object, Resource, condition, object};
 use super::pod::Template;
 use super::selector::Selector;
 
@@ -208,11 +208,14 @@ message!(DaemonSetStatus {
     7: number_available,
 });
 
-pub(super) fn deployment_condition(
-    all: &mut Vec<Condition>,
-    value: Value<'_>,
-) -> Result<(), Unreadable> {
-    condition(all, value, [4, 5])
+fn deployment_condition(all: &mut Vec<Condition>, value: Value<'_>) -> Result<(), Unreadable> {
+    let numbers = Numbers {
+        reason: 4,
+        message: 5,
+        since: 7,
+        updated: Some(6),
+    };
+    condition(all, value, &numbers)
 }
 
 fn stateful_set_strategy(all: &mut UpdateStrategy, value: Value<'_>) -> Result<(), Unreadable> {

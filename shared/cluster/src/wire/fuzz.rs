@@ -74,7 +74,9 @@ fn pod(number: usize) -> (Written, Value) {
                 .text(5, "apps/v1")
                 .number(6, 1),
         )
-        .part(17, new().text(1, "kubelet").bytes(7, &[b'f'; 300]));
+        .part(17, new().text(1, "kubelet").bytes(7, &[b'f'; 300]))
+        .part(17, new().text(1, "kubelet").text(8, "status"))
+        .part(17, new().text(1, "loop").text(8, "status"));
     let bundle = new()
         .text(1, "LINKERD2_PROXY_IDENTITY_TRUST_ANCHORS")
         .text(2, "pem");
@@ -95,6 +97,7 @@ fn pod(number: usize) -> (Written, Value) {
     let condition = new()
         .text(1, "Ready")
         .text(2, "True")
+        .part(4, new().number(1, 1_700_000_000))
         .text(5, "why")
         .text(6, "so");
     let waiting = new().part(1, new().text(1, "CrashLoopBackOff").text(2, "back-off"));
@@ -120,6 +123,7 @@ fn pod(number: usize) -> (Written, Value) {
             "creationTimestamp": "2023-11-14T22:13:20Z", "deletionTimestamp": null,
             "labels": {"app": "web"}, "annotations": {"linkerd.io/proxy-version": "stable-2.14.10"},
             "ownerReferences": [{"kind": "ReplicaSet", "name": "web-1", "uid": "r", "apiVersion": "apps/v1", "controller": true}],
+            "managedFields": [{"manager": "kubelet"}, {"manager": "loop", "subresource": "status"}],
         },
         "spec": {
             "initContainers": [{
@@ -133,7 +137,7 @@ fn pod(number: usize) -> (Written, Value) {
         },
         "status": {
             "phase": "Running",
-            "conditions": [{"type": "Ready", "status": "True", "reason": "why", "message": "so"}],
+            "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": "2023-11-14T22:13:20Z", "reason": "why", "message": "so"}],
             "containerStatuses": [{"name": "web", "ready": false, "restartCount": 7,
                 "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off"}}}],
             "initContainerStatuses": [{"name": "linkerd-proxy", "ready": true, "state": {"terminated": {"exitCode": -1}}}],

@@ -99,7 +99,7 @@ pub(super) fn daemon_set_away(set: &DaemonSet) -> u32 {
 
 // Computes like the DaemonSet controller: both values are rounded up, and if both are zero one pod
 // may be unavailable.
-fn daemon_set_fences(strategy: &UpdateStrategy, nodes: u32) -> Fences {
+pub(super) fn daemon_set_fences(strategy: &UpdateStrategy, nodes: u32) -> Fences {
     let of = |value: Option<&IntOrPercent>| value.map(|value| scaled(value, nodes, Rounding::Up));
     let surge = of(strategy.rolling_update.max_surge.as_ref()).unwrap_or(0);
     let unavailable = of(strategy.rolling_update.max_unavailable.as_ref());
@@ -201,14 +201,14 @@ pub(super) fn rollout_away(rollout: &Rollout) -> u32 {
     unavailable.max(1).min(replicas)
 }
 
-struct Fences {
-    surge: u32,
-    unavailable: u32,
+pub(super) struct Fences {
+    pub(super) surge: u32,
+    pub(super) unavailable: u32,
 }
 
 // Computes like the Deployment controller: maxSurge is rounded up, maxUnavailable is rounded down,
 // and if both are zero one pod may be unavailable.
-fn deployment_fences(strategy: &UpdateStrategy, replicas: u32) -> Fences {
+pub(super) fn deployment_fences(strategy: &UpdateStrategy, replicas: u32) -> Fences {
     let default = IntOrPercent::Percent("25%".to_owned());
     let rolling = &strategy.rolling_update;
     let surge = rolling.max_surge.as_ref().unwrap_or(&default);
@@ -317,11 +317,11 @@ fn evict(reason: Option<Obstacle>) -> Roll {
     }
 }
 
-fn is_kind(strategy: &UpdateStrategy, kind: &str) -> bool {
+pub(super) fn is_kind(strategy: &UpdateStrategy, kind: &str) -> bool {
     strategy.kind == kind
 }
 
-fn wanted(replicas: Option<i32>) -> u32 {
+pub(super) fn wanted(replicas: Option<i32>) -> u32 {
     u32::try_from(replicas.unwrap_or(1)).unwrap_or(0)
 }
 

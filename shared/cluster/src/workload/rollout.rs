@@ -26,6 +26,7 @@ use crate::object::{Selector, Template};
 use crate::wire::store::Stored;
 use crate::workload::injection::{Injection, Injector, Rules, injection};
 use crate::workload::pin::template_pins;
+use crate::workload::steps::Steps;
 
 pub use pod::{PodSeen, ProxySeen};
 pub use problem::{Passes, Problem};
@@ -68,6 +69,12 @@ pub struct Observed {
     pub downtime: Downtime,
     /// How many pods a restart may take away before their replacements are ready.
     pub takes_away: u32,
+    /// The steps of a restart.
+    pub steps: Steps,
+    /// When the rollout of the newest template was complete, where the status says so.
+    pub rolled_out: Option<Timestamp>,
+    /// The field managers that wrote the workload itself and not only its status.
+    pub managers: Vec<String>,
 }
 
 /// The rollout to wait for.
@@ -115,6 +122,9 @@ impl Observed {
             },
             roll,
             downtime,
+            steps: object.steps(),
+            rolled_out: object.rolled_out(),
+            managers: meta.managers.clone(),
         }
     }
 

@@ -48,6 +48,8 @@ pub(crate) struct Task {
     pub(crate) stale_at: Option<Timestamp>,
     /// How the survey says that it gets new pods.
     pub(crate) by: RollBy,
+    /// The GitOps tool or operator that the survey says manages it.
+    pub(crate) managed_by: Option<String>,
 }
 
 /// For how long after its creation a pod may be one that an earlier, killed run waited for.
@@ -301,6 +303,7 @@ mod tests {
                 uid: "u".to_owned(),
                 stale_at: self.stale_at,
                 by: RollBy::Restart,
+                managed_by: None,
             };
             decide(&task, &world, wishes, now())
         }

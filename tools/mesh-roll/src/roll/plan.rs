@@ -9,6 +9,7 @@ use mesh_records::{
 
 use super::decide::Decision;
 use super::event::Action;
+use super::forecast;
 use super::item::Item;
 use super::limits::{Hold, Stop, may_write};
 use super::order::{Rank, Wave};
@@ -147,6 +148,8 @@ impl Roll {
         let deeds = plan.iter().filter_map(|(item, decision)| {
             Some(Deed {
                 wave: self.number(&item.rank.wave),
+                expected_seconds: self.takes(item, *decision).map(forecast::seconds),
+                patch: self.patch(item, *decision),
                 ..Deed::new(verb(*decision)?, item.task.key.to_string())
             })
         });
@@ -186,15 +189,11 @@ impl Roll {
             warnings,
             ..
         } = &self.settings;
-        Intent::new(
-            cluster,
-            cluster_uid,
-            whole_seconds(self.now),
-            message,
-            deeds,
-        )
-        .with_warnings(warnings.clone())
-        .with_waves(self.titles())
+        let now = whole_seconds(self.now);
+        Intent::new(cluster, cluster_uid, now, message, deeds)
+            .with_warnings(warnings.clone())
+            .with_waves(self.titles())
+            .with_forecast(self.forecast(plan))
     }
 
     fn titles(&self) -> Vec<String> {
@@ -233,6 +232,8 @@ impl Roll {
         }
         let warnings = intent.warnings.iter();
         lines.extend(warnings.map(|it| format!("  the verdict warns: {it}")));
+        let forecast = intent.forecast.as_ref();
+        lines.extend(forecast.map(|it| format!("  {}", it.sentence())));
         lines.push(format!("  digest {}", intent.digest));
         lines.join("\n")
     }
@@ -290,7 +291,7 @@ mod tests {
     use mesh_cluster::object::{ConfigMap, Deployment, Pod};
     use mesh_cluster::workload::injection::Rules;
     use mesh_cluster::workload::rollout::{Observed, PodSeen};
-    use mesh_records::{Paste, RollBy, WorkloadKind, WorkloadRef};
+    use mesh_records::{Forecast, Paste, RollBy, WorkloadKind, WorkloadRef};
 
     use super::super::decide::{Task, Wishes};
     use super::super::event::Event;
@@ -340,6 +341,7 @@ mod tests {
             dry_run: DryRun::None,
             fail_on_attention: false,
             refuses_forbidden: false,
+            diff: false,
         }
     }
 
@@ -347,8 +349,9 @@ mod tests {
     fn world() -> Vec<Watched> {
         let of = |json: &str| serde_json::from_str::<serde_json::Value>(json).unwrap();
         let deployment = of(
-            r#"{"metadata": {"namespace": "shop", "name": "web", "uid": "u", "labels": {"team": "shop"}},
-            "spec": {"replicas": 1, "template": {"spec": {"containers": [{"name": "web"}]}}},
+            r#"{"metadata": {"namespace": "shop", "name": "web", "uid": "u", "labels": {"team": "shop"},
+            "managedFields": [{"manager": "kubectl"}, {"manager": "mesh-roll"}, {"manager": "loop", "subresource": "status"}]},
+            "spec": {"replicas": 1, "template": {"metadata": {"annotations": {"kubectl.kubernetes.io/restartedAt": "2026-01-01T00:00:00Z"}}, "spec": {"containers": [{"name": "web"}]}}},
             "status": {"replicas": 1, "updatedReplicas": 1, "readyReplicas": 1, "availableReplicas": 1}}"#,
         );
         let pod = of(
@@ -356,7 +359,7 @@ mod tests {
             "creationTimestamp": "2026-01-02T03:00:00Z",
             "ownerReferences": [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web-h", "uid": "r", "controller": true}]},
             "spec": {"containers": [{"name": "linkerd-proxy", "image": "m/p:stable-2.13.7"}]},
-            "status": {"conditions": [{"type": "Ready", "status": "True"}]}}"#,
+            "status": {"conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-02T03:00:20Z"}]}}"#,
         );
         let namespace = of(r#"{"metadata": {"annotations": {"linkerd.io/inject": "enabled"}}}"#);
         let namespace: mesh_cluster::object::Namespace = serde_json::from_value(namespace).unwrap();
@@ -397,6 +400,7 @@ mod tests {
             uid: "u".to_owned(),
             stale_at: Some(now()),
             by: RollBy::Restart,
+            managed_by: Some("argocd".to_owned()),
         };
         let mut core = Roll::new(settings, [task], now());
         let events = world().into_iter().map(Event::Watched);
@@ -442,5 +446,32 @@ mod tests {
             panic!("without --fail-on it is skipped");
         };
         assert_eq!(skipped.reason, Obstacle::Forbidden);
+    }
+
+    #[test]
+    fn the_plan_has_what_is_written_if_asked_for_and_how_long_it_takes_outside_of_the_digest() {
+        let intent = |diff| {
+            let settings = Settings { diff, ..settings() };
+            let mut records = emitted(planned(settings)).into_iter();
+            match records.next() {
+                Some(Record::Intent(intent)) => intent,
+                other => panic!("{other:?}"),
+            }
+        };
+        let shown = intent(true);
+        let plain = intent(false);
+        assert_eq!(shown.digest, plain.digest);
+        assert_eq!(plain.deeds[0].patch, None);
+        let patch = shown.deeds[0].patch.as_ref().unwrap();
+        assert_eq!(patch.value, NOW);
+        assert_eq!(patch.before.as_deref(), Some("2026-01-01T00:00:00Z"));
+        assert_eq!(patch.managers, ["kubectl"]);
+        assert_eq!(patch.managed_by.as_deref(), Some("argocd"));
+        assert_eq!(plain.deeds[0].expected_seconds, Some(20));
+        let forecast = Forecast {
+            seconds: Some(50),
+            unknown: 0,
+        };
+        assert_eq!(plain.forecast, Some(forecast), "with --settle");
     }
 }

@@ -223,6 +223,7 @@ mod tests {
             }),
             anchors: Some("a".to_owned()),
             ready: true,
+            ready_since: None,
             over: false,
             unready: None,
             problem: None,

@@ -318,7 +318,7 @@ impl Roll {
 
     // Makes a value later than the last restart's: kubectl refuses a second restart within one
     // second, because the values would be equal.
-    fn restart_value(&self, item: &Item) -> String {
+    pub(super) fn restart_value(&self, item: &Item) -> String {
         if let Some(value) = &item.value {
             return value.clone();
         }

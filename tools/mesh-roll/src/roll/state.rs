@@ -54,6 +54,8 @@ pub(crate) struct Settings {
     pub(crate) fail_on_attention: bool,
     /// Whether a workload that this user may not restart refuses the run.
     pub(crate) refuses_forbidden: bool,
+    /// Whether the plan shows what is written to each workload.
+    pub(crate) diff: bool,
 }
 
 /// The state of a run. Each workload of the plan is in one of three states: waiting, in flight, or

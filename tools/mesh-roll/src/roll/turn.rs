@@ -150,6 +150,7 @@ mod tests {
             uid: "u".to_owned(),
             stale_at: None,
             by: RollBy::Evict,
+            managed_by: None,
         });
         item.began = began;
         let template = mesh_cluster::object::Template::default();

@@ -8,6 +8,7 @@ use crate::object::{
     BareSetSpec, BareSetStatus, ReplicaSet, ReplicationController, Rollout, Selector, Template,
 };
 use crate::workload::how::{rollout_away, set_how};
+use crate::workload::steps::Steps;
 
 macro_rules! bare_set {
     ($set:ident) => {
@@ -39,6 +40,10 @@ macro_rules! bare_set {
 
             fn takes_away(&self) -> u32 {
                 1
+            }
+
+            fn steps(&self) -> Steps {
+                Steps::one_by_one(self.spec.replicas)
             }
 
             fn standing(&self) -> State {
@@ -108,6 +113,10 @@ impl Restartable for Rollout {
 
     fn takes_away(&self) -> u32 {
         rollout_away(self)
+    }
+
+    fn steps(&self) -> Steps {
+        Steps::of_rollout(self)
     }
 
     // The restart is over when the status has its time. The phase says nothing of that: it stays

@@ -1,15 +1,22 @@
 //! Reads the state of a rollout from the status of Deployments, StatefulSets and DaemonSets.
 
+use jiff::Timestamp;
 use mesh_records::{Downtime, ProgressPods, Roll, Trouble};
 
 use super::{Problem, Restartable, State, Wait};
+use crate::object::label::REVISION;
 use crate::object::{Condition, DaemonSet, Deployment, Meta, Selector, StatefulSet, Template};
 use crate::workload::how::{
     daemon_set_away, daemon_set_how, deployment_away, deployment_how, has_older_pods,
     stateful_set_away, stateful_set_how,
 };
+use crate::workload::steps::Steps;
 
 const ON_DELETE: &str = "OnDelete";
+/// The reason that a Deployment keeps after a complete rollout, even if pods fail later.
+const COMPLETE: &str = "NewReplicaSetAvailable";
+/// The revision of the pods that a Deployment began with.
+const FIRST: &str = "1";
 const KEEPS_BACK: &str = "its update strategy keeps old pods";
 
 // === impl Deployment ===
@@ -45,6 +52,18 @@ impl Restartable for Deployment {
 
     fn takes_away(&self) -> u32 {
         deployment_away(self)
+    }
+
+    fn steps(&self) -> Steps {
+        Steps::of_deployment(self)
+    }
+
+    // The controller writes this reason once for each rollout, when it is complete.
+    fn rolled_out(&self) -> Option<Timestamp> {
+        let is_first = self.meta.annotations.get(REVISION)? == FIRST;
+        let progressing = find(&self.status.conditions, "Progressing")?;
+        let is_complete = progressing.reason == COMPLETE;
+        progressing.updated.filter(|_| is_complete && !is_first)
     }
 
     fn standing(&self) -> State {
@@ -88,9 +107,8 @@ impl Restartable for Deployment {
 
     fn says_under_way(&self) -> bool {
         let status = &self.status;
-        // After a complete rollout this reason stays, even if pods fail later.
         let complete = find(&status.conditions, "Progressing")
-            .is_none_or(|c| matches!(c.reason.as_str(), "NewReplicaSetAvailable" | ""));
+            .is_none_or(|c| matches!(c.reason.as_str(), COMPLETE | ""));
         let mixed = status.updated_replicas < status.replicas;
         mixed || !complete
     }
@@ -129,6 +147,10 @@ impl Restartable for StatefulSet {
 
     fn takes_away(&self) -> u32 {
         stateful_set_away(self)
+    }
+
+    fn steps(&self) -> Steps {
+        Steps::of_stateful_set(self)
     }
 
     fn standing(&self) -> State {
@@ -207,6 +229,10 @@ impl Restartable for DaemonSet {
 
     fn takes_away(&self) -> u32 {
         daemon_set_away(self)
+    }
+
+    fn steps(&self) -> Steps {
+        Steps::of_daemon_set(self)
     }
 
     fn standing(&self) -> State {

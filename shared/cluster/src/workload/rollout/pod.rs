@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use mesh_records::{Paste, Trouble, WorkloadRef};
 
 use super::problem::{Passes, Problem};
@@ -41,6 +41,8 @@ pub struct PodSeen {
     pub anchors: Option<String>,
     /// Whether the pod's Ready condition is true.
     pub ready: bool,
+    /// Since when the pod is ready.
+    pub ready_since: Option<Timestamp>,
     /// Whether the pod has ended or is being deleted.
     pub over: bool,
     /// The pod's first container that is not ready.
@@ -88,6 +90,7 @@ impl PodSeen {
             proxy,
             anchors: proxy::trust_anchors(&pod.meta).map(str::to_owned),
             ready: pod.is_ready(),
+            ready_since: pod.ready_since(),
             over: pod.is_over(),
             unready: unready.next().map(|status| status.name.clone()),
             problem: Problem::of_pod(pod),
@@ -101,6 +104,12 @@ impl PodSeen {
     pub fn filed(self, is_rolled: impl Fn(&WorkloadRef) -> bool) -> Self {
         let owner = self.set.clone().filter(is_rolled).or(self.owner);
         Self { owner, ..self }
+    }
+
+    /// Returns how long the pod took to get ready; longer than that if it lost its readiness since.
+    pub fn got_ready_in(&self) -> Option<SignedDuration> {
+        let took = self.ready_since?.duration_since(self.created?);
+        (!took.is_negative()).then_some(took)
     }
 
     /// Returns why the pod is not ready, or `None` if it is ready or being deleted.

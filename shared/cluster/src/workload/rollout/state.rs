@@ -6,6 +6,7 @@ use mesh_records::{Downtime, ProgressPods, Roll, WorkloadKind, WorkloadRef};
 use super::problem::Problem;
 use crate::object::label::RESTARTED_AT;
 use crate::object::{Object, Selector, Template};
+use crate::workload::steps::Steps;
 
 /// A kind with a pod template whose pods can be replaced: by a restart annotation on that template,
 /// by a field of its own, or by eviction.
@@ -52,6 +53,13 @@ pub trait Restartable: Object {
     }
     /// Returns how many pods a restart may take away before their replacements are ready.
     fn takes_away(&self) -> u32;
+    /// Returns the steps of a rollout.
+    fn steps(&self) -> Steps;
+    /// Returns when the rollout of the newest template had all its pods available. The first pods of
+    /// a workload are no rollout, because no step waits for another.
+    fn rolled_out(&self) -> Option<Timestamp> {
+        None
+    }
 }
 
 /// How far a rollout is.

@@ -252,6 +252,7 @@ impl Bed {
             dry_run: DryRun::None,
             fail_on_attention: false,
             refuses_forbidden: false,
+            diff: false,
         };
         let tasks = self.survey();
         let mut run = Run {
@@ -312,6 +313,7 @@ impl Bed {
                 key: body.key.clone(),
                 uid: body.uid.clone(),
                 by: body.observed().roll.by,
+                managed_by: None,
                 stale_at: (!body.is_current()).then_some(self.now),
             });
             self.surveyed = tasks.collect();
