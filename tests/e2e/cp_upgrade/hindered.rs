@@ -92,8 +92,11 @@ fn sigterm_in_one_step_leaves_what_the_next_run_ends(bed: Bed) {
         Some(_) => &STEPS[..],
         None => &["crds", "control-plane"],
     };
-    for step in steps {
-        let stage = Stage::new(bed.another().unwrap());
+    let mut stage = Stage::new(bed);
+    for (number, step) in steps.iter().enumerate() {
+        if number > 0 {
+            stage = Stage::new(stage.bed.another().unwrap());
+        }
         let judged = stage.judged();
         let mut running = stage.begin(&judged, &[]);
         running.until_step(step);
