@@ -18,6 +18,7 @@ mod delay;
 mod egress;
 mod event;
 mod fault;
+mod fleet;
 mod ground;
 mod injector;
 mod journal;

@@ -20,7 +20,7 @@ const REPLICAS: usize = 10;
 /// The workloads of a namespace.
 const WORKLOADS: usize = 100;
 /// How many requests are under way.
-const AT_ONCE: usize = 16;
+pub(crate) const AT_ONCE: usize = 16;
 /// The variables of a proxy's environment.
 const VARIABLES: usize = 58;
 /// Part of every name, so that a copy of the answers can have other names of the same length.
@@ -163,12 +163,12 @@ fn variables(prefix: &str, number: usize) -> Value {
     (0..number).map(variable).collect()
 }
 
-fn of<T: DeserializeOwned>(object: Value) -> anyhow::Result<T> {
+pub(crate) fn of<T: DeserializeOwned>(object: Value) -> anyhow::Result<T> {
     serde_json::from_value(object).context("an object of the load has another form")
 }
 
 // What exists is left as it is.
-async fn create<K>(api: &Api<K>, object: &K) -> anyhow::Result<K>
+pub(crate) async fn create<K>(api: &Api<K>, object: &K) -> anyhow::Result<K>
 where
     K: Resource + Clone + std::fmt::Debug + Serialize + DeserializeOwned,
 {

@@ -13,7 +13,7 @@ use clap::{Parser, Subcommand};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::{Bed, Charts, apply, load, replay::Replay, start::client_of, warehouse};
+use crate::{Bed, Charts, apply, fleet, load, replay::Replay, start::client_of, warehouse};
 
 /// The version that the shop starts with: the last but one stable minor version.
 const SHOP_VERSION: &str = "stable-2.13.7";
@@ -53,6 +53,8 @@ enum Command {
     /// Fix the demo workloads of the cluster in DIR as their owners would: remove a pin, and release
     /// a version that works
     Mend { dir: PathBuf },
+    /// Create so many Deployments of one pod each in the cluster in DIR, and wait until all are ready
+    Fleet { dir: PathBuf, workloads: usize },
     /// Fill the cluster in DIR with meshed pods of real size that do not run; its controllers are
     /// paused from then on
     Load { dir: PathBuf, pods: usize },
@@ -94,6 +96,7 @@ fn run(args: Args) -> anyhow::Result<()> {
         Command::Check => Ok(Bed::check()?),
         Command::Charts { version, dir } => Charts::write(&dir, &version, None).map(drop),
         Command::Apply { dir } => apply(&dir.join("kubeconfig"), &io::read_to_string(stdin())?),
+        Command::Fleet { dir, workloads } => fleet(&dir.join("kubeconfig"), workloads),
         Command::Load { dir, pods } => load(&dir, pods),
         Command::Replay {
             dir,
@@ -112,6 +115,11 @@ async fn apply(kubeconfig: &Path, manifests: &str) -> anyhow::Result<()> {
 #[tokio::main(flavor = "current_thread")]
 async fn mend(kubeconfig: &Path) -> anyhow::Result<()> {
     warehouse::mend(client_of(kubeconfig).await?).await
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn fleet(kubeconfig: &Path, workloads: usize) -> anyhow::Result<()> {
+    fleet::create_all(client_of(kubeconfig).await?, workloads).await
 }
 
 #[tokio::main(flavor = "current_thread")]
