@@ -4,11 +4,13 @@ use std::any::Any;
 use std::io;
 use std::process::ExitCode;
 
+use clap::ColorChoice;
 use mesh_records::{Explained, StreamError};
 
+use crate::Exit;
 use crate::consent::end_question;
+use crate::screen::{Look, folded};
 use crate::stop::{Unread, write_error};
-use crate::{Clean, Exit};
 
 /// Ends a tool: prints its error, if there is one, and turns its result into the exit code.
 ///
@@ -50,13 +52,16 @@ pub fn bug(panic: &(dyn Any + Send)) -> Explained {
 }
 
 fn print(tool: &str, prefix: &str, error: &anyhow::Error) {
+    let look = Look::of(&io::stderr(), ColorChoice::Never);
+    let said = |what: &str, hint| said(look, &format!("{tool}: {prefix}{what}"), hint);
     let parts = error.downcast_ref().map_or(&[][..], Explained::parts);
     let text = match parts {
-        [] => said(tool, prefix, &format!("{error:#}"), hint(error)),
+        [] => said(&format!("{error:#}"), hint(error)),
         parts => {
             let parts = parts.iter();
-            let said = parts.map(|it| said(tool, prefix, &it.to_string(), Some(it.hint().into())));
-            said.collect()
+            parts
+                .map(|it| said(&it.to_string(), Some(it.hint().into())))
+                .collect()
         }
     };
     end_question();
@@ -64,10 +69,10 @@ fn print(tool: &str, prefix: &str, error: &anyhow::Error) {
     drop(write_error(&text));
 }
 
-fn said(tool: &str, prefix: &str, what: &str, hint: Option<String>) -> String {
+fn said(look: Look, what: &str, hint: Option<String>) -> String {
     let hint = hint.filter(|hint| !hint.is_empty());
-    let hint = hint.map_or(String::new(), |hint| format!("hint: {}\n", Clean(&hint)));
-    format!("{tool}: {prefix}{}\n{hint}", Clean(what))
+    let hint = hint.map(|hint| folded(look, &format!("hint: {hint}")));
+    folded(look, what) + &hint.unwrap_or_default()
 }
 
 // The hint closest to the cause is the most specific.

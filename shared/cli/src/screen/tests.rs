@@ -333,9 +333,13 @@ fn a_hint_keeps_to_its_column_and_a_command_in_it_works_as_pasted() {
     let expected = "          hint: mesh-survey --context eu |
                 mesh-skewcheck --ask roll | mesh-roll\n\n";
     assert!(command.ends_with(expected), "{command}");
-    let within = "see why: kubectl --context eu -n shop describe deployment/web";
-    let whole = found("pinned", within);
-    assert!(whole.contains(within), "{whole}");
+    let last = "kubectl --context eu -n shop describe deployment/web";
+    let lines = found("pinned", &format!("see why: {last}"));
+    let expected = format!("          hint: see why:\n                {last}\n\n");
+    assert!(lines.ends_with(&expected), "{lines}");
+    let within = format!("see {last}, then wait");
+    let whole = found("pinned", &within);
+    assert!(whole.contains(&within), "{whole}");
 }
 
 #[test]

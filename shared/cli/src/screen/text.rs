@@ -87,14 +87,25 @@ pub(super) fn item(look: Look, tone: Tone, symbol: Symbol, said: &str) -> String
     hanging(look, (tone, symbol), indent, (Tone::Plain, said))
 }
 
-// A command is broken where a shell reads on, a sentence at its blanks. A command within a sentence
-// has to stay in one piece to be pasted, so the terminal breaks that line.
+// A command is broken where a shell reads on, a sentence at its blanks. A command that ends a sentence
+// has lines of its own; one within a sentence has to stay in one piece to be pasted, so the terminal
+// breaks that line.
 fn fitted(text: &str, width: usize) -> Vec<String> {
     let words: Vec<&str> = text.split(' ').collect();
     let commands = (0..words.len()).filter(|from| words.get(*from..).is_some_and(is_command));
     match commands.min() {
         Some(0) => piped(text, width),
-        Some(_) => vec![text.to_owned()],
+        Some(from) => {
+            let (said, command) = words.split_at(from);
+            // Where more is said behind the command, nothing shows its end but the punctuation.
+            let has_more = command.iter().any(|word| word.ends_with([',', ';', ')']));
+            if has_more || text.chars().count() <= width {
+                return vec![text.to_owned()];
+            }
+            let mut lines = wrapped(&said.join(" "), width);
+            lines.extend(piped(&command.join(" "), width));
+            lines
+        }
         None => wrapped(text, width),
     }
 }
@@ -225,11 +236,12 @@ mod tests {
     }
 
     #[test]
-    fn only_a_program_with_a_flag_or_a_pipe_is_a_command() {
+    fn a_command_stays_whole_and_has_its_own_lines_where_it_ends_a_sentence() {
         for (text, lines) in [
             ("mesh-roll skips what the linkerd CLI has", 2),
-            ("go back: helm rollback cp 3 -n mesh", 1),
-            ("see kubectl --context eu get pods", 1),
+            ("go back: helm rollback cp 3 -n mesh", 2),
+            ("see kubectl --context eu get pods", 2),
+            ("see kubectl --context eu get pods; then wait", 1),
             ("mesh-survey | mesh-skewcheck | mesh-roll", 2),
             ("run mesh-survey | mesh-skewcheck", 1),
         ] {

@@ -108,11 +108,8 @@ impl Workloads {
         }
         let rest = self.rows.len().saturating_sub(listed.len());
         if rest > 0 {
-            let behind = self
-                .rows
-                .iter()
-                .filter(|row| row.is_behind && !self.needs_something(row))
-                .count();
+            let others = self.rows.iter().filter(|row| !self.needs_something(row));
+            let behind = others.filter(|row| row.is_behind).count();
             let behind = match behind {
                 _ if is_all => String::new(),
                 0 => " with nothing to note".to_owned(),
