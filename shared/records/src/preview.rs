@@ -31,7 +31,7 @@ pub struct Patch {
     /// The other field managers of the object; those of its status are not among them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub managers: Vec<String>,
-    /// The GitOps tool that syncs the object, as the survey says.
+    /// The owner or the GitOps tool that manages the object, as the survey says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub managed_by: Option<String>,
 }
@@ -74,7 +74,7 @@ impl Patch {
         let mut lines = vec![format!("{path}: {value}{before} (field manager {manager})")];
         let others = (!managers.is_empty()).then(|| managers.join(", "));
         let others = others.map(|others| format!("other field managers: {others}"));
-        let tool = managed_by.as_ref().map(|tool| format!("synced by {tool}"));
+        let tool = managed_by.as_ref().map(|tool| format!("managed by {tool}"));
         let who: Vec<String> = others.into_iter().chain(tool).collect();
         if !who.is_empty() {
             lines.push(who.join("; "));
@@ -129,7 +129,7 @@ mod tests {
             patch.lines(),
             [
                 ".spec.restartAt: T2, was T1 (field manager mesh-roll)",
-                "other field managers: argocd-controller, kubectl; synced by argocd",
+                "other field managers: argocd-controller, kubectl; managed by argocd",
             ]
         );
     }

@@ -13,6 +13,14 @@ on_both_beds! {
     diff_shows_the_field_its_manager_and_who_else_manages_the_workload
 }
 
+// A duration as it is shown.
+fn about(seconds: u64) -> String {
+    match seconds {
+        ..60 => format!("{seconds}s"),
+        _ => format!("{}m{:02}s", seconds / 60, seconds % 60),
+    }
+}
+
 // What a person sees.
 fn text(scene: &Scene, verdict: &str, args: &[&str]) -> String {
     let path = scene.tools.folder().join("verdict.ndjson");
@@ -57,9 +65,12 @@ fn a_plan_says_how_long_each_rollout_and_all_take_and_of_which_that_is_unknown(b
     let text = text(&scene, &verdict, &args);
     let most = a.max(c);
     for said in [
-        format!("would restart shop/Deployment/a (about {a}s)"),
+        format!("would restart shop/Deployment/a (about {})", about(a)),
         "would restart shop/Deployment/b (duration unknown)".to_owned(),
-        format!("takes about {most}s at this pace, without 1 workload of unknown duration"),
+        format!(
+            "takes about {} at this pace, without 1 workload of unknown duration",
+            about(most)
+        ),
     ] {
         assert!(text.contains(&said), "{said}: {text}");
     }
@@ -101,7 +112,7 @@ fn diff_shows_the_field_its_manager_and_who_else_manages_the_workload(bed: Bed) 
         );
     }
     let text = text(&scene, &verdict, &["--plan-only", "--diff"]);
-    for said in ["(field manager mesh-roll)", "synced by argocd"] {
+    for said in ["(field manager mesh-roll)", "managed by argocd"] {
         assert!(text.contains(said), "{said}: {text}");
     }
     assert_eq!(scene.writes(), [""; 0]);

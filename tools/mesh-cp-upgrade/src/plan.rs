@@ -164,10 +164,10 @@ impl Helming {
         }
     }
 
-    /// Returns what helm would write now, to be compared with what was `agreed` to.
-    pub(crate) async fn render(&self, agreed: &Rendered) -> anyhow::Result<Rendered> {
+    /// Returns what helm would write now.
+    pub(crate) async fn render(&self) -> anyhow::Result<Rendered> {
         match &self.deed {
-            Doing::Upgrade(upgrade) => self.helm.render_again(upgrade, agreed).await,
+            Doing::Upgrade(upgrade) => self.helm.render_again(upgrade).await,
             Doing::Rollback(revisit) => self.helm.kept(revisit).await,
         }
     }

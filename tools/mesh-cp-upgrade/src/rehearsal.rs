@@ -116,12 +116,16 @@ impl Rehearsal<'_> {
         let mut answer = match asking.await {
             Ok(Said::Yes) => Answer::default(),
             Ok(Said::OnlyAlone(error)) => {
-                let mut answer = self.answered(manifest, &error).ok_or(error)?;
+                let answer = self.answered(manifest, &error);
+                let mut answer = answer.ok_or_else(|| unsaid(&manifest.kind, error))?;
                 let stays = stays(&by_hand, &foreign);
                 answer.refused = answer.refused.map(|why| format!("{why} ({stays})"));
                 answer
             }
-            Err(error) => self.answered(manifest, &error).ok_or(error)?,
+            Err(error) => {
+                let answer = self.answered(manifest, &error);
+                answer.ok_or_else(|| unsaid(&manifest.kind, error))?
+            }
         };
         answer.by_hand = by_hand;
         Ok(answer)
@@ -207,14 +211,15 @@ fn conflict(reason: &str) -> String {
 // about a Secret may quote its contents, so it is dropped.
 fn objection(kind: &str, why: Why, reason: String) -> Option<String> {
     match why {
+        // A webhook that fails is in the way of every write. Any other failure of the server's own
+        // says nothing of the object.
+        Why::Broken if !reason.contains("webhook") => None,
         Why::Refused | Why::Conflict | Why::Forbidden | Why::Broken
             if kind == "Secret" && !lacks_a_right(&reason) =>
         {
             Some("the API server refuses the Secret".to_owned())
         }
-        // A webhook that fails is in the way of every write. Any other failure of the server's own
-        // says nothing of the object.
-        Why::Broken => reason.contains("webhook").then_some(reason),
+        Why::Broken => Some(reason),
         Why::Refused | Why::Conflict | Why::Forbidden | Why::NotFound => Some(reason),
         Why::Unreachable
         | Why::TimedOut
@@ -222,6 +227,14 @@ fn objection(kind: &str, why: Why, reason: String) -> Option<String> {
         | Why::Gone
         | Why::Busy
         | Why::Malformed => None,
+    }
+}
+
+// What is said of an error that is no opinion of the object, such as one about a Secret.
+fn unsaid(kind: &str, error: Error) -> Error {
+    match error.why() == Why::Broken && kind == "Secret" {
+        true => error.hushed(),
+        false => error,
     }
 }
 
@@ -235,7 +248,7 @@ mod tests {
 
     #[test]
     fn the_servers_message_about_a_secret_is_dropped() {
-        let said = || "Invalid value: \"PRIVATE\"".to_owned();
+        let said = || "webhook: Invalid value: \"PRIVATE\"".to_owned();
         for why in [Why::Refused, Why::Conflict, Why::Forbidden, Why::Broken] {
             let of_secret = objection("Secret", why, said()).unwrap();
             assert!(!of_secret.contains("PRIVATE"), "{of_secret}");
@@ -250,7 +263,10 @@ mod tests {
     #[test]
     fn a_failure_of_the_servers_own_is_no_opinion_of_the_object_unless_a_webhook_fails() {
         let broken = |reason: &str| objection("Role", Why::Broken, reason.to_owned());
-        assert_eq!(broken("etcdserver: request timed out"), None);
+        let failure = "etcdserver: request timed out";
+        assert_eq!(broken(failure), None);
+        let of_secret = objection("Secret", Why::Broken, failure.to_owned());
+        assert_eq!(of_secret, None);
         let webhook = "Internal error occurred: failed calling webhook \"w\": connection refused";
         assert_eq!(broken(webhook).as_deref(), Some(webhook));
     }

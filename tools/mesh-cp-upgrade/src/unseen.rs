@@ -30,28 +30,35 @@ pub(crate) enum Question {
 /// What helm says where a release, a chart or a repository is not there.
 const ABSENT: [&str; 3] = ["not found", "no repositories", "helm repo update"];
 
-/// How Go begins to quote a request that got no answer. The address and the cause follow.
+/// How Go begins to quote a request that got no answer, in small letters. The address and the cause
+/// follow.
 const REQUESTS: [&str; 6] = [
-    "Get \"http",
-    "Head \"http",
-    "Patch \"http",
-    "Post \"http",
-    "Put \"http",
-    "Delete \"http",
+    "get \"http",
+    "head \"http",
+    "patch \"http",
+    "post \"http",
+    "put \"http",
+    "delete \"http",
 ];
 
 /// What helm and the linkerd CLI say of answers that are not about the request itself: the server
 /// is busy, broken or interrupted, or this user may not ask.
-const ASIDE: [&str; 9] = [
+const ASIDE: [&str; 15] = [
     "Kubernetes cluster unreachable",
     "Internal error occurred",
+    "client rate limiter Wait returned an error",
     "error when reading response body",
+    "etcdserver: ",
+    "executable file not found",
+    "failed to download openapi",
     "has prevented the request from succeeding",
     "is forbidden: User ",
+    "stale GroupVersion discovery",
     "the server has asked for the client to provide credentials",
     "the server has received too many requests",
     "the server is currently unable to handle the request",
     "the server was unable to return a response in the time allotted",
+    "unexpected EOF",
 ];
 
 // === impl Unseen ===
@@ -71,8 +78,11 @@ impl Unseen {
             Self::Late(_) => {
                 "check the API server, or allow more time: the limit is ten times the --request-timeout"
             }
+            Self::Unanswered(said) if said.contains("is forbidden: User ") => {
+                "allow it with RBAC, then run the pipeline again"
+            }
             Self::Unanswered(_) => {
-                "check the network, and the server that this error names; then run the pipeline again"
+                "check what this error names, such as a server or the network; then run the pipeline again"
             }
             Self::Garbled(_) => {
                 "check that --helm and --linkerd name these programs themselves, not a script that prints more"
@@ -103,7 +113,6 @@ impl Question {
     /// Returns true if what a program printed when it failed answers the question.
     pub(crate) fn is_answered_by(self, said: &str) -> bool {
         let said = error(said);
-        let says = |parts: &[&str]| parts.iter().any(|part| said.contains(part));
         let is_told = match self {
             Self::Facts => {
                 let said = said.to_lowercase();
@@ -111,7 +120,9 @@ impl Question {
             }
             Self::Opinion => !said.trim().is_empty(),
         };
-        is_told && !says(&REQUESTS) && !says(&ASIDE)
+        let lower = said.to_lowercase();
+        let has_asked = REQUESTS.iter().any(|part| lower.contains(part));
+        is_told && !has_asked && !ASIDE.iter().any(|part| said.contains(part))
     }
 }
 
@@ -163,6 +174,16 @@ mod tests {
                     .to_owned(),
                 false,
             ),
+            (
+                Facts,
+                "Error: GET \"https://h/v2/\": credentials helper not found".to_owned(),
+                false,
+            ),
+            (
+                Facts,
+                "Error: exec: \"docker-credential-x\": executable file not found in $PATH".to_owned(),
+                false,
+            ),
             (Facts, String::new(), false),
             (Opinion, kube.to_owned(), true),
             (Opinion, format!("{warned}{kube}"), true),
@@ -184,6 +205,26 @@ mod tests {
                 "Error: secrets \"s\" is forbidden: User \"u\" cannot get resource".to_owned(),
                 false,
             ),
+            (
+                Opinion,
+                "Error: UPGRADE FAILED: etcdserver: leader changed".to_owned(),
+                false,
+            ),
+            (
+                Opinion,
+                "Error: unable to retrieve the complete list of server APIs: metrics.k8s.io/v1beta1: \
+                 stale GroupVersion discovery: metrics.k8s.io/v1beta1"
+                    .to_owned(),
+                false,
+            ),
+            (
+                Opinion,
+                "Error: client rate limiter Wait returned an error: context deadline exceeded"
+                    .to_owned(),
+                false,
+            ),
+            (Opinion, "Error: failed to download openapi: unknown".to_owned(), false),
+            (Opinion, "Error: unexpected EOF".to_owned(), false),
             (Opinion, "\n".to_owned(), false),
         ];
         for (question, said, expected) in table {

@@ -91,6 +91,24 @@ pub(super) fn item(look: Look, tone: Tone, symbol: Symbol, said: &str) -> String
 // has lines of its own; one within a sentence has to stay in one piece to be pasted, so the terminal
 // breaks that line.
 fn fitted(text: &str, width: usize) -> Vec<String> {
+    let lines = lines(&quoted(text), width);
+    lines
+        .iter()
+        .map(|line| line.replace(UNBROKEN, " "))
+        .collect()
+}
+
+// Keeps what stands between backticks in one piece.
+fn quoted(text: &str) -> String {
+    let parts = text.split('`').enumerate();
+    let parts = parts.map(|(number, part)| match number % 2 {
+        0 => part.to_owned(),
+        _ => unbroken(part),
+    });
+    parts.collect::<Vec<_>>().join("`")
+}
+
+fn lines(text: &str, width: usize) -> Vec<String> {
     let words: Vec<&str> = text.split(' ').collect();
     let commands = (0..words.len()).filter(|from| words.get(*from..).is_some_and(is_command));
     match commands.min() {
@@ -112,15 +130,22 @@ fn fitted(text: &str, width: usize) -> Vec<String> {
 
 // A program with a flag or a pipe, unlike "mesh-roll skips" and "the linkerd CLI".
 fn is_command(words: &[&str]) -> bool {
-    match words {
-        [
-            "mesh-survey" | "mesh-skewcheck" | "mesh-cp-upgrade" | "mesh-roll",
-            next,
-            ..,
-        ] => next.starts_with(['-', '|']),
-        ["kubectl" | "helm" | "linkerd", rest @ ..] => {
-            rest.iter().take(4).any(|word| word.starts_with('-'))
-        }
+    let [first, rest @ ..] = words else {
+        return false;
+    };
+    let is_variable = |name: &str| name.bytes().all(|it| it.is_ascii_uppercase() || it == b'_');
+    if first
+        .split_once('=')
+        .is_some_and(|(name, _)| is_variable(name))
+    {
+        return is_command(rest);
+    }
+    let program = first.rsplit('/').next().unwrap_or_default();
+    match program {
+        "mesh-survey" | "mesh-skewcheck" | "mesh-cp-upgrade" | "mesh-roll" => rest
+            .first()
+            .is_some_and(|next| next.starts_with(['-', '|'])),
+        "kubectl" | "helm" | "linkerd" => rest.iter().take(4).any(|word| word.starts_with('-')),
         _ => false,
     }
 }
@@ -242,6 +267,11 @@ mod tests {
             ("go back: helm rollback cp 3 -n mesh", 2),
             ("see kubectl --context eu get pods", 2),
             ("see kubectl --context eu get pods; then wait", 1),
+            ("go back: HELM_DRIVER=sql /opt/helm rollback cp -n mesh", 2),
+            (
+                "remove what is left with `kubectl --context eu delete secret x`",
+                2,
+            ),
             ("mesh-survey | mesh-skewcheck | mesh-roll", 2),
             ("run mesh-survey | mesh-skewcheck", 1),
         ] {

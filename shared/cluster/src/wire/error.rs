@@ -122,6 +122,13 @@ impl Error {
         self.is_invalid
     }
 
+    /// Leaves out the API server's message, which may quote what was sent.
+    #[must_use]
+    pub fn hushed(self) -> Self {
+        let cause = Explained::new("the API server failed", self.cause.hint());
+        Self { cause, ..self }
+    }
+
     pub(crate) fn new(what: &str, why: Why, message: &str, hint: &str) -> Self {
         let cause = Explained::new(message, hint);
         Self {

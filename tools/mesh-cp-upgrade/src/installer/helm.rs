@@ -108,25 +108,21 @@ impl Helm {
     /// Renders what an upgrade would apply, twice, to learn what a render makes anew. helm reads the
     /// cluster but writes nothing.
     pub(crate) async fn render(&self, upgrade: &Upgrade) -> anyhow::Result<Rendered> {
+        self.render_twice(upgrade, Schemas::Asked).await
+    }
+
+    /// Like [`Helm::render`], after that.
+    pub(crate) async fn render_again(&self, upgrade: &Upgrade) -> anyhow::Result<Rendered> {
+        self.render_twice(upgrade, Schemas::Known).await
+    }
+
+    async fn render_twice(&self, upgrade: &Upgrade, schemas: Schemas) -> anyhow::Result<Rendered> {
         let (one, other) = (
-            self.render_once(upgrade, Schemas::Asked),
+            self.render_once(upgrade, schemas),
             self.render_once(upgrade, Schemas::Known),
         );
         let (one, other) = futures::future::try_join(one, other).await?;
         Ok(beside(one, &other))
-    }
-
-    /// Renders what an upgrade would apply now, once: what a render makes anew is known from
-    /// `agreed`.
-    pub(crate) async fn render_again(
-        &self,
-        upgrade: &Upgrade,
-        agreed: &Rendered,
-    ) -> anyhow::Result<Rendered> {
-        Ok(beside(
-            self.render_once(upgrade, Schemas::Known).await?,
-            agreed,
-        ))
     }
 
     async fn render_once(&self, upgrade: &Upgrade, schemas: Schemas) -> anyhow::Result<Rendered> {

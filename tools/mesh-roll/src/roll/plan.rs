@@ -206,6 +206,12 @@ impl Roll {
     fn summary(&self, intent: &Intent, plan: &[(Item, Decision)]) -> String {
         let mut lines = vec![intent.message.clone()];
         lines.extend(intent.waves().into_iter().map(|it| format!("  {it}")));
+        for deed in &intent.deeds {
+            if let Some(patch) = &deed.patch {
+                lines.push(format!("  {} {}", deed.verb, deed.object));
+                lines.extend(patch.lines().iter().map(|it| format!("    {it}")));
+            }
+        }
         let mut grades: BTreeMap<DowntimeGrade, usize> = BTreeMap::new();
         for (item, decision) in plan {
             if let Decision::Roll(strategy) = decision
