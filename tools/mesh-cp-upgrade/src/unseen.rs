@@ -82,7 +82,7 @@ impl Unseen {
                 "allow it with RBAC, then run the pipeline again"
             }
             Self::Unanswered(_) => {
-                "check what this error names, such as a server or the network; then run the pipeline again"
+                "check the network, and the server that this error names; then run the pipeline again"
             }
             Self::Garbled(_) => {
                 "check that --helm and --linkerd name these programs themselves, not a script that prints more"
@@ -120,10 +120,14 @@ impl Question {
             }
             Self::Opinion => !said.trim().is_empty(),
         };
-        let lower = said.to_lowercase();
-        let has_asked = REQUESTS.iter().any(|part| lower.contains(part));
-        is_told && !has_asked && !ASIDE.iter().any(|part| said.contains(part))
+        is_told && !asks_in_vain(said) && !ASIDE.iter().any(|part| said.contains(part))
     }
+}
+
+// Returns true if an error quotes a request that got no answer.
+fn asks_in_vain(said: &str) -> bool {
+    let said = said.to_lowercase();
+    REQUESTS.iter().any(|part| said.contains(part))
 }
 
 // Leaves out the warnings before an error, which may be about something else.
