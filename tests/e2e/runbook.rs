@@ -64,7 +64,7 @@ const FIELDS: [(&str, &str, &str); 16] = [
     (
         "intent",
         "type cluster run time message deeds digest",
-        "dry_run warnings",
+        "dry_run warnings waves forecast",
     ),
     (
         "step",
