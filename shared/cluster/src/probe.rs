@@ -87,6 +87,19 @@ impl Cluster {
         self.admit(namespace, &pod::plain()).await
     }
 
+    /// Like [`Cluster::probe`], for a workload in `namespace` that need not be there yet, such as a
+    /// rendered Deployment. Returns `None` if the namespace does not exist.
+    ///
+    /// # Errors
+    /// The answer says nothing of the pod: there was none, or a right is missing.
+    pub async fn probe_template(
+        &self,
+        namespace: &str,
+        workload: &Value,
+    ) -> Result<Option<Probe>, Error> {
+        self.admit(namespace, &pod::of(workload)).await
+    }
+
     async fn admit(&self, namespace: &str, pod: &Value) -> Result<Option<Probe>, Error> {
         let options = Options {
             dry_run: true,

@@ -19,6 +19,7 @@ on_both_beds! {
     [Admission]
     policy_that_refuses_a_component_is_found_before_the_write
     webhook_that_refuses_a_component_is_found_before_the_write
+    webhook_that_refuses_a_components_pods_is_found_before_the_write
     policy_against_the_probe_is_a_warning
     quota_that_is_freed_is_waited_for
     surge_pod_that_no_node_takes_is_waited_for
@@ -174,34 +175,54 @@ fn policy_that_refuses_a_component_is_found_before_the_write(bed: Bed) {
     stage.assert_unchanged(false);
 }
 
-fn webhook_that_refuses_a_component_is_found_before_the_write(bed: Bed) {
-    let stage = Stage::new(bed);
-    let judged = stage.judged();
+/// Runs the preflight until a webhook that refuses these objects of the control plane is found.
+fn refused_on_fridays(stage: &Stage, judged: &str, (group, plural): (&str, &str)) -> Run {
     let client = stage.bed.refusing_webhook("no upgrades on Fridays");
-    let rule = json!({ "apiGroups": ["apps"], "apiVersions": ["v1"], "operations": ["CREATE", "UPDATE"],
-        "resources": ["deployments"] });
+    let rule = json!({ "apiGroups": [group], "apiVersions": ["v1"], "operations": ["CREATE", "UPDATE"],
+        "resources": [plural] });
+    let place = json!({ "matchLabels": { "kubernetes.io/metadata.name": "linkerd" } });
     let hook = json!({ "name": "fridays.policy.test", "clientConfig": client.unwrap(), "rules": [rule],
-        "admissionReviewVersions": ["v1"], "sideEffects": "None", "failurePolicy": "Fail" });
+        "namespaceSelector": place, "admissionReviewVersions": ["v1"], "sideEffects": "None",
+        "failurePolicy": "Fail" });
     let configuration = json!({ "apiVersion": "admissionregistration.k8s.io/v1",
         "kind": "ValidatingWebhookConfiguration", "metadata": { "name": "fridays" }, "webhooks": [hook] });
     stage.bed.apply(&configuration.to_string()).unwrap();
     // The API server takes a moment to call a new webhook.
-    let run = loop {
-        let run = stage.run(&judged, &["--preflight"]);
-        if run.code == Some(1) {
-            break run;
-        }
-        assert_eq!(run.code, Some(0), "{}", run.said());
+    let mut runs = (0..30).map(|_| stage.run(judged, &["--preflight"]));
+    let is_found = |run: &Run| {
+        COMPONENTS
+            .iter()
+            .all(|it| run.stderr.contains(&fridays(it)))
     };
-    let said =
-        "admission webhook \"fridays.policy.test\" denied the request: no upgrades on Fridays";
-    for component in ["destination", "identity", "proxy-injector"] {
-        let refused = format!("Deployment linkerd-{component}: {said}");
-        assert!(run.stderr.contains(&refused), "{refused}: {}", run.stderr);
-    }
+    let run = runs.find(is_found).expect("the webhook refuses each");
+    assert_eq!(run.code, Some(1), "{}", run.said());
+    run
+}
+
+const COMPONENTS: [&str; 3] = ["destination", "identity", "proxy-injector"];
+const ON_FRIDAYS: &str =
+    "admission webhook \"fridays.policy.test\" denied the request: no upgrades on Fridays";
+
+fn fridays(component: &str) -> String {
+    format!("Deployment linkerd-{component}: {ON_FRIDAYS}")
+}
+
+fn webhook_that_refuses_a_component_is_found_before_the_write(bed: Bed) {
+    let stage = Stage::new(bed);
+    let judged = stage.judged();
+    refused_on_fridays(&stage, &judged, ("apps", "deployments"));
     stage.assert_unchanged(false);
-    stage.refuses(&judged, &[], said);
+    stage.refuses(&judged, &[], ON_FRIDAYS);
     stage.assert_unchanged(true);
+}
+
+fn webhook_that_refuses_a_components_pods_is_found_before_the_write(bed: Bed) {
+    let stage = Stage::new(bed);
+    let judged = stage.judged();
+    let run = refused_on_fridays(&stage, &judged, ("", "pods"));
+    let said = "the API server would refuse pods of the control plane: Deployment linkerd-";
+    assert!(run.stderr.contains(said), "{}", run.stderr);
+    stage.assert_unchanged(false);
 }
 
 fn policy_against_the_probe_is_a_warning(bed: Bed) {

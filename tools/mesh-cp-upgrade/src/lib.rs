@@ -27,6 +27,7 @@ mod by_hand;
 mod certificates;
 mod child;
 mod claims;
+mod component_pods;
 mod contained;
 mod definition;
 mod diff;

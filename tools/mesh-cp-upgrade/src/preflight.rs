@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use futures::future;
 use mesh_actor::{Ending, Outcome, refused};
 use mesh_cluster::Kinds;
 use mesh_cluster::control_plane::DEFINITIONS;
@@ -11,6 +12,7 @@ use mesh_records::{Explained, StepName};
 use serde_json::Value;
 
 use crate::by_hand::ByHand;
+use crate::component_pods::pods;
 use crate::dry_write::How;
 use crate::gate::Goal;
 use crate::labelled::{Place, labelled};
@@ -20,7 +22,7 @@ use crate::rehearsal::{Answers, Rehearsal, ask};
 use crate::render::{Conflicts, Merge};
 use crate::session::Session;
 use crate::stored_versions::{Outdated, outdated};
-use crate::webhooks::{Silent, silent};
+use crate::webhooks::silent;
 
 /// What the dry runs showed.
 #[derive(Debug)]
@@ -29,6 +31,13 @@ pub(crate) struct Accepted {
     pub(crate) said: String,
     /// Each object with a field that somebody set by hand.
     pub(crate) by_hand: Vec<(String, ByHand)>,
+}
+
+// What the upgrade writes and whose pods are asked for.
+struct Coming<'a> {
+    deployments: Vec<&'a Value>,
+    /// The names of the service accounts that are written with them.
+    accounts: Vec<&'a str>,
 }
 
 /// How many objects an error names.
@@ -66,15 +75,18 @@ pub(crate) async fn preflight(
         for finding in findings(&answers) {
             session.find(finding)?;
         }
-        let deployments = deployments(part).collect();
-        webhooks(session, goal, deployments, &answers.refused).await?;
+        let coming = Coming {
+            deployments: of_kind(part, Deployment::RESOURCE.kind).collect(),
+            accounts: of_kind(part, "ServiceAccount").filter_map(name).collect(),
+        };
+        admission(session, goal, &coming, &answers.refused).await?;
         asked += answers.asked;
         unasked += answers.unasked;
         by_hand.extend(answers.by_hand);
     }
     if parts
         .iter()
-        .flat_map(|part| deployments(part))
+        .flat_map(|part| of_kind(part, Deployment::RESOURCE.kind))
         .next()
         .is_none()
     {
@@ -102,7 +114,11 @@ async fn unrendered(session: &mut Session<'_>, goal: &Goal) -> Outcome<()> {
         Place::Namespace,
     );
     let live = session.unless_stopped(reading).await??;
-    webhooks(session, goal, live.iter().collect(), &[]).await
+    let coming = Coming {
+        deployments: live.iter().collect(),
+        accounts: Vec::new(),
+    };
+    admission(session, goal, &coming, &[]).await
 }
 
 // Finds the definitions that the API server refuses without a way out.
@@ -117,32 +133,61 @@ async fn definitions(session: &mut Session<'_>, part: &Part, answers: &mut Answe
     Ok(())
 }
 
-fn deployments(part: &Part) -> impl Iterator<Item = &Value> {
+fn of_kind<'a>(part: &'a Part, kind: &'a str) -> impl Iterator<Item = &'a Value> {
     let manifests = part.rendered.manifests.iter();
-    let deployments = manifests.filter(|it| it.kind == Deployment::RESOURCE.kind);
-    deployments.map(|it| &it.body)
+    manifests
+        .filter(move |it| it.kind == kind)
+        .map(|it| &it.body)
 }
 
-// Finds the webhooks that the API server does not call in a dry run.
-async fn webhooks(
+fn name(body: &Value) -> Option<&str> {
+    body["metadata"]["name"].as_str()
+}
+
+// Finds what would refuse the components' pods, which the dry run of a Deployment does not create: the
+// API server is asked for such pods, and the webhooks that it does not call in a dry run are read.
+async fn admission(
     session: &mut Session<'_>,
     goal: &Goal,
-    deployments: Vec<&Value>,
+    coming: &Coming<'_>,
     refused: &[(String, String)],
 ) -> Outcome<()> {
     let cluster = Arc::clone(&session.cluster);
-    let looking = silent(&cluster, &goal.namespace, &deployments);
-    let Silent { found, unread } = session.unless_stopped(looking).await?;
-    // A webhook for Deployments is called in a dry run, too.
-    let is_said = |name: &str| refused.iter().any(|(_, why)| why.contains(name));
-    for (_, finding) in found.into_iter().filter(|(name, _)| !is_said(name)) {
-        session.foresee(finding)?;
+    let Coming {
+        deployments,
+        accounts,
+    } = coming;
+    let looking = future::join(
+        silent(&cluster, &goal.namespace, deployments),
+        pods(&cluster, &goal.namespace, deployments, accounts),
+    );
+    let (silent, mut pods) = session.unless_stopped(looking).await?;
+    let names = |name: &str, (_, why): &(String, String)| why.contains(name);
+    for (name, finding) in silent.found {
+        pods.refused.retain(|refusal| !names(&name, refusal));
+        // A webhook for Deployments is called in a dry run, too.
+        if !refused.iter().any(|refusal| names(&name, refusal)) {
+            session.foresee(finding)?;
+        }
     }
-    match unread {
-        None => {}
-        // What goes back after a failure is not held up by what it cannot foresee.
-        Some(error) if error.rule().is_some() || session.goes_back => session.run.blind("webhooks"),
-        Some(error) => return Err(error.into()),
+    if !pods.refused.is_empty() {
+        session.foresee(Explained::new(
+            format!(
+                "the API server would refuse pods of the control plane: {}",
+                list(&pods.refused)
+            ),
+            "let what refuses them admit the pods of the control plane's namespace, then run the \
+             pipeline again",
+        ))?;
+    }
+    let unread = [("webhooks", silent.unread), ("pods", pods.unread)];
+    for (what, error) in unread {
+        match error {
+            None => {}
+            // What goes back after a failure is not held up by what it cannot foresee.
+            Some(error) if error.rule().is_some() || session.goes_back => session.run.blind(what),
+            Some(error) => return Err(error.into()),
+        }
     }
     Ok(())
 }

@@ -1,5 +1,5 @@
 //! Finds webhooks of others that would refuse the control plane's objects, because nobody answers for
-//! them: the dry run of a Deployment does not create its pods.
+//! them. The API server does not call each in a dry run, and does not say what is wrong with it.
 
 use std::collections::BTreeMap;
 

@@ -1,0 +1,80 @@
+//! Asks for a new pod of each component, as a dry run: the dry run of a Deployment creates no pods, so
+//! what refuses those would show only after the write.
+
+use futures::future::join_all;
+use mesh_cluster::{Cluster, Error, Probe, Refusal, Refuser};
+use serde_json::Value;
+
+/// What the API server says of the components' pods.
+#[derive(Debug, Default)]
+pub(crate) struct Pods {
+    /// The components whose pods it would refuse, with its words.
+    pub(crate) refused: Vec<(String, String)>,
+    /// Why there may be more.
+    pub(crate) unread: Option<Error>,
+}
+
+/// Asks for a pod of each of `deployments`. Their service accounts may be among `to_come`: what the
+/// upgrade only creates.
+pub(crate) async fn pods(
+    cluster: &Cluster,
+    namespace: &str,
+    deployments: &[&Value],
+    to_come: &[&str],
+) -> Pods {
+    let probes = deployments
+        .iter()
+        .map(|body| cluster.probe_template(namespace, body));
+    let mut pods = Pods::default();
+    for (body, probe) in deployments.iter().zip(join_all(probes).await) {
+        let name = body["metadata"]["name"].as_str().unwrap_or_default();
+        match probe {
+            Ok(Some(Probe::Refused(refusal))) if is_final(&refusal, namespace, to_come) => {
+                let component = format!("Deployment {name}");
+                pods.refused.push((component, refusal.words));
+            }
+            Ok(_) => {}
+            Err(error) => pods.unread = Some(error),
+        }
+    }
+    pods
+}
+
+// A quota may have room again when the pods are created, the control plane's own webhooks are upgraded,
+// and of a webhook that takes no dry runs nobody knows what it will say.
+fn is_final(refusal: &Refusal, namespace: &str, to_come: &[&str]) -> bool {
+    match refusal.by {
+        Refuser::Policy => !to_come.iter().any(|account| {
+            let missing = format!("error looking up service account {namespace}/{account}: ");
+            refusal.words.starts_with(&missing)
+        }),
+        Refuser::AwayWebhook => true,
+        Refuser::Quota | Refuser::AwayInjector | Refuser::Injector | Refuser::NoDryRuns => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_will_still_be_refused_is_final() {
+        let missing = "error looking up service account linkerd/linkerd-new: not found";
+        let table = [
+            (Refuser::Policy, "denied", true),
+            (Refuser::Policy, missing, false),
+            (Refuser::Policy, &missing.replace("new", "newer"), true),
+            (Refuser::AwayWebhook, "failed calling webhook", true),
+            (Refuser::Quota, "exceeded quota", false),
+            (Refuser::Injector, "denied", false),
+            (Refuser::AwayInjector, "failed calling webhook", false),
+            (Refuser::NoDryRuns, "does not support dry run", false),
+        ];
+        for (by, words, expected) in table {
+            let words = words.to_owned();
+            let refusal = Refusal { by, words };
+            let is_final = is_final(&refusal, "linkerd", &["linkerd-new"]);
+            assert_eq!(is_final, expected, "{refusal:?}");
+        }
+    }
+}
