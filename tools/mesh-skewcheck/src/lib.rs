@@ -27,6 +27,7 @@ mod about;
 mod acknowledged;
 mod across;
 mod action;
+mod alike;
 mod args;
 mod condition;
 mod drive;

@@ -1,6 +1,7 @@
 //! Judges one survey of the stream: workloads as they arrive, the rest at its end.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use anyhow::Result;
 use mesh_records::{
@@ -9,6 +10,7 @@ use mesh_records::{
 };
 use mesh_versions::{Target, Version};
 
+use crate::alike::{Alike, Split};
 use crate::once::{Once, Refused};
 use crate::proxy::Sights;
 use crate::question::{Question, Standpoint};
@@ -44,6 +46,7 @@ struct Plane<'q> {
     record: ControlPlane,
     at: Standpoint<'q>,
     once: Once,
+    alike: Alike,
     sights: Sights,
     tally: Tally,
 }
@@ -89,7 +92,15 @@ impl<'q> Survey<'q> {
     }
 
     /// Judges a workload; returns `None` if it must wait for its control plane.
-    pub(crate) fn workload(&mut self, line: RawLine<'_>) -> Result<Option<Judged>> {
+    pub(crate) fn workload(&mut self, line: RawLine<'_>) -> Result<Option<Rc<Judged>>> {
+        let split = Split::of(line.text);
+        if let Some(split) = &split
+            && let Some(plane) = self.planes.get_mut(split.control_plane)
+            && let Some(judged) = plane.alike.get(split).map(Rc::clone)
+        {
+            plane.count(line.number, &split.identity(&judged), &judged)?;
+            return Ok(Some(judged));
+        }
         let seen: Seen<'_> = line.parse()?;
         if seen.is_judged {
             return Err(StreamError::JudgedAlready { line: line.number }.into());
@@ -106,8 +117,11 @@ impl<'q> Survey<'q> {
             waiting.or_default().push(early);
             return Ok(None);
         };
-        let judged = judge(&seen, &mut plane.sights, &plane.at);
+        let judged = Rc::new(judge(&seen, &mut plane.sights, &plane.at));
         plane.count(line.number, &seen.identity(), &judged)?;
+        if let Some(split) = &split {
+            plane.alike.put(split, &judged);
+        }
         Ok(Some(judged))
     }
 
@@ -141,6 +155,7 @@ impl<'q> Survey<'q> {
                  at,
                  tally,
                  once: _,
+                 alike: _,
                  sights: _,
              }| { conclude(record, at, tally, &around) },
         );
@@ -213,6 +228,7 @@ impl<'q> Plane<'q> {
             record,
             at,
             once: Once::default(),
+            alike: Alike::default(),
             sights: Sights::default(),
             tally: Tally::default(),
         })

@@ -2,7 +2,7 @@
 
 use mesh_records::{
     Ask, Decided, DowntimeGrade, Obstacle, PodCounts, Rule, Severity, Skew, SkewAction, SkewState,
-    TrustAnchors, Word,
+    TrustAnchors, Word, WorkloadKind,
 };
 use serde_json::value::{RawValue, to_raw_value};
 
@@ -12,9 +12,10 @@ use crate::question::{Jobs, Standpoint};
 use crate::rule::{Weight, severity};
 use crate::seen::{Seen, SeenProxy};
 
-/// The judgement of one workload.
+/// The judgement of a workload, and of every other one that differs in nothing but its name.
 #[derive(Debug)]
 pub(crate) struct Judged {
+    pub(crate) kind: WorkloadKind,
     pub(crate) pods: PodCounts,
     /// Whether a roll can bring new pods.
     pub(crate) is_rollable: bool,
@@ -78,6 +79,7 @@ pub(crate) fn judge(seen: &Seen<'_>, sights: &mut Sights, at: &Standpoint<'_>) -
         why: why_of(&judge.hits, why),
     };
     Judged {
+        kind: seen.kind.clone(),
         pods: seen.pods,
         is_rollable: seen.is_rollable(),
         state,
