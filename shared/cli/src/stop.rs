@@ -4,7 +4,7 @@
 //! a thread of its own, so that the tool can stop although the other program never answers.
 
 use std::fmt;
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, Read, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, OnceLock};
@@ -167,6 +167,15 @@ impl Stdin {
 
 impl Read for Stdin {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let read = self.fill_buf()?.read(into)?;
+        self.consume(read);
+        Ok(read)
+    }
+}
+
+// The chunks are its buffer.
+impl BufRead for Stdin {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
         let stopped = || io::Error::other("stopped by a signal");
         if self.stop.is_asked() {
             return Err(stopped());
@@ -177,7 +186,11 @@ impl Read for Stdin {
             self.is_over = chunk.is_empty();
             self.rest = io::Cursor::new(chunk);
         }
-        self.rest.read(into)
+        self.rest.fill_buf()
+    }
+
+    fn consume(&mut self, length: usize) {
+        self.rest.consume(length);
     }
 }
 

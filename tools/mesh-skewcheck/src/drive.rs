@@ -167,8 +167,8 @@ fn workload<W: Write>(
     survey: &mut Survey<'_>,
     output: &mut Output<W>,
 ) -> Result<()> {
-    if let Some(skew) = survey.workload(line)? {
-        output.splice(line, "skew", &skew)?;
+    if let Some(judged) = survey.workload(line)? {
+        output.splice(line, "skew", &judged.skew)?;
     }
     Ok(())
 }

@@ -16,7 +16,7 @@
 //! 6. Its tests, in `tests/rules.rs`: where it applies, where it does not, and where that cannot be
 //!    told.
 
-use std::io::{self, BufReader};
+use std::io;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
@@ -27,6 +27,7 @@ mod about;
 mod acknowledged;
 mod across;
 mod action;
+mod alike;
 mod args;
 mod condition;
 mod drive;
@@ -79,17 +80,10 @@ fn run(args: &Args) -> Result<Exit> {
     if args.notes {
         let stop = Stop::listen().context(START)?;
         let input = Stdin::open(stop.clone()).context(START)?;
-        let input = BufReader::new(input);
         return drive::page(&question, &demands, &stop, input, io::stdout());
     }
     let mut output = Output::stdout(&args.output, Readers::Needed).context(START)?;
     let stop = Stop::listen().context(START)?;
     let input = Stdin::open(stop.clone()).context(START)?;
-    drive::drive(
-        &question,
-        &demands,
-        &stop,
-        BufReader::new(input),
-        &mut output,
-    )
+    drive::drive(&question, &demands, &stop, input, &mut output)
 }

@@ -11,7 +11,7 @@ use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
 
 use mesh_records::WorkloadKind;
 
-use crate::seen::Seen;
+use crate::seen::Identity;
 
 /// How many workloads are remembered while they are in order.
 const REMEMBERED: usize = 1 << 16;
@@ -52,18 +52,18 @@ impl Once {
     ///
     /// # Errors
     /// It came before, or that cannot be told any more.
-    pub(crate) fn take(&mut self, seen: &Seen<'_>) -> Result<(), Refused> {
-        self.take_within(seen, REMEMBERED)
+    pub(crate) fn take(&mut self, one: &Identity<'_>) -> Result<(), Refused> {
+        self.take_within(one, REMEMBERED)
     }
 
-    fn take_within(&mut self, seen: &Seen<'_>, most: usize) -> Result<(), Refused> {
+    fn take_within(&mut self, one: &Identity<'_>, most: usize) -> Result<(), Refused> {
         if !self.is_disordered {
-            match self.last.as_ref().map(|last| last.compared_with(seen)) {
+            match self.last.as_ref().map(|last| last.as_identity().cmp(one)) {
                 Some(Ordering::Equal) => return Err(Refused::Twice),
                 Some(Ordering::Greater) if self.has_forgotten => return Err(Refused::TooLate),
                 Some(Ordering::Greater) => self.is_disordered = true,
-                Some(Ordering::Less) => self.last.iter_mut().for_each(|last| last.become_one(seen)),
-                None => self.last = Some(Last::of(seen)),
+                Some(Ordering::Less) => self.last.iter_mut().for_each(|last| last.become_one(one)),
+                None => self.last = Some(Last::of(one)),
             }
         }
         if self.has_forgotten {
@@ -74,7 +74,7 @@ impl Once {
             self.has_forgotten = true;
             return Ok(());
         }
-        match self.known.insert(hash_of(seen)) {
+        match self.known.insert(hash_of(one)) {
             true => Ok(()),
             false => Err(Refused::Twice),
         }
@@ -84,70 +84,58 @@ impl Once {
 // === impl Last ===
 
 impl Last {
-    fn of(seen: &Seen<'_>) -> Self {
+    fn of(one: &Identity<'_>) -> Self {
         Self {
-            namespace: seen.namespace.clone().into_owned(),
-            kind: seen.kind.clone(),
-            name: seen.name.clone().into_owned(),
-            uid: seen.uid.clone().into_owned(),
+            namespace: one.namespace.to_owned(),
+            kind: one.kind.clone(),
+            name: one.name.to_owned(),
+            uid: one.uid.to_owned(),
         }
     }
 
-    fn become_one(&mut self, seen: &Seen<'_>) {
+    fn become_one(&mut self, one: &Identity<'_>) {
         let texts = [
-            (&mut self.namespace, &seen.namespace),
-            (&mut self.name, &seen.name),
-            (&mut self.uid, &seen.uid),
+            (&mut self.namespace, one.namespace),
+            (&mut self.name, one.name),
+            (&mut self.uid, one.uid),
         ];
         for (text, new) in texts {
             text.clear();
             text.push_str(new);
         }
-        if self.kind != seen.kind {
-            self.kind = seen.kind.clone();
+        if self.kind != *one.kind {
+            self.kind = one.kind.clone();
         }
     }
 
-    fn compared_with(&self, seen: &Seen<'_>) -> Ordering {
-        let Self {
-            namespace,
-            kind,
-            name,
-            uid,
-        } = self;
-        let of_seen = (&*seen.namespace, &seen.kind, &*seen.name, &*seen.uid);
-        (namespace.as_str(), kind, name.as_str(), uid.as_str()).cmp(&of_seen)
+    fn as_identity(&self) -> Identity<'_> {
+        Identity {
+            namespace: &self.namespace,
+            kind: &self.kind,
+            name: &self.name,
+            uid: &self.uid,
+        }
     }
 }
 
-fn hash_of(seen: &Seen<'_>) -> u64 {
-    let Seen {
-        kind,
-        namespace,
-        name,
-        uid,
-        ..
-    } = seen;
-    BuildHasherDefault::<DefaultHasher>::default().hash_one((kind, namespace, name, uid))
+fn hash_of(one: &Identity<'_>) -> u64 {
+    BuildHasherDefault::<DefaultHasher>::default().hash_one(one)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn line(number: u32) -> String {
-        format!(
-            r#"{{"type":"workload","kind":"Deployment","namespace":"n{}","name":"w{number:03}","uid":"u","control_plane":"linkerd","pods":{{"total":0,"ready":0,"meshed":0}},"proxies":[],"trust_anchors":"unknown","roll":{{"by":"restart"}},"downtime":{{"grade":"none"}}}}"#,
-            number / 8
-        )
-    }
-
     fn taken(numbers: &[u32], most: usize) -> Result<(), (usize, Refused)> {
         let mut once = Once::default();
         for (index, number) in numbers.iter().enumerate() {
-            let line = line(*number);
-            let seen: Seen<'_> = serde_json::from_str(&line).unwrap();
-            let taken = once.take_within(&seen, most);
+            let one = Identity {
+                namespace: &format!("n{}", number / 8),
+                kind: &WorkloadKind::Deployment,
+                name: &format!("w{number:03}"),
+                uid: "u",
+            };
+            let taken = once.take_within(&one, most);
             taken.map_err(|refused| (index, refused))?;
             assert!(once.is_disordered || once.known.len() <= most);
         }

@@ -20,7 +20,6 @@ pub(crate) struct Seen<'a> {
     pub(crate) namespace: Cow<'a, str>,
     #[serde(borrow)]
     pub(crate) name: Cow<'a, str>,
-    /// Part of the identity, because two API groups may have kinds with the same name.
     #[serde(default, borrow)]
     pub(crate) uid: Cow<'a, str>,
     #[serde(borrow)]
@@ -39,6 +38,16 @@ pub(crate) struct Seen<'a> {
     /// Whether the record already has a `skew` field; another one would make a duplicate field.
     #[serde(default, rename = "skew", deserialize_with = "is_there")]
     pub(crate) is_judged: bool,
+}
+
+/// What names a workload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Identity<'a> {
+    pub(crate) namespace: &'a str,
+    pub(crate) kind: &'a WorkloadKind,
+    pub(crate) name: &'a str,
+    /// Two API groups may have kinds with the same name.
+    pub(crate) uid: &'a str,
 }
 
 #[derive(Debug, Deserialize)]
@@ -63,6 +72,15 @@ fn is_there<'de, D: Deserializer<'de>>(value: D) -> Result<bool, D::Error> {
 // === impl Seen ===
 
 impl Seen<'_> {
+    pub(crate) fn identity(&self) -> Identity<'_> {
+        Identity {
+            namespace: &self.namespace,
+            kind: &self.kind,
+            name: &self.name,
+            uid: &self.uid,
+        }
+    }
+
     /// Whether some of its proxies are not listed: they are not known to be fine.
     pub(crate) fn has_unlisted(&self) -> bool {
         let counts = self.proxies.iter().map(|proxy| u64::from(proxy.count));

@@ -1,19 +1,21 @@
 //! Judges one survey of the stream: workloads as they arrive, the rest at its end.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use anyhow::Result;
 use mesh_records::{
-    Closed, ControlPlane, Explained, Extension, KEEP, Need, Paste, RawLine, Skew, Stream,
-    StreamError, Unseen,
+    Closed, ControlPlane, Explained, Extension, KEEP, Need, Paste, RawLine, Stream, StreamError,
+    Unseen,
 };
 use mesh_versions::{Target, Version};
 
+use crate::alike::{Alike, Split};
 use crate::once::{Once, Refused};
 use crate::proxy::Sights;
 use crate::question::{Question, Standpoint};
-use crate::rules::workload::judge;
-use crate::seen::Seen;
+use crate::rules::workload::{Judged, judge};
+use crate::seen::{Identity, Seen};
 use crate::tally::Tally;
 use crate::verdict::{Around, Judgement, conclude};
 use crate::waiver::InForce;
@@ -44,6 +46,7 @@ struct Plane<'q> {
     record: ControlPlane,
     at: Standpoint<'q>,
     once: Once,
+    alike: Alike,
     sights: Sights,
     tally: Tally,
 }
@@ -89,34 +92,37 @@ impl<'q> Survey<'q> {
     }
 
     /// Judges a workload; returns `None` if it must wait for its control plane.
-    pub(crate) fn workload(&mut self, line: RawLine<'_>) -> Result<Option<Skew>> {
+    pub(crate) fn workload(&mut self, line: RawLine<'_>) -> Result<Option<Rc<Judged>>> {
+        let split = Split::of(line.text);
+        if let Some(split) = &split
+            && let Some(plane) = self.planes.get_mut(split.control_plane)
+            && let Some(judged) = plane.alike.get(split).map(Rc::clone)
+        {
+            plane.count(line.number, &split.identity(&judged), &judged)?;
+            return Ok(Some(judged));
+        }
         let seen: Seen<'_> = line.parse()?;
         if seen.is_judged {
             return Err(StreamError::JudgedAlready { line: line.number }.into());
         }
         if let Some(wrong) = seen.contradiction() {
-            return Err(refused(line.number, &seen, wrong).into());
+            return Err(refused(line.number, &seen.identity(), wrong).into());
         }
-        if let Some(plane) = self.planes.get_mut(&*seen.control_plane) {
-            if let Err(unproven) = plane.once.take(&seen) {
-                let wrong = match unproven {
-                    Refused::Twice => "the survey has this workload twice",
-                    Refused::TooLate => {
-                        "it is not in the order in which mesh-survey wrote the workloads, and there \
-                         are too many to tell whether one comes twice"
-                    }
-                };
-                return Err(refused(line.number, &seen, wrong).into());
-            }
-            return Ok(Some(plane.judge(&seen)));
-        }
-        let early = Early {
-            number: line.number,
-            text: line.text.to_owned(),
+        let Some(plane) = self.planes.get_mut(&*seen.control_plane) else {
+            let early = Early {
+                number: line.number,
+                text: line.text.to_owned(),
+            };
+            let waiting = self.early.entry(seen.control_plane.into_owned());
+            waiting.or_default().push(early);
+            return Ok(None);
         };
-        let waiting = self.early.entry(seen.control_plane.into_owned());
-        waiting.or_default().push(early);
-        Ok(None)
+        let judged = Rc::new(judge(&seen, &mut plane.sights, &plane.at));
+        plane.count(line.number, &seen.identity(), &judged)?;
+        if let Some(split) = &split {
+            plane.alike.put(split, &judged);
+        }
+        Ok(Some(judged))
     }
 
     pub(crate) fn extension(&mut self, line: RawLine<'_>) -> Result<()> {
@@ -149,6 +155,7 @@ impl<'q> Survey<'q> {
                  at,
                  tally,
                  once: _,
+                 alike: _,
                  sights: _,
              }| { conclude(record, at, tally, &around) },
         );
@@ -221,25 +228,35 @@ impl<'q> Plane<'q> {
             record,
             at,
             once: Once::default(),
+            alike: Alike::default(),
             sights: Sights::default(),
             tally: Tally::default(),
         })
     }
 
-    fn judge(&mut self, seen: &Seen<'_>) -> Skew {
-        let judged = judge(seen, &mut self.sights, &self.at);
-        self.tally.add(seen, &judged, &self.at);
-        judged.skew
+    fn count(&mut self, line: u64, one: &Identity<'_>, judged: &Judged) -> Result<(), Explained> {
+        self.once.take(one).map_err(|unproven| {
+            let wrong = match unproven {
+                Refused::Twice => "the survey has this workload twice",
+                Refused::TooLate => {
+                    "it is not in the order in which mesh-survey wrote the workloads, and there \
+                     are too many to tell whether one comes twice"
+                }
+            };
+            refused(line, one, wrong)
+        })?;
+        self.tally.add(one, judged, &self.at);
+        Ok(())
     }
 }
 
-fn refused(line: u64, seen: &Seen<'_>, wrong: &str) -> Explained {
-    let Seen {
+fn refused(line: u64, one: &Identity<'_>, wrong: &str) -> Explained {
+    let Identity {
         namespace,
         kind,
         name,
-        ..
-    } = seen;
+        uid: _,
+    } = one;
     let what = format!("line {line}: workload {namespace}/{kind}/{name}: {wrong}");
     Explained::new(
         what,

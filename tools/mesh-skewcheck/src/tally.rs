@@ -2,12 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use mesh_records::{Decided, PodCounts, Rule, Severity, Skew, SkewAction, SkewState, WorkloadRef};
+use mesh_records::{Rule, Severity, SkewAction, SkewState, WorkloadRef};
 
 use crate::question::Standpoint;
-use crate::rule::severity;
 use crate::rules::workload::Judged;
-use crate::seen::Seen;
+use crate::seen::Identity;
 use crate::smallest::Smallest;
 
 /// The largest number of workloads that a finding names.
@@ -53,24 +52,18 @@ pub(crate) struct Counts {
 
 impl Tally {
     /// Counts one workload. A workload that breaks a rule with two versions counts once.
-    pub(crate) fn add(&mut self, seen: &Seen<'_>, judged: &Judged<'_>, at: &Standpoint<'_>) {
-        self.counts.add(seen.pods, &judged.skew);
-        let mut counted: Vec<Key> = Vec::with_capacity(judged.hits.len());
-        for hit in &judged.hits {
-            let Some(severity) = severity(hit.rule, at.ask(), Decided::Yes, hit.weight) else {
-                continue;
-            };
-            let waiver = at
-                .waivers
-                .of_workload(hit.rule, &seen.namespace, &seen.name);
+    pub(crate) fn add(&mut self, one: &Identity<'_>, judged: &Judged, at: &Standpoint<'_>) {
+        self.counts.add(judged);
+        for (index, hit) in judged.hits.iter().enumerate() {
+            let waiver = at.waivers.of_workload(hit.rule, one.namespace, one.name);
             let waiver = waiver.map(|it| it.line);
-            let key = (severity, hit.rule, waiver);
+            let key = (hit.severity, hit.rule, waiver);
             let group = self.by_rule.entry(key).or_default();
             group.waiver = waiver;
-            group.versions.show_text(hit.version);
-            if !counted.contains(&key) {
-                group.add(seen);
-                counted.push(key);
+            group.versions.show_text(&hit.version);
+            let mut before = judged.hits[..index].iter();
+            if !before.any(|it| (it.severity, it.rule) == (hit.severity, hit.rule)) {
+                group.add(one, judged);
             }
         }
     }
@@ -99,35 +92,35 @@ impl Default for Group {
 }
 
 impl Group {
-    fn add(&mut self, seen: &Seen<'_>) {
+    fn add(&mut self, one: &Identity<'_>, judged: &Judged) {
         self.count += 1;
-        self.rollable |= seen.is_rollable();
-        let this = (&*seen.namespace, &seen.kind, &*seen.name);
+        self.rollable |= judged.is_rollable;
+        let this = (one.namespace, one.kind, one.name);
         let keep = self
             .workloads
             .would_keep(|last| this < (last.namespace.as_str(), &last.kind, last.name.as_str()));
         if keep {
             self.workloads.show(WorkloadRef {
-                namespace: seen.namespace.clone().into_owned(),
-                kind: seen.kind.clone(),
-                name: seen.name.clone().into_owned(),
+                namespace: one.namespace.to_owned(),
+                kind: one.kind.clone(),
+                name: one.name.to_owned(),
             });
         }
     }
 }
 
 impl Counts {
-    fn add(&mut self, pods: PodCounts, skew: &Skew) {
+    fn add(&mut self, judged: &Judged) {
         self.workloads += 1;
-        self.pods += u64::from(pods.total);
-        self.meshed += u64::from(pods.meshed);
-        *match skew.state {
+        self.pods += u64::from(judged.pods.total);
+        self.meshed += u64::from(judged.pods.meshed);
+        *match judged.state {
             SkewState::Same => &mut self.same,
             SkewState::Behind => &mut self.behind,
             SkewState::Ahead => &mut self.ahead,
             SkewState::Unknown => &mut self.unknown,
         } += 1;
-        *match skew.action {
+        *match judged.action {
             SkewAction::Roll => &mut self.roll,
             SkewAction::Leave => &mut self.leave,
             SkewAction::Skip => &mut self.skip,

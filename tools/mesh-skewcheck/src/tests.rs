@@ -1,6 +1,7 @@
 //! Judges whole streams: a healthy cluster's records with one fault at a time.
 
 mod actions;
+mod alike;
 mod bytes;
 mod definitions;
 mod dice;

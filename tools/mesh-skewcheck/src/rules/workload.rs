@@ -1,8 +1,10 @@
 //! Judges one workload: the skew of its proxies, and the rules that it breaks.
 
 use mesh_records::{
-    Ask, Decided, DowntimeGrade, Obstacle, Rule, Skew, SkewAction, SkewState, TrustAnchors, Word,
+    Ask, Decided, DowntimeGrade, Obstacle, PodCounts, Rule, Severity, Skew, SkewAction, SkewState,
+    TrustAnchors, Word, WorkloadKind,
 };
+use serde_json::value::{RawValue, to_raw_value};
 
 use crate::action::action;
 use crate::proxy::{Sight, Sights, Standing};
@@ -10,35 +12,38 @@ use crate::question::{Jobs, Standpoint};
 use crate::rule::{Weight, severity};
 use crate::seen::{Seen, SeenProxy};
 
-/// The judgement of one workload.
+/// The judgement of a workload, and of every other one that differs in nothing but its name.
 #[derive(Debug)]
-pub(crate) struct Judged<'a> {
-    pub(crate) skew: Skew,
-    pub(crate) hits: Vec<Hit<'a>>,
+pub(crate) struct Judged {
+    pub(crate) kind: WorkloadKind,
+    pub(crate) pods: PodCounts,
+    /// Whether a roll can bring new pods.
+    pub(crate) is_rollable: bool,
+    pub(crate) state: SkewState,
+    pub(crate) action: SkewAction,
+    /// The record's new field, as it is written.
+    pub(crate) skew: Box<RawValue>,
+    pub(crate) hits: Vec<Hit>,
 }
 
 /// One rule that a workload breaks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Hit<'a> {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Hit {
     pub(crate) rule: Rule,
-    pub(crate) weight: Weight,
+    pub(crate) severity: Severity,
     /// The proxy's version, if the rule is about one.
-    pub(crate) version: &'a str,
+    pub(crate) version: String,
 }
 
-struct Judge<'a, 'b> {
+struct Judge<'a> {
     seen: &'a Seen<'a>,
-    at: &'b Standpoint<'b>,
-    hits: Vec<Hit<'a>>,
+    at: &'a Standpoint<'a>,
+    hits: Vec<Hit>,
     worst: Option<Standing>,
 }
 
 /// Judges one workload for the question.
-pub(crate) fn judge<'a>(
-    seen: &'a Seen<'a>,
-    sights: &mut Sights,
-    at: &Standpoint<'_>,
-) -> Judged<'a> {
+pub(crate) fn judge(seen: &Seen<'_>, sights: &mut Sights, at: &Standpoint<'_>) -> Judged {
     let mut judge = Judge {
         seen,
         at,
@@ -67,27 +72,27 @@ pub(crate) fn judge<'a>(
         judge.hit(Rule::DowntimeOutage, Weight::Full, "");
     }
     let (state, minors) = state(judge.worst);
-    let why = why_of(&judge.hits, why, at);
+    let skew = Skew {
+        state,
+        minors,
+        action,
+        why: why_of(&judge.hits, why),
+    };
     Judged {
-        skew: Skew {
-            state,
-            minors,
-            action,
-            why,
-        },
+        kind: seen.kind.clone(),
+        pods: seen.pods,
+        is_rollable: seen.is_rollable(),
+        state,
+        action,
+        skew: to_raw_value(&skew).expect("a judgement is made of words and numbers"),
         hits: judge.hits,
     }
 }
 
 /// The id of every finding that the hits end in, and what no finding says of the action; in the
 /// order of the words, none twice.
-fn why_of(hits: &[Hit<'_>], of_action: Vec<Word>, at: &Standpoint<'_>) -> Vec<Word> {
-    let counts = |hit: &&Hit<'_>| severity(hit.rule, at.ask(), Decided::Yes, hit.weight).is_some();
-    let mut why: Vec<Word> = hits
-        .iter()
-        .filter(counts)
-        .map(|hit| hit.rule.into())
-        .collect();
+fn why_of(hits: &[Hit], of_action: Vec<Word>) -> Vec<Word> {
+    let mut why: Vec<Word> = hits.iter().map(|hit| hit.rule.into()).collect();
     let says_how = [Word::ProxyTooOld, Word::ProxyBehind, Word::ProxyAhead];
     let is_said = says_how.iter().any(|word| why.contains(word));
     let of_action = of_action.into_iter();
@@ -99,8 +104,8 @@ fn why_of(hits: &[Hit<'_>], of_action: Vec<Word>, at: &Standpoint<'_>) -> Vec<Wo
 
 // === impl Judge ===
 
-impl<'a> Judge<'a, '_> {
-    fn proxy(&mut self, proxy: &'a SeenProxy<'a>, sight: Sight) {
+impl Judge<'_> {
+    fn proxy(&mut self, proxy: &SeenProxy<'_>, sight: Sight) {
         let text = proxy.text();
         self.worst = self.worst.max(Some(sight.standing));
         self.standing(sight.standing, text);
@@ -118,7 +123,7 @@ impl<'a> Judge<'a, '_> {
         }
     }
 
-    fn standing(&mut self, standing: Standing, text: &'a str) {
+    fn standing(&mut self, standing: Standing, text: &str) {
         let weight = self.left_behind();
         match standing {
             Standing::There => {}
@@ -138,7 +143,7 @@ impl<'a> Judge<'a, '_> {
         }
     }
 
-    fn too_old(&mut self, weight: Weight, text: &'a str) {
+    fn too_old(&mut self, weight: Weight, text: &str) {
         let job = self.seen.ends_by_itself();
         let pods = self.seen.pods;
         if job && pods.held_by_proxy < pods.total {
@@ -152,7 +157,7 @@ impl<'a> Judge<'a, '_> {
         }
     }
 
-    fn leaving(&mut self, proxy: &'a SeenProxy<'a>, sight: Sight) {
+    fn leaving(&mut self, proxy: &SeenProxy<'_>, sight: Sight) {
         let is_out = match sight.standing {
             Standing::There | Standing::AheadByPatch => false,
             Standing::Beside | Standing::Behind { .. } => self.at.ask() == Ask::Done,
@@ -207,7 +212,7 @@ impl<'a> Judge<'a, '_> {
         if self.seen.roll.reason == Some(Obstacle::WouldLoseProxy) {
             self.hit(Rule::WouldLoseProxy, Weight::Full, "");
         }
-        let is_stuck = |hit: &Hit<'_>| hit.rule == Rule::JobStuckOnProxy;
+        let is_stuck = |hit: &Hit| hit.rule == Rule::JobStuckOnProxy;
         if pods.held_by_proxy > 0 && !self.hits.iter().any(is_stuck) {
             self.hit(Rule::JobStuckOnProxy, Weight::Soft, "");
         }
@@ -227,11 +232,15 @@ impl<'a> Judge<'a, '_> {
         if soft { Weight::Soft } else { Weight::Full }
     }
 
-    fn hit(&mut self, rule: Rule, weight: Weight, version: &'a str) {
+    /// Adds a hit, unless the rule does not belong to the question.
+    fn hit(&mut self, rule: Rule, weight: Weight, version: &str) {
+        let Some(severity) = severity(rule, self.at.ask(), Decided::Yes, weight) else {
+            return;
+        };
         let hit = Hit {
             rule,
-            weight,
-            version,
+            severity,
+            version: version.to_owned(),
         };
         if !self.hits.contains(&hit) {
             self.hits.push(hit);

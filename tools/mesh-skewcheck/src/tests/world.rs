@@ -129,7 +129,33 @@ pub(super) fn lines(stream: &Value, records: &[&Value], end: &Value) -> String {
     let all = std::iter::once(stream)
         .chain(records.iter().copied())
         .chain([&end]);
-    all.map(|record| format!("{record}\n")).collect()
+    all.map(|record| format!("{}\n", spelled(record, &FIRST)))
+        .collect()
+}
+
+/// The fields that mesh-survey writes first, in its order.
+pub(super) const FIRST: [&str; 8] = [
+    "type",
+    "cluster",
+    "kind",
+    "namespace",
+    "name",
+    "uid",
+    "control_plane",
+    "labels",
+];
+
+/// Writes a record with these fields first.
+pub(super) fn spelled(record: &Value, first: &[&str]) -> String {
+    let fields = record.as_object().unwrap();
+    let begin = first.iter().filter_map(|name| fields.get_key_value(*name));
+    let rest = fields.iter();
+    let rest = rest.filter(|(name, _)| !first.contains(&name.as_str()));
+    let fields = begin.chain(rest);
+    let fields: Vec<String> = fields
+        .map(|(name, value)| format!("\"{name}\":{value}"))
+        .collect();
+    format!("{{{}}}", fields.join(","))
 }
 
 /// Runs the judge on a stream.
