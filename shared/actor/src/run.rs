@@ -92,7 +92,8 @@ impl Run {
     /// Returns the command that does what this dry run showed.
     pub fn for_real(&self) -> String {
         let is_dry = |arg: &String| {
-            matches!(arg.as_str(), "--dry-run" | "--preflight") || arg.starts_with("--dry-run=")
+            let dry = ["--dry-run", "--preflight", "--plan-only"];
+            dry.contains(&arg.as_str()) || arg.starts_with("--dry-run=")
         };
         let argv: Vec<String> = argv().into_iter().filter(|arg| !is_dry(arg)).collect();
         again(&self.voice.actor, &self.args.cluster, &argv)

@@ -131,7 +131,9 @@ fn ask(summary: &str) -> Result<Leave, Declined> {
     };
     match answer {
         Ok(answer) if ["y", "Y", "yes"].contains(&answer.trim()) => Ok(Leave::Act),
-        Ok(_) => Err(Explained::new(CANCELLED, way_out).into()),
+        Ok(_) => {
+            Err(Explained::new(CANCELLED, "answer y to act; --dry-run shows the plan alone").into())
+        }
         Err(error) if has_hung_up(&error) => Err(Declined::HungUp),
         Err(error) => {
             let cannot = "cannot ask for confirmation on the terminal";

@@ -5,6 +5,7 @@ mod answer;
 mod columns;
 mod headline;
 mod look;
+mod notes;
 mod results;
 mod sight;
 mod text;
@@ -159,7 +160,10 @@ impl Screen {
                 parts.push(self.workloads.sums(clusters, look));
             }
         } else {
-            parts.push(self.table(Rows::Problems));
+            parts.push(self.table(match rows {
+                Rows::Fitting => Rows::Judged,
+                Rows::All | Rows::Problems | Rows::Judged => rows,
+            }));
         }
         parts.push(self.sight.remarks(look));
         parts.retain(|part| !part.is_empty());

@@ -14,7 +14,7 @@ const ROUTES: &str = "httproutes.gateway.networking.k8s.io";
 const CRDS: &str = "customresourcedefinitions";
 const OVERRIDES: &str = "/api/v1/namespaces/linkerd/secrets/linkerd-config-overrides";
 /// What `end` says of a run that wrote the definitions alone.
-const ALONE: &str = "this run wrote the set of CRDs, and nothing of the control plane: ";
+const ALONE: &str = "this run wrote the CRDs, and nothing of the control plane: ";
 
 on_both_beds! {
     release_that_brings_a_definition_is_reached_with_the_digest_of_its_dry_run

@@ -75,6 +75,15 @@ fn first_signal_waits_for_what_is_in_flight_and_the_next_run_goes_on(bed: Bed) {
     let output = scene.roll(&scene.verdict(), &["--yes"]);
     assert_eq!(output.code, Some(0), "{}", output.said());
     assert_eq!(scene.writes().len(), 3);
+    let next = output.end()["next"].as_str().unwrap().to_owned();
+    assert!(next.contains("mesh-skewcheck --ask done --to "), "{next}");
+    let dry = scene.roll(&scene.verdict(), &["--dry-run=server"]);
+    let next = dry.end()["next"].as_str().unwrap().to_owned();
+    assert!(
+        next.contains("| mesh-skewcheck --ask roll | mesh-roll"),
+        "{next}"
+    );
+    assert!(!next.contains("--dry-run"), "{next}");
 }
 
 fn flags_and_verdicts_that_are_refused_write_nothing(bed: Bed) {

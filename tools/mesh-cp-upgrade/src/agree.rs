@@ -128,13 +128,21 @@ fn verb(command: &[String]) -> String {
     words.join(" ")
 }
 
+// A command of helm or of the CLI is no verb of the sentence.
+fn colon(deed: &Deed) -> &'static str {
+    match deed.verb.split(' ').next() {
+        Some("helm" | "linkerd") => ":",
+        _ => "",
+    }
+}
+
 fn summary(args: &Args, goal: &Goal, prepared: &Staged<Plan>, intent: &Intent) -> String {
     let mut lines = vec![intent.message.clone()];
     lines.extend(
         intent
             .deeds
             .iter()
-            .map(|deed| format!("  {} {}", deed.verb, deed.object)),
+            .map(|deed| format!("  {}{} {}", deed.verb, colon(deed), deed.object)),
     );
     if let Staged::Definitions(first) = prepared {
         lines.push(format!(
@@ -186,7 +194,7 @@ mod tests {
     fn the_question_says_that_the_crds_come_first_and_what_is_checked_after_them() {
         let first = Definitions {
             part: Part {
-                name: "the set of CRDs".to_owned(),
+                name: "the CRDs".to_owned(),
                 command: Vec::new(),
                 essence: String::new(),
                 rendered: Rendered {

@@ -135,7 +135,12 @@ impl Part {
 
     /// Says that this part is written.
     pub(crate) fn written(&self) -> String {
-        format!("{} is at {}", self.name, self.rendered.chart)
+        let Self { name, rendered, .. } = self;
+        let are = match name.starts_with("the ") && name.ends_with('s') {
+            true => "are",
+            false => "is",
+        };
+        format!("{name} {are} at {}", rendered.chart)
     }
 }
 

@@ -72,7 +72,7 @@ pub(crate) async fn offered(session: &mut Session<'_>, ending: Ending) -> Ending
         Ending::Done { .. } | Ending::Skipped(_) => ending,
         // Whoever stopped the run waits for its end.
         Ending::Stopped(error) => {
-            let hint = format!("{}; {}", error.hint(), way_back.offered("or go back with"));
+            let hint = format!("{}; {}", error.hint(), way_back.offered("or go back"));
             Ending::Stopped(error.with_hint(hint))
         }
         Ending::Left { signal, reason } => Ending::Left {
@@ -100,12 +100,12 @@ async fn hint(
 ) -> Result<String, Ending> {
     let command = way_back.command();
     let hint = match obstacle(session, way_back).await {
-        Ok(None) => way_back.offered("or go back with"),
+        Ok(None) => way_back.offered("or go back"),
         Ok(Some(obstacle)) => format!("there is no way back with `{command}` now: {obstacle}"),
         Err(left @ Ending::Left { .. }) => return Err(left),
         Err(ending) => {
             let why = ending.reason().unwrap_or_default();
-            format!("or go back with: {command} (it could not be rehearsed: {why})")
+            format!("or go back: {command} (it could not be rehearsed: {why})")
         }
     };
     Ok(match error.hint().is_empty() {

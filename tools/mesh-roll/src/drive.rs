@@ -11,7 +11,7 @@ use futures::FutureExt as _;
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use jiff::{SignedDuration, Timestamp};
 use mesh_actor::{Actor, Ending, Interruption, Outcome, Run};
-use mesh_cli::Exit;
+use mesh_cli::{DryRun, Exit};
 use mesh_cluster::clock::later;
 use mesh_cluster::{Asked, Why};
 use mesh_records::{Explained, Tool, after};
@@ -50,6 +50,8 @@ struct Shell<'a> {
     control_plane: String,
     /// The time limit for one workload.
     timeout: Duration,
+    /// What a person does after a run that did all that it could.
+    next: String,
     core: Roll,
     told: Receiver<Told>,
     watches: Watches,
@@ -68,6 +70,13 @@ impl<'a> Shell<'a> {
     fn new(args: &Args, run: &'a mut Run, prepared: Prepared) -> Self {
         let settings = settings(args, run, &prepared);
         let order = prepared.order;
+        let next = match settings.dry_run {
+            DryRun::None => {
+                let question = ["--ask", "done", "--to", &order.expected.version];
+                settings.paste.judged(&question)
+            }
+            DryRun::Client | DryRun::Server => run.for_real(),
+        };
         let control_plane = order.expected.namespace;
         let (tell, told) = mpsc::channel(BACKLOG);
         let watches = watches::open(&run.cluster, &control_plane, &settings.kinds, &tell);
@@ -77,6 +86,7 @@ impl<'a> Shell<'a> {
             run,
             control_plane,
             timeout: args.timeout,
+            next,
             told,
             watches,
             work: FuturesUnordered::new(),
@@ -192,7 +202,7 @@ impl<'a> Shell<'a> {
                 self.wake = Some(later(left));
                 return Ok(());
             }
-            Action::Finish(finish) => return Err(ending(finish)),
+            Action::Finish(finish) => return Err(ending(finish, &self.next)),
             Action::Ask(intent, summary) => perform::ask(self.run.consent(*intent, &summary)),
             Action::Lock => {
                 let taking = self
@@ -249,11 +259,14 @@ fn event(interruption: Interruption) -> Event {
     }
 }
 
-fn ending(finish: Finish) -> Ending {
+fn ending(finish: Finish, next: &str) -> Ending {
     let Finish { exit, reason, hint } = finish;
     let why = reason.clone().unwrap_or_default();
     match exit {
-        Exit::Yes => Ending::Done { next: None, reason },
+        Exit::Yes => Ending::Done {
+            next: Some(next.to_owned()),
+            reason,
+        },
         Exit::No => Ending::No(Explained::new(why, hint)),
         Exit::Failed => Ending::Failed(Explained::new(why, hint).into()),
         Exit::Stopped | Exit::BrokenPipe => Ending::Stopped(Explained::new(why, hint)),

@@ -8,7 +8,7 @@ use mesh_records::{
 
 use super::look::{Look, Symbol, Tone};
 use super::results::Results;
-use super::text::{beside, folded, item, many, next, took};
+use super::text::{beside, folded, item, many, next, took, unbroken};
 use crate::Clean;
 use crate::consent::CANCELLED;
 
@@ -27,7 +27,13 @@ pub(super) struct Account {
     results: Results,
     done: Option<String>,
     failed: Option<String>,
+    skipped: String,
+    /// The width of the workloads' names.
+    names: usize,
 }
+
+/// The widest column of the workloads' names.
+const NAMES: usize = 44;
 
 // === impl Account ===
 
@@ -63,6 +69,8 @@ impl Account {
 
     fn intent(&mut self, intent: &Intent, look: Look) -> Option<String> {
         self.planned = Some(intent.deeds.len());
+        let names = intent.deeds.iter().map(|deed| deed.object.chars().count());
+        self.names = names.max().unwrap_or(0).min(NAMES);
         self.is_dry = intent.dry_run.is_some();
         self.started = Some(intent.time);
         if self.is_asked {
@@ -82,12 +90,15 @@ impl Account {
                 None => " (duration unknown)".to_owned(),
             });
             let takes = takes.unwrap_or_default();
-            let would = match (self.is_dry, verb.split(' ').next()) {
-                (false, _) => "",
-                (true, Some("helm" | "linkerd")) => "would run ",
-                (true, _) => "would ",
+            let (run, colon) = match verb.split(' ').next() {
+                Some("helm" | "linkerd") => ("run ", ":"),
+                _ => ("", ""),
             };
-            text += &folded(look, &format!("  {would}{verb} {object}{takes}"));
+            let would = match self.is_dry {
+                true => format!("would {run}"),
+                false => String::new(),
+            };
+            text += &folded(look, &format!("  {would}{verb}{colon} {object}{takes}"));
             for line in deed.patch.iter().flat_map(Patch::lines) {
                 text += &folded(look, &format!("    {line}"));
             }
@@ -119,7 +130,12 @@ impl Account {
                 self.failed = Some(step.message.clone());
                 (Symbol::Failed, Tone::Bad)
             }
-            StepState::Skipped => (Symbol::Note, Tone::Dim),
+            // Steps that are left out for one reason have one line.
+            StepState::Skipped if !self.is_wide && self.skipped == step.message => return None,
+            StepState::Skipped => {
+                self.skipped.clone_from(&step.message);
+                (Symbol::Note, Tone::Dim)
+            }
         };
         let took = step.duration_ms.filter(|it| *it >= 100).map(took);
         let took = took.map_or(String::new(), |took| format!(" ({took})"));
@@ -153,7 +169,8 @@ impl Account {
         let words = match rolled.outcome {
             Outcome::Proven => {
                 let pods = many(rolled.pods.wanted.into(), "pod");
-                format!("{}  {pods}  {}", rolled.identity, took(rolled.duration_ms))
+                let (name, took) = (rolled.identity.to_string(), took(rolled.duration_ms));
+                unbroken(&format!("{name:<0$}  {pods:>7}  {took:>5}", self.names))
             }
             Outcome::Failed
             | Outcome::Blocked
@@ -223,6 +240,7 @@ impl Account {
         let lasted = lasted.map_or(String::new(), |it| format!(" in {it}"));
         let first = match (self.is_dry, planned) {
             (true, _) => format!("nothing was changed; {planned} would be restarted"),
+            (false, 0) if self.results.needs_attention() => "nothing was restarted".to_owned(),
             (false, 0) => "nothing had to be restarted".to_owned(),
             (false, _) => format!("{proven} of {planned} restarted and proven{lasted}"),
         };

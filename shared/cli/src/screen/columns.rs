@@ -82,7 +82,8 @@ impl Column {
         }
     }
 
-    /// The same column, which is left out where the screen is too narrow for all.
+    /// The same column, which is left out where the screen is too narrow for all; the first of
+    /// several goes first.
     pub(super) fn spare(self) -> Self {
         Self {
             is_spare: true,
@@ -158,20 +159,28 @@ impl Columns {
         let Some(size) = look.size else {
             return widths;
         };
-        let least = |(width, column): (&Option<usize>, &Column)| {
-            width.map(|width| width.min(column.at_least))
-        };
-        let least: Vec<Option<usize>> = widths.iter().zip(&self.columns).map(least).collect();
-        if total(&least) > size.columns {
-            for (width, column) in widths.iter_mut().zip(&self.columns) {
-                *width = width.filter(|_| !column.is_spare);
+        for spare in 0..self.columns.len() {
+            let least = |(width, column): (&Option<usize>, &Column)| {
+                width.map(|width| width.min(column.at_least))
+            };
+            let least: Vec<Option<usize>> = widths.iter().zip(&self.columns).map(least).collect();
+            let is_spare = self.columns.get(spare).is_some_and(|it| it.is_spare);
+            if total(&least) > size.columns
+                && is_spare
+                && let Some(width) = widths.get_mut(spare)
+            {
+                *width = None;
             }
         }
         for _ in size.columns..total(&widths) {
             let shown = widths.iter_mut().zip(&self.columns);
             let shown = shown.filter_map(|(width, column)| Some((width.as_mut()?, column)));
-            let spare = shown.map(|(width, column)| (width.saturating_sub(column.at_least), width));
-            let Some((1.., width)) = spare.max_by_key(|it| it.0) else {
+            // A sentence is whole on several lines too; a name without its middle is not.
+            let spare = shown.map(|(width, column)| {
+                let spare = width.saturating_sub(column.at_least);
+                (spare, column.is_broken && spare > 0, width)
+            });
+            let Some((1.., _, width)) = spare.max_by_key(|it| (it.1, it.0)) else {
                 break;
             };
             *width = width.saturating_sub(1);
@@ -248,6 +257,9 @@ mod tests {
         columns.rows.push(cells.to_vec());
         let all = "NAME         READY  NOTE\na-long-name    3/3  asks for a proxy\n";
         assert_eq!(columns.lines(Look::terminal(40)), all);
+        let narrow =
+            "NAME         READY  NOTE\na-long-name    3/3  asks for a\n                    proxy\n";
+        assert_eq!(columns.lines(Look::terminal(30)), narrow);
         let narrow = "NAME    READY  NOTE\na-l…me    3/3  asks for a\n               proxy\n";
         assert_eq!(columns.lines(Look::terminal(25)), narrow);
         let spared = "NAME    NOTE\na-l…me  asks for a\n        proxy\n";

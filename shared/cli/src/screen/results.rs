@@ -49,6 +49,11 @@ impl Results {
         !self.rolled.is_empty()
     }
 
+    /// Returns true if somebody should look at a workload that was skipped.
+    pub(super) fn needs_attention(&self) -> bool {
+        !self.attention.is_empty()
+    }
+
     pub(super) fn proven(&self) -> usize {
         self.of(|outcome| outcome == Outcome::Proven).count()
     }
@@ -102,7 +107,7 @@ impl Results {
             .map(|(reason, count)| short(*reason, *count));
         let quiet: Vec<String> = quiet.collect();
         if !quiet.is_empty() {
-            text += &rows("left", &[quiet.join(", ")], look);
+            text += &rows("untouched", &[quiet.join(", ")], look);
         }
         let proven = self.of(|it| it == Outcome::Proven);
         if let Some((name, slowest)) = proven.max_by_key(|(_, it)| it.milliseconds)

@@ -150,6 +150,34 @@ fn what_is_behind_is_listed_where_all_was_to_be_done() {
 }
 
 #[test]
+fn what_is_only_behind_is_counted_where_it_does_not_fit_and_a_pin_is_listed() {
+    let skew = r#""downtime":{"grade":"none"},"skew":{"state":"behind","minors":2,"action":"leave","why":[]}}"#;
+    let behind = WORKLOAD.replace(r#""downtime":{"grade":"none"}}"#, skew);
+    for (workloads, look, is_listed) in [
+        (50, Look::terminal(80), false),
+        (5, Look::terminal(80), true),
+        (50, Look::default(), true),
+    ] {
+        let mut screen = Screen::new(Detail::Short, look);
+        for number in 0..workloads {
+            let name = format!("\"web-{number}\"");
+            let mut line = behind.replace("\"web\"", &name);
+            if number == 0 {
+                line = line.replace("\"ready\":3", "\"ready\":2");
+            }
+            screen.add_line(&line);
+        }
+        screen.add_line(&VERDICT.replace("ASK", "upgrade").replace("PASS", "false"));
+        let text = screen.close();
+        assert!(text.contains("Deployment/web-0 "), "{text}");
+        assert!(text.contains("2 minors  not yet"), "{text}");
+        assert_eq!(text.contains("Deployment/web-4 "), is_listed, "{text}");
+        let rest = "49 more workloads, behind (-o wide lists all)\n";
+        assert_eq!(text.contains(rest), !is_listed, "{text}");
+    }
+}
+
+#[test]
 fn a_fleet_has_a_column_for_the_cluster_and_one_line_for_all() {
     let mut screen = Screen::new(Detail::Short, Look::default());
     for (cluster, pass) in [("eu", "true"), ("us", "false")] {
@@ -200,7 +228,7 @@ fn a_run_ends_with_its_counts_what_failed_and_the_way_on() {
         "  digest d1",
         "! it is paused",
         "restarting shop/Deployment/web",
-        "ok shop/Deployment/web  3 pods  30s",
+        "ok shop/Deployment/web   3 pods    30s",
         "x shop/Deployment/api failed: pod api-1, container c: CrashLoopBackOff",
     ] {
         assert!(at_once.lines().any(|it| it == line), "{line}: {at_once}");
@@ -208,7 +236,7 @@ fn a_run_ends_with_its_counts_what_failed_and_the_way_on() {
     assert!(!at_once.contains("it is a Job"), "{at_once}");
     let expected = "NOT DONE  1 of 3 restarted and proven in 4m12s, 1 failed, 1 skipped and needs attention\n  \
                     failed     shop/Deployment/api failed: pod api-1, container c: CrashLoopBackOff\n  \
-                    attention  shop/Deployment/cron\n  left       1 Job\n\
+                    attention  shop/Deployment/cron\n  untouched  1 Job\n\
                     next  mesh-survey | mesh-roll\n";
     assert_eq!(sum, expected);
 }
@@ -335,11 +363,12 @@ fn a_hint_keeps_to_its_column_and_a_command_in_it_works_as_pasted() {
     assert!(command.ends_with(expected), "{command}");
     let last = "kubectl --context eu -n shop describe deployment/web";
     let lines = found("pinned", &format!("see why: {last}"));
-    let expected = format!("          hint: see why:\n                {last}\n\n");
+    let broken = last.replace(" deployment", &format!(" \\\n{}deployment", " ".repeat(18)));
+    let expected = format!("          hint: see why:\n                {broken}\n\n");
     assert!(lines.ends_with(&expected), "{lines}");
-    let within = format!("see {last}, then wait");
-    let whole = found("pinned", &within);
-    assert!(whole.contains(&within), "{whole}");
+    let whole = found("pinned", &format!("see {last}, then wait"));
+    let expected = format!("see\n                {last},\n                then wait\n");
+    assert!(whole.contains(&expected), "{whole}");
 }
 
 #[test]

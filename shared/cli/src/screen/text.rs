@@ -88,8 +88,7 @@ pub(super) fn item(look: Look, tone: Tone, symbol: Symbol, said: &str) -> String
 }
 
 // A command is broken where a shell reads on, a sentence at its blanks. A command that ends a sentence
-// has lines of its own; one within a sentence has to stay in one piece to be pasted, so the terminal
-// breaks that line.
+// has lines of its own; one within a sentence stays in one piece, so that it can be pasted.
 fn fitted(text: &str, width: usize) -> Vec<String> {
     let lines = lines(&quoted(text), width);
     lines
@@ -113,19 +112,32 @@ fn lines(text: &str, width: usize) -> Vec<String> {
     let commands = (0..words.len()).filter(|from| words.get(*from..).is_some_and(is_command));
     match commands.min() {
         Some(0) => piped(text, width),
+        Some(_) if text.chars().count() <= width => vec![text.to_owned()],
         Some(from) => {
             let (said, command) = words.split_at(from);
-            // Where more is said behind the command, nothing shows its end but the punctuation.
-            let has_more = command.iter().any(|word| word.ends_with([',', ';', ')']));
-            if has_more || text.chars().count() <= width {
-                return vec![text.to_owned()];
+            let command = command.join(" ");
+            let words = shell_words(&command);
+            match words.iter().position(|word| ends_command(word)) {
+                Some(last) => {
+                    let (command, rest) = words.split_at(last.saturating_add(1));
+                    let parts = [said.join(" "), unbroken(&command.join(" ")), rest.join(" ")];
+                    let parts = parts.into_iter().filter(|part| !part.is_empty());
+                    lines(&parts.collect::<Vec<_>>().join(" "), width)
+                }
+                None => {
+                    let mut lines = wrapped(&said.join(" "), width);
+                    lines.extend(piped(&command, width));
+                    lines
+                }
             }
-            let mut lines = wrapped(&said.join(" "), width);
-            lines.extend(piped(&command.join(" "), width));
-            lines
         }
         None => wrapped(text, width),
     }
+}
+
+// Where more is said behind a command, only this shows its end.
+fn ends_command(word: &str) -> bool {
+    word.ends_with([',', ';', ')']) || ["and", "or", "of", "then"].contains(&word)
 }
 
 // A program with a flag or a pipe, unlike "mesh-roll skips" and "the linkerd CLI".
@@ -215,7 +227,8 @@ pub(super) fn next(look: Look, command: Option<&str>) -> String {
     lines.enumerate().map(line).collect()
 }
 
-// Breaks a command behind its pipes, where a shell reads on; a part that is longer stays whole.
+// Breaks a command where a shell reads on: behind its pipes, and within a longer part behind a
+// backslash.
 fn piped(command: &str, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for part in command.split_inclusive(" | ") {
@@ -224,13 +237,63 @@ fn piped(command: &str, width: usize) -> Vec<String> {
             Some(line) if line.chars().count().saturating_add(length) <= width => {
                 line.push_str(part);
             }
-            Some(_) | None => lines.push(part.to_owned()),
+            Some(_) | None if length <= width => lines.push(part.to_owned()),
+            Some(_) | None => lines.extend(continued(part, width)),
         }
     }
     lines
         .into_iter()
         .map(|line| line.trim_end().to_owned())
         .collect()
+}
+
+fn continued(part: &str, width: usize) -> Vec<String> {
+    const GOES_ON: &str = " \\";
+    let room = width.saturating_sub(GOES_ON.len());
+    let mut lines: Vec<String> = Vec::new();
+    for word in shell_words(part.trim_end()) {
+        let length = word.chars().count().saturating_add(1);
+        match lines.last_mut() {
+            Some(line) if line.chars().count().saturating_add(length) <= room => {
+                line.push(' ');
+                line.push_str(&word);
+            }
+            Some(line) => {
+                line.push_str(GOES_ON);
+                lines.push(format!("  {word}"));
+            }
+            None => lines.push(word),
+        }
+    }
+    // The next part may go on in the last line.
+    if part.ends_with(' ')
+        && let Some(line) = lines.last_mut()
+    {
+        line.push(' ');
+    }
+    lines
+}
+
+// The words of a command, with their quotes: a blank within quotes separates nothing.
+fn shell_words(command: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    let (mut quote, mut is_escaped) = (None, false);
+    for it in command.chars() {
+        match (it, quote) {
+            (' ', None) if !is_escaped => {
+                words.push(String::new());
+                continue;
+            }
+            ('\'' | '"', None) if !is_escaped => quote = Some(it),
+            (_, Some(open)) if it == open && !is_escaped => quote = None,
+            _ => {}
+        }
+        is_escaped = it == '\\' && quote != Some('\'') && !is_escaped;
+        if let Some(word) = words.last_mut() {
+            word.push(it);
+        }
+    }
+    words
 }
 
 #[cfg(test)]
@@ -266,8 +329,12 @@ mod tests {
             ("mesh-roll skips what the linkerd CLI has", 2),
             ("go back: helm rollback cp 3 -n mesh", 2),
             ("see kubectl --context eu get pods", 2),
-            ("see kubectl --context eu get pods; then wait", 1),
-            ("go back: HELM_DRIVER=sql /opt/helm rollback cp -n mesh", 2),
+            ("see kubectl --context eu get pods; then wait", 3),
+            (
+                "trust neither linkerd check --proxy nor linkerd version --proxy of 2.15; survey",
+                3,
+            ),
+            ("go back: HELM_DRIVER=sql /opt/helm rollback cp -n mesh", 3),
             (
                 "remove what is left with `kubectl --context eu delete secret x`",
                 2,
@@ -312,5 +379,22 @@ mod tests {
             ["mesh-survey --context eu |", "mesh-skewcheck | mesh-roll"]
         );
         assert_eq!(piped(command, 80), [command]);
+    }
+
+    #[test]
+    fn a_longer_part_of_a_command_goes_on_behind_a_backslash_and_never_within_quotes() {
+        let command =
+            "mesh-survey | mesh-roll --exclude a/b --reason 'it is so' --context eu | jq .";
+        let lines = [
+            "mesh-survey |",
+            "mesh-roll --exclude a/b \\",
+            "  --reason 'it is so' \\",
+            "  --context eu | jq .",
+        ];
+        assert_eq!(piped(command, 26), lines);
+        assert_eq!(
+            shell_words(r#"a 'b '\''c d' "e \" f" g"#),
+            ["a", r"'b '\''c d'", r#""e \" f""#, "g"]
+        );
     }
 }

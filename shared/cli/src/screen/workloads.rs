@@ -2,13 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use mesh_records::{
-    Ask, Obstacle, PodCounts, ProxyCount, RollBy, SkewAction, SkewState, TrustAnchors, Workload,
-};
+use mesh_records::{Ask, PodCounts, ProxyCount, Workload};
 
 use super::columns::{Cell, Column, Columns};
 use super::look::{Look, Tone};
-use super::text::many;
+use super::notes::{is_behind, judged, needs, notes, stuck};
+use super::text::{folded, many};
 
 /// How many rows are listed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +16,9 @@ pub(super) enum Rows {
     All,
     /// Those that somebody should look at.
     Problems,
+    /// The problems, but where they do not fit the screen only those of which more is to be said than
+    /// that they are behind: the answer counts these.
+    Judged,
     /// All, or the problems alone where all do not fit the screen.
     Fitting,
 }
@@ -45,6 +47,8 @@ struct Row {
     note: Cell,
     needs: Tone,
     is_behind: bool,
+    /// Whether nothing but its lag makes it a problem.
+    is_only_behind: bool,
 }
 
 /// What a table of the workloads takes besides its rows: the head, the sums, the verdict.
@@ -91,15 +95,16 @@ impl Workloads {
 
     /// Returns the table, and how many rows were left out.
     pub(super) fn table(&self, rows: Rows, is_fleet: bool, look: Look) -> String {
-        let fits = look
-            .size
-            .is_none_or(|size| self.rows.len() <= size.rows.saturating_sub(OTHER_LINES));
-        let is_all = rows == Rows::All || rows == Rows::Fitting && fits;
-        let listed: Vec<&Row> = self
-            .rows
-            .iter()
-            .filter(|row| is_all || self.needs_something(row))
-            .collect();
+        let fits = |count: usize| {
+            let fits = |rows: usize| count <= rows.saturating_sub(OTHER_LINES);
+            look.size.is_none_or(|size| fits(size.rows))
+        };
+        let problems = self.rows.iter().filter(|row| self.needs_something(row));
+        let is_short = rows == Rows::Judged && !fits(problems.count());
+        let is_all = rows == Rows::All || rows == Rows::Fitting && fits(self.rows.len());
+        let is_listed =
+            |row: &Row| is_all || self.needs_something(row) && !(is_short && row.is_only_behind);
+        let listed: Vec<&Row> = self.rows.iter().filter(|row| is_listed(row)).collect();
         let mut text = String::new();
         if !listed.is_empty() {
             text = self
@@ -108,13 +113,19 @@ impl Workloads {
         }
         let rest = self.rows.len().saturating_sub(listed.len());
         if rest > 0 {
-            let others = self.rows.iter().filter(|row| !self.needs_something(row));
-            let behind = others.filter(|row| row.is_behind).count();
-            let behind = match behind {
+            let others = self.rows.iter().filter(|row| !is_listed(row));
+            let behind: Vec<&Row> = others.filter(|row| row.is_behind).collect();
+            let is_allowed = !behind.iter().any(|row| self.needs_something(row));
+            let allowed = if is_allowed {
+                " within the supported skew"
+            } else {
+                ""
+            };
+            let behind = match behind.len() {
                 _ if is_all => String::new(),
                 0 => " with nothing to note".to_owned(),
-                behind if behind == rest => ", behind within the supported skew".to_owned(),
-                behind => format!(", {behind} of them behind within the supported skew"),
+                behind if behind == rest => format!(", behind{allowed}"),
+                behind => format!(", {behind} of them behind{allowed}"),
             };
             let noun = if listed.is_empty() {
                 "workload"
@@ -123,7 +134,7 @@ impl Workloads {
             };
             let rest = many(rest.try_into().unwrap_or(u64::MAX), noun);
             let line = format!("{rest}{behind} (-o wide lists all)");
-            text += &look.paint(Tone::Dim, &line);
+            text += &look.paint(Tone::Dim, folded(look, &line).trim_end());
             text.push('\n');
         }
         text
@@ -132,7 +143,7 @@ impl Workloads {
     fn columns(&self, listed: &[&Row], is_wide: bool, is_fleet: bool) -> Columns {
         let mut columns = Vec::from_iter(is_fleet.then(|| Column::shrinking("CLUSTER", 7)));
         let ready = Column::right("READY");
-        let (namespace, workload) = if is_fleet { (7, 16) } else { (9, 22) };
+        let (namespace, workload) = if is_fleet { (9, 20) } else { (9, 22) };
         columns.extend([
             Column::shrinking("NAMESPACE", namespace),
             Column::shrinking("WORKLOAD", workload),
@@ -141,9 +152,10 @@ impl Workloads {
             Column::shrinking("PROXY", 13),
         ]);
         if self.is_judged {
-            columns.extend([Column::fixed("LAG"), Column::fixed("ROLL")]);
+            // Why a workload cannot be restarted is in the note.
+            columns.extend([Column::fixed("LAG"), Column::fixed("ROLL").spare()]);
         }
-        columns.push(Column::broken("NOTE", 10));
+        columns.push(Column::broken("NOTE", 8));
         let mut table = Columns::new(columns);
         for row in listed {
             let mut cells = Vec::from_iter(is_fleet.then(|| Cell::plain(&row.cluster)));
@@ -222,6 +234,7 @@ impl Row {
             roll: Cell::plain(roll),
             needs: needs(workload, worst),
             is_behind: is_behind(workload),
+            is_only_behind: is_behind(workload) && worst.max(stuck(workload)) <= Tone::Plain,
             note: Cell::new(worst, &words.join(", ")),
         }
     }
@@ -231,93 +244,6 @@ impl Row {
 pub(super) fn is_problem(workload: &Workload) -> bool {
     let worst = notes(workload).into_iter().map(|it| it.0).max();
     needs(workload, worst.unwrap_or_default()) > Tone::Plain
-}
-
-fn is_behind(workload: &Workload) -> bool {
-    let skew = workload.skew.as_ref();
-    skew.is_some_and(|skew| skew.state == SkewState::Behind)
-}
-
-fn needs(workload: &Workload, worst: Tone) -> Tone {
-    let skew = workload.skew.as_ref();
-    let is_stuck = skew.is_some_and(|skew| skew.action == SkewAction::Skip);
-    let lag = judged(workload).0.0;
-    // One minor version behind is within the supported skew.
-    let is_allowed = lag == Tone::Warn && is_behind(workload);
-    let lag = if is_allowed { Tone::Plain } else { lag };
-    // What ends by itself needs nobody.
-    let stuck = match is_stuck && workload.roll.by != RollBy::Itself {
-        true => Tone::Warn,
-        false => Tone::Plain,
-    };
-    worst.max(lag).max(stuck)
-}
-
-// The facts that somebody may have to look at; the judge says what follows from them.
-fn notes(workload: &Workload) -> Vec<(Tone, String)> {
-    let PodCounts {
-        total,
-        ready,
-        meshed,
-        wanted,
-        held_by_proxy,
-        refused,
-        ..
-    } = workload.pods;
-    let itself = workload.roll.by == RollBy::Itself;
-    let is_unknown = workload.proxies.iter().any(|it| it.version.is_none());
-    let old_anchors = workload.trust_anchors == TrustAnchors::Stale;
-    let lacking = wanted.is_some_and(|wanted| total < wanted);
-    let fixed = [
-        (itself, Tone::Dim, "ends by itself"),
-        (
-            workload.roll.reason == Some(Obstacle::BarePod),
-            Tone::Dim,
-            "a bare pod",
-        ),
-        (
-            total > 0 && meshed == 0,
-            Tone::Bad,
-            "asks for a proxy, has none",
-        ),
-        (refused, Tone::Bad, "its pods are refused"),
-        (ready < total && held_by_proxy == 0, Tone::Warn, "not ready"),
-        (held_by_proxy > 0, Tone::Warn, "only its proxy runs"),
-        (!workload.pins.is_empty(), Tone::Warn, "pinned"),
-        (is_unknown, Tone::Warn, "version not known"),
-        (workload.proxies.len() > 1, Tone::Warn, "several versions"),
-        (old_anchors, Tone::Warn, "old trust anchors"),
-    ];
-    let fixed = fixed.into_iter().filter(|it| it.0);
-    let mut notes: Vec<(Tone, String)> = fixed.map(|it| (it.1, it.2.to_owned())).collect();
-    if 0 < meshed && meshed < total {
-        notes.push((Tone::Bad, format!("{meshed} of {total} have a proxy")));
-    }
-    if lacking {
-        notes.push((Tone::Bad, format!("{total} pods exist")));
-    }
-    notes
-}
-
-fn judged(workload: &Workload) -> ((Tone, String), &'static str) {
-    let Some(skew) = &workload.skew else {
-        return ((Tone::Plain, String::new()), "");
-    };
-    let minors = skew.minors.unwrap_or(0);
-    let lag = match (skew.state, minors) {
-        (SkewState::Same, _) => (Tone::Plain, "none".to_owned()),
-        (SkewState::Behind, 0) => (Tone::Plain, "a patch".to_owned()),
-        (SkewState::Behind, 1) => (Tone::Warn, "1 minor".to_owned()),
-        (SkewState::Behind, minors) => (Tone::Bad, format!("{minors} minors")),
-        (SkewState::Ahead, _) => (Tone::Bad, "ahead".to_owned()),
-        (SkewState::Unknown, _) => (Tone::Warn, "unknown".to_owned()),
-    };
-    let roll = match skew.action {
-        SkewAction::Roll => "yes",
-        SkewAction::Leave => "no need",
-        SkewAction::Skip => "cannot",
-    };
-    (lag, roll)
 }
 
 fn version(proxy: &ProxyCount) -> String {

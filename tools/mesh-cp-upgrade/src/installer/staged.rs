@@ -21,7 +21,7 @@ use crate::render::Rendered;
 use crate::rights;
 use crate::session::Session;
 
-const CRDS: &str = "the set of CRDs";
+const CRDS: &str = "the CRDs";
 const CONTROL_PLANE: &str = "the control plane";
 /// The Secret with the values of an installation by the CLI.
 pub(crate) const OVERRIDES: &str = "linkerd-config-overrides";
