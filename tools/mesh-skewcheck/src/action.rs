@@ -44,6 +44,14 @@ pub(crate) fn action(
     }
 }
 
+/// Returns why a roll would not give every pod of the workload the injector's proxy, for hints.
+pub(crate) fn obstacle(seen: &Seen<'_>, at: &Standpoint<'_>) -> Option<Obstacle> {
+    match &at.injects {
+        Some(injects) => hinders(seen, injects.as_str()),
+        None => seen.roll.hindrance(),
+    }
+}
+
 fn has_unknown(seen: &Seen<'_>) -> bool {
     let unnamed = |proxy: &crate::seen::SeenProxy<'_>| proxy.count > 0 && proxy.text().is_empty();
     seen.proxies.iter().any(unnamed) || seen.has_unlisted()

@@ -6,6 +6,7 @@ use mesh_records::{Ask, ControlPlane, Rule};
 
 use crate::acknowledged::PREFIX;
 use crate::question::Standpoint;
+use crate::rules::health::is_in_progress;
 use crate::sentence::roll;
 use crate::steps::{self, Deed};
 use crate::tally::Tally;
@@ -27,7 +28,7 @@ pub(crate) fn next(
     match (at.ask(), blocking.is_empty()) {
         (Ask::Upgrade, true) => {
             let to = to?;
-            let there = at.same_release(&at.running, to);
+            let there = at.same_release(&at.running, to) && !is_in_progress(plane, at);
             let done = ["--ask", "done", "--to", to.as_str()];
             Some(match there {
                 true => at.judged(&done),

@@ -99,11 +99,6 @@ impl Seen<'_> {
         !self.ends_by_itself() && !is_bare
     }
 
-    /// Returns true if a roll can bring new pods.
-    pub(crate) fn is_rollable(&self) -> bool {
-        self.roll.hindrance().is_none()
-    }
-
     /// Returns how the counts contradict each other, if they do.
     pub(crate) fn contradiction(&self) -> Option<&'static str> {
         let PodCounts {

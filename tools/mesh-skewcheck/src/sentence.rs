@@ -6,7 +6,9 @@ use mesh_versions::Skew;
 use crate::question::Standpoint;
 use crate::tally::Group;
 
-const NO_ROLL: &str = "mesh-roll skips them: wait until Jobs have ended, resume what is paused, create bare pods again, and restart the pods of other controllers with the tool of their owner";
+const NO_ROLL: &str = "mesh-roll skips them: remove what pins their proxies, wait until Jobs have ended, resume what is paused, create bare pods again, and restart the pods of other controllers with the tool of their owner";
+
+const UNPIN: &str = "remove the pin from the namespace's annotations or the pod template";
 
 /// Returns the command that restarts the workloads.
 pub(crate) fn roll(at: &Standpoint<'_>) -> String {
@@ -43,10 +45,7 @@ const HINTS: [(Rule, &str); 13] = [
         Rule::NewerThanKnown,
         "pass a newer releases file (--releases FILE) or --ack newer-than-known",
     ),
-    (
-        Rule::VersionPinned,
-        "remove the pin from the namespace's annotations or the pod template",
-    ),
+    (Rule::VersionPinned, UNPIN),
     (
         Rule::UnmeshedButAnnotated,
         "restart those in which some pods have a proxy; for the others, check linkerd.io/inject and the proxy injector",
@@ -159,7 +158,7 @@ const SAID: [(Rule, &str); 18] = [
         Rule::JobStuckOnProxy,
         "have pods that only the proxy keeps alive",
     ),
-    (Rule::JobHoldsBack, "run Job proxies FAR BASE"),
+    (Rule::JobHoldsBack, "run proxies in Jobs FAR BASE"),
     (Rule::WorkloadUnhealthy, "run pods that are not ready"),
     (Rule::DowntimeOutage, "would be down during the restart"),
 ];
@@ -201,9 +200,10 @@ fn hint(rule: Rule, group: &Group, at: &Standpoint<'_>) -> Option<String> {
         (Rule::TrustAnchorStale, true),
     ];
     if rolls.contains(&(rule, true)) {
-        return Some(match group.rollable {
-            true => roll(at),
-            false => NO_ROLL.to_owned(),
+        return Some(match (group.rollable, group.pinned) {
+            (true, _) => roll(at),
+            (false, true) => format!("{UNPIN}, then: {}", roll(at)),
+            (false, false) => NO_ROLL.to_owned(),
         });
     }
     let is_of_skew = matches!(rule, Rule::ProxyTooOld | Rule::ProxyAhead);

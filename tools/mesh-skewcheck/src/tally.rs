@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use mesh_records::{Rule, Severity, SkewAction, SkewState, WorkloadRef};
+use mesh_records::{Obstacle, Rule, Severity, SkewAction, SkewState, WorkloadRef};
 
 use crate::question::Standpoint;
 use crate::rules::workload::Judged;
@@ -32,6 +32,8 @@ pub(crate) struct Group {
     pub(crate) versions: Smallest<String>,
     /// Whether a roll reaches at least one of them.
     pub(crate) rollable: bool,
+    /// Whether nothing but a pin holds back any of them.
+    pub(crate) pinned: bool,
     /// The line of the waiver for them.
     pub(crate) waiver: Option<usize>,
 }
@@ -86,6 +88,7 @@ impl Default for Group {
             workloads: Smallest::new(NAMED),
             versions: Smallest::new(VERSIONS),
             rollable: false,
+            pinned: true,
             waiver: None,
         }
     }
@@ -94,7 +97,8 @@ impl Default for Group {
 impl Group {
     fn add(&mut self, one: &Identity<'_>, judged: &Judged) {
         self.count += 1;
-        self.rollable |= judged.is_rollable;
+        self.rollable |= judged.obstacle.is_none();
+        self.pinned &= judged.obstacle == Some(Obstacle::VersionPinned);
         let this = (one.namespace, one.kind, one.name);
         let keep = self
             .workloads

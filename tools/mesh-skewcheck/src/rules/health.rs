@@ -31,14 +31,9 @@ fn settled(plane: &ControlPlane, at: &Standpoint<'_>) -> Vec<Remark> {
     }
     let mut remarks = Vec::new();
     let mixed = held::not_held(plane, at);
-    let mut faults: Vec<String> = plane.components.iter().filter_map(fault).collect();
-    faults.extend(absent(plane).map(|part| format!("{part} is missing")));
+    let faults = faults(plane);
     let settled = plane.state == State::Settled && faults.is_empty();
-    let on_its_way = plane
-        .components
-        .iter()
-        .any(|it| it.updated < it.wanted || has_old_proxy(it, at));
-    let is_on_its_way = !mixed.is_empty() || (!settled && on_its_way);
+    let is_on_its_way = is_on_its_way(plane, &mixed, at);
     if is_on_its_way {
         remarks.push(in_progress(plane, &mixed, at));
     }
@@ -58,6 +53,24 @@ fn settled(plane: &ControlPlane, at: &Standpoint<'_>) -> Vec<Remark> {
         remarks.push(Remark::cannot_tell(Rule::UpgradeInProgress, message).hint(hint));
     }
     remarks
+}
+
+/// Returns true if an upgrade has begun and not ended.
+pub(crate) fn is_in_progress(plane: &ControlPlane, at: &Standpoint<'_>) -> bool {
+    is_on_its_way(plane, &held::not_held(plane, at), at)
+}
+
+fn is_on_its_way(plane: &ControlPlane, mixed: &[Part<'_>], at: &Standpoint<'_>) -> bool {
+    let settled = plane.state == State::Settled && faults(plane).is_empty();
+    let mut components = plane.components.iter();
+    !mixed.is_empty()
+        || (!settled && components.any(|it| it.updated < it.wanted || has_old_proxy(it, at)))
+}
+
+fn faults(plane: &ControlPlane) -> Vec<String> {
+    let faults = plane.components.iter().filter_map(fault);
+    let absent = absent(plane).map(|part| format!("{part} is missing"));
+    faults.chain(absent).collect()
 }
 
 fn has_old_proxy(component: &Component, at: &Standpoint<'_>) -> bool {

@@ -6,7 +6,7 @@ use mesh_records::{
 };
 use serde_json::value::{RawValue, to_raw_value};
 
-use crate::action::action;
+use crate::action::{action, obstacle};
 use crate::proxy::{Sight, Sights, Standing};
 use crate::question::{Jobs, Standpoint};
 use crate::rule::{Weight, severity};
@@ -17,8 +17,8 @@ use crate::seen::{Seen, SeenProxy};
 pub(crate) struct Judged {
     pub(crate) kind: WorkloadKind,
     pub(crate) pods: PodCounts,
-    /// Whether a roll can bring new pods.
-    pub(crate) is_rollable: bool,
+    /// Why a roll would not give every pod the injector's proxy.
+    pub(crate) obstacle: Option<Obstacle>,
     pub(crate) state: SkewState,
     pub(crate) action: SkewAction,
     /// The record's new field, as it is written.
@@ -81,7 +81,7 @@ pub(crate) fn judge(seen: &Seen<'_>, sights: &mut Sights, at: &Standpoint<'_>) -
     Judged {
         kind: seen.kind.clone(),
         pods: seen.pods,
-        is_rollable: seen.is_rollable(),
+        obstacle: obstacle(seen, at),
         state,
         action,
         skew: to_raw_value(&skew).expect("a judgement is made of words and numbers"),

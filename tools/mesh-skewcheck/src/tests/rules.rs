@@ -1195,6 +1195,9 @@ fn a_half_done_upgrade_may_be_resumed_only_to_its_own_target() {
         resume.exit == Ok(mesh_cli::Exit::Yes)
             && resume.text.contains("run the same upgrade again")
     );
+    let next = resume.verdict()["next"].clone();
+    let next = next.as_str().unwrap();
+    assert!(next.contains("| mesh-cp-upgrade"), "{next}");
     assert_eq!(
         judge(&["--to", "edge-24.2.4"], &half.survey()).grade("upgrade-in-progress"),
         "E"
@@ -1220,6 +1223,12 @@ fn ask_done_only_warns_of_what_ends_and_of_bare_pods() {
             world.workloads[0]["roll"] = roll.clone();
         })
     };
+    let pinned = behind(&json!({"by": "restart"})).with(|world| {
+        world.workloads[0]["pins"] = json!([{"where": "template", "version": "stable-2.13.7"}]);
+    });
+    let text = judge(done, &pinned.survey()).text;
+    let unpin = "or the pod template, then: mesh-survey | mesh-skewcheck --ask roll | mesh-roll";
+    assert!(text.contains(unpin), "{text}");
     let none = json!({"by": "none", "reason": "foreign-owner"});
     let bare = json!({"by": "none", "reason": "gone"});
     for (by, grade) in [
