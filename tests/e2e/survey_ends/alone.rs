@@ -1,18 +1,19 @@
 //! Surveys without a cluster, of a cluster without a mesh, and of two clusters with one name.
 
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use mesh_testbed::Bed;
-use mesh_tests::{Signal, on_both_beds, signal, toolbox};
+use mesh_tests::{Signal, Toolbox, on_both_beds, run, signal, toolbox};
 use serde_json::{Value, json};
 
-use crate::{brackets, survey};
+use crate::{brackets, command, survey};
 
 on_both_beds! {
     sharing crate::BLANK;
     a_cluster_without_a_control_plane_is_surveyed_whole
     clusters_of_one_name_differ_by_uid
+    a_bare_machine_needs_no_certificate_authorities_of_its_own
 }
 
 #[test]
@@ -101,4 +102,30 @@ fn clusters_of_one_name_differ_by_uid(bed: &Bed) {
         let namespace = bed.get("/api/v1/namespaces/kube-system").unwrap();
         assert_eq!(stream["cluster_uid"], namespace["metadata"]["uid"]);
     }
+}
+
+/// A survey from a machine without certificate authorities, such as a container without any package.
+fn bare(tools: &Toolbox, kubeconfig: &Path) -> Command {
+    let mut command = command(tools, kubeconfig, &[]);
+    command.envs([
+        ("SSL_CERT_FILE", "/dev/null"),
+        ("SSL_CERT_DIR", "/dev/null"),
+    ]);
+    command
+}
+
+fn a_bare_machine_needs_no_certificate_authorities_of_its_own(bed: &Bed) {
+    let tools = toolbox!();
+    brackets(&run(bare(&tools, bed.kubeconfig()), ""), 0);
+}
+
+#[test]
+fn a_bare_machine_that_needs_certificate_authorities_says_so() {
+    let tools = toolbox!();
+    let kubeconfig = tools.folder().join("secure");
+    let server = "{apiVersion: v1, kind: Config, current-context: c, contexts: [{name: c, context: {cluster: c, user: u}}], clusters: [{name: c, cluster: {server: 'https://127.0.0.1:1'}}], users: [{name: u, user: {}}]}";
+    std::fs::write(&kubeconfig, server).unwrap();
+    let (_, _, errors) = brackets(&run(bare(&tools, &kubeconfig), ""), 2);
+    let said = "the certificate authorities of this machine (the kubeconfig names none)";
+    assert!(errors.contains(said), "{errors}");
 }

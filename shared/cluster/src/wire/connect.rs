@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
+use http::uri::Scheme;
 use jiff::Timestamp;
 use jiff::fmt::rfc2822;
 use kube::Config;
@@ -189,18 +190,33 @@ async fn config(kubeconfig: &Kubeconfig, user: AuthInfo) -> Result<Config, Expla
     if kubeconfig.cluster.proxy_url.is_none() && is_direct {
         config.proxy_url = None;
     }
+    if config.root_cert.is_none() && verifies_nothing(&config) {
+        config.root_cert = Some(Vec::new());
+    }
     Ok(config)
+}
+
+/// Whether no certificate authority is asked, not even those of this machine, of which a bare container
+/// has none.
+fn verifies_nothing(config: &Config) -> bool {
+    let is_plain = config.cluster_url.scheme() == Some(&Scheme::HTTP);
+    config.accept_invalid_certs || (is_plain && config.proxy_url.is_none())
 }
 
 fn client(config: Config) -> Result<kube::Client, Explained> {
     let server = sayable(&config.cluster_url.to_string());
+    let authority = match config.root_cert {
+        Some(_) => "the certificate authority",
+        None => "the certificate authorities of this machine (the kubeconfig names none)",
+    };
     kube::Client::try_from(config).map_err(|error| {
         let of_proxy = matches!(error, kube::Error::ProxyProtocolUnsupported { .. });
         let what = match of_proxy {
-            true => "the proxy in `proxy-url` or HTTPS_PROXY is none of http, https and socks5".to_owned(),
-            false => format!(
-                "cannot use the client certificate, its key or the certificate authority for {server}"
-            ),
+            true => "the proxy in `proxy-url` or HTTPS_PROXY is none of http, https and socks5"
+                .to_owned(),
+            false => {
+                format!("cannot use the client certificate, its key or {authority} for {server}")
+            }
         };
         Explained::new(what, NO_CLUSTER)
     })
@@ -344,6 +360,24 @@ mod tests {
         ];
         for (server, expected) in table {
             assert_eq!(is_loopback(&server.parse().unwrap()), expected, "{server}");
+        }
+    }
+
+    #[test]
+    fn only_what_verifies_a_server_needs_certificate_authorities() {
+        let config = |server: &str| Config::new(server.parse().unwrap());
+        let (plain, secure) = (config("http://127.0.0.1:1"), config("https://127.0.0.1:1"));
+        let mut insecure = secure.clone();
+        insecure.accept_invalid_certs = true;
+        let mut behind = plain.clone();
+        behind.proxy_url = Some("https://proxy:1".parse().unwrap());
+        for (config, expected) in [
+            (plain, true),
+            (insecure, true),
+            (secure, false),
+            (behind, false),
+        ] {
+            assert_eq!(verifies_nothing(&config), expected, "{config:?}");
         }
     }
 
