@@ -57,11 +57,12 @@ fn new_pods_are_asked_for_with_a_workloads_template_before_the_write_and_after_i
         .iter()
         .filter(|event| event.resource == "pods" && event.verb == "create");
     let places: Vec<&str> = pods.map(|event| event.namespace.as_str()).collect();
-    for namespace in ["bank", "shop"] {
+    // Of each component once, before the write.
+    for (namespace, count) in [("bank", 2), ("shop", 2), ("linkerd", 3)] {
         let asked = places.iter().filter(|place| **place == namespace);
-        assert_eq!(asked.count(), 2, "{places:?}");
+        assert_eq!(asked.count(), count, "{places:?}");
     }
-    assert_eq!(places.len(), 4, "{places:?}");
+    assert_eq!(places.len(), 7, "{places:?}");
 }
 
 fn a_template_that_is_not_injected_is_a_warning(bed: Bed) {
