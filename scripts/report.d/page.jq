@@ -10,6 +10,9 @@ def t:
         else . end)
   | implode | @html;
 
+# The same for a sentence: no flag and no tool in it is broken at its hyphens.
+def prose: t | gsub("(?<before>^|[ (])(?<flag>(--?|mesh-)[a-z][a-z-]{0,30})"; "\(.before)<span class='flag'>\(.flag)</span>");
+
 def some($n; $one): "\($n) \($one)" + if $n == 1 then "" else "s" end;
 
 def took:
@@ -66,9 +69,13 @@ def unmeshed: [.own[] | select(.type == "workload") | .pods | .total - .meshed] 
 def worth($acted):
   if (.whole | not) then ["bad", "NO ANSWER", "the stream of the last answer is not whole"]
   elif (.pass | not) then ["bad", "NOT DONE", "not everything runs \(.target), because of " + (.blocking | join(", "))]
+    # What to do next is old where something was done since.
+    + if $acted != null and $acted > .surveyed then [null, "Something was done at \($acted | when), after the survey that was asked: ask again."] else [.next, null] end
   elif .scope != "full" or .source != "server" then ["care", "NO ANSWER", "the last answer is about a part of the cluster or about a dump"]
-  elif $acted != null and $acted > .surveyed then ["care", "NO ANSWER", "something was done at \($acted), after the last survey that was asked"]
-  else ["good", "DONE", "the control plane and the workloads run \(.target), as surveyed at \(.surveyed)"
+  elif $acted != null and $acted > .surveyed then ["care", "NO ANSWER", "something was done at \($acted | when), after the last survey that was asked"]
+  else ["good", "DONE", "the control plane and the workloads run \(.target), as surveyed at \(.surveyed | when)"
+    + ((.counts // {} | (.behind // 0) + (.ahead // 0)) as $others
+        | if $others > 0 then ", except \(some($others; "workload")) with another version, which the rules let pass: see the findings" else "" end)
     + if ((.waived // []) + [.thresholds // {} | keys[]] | length) > 0 then "; something was accepted for this, see below" else "" end] end;
 
 # The one sentence of a cluster: the worst of its control planes.
@@ -110,12 +117,12 @@ def answers:
 
 # Who ran it, how it ended, and in which file it is.
 def heading:
-  "<h3>\(.tool | t) at \(.stream.time | when | t)</h3><p>"
+  "<h3>\(.tool | t) at \(.stream.time | when | t)" + (if .stream.dry_run then " (rehearsal)" else "" end) + "</h3><p>"
   + (if .state == "complete" and (.last.exit // 0) != 0 then "exit code \(.last.exit)" | mark("bad") else .state | mark(ordinary) end)
-  + (if .last.reason then " " + (.last.reason | t) else "" end)
-  + (if .stream.dry_run then " Rehearsal: nothing was changed." else "" end)
+  + (if .stream.dry_run then " Nothing was changed." elif .last.reason then " \(.last.reason | prose)." else "" end)
   + (if .stream.by then " By \(.stream.by.user | t) on \(.stream.by.host | t)." else "" end)
-  + " <code>\(.file | t)</code></p>";
+  + " In <code>\(.file | t)</code>.</p>"
+  + (.stream.argv | if type == "array" and length > 0 then "<p><code>\(map(tostring) | join(" ") | prose)</code></p>" else "" end);
 
 # Adds where each record lies in its run, from 0 to 1.
 def placed:
@@ -129,45 +136,79 @@ def placed:
         else "" end;
     .own |= map(. + {bar: place});
 
+# The steps and the rollouts that were begun, and whose outcome is in no record.
+def open_steps: (.own | map(select(.type == "step"))) as $steps
+  | [$steps[] | select(.state == "started") | .step] - [$steps[] | select(.state != "started") | .step];
+
+def open_rollouts: [.own[] | select(.type == "progress") | .ref] - [.own[] | select(.type == "rolled") | .ref] | unique;
+
 def steps:
-  placed | .own | map(select(.type == "step")) as $steps
-  | ($steps | map(select(.state != "started") | .step)) as $over
-  | $steps | map(select(.state != "started" or (.step | IN($over[]) | not)))
+  placed | open_steps as $open
+  | .own | map(select(.type == "step" and (.state != "started" or (.step | IN($open[])))))
   | map([(.step | t),
       (if .state == "started" then "no result" | mark("bad") else .state | mark(ordinary) end),
       (.duration_ms | took), .bar,
-      ((.message | t) + if .reason then ": \(.reason | t)" else "" end)]);
+      ((.message | prose) + if .reason then ": \(.reason | prose)" else "" end)]);
 
 def rollouts:
-  placed | (.own | map(select(.type == "rolled"))) as $rolled
-  | ($rolled | map(.ref)) as $known
-  | ($rolled | map([(.ref | t), (.outcome | mark(ordinary)), "\(.pods.proven) of \(.pods.wanted)", (.duration_ms | took), .bar,
-      (((.from // []) | join(", ")) + " → " + (.to // "?") + ", " + .strategy | t)]))
-    + ([.own[] | select(.type == "progress") | .ref] | unique | map(select(IN($known[]) | not))
-       | map([t, ("no result" | mark("bad")), "", "", "", "it was announced, and its outcome is in no record"]));
+  placed | (.own | map(select(.type == "rolled")
+      | [(.ref | t), (.outcome | mark(ordinary)), "\(.pods.proven) of \(.pods.wanted)", (.duration_ms | took), .bar,
+        (((.from // []) | join(", ")) + " → " + (.to // "?") + ", " + .strategy | t)]))
+    + (open_rollouts | map([t, ("no result" | mark("bad")), "", "", "", "it was announced, and its outcome is in no record"]));
 
+# A tool's rehearsals count only where it never acted.
+def acts: . as $all
+  | map(select((.stream.dry_run | not) or (.tool as $tool | all($all[]; .tool != $tool or .stream.dry_run))));
+
+# Of the last run that says something of a workload or a step: what an earlier one found may be over.
 def trouble:
-  [.[] | .stream.time as $time | .own[]
-   | if .type == "rolled" and .outcome != "proven" then [(.ref | t), (.outcome | mark(ordinary)), (. as $it | [.message, (.pod, .container | strings | select(. as $part | $it.message | contains($part) | not))] | join(", ") | t)]
-     elif .type == "skipped" and .class == "attention" then [(.ref | t), ("left out" | mark("care")), (.message | t)]
-     elif .type == "step" and .state == "failed" then [("step \(.step)" | t), ("failed" | mark("bad")), ([.message, .reason // empty] | join(": ") | t)]
-     else empty end] | unique;
+  [acts[] | (.stream.time // "") as $time | open_steps as $steps
+   | (.own[]
+      | if .type == "rolled" then
+          {key: .ref, row: (if .outcome == "proven" then null else [(.ref | t), (.outcome | mark(ordinary)),
+            (. as $it | [.message, (.pod, .container | strings | select(. as $part | $it.message | contains($part) | not))] | join(", ") | prose)] end)}
+        elif .type == "skipped" then
+          {key: .ref, row: (if .class == "attention" then [(.ref | t), ("left out" | mark("care")), (.message | prose)] else null end)}
+        elif .type == "step" and (.state != "started" or (.step | IN($steps[]))) then
+          {key: "step \(.step)", row: (
+            if .state == "failed" then [("step \(.step)" | t), ("failed" | mark("bad")), ([.message, .reason // empty] | join(": ") | prose)]
+            elif .state == "started" then [("step \(.step)" | t), ("no result" | mark("bad")), (.message | prose)]
+            else null end)}
+        else empty end),
+     (open_rollouts[] | {key: ., row: [t, ("no result" | mark("bad")), "it was announced, and its outcome is in no record"]})
+   | . + {time: $time}]
+  | group_by(.key) | map((map(.time) | max) as $last | .[] | select(.time == $last) | .row | arrays) | unique;
 
-def expected: [.[] | .own[] | select(.type == "skipped" and .class != "attention") | .message] | unique;
+def expected: [acts[] | .own[] | select(.type == "skipped" and .class != "attention") | .message] | unique;
 
-# Of the last judgement for each question: what an earlier one found may be over.
+# Of the last judgement for each question, and whether it is of the last survey that was asked.
 def findings(which):
   [.[] | select(.tool == "mesh-skewcheck")
-   | ([.own[] | select(.type == "verdict")] | first // {}) as $verdict
-   | {ask: ($verdict.ask // "?"), surveyed: ($verdict.surveyed // ""), own}]
-  | group_by(.ask) | map(max_by(.surveyed))
-  | [.[] | .ask as $ask | .own[] | select(.type == "finding") | select(which)
-     | {id, severity, message, hint, waived, count, workloads: [.workloads[:3][]?.ref], ask: $ask}]
-  | group_by([.id, .severity, .message]) | map(.[0] + {ask: (map(.ask) | unique | join(", "))});
+   | [.own[] | select(.type == "verdict")] as $verdicts | ($verdicts | first // {}) as $verdict
+   | {ask: ("\($verdict.ask // "?")" + if $verdict.target then " to \($verdict.target)" else "" end),
+      planes: ($verdicts | map(.control_plane)), surveyed: ($verdict.surveyed // ""), own}]
+  | group_by(.planes) | map((map(.surveyed) | max) as $last
+      | group_by(.ask) | map(max_by(.surveyed) | . + {last: (.surveyed == $last)}) | .[])
+  | [.[] | .ask as $ask | .last as $last | .own[] | select(.type == "finding") | select(which)
+     | {id, severity, message, hint, waived, count, workloads: [.workloads[:3][]?.ref], ask: $ask, last: $last}]
+  | group_by([.id, .severity, .message]) | map(.[0] + {ask: (map(.ask) | unique | join(", ")), last: any(.[]; .last)});
+
+def finding_rows: sort_by(.severity)
+  | map([(.id | t), (.severity | mark(if . == "error" then "bad" else "care" end)), (.ask | t),
+      ((.message | prose)
+       + (if (.workloads | length) > 0 then "<br>" + (.workloads | join(", ") | t) + (if .count > (.workloads | length) then " and \(.count - (.workloads | length)) more" else "" end) else "" end)
+       + if .hint then "<br><small>To do: \(.hint | prose)</small>" else "" end)]);
+
+# What the command line of a run allows, such as an outage.
+def allowed:
+  .stream.argv | arrays | map(strings) | . as $words | range(length)
+  | $words[.] as $word | select($word | startswith("--allow-"))
+  | $word + if ($word | contains("=")) then "" else " \($words[. + 1] // "")" end;
 
 def accepted:
-  (findings(.waived) | map([(.id | t), (.waived | t), (.message | t)]))
-  + ([verdicts[] | .waived[]?] | unique | map([t, "accepted with --ack", ""]))
+  (findings(.waived) | map([(.id | t), (.waived | t), (.message | prose)]))
+  + ([acts[] | .tool as $tool | allowed | [prose, "allowed on the command line", ($tool | t)]] | unique)
+  + ([verdicts[] | .waived[]?] | unique | map([t, ("accepted with --ack" | prose), ""]))
   + ([verdicts[] | .thresholds // {} | to_entries[] | {key, value}] | unique | map([(.key | t), (.value | t), "the option of a verdict that differs from its default"]));
 
 def files($runs):
@@ -191,22 +232,28 @@ def doubts($runs):
 def section($name; $content): "<section><h2>\($name)</h2>\($content)</section>";
 
 def cluster:
-  (called | t) as $name | answer as $answer
-  | "<article><h1>\($name)</h1><p class='answer \($answer[0])'><strong>\($answer[1])</strong> \($answer[2] | t)</p>"
+  (called | t) as $name | answer as $answer | trouble as $trouble
+  | "<article><h1>\($name)</h1><p class='answer \($answer[0])'><strong>\($answer[1])</strong> \($answer[2] | prose)."
+  + (if $answer[3] then "<br>Next: <code>\($answer[3] | prose)</code>" else "" end)
+  + (if $answer[4] then "<br>\($answer[4] | prose)" else "" end)
+  + (if ($trouble | length) > 0 then "<br>The runs left \($trouble | map(.[0]) | unique | length) for somebody: see below." else "" end) + "</p>"
   + section("Versions"; versions)
-  + section("Needs somebody"; table("Needs somebody"; ["What", "State", "Why"]; trouble)
-      + (expected | if length > 0 then "<details><summary>\(some(length; "workload")) left alone, as expected</summary>" + (map(t) | list) + "</details>" else "" end))
+  + section("Needs somebody"; (if ($trouble | length) > 0 then "<p>As the runs left it; what was mended since by other means is not taken off.</p>" else "" end) + table("Needs somebody"; ["What", "State", "Why"]; $trouble)
+      + (expected | if length > 0 then "<details><summary>\(some(length; "workload")) left alone, as expected</summary>" + (map(prose) | list) + "</details>" else "" end))
   + section("Answers"; table("Answers"; ["Surveyed", "Question", "Answer", "Because of"]; answers))
-  + section("Findings that block or warn"; "<p>Of the last answer to each question.</p>" + table("Findings that block or warn"; ["Rule", "Severity", "Asked for", "What and what to do"];
-      findings((.waived | not) and .severity != "info") | sort_by(.severity)
-      | map([(.id | t), (.severity | mark(if . == "error" then "bad" else "care" end)), (.ask | t), ((.message | t) + (if (.workloads | length) > 0 then "<br>" + (.workloads | join(", ") | t) + (if .count > (.workloads | length) then " and \(.count - (.workloads | length)) more" else "" end) else "" end) + if .hint then "<br><small>\(.hint | t)</small>" else "" end)])))
+  + section("Findings that block or warn"; findings((.waived | not) and .severity != "info") as $all
+      | ["Rule", "Severity", "Asked for", "What and what to do"] as $heads
+      | ($all | map(select(.last | not))) as $earlier
+      | "<p>Of the last survey that was asked.</p>" + table("Findings that block or warn"; $heads; $all | map(select(.last)) | finding_rows)
+      + if ($earlier | length) > 0 then "<details><summary>\(some($earlier | length; "finding")) of earlier surveys, which may be over</summary>" + table("Findings of earlier surveys"; $heads; $earlier | finding_rows) + "</details>" else "" end)
   + section("Accepted"; table("Accepted"; ["What", "Reason", "About"]; accepted))
   + section("Control plane"; [.[] | select(.tool == "mesh-cp-upgrade")] | sort_by(.stream.time)
       | if length == 0 then "<p>No run of mesh-cp-upgrade is in these streams.</p>"
         else map(heading + table("Steps"; ["Step", "State", "Took", "Time line", "What"]; steps)) | add end)
   + section("Rollouts"; [.[] | select(.tool == "mesh-roll")] | sort_by(.stream.time)
       | if length == 0 then "<p>No run of mesh-roll is in these streams.</p>"
-        else map(heading + table("Rollouts"; ["Workload", "Outcome", "Pods proven", "Took", "Time line", "Proxies"]; rollouts)) | add end)
+        else map(heading + if .stream.dry_run then (([.own[] | select(.type == "intent") | .message] | first) as $intent | if $intent then "<p>\($intent | prose).</p>" else "" end)
+          else table("Rollouts"; ["Workload", "Outcome", "Pods proven", "Took", "Time line", "Proxies"]; rollouts) end) | add end)
   + "</article>";
 
 # A judgement may be about a fleet: one run for each cluster.

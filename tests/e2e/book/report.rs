@@ -154,6 +154,9 @@ fn rollout_without_an_outcome_and_yes_before_a_later_run_are_no_done() {
     let dump = late.replace(r#""source":"server""#, r#""source":"dump""#);
     let partial = late.replace(r#""scope":"full""#, r#""scope":"partial""#);
     let cut = late.lines().take(2).collect::<Vec<_>>().join("\n");
+    let mixed = late.replace(r#""counts":{}"#, r#""counts":{"behind":1,"ahead":1}"#);
+    let but = "except 2 workloads with another version, which the rules let pass";
+    assert!(page_of(&mixed).contains(but) && !page_of(&late).contains("except"));
     for (stream, is_done) in [
         (&early, false),
         (&late, true),
@@ -163,6 +166,35 @@ fn rollout_without_an_outcome_and_yes_before_a_later_run_are_no_done() {
     ] {
         let page = page_of(&format!("{roll}{stream}"));
         assert_eq!(page.contains("<strong>DONE</strong>"), is_done, "{stream}");
+    }
+}
+
+#[test]
+fn last_run_that_says_something_of_a_workload_decides_whether_it_needs_somebody() {
+    let tools = toolbox!();
+    let roll = example("roll");
+    let failed = "checkout/Deployment/payment failed: ";
+    let run = |change: &[(&str, &str)]| {
+        let change = change.iter();
+        change.fold(roll.clone(), |roll, (from, to)| roll.replace(from, to))
+    };
+    let later = ("2026-03-05T", "2026-03-06T");
+    let proven = (r#""outcome":"failed""#, r#""outcome":"proven""#);
+    let dry = (
+        r#""tool":"mesh-roll","#,
+        r#""tool":"mesh-roll","dry_run":"server","#,
+    );
+    for (second, needs_somebody) in [
+        (run(&[later]), true),
+        (run(&[later, proven]), false),
+        // A rehearsal changes nothing, and the run before it is older than what it mends.
+        (run(&[later, proven, dry]), true),
+        (run(&[("2026-03-05T", "2026-03-04T"), proven]), true),
+    ] {
+        let page = page(&tools, &[("first", &roll), ("second", &second)]).exits(0);
+        let section = page.stdout.split("<h2>Needs somebody</h2>").nth(1).unwrap();
+        let section = section.split("</section>").next().unwrap();
+        assert_eq!(section.contains(failed), needs_somebody, "{section}");
     }
 }
 
