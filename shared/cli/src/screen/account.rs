@@ -226,7 +226,7 @@ impl Account {
         let reason = reason.map(|it| it.strip_prefix("dry run: ").unwrap_or(it).to_owned());
         let said: Vec<String> = said.into_iter().chain(reason).collect();
         let said = match said.is_empty() {
-            true => "see above".to_owned(),
+            true => "the step that failed above says why".to_owned(),
             false => said.join("; "),
         };
         let mut text = beside(look, (tone, word), word.len(), (Tone::Plain, &said));

@@ -448,7 +448,10 @@ fn a_failure_is_said_once_and_a_no_at_the_question_is_no_failure() {
         screen.add_line(&end(reason));
         screen.close()
     };
-    assert_eq!(sum("no verdict"), "FAILED  see above\n");
+    assert_eq!(
+        sum("no verdict"),
+        "FAILED  the step that failed above says why\n"
+    );
     assert_eq!(sum("the disk is full"), "FAILED  the disk is full\n");
     let cancelled = "CANCELLED  nothing was changed\n";
     assert_eq!(sum("Cancelled. Nothing was changed."), cancelled);
