@@ -140,7 +140,7 @@ def placed:
 def open_steps: (.own | map(select(.type == "step"))) as $steps
   | [$steps[] | select(.state == "started") | .step] - [$steps[] | select(.state != "started") | .step];
 
-def open_rollouts: [.own[] | select(.type == "progress") | .ref] - [.own[] | select(.type == "rolled") | .ref] | unique;
+def open_rollouts: [.own[] | select(.type == "progress") | .ref // empty] - [.own[] | select(.type == "rolled") | .ref] | unique;
 
 def steps:
   placed | open_steps as $open
@@ -160,9 +160,11 @@ def rollouts:
 def acts: . as $all
   | map(select((.stream.dry_run | not) or (.tool as $tool | all($all[]; .tool != $tool or .stream.dry_run))));
 
-# Of the last run that says something of a workload or a step: what an earlier one found may be over.
+# Of the last run that says something of a workload or a step: what an earlier one found may be over. A
+# step does not say of which control plane it is, so with several none takes another off.
 def trouble:
-  [acts[] | (.stream.time // "") as $time | open_steps as $steps
+  ([.[] | .own[] | if .type == "control_plane" then .namespace elif .type == "verdict" then .control_plane else empty end] | unique | length > 1) as $several
+  | [acts[] | (.stream.time // "") as $time | open_steps as $steps
    | (.own[]
       | if .type == "rolled" then
           {key: .ref, row: (if .outcome == "proven" then null else [(.ref | t), (.outcome | mark(ordinary)),
@@ -170,7 +172,7 @@ def trouble:
         elif .type == "skipped" then
           {key: .ref, row: (if .class == "attention" then [(.ref | t), ("left out" | mark("care")), (.message | prose)] else null end)}
         elif .type == "step" and (.state != "started" or (.step | IN($steps[]))) then
-          {key: "step \(.step)", row: (
+          {key: ("step \(.step)" + if $several then $time else "" end), row: (
             if .state == "failed" then [("step \(.step)" | t), ("failed" | mark("bad")), ([.message, .reason // empty] | join(": ") | prose)]
             elif .state == "started" then [("step \(.step)" | t), ("no result" | mark("bad")), (.message | prose)]
             else null end)}
