@@ -199,6 +199,42 @@ fn last_run_that_says_something_of_a_workload_decides_whether_it_needs_somebody(
 }
 
 #[test]
+fn step_of_one_control_plane_takes_no_failure_of_another_off() {
+    let tools = toolbox!();
+    let run = |time: &str, state: &str| {
+        let begin = json!({ "type": "stream", "schema": "mesh/1", "tool": "mesh-cp-upgrade", "cluster": "c", "time": time });
+        let progress = json!({ "type": "progress", "cluster": "c", "message": "it is ready" });
+        let step = json!({ "type": "step", "cluster": "c", "message": "it settles", "step": "watch", "state": state });
+        let end = json!({ "type": "end", "tool": "mesh-cp-upgrade", "outcome": "complete", "exit": 0, "totals": { "progress": 1, "step": 1 } });
+        [begin, progress, step, end]
+            .map(|it| format!("{it}\n"))
+            .concat()
+    };
+    let failed = run("2026-01-01T00:00:00Z", "failed");
+    let done = run("2026-01-02T00:00:00Z", "done");
+    for (planes, is_listed) in [(&["linkerd"][..], false), (&["linkerd", "other"], true)] {
+        let planes = planes
+            .iter()
+            .map(|it| json!({ "type": "control_plane", "cluster": "c", "namespace": it }));
+        let begin =
+            json!({ "type": "stream", "schema": "mesh/1", "tool": "mesh-survey", "cluster": "c" });
+        let survey: String = [begin]
+            .into_iter()
+            .chain(planes)
+            .map(|it| format!("{it}\n"))
+            .collect();
+        let streams = [
+            ("survey", &*survey),
+            ("first", &*failed),
+            ("second", &*done),
+        ];
+        let page = page(&tools, &streams).exits(0).stdout;
+        assert_eq!(page.contains("step watch"), is_listed, "{page}");
+        assert!(!page.contains("its outcome is in no record"), "{page}");
+    }
+}
+
+#[test]
 fn answer_is_that_of_each_cluster_and_of_its_worst_control_plane() {
     let tools = toolbox!();
     let verdict = |cluster: &str, plane: &str, pass: bool| {
