@@ -136,17 +136,23 @@ impl Run {
 // === impl Running ===
 
 impl Running {
+    /// Reads the next record; None at the end, also where the last line is torn.
+    ///
+    /// # Panics
+    /// If a line is no record.
+    #[track_caller]
+    pub fn next_record(&mut self) -> Option<Value> {
+        let start = self.read.len();
+        let read = self.stdout.read_line(&mut self.read);
+        read.expect("a pipe can be read");
+        records(&self.read[start..]).pop()
+    }
+
     /// Reads on to the first record that is `meant`.
     #[track_caller]
     pub fn until(&mut self, meant: impl Fn(&Value) -> bool) -> Value {
-        loop {
-            let start = self.read.len();
-            let read = self.stdout.read_line(&mut self.read);
-            if read.expect("a pipe can be read") == 0 {
-                break;
-            }
-            let record: Option<Value> = records(&self.read[start..]).pop();
-            if let Some(record) = record.filter(&meant) {
+        while let Some(record) = self.next_record() {
+            if meant(&record) {
                 return record;
             }
         }

@@ -190,7 +190,7 @@ pub enum InFlight {
 pub struct ProgressPods {
     /// Replicas that the specification asks for.
     pub wanted: u32,
-    /// Pods of the newest template.
+    /// Pods of the newest template; where pods are evicted, those from after the first eviction.
     pub updated: u32,
     /// Pods that are ready.
     pub ready: u32,

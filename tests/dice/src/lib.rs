@@ -22,7 +22,9 @@ impl Dice {
     /// Dice whose numbers depend only on `seed`.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(1))
+        // Seeds are neighbours, and the numbers of neighbours would be each other's, one further.
+        let word = Self(seed).word();
+        Self(word)
     }
 
     fn word(&mut self) -> u64 {

@@ -11,6 +11,7 @@
 #![expect(clippy::needless_pass_by_value, reason = "a test's bed is its own")]
 
 mod case;
+mod chaos;
 mod control_plane;
 mod cp_upgrade;
 mod fleet;

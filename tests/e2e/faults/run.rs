@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use mesh_testbed::Victim;
 use mesh_tests::{Run, Signal, begin, signal};
+use serde_json::Value;
 
 /// A run, and whether it had to be killed because it did not end.
 pub(crate) struct Ran {
@@ -18,7 +19,17 @@ const GUARD: Duration = Duration::from_secs(180);
 
 /// Runs a tool to its end; `client` gets its process id, for faults that kill it.
 pub(crate) fn run(command: Command, input: &str, client: &Victim) -> Ran {
-    let running = begin(command, input);
+    watch(command, input, client, |_, _| ())
+}
+
+/// Runs a tool to its end; `see` gets its process id and each record as it comes.
+pub(crate) fn watch(
+    command: Command,
+    input: &str,
+    client: &Victim,
+    mut see: impl FnMut(u32, &Value),
+) -> Ran {
+    let mut running = begin(command, input);
     let pid = running.child.id();
     client.set(pid);
     let (ended, watched) = channel::<()>();
@@ -29,6 +40,9 @@ pub(crate) fn run(command: Command, input: &str, client: &Victim) -> Ran {
         }
         hung
     });
+    while let Some(record) = running.next_record() {
+        see(pid, &record);
+    }
     let run = running.finish();
     drop(ended);
     let hung = guard.join().unwrap();
@@ -45,7 +59,7 @@ impl std::ops::Deref for Ran {
 
 impl Ran {
     /// Its last record, if that is an `end`.
-    pub(crate) fn last_word(&self) -> Option<&serde_json::Value> {
+    pub(crate) fn last_word(&self) -> Option<&Value> {
         self.records.last().filter(|record| record["type"] == "end")
     }
 

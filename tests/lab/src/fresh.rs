@@ -10,7 +10,7 @@ use crate::{
 
 /// Fields that would change an object's behaviour but that the lab does not support.
 const UNSUPPORTED: &str = "/metadata/finalizers /stringData \
-    /spec/minReadySeconds /spec/paused /spec/podManagementPolicy /spec/progressDeadlineSeconds \
+    /spec/minReadySeconds /spec/podManagementPolicy /spec/progressDeadlineSeconds \
     /spec/suspend /spec/unhealthyPodEvictionPolicy \
     /spec/updateStrategy/rollingUpdate/maxSurge /spec/updateStrategy/rollingUpdate/partition";
 

@@ -32,6 +32,8 @@ pub struct Lab {
     /// The addresses of Services, by their DNS names in the cluster.
     pub(crate) routes: Mutex<HashMap<String, SocketAddr>>,
     pub(crate) unknown: Mutex<Vec<String>>,
+    /// Whether the controllers stand still.
+    pub(crate) stalled: Sender<bool>,
 }
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -61,6 +63,11 @@ impl Lab {
     pub fn route_service(&self, namespace: &str, name: &str, address: SocketAddr) {
         let host = format!("{name}.{namespace}.svc");
         lock(&self.routes).insert(host, address);
+    }
+
+    /// Makes the controllers and the scheduler stand still, or work again.
+    pub fn stall_controllers(&self, stalled: bool) {
+        self.stalled.send_replace(stalled);
     }
 
     pub(crate) fn store(&self) -> MutexGuard<'_, Store> {

@@ -37,6 +37,7 @@ impl Lab {
             changed: Sender::default(),
             routes: Mutex::default(),
             unknown: Mutex::default(),
+            stalled: Sender::default(),
         });
         tokio::spawn(controllers::run(Arc::clone(&lab)));
         tokio::spawn(server::serve(Arc::clone(&lab), listener));

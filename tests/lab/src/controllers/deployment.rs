@@ -46,7 +46,10 @@ pub(super) fn plan(store: &Store, deployment: &Value) -> Vec<Wish> {
     let now = new.map_or(0, |set| set.wanted);
     let room = (wanted - now).min(wanted + surge - all).max(0);
     let target = wanted.min(now + room);
-    let wishes: Vec<Wish> = if recreates && !old.iter().all(|set| set.is_empty) {
+    let is_paused = spec["paused"] == true;
+    let wishes: Vec<Wish> = if is_paused {
+        resize(&sets, wanted).into_iter().collect()
+    } else if recreates && !old.iter().all(|set| set.is_empty) {
         old.iter().filter_map(|set| set.scale(0)).collect()
     } else {
         let more = match new {
@@ -66,17 +69,34 @@ pub(super) fn plan(store: &Store, deployment: &Value) -> Vec<Wish> {
     let known = condition(deployment, "Progressing");
     let stays = known.is_some_and(|known| known["reason"] == DONE) && updated == pods;
     let is_done = stays || [pods, updated, ready] == [wanted; 3];
-    let reason = if is_done { DONE } else { "ReplicaSetUpdated" };
     let counts = json!({
         "replicas": pods, "updatedReplicas": updated, "readyReplicas": ready,
         "availableReplicas": ready, "unavailableReplicas": (all - ready).max(0),
-        "conditions": [{ "type": "Progressing", "status": "True", "reason": reason }],
+        "conditions": [progressing(is_paused, is_done)],
     });
     let mut wish = status(deployment, counts);
-    if let Some(Wish::Merge(_, patch)) = &mut wish {
+    if let Some(Wish::Merge(_, patch)) = wish.as_mut().filter(|_| !is_paused) {
         patch["metadata"] = mark;
     }
     wish.into_iter().collect()
+}
+
+fn progressing(is_paused: bool, is_done: bool) -> Value {
+    let (status, reason) = match (is_paused, is_done) {
+        (true, _) => ("Unknown", "DeploymentPaused"),
+        (false, true) => ("True", DONE),
+        (false, false) => ("True", "ReplicaSetUpdated"),
+    };
+    json!({ "type": "Progressing", "status": status, "reason": reason })
+}
+
+/// Scales a paused Deployment: that its one set with pods gets another size is all that is done.
+fn resize(sets: &[Set<'_>], wanted: i64) -> Option<Wish> {
+    let mut with_pods = sets.iter().filter(|set| set.wanted > 0);
+    match (with_pods.next(), with_pods.next()) {
+        (Some(set), None) => set.scale(wanted),
+        _ => None,
+    }
 }
 
 fn revision(object: &Value) -> i64 {

@@ -25,8 +25,10 @@ const TICK: Duration = Duration::from_millis(500);
 
 /// Runs the controllers for as long as the lab does.
 pub(crate) async fn run(lab: Arc<Lab>) {
-    let mut changes = lab.changed.subscribe();
+    let (mut changes, mut stalled) = (lab.changed.subscribe(), lab.stalled.subscribe());
     loop {
+        // Cannot fail: the lab keeps the sender alive.
+        drop(stalled.wait_for(|stalled| !stalled).await);
         changes.borrow_and_update();
         let fresh = lab.write(false, |store| Ok(settle(store)));
         let fresh = fresh.unwrap_or_default();

@@ -198,15 +198,32 @@ pub(super) fn bind(store: &Store, pod: &Value) -> Vec<Wish> {
     }
     let nodes = store
         .all(Kind::Node, "")
-        .filter(|node| fits(&pod["spec"], node));
+        .filter(|node| fits(&pod["spec"], node) && takes_pods(node));
     let node = nodes.min_by_key(|node| {
         let others = store.all(Kind::Pod, namespace(pod));
         others
             .filter(|other| text(other, "/spec/nodeName") == name(node))
             .count()
     });
-    let bind = |node| set(pod, "spec", &json!({ "nodeName": name(node) }));
-    node.and_then(|node| bind(node)).into_iter().collect()
+    let wish = match node {
+        Some(node) => set(pod, "spec", &json!({ "nodeName": name(node) })),
+        None => set(pod, "status", &unschedulable()),
+    };
+    wish.into_iter().collect()
+}
+
+fn unschedulable() -> Value {
+    let message = "no node takes the pod";
+    let condition = json!({
+        "type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message,
+    });
+    json!({ "conditions": [condition] })
+}
+
+/// Returns true if a node is neither cordoned nor known to be down.
+fn takes_pods(node: &Value) -> bool {
+    let is_ready = |ready: &Value| ready["status"] == "True";
+    node["spec"]["unschedulable"] != true && condition(node, "Ready").is_none_or(is_ready)
 }
 
 /// Returns true if the pod's node selector allows a node.

@@ -12,6 +12,7 @@ on_both!(
     pods_belong_to_their_owners_and_go_with_them,
     a_deployment_and_its_newest_set_have_one_revision,
     a_deployment_scales_both_ways,
+    a_paused_deployment_scales_and_rolls_out_when_it_is_resumed,
     endpoints_are_the_ready_pods,
 );
 
@@ -199,6 +200,32 @@ fn a_deployment_scales_both_ways(server: &Server<'_>) {
         1,
         "no template has changed"
     );
+}
+
+fn a_paused_deployment_scales_and_rolls_out_when_it_is_resumed(server: &Server<'_>) {
+    server.home("paused");
+    let (deployments, web) = (
+        apps("paused", "deployments"),
+        apps("paused", "deployments/web"),
+    );
+    let sets = || server.names(&apps("paused", "replicasets")).len();
+    server.create(&deployments, &workload("web", &json!({ "replicas": 1 })));
+    server.until(&deployments, settled(1));
+    let mut paused = restart();
+    paused["spec"]["paused"] = true.into();
+    paused["spec"]["replicas"] = 2.into();
+    server.patch(&web, &paused);
+    server.until(&deployments, |event| {
+        let object = &event["object"];
+        let status = |field: &str| count(object, &format!("/status/{field}"));
+        condition(object, "Progressing")["reason"] == "DeploymentPaused"
+            && count(object, "/metadata/generation") == status("observedGeneration")
+            && (status("readyReplicas"), status("updatedReplicas")) == (2, 0)
+    });
+    assert_eq!(sets(), 1);
+    server.patch(&web, &json!({ "spec": { "paused": false } }));
+    server.until(&deployments, settled(2));
+    assert_eq!(sets(), 2);
 }
 
 fn endpoints_are_the_ready_pods(server: &Server<'_>) {

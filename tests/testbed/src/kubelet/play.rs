@@ -11,6 +11,7 @@ use kube::{
 use super::{
     Shared,
     behaviour::{Behaviour, Plan},
+    rule::node_of,
     status::{self, Identity, Stage, now},
 };
 
@@ -127,6 +128,7 @@ impl Shared {
             .map(|plan| plan.stopped_after)
             .unwrap_or_default();
         tokio::time::sleep(delay).await;
+        self.reachable(pod).await?;
         let permit = self.writes.acquire().await?;
         let preconditions = Preconditions {
             uid: pod.uid(),
@@ -150,12 +152,7 @@ impl Shared {
 }
 
 fn host_ip(pod: &Pod) -> String {
-    let node = pod
-        .spec
-        .as_ref()
-        .and_then(|spec| spec.node_name.as_deref())
-        .unwrap_or_default();
-    crate::nodes::address(node)
+    crate::nodes::address(node_of(pod).unwrap_or_default())
 }
 
 async fn crash(write: &Writer<'_>) -> anyhow::Result<()> {

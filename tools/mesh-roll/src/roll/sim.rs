@@ -2,7 +2,6 @@
 //! happen at any moment. A failure names its seed, which reproduces it.
 
 mod bed;
-mod dice;
 mod model;
 mod watcher;
 

@@ -205,7 +205,14 @@ impl Roll {
 
     pub(super) fn counts(&self, key: &WorkloadRef) -> ProgressPods {
         let observed = self.world.workload(key);
-        observed.map(|observed| observed.pods).unwrap_or_default()
+        let mut pods = observed.map(|it| it.pods).unwrap_or_default();
+        // An owner whose pods are evicted keeps its template, so to it all pods are of the newest.
+        if let Some(evicting) = self.flight(key).and_then(|it| it.evicting.as_ref()) {
+            let all = self.world.pods(key);
+            let new = all.filter(|pod| evicting.is_new(pod)).count();
+            pods.updated = u32::try_from(new).unwrap_or(u32::MAX);
+        }
+        pods
     }
 
     /// Notes the workload's proxy versions before the restart.

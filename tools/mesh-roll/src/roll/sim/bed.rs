@@ -14,11 +14,11 @@ use mesh_cluster::object::{
     ConfigMap, DisruptionBudget, Endpoint, EndpointSlice, IntOrPercent, Meta, Selector,
 };
 use mesh_cluster::workload::injection::Rules;
+use mesh_dice::Dice;
 use mesh_records::{Outcome, Record, WorkloadKind, WorkloadRef, after};
 
 use super::super::watched::{Mesh, NamespaceRules, Watched};
 use super::super::{Action, Event, Expected, KINDS, Roll, Settings, Task, Wishes};
-use super::dice::Dice;
 use super::model::{Body, Changed, Fate, Injector, Model, RING, TARGET, budget_label};
 use super::watcher::{Limits, Watcher};
 use crate::canary::Canary;

@@ -10,9 +10,8 @@ use mesh_cluster::object::{
     StatefulSetStatus, Template, Waiting,
 };
 use mesh_cluster::workload::rollout::{Observed, PodSeen};
+use mesh_dice::Dice;
 use mesh_records::{WorkloadKind, WorkloadRef};
-
-use super::dice::Dice;
 
 pub(super) const OLD: &str = "stable-2.13.7";
 pub(super) const TARGET: &str = "stable-2.14.10";

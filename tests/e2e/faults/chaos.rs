@@ -1,0 +1,271 @@
+//! Chaos: in many worlds, runs of `mesh-roll` meet faults of the network, broken parts of the
+//! cluster, changes by others and signals, all from one seed.
+//!
+//! Some worlds are played in every run of the tests; `MESH_TEST_CHAOS=300` plays so many, and
+//! `MESH_TEST_CHAOS=17..18` those seeds.
+
+mod acts;
+mod oracle;
+mod world;
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::process::Command;
+use std::sync::Mutex;
+
+use mesh_dice::Dice;
+use mesh_testbed::Victim;
+use mesh_tests::{Toolbox, toolbox};
+
+use self::acts::{Act, Broken, faults};
+use self::oracle::Stream;
+use self::world::World;
+use crate::fleet::forget_lock;
+use crate::run::{Ran, run, watch};
+use crate::tally::alone;
+
+const FEW: u64 = 12;
+const LANES: usize = 4;
+/// How often a run without faults may be repeated until nothing is left to do.
+const CALM: usize = 4;
+
+#[test]
+fn in_every_chaos_the_limits_hold_and_the_next_runs_finish() {
+    let _alone = alone();
+    let tools = toolbox!();
+    let (seeds, census) = (Mutex::new(seeds()), Mutex::new(BTreeMap::new()));
+    let complaints = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..LANES {
+            scope.spawn(|| {
+                let next = || seeds.lock().unwrap().next();
+                while let Some(seed) = next() {
+                    let mut lane = Lane::new(&tools, seed);
+                    let complaint = lane.live().err();
+                    complaints.lock().unwrap().extend(complaint);
+                    for (what, times) in lane.census {
+                        *census.lock().unwrap().entry(what).or_insert(0) += times;
+                    }
+                }
+            });
+        }
+    });
+    println!("chaos: {:?}", census.into_inner().unwrap());
+    let complaints: Vec<String> = complaints.into_inner().unwrap();
+    assert!(complaints.is_empty(), "{}", complaints.join("\n"));
+}
+
+fn seeds() -> Range<u64> {
+    let Some(asked) = std::env::var_os("MESH_TEST_CHAOS") else {
+        return 0..FEW;
+    };
+    let asked = asked.into_string().unwrap();
+    let (from, to) = asked.split_once("..").unwrap_or(("0", &asked));
+    from.parse().unwrap()..to.parse().unwrap()
+}
+
+/// One world, and the runs in it.
+struct Lane<'a> {
+    tools: &'a Toolbox,
+    seed: u64,
+    dice: Dice,
+    world: World,
+    /// How often each kind of thing happened.
+    census: BTreeMap<String, usize>,
+}
+
+type Checked = Result<(), String>;
+
+impl<'a> Lane<'a> {
+    fn new(tools: &'a Toolbox, seed: u64) -> Self {
+        let mut dice = Dice::new(seed);
+        Self {
+            tools,
+            seed,
+            world: World::new(&mut dice),
+            dice,
+            census: BTreeMap::new(),
+        }
+    }
+
+    /// Makes some runs with chaos, and then runs without until nothing is left to do.
+    fn live(&mut self) -> Checked {
+        let mut judged = self.judged();
+        for _ in 0..=self.dice.roll(3) {
+            self.run_in_chaos(&judged)?;
+            // Half of the runs go on from what was judged before.
+            if self.dice.once_in(2) {
+                judged = self.judged();
+            }
+        }
+        self.world.resume_paused();
+        self.world.until_whole();
+        self.settle()?;
+        self.finished()?;
+        let unknown = self.world.bed.as_lab().unwrap().unknown();
+        self.check(unknown.is_empty(), || {
+            format!("the lab knows not {unknown:?}")
+        })
+    }
+
+    /// Returns an error that names the seed, unless `right`.
+    fn check(&self, right: bool, wrong: impl FnOnce() -> String) -> Checked {
+        if right {
+            return Ok(());
+        }
+        Err(format!("seed {}: {}", self.seed, wrong()))
+    }
+
+    fn judged(&self) -> String {
+        let mut judge = self.tools.shell("mesh-survey | mesh-skewcheck --ask roll");
+        judge.env("KUBECONFIG", self.world.bed.kubeconfig());
+        let judged = run(judge, "", &Victim::default());
+        assert_eq!(
+            judged.code,
+            Some(0),
+            "seed {}: {}{}",
+            self.seed,
+            judged.summary(),
+            judged.stdout
+        );
+        judged.run.stdout
+    }
+
+    fn roll(&self, flags: &[String]) -> Command {
+        let mut command = self.tools.run("mesh-roll");
+        command.args(["--yes", "--allow-outage", "*", "--allow-budget", "*"]);
+        command.args(["--request-timeout", "2s"]);
+        command.args(flags);
+        command
+    }
+
+    fn run_in_chaos(&mut self, judged: &str) -> Checked {
+        let proxy = self.world.bed.proxy().unwrap();
+        let client = Victim::default();
+        let faults = faults(&mut self.dice);
+        let kills = faults.iter().any(|(_, harm)| harm.kills());
+        for (request, harm) in faults {
+            self.count(format!("{harm:?}"));
+            harm.befall(proxy.on(request), &client);
+        }
+        let acts = Act::some(&mut self.dice, self.world.bodies.len());
+        let kills = kills || acts.iter().any(|(_, act)| act.kills());
+        let most = 1 + self.dice.roll(4);
+        let mut flags = vec!["--timeout=5s".to_owned(), "--deadline=30s".to_owned()];
+        flags.push(format!("--max-in-flight={most}"));
+        flags.push(format!("--max-failures={}", self.dice.roll(3)));
+        flags.push(format!("--settle={}ms", self.dice.pick(&[0, 0, 300])));
+        if self.dice.once_in(4) {
+            flags.push("--canary=1".to_owned());
+        }
+        let mut command = self.roll(&flags);
+        command.env("KUBECONFIG", proxy.kubeconfig());
+        let mut stream = Stream::new(most);
+        let ran = self.played(command, judged, &client, acts, &mut stream);
+        forget_lock(&self.world.bed);
+        self.count(format!("exit {:?}", ran.code));
+        let wrong = ran.misconduct(&[0, 1, 2, 3], kills);
+        let wrong = wrong.or_else(|| stream.wrong());
+        let wrong = wrong.or_else(|| self.world.lie(&ran.of("rolled")));
+        let wrong = wrong.or_else(|| self.world.needless());
+        self.check(wrong.is_none(), || {
+            let wrong = wrong.unwrap_or_default();
+            format!("{wrong}\n{flags:?}\n{}\n{}", ran.summary(), ran.stdout)
+        })
+    }
+
+    /// Runs to the end while the acts happen; all that they broke is mended then.
+    fn played(
+        &mut self,
+        command: Command,
+        judged: &str,
+        client: &Victim,
+        acts: Vec<(usize, Act)>,
+        stream: &mut Stream,
+    ) -> Ran {
+        let Self {
+            world,
+            dice,
+            census,
+            ..
+        } = self;
+        let mut acts = acts.into_iter().peekable();
+        let mut broken: Vec<(usize, Broken)> = Vec::new();
+        let mut number = 0;
+        let ran = watch(command, judged, client, |pid, record| {
+            number += 1;
+            stream.see(world, record);
+            let (due, left) = broken.drain(..).partition(|(until, _)| *until <= number);
+            broken = left;
+            let due: Vec<(usize, Broken)> = due;
+            due.into_iter().for_each(|(_, broken)| world.mend(broken));
+            while let Some((_, act)) = acts.next_if(|(at, _)| *at <= number) {
+                *census.entry(format!("{act:?}")).or_default() += 1;
+                let until = match act {
+                    Act::Break(_, records) => number + records,
+                    _ => number,
+                };
+                let new = world.perform(dice, act, pid);
+                broken.extend(new.map(|broken| (until, broken)));
+            }
+        });
+        broken
+            .into_iter()
+            .for_each(|(_, broken)| world.mend(broken));
+        ran
+    }
+
+    fn count(&mut self, what: String) {
+        *self.census.entry(what).or_default() += 1;
+    }
+
+    /// Runs without chaos until a run has nothing to do. What a run leaves to a person is done here
+    /// as it says.
+    fn settle(&mut self) -> Checked {
+        let (mut last, mut strategy) = (String::new(), "auto");
+        for _ in 0..CALM {
+            let flags = ["--settle=0s", "--fail-on=attention", "--strategy", strategy];
+            let mut command = self.roll(&flags.map(str::to_owned));
+            command.env("KUBECONFIG", self.world.bed.kubeconfig());
+            let before = self.world.writes().len();
+            let ran = run(command, &self.judged(), &Victim::default());
+            let wrong = self.world.lie(&ran.of("rolled"));
+            self.check(wrong.is_none(), || {
+                format!("{}\n{}", wrong.unwrap_or_default(), ran.stdout)
+            })?;
+            if ran.code == Some(0) && self.world.writes().len() == before {
+                return Ok(());
+            }
+            for skipped in ran.of("skipped") {
+                let reference = skipped["ref"].as_str().unwrap();
+                match skipped["reason"].as_str() {
+                    // Somebody changed its template.
+                    Some("on-delete") => strategy = "evict",
+                    Some("unmeshed-but-annotated") => {
+                        self.check(self.world.lacked_proxies, || {
+                            format!("it has proxies: {skipped}")
+                        })?;
+                        self.world.delete_pods(reference);
+                    }
+                    _ => {}
+                }
+            }
+            self.world.until_whole();
+            last = format!("{}\n{}", ran.summary(), ran.stdout);
+        }
+        self.check(false, || format!("it does not come to an end: {last}"))
+    }
+
+    fn finished(&mut self) -> Checked {
+        let wrong = self.world.unfinished();
+        self.check(wrong.is_none(), || wrong.unwrap_or_default())?;
+        let mut ask = self
+            .tools
+            .shell("mesh-survey | mesh-skewcheck --ask done --to stable-2.14.10");
+        ask.env("KUBECONFIG", self.world.bed.kubeconfig());
+        let done = run(ask, "", &Victim::default());
+        self.check(done.code == Some(0), || {
+            format!("it is not done: {}\n{}", done.summary(), done.stdout)
+        })
+    }
+}
