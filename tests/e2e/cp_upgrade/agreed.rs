@@ -15,6 +15,8 @@ on_both_beds! {
     revision_that_another_helm_wrote_while_the_question_waits_ends_the_run
     change_between_the_definitions_and_the_control_plane_is_told_with_what_was_written
     revision_that_another_helm_wrote_over_the_new_definitions_ends_the_run
+    what_a_chart_finds_otherwise_in_the_cluster_at_the_answer_is_not_written
+    helm_is_asked_again_only_for_what_was_written_and_what_renders_make_anew
 }
 
 const CONFIG: &str = "/api/v1/namespaces/linkerd/configmaps/linkerd-config";
@@ -22,6 +24,30 @@ const ROOTS: &str = "/api/v1/namespaces/linkerd/configmaps/linkerd-identity-trus
 const LEASE: &str = "/apis/coordination.k8s.io/v1/namespaces/linkerd/leases/mesh-tools";
 const CHANGED: &str = "the control plane has changed since it was shown: ";
 const AGAIN: &str = "another look before the write: ";
+
+const NOTED: &str =
+    "{apiVersion: v1, kind: ConfigMap, metadata: {name: noted, namespace: linkerd}}";
+/// A template that depends on whether that is there.
+const SEES: &str = "\
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: sees}
+data: {lacks: {{ lookup \"v1\" \"ConfigMap\" \"linkerd\" \"noted\" | empty | quote }}}
+";
+/// A template that makes a certificate anew unless that is there.
+const MAKES: &str = "\
+apiVersion: v1
+kind: Secret
+metadata: {name: makes}
+type: kubernetes.io/tls
+data:
+  tls.key: {{ b64enc \"key\" }}
+  {{- if lookup \"v1\" \"ConfigMap\" \"linkerd\" \"noted\" }}
+  tls.crt: {{ b64enc \"there\" }}
+  {{- else }}
+  tls.crt: {{ randAlphaNum 9 | b64enc }}
+  {{- end }}
+";
 
 fn annotated(key: &str) -> Value {
     json!({ "metadata": { "annotations": { key: "linkerd:/ConfigMap:linkerd/linkerd-config" } } })
@@ -172,4 +198,58 @@ fn revision_that_another_helm_wrote_over_the_new_definitions_ends_the_run(bed: B
     }
     assert_eq!(stage.revision("linkerd-control-plane").0, 1);
     assert_eq!(stage.configured(), FROM);
+}
+
+fn what_a_chart_finds_otherwise_in_the_cluster_at_the_answer_is_not_written(bed: Bed) {
+    let stage = Stage::new(bed);
+    let judged = stage.file("judged", &stage.judged());
+    let template = stage.charts.crds.join("templates/looks.yaml");
+    for (object, text) in [("ConfigMap sees", SEES), ("Secret makes", MAKES)] {
+        std::fs::write(&template, text).unwrap();
+        let mut command = stage.env(stage.tools.run("mesh-cp-upgrade"));
+        command.args(stage.source());
+        let (code, records) = yes_at_the_question(&stage.tools, &mut command, &judged, || {
+            stage.bed.apply(NOTED).unwrap();
+        });
+        let end = records.last().unwrap();
+        assert_eq!(code, Some(2), "{end:#}");
+        let reason = end["reason"].as_str().unwrap();
+        let part = format!("what helm would write now is not what was agreed to: {object}");
+        assert!(reason.contains(&part), "{part}: {reason}");
+        stage.assert_unchanged(true);
+        let noted = "/api/v1/namespaces/linkerd/configmaps/noted";
+        stage.bed.delete(noted).unwrap();
+    }
+    assert_eq!(stage.holder(), None);
+}
+
+fn helm_is_asked_again_only_for_what_was_written_and_what_renders_make_anew(bed: Bed) {
+    let stage = Stage::new(bed);
+    let (folder, helm) = (stage.tools.folder(), stage.bed.helm().display());
+    let log = folder.join("log");
+    let script = format!(
+        "#!/bin/sh\necho \"$*\" >>{}\nexec {helm} \"$@\"\n",
+        log.display()
+    );
+    let logs = folder.join("logs");
+    write_program(&logs, &script);
+    let run = stage.run(&stage.judged(), &["--helm", logs.to_str().unwrap()]);
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    let log = std::fs::read_to_string(log).unwrap();
+    let count = |begin: &str, part: &str| {
+        let calls = log.lines();
+        let calls = calls.filter(|it| it.starts_with(begin) && it.contains(part));
+        calls.count()
+    };
+    for (begin, part, expected) in [
+        // Of each part at the first look and after its write; of the CRDs once more, because they were
+        // written before the control plane.
+        ("history linkerd-control-plane", "", 2),
+        ("history linkerd-crds", "", 3),
+        // At the question, and before the write.
+        ("upgrade linkerd-control-plane", "--dry-run", 4),
+        ("upgrade linkerd-crds", "--dry-run", 2),
+    ] {
+        assert_eq!(count(begin, part), expected, "{begin}: {log}");
+    }
 }

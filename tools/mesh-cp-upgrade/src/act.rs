@@ -229,7 +229,10 @@ async fn still_agreed(
     agreed: &Part,
     helming: &Helming,
 ) -> Outcome<Result<(), Ending>> {
-    let rendered = match session.unless_stopped(helming.render()).await? {
+    let rendered = match session
+        .unless_stopped(helming.render(&agreed.rendered))
+        .await?
+    {
         Ok(rendered) => rendered,
         Err(error) => return Ok(Err(hinted(error, AGAIN))),
     };

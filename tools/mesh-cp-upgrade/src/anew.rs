@@ -76,6 +76,22 @@ pub(crate) fn beside(one: Rendered, other: &Rendered) -> Rendered {
     Rendered { fixed, ..one }
 }
 
+/// Returns a render of a chart that makes nothing anew: all of it counts.
+pub(crate) fn alone(one: Rendered) -> Rendered {
+    let fixed = certificates(&one);
+    Rendered { fixed, ..one }
+}
+
+/// Returns true if the render has anything that another one may have otherwise.
+pub(crate) fn may_be_anew(rendered: &Rendered) -> bool {
+    !certificates(rendered).is_empty()
+}
+
+/// Returns true if the other render had something otherwise.
+pub(crate) fn is_anew(rendered: &Rendered) -> bool {
+    certificates(rendered) != rendered.fixed
+}
+
 // Returns what a render may make anew, as a hash for each object that has such.
 fn certificates(rendered: &Rendered) -> BTreeMap<String, String> {
     let mut all = BTreeMap::new();
@@ -184,7 +200,7 @@ fn drop_fields(value: &mut Value) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::render::manifests;
+    use crate::render::{Merge, manifests};
 
     const BOTH: &str = "
 ---
@@ -241,7 +257,7 @@ data:
             manifests: manifests(yaml).unwrap(),
             hooks: Vec::new(),
             fixed: BTreeMap::new(),
-            merge: crate::render::Merge::default(),
+            merge: Merge::default(),
             given: crate::values::Given::default(),
         };
         let newer = BOTH.replace("NEW", "newer");
@@ -258,6 +274,33 @@ data:
             Content::rendered(&anew).differing(&fixed(&newer)),
             ["Deployment d", "Secret tls", "Webhook w"]
         );
+    }
+
+    #[test]
+    fn what_two_renders_had_in_common_needs_no_second_render_later() {
+        let rendered = |yaml: &str| {
+            Rendered::kept(
+                "cp-1".to_owned(),
+                manifests(yaml).unwrap(),
+                Merge::default(),
+            )
+        };
+        let newer = BOTH.replace("NEW", "newer");
+        let anew = beside(rendered(BOTH), &rendered(&newer));
+        let common = beside(rendered(BOTH), &rendered(BOTH));
+        assert!(may_be_anew(&anew) && is_anew(&anew) && !is_anew(&common));
+        let later = |yaml: &str| Content::rendered(&alone(rendered(yaml)));
+        let common = Content::rendered(&common);
+        assert_eq!(common, later(BOTH));
+        let differing = ["Deployment d", "Secret tls", "Webhook w"];
+        assert_eq!(common.differing(&later(&newer)), differing);
+        // A certificate that no render had before.
+        let none = rendered("{apiVersion: v1, kind: ConfigMap, metadata: {name: m}}");
+        assert!(!may_be_anew(&none) && !is_anew(&none));
+        let webhook = "{apiVersion: x/v1, kind: Webhook, metadata: {name: w}";
+        let without = Content::rendered(&rendered(&format!("{webhook}}}")));
+        let with = later(&format!("{webhook}, caBundle: NEW}}"));
+        assert_eq!(without.differing(&with), ["Webhook w"]);
     }
 
     #[test]

@@ -27,7 +27,9 @@ pub(crate) async fn release(
     let release = helming.release();
     let cluster = Arc::clone(&session.cluster);
     let checking = async {
-        let history = helm.history(release).await?;
+        let reading = (helm.history(release), helm.installed(release, None));
+        let (history, installed) = futures::future::join(reading.0, reading.1).await;
+        let history = history?;
         let latest = history.latest();
         if let Some(there) = not_upgraded(latest, *over, &agreed.rendered.chart) {
             return Ok(Err(there));
@@ -36,7 +38,7 @@ pub(crate) async fn release(
         if let Some(there) = absent.await? {
             return Ok(Err(there));
         }
-        let installed = Content::of(&helm.installed(release, None).await?);
+        let installed = Content::of(&installed?);
         let differing = installed.differing(&Content::of(&agreed.rendered.manifests));
         let there = format!("it wrote {latest} with other objects than those that were agreed to");
         if !differing.is_empty() {

@@ -79,9 +79,14 @@ impl Inputs {
         let overrides = overrides(args, &snapshot, patience).await?;
         let chart = args.chart.as_deref();
         let crds = args.crds_chart.as_deref();
+        let (chart, crds_chart) = futures::future::try_join(
+            named(chart, "chart", &snapshot, &helm, patience),
+            named(crds, "crds-chart", &snapshot, &helm, patience),
+        )
+        .await?;
         Ok(Self {
-            chart: named(chart, "chart", &snapshot, &helm, patience).await?,
-            crds_chart: named(crds, "crds-chart", &snapshot, &helm, patience).await?,
+            chart,
+            crds_chart,
             charts: OnceCell::new(),
             snapshot,
             kubeconfig,

@@ -6,6 +6,7 @@ pub(crate) mod cli;
 pub(crate) mod driver;
 pub(crate) mod helm;
 pub(crate) mod history;
+pub(crate) mod owned;
 pub(crate) mod releases;
 pub(crate) mod staged;
 mod stored;
@@ -101,11 +102,12 @@ fn cli(session: &Session<'_>, args: &Args, namespace: &str) -> Cli {
 }
 
 /// Waits until no helm is at work on the releases, such as a helm of an earlier, killed run; then
-/// reads the control plane.
+/// reads the control plane. `known` is what an earlier look found.
 pub(crate) async fn quiet(
     session: &mut Session<'_>,
     args: &Args,
     namespace: &str,
+    known: Option<&Installer>,
 ) -> Outcome<(Live, Installer)> {
     let cluster = Arc::clone(&session.cluster);
     let mut before = None;
@@ -113,23 +115,10 @@ pub(crate) async fn quiet(
     loop {
         let looking = look(&cluster, namespace);
         let live = session.unless_stopped(looking).await??;
-        let releases = match &live.installed {
-            Installed::Cli => {
-                let installer = Installer::Cli(Box::new(cli(session, args, namespace)));
-                return Ok((live, installer));
-            }
-            Installed::Helm {
-                control_plane,
-                crds,
-            } => {
-                let reading = HelmReleases::read(helm(session, args), control_plane, crds);
-                session.unless_stopped(reading).await??
-            }
+        let Some(releases) = read(session, args, &live, known).await? else {
+            let installer = Installer::Cli(Box::new(cli(session, args, namespace)));
+            return Ok((live, installer));
         };
-        if let Some(there) = session.unless_stopped(releases.missing(&cluster)).await?? {
-            let hint = "look at the program that --helm names, and at --helm-driver";
-            return Err(refused(there, hint));
-        }
         let Some(busy) = releases.busy() else {
             let installer = Installer::Helm(Box::new(releases));
             return Ok((live, installer));
@@ -163,9 +152,44 @@ pub(crate) async fn quiet(
     }
 }
 
+// Reads the releases, if helm is the installer.
+async fn read(
+    session: &mut Session<'_>,
+    args: &Args,
+    live: &Live,
+    known: Option<&Installer>,
+) -> Outcome<Option<HelmReleases>> {
+    let Installed::Helm {
+        control_plane,
+        crds,
+    } = &live.installed
+    else {
+        return Ok(None);
+    };
+    let cluster = Arc::clone(&session.cluster);
+    let (helm, both) = (helm(session, args), [control_plane, crds]);
+    let known = known.and_then(Installer::releases);
+    let reading = HelmReleases::read(&cluster, helm, both, known);
+    let releases = session.unless_stopped(reading).await??;
+    match session.unless_stopped(releases.missing(&cluster)).await?? {
+        None => Ok(Some(releases)),
+        Some(there) => {
+            let hint = "look at the program that --helm names, and at --helm-driver";
+            Err(refused(there, hint))
+        }
+    }
+}
+
 // === impl Installer ===
 
 impl Installer {
+    fn releases(&self) -> Option<&HelmReleases> {
+        match self {
+            Self::Helm(releases) => Some(releases),
+            Self::Cli(_) => None,
+        }
+    }
+
     /// Returns the version of the last upgrade that was begun, if the installer records it.
     pub(crate) fn began(&self) -> Option<&str> {
         match self {
@@ -191,10 +215,7 @@ impl Installer {
 
     /// Returns the newest revisions of the releases, if helm is the installer.
     pub(crate) fn revisions(&self) -> Option<Revisions<'_>> {
-        match self {
-            Self::Helm(releases) => Some(releases.revisions()),
-            Self::Cli(_) => None,
-        }
+        self.releases().map(HelmReleases::revisions)
     }
 
     /// Renders what can be rendered before the first write, and compares it with the cluster.

@@ -47,16 +47,23 @@ const FROM_OUTSIDE: &str = "kubernetes.io/tls";
 
 /// Reads the control plane. Fails if this tool may not upgrade it.
 pub(crate) async fn look(cluster: &Cluster, namespace: &str) -> Result<Live, Ending> {
-    let config = config(cluster, namespace).await?;
     let selection = Selection {
         namespace: Some(namespace),
         labels: Some(label::COMPONENT),
     };
-    let components = cluster.pages::<Deployment>(selection).all().await?;
+    let (config, components, operator, crds) = futures::future::join4(
+        config(cluster, namespace),
+        cluster.pages::<Deployment>(selection).all(),
+        operator(cluster),
+        crds_release(cluster),
+    )
+    .await;
+    // What is missing at all is said first.
+    let (config, components) = (config?, components?);
     let objects = components.iter().map(|component| &component.meta);
     let objects: Vec<&Meta> = objects.chain([&config.meta]).collect();
-    let release = allowed(&cluster.paste(), origin(&objects, operator(cluster).await?))?;
-    let crds = crds_release(cluster).await?;
+    let release = allowed(&cluster.paste(), origin(&objects, operator?))?;
+    let crds = crds?;
     let version = version(&config);
     Ok(Live {
         installed: agreed(release, crds)?,

@@ -169,10 +169,10 @@ impl Helming {
         }
     }
 
-    /// Returns what helm would write now.
-    pub(crate) async fn render(&self) -> anyhow::Result<Rendered> {
+    /// Returns what helm would write now of what was agreed to.
+    pub(crate) async fn render(&self, agreed: &Rendered) -> anyhow::Result<Rendered> {
         match &self.deed {
-            Doing::Upgrade(upgrade) => self.helm.render_again(upgrade).await,
+            Doing::Upgrade(upgrade) => self.helm.render_again(upgrade, agreed).await,
             Doing::Rollback(revisit) => self.helm.kept(revisit).await,
         }
     }

@@ -20,7 +20,7 @@ use crate::preflight::{Accepted, preflight};
 use crate::prove::{Proof, rehearse};
 use crate::scene::{Scene, UNRENDERED, still_shown};
 use crate::session::Session;
-use crate::way_back;
+use crate::way_back::Asking;
 
 pub(crate) const AT_TARGET: &str = "it is already at the target";
 const LATER: &str = "the control plane is rendered only when the CRDs are written";
@@ -47,7 +47,8 @@ pub(crate) async fn prepare(
             first.by_hand = try_out(session, args, goal, scene, &parts, proof).await?;
             first.by_hand.extend(ahead(session, args, goal).await?);
             let way_back = Some(&first.rest.way_back);
-            backup(session, args, way_back).await?;
+            let asking = asking(session, args, way_back);
+            backup(session, way_back, asking).await?;
             session.conclude()?;
             return Ok(Staged::Definitions(first));
         }
@@ -67,11 +68,12 @@ pub(crate) async fn prepare(
         session.conclude()?;
         return Ok(Staged::Whole(plan));
     }
+    let way_back = plan.control_plane.way_back.as_ref();
+    let asking = asking(session, args, way_back);
     plan.changes = identity(session, args, scene, &plan).await?;
     let parts = [&plan.crds, &plan.control_plane];
     plan.by_hand = try_out(session, args, goal, scene, &parts, proof).await?;
-    let way_back = plan.control_plane.way_back.as_ref();
-    plan.no_way_back = backup(session, args, way_back).await?;
+    plan.no_way_back = backup(session, way_back, asking).await?;
     if let (true, Some(why)) = (args.rollback_on_failure, &plan.no_way_back) {
         let hint = "see to it, or leave out --rollback-on-failure";
         session.find(Explained::new(format!("there is no way back: {why}"), hint))?;
@@ -287,11 +289,21 @@ pub(crate) async fn identity(
     Ok(all)
 }
 
+// Begins to ask whether there is a way back.
+fn asking(session: &Session<'_>, args: &Args, way_back: Option<&WayBack>) -> Asking {
+    match args.actor.consent.dry_run {
+        DryRun::Client => Asking::default(),
+        DryRun::None | DryRun::Server => {
+            way_back.map_or_else(Asking::default, |it| Asking::begin(session, it))
+        }
+    }
+}
+
 // Returns why there is no way back, if there is none.
 async fn backup(
     session: &mut Session<'_>,
-    args: &Args,
     way_back: Option<&WayBack>,
+    asking: Asking,
 ) -> Outcome<Option<String>> {
     session.begin(StepName::Backup, "looking for a revision to go back to")?;
     let Some(way_back) = way_back else {
@@ -299,11 +311,7 @@ async fn backup(
         return Ok(Some(NO_REVISION.to_owned()));
     };
     let command = way_back.command();
-    let obstacle = match args.actor.consent.dry_run {
-        DryRun::Client => None,
-        DryRun::None | DryRun::Server => way_back::obstacle(session, way_back).await?,
-    };
-    match obstacle {
+    match asking.obstacle(session).await? {
         None => session.done(&way_back.offered("to go back"))?,
         Some(why) => {
             let none = format!("`{command}` would fail: {why}");

@@ -7,9 +7,10 @@
 
 use std::sync::Arc;
 
+use futures::{StreamExt as _, TryStreamExt as _};
 use mesh_actor::{Ending, Outcome};
 use mesh_cluster::clock::later;
-use mesh_cluster::{Error, Injected, Probe, Refuser};
+use mesh_cluster::{Cluster, Error, Injected, Probe, Refuser};
 use mesh_records::{StepName, WorkloadRef};
 use tokio::time::{Duration, Instant};
 
@@ -21,6 +22,8 @@ use crate::session::Session;
 /// for some seconds.
 const PROOF: Duration = Duration::from_secs(30);
 const ASK_AGAIN: Duration = Duration::from_secs(1);
+/// The number of places where it is asked at the same time.
+const AT_ONCE: usize = 8;
 /// The namespace of the last resort: where no workload's pod could show anything.
 const DEFAULT: &str = "default";
 
@@ -91,8 +94,15 @@ pub(crate) async fn rehearse(
         return Ok(before.sentence(proof.places.len()));
     }
     let mut before = Before::default();
-    for place in proof.places.clone() {
-        let said = match ask(session, &place, today).await?? {
+    let cluster = &*Arc::clone(&session.cluster);
+    let places = futures::stream::iter(proof.places.clone());
+    let asking = places.map(|place| async move {
+        let shown = ask(cluster, &place, today).await?;
+        Ok::<_, Error>((place, shown))
+    });
+    let asking = asking.buffered(AT_ONCE).try_collect::<Vec<_>>();
+    for (place, shown) in session.unless_stopped(asking).await?? {
+        let said = match shown {
             Shown::Right(_) => {
                 before.right.push(place);
                 continue;
@@ -117,41 +127,38 @@ pub(crate) async fn prove(
     injects: &str,
     mut proof: Proof,
 ) -> Outcome<Option<String>> {
-    let names: Vec<String> = proof.places.iter().map(ToString::to_string).collect();
-    let message = format!(
-        "checking with dry-run pods which proxy they get: {}",
-        names.join(", ")
-    );
-    session.begin(StepName::Prove, &message)?;
+    session.begin(StepName::Prove, &proof.question())?;
     let deadline = later(PROOF);
     let mut right: Vec<(Place, String)> = Vec::new();
     let (mut warned, mut wrong) = (Vec::new(), None);
-    while let Some(place) = proof.places.pop() {
-        let was_right = proof.was_right(&place);
-        let shown = until(session, &place, injects, was_right, deadline).await?;
-        let said = match &shown {
-            Shown::Right(image) => {
-                right.push((place, image.clone()));
-                continue;
-            }
-            Shown::Bare(why) | Shown::Wrong(why) => {
-                let what = format!("{place} {why}");
-                if proof.is_new(&place, &shown) {
-                    return Err(failed(&what));
+    let mut places = std::mem::take(&mut proof.places);
+    while !places.is_empty() {
+        let asked = std::mem::take(&mut places);
+        for (place, shown) in at_all(session, &proof, asked, injects, deadline).await? {
+            let said = match &shown {
+                Shown::Right(image) => {
+                    right.push((place, image.clone()));
+                    continue;
                 }
-                wrong.get_or_insert(what);
-                why.clone()
-            }
-            Shown::Declined(why) if was_right => {
-                return Err(failed(&format!("{place} {why}; before, it got one")));
-            }
-            Shown::Declined(why) | Shown::Refused(why) | Shown::Away(why) => why.clone(),
-        };
-        session.says_waiting(format!("warning: {place} {said}"), said)?;
-        warned.push(place);
+                Shown::Bare(why) | Shown::Wrong(why) => {
+                    let what = format!("{place} {why}");
+                    if proof.is_new(&place, &shown) {
+                        return Err(failed(&what));
+                    }
+                    wrong.get_or_insert(what);
+                    why.clone()
+                }
+                Shown::Declined(why) if proof.was_right(&place) => {
+                    return Err(failed(&format!("{place} {why}; before, it got one")));
+                }
+                Shown::Declined(why) | Shown::Refused(why) | Shown::Away(why) => why.clone(),
+            };
+            session.says_waiting(format!("warning: {place} {said}"), said)?;
+            warned.push(place);
+        }
         let is_plain = |place: &Place| matches!(place, Place::Plain(_));
-        if proof.places.is_empty() && right.is_empty() && !warned.iter().any(is_plain) {
-            proof.places.push(Place::Plain(DEFAULT.to_owned()));
+        if right.is_empty() && !warned.iter().any(is_plain) {
+            places.push(Place::Plain(DEFAULT.to_owned()));
         }
     }
     let Some((place, image)) = right.first() else {
@@ -180,50 +187,56 @@ fn not_shown(places: usize) -> String {
     }
 }
 
-// Asks until the answer is final, or until the deadline.
-async fn until(
+// Asks at these places until each answer is final, or until the deadline.
+async fn at_all(
     session: &mut Session<'_>,
+    proof: &Proof,
+    places: Vec<Place>,
+    injects: &str,
+    deadline: Instant,
+) -> Outcome<Vec<(Place, Shown)>> {
+    let cluster = &*Arc::clone(&session.cluster);
+    let asking = futures::stream::iter(places).map(|place| async move {
+        let was_right = proof.was_right(&place);
+        let shown = until(cluster, &place, injects, was_right, deadline).await?;
+        Ok::<_, Error>((place, shown))
+    });
+    let asking = asking.buffered(AT_ONCE).try_collect();
+    Ok(session.unless_stopped(asking).await??)
+}
+
+async fn until(
+    cluster: &Cluster,
     place: &Place,
     injects: &str,
     was_right: bool,
     deadline: Instant,
-) -> Outcome<Shown> {
+) -> Result<Shown, Error> {
     loop {
-        let answer = ask(session, place, Some(injects)).await?;
+        let answer = ask(cluster, place, Some(injects)).await;
         let is_over = Instant::now() >= deadline;
         match answer {
             Ok(shown @ (Shown::Right(_) | Shown::Refused(_))) => return Ok(shown),
             Ok(shown @ Shown::Declined(_)) if !was_right => return Ok(shown),
             Ok(shown) if is_over => return Ok(shown),
-            Err(error) if is_over || error.rule().is_some() => return Err(error.into()),
+            Err(error) if is_over || error.rule().is_some() => return Err(error),
             Ok(_) | Err(_) => {}
         }
-        session
-            .unless_stopped(tokio::time::sleep(ASK_AGAIN))
-            .await?;
+        tokio::time::sleep(ASK_AGAIN).await;
     }
 }
 
-async fn ask(
-    session: &mut Session<'_>,
-    place: &Place,
-    injects: Option<&str>,
-) -> Outcome<Result<Shown, Error>> {
-    let cluster = Arc::clone(&session.cluster);
-    let asking = async {
-        match place {
-            Place::Workload(key) => cluster.probe(key).await,
-            Place::Plain(namespace) => cluster.probe_plain(namespace).await,
-        }
+async fn ask(cluster: &Cluster, place: &Place, injects: Option<&str>) -> Result<Shown, Error> {
+    let probe = match place {
+        Place::Workload(key) => cluster.probe(key).await?,
+        Place::Plain(namespace) => cluster.probe_plain(namespace).await?,
     };
-    let probe = session.unless_stopped(asking).await?;
-    let shown = probe.map(|probe| shown(probe, injects));
-    if let (Ok(Shown::Bare(_)), Place::Workload(key)) = (&shown, place) {
-        let asking = cluster.probe_plain(&key.namespace);
-        if let Ok(Some(Probe::Injected(_))) = session.unless_stopped(asking).await? {
-            let why = "gets no proxy, but a plain pod in its namespace gets one";
-            return Ok(Ok(Shown::Declined(why.to_owned())));
-        }
+    let shown = shown(probe, injects);
+    if let (Shown::Bare(_), Place::Workload(key)) = (&shown, place)
+        && let Ok(Some(Probe::Injected(_))) = cluster.probe_plain(&key.namespace).await
+    {
+        let why = "gets no proxy, but a plain pod in its namespace gets one";
+        return Ok(Shown::Declined(why.to_owned()));
     }
     Ok(shown)
 }
@@ -273,6 +286,12 @@ fn failed(why: &str) -> Ending {
 // === impl Proof ===
 
 impl Proof {
+    fn question(&self) -> String {
+        let names: Vec<String> = self.places.iter().map(ToString::to_string).collect();
+        let names = names.join(", ");
+        format!("checking with dry-run pods which proxy they get: {names}")
+    }
+
     // Returns true if what is wrong came with the upgrade. A run that continues another one did not
     // ask before the write; then a place without a proxy may be one that never had it.
     fn is_new(&self, place: &Place, shown: &Shown) -> bool {

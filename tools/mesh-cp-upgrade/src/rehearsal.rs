@@ -71,10 +71,11 @@ pub(crate) async fn ask(
         }
     }
     answers.asked = questions.len();
-    let asking = futures::stream::iter(questions).map(|(target, manifest)| async move {
+    let asking = questions.into_iter().map(|(target, manifest)| async move {
         let answer = rehearsal.about(cluster, &target, manifest).await?;
         Ok::<_, Error>((manifest, answer))
     });
+    let asking = futures::stream::iter(asking.collect::<Vec<_>>());
     let all: Vec<_> = asking.buffered(AT_ONCE).try_collect().await?;
     for (manifest, answer) in all {
         let name = manifest.to_string();

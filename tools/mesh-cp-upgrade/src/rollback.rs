@@ -144,7 +144,7 @@ async fn go_back(session: &mut Session<'_>, args: &Args) -> Outcome<String> {
         return Err(anyhow::anyhow!("nobody knows a revision to go back to").into());
     };
     let mut goal = goal(revisit.release.namespace.clone(), String::new());
-    let scene = look_around(session, args, &goal).await?;
+    let scene = look_around(session, args, &goal, None).await?;
     let releases = releases(&scene)?;
     let Some(back) = releases.control_plane.history.of(revisit.revision) else {
         let what = format!("helm keeps revision {} no longer", revisit.revision);

@@ -55,7 +55,7 @@ async fn quiet_scene(
     args: &Args,
     goal: &Goal,
 ) -> Outcome<(Scene, &'static str)> {
-    let scene = look_around(session, args, goal).await?;
+    let scene = look_around(session, args, goal, None).await?;
     let message = match scene.standing(goal.from.as_ref(), goal) {
         Standing::AsSeen => "the control plane has not changed",
         Standing::Begun => {
@@ -128,7 +128,7 @@ pub(crate) async fn still_shown(
     goal: &Goal,
     shown: &Scene,
 ) -> Outcome<Scene> {
-    let looking = look_around(session, args, goal).await;
+    let looking = look_around(session, args, goal, Some(&shown.installer)).await;
     let scene = looking.map_err(|ending| ending.after("another look before the write"))?;
     if let Some(what) = shown.shown.changed(&scene.shown, &session.since) {
         return Err(not_as_shown(session, &what));
@@ -146,7 +146,7 @@ pub(crate) async fn overtaken_scene(
     goal: &Goal,
     shown: &Scene,
 ) -> Outcome<Scene> {
-    let scene = look_around(session, args, goal).await?;
+    let scene = look_around(session, args, goal, Some(&shown.installer)).await?;
     if let Some(what) = shown.shown.changed_settings(&scene.shown) {
         return Err(not_as_shown(session, &what));
     }
@@ -160,13 +160,15 @@ pub(crate) async fn overtaken_scene(
     Ok(scene)
 }
 
-/// Waits until no helm is at work on the control plane, and looks at it.
+/// Waits until no helm is at work on the control plane, and looks at it. `known` is what an earlier
+/// look found.
 pub(crate) async fn look_around(
     session: &mut Session<'_>,
     args: &Args,
     goal: &Goal,
+    known: Option<&Installer>,
 ) -> Outcome<Scene> {
-    let (live, installer) = installer::quiet(session, args, &goal.namespace).await?;
+    let (live, installer) = installer::quiet(session, args, &goal.namespace, known).await?;
     let cluster = Arc::clone(&session.cluster);
     let reading = async {
         let identity = readable(live.identity(&cluster).await)?;

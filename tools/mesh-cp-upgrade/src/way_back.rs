@@ -3,41 +3,59 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use anyhow::Context as _;
 use mesh_actor::{AGAIN, Ending, Outcome};
+use mesh_cluster::Cluster;
 use mesh_records::Explained;
+use tokio::task::JoinSet;
 
 use crate::dry_write::How;
-use crate::installer::back::WayBack;
+use crate::installer::back::{Revisit, WayBack};
 use crate::preflight::list;
 use crate::rehearsal::{Answers, Rehearsal, ask};
 use crate::session::Session;
 
-/// Says why the API server would not take the way back now.
-pub(crate) async fn obstacle(
-    session: &mut Session<'_>,
-    way_back: &WayBack,
-) -> Outcome<Option<String>> {
-    let revisit = match way_back {
-        WayBack::Helm(revisit) => revisit,
-        WayBack::Cli(_) => return Ok(None),
+/// The question whether the API server would take a way back, which is asked beside what the run does
+/// meanwhile. Dropping it ends it.
+#[derive(Debug, Default)]
+pub(crate) struct Asking(JoinSet<anyhow::Result<Option<String>>>);
+
+impl Asking {
+    /// Begins to ask.
+    pub(crate) fn begin(session: &Session<'_>, way_back: &WayBack) -> Self {
+        let mut asking = Self::default();
+        // Of a way back by the linkerd CLI, nobody can ask.
+        if let WayBack::Helm(revisit) = way_back {
+            let (cluster, revisit) = (Arc::clone(&session.cluster), Revisit::clone(revisit));
+            let looking = async move { rehearsed(&cluster, &revisit).await };
+            asking.0.spawn(looking);
+        }
+        asking
+    }
+
+    /// Says why the API server would not take the way back now.
+    pub(crate) async fn obstacle(mut self, session: &mut Session<'_>) -> Outcome<Option<String>> {
+        match session.see_out(self.0.join_next()).await? {
+            Some(said) => Ok(said.context("cannot rehearse the way back")??),
+            None => Ok(None),
+        }
+    }
+}
+
+async fn rehearsed(cluster: &Cluster, revisit: &Revisit) -> anyhow::Result<Option<String>> {
+    let kept = revisit.helm.kept(revisit).await?;
+    let rehearsal = Rehearsal {
+        manifests: &kept.manifests,
+        installed: None,
+        how: How::Helm {
+            merge: kept.merge,
+            conflicts: revisit.conflicts,
+            release: revisit.release.clone(),
+        },
+        namespace: &revisit.release.namespace,
     };
-    let cluster = Arc::clone(&session.cluster);
-    let asking = async {
-        let kept = revisit.helm.kept(revisit).await?;
-        let rehearsal = Rehearsal {
-            manifests: &kept.manifests,
-            installed: None,
-            how: How::Helm {
-                merge: kept.merge,
-                conflicts: revisit.conflicts,
-                release: revisit.release.clone(),
-            },
-            namespace: &revisit.release.namespace,
-        };
-        let answers = ask(&cluster, &rehearsal, &BTreeSet::new()).await?;
-        Ok::<_, anyhow::Error>(objections(&answers))
-    };
-    Ok(session.see_out(asking).await??)
+    let answers = ask(cluster, &rehearsal, &BTreeSet::new()).await?;
+    Ok(objections(&answers))
 }
 
 fn objections(answers: &Answers) -> Option<String> {
@@ -99,7 +117,7 @@ async fn hint(
     error: &Explained,
 ) -> Result<String, Ending> {
     let command = way_back.command();
-    let hint = match obstacle(session, way_back).await {
+    let hint = match Asking::begin(session, way_back).obstacle(session).await {
         Ok(None) => way_back.offered("or go back"),
         Ok(Some(obstacle)) => format!("there is no way back with `{command}` now: {obstacle}"),
         Err(left @ Ending::Left { .. }) => return Err(left),

@@ -1,11 +1,12 @@
 //! Where helm keeps its releases, and whether that is in this cluster.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use clap::ValueEnum;
 use mesh_cluster::control_plane::issuer::SECRETS;
 use mesh_cluster::object::{Bare, ConfigMap, Object as _, Resource};
-use mesh_cluster::{Cluster, Error, Target, Why};
+use mesh_cluster::{Cluster, Error, Selection, Target, Why};
 use mesh_records::Release;
 
 /// What helm calls its driver.
@@ -19,6 +20,10 @@ pub(crate) enum Driver {
     /// A database outside the cluster
     Sql,
 }
+
+/// The resourceVersion of each object in which helm keeps a revision of a release: while they stay the
+/// same, so does all that helm says of it.
+pub(crate) type Kept = BTreeMap<String, String>;
 
 impl Driver {
     /// Returns true if the releases are objects in the cluster.
@@ -47,6 +52,32 @@ impl Driver {
                  another cluster",
                 cluster.label()
             ))),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Returns what helm keeps of a release; `None` if that is not in the cluster, or if this user may
+    /// not list it.
+    pub(crate) async fn kept(
+        self,
+        cluster: &Cluster,
+        release: &Release,
+    ) -> Result<Option<Kept>, Error> {
+        let Some(kind) = self.kind() else {
+            return Ok(None);
+        };
+        let labels = format!("owner=helm,name={}", release.name);
+        let selection = Selection {
+            namespace: Some(&release.namespace),
+            labels: Some(&labels),
+        };
+        match cluster.metadata_pages::<Bare>(kind, selection).all().await {
+            Ok(objects) => {
+                let objects = objects.into_iter();
+                let objects = objects.map(|it| (it.meta.name, it.meta.resource_version));
+                Ok(Some(objects.collect()))
+            }
+            Err(error) if error.why() == Why::Forbidden => Ok(None),
             Err(error) => Err(error),
         }
     }

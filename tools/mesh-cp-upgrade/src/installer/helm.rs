@@ -7,7 +7,7 @@ use mesh_cluster::Cluster;
 use mesh_records::{Explained, Paste, Release, sayable};
 use serde::Deserialize;
 
-use crate::anew::beside;
+use crate::anew::{alone, beside, is_anew, may_be_anew};
 use crate::args::Args;
 use crate::child::{Program, Writer};
 use crate::installer::driver::Driver;
@@ -40,6 +40,7 @@ pub(crate) struct Upgrade {
     pub(crate) base: Base,
     pub(crate) overrides: Overrides,
     pub(crate) conflicts: Conflicts,
+    pub(crate) schemas: Schemas,
 }
 
 /// What the values of a run are put over.
@@ -57,12 +58,12 @@ struct Found {
     app_version: String,
 }
 
-/// Whether a render also holds the objects against the API server's schemas. helm reads all of them
-/// for that, which takes longer than the rest of a render.
-#[derive(Clone, Copy, Debug)]
-enum Schemas {
+/// Whether helm also holds the objects against the API server's schemas. It reads those of all their
+/// groups for that, which takes longer than the rest of a render.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Schemas {
     Asked,
-    /// An earlier render has asked.
+    /// A render has asked, or helm would hold nothing against them.
     Known,
 }
 
@@ -105,15 +106,24 @@ impl Helm {
         }
     }
 
-    /// Renders what an upgrade would apply, twice, to learn what a render makes anew. helm reads the
-    /// cluster but writes nothing.
-    pub(crate) async fn render(&self, upgrade: &Upgrade) -> anyhow::Result<Rendered> {
-        self.render_twice(upgrade, Schemas::Asked).await
+    /// Renders what an upgrade of the definitions would apply. helm reads the cluster but writes
+    /// nothing.
+    pub(crate) async fn render_definitions(&self, upgrade: &Upgrade) -> anyhow::Result<Rendered> {
+        let one = self.render_once(upgrade, upgrade.schemas).await?;
+        // They have no certificates as a rule, and then a second render can show nothing.
+        match may_be_anew(&one) {
+            true => Ok(beside(
+                one,
+                &self.render_once(upgrade, Schemas::Known).await?,
+            )),
+            false => Ok(one),
+        }
     }
 
-    /// Like [`Helm::render`], after that.
-    pub(crate) async fn render_again(&self, upgrade: &Upgrade) -> anyhow::Result<Rendered> {
-        self.render_twice(upgrade, Schemas::Known).await
+    /// Renders what an upgrade of the control plane would apply, twice, to learn what a render makes
+    /// anew.
+    pub(crate) async fn render(&self, upgrade: &Upgrade) -> anyhow::Result<Rendered> {
+        self.render_twice(upgrade, upgrade.schemas).await
     }
 
     async fn render_twice(&self, upgrade: &Upgrade, schemas: Schemas) -> anyhow::Result<Rendered> {
@@ -125,10 +135,26 @@ impl Helm {
         Ok(beside(one, &other))
     }
 
+    /// Renders once more what was agreed to. Where that made nothing anew, this may not either, and
+    /// one render shows it.
+    pub(crate) async fn render_again(
+        &self,
+        upgrade: &Upgrade,
+        agreed: &Rendered,
+    ) -> anyhow::Result<Rendered> {
+        match is_anew(agreed) {
+            true => self.render_twice(upgrade, Schemas::Known).await,
+            false => Ok(alone(self.render_once(upgrade, Schemas::Known).await?)),
+        }
+    }
+
     async fn render_once(&self, upgrade: &Upgrade, schemas: Schemas) -> anyhow::Result<Rendered> {
+        let upgrade = &Upgrade {
+            schemas,
+            ..upgrade.clone()
+        };
         let mut args = self.upgrade_args(upgrade, Spelling::Run);
         args.extend(["--dry-run=server", "-o", "json"].map(str::to_owned));
-        args.extend(schemas.flag().map(str::to_owned));
         let what = format!("cannot render the chart {}", upgrade.chart);
         let rendered = self.program.read(&args, Question::Opinion, &what);
         Rendered::parse(&rendered.await?).context(what)
@@ -259,6 +285,7 @@ impl Helm {
             base,
             overrides,
             conflicts,
+            schemas,
         } = upgrade;
         let archive = match spelling {
             Spelling::Run => chart.archive.display().to_string(),
@@ -280,6 +307,10 @@ impl Helm {
         args.push(base.to_owned());
         args.extend(overrides.flags(spelling));
         args.extend(conflicts.flag().map(str::to_owned));
+        // It decides nothing of what is written.
+        if spelling != Spelling::Digest {
+            args.extend(schemas.flag().map(str::to_owned));
+        }
         args
     }
 
@@ -293,6 +324,15 @@ impl Helm {
 // === impl Schemas ===
 
 impl Schemas {
+    /// Returns what to do with an API server of this version, such as `v1.34.2`. Since 1.27 each
+    /// validates fields by itself; then helm finds out only that it does, and validates nothing.
+    pub(crate) fn of(version: &str) -> Self {
+        match major_minor(version) {
+            Some((1, 27..) | (2.., _)) => Self::Known,
+            Some(_) | None => Self::Asked,
+        }
+    }
+
     fn flag(self) -> Option<&'static str> {
         match self {
             Self::Asked => None,
@@ -382,6 +422,7 @@ mod tests {
                 ..Overrides::default()
             },
             conflicts: Conflicts::Refused,
+            schemas: Schemas::Asked,
         }
     }
 
@@ -406,6 +447,13 @@ mod tests {
             helm().essence(&upgrade).replace('\0', " "),
             "upgrade cp CHART -n linkerd --reset-values -f VALUES"
         );
+        let known = Upgrade {
+            schemas: Schemas::Known,
+            ..upgrade.clone()
+        };
+        assert_eq!(helm().essence(&known), helm().essence(&upgrade));
+        let shown = helm().command(&known).join(" ");
+        assert!(shown.ends_with(" --disable-openapi-validation"), "{shown}");
     }
 
     #[test]
@@ -446,6 +494,16 @@ mod tests {
             ] {
                 assert!(!command.contains(&format!(" {flag}")), "{command}");
             }
+        }
+    }
+
+    #[test]
+    fn schemas_are_asked_unless_the_api_server_surely_validates_by_itself() {
+        for version in ["v1.27.0", "v1.34.5+k3s1", "v2.0.0"] {
+            assert_eq!(Schemas::of(version), Schemas::Known, "{version}");
+        }
+        for version in ["v1.26.15", "v1.16.0", "1.34", ""] {
+            assert_eq!(Schemas::of(version), Schemas::Asked, "{version}");
         }
     }
 

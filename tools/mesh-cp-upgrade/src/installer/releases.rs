@@ -4,19 +4,18 @@ use std::sync::Arc;
 
 use mesh_actor::{AGAIN, Ending, Outcome, hinted, refused};
 use mesh_cluster::{Cluster, Error};
-use mesh_records::{Explained, Release};
+use mesh_records::Release;
 
-use crate::anew::Content;
 use crate::args::Args;
 use crate::gate::Goal;
 use crate::installer::back::{Revisit, WayBack};
 use crate::installer::charts::charts;
-use crate::installer::helm::{Base, Helm, Upgrade};
-use crate::installer::history::{History, Readiness, Revision};
+use crate::installer::helm::{Base, Helm, Schemas, Upgrade};
+use crate::installer::history::{Readiness, Revision};
+use crate::installer::owned::{Differing, Owned};
 use crate::live::Live;
 use crate::overrides::Overrides;
 use crate::plan::{Doing, Helming, Part, Parts, Write};
-use crate::present::{lacking, missing, removed};
 use crate::render::{Conflicts, Manifest, Rendered};
 use crate::session::Session;
 use crate::shown::Revisions;
@@ -30,30 +29,28 @@ pub(crate) struct HelmReleases {
     pub(crate) crds: Owned,
 }
 
-/// A release and its history.
-#[derive(Debug)]
-pub(crate) struct Owned {
-    pub(crate) release: Release,
-    pub(crate) history: History,
-}
-
-/// How an installed release differs from the cluster and from what is rendered.
-struct Differing {
-    removed: Vec<Manifest>,
-    restored: Vec<Manifest>,
-}
-
 impl HelmReleases {
-    /// Reads both releases.
+    /// Reads both releases. Of one that is still as it is `known`, helm is not asked again.
     pub(crate) async fn read(
+        cluster: &Cluster,
         helm: Helm,
-        control_plane: &Release,
-        crds: &Release,
+        [control_plane, crds]: [&Release; 2],
+        known: Option<&Self>,
     ) -> anyhow::Result<Self> {
+        let (control_plane, crds) = futures::future::try_join(
+            Owned::read(
+                cluster,
+                &helm,
+                control_plane,
+                known.map(|it| &it.control_plane),
+            ),
+            Owned::read(cluster, &helm, crds, known.map(|it| &it.crds)),
+        )
+        .await?;
         Ok(Self {
-            control_plane: Owned::read(&helm, control_plane).await?,
-            crds: Owned::read(&helm, crds).await?,
             helm,
+            control_plane,
+            crds,
         })
     }
 
@@ -72,14 +69,14 @@ impl HelmReleases {
 
     /// Says that this cluster does not have the revisions that helm lists.
     pub(crate) async fn missing(&self, cluster: &Cluster) -> Result<Option<String>, Error> {
-        for Owned { release, history } in [&self.control_plane, &self.crds] {
-            let latest = history.latest().revision;
-            let missing = self.helm.driver.missing(cluster, release, latest);
-            if let Some(there) = missing.await? {
-                return Ok(Some(there));
-            }
-        }
-        Ok(None)
+        let missing = async |owned: &Owned| {
+            let latest = owned.history.latest().revision;
+            let driver = self.helm.driver;
+            driver.missing(cluster, &owned.release, latest).await
+        };
+        let both = (missing(&self.control_plane), missing(&self.crds));
+        let (control_plane, crds) = futures::future::try_join(both.0, both.1).await?;
+        Ok(control_plane.or(crds))
     }
 
     /// Returns a release that a helm is at work on or that cannot be upgraded.
@@ -90,7 +87,9 @@ impl HelmReleases {
 
     /// Ends the run with a hint, because a helm died while it upgraded a release.
     pub(crate) fn abandoned(&self, session: &Session<'_>, busy: &Owned) -> Ending {
-        let Owned { release, history } = busy;
+        let Owned {
+            release, history, ..
+        } = busy;
         if session.run.is_dry() {
             let Release { name, .. } = release;
             return refused(
@@ -140,8 +139,9 @@ impl HelmReleases {
         let [crds, control_plane] = self.upgrades(session, args, target).await?;
         let base = self.control_plane.history.base();
         let base_of_crds = self.crds.history.base();
+        let cluster = Arc::clone(&session.cluster);
         let all = futures::future::try_join5(
-            helm.render(&crds),
+            helm.render_definitions(&crds),
             helm.render(&control_plane),
             helm.values(&self.control_plane.release, base.revision),
             helm.installed(&self.crds.release, Some(base_of_crds.revision)),
@@ -154,7 +154,6 @@ impl HelmReleases {
         let is_done = live.configuration().version == Some(target)
             && self.control_plane.is_at(&rendered, &installed)
             && given.same(&rendered.given);
-        let cluster = Arc::clone(&session.cluster);
         let pairs = [(&*crds_installed, &crds_rendered), (&*installed, &rendered)];
         let both = self.compare(&cluster, pairs);
         let [crds_differ, differ] = session.unless_stopped(both).await??;
@@ -190,12 +189,15 @@ impl HelmReleases {
         let inputs = Arc::clone(&session.inputs);
         let named = charts(args, &inputs, target, &self.helm);
         let named = session.unless_stopped(named).await??;
+        let cluster = Arc::clone(&session.cluster);
+        let schemas = session.unless_stopped(schemas(&cluster)).await?;
         let upgrade = |owned: &Owned, chart, base, overrides| Upgrade {
             release: owned.release.clone(),
             chart,
             base,
             overrides,
             conflicts: args.conflicts(),
+            schemas,
         };
         let base = match args.reset_then_reuse_values {
             true => Base::Release,
@@ -204,8 +206,13 @@ impl HelmReleases {
         let overrides = inputs.overrides.clone();
         // Definitions have no version of their own.
         let own = Overrides::default();
+        let crds = upgrade(&self.crds, named.crds, Base::Release, own);
         Ok([
-            upgrade(&self.crds, named.crds, Base::Release, own),
+            // Their one schema is quickly read.
+            Upgrade {
+                schemas: Schemas::Asked,
+                ..crds
+            },
             upgrade(&self.control_plane, named.control_plane, base, overrides),
         ])
     }
@@ -216,9 +223,10 @@ impl HelmReleases {
         cluster: &Cluster,
         [crds, control_plane]: [(&[Manifest], &Rendered); 2],
     ) -> Result<[Differing; 2], Error> {
-        let crds = self.crds.compare(cluster, crds).await?;
+        let crds = self.crds.compare(cluster, crds);
         let control_plane = self.control_plane.compare(cluster, control_plane);
-        Ok([crds, control_plane.await?])
+        let (crds, control_plane) = futures::future::try_join(crds, control_plane).await?;
+        Ok([crds, control_plane])
     }
 
     /// Returns the name of the control plane's release.
@@ -288,61 +296,8 @@ impl HelmReleases {
     }
 }
 
-// === impl Owned ===
-
-impl Owned {
-    async fn read(helm: &Helm, release: &Release) -> anyhow::Result<Self> {
-        Ok(Self {
-            history: helm.history(release).await?,
-            release: release.clone(),
-        })
-    }
-
-    // A chart's version says nothing of its content: a run that found other objects than were agreed
-    // to, or a chart that was packed again, is not at the target.
-    fn is_at(&self, rendered: &Rendered, installed: &[Manifest]) -> bool {
-        let agreed = Content::of(&rendered.manifests);
-        self.history.is_at(&rendered.chart) && Content::of(installed).differing(&agreed).is_empty()
-    }
-
-    // A deleted object stays in helm's manifest; an upgrade of helm restores it.
-    async fn compare(
-        &self,
-        cluster: &Cluster,
-        (installed, rendered): (&[Manifest], &Rendered),
-    ) -> Result<Differing, Error> {
-        let (namespace, rendered) = (&self.release.namespace, &rendered.manifests);
-        let new = lacking(rendered, installed, namespace);
-        let known = rendered.iter().filter(|it| !new.contains(it));
-        Ok(Differing {
-            removed: removed(cluster, installed, rendered, namespace).await?,
-            restored: missing(cluster, known, namespace).await?,
-        })
-    }
-
-    pub(crate) fn name(&self) -> &str {
-        &self.release.name
-    }
-
-    /// Ends the run, because the release can never be upgraded.
-    pub(crate) fn gone(&self, helm: &Helm) -> Ending {
-        let what = format!(
-            "the helm release {} cannot be upgraded: {}",
-            self.release.name,
-            self.history.latest()
-        );
-        let list = helm.pasted(&["list", "-A", "--all"]);
-        refused(what, format!("look at the release: {list}"))
-    }
-
-    /// Makes the error for a release that a helm died on.
-    fn stuck(&self, hint: String) -> Explained {
-        let Self { release, history } = self;
-        let what = format!(
-            "the helm release {} is stuck: {}; no helm process seems to work on it",
-            release.name,
-            history.latest()
-        );
-        Explained::new(what, hint)
-    }
+// An API server that does not say its version is asked for its schemas.
+async fn schemas(cluster: &Cluster) -> Schemas {
+    let version = cluster.kubernetes().await;
+    version.map_or(Schemas::Asked, |version| Schemas::of(&version))
 }
