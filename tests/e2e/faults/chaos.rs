@@ -201,12 +201,8 @@ impl<'a> Lane<'a> {
             due.into_iter().for_each(|(_, broken)| world.mend(broken));
             while let Some((_, act)) = acts.next_if(|(at, _)| *at <= number) {
                 *census.entry(format!("{act:?}")).or_default() += 1;
-                let until = match act {
-                    Act::Break(_, records) => number + records,
-                    _ => number,
-                };
                 let new = world.perform(dice, act, pid);
-                broken.extend(new.map(|broken| (until, broken)));
+                broken.extend(new.map(|broken| (number + act.lasts(), broken)));
             }
         });
         broken

@@ -86,6 +86,15 @@ impl Act {
         }
     }
 
+    /// Returns for how many records it lasts.
+    pub(super) fn lasts(self) -> usize {
+        if let Self::Break(_, records) = self {
+            records
+        } else {
+            0
+        }
+    }
+
     pub(super) fn kills(self) -> bool {
         matches!(self, Self::Signal(Signal::KILL))
     }
