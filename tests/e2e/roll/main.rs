@@ -14,6 +14,7 @@ mod held_up;
 mod injector;
 mod kills;
 mod onlooker;
+mod orphans;
 mod pace;
 mod pasted;
 mod plans;
