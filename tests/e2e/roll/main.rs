@@ -15,6 +15,7 @@ mod injector;
 mod kills;
 mod onlooker;
 mod orphans;
+mod others;
 mod pace;
 mod pasted;
 mod plans;
