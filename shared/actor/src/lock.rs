@@ -96,16 +96,25 @@ impl Run {
     /// # Errors
     /// Somebody holds the lock, the run was interrupted, or the API server cannot be reached.
     pub async fn lock_is_free(&mut self, namespace: &str) -> Outcome<()> {
+        match self.lock_held(namespace).await? {
+            None => Ok(()),
+            Some(held) => Err(held.into()),
+        }
+    }
+
+    /// Returns who holds the lock of the control plane in `namespace`, and what to do about it, for a
+    /// run that does not take it; `None` if nobody does.
+    ///
+    /// # Errors
+    /// The run was interrupted, or the API server cannot be reached.
+    pub async fn lock_held(&mut self, namespace: &str) -> Outcome<Option<Explained>> {
         let cluster = Arc::clone(&self.cluster);
         let reading = cluster.lock_holder(namespace);
-        match self.unless_stopped(reading).await?? {
-            None => Ok(()),
-            Some(holder) => {
-                let ahead = cluster.now().is_some_and(|now| holder.is_ahead_of(now));
-                let error = held(&cluster.paste(), namespace, &holder, ahead, WOULD_WAIT);
-                Err(error.into())
-            }
-        }
+        let holder = self.unless_stopped(reading).await??;
+        Ok(holder.map(|holder| {
+            let ahead = cluster.now().is_some_and(|now| holder.is_ahead_of(now));
+            held(&cluster.paste(), namespace, &holder, ahead, WOULD_WAIT)
+        }))
     }
 
     /// Takes the lock of the control plane in `namespace`, as `--if-locked` says, for a run whose

@@ -29,6 +29,7 @@ impl Obstacle {
             | Self::Partition
             | Self::ForeignOwner
             | Self::NoRestart
+            | Self::RestartPlanned
             | Self::Forbidden => SkipClass::Attention,
         }
     }
@@ -68,6 +69,9 @@ impl Obstacle {
             }
             Self::NoRestart => {
                 "has a kind without a restart: only the eviction of its pods replaces them"
+            }
+            Self::RestartPlanned => {
+                "has a restart that somebody planned for later (restartAt), and that is left in place"
             }
             Self::Forbidden => "may not be restarted by this user",
         }

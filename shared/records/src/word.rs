@@ -235,6 +235,8 @@ words! {
     ForeignOwner = "foreign-owner",
     /// The kind has no restart; only the eviction of its pods replaces them.
     NoRestart = "no-restart",
+    /// Somebody planned a restart of the Argo Rollout for later (`spec.restartAt`).
+    RestartPlanned = "restart-planned",
 
     /// A new pod has no proxy.
     NotInjected = "not-injected",
@@ -356,6 +358,7 @@ set! {
     Partition,
     ForeignOwner,
     NoRestart,
+    RestartPlanned,
     Forbidden,
 }
 

@@ -15,7 +15,6 @@ on_both_beds! {
     a_budget_that_forbids_an_eviction_blocks_by_its_name_and_nothing_is_deleted
     an_eviction_that_the_api_server_disallows_is_asked_again_and_blocked_in_its_words
     scaled_in_to_one_pod_between_evictions_is_blocked_for_want_of_consent
-    a_replica_set_that_its_deployment_left_behind_is_evicted
     the_strategy_is_the_users_where_it_works
     a_signal_after_the_first_eviction_leaves_the_other_pods
     [Kinds]
@@ -204,21 +203,6 @@ fn scaled_in_to_one_pod_between_evictions_is_blocked_for_want_of_consent(bed: Be
     assert_eq!(scene.writes().len(), 1, "its last pod is left alone");
     let run = scene.roll(&scene.verdict(), &["--yes", "--allow-outage", "shop"]);
     proven(&run, "bare");
-}
-
-fn a_replica_set_that_its_deployment_left_behind_is_evicted(bed: Bed) {
-    let mut left = workload("ReplicaSet", "web-6c5f7d9b8c", slow);
-    let labels = json!({ "app": "web", "pod-template-hash": "6c5f7d9b8c" });
-    left["spec"]["selector"]["matchLabels"] = labels.clone();
-    left["spec"]["template"]["metadata"]["labels"] = labels;
-    let scene = Scene::with(bed, &[left]);
-    let run = scene.roll(&scene.verdict(), &["--yes"]);
-    let record = proven(&run, "web-6c5f7d9b8c");
-    assert_eq!(
-        (&record["kind"], &record["strategy"]),
-        (&json!("ReplicaSet"), &json!("evict"))
-    );
-    is_done(&scene);
 }
 
 fn the_strategy_is_the_users_where_it_works(bed: Bed) {

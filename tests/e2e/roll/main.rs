@@ -14,6 +14,8 @@ mod held_up;
 mod injector;
 mod kills;
 mod onlooker;
+mod orphans;
+mod others;
 mod pace;
 mod pasted;
 mod plans;

@@ -11,6 +11,7 @@ use crate::scene::{Scene, slow, workload};
 on_both_beds! {
     a_plan_says_how_long_each_rollout_and_all_take_and_of_which_that_is_unknown
     diff_shows_the_field_its_manager_and_who_else_manages_the_workload
+    a_dry_run_says_that_another_run_holds_the_lock_and_goes_on
 }
 
 // A duration as it is shown.
@@ -116,4 +117,36 @@ fn diff_shows_the_field_its_manager_and_who_else_manages_the_workload(bed: Bed) 
         assert!(text.contains(said), "{said}: {text}");
     }
     assert_eq!(scene.writes(), [""; 0]);
+}
+
+fn a_dry_run_says_that_another_run_holds_the_lock_and_goes_on(bed: Bed) {
+    let workloads = ["a", "b"].map(|name| workload("Deployment", name, |_| {}));
+    let scene = Scene::with(bed, &workloads);
+    let verdict = scene.verdict();
+    let hold = scene.bed.kubelet().hold("shop", "");
+    let mut first = scene.start(&verdict, &["--yes"]);
+    first.until(|record| record["pods"]["updated"] == 1);
+    for how in ["--dry-run=client", "--dry-run=server", "--plan-only"] {
+        // The other run's rollout keeps a slot.
+        let run = scene.roll(&verdict, &[how, "--max-in-flight", "2"]);
+        assert_eq!(run.code, Some(0), "{how}: {}", run.said());
+        let progress = run.of("progress");
+        let warned = progress.iter().find_map(|it| {
+            let message = it["message"].as_str()?;
+            let held = "warning: the lock of the control plane in linkerd is held by ";
+            message.contains(held).then_some(&it["reason"])
+        });
+        let way_out = warned.and_then(Value::as_str);
+        let way_out = way_out.unwrap_or_else(|| panic!("{how}: {}", run.said()));
+        assert!(
+            way_out.contains("run the pipeline again later"),
+            "{way_out}"
+        );
+        assert_eq!(run.of("intent").len(), 1, "{how}");
+    }
+    drop(hold);
+    let first = first.finish();
+    assert_eq!(first.code, Some(0), "{}", first.said());
+    let after = scene.roll(&scene.verdict(), &["--dry-run"]);
+    assert!(!after.said().contains("is held by"), "{}", after.said());
 }

@@ -2,8 +2,9 @@
 //! the test evicts the pods that are older than the restart, as the controller does, and then writes
 //! the time to the status.
 
+use jiff::{SignedDuration, Timestamp};
 use mesh_testbed::{Ask, Bed};
-use mesh_tests::{Run, on_both_beds, run};
+use mesh_tests::{Run, on_both_beds, records, run};
 use serde_json::{Value, json};
 
 use crate::scene::{NEW, Scene};
@@ -12,6 +13,9 @@ on_both_beds! {
     [Kinds]
     a_rollout_is_restarted_by_its_controller_and_proven_until_all_is_done
     the_template_of_a_rollout_may_be_in_a_deployment
+    a_restart_that_is_planned_for_later_is_left_in_place
+    without_its_controller_a_rollout_times_out_and_the_next_run_waits_for_the_same_restart
+    a_restart_that_is_planned_over_the_own_one_is_waited_for_by_nobody
 }
 
 const DEFINITION: &str = r#"
@@ -114,6 +118,11 @@ fn is_proven(scene: &Scene) -> Run {
     run.until(|record| record["message"] == "restarting shop/Rollout/canary");
     play_the_controller(&scene.bed);
     let run = run.finish();
+    assert_proven(&run);
+    run
+}
+
+fn assert_proven(run: &Run) {
     assert_eq!(run.code, Some(0), "{}", run.said());
     let rolled = run.of("rolled")[0];
     assert_eq!(rolled["outcome"], "proven", "{rolled}");
@@ -122,13 +131,29 @@ fn is_proven(scene: &Scene) -> Run {
         rolled["pods"],
         json!({ "wanted": 2, "new": 2, "proven": 2 })
     );
-    run
+}
+
+/// The spec of a Rollout of two pods.
+fn spec() -> Value {
+    json!({ "replicas": 2, "selector": { "matchLabels": { "app": "canary" } },
+        "template": template(), "strategy": { "canary": {} } })
+}
+
+/// Plans a restart for the day after the survey, like somebody else, and returns its time.
+fn plan_a_restart(scene: &Scene, verdict: &str) -> Value {
+    let mut surveyed = records(verdict).into_iter();
+    let surveyed = surveyed.find_map(|it| it["surveyed"].as_str()?.parse::<Timestamp>().ok());
+    let later = surveyed
+        .unwrap()
+        .checked_add(SignedDuration::from_hours(24));
+    let later = Value::from(later.unwrap().strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
+    let plan = json!({ "spec": { "restartAt": later } });
+    scene.bed.merge(ROLLOUT, &plan).unwrap();
+    later
 }
 
 fn a_rollout_is_restarted_by_its_controller_and_proven_until_all_is_done(bed: Bed) {
-    let spec = json!({ "replicas": 2, "selector": { "matchLabels": { "app": "canary" } },
-        "template": template(), "strategy": { "canary": {} } });
-    let scene = scene(bed, &spec);
+    let scene = scene(bed, &spec());
     is_proven(&scene);
     assert_eq!(scene.writes(), ["patch rollouts shop/canary 200"]);
     let mut command = scene.tool("mesh-skewcheck");
@@ -147,4 +172,70 @@ fn the_template_of_a_rollout_may_be_in_a_deployment(bed: Bed) {
         "spec": { "replicas": 0, "selector": { "matchLabels": { "app": "canary" } }, "template": template() } });
     scene.bed.apply(&deployment.to_string()).unwrap();
     is_proven(&scene);
+}
+
+fn a_restart_that_is_planned_for_later_is_left_in_place(bed: Bed) {
+    let scene = scene(bed, &spec());
+    let verdict = scene.verdict();
+    let planned = plan_a_restart(&scene, &verdict);
+    write_status(&scene.bed, None);
+    let run = scene.roll(&verdict, &["--yes"]);
+    assert_eq!(run.code, Some(0), "{}", run.said());
+    let skipped = run.of("skipped")[0];
+    let found = (&skipped["reason"], &skipped["class"]);
+    let expected = (&json!("restart-planned"), &json!("attention"));
+    assert_eq!(found, expected, "{skipped}");
+    let message = skipped["message"].as_str().unwrap();
+    assert!(message.contains(planned.as_str().unwrap()), "{message}");
+    assert_eq!(scene.writes(), [""; 0]);
+
+    // Evictions do not touch what somebody planned.
+    let run = scene.roll(&verdict, &["--yes", "--strategy", "evict"]);
+    assert_eq!(run.code, Some(0), "{}", run.said());
+    assert_eq!(run.of("rolled")[0]["outcome"], "proven", "{}", run.said());
+    let kept = &scene.bed.get(ROLLOUT).unwrap()["spec"]["restartAt"];
+    assert_eq!(*kept, planned);
+}
+
+fn without_its_controller_a_rollout_times_out_and_the_next_run_waits_for_the_same_restart(
+    bed: Bed,
+) {
+    let scene = scene(bed, &spec());
+    let verdict = scene.verdict();
+    for outcome in ["its own restart", "that of the run before"] {
+        let run = scene.roll(&verdict, &["--yes", "--timeout", "3s"]);
+        assert_eq!(run.code, Some(1), "{outcome}: {}", run.said());
+        let rolled = run.of("rolled")[0];
+        assert_eq!(rolled["reason"], "timed-out", "{rolled}");
+        let message = rolled["message"].as_str().unwrap();
+        assert!(message.contains("no controller acts on it"), "{message}");
+        // Its controller has seen the restart and does nothing more.
+        write_status(&scene.bed, None);
+    }
+    let mut run = scene.start(&verdict, &["--yes"]);
+    run.until(|record| {
+        record["message"]
+            .as_str()
+            .is_some_and(|it| it.contains("already in progress"))
+    });
+    play_the_controller(&scene.bed);
+    let run = run.finish();
+    assert_eq!(run.of("rolled")[0]["outcome"], "proven", "{}", run.said());
+    assert_eq!(scene.writes(), ["patch rollouts shop/canary 200"]);
+}
+
+fn a_restart_that_is_planned_over_the_own_one_is_waited_for_by_nobody(bed: Bed) {
+    let scene = scene(bed, &spec());
+    let verdict = scene.verdict();
+    let mut run = scene.start(&verdict, &["--yes"]);
+    run.until(|record| record["name"] == "canary" && record["reason"].is_string());
+    plan_a_restart(&scene, &verdict);
+    write_status(&scene.bed, None);
+    let run = run.finish();
+    assert_eq!(run.code, Some(3), "{}", run.said());
+    let rolled = run.of("rolled")[0];
+    assert_eq!(rolled["outcome"], "superseded", "{rolled}");
+    let message = rolled["message"].as_str().unwrap();
+    assert!(message.contains("its restart was taken back"), "{message}");
+    assert!(message.contains("run the pipeline again"), "{message}");
 }

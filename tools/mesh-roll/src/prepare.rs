@@ -7,7 +7,10 @@ use jiff::{SignedDuration, Timestamp};
 use mesh_actor::gate::{Passed, fresh};
 use mesh_actor::{Judged, Outcome, Run, stopped};
 use mesh_cluster::act::rollable;
-use mesh_records::{Explained, Paste, Tool, WorkloadKind, WorkloadRef};
+use mesh_records::{
+    Explained, Paste, Progress, ProgressPods, Record, Tool, WorkloadKind, WorkloadRef,
+    whole_seconds,
+};
 
 use crate::args::{Args, FailOn};
 use crate::gate::{Order, Survey, gate};
@@ -46,6 +49,11 @@ pub(crate) async fn prepare(args: &Args, run: &mut Run) -> Outcome<Prepared> {
     let order = survey.order(verdict, run.again())?;
     known(args, &run.paste(), &order)?;
     run.may_lock(&order.expected.namespace).await?;
+    if run.is_dry()
+        && let Some(held) = run.lock_held(&order.expected.namespace).await?
+    {
+        warn_of(run, &held)?;
+    }
     let cluster = Arc::clone(&run.cluster);
     let choice = args.choice();
     let tasks = order.tasks.iter().filter(|task| choice.takes(&task.key));
@@ -60,6 +68,20 @@ pub(crate) async fn prepare(args: &Args, run: &mut Run) -> Outcome<Prepared> {
         forbidden,
         kinds,
     })
+}
+
+// A dry run takes no lock, and whoever holds it may be through before the run that writes.
+fn warn_of(run: &mut Run, held: &Explained) -> Outcome<()> {
+    let warning = Progress {
+        cluster: run.cluster.label().to_owned(),
+        run: None,
+        time: whole_seconds(run.now()),
+        message: format!("warning: {held}"),
+        of: None,
+        pods: ProgressPods::default(),
+        reason: Some(held.hint().to_owned()),
+    };
+    Ok(run.emit(&Record::Progress(Box::new(warning)))?)
 }
 
 // The others are watched only where they have work that this user may do: a cluster has many old

@@ -37,6 +37,9 @@ pub(crate) enum OwnPods {
 pub(crate) struct Fold {
     /// Each in a box, because a table that grows has as much room again.
     groups: HashMap<Key, Box<Group>>,
+    /// Objects with the owner that they name, which is not among those that were read: it was created
+    /// later, or is gone.
+    doubtful: Vec<(Key, Key)>,
     reach: Reach,
     components: HashMap<Component, Counts>,
     common: Common,
@@ -135,6 +138,7 @@ impl Fold {
         for (control_plane, is_sent) in other.reach {
             self.reach(control_plane, is_sent);
         }
+        self.doubtful.extend(other.doubtful);
         for (key, group) in other.groups {
             self.groups.entry(key).or_default().merge(*group);
         }
@@ -162,7 +166,7 @@ impl Fold {
             .collect()
     }
 
-    /// Moves the pods of owners of this kind to the owners' owners.
+    /// Moves the pods of owners of this kind to the owners' owners, as far as those are there.
     pub(crate) fn adopt(&mut self, kind: &WorkloadKind, parents: &Parents, ground: &Ground) {
         let keys: Vec<Key> = self
             .groups
@@ -181,12 +185,13 @@ impl Fold {
                         kind: kind_of(parent),
                         name: parent.name.clone(),
                     };
-                    let group = self.groups.remove(&key).unwrap_or_default();
                     let uid = parent.uid.clone();
-                    self.groups
-                        .entry(Key { identity, uid })
-                        .or_default()
-                        .merge(*group);
+                    let owner = Key { identity, uid };
+                    if owner.is_gone(ground) {
+                        self.doubtful.push((key, owner));
+                    } else {
+                        self.hand_over(&key, owner);
+                    }
                 }
                 Some(None) => {}
                 None if ground.lacks(kind) => {}
@@ -198,13 +203,25 @@ impl Fold {
         }
     }
 
-    /// Returns owners that pods name but no list contained, of the kinds with a pod template.
-    pub(crate) fn strangers(&self, owners: &Owners) -> Vec<WorkloadRef> {
+    fn hand_over(&mut self, key: &Key, owner: Key) {
+        let group = self.groups.remove(key).unwrap_or_default();
+        self.groups.entry(owner).or_default().merge(*group);
+    }
+
+    /// Returns owners that pods, or their sets, name but no list contained, of the kinds with a pod
+    /// template.
+    pub(crate) fn strangers(&self, owners: &Owners) -> BTreeSet<WorkloadRef> {
         let strange = self
             .groups
             .iter()
             .filter(|(key, group)| group.is_notable() && key.is_strange(owners));
-        strange.map(|(key, _)| key.identity.clone()).collect()
+        let strange = strange.map(|(key, _)| key);
+        let doubtful = self.doubtful.iter().filter(|(key, _)| {
+            let group = self.groups.get(key);
+            group.is_some_and(|group| group.is_notable())
+        });
+        let strange = strange.chain(doubtful.map(|(_, owner)| owner));
+        strange.map(|key| key.identity.clone()).collect()
     }
 
     // Counts pods that owners ask for and that do not exist.
@@ -224,12 +241,17 @@ impl Fold {
 
     /// Finishes the counts. An owner that is still not found counts as gone.
     pub(crate) fn finish(mut self, ground: &Ground) -> Folded {
+        // The pods of a set whose owner is gone stay with the set, which exists and makes them again.
+        for (key, owner) in std::mem::take(&mut self.doubtful) {
+            if !owner.is_gone(ground) {
+                self.hand_over(&key, owner);
+            }
+        }
         if !ground.is_thinned {
             self.miss(ground);
         }
         for (key, group) in &mut self.groups {
-            let gone = key.is_strange(&ground.owners) && !ground.lacks(&key.identity.kind);
-            if gone && group.is_notable() {
+            if key.is_gone(ground) && group.is_notable() {
                 group.orphan();
             }
             let owner = ground.owners.get(&key.identity);
@@ -307,6 +329,10 @@ impl Key {
         restartable(&self.identity.kind).is_some()
             && owners.same(&self.identity, &self.uid).is_none()
     }
+
+    fn is_gone(&self, ground: &Ground) -> bool {
+        self.is_strange(&ground.owners) && !ground.lacks(&self.identity.kind)
+    }
 }
 
 fn key_of(meta: &Meta, ground: &Ground) -> Key {
@@ -324,7 +350,7 @@ fn key_of(meta: &Meta, ground: &Ground) -> Key {
     let kind = kind_of(owner);
     if let Some(name) = deployment_name(meta) {
         let identity = identity(WorkloadKind::Deployment, name);
-        if let Some(kept) = ground.owners.get(&identity) {
+        if let Some(kept) = ground.owners.get(&identity).filter(|it| it.has(meta)) {
             return Key {
                 uid: kept.uid.clone(),
                 identity,

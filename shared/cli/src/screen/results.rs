@@ -153,6 +153,7 @@ fn short(reason: Obstacle, count: u64) -> String {
         | Obstacle::Partition
         | Obstacle::ForeignOwner
         | Obstacle::NoRestart
+        | Obstacle::RestartPlanned
         | Obstacle::Forbidden => "skipped",
     };
     format!("{count} {what}")

@@ -124,15 +124,6 @@ pub fn other_how(kind: &WorkloadKind, pods: u32) -> (Roll, Downtime) {
             no_downtime(),
         )
     };
-    let none = |reason, why| {
-        (
-            Roll {
-                by: RollBy::None,
-                reason: Some(reason),
-            },
-            outage(why),
-        )
-    };
     match kind {
         WorkloadKind::Job => itself(Obstacle::Job),
         WorkloadKind::CronJob => itself(Obstacle::CronJob),
@@ -145,15 +136,30 @@ pub fn other_how(kind: &WorkloadKind, pods: u32) -> (Roll, Downtime) {
         }
         WorkloadKind::Rollout => (restart_at(), one_by_one(pods)),
         // The owner was deleted before it could be read.
-        WorkloadKind::Deployment | WorkloadKind::StatefulSet | WorkloadKind::DaemonSet => none(
-            Obstacle::Gone,
-            "its owner was deleted: nothing creates its pods again",
-        ),
+        WorkloadKind::Deployment | WorkloadKind::StatefulSet | WorkloadKind::DaemonSet => {
+            gone_how()
+        }
         WorkloadKind::Other(_) => none(
             Obstacle::ForeignOwner,
             "it is not known how its owner replaces pods",
         ),
     }
+}
+
+/// Returns how pods get new ones whose owner is gone: not at all.
+pub fn gone_how() -> (Roll, Downtime) {
+    none(
+        Obstacle::Gone,
+        "its owner was deleted: nothing creates its pods again",
+    )
+}
+
+fn none(reason: Obstacle, why: &str) -> (Roll, Downtime) {
+    let roll = Roll {
+        by: RollBy::None,
+        reason: Some(reason),
+    };
+    (roll, outage(why))
 }
 
 // An object with an owner is evicted, because its owner would undo a change of the template; others

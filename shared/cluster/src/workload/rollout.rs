@@ -198,7 +198,7 @@ impl Observed {
             State::Progressing(Wait::Availability) | State::HeldUp(_) => {
                 self.says_under_way || self.restarted_recently(now)
             }
-            State::Progressing(Wait::Restart(at)) => has_come(at, now),
+            State::Progressing(Wait::Restart(_)) => self.planned_restart(now).is_none(),
             State::Progressing(
                 Wait::Unobserved | Wait::Creation | Wait::OldPods | Wait::Revision,
             ) => true,
@@ -207,12 +207,18 @@ impl Observed {
 
     /// Returns true if the controller has nothing to do now. A restart may be scheduled for later.
     pub fn is_at_rest(&self, now: Timestamp) -> bool {
+        self.standing == State::Settled || self.planned_restart(now).is_some()
+    }
+
+    /// Returns for when somebody has planned the restart of an Argo Rollout, if that is yet to come.
+    pub fn planned_restart(&self, now: Timestamp) -> Option<Timestamp> {
         match self.standing {
-            State::Settled => true,
-            State::Progressing(Wait::Restart(at)) => !has_come(at, now),
-            State::Progressing(_) | State::HeldUp(_) | State::Failed(_) | State::Superseded => {
-                false
-            }
+            State::Progressing(Wait::Restart(at)) => Some(at).filter(|at| !has_come(*at, now)),
+            State::Progressing(_)
+            | State::Settled
+            | State::HeldUp(_)
+            | State::Failed(_)
+            | State::Superseded => None,
         }
     }
 

@@ -171,6 +171,10 @@ fn hindrance(
     if !pods.is_empty() && pods.iter().all(|pod| pod.proxy.is_none()) {
         return Some(Obstacle::UnmeshedButAnnotated);
     }
+    // Another time in that field would take back what somebody else intends; evictions leave it alone.
+    if strategy == Strategy::RestartAt && observed.planned_restart(now).is_some() {
+        return Some(Obstacle::RestartPlanned);
+    }
     // Evictions leave every pod at its own revision.
     let is_settled = observed.is_at_rest(now)
         || strategy == Strategy::Evict && observed.is_held_back_whole() && is_whole(observed, pods);

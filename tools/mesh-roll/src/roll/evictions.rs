@@ -190,6 +190,7 @@ impl Roll {
             | Obstacle::UnavailablePods
             | Obstacle::ForeignOwner
             | Obstacle::NoRestart
+            | Obstacle::RestartPlanned
             | Obstacle::Forbidden => Conclusion::of(Outcome::Superseded),
         };
         self.conclude(key, conclusion);

@@ -7,7 +7,7 @@ use mesh_records::{Outcome, ProgressPods, Strategy, Trouble, WorkloadKind, after
 
 pub(crate) use super::awaits::Awaits;
 use super::clock::Clock;
-use super::conclusion::Conclusion;
+use super::conclusion::{Conclusion, problem};
 use super::decide::Task;
 use super::event::Sample;
 use super::evicting::{Doomed, Evicting, standing_of_evicted};
@@ -71,6 +71,8 @@ pub(crate) enum Course {
 /// How long to wait for the watch of pods, which may lag behind the watch of owners, before the
 /// pods are listed.
 const LAG: SignedDuration = SignedDuration::from_secs(2);
+/// What is said of a workload that lost the restart of this run before all its pods were new.
+const TAKEN_BACK: &str = "its restart was taken back (as by a rollout undo) or replaced, while some pods still had another proxy";
 const LONGEST_PAUSE: SignedDuration = SignedDuration::from_secs(30);
 
 // === impl Flight ===
@@ -254,6 +256,10 @@ impl Flight {
             self.generation = observed.generation;
             state = observed.state(self.goal());
         }
+        // Nobody waits for a restart that is planned for later; the pods of now may prove it.
+        if self.is_anothers() && observed.planned_restart(now).is_some() {
+            state = State::Settled;
+        }
         self.missing.look(observed, world, now);
         state = self.missing.with(state);
         let pods = self.new_pods(observed, world);
@@ -338,9 +344,10 @@ impl Flight {
                 ..Conclusion::of(Outcome::Proven)
             }),
             Proof::Broken(problem) => return Err(problem),
-            Proof::NotYet(Lack::OldPod) if self.superseded => {
-                over(Conclusion::of(Outcome::Superseded))
-            }
+            Proof::NotYet(Lack::OldPod) if self.superseded => over(Conclusion {
+                problem: Some(problem(Trouble::StillOld, TAKEN_BACK.to_owned())),
+                ..Conclusion::of(Outcome::Superseded)
+            }),
             Proof::NotYet(Lack::OldPod) if self.is_anothers() => Course::Again,
             Proof::NotYet(_) => {
                 self.later(Awaits::Rollout, now);

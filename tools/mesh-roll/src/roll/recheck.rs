@@ -59,7 +59,8 @@ impl Roll {
         };
         let mut of: BTreeMap<WorkloadRef, Vec<PodSeen>> = BTreeMap::new();
         for pod in pods {
-            if let Some(owner) = pod.owner.clone() {
+            let owner = pod.owner.clone();
+            if let Some(owner) = owner.filter(|owner| self.world.is_own(owner, &pod)) {
                 of.entry(owner).or_default().push(pod);
             }
         }

@@ -60,6 +60,7 @@ impl Roll {
                 ))
             }
             Obstacle::NoRestart => Some("--strategy auto evicts them one by one".to_owned()),
+            Obstacle::RestartPlanned => self.when_planned(key),
             Obstacle::Current
             | Obstacle::Job
             | Obstacle::CronJob
@@ -75,6 +76,13 @@ impl Roll {
             | Obstacle::DowntimeOutage
             | Obstacle::ForeignOwner => None,
         }
+    }
+
+    fn when_planned(&self, key: &WorkloadRef) -> Option<String> {
+        let at = self.world.workload(key)?.planned_restart(self.now)?;
+        Some(format!(
+            "its controller replaces its pods at {at}, and they get the new proxy then; --strategy evict replaces them now"
+        ))
     }
 
     // Names the pod behind which a StatefulSet is stuck.

@@ -1,10 +1,10 @@
 //! What became of a workload whose time is over.
 
 use jiff::Timestamp;
-use mesh_cluster::workload::rollout::{Observed, PodSeen, State};
+use mesh_cluster::workload::rollout::{Observed, PodSeen, Problem, State, Wait};
 use mesh_records::{Paste, Trouble};
 
-use super::conclusion::Conclusion;
+use super::conclusion::{Conclusion, problem};
 use super::flight::{Course, Flight, over};
 use super::world::World;
 
@@ -29,8 +29,9 @@ impl Flight {
             let problem = pod.stranded(node, paste);
             return over(Conclusion::blocked(Trouble::NodeNotReady, Some(problem)));
         }
-        let problem = match self.state(observed, world, now) {
-            State::HeldUp(problem) | State::Failed(problem) => Some(problem),
+        let state = self.state(observed, world, now);
+        let problem = match &state {
+            State::HeldUp(problem) | State::Failed(problem) => Some(problem.clone()),
             State::Progressing(_) | State::Settled | State::Superseded => {
                 let pods = self.new_pods(observed, world);
                 pods.into_iter().find_map(PodSeen::lack)
@@ -42,9 +43,35 @@ impl Flight {
         let old = old
             .filter(|_| self.evicting.is_some())
             .find_map(PodSeen::lack);
-        match (problem, old) {
-            (None, Some(problem)) => over(Conclusion::blocked(problem.trouble, Some(problem))),
-            (problem, _) => over(Conclusion::failed(Trouble::TimedOut, problem)),
+        match (problem, old, state) {
+            (None, Some(problem), _) => over(Conclusion::blocked(problem.trouble, Some(problem))),
+            (None, None, State::Progressing(wait)) => {
+                let has_begun = world
+                    .pods(&observed.key)
+                    .any(|pod| self.is_new(pod, observed));
+                over(Conclusion::failed(
+                    Trouble::TimedOut,
+                    Some(stalled(wait, has_begun)),
+                ))
+            }
+            (problem, _, _) => over(Conclusion::failed(Trouble::TimedOut, problem)),
         }
     }
+}
+
+// Says what a rollout still waited for without a pod that shows why. A controller that has not even
+// begun may not run at all.
+fn stalled(wait: Wait, has_begun: bool) -> Problem {
+    let idle = match wait {
+        Wait::Unobserved => true,
+        Wait::Restart(_) => !has_begun,
+        Wait::Creation | Wait::OldPods | Wait::Availability | Wait::Revision => false,
+    };
+    let idle = if idle {
+        "no controller acts on it: "
+    } else {
+        ""
+    };
+    let said = format!("{idle}it still waited for {}", wait.as_str());
+    problem(Trouble::TimedOut, said)
 }

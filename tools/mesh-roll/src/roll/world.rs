@@ -87,12 +87,20 @@ impl World {
         self.all_pods(key).filter(|pod| !pod.over)
     }
 
-    /// Returns all known pods of the workload, also those that have ended.
+    /// Returns all known pods of the workload, also those that have ended. The pods of a set that an
+    /// earlier workload of the same name left behind are filed under it too, but it does not select them.
     pub(crate) fn all_pods(&self, key: &WorkloadRef) -> impl Iterator<Item = &PodSeen> + Clone {
         let owner = Some(key.clone());
         let from = (key.namespace.clone(), owner.clone(), String::new());
         let pods = self.pods.from(from);
-        pods.take_while(move |pod| pod.owner == owner)
+        let filed = pods.take_while(move |pod| pod.owner == owner);
+        let observed = self.workload(key);
+        filed.filter(move |pod| is_selected(observed, pod))
+    }
+
+    /// Returns true if a pod that is filed under a workload is its own.
+    pub(crate) fn is_own(&self, key: &WorkloadRef, pod: &PodSeen) -> bool {
+        is_selected(self.workload(key), pod)
     }
 
     /// Returns the workload's pods that were created after the first list. Pods that have ended are
@@ -223,6 +231,10 @@ impl World {
         }
         concerned
     }
+}
+
+fn is_selected(observed: Option<&Observed>, pod: &PodSeen) -> bool {
+    observed.is_none_or(|it| it.selector.selects(&pod.labels))
 }
 
 fn object<T>(change: &Change<T>) -> Option<&T> {

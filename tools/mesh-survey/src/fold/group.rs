@@ -276,6 +276,10 @@ impl Group {
         self.odd(Oddity::OwnerGone, "");
     }
 
+    pub(super) fn is_orphaned(&self) -> bool {
+        self.oddities.contains_key(&Oddity::OwnerGone)
+    }
+
     /// Sorts what was collected, so that the order of the pods does not matter.
     pub(crate) fn settle(&mut self) {
         self.proxies.settle();

@@ -497,6 +497,133 @@ fn pods_are_counted_for_the_owner_of_their_owner() {
     assert_eq!(anomalies(&folded), ["owner-gone vanished"]);
 }
 
+// A pod of a set called `api-HASH`, beside a Deployment `api` that was created at noon and selects the
+// pods of app=api.
+#[test]
+fn the_pods_of_a_set_that_was_left_behind_are_those_of_the_set() {
+    let mut ground = ground();
+    let api = json!({"metadata": {"name": "api", "namespace": "shop", "uid": "u-new", "creationTimestamp": "2026-01-02T12:00:00Z"},
+        "spec": {"replicas": 1, "selector": {"matchLabels": {"app": "api"}}}, "status": {"readyReplicas": 1}});
+    ground.owners.add(&read::<Deployment>(api), &[]);
+    let parent = |name: &str, uid: &str| {
+        let parent = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": name, "uid": uid, "controller": true});
+        Some(Some(read::<OwnerReference>(parent)))
+    };
+    let (before, after) = ("2026-01-02T11:00:00Z", "2026-01-02T12:00:01Z");
+    let evict = (RollBy::Evict, None);
+    let restart = (RollBy::Restart, None);
+    let gone = (RollBy::None, Some(Obstacle::Gone));
+    // Each row: the set, when its pod was created, the pod's app, who controls the set (the outer `None`
+    // for a set that is gone), the expected workload, and how it is rolled.
+    let table = [
+        ("api", after, "api", None, "Deployment/api", restart),
+        (
+            "api",
+            before,
+            "api",
+            parent("api", "u-new"),
+            "Deployment/api",
+            restart,
+        ),
+        (
+            "api",
+            before,
+            "api",
+            parent("api", "u-old"),
+            "ReplicaSet/api-6c5f7d9b8c",
+            evict,
+        ),
+        (
+            "api",
+            before,
+            "api",
+            Some(None),
+            "ReplicaSet/api-6c5f7d9b8c",
+            evict,
+        ),
+        (
+            "api",
+            after,
+            "other",
+            Some(None),
+            "ReplicaSet/api-6c5f7d9b8c",
+            evict,
+        ),
+        (
+            "api",
+            after,
+            "other",
+            None,
+            "ReplicaSet/api-6c5f7d9b8c",
+            gone,
+        ),
+        (
+            "left",
+            after,
+            "left",
+            parent("left", "u-left"),
+            "ReplicaSet/left-6c5f7d9b8c",
+            evict,
+        ),
+        (
+            "left",
+            after,
+            "left",
+            Some(None),
+            "ReplicaSet/left-6c5f7d9b8c",
+            evict,
+        ),
+        (
+            "left",
+            after,
+            "left",
+            None,
+            "ReplicaSet/left-6c5f7d9b8c",
+            gone,
+        ),
+    ];
+    for (set, created, app, controller, expected, how) in table {
+        let owners = owner("ReplicaSet", &format!("{set}-6c5f7d9b8c"));
+        let changes = json!({"metadata": {"creationTimestamp": created, "labels": {"app": app}}});
+        let mut fold = Fold::default();
+        fold.add(&pod("shop", "a", &owners, changes), OwnPods::Count, &ground);
+        let sets = controller.map(|it| (format!("u-{set}-6c5f7d9b8c"), it));
+        let sets = sets.into_iter().collect::<Parents>();
+        fold.adopt(&WorkloadKind::ReplicaSet, &sets, &ground);
+        let found = workloads(&fold.finish(&ground), &ground);
+        let [found] = &found[..] else {
+            panic!("{found:?}")
+        };
+        let key = format!("{}/{}", found.identity.kind, found.identity.name);
+        let row = format!("{set} {created} {app}");
+        assert_eq!(key, expected, "{row}");
+        assert_eq!((found.roll.by, found.roll.reason), how, "{row}");
+    }
+}
+
+#[test]
+fn an_owner_that_was_created_after_its_list_is_read_and_has_the_pods_of_its_set() {
+    let mut ground = ground();
+    let mut fold = Fold::default();
+    let owners = owner("ReplicaSet", "late-6c5f7d9b8c");
+    fold.add(
+        &pod("shop", "a", &owners, json!({})),
+        OwnPods::Count,
+        &ground,
+    );
+    let parent = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "late", "uid": "u-late", "controller": true});
+    let parents = Parents::from([("u-late-6c5f7d9b8c".to_owned(), Some(read(parent)))]);
+    fold.adopt(&WorkloadKind::ReplicaSet, &parents, &ground);
+    let strangers = fold.strangers(&ground.owners);
+    let names: Vec<&str> = strangers.iter().map(|it| it.name.as_str()).collect();
+    assert_eq!(names, ["late"]);
+    let late = json!({"metadata": {"name": "late", "namespace": "shop", "uid": "u-late"}});
+    ground.owners.add_late(&read::<Deployment>(late), &[]);
+    let found = workloads(&fold.finish(&ground), &ground);
+    assert_eq!(found[0].identity.kind, WorkloadKind::Deployment);
+    assert_eq!(found[0].uid, "u-late");
+}
+
 #[test]
 fn the_order_of_pods_does_not_matter() {
     let ground = Ground {

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use mesh_cluster::object::{Meta, Template};
+use jiff::Timestamp;
+use mesh_cluster::object::{Meta, Selector, Template};
 use mesh_cluster::workload::injection::Asks;
 use mesh_cluster::workload::owner::gitops;
 use mesh_cluster::workload::pin::template_pins;
@@ -14,6 +15,9 @@ use mesh_records::{Downtime, Pin, Roll, Trouble, WorkloadRef};
 pub(crate) struct Kept {
     /// Its uid.
     pub(crate) uid: String,
+    /// Which pods are its own.
+    selector: Selector,
+    created: Option<Timestamp>,
     /// How it gets new pods.
     pub(crate) roll: Roll,
     /// What that costs.
@@ -46,6 +50,14 @@ pub(crate) struct Short {
 // === impl Kept ===
 
 impl Kept {
+    /// Returns true if a pod of a set with this owner's name is certainly its own. A set that another
+    /// owner of this name left behind has other labels, or pods from before this one.
+    pub(crate) fn has(&self, pod: &Meta) -> bool {
+        let ages = pod.creation_timestamp.zip(self.created);
+        let is_older = ages.is_some_and(|(pod, owner)| pod < owner);
+        self.selector.selects(&pod.labels) && !is_older
+    }
+
     /// Returns true if the controller says that it could not create a pod.
     pub(crate) fn is_refused(&self) -> bool {
         self.short.as_ref().is_some_and(|it| it.refusal.is_some())
@@ -76,6 +88,8 @@ pub(super) fn keep<K: Restartable>(object: &K, keys: &[String]) -> (WorkloadRef,
         object.key(),
         Kept {
             uid: meta.uid.clone(),
+            selector: object.selector().clone(),
+            created: meta.creation_timestamp,
             roll,
             downtime,
             pins,

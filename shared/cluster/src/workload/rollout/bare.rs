@@ -225,6 +225,7 @@ mod tests {
             let found = (observed.under_way(now), observed.restarted_recently(now));
             assert_eq!(found, (under_way, under_way), "{now}");
             assert_eq!(observed.is_at_rest(now), !under_way, "{now}");
+            assert_eq!(observed.planned_restart(now).is_some(), !under_way, "{now}");
         }
         assert!(observed.has_restart("2026-01-02T04:04:05+01:00"));
     }

@@ -7,7 +7,7 @@ use mesh_records::{
 
 use super::{Anchors, Group, Pinned};
 use crate::ground::{Ground, Kept, Labels};
-use mesh_cluster::workload::how::other_how;
+use mesh_cluster::workload::how::{gone_how, other_how};
 
 // === impl Group ===
 
@@ -27,6 +27,7 @@ impl Group {
         let (roll, downtime) = match kept {
             Some(kept) => (kept.roll.clone(), kept.downtime.clone()),
             None if ground.lacks(kind) => not_known(),
+            None if self.is_orphaned() && *kind != WorkloadKind::Job => gone_how(),
             None => other_how(self.rolled_as(kind), self.pods.total),
         };
         let pins = self.all_pins(kept, ground, namespace);
