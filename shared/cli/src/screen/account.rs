@@ -8,7 +8,7 @@ use mesh_records::{
 
 use super::look::{Look, Symbol, Tone};
 use super::results::Results;
-use super::text::{beside, folded, item, many, next, took, unbroken};
+use super::text::{beside, folded, hanging, item, many, next, took, unbroken};
 use crate::Clean;
 use crate::consent::CANCELLED;
 
@@ -34,6 +34,8 @@ pub(super) struct Account {
 
 /// The widest column of the workloads' names.
 const NAMES: usize = 44;
+/// What begins the message of a warning; its reason is the way out.
+const WARNING: &str = "warning: ";
 
 // === impl Account ===
 
@@ -50,7 +52,7 @@ impl Account {
         match record {
             Record::Intent(intent) => self.intent(intent, look),
             Record::Step(step) => self.step(step, look),
-            Record::Progress(progress) => self.progress(progress),
+            Record::Progress(progress) => self.progress(progress, look),
             Record::Rolled(rolled) => self.rolled(rolled, look),
             Record::Skipped(skipped) => self.skipped(skipped, look),
             Record::Stream(_)
@@ -142,7 +144,14 @@ impl Account {
         Some(item(look, tone, symbol, &format!("{message}{took}")))
     }
 
-    fn progress(&self, progress: &Progress) -> Option<String> {
+    fn progress(&self, progress: &Progress, look: Look) -> Option<String> {
+        if let (None, Some(hint), true) = (
+            &progress.of,
+            &progress.reason,
+            progress.message.starts_with(WARNING),
+        ) {
+            return Some(warned(look, &progress.message, hint));
+        }
         let is_workload = matches!(progress.of, Some(InFlight::Workload { .. }));
         // Progress with a reason repeats often during one rollout; people need only its start and
         // its result.
@@ -150,7 +159,7 @@ impl Account {
             (Some(_), None) => !self.is_live || self.is_dry,
             (Some(_), Some(_)) => !is_workload && !self.is_live,
             (None, None) => !self.is_live || self.is_dry,
-            // A warning, or what is waited for.
+            // What is waited for.
             (None, Some(_)) => true,
         };
         is_shown.then(|| format!("{}\n", Clean(&progress.message)))
@@ -266,4 +275,13 @@ impl Account {
                 .collect(),
         }
     }
+}
+
+fn warned(look: Look, message: &str, hint: &str) -> String {
+    let mut text = item(look, Tone::Warn, Symbol::Warning, message);
+    // The sentence of some has it.
+    if !message.contains(hint) {
+        text += &hanging(look, (Tone::Dim, "  hint:"), 8, (Tone::Plain, hint));
+    }
+    text
 }
