@@ -24,7 +24,11 @@ use crate::fleet::forget_lock;
 use crate::run::{Ran, run, watch};
 use crate::tally::alone;
 
+const ASKED: &str = "MESH_TEST_CHAOS";
 const FEW: u64 = 12;
+/// What happens in those few worlds.
+const HAPPENINGS: &str = "Controllers Kubelets Injector Node Restart Pause Scale Delete Recreate \
+    Configure Compact Terminate Kill";
 const LANES: usize = 4;
 /// How often a run without faults may be repeated until nothing is left to do.
 const CALM: usize = 4;
@@ -34,7 +38,7 @@ fn in_every_chaos_the_limits_hold_and_the_next_runs_finish() {
     let _alone = alone();
     let tools = toolbox!();
     let (seeds, census) = (Mutex::new(seeds()), Mutex::new(BTreeMap::new()));
-    let complaints = Mutex::new(Vec::new());
+    let complaints = Mutex::new(Vec::<String>::new());
     std::thread::scope(|scope| {
         for _ in 0..LANES {
             scope.spawn(|| {
@@ -50,13 +54,23 @@ fn in_every_chaos_the_limits_hold_and_the_next_runs_finish() {
             });
         }
     });
-    println!("chaos: {:?}", census.into_inner().unwrap());
-    let complaints: Vec<String> = complaints.into_inner().unwrap();
+    let (census, complaints) = (
+        census.into_inner().unwrap(),
+        complaints.into_inner().unwrap(),
+    );
+    println!("chaos: {census:?}");
     assert!(complaints.is_empty(), "{}", complaints.join("\n"));
+    // Checks that the worlds were varied enough, unless some were asked for.
+    if std::env::var_os(ASKED).is_none() {
+        let unseen = HAPPENINGS
+            .split_whitespace()
+            .find(|it| !census.contains_key(*it));
+        assert_eq!(unseen, None, "it never happened: {census:?}");
+    }
 }
 
 fn seeds() -> Range<u64> {
-    let Some(asked) = std::env::var_os("MESH_TEST_CHAOS") else {
+    let Some(asked) = std::env::var_os(ASKED) else {
         return 0..FEW;
     };
     let asked = asked.into_string().unwrap();
@@ -150,28 +164,40 @@ impl<'a> Lane<'a> {
         }
         let acts = Act::some(&mut self.dice, self.world.bodies.len());
         let kills = kills || acts.iter().any(|(_, act)| act.kills());
-        let most = 1 + self.dice.roll(4);
+        let (most, max_failures) = (1 + self.dice.roll(4), self.dice.roll(3));
         let mut flags = vec!["--timeout=5s".to_owned(), "--deadline=30s".to_owned()];
         flags.push(format!("--max-in-flight={most}"));
-        flags.push(format!("--max-failures={}", self.dice.roll(3)));
+        flags.push(format!("--max-failures={max_failures}"));
         flags.push(format!("--settle={}ms", self.dice.pick(&[0, 0, 300])));
         if self.dice.once_in(4) {
             flags.push("--canary=1".to_owned());
         }
         let mut command = self.roll(&flags);
         command.env("KUBECONFIG", proxy.kubeconfig());
-        let mut stream = Stream::new(most);
+        let before = self.world.written().len();
+        let mut stream = Stream::new(most, max_failures);
         let ran = self.played(command, judged, &client, acts, &mut stream);
-        forget_lock(&self.world.bed);
         self.count(format!("exit {:?}", ran.code));
-        let wrong = ran.misconduct(&[0, 1, 2, 3], kills);
-        let wrong = wrong.or_else(|| stream.wrong());
-        let wrong = wrong.or_else(|| self.world.lie(&ran.of("rolled")));
-        let wrong = wrong.or_else(|| self.world.needless());
+        let wrong = self.misdone(&ran, &[0, 1, 2, 3], kills, (&stream, before));
         self.check(wrong.is_none(), || {
             let wrong = wrong.unwrap_or_default();
             format!("{wrong}\n{flags:?}\n{}\n{}", ran.summary(), ran.stdout)
         })
+    }
+
+    /// Returns what was wrong with a run that came after so many writes.
+    fn misdone(
+        &self,
+        ran: &Ran,
+        codes: &[i32],
+        kills: bool,
+        (stream, before): (&Stream, usize),
+    ) -> Option<String> {
+        forget_lock(&self.world.bed);
+        let wrong = ran.misconduct(codes, kills);
+        let wrong = wrong.or_else(|| stream.wrong(&self.world, &self.world.written()[before..]));
+        let wrong = wrong.or_else(|| self.world.lie(&ran.of("rolled")));
+        wrong.or_else(|| self.world.needless())
     }
 
     /// Runs to the end while the acts happen; all that they broke is mended then.
@@ -183,12 +209,7 @@ impl<'a> Lane<'a> {
         acts: Vec<(usize, Act)>,
         stream: &mut Stream,
     ) -> Ran {
-        let Self {
-            world,
-            dice,
-            census,
-            ..
-        } = self;
+        let Self { world, census, .. } = self;
         let mut acts = acts.into_iter().peekable();
         let mut broken: Vec<(usize, Broken)> = Vec::new();
         let mut number = 0;
@@ -199,9 +220,11 @@ impl<'a> Lane<'a> {
             broken = left;
             let due: Vec<(usize, Broken)> = due;
             due.into_iter().for_each(|(_, broken)| world.mend(broken));
-            while let Some((_, act)) = acts.next_if(|(at, _)| *at <= number) {
-                *census.entry(format!("{act:?}")).or_default() += 1;
-                let new = world.perform(dice, act, pid);
+            // A run that has said its end is over.
+            let is_over = record["type"] == "end";
+            while let Some((_, act)) = acts.next_if(|(at, _)| *at <= number && !is_over) {
+                *census.entry(act.name()).or_default() += 1;
+                let new = world.perform(act, pid);
                 broken.extend(new.map(|broken| (number + act.lasts(), broken)));
             }
         });
@@ -223,13 +246,22 @@ impl<'a> Lane<'a> {
             let flags = ["--settle=0s", "--fail-on=attention", "--strategy", strategy];
             let mut command = self.roll(&flags.map(str::to_owned));
             command.env("KUBECONFIG", self.world.bed.kubeconfig());
-            let before = self.world.writes().len();
-            let ran = run(command, &self.judged(), &Victim::default());
-            let wrong = self.world.lie(&ran.of("rolled"));
+            let before = self.world.written().len();
+            // One at a time, and none may fail.
+            let mut stream = Stream::new(1, 0);
+            let ran = watch(command, &self.judged(), &Victim::default(), |_, record| {
+                stream.see(&self.world, record);
+            });
+            let wrong = self.misdone(&ran, &[0, 1, 3], false, (&stream, before));
             self.check(wrong.is_none(), || {
-                format!("{}\n{}", wrong.unwrap_or_default(), ran.stdout)
+                format!(
+                    "{}\n{}\n{}",
+                    wrong.unwrap_or_default(),
+                    ran.summary(),
+                    ran.stdout
+                )
             })?;
-            if ran.code == Some(0) && self.world.writes().len() == before {
+            if ran.code == Some(0) && self.world.written().len() == before {
                 return Ok(());
             }
             for skipped in ran.of("skipped") {

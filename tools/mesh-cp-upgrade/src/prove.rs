@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use futures::{StreamExt as _, TryStreamExt as _};
+use futures::StreamExt as _;
 use mesh_actor::{Ending, Outcome};
 use mesh_cluster::clock::later;
 use mesh_cluster::{Cluster, Error, Injected, Probe, Refuser};
@@ -97,12 +97,12 @@ pub(crate) async fn rehearse(
     let cluster = &*Arc::clone(&session.cluster);
     let places = futures::stream::iter(proof.places.clone());
     let asking = places.map(|place| async move {
-        let shown = ask(cluster, &place, today).await?;
-        Ok::<_, Error>((place, shown))
+        let shown = ask(cluster, &place, today).await;
+        (place, shown)
     });
-    let asking = asking.buffered(AT_ONCE).try_collect::<Vec<_>>();
-    for (place, shown) in session.unless_stopped(asking).await?? {
-        let said = match shown {
+    let asking = asking.buffered(AT_ONCE).collect::<Vec<_>>();
+    for (place, shown) in session.unless_stopped(asking).await? {
+        let said = match shown? {
             Shown::Right(_) => {
                 before.right.push(place);
                 continue;
@@ -135,6 +135,7 @@ pub(crate) async fn prove(
     while !places.is_empty() {
         let asked = std::mem::take(&mut places);
         for (place, shown) in at_all(session, &proof, asked, injects, deadline).await? {
+            let shown = shown?;
             let said = match &shown {
                 Shown::Right(image) => {
                     right.push((place, image.clone()));
@@ -187,22 +188,24 @@ fn not_shown(places: usize) -> String {
     }
 }
 
-// Asks at these places until each answer is final, or until the deadline.
+// Asks at these places until each answer is final, or until the deadline. An error at one place hides
+// nothing of those before it.
 async fn at_all(
     session: &mut Session<'_>,
     proof: &Proof,
     places: Vec<Place>,
     injects: &str,
     deadline: Instant,
-) -> Outcome<Vec<(Place, Shown)>> {
+) -> Outcome<Vec<(Place, Result<Shown, Error>)>> {
     let cluster = &*Arc::clone(&session.cluster);
     let asking = futures::stream::iter(places).map(|place| async move {
         let was_right = proof.was_right(&place);
-        let shown = until(cluster, &place, injects, was_right, deadline).await?;
-        Ok::<_, Error>((place, shown))
+        let shown = until(cluster, &place, injects, was_right, deadline).await;
+        (place, shown)
     });
-    let asking = asking.buffered(AT_ONCE).try_collect();
-    Ok(session.unless_stopped(asking).await??)
+    session
+        .unless_stopped(asking.buffered(AT_ONCE).collect())
+        .await
 }
 
 async fn until(

@@ -241,10 +241,12 @@ impl Fold {
 
     /// Finishes the counts. An owner that is still not found counts as gone.
     pub(crate) fn finish(mut self, ground: &Ground) -> Folded {
-        // The pods of a set whose owner is gone stay with the set, which exists and makes them again.
         for (key, owner) in std::mem::take(&mut self.doubtful) {
             if !owner.is_gone(ground) {
                 self.hand_over(&key, owner);
+            } else if let Some(group) = self.groups.get_mut(&key).filter(|it| it.is_notable()) {
+                // The garbage collector removes a set that still names an owner that is gone.
+                group.orphan();
             }
         }
         if !ground.is_thinned {
@@ -350,7 +352,9 @@ fn key_of(meta: &Meta, ground: &Ground) -> Key {
     let kind = kind_of(owner);
     if let Some(name) = deployment_name(meta) {
         let identity = identity(WorkloadKind::Deployment, name);
-        if let Some(kept) = ground.owners.get(&identity).filter(|it| it.has(meta)) {
+        let sets_are_seen = !ground.lacks(&WorkloadKind::ReplicaSet);
+        let owner = ground.owners.get(&identity);
+        if let Some(kept) = owner.filter(|it| it.has(meta, sets_are_seen)) {
             return Key {
                 uid: kept.uid.clone(),
                 identity,

@@ -16,8 +16,8 @@ pub(super) enum Act {
     Break(Break, usize),
     /// Somebody else changes a workload.
     Change(Change, usize),
-    /// Somebody changes the control plane's configuration.
-    Configure,
+    /// Somebody changes the control plane's configuration, to this mark.
+    Configure(usize),
     /// The API server forgets its history.
     Compact,
     Signal(Signal),
@@ -33,7 +33,8 @@ pub(super) enum Break {
 
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Change {
-    Restart,
+    /// With this mark in its template.
+    Restart(usize),
     Pause,
     Scale(usize),
     Delete,
@@ -59,11 +60,16 @@ const NODE: &str = "node-2";
 impl Act {
     /// Makes the acts of a run, each with the number of the record after which it happens.
     pub(super) fn some(dice: &mut Dice, bodies: usize) -> Vec<(usize, Self)> {
-        let number = dice.roll(6);
+        let number = 2 + dice.roll(6);
         let mut acts: Vec<(usize, Self)> = (0..number)
-            .map(|_| (1 + dice.roll(50), Self::one(dice, bodies)))
+            .map(|_| (1 + dice.roll(20), Self::one(dice, bodies)))
             .collect();
         acts.sort_by_key(|(at, _)| *at);
+        // The second of two signals ends a run at once.
+        let is_signal = |(_, act): &(usize, Self)| matches!(act, Self::Signal(_));
+        let first = acts.iter().position(is_signal);
+        let mut place = 0..;
+        acts.retain(|act| place.next() == first || !is_signal(act));
         acts
     }
 
@@ -72,7 +78,7 @@ impl Act {
             0..4 => Self::Break(*dice.pick(&BREAKS), 1 + dice.roll(20)),
             4..9 => {
                 let change = match dice.roll(5) {
-                    0 => Change::Restart,
+                    0 => Change::Restart(dice.roll(1000)),
                     1 => Change::Pause,
                     2 => Change::Scale(dice.roll(4)),
                     3 => Change::Delete,
@@ -81,7 +87,7 @@ impl Act {
                 Self::Change(change, dice.roll(bodies))
             }
             9 => Self::Compact,
-            10 => Self::Configure,
+            10 => Self::Configure(dice.roll(1000)),
             _ => Self::Signal(*dice.pick(&[Signal::TERM, Signal::KILL])),
         }
     }
@@ -92,6 +98,21 @@ impl Act {
             records
         } else {
             0
+        }
+    }
+
+    /// Returns what kind of act it is.
+    pub(super) fn name(self) -> String {
+        match self {
+            Self::Break(what, _) => format!("{what:?}"),
+            Self::Change(what, _) => {
+                let name = format!("{what:?}");
+                name.split('(').next().unwrap_or_default().to_owned()
+            }
+            Self::Configure(_) => "Configure".to_owned(),
+            Self::Compact => "Compact".to_owned(),
+            Self::Signal(Signal::KILL) => "Kill".to_owned(),
+            Self::Signal(_) => "Terminate".to_owned(),
         }
     }
 
@@ -116,14 +137,14 @@ pub(super) fn faults(dice: &mut Dice) -> Vec<(Match, Harm)> {
 
 impl World {
     /// Carries out an act on the run `pid`; returns what is broken by it.
-    pub(super) fn perform(&mut self, dice: &mut Dice, act: Act, pid: u32) -> Option<Broken> {
+    pub(super) fn perform(&mut self, act: Act, pid: u32) -> Option<Broken> {
         match act {
             Act::Break(what, _) => return Some(self.disrupt(what)),
-            Act::Change(change, place) => self.change(dice, change, place),
-            Act::Configure => {
+            Act::Change(change, place) => self.change(change, place),
+            Act::Configure(mark) => {
                 let path = "/api/v1/namespaces/linkerd/configmaps/linkerd-config";
-                let mark = dice.roll(1000).to_string();
-                let patch = json!({ "metadata": { "annotations": { "changed": mark } } });
+                let mark = json!({ "changed": mark.to_string() });
+                let patch = json!({ "metadata": { "annotations": mark } });
                 self.bed.merge(path, &patch).unwrap();
             }
             Act::Compact => self.bed.as_lab().unwrap().compact(),
@@ -212,7 +233,7 @@ impl World {
         drop(self.bed.merge(&format!("{pod}/status"), &status));
     }
 
-    fn change(&mut self, dice: &mut Dice, change: Change, place: usize) {
+    fn change(&mut self, change: Change, place: usize) {
         let body = self.bodies[place].clone();
         if body.pods == 0 && !matches!(change, Change::Scale(_)) || is_gone(self, &body) {
             return;
@@ -228,8 +249,8 @@ impl World {
             | (Change::Pause, Make::Ordered | Make::OnDelete | Make::Everywhere | Make::Bare) => {
                 return;
             }
-            (Change::Restart, _) => {
-                let mark = json!({ "example.com/restart": dice.roll(1000).to_string() });
+            (Change::Restart(mark), _) => {
+                let mark = json!({ "example.com/restart": mark.to_string() });
                 patch(json!({ "template": { "metadata": { "annotations": mark } } }));
             }
             (Change::Pause, _) => patch(json!({ "paused": true })),
@@ -243,11 +264,12 @@ impl World {
             }
             (Change::Recreate, _) => {
                 self.bed.delete(&body.path()).unwrap();
-                self.apply(&[body.object(dice)]);
+                self.apply(&[body.object()]);
             }
         }
         let body = &mut self.bodies[place];
-        (body.pods, body.is_disturbed) = (pods, true);
+        body.resize(pods);
+        body.is_disturbed = true;
     }
 
     /// Deletes the pods of a workload, so that it gets new ones.

@@ -5,21 +5,29 @@ use std::collections::{BTreeMap, BTreeSet};
 use mesh_testbed::AuditEvent;
 use serde_json::Value;
 
-use super::world::{World, told};
+use super::world::{Body, World, told};
 use crate::fleet::{NEW, OLD, is_ready, proxy};
 
 /// What a run says of itself while it goes on.
 pub(super) struct Stream {
     most: usize,
+    /// How many workloads may fail before nothing else is started.
+    max_failures: usize,
+    failures: usize,
     in_flight: BTreeSet<String>,
+    /// All that it said it would write to.
+    announced: BTreeSet<String>,
     wrong: Vec<String>,
 }
 
 impl Stream {
-    pub(super) fn new(most: usize) -> Self {
+    pub(super) fn new(most: usize, max_failures: usize) -> Self {
         Self {
             most,
+            max_failures,
+            failures: 0,
             in_flight: BTreeSet::new(),
+            announced: BTreeSet::new(),
             wrong: Vec::new(),
         }
     }
@@ -29,20 +37,23 @@ impl Stream {
             return;
         };
         match record["type"].as_str() {
-            Some("progress") if begins(record) => {
-                self.in_flight.insert(reference.to_owned());
+            Some("progress") if begins(record) => self.begin(reference),
+            Some("progress") if !is_not_begun(record) => return,
+            // It may have been announced, and was not written to.
+            Some("progress" | "skipped") => {
+                self.in_flight.remove(reference);
             }
             Some("rolled") => {
                 self.in_flight.remove(reference);
+                self.failures += usize::from(record["outcome"] == "failed");
                 self.wrong.extend(world.lie(&[record]));
             }
             _ => return,
         }
         if self.in_flight.len() > self.most {
-            self.wrong.push(format!(
-                "more than {} in flight: {:?}",
-                self.most, self.in_flight
-            ));
+            let (most, all) = (self.most, &self.in_flight);
+            self.wrong
+                .push(format!("more than {most} in flight: {all:?}"));
         }
         let mut homes = BTreeMap::new();
         for body in self.in_flight.iter().filter_map(|one| world.body(one)) {
@@ -53,15 +64,39 @@ impl Stream {
         }
     }
 
-    pub(super) fn wrong(&self) -> Option<String> {
-        self.wrong.first().cloned()
+    // One whose pods are evicted begins once, and has an announcement for each.
+    fn begin(&mut self, reference: &str) {
+        self.announced.insert(reference.to_owned());
+        if self.in_flight.insert(reference.to_owned()) && self.failures > self.max_failures {
+            let number = self.failures;
+            self.wrong
+                .push(format!("{reference} is begun after {number} failures"));
+        }
+    }
+
+    /// Returns what the run said or did wrong; `written` are its writes.
+    pub(super) fn wrong(&self, world: &World, written: &[AuditEvent]) -> Option<String> {
+        if let Some(wrong) = self.wrong.first() {
+            return Some(wrong.clone());
+        }
+        written.iter().find_map(|event| {
+            let body = world.written_to(event);
+            let is_said = body.is_some_and(|body| self.announced.contains(&body.reference()));
+            (!is_said).then(|| format!("not announced: {} {}", event.verb, event.uri))
+        })
     }
 }
 
 /// Whether a record says that a write follows; one may also wait for its turn.
 fn begins(progress: &Value) -> bool {
     let message = progress["message"].as_str().unwrap_or_default();
-    message.starts_with("restarting ") || message.starts_with("evicting ")
+    let words = ["restarting ", "trying again to restart ", "evicting "];
+    words.iter().any(|word| message.starts_with(word))
+}
+
+fn is_not_begun(progress: &Value) -> bool {
+    let message = progress["message"].as_str().unwrap_or_default();
+    message.ends_with("was not restarted: the run ended before the write")
 }
 
 impl World {
@@ -71,47 +106,70 @@ impl World {
         let mut proven = proven.filter_map(|rolled| self.body(rolled["ref"].as_str()?));
         proven.find_map(|body| {
             let pods = self.pods(body);
-            let has_old = pods.iter().any(|pod| proxy(pod) == Some(OLD));
+            let has = |version: Option<&str>| pods.iter().any(|pod| proxy(pod) == version);
+            let is_wrong = has(Some(OLD)) || has(None) && !self.lacked_proxies;
             let is_whole = pods.len() == body.pods
                 && pods
                     .iter()
                     .all(|pod| is_ready(pod) && proxy(pod) == Some(NEW));
-            let may_be_short = body.is_disturbed || self.lost_a_node;
-            (has_old || !is_whole && !may_be_short).then(|| {
-                format!(
-                    "{} is said to be proven: {:?}",
-                    body.reference(),
-                    told(&pods)
-                )
+            let may_be_short = body.is_disturbed || self.lost_a_node || self.lacked_proxies;
+            let said = || format!("{} is said to be proven", body.reference());
+            (is_wrong || !is_whole && !may_be_short)
+                .then(|| format!("{}: {:?}", said(), told(&pods)))
+        })
+    }
+
+    /// Returns a workload that was restarted without need or twice, or whose pods were evicted so.
+    pub(super) fn needless(&self) -> Option<String> {
+        if self.lacked_proxies {
+            return None;
+        }
+        let written = self.written();
+        self.bodies.iter().find_map(|body| {
+            let of_it = |event: &&AuditEvent| {
+                let to = self.written_to(event);
+                to.is_some_and(|to| to.reference() == body.reference())
+            };
+            let (evictions, restarts): (Vec<_>, Vec<_>) = written
+                .iter()
+                .filter(of_it)
+                .partition(|event| event.subresource == "eviction");
+            let most = match body.is_current {
+                true => 0,
+                false => 1,
+            };
+            let is_wrong = restarts.len() > most || evictions.len() > most * body.old_pods();
+            let (restarts, evictions) = (restarts.len(), evictions.len());
+            is_wrong.then(|| {
+                let name = body.reference();
+                format!("{name} was restarted {restarts} times, and {evictions} pods were evicted")
             })
         })
     }
 
-    /// Returns a workload that was restarted without need, or twice.
-    pub(super) fn needless(&self) -> Option<String> {
-        let mut restarts: BTreeMap<String, usize> = BTreeMap::new();
-        for event in self.writes() {
-            *restarts
-                .entry(event.uri.split('?').next()?.to_owned())
-                .or_default() += 1;
-        }
-        self.bodies.iter().find_map(|body| {
-            let times = restarts.get(&body.path()).copied().unwrap_or_default();
-            let most = usize::from(!body.is_current);
-            (times > most && !self.lacked_proxies)
-                .then(|| format!("{} was restarted {times} times", body.reference()))
-        })
-    }
-
-    /// Returns the tool's restarts and evictions so far.
-    pub(super) fn writes(&self) -> Vec<AuditEvent> {
+    /// Returns the tool's writes so far, without its lock and what changes nothing.
+    pub(super) fn written(&self) -> Vec<AuditEvent> {
         let mut events = self.bed.audit_of("mesh-roll/").unwrap();
         events.retain(|event| {
-            let is_ours = event.group == "apps" || event.subresource == "eviction";
             let is_done = event.code.is_some_and(|code| (200..300).contains(&code));
-            event.writes() && is_ours && is_done
+            let is_asked = event.group == "authorization.k8s.io";
+            event.writes() && is_done && !is_asked && event.resource != "leases"
         });
         events
+    }
+
+    /// Returns the workload that a restart or an eviction is for; nothing else is written.
+    fn written_to(&self, event: &AuditEvent) -> Option<&Body> {
+        let mut bodies = self.bodies.iter();
+        let path = event.uri.split('?').next().unwrap_or_default();
+        match (&*event.verb, &*event.subresource) {
+            ("patch", "") => bodies.find(|body| body.path() == path),
+            ("create", "eviction") => bodies.find(|body| {
+                let pod = event.name.strip_prefix(&body.name);
+                event.namespace == body.home && pod.is_some_and(|pod| pod.starts_with('-'))
+            }),
+            _ => None,
+        }
     }
 
     /// Returns a workload that is not up to date.

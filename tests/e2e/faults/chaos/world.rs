@@ -46,6 +46,10 @@ pub(super) struct Body {
     pub(super) make: Make,
     pub(super) home: &'static str,
     pub(super) name: String,
+    /// How long its pods take to get ready, and to end.
+    pace: [&'static str; 2],
+    /// How many pods it had at most.
+    most_pods: usize,
     /// How many pods it is to have; none once it was deleted.
     pub(super) pods: usize,
     /// Whether its pods had the new proxy before any run.
@@ -79,15 +83,19 @@ impl Make {
 impl Body {
     fn new(dice: &mut Dice, number: usize, is_current: bool) -> Self {
         let make = *dice.pick(&MAKES);
+        let delays = ["20ms", "60ms", "250ms"];
+        let pods = if make == Make::Everywhere {
+            NODES
+        } else {
+            1 + dice.roll(3)
+        };
         Self {
             make,
             home: *dice.pick(&HOMES),
             name: format!("w{number}"),
-            pods: if make == Make::Everywhere {
-                NODES
-            } else {
-                1 + dice.roll(3)
-            },
+            most_pods: pods,
+            pods,
+            pace: [*dice.pick(&delays), *dice.pick(&delays)],
             is_current,
             has_budget: dice.once_in(3),
             is_disturbed: false,
@@ -98,6 +106,17 @@ impl Body {
         format!("{}/{}/{}", self.home, self.make.kind(), self.name)
     }
 
+    /// Sets how many pods it is to have.
+    pub(super) fn resize(&mut self, pods: usize) {
+        self.most_pods = self.most_pods.max(pods);
+        self.pods = pods;
+    }
+
+    /// Returns how many pods with the old proxy it can have had.
+    pub(super) fn old_pods(&self) -> usize {
+        self.most_pods
+    }
+
     pub(super) fn path(&self) -> String {
         let plural = self.make.kind().to_lowercase();
         format!(
@@ -106,13 +125,12 @@ impl Body {
         )
     }
 
-    pub(super) fn object(&self, dice: &mut Dice) -> Value {
+    pub(super) fn object(&self) -> Value {
         let mut labels = json!({ "app": self.name, "part-of": "chaos" });
         if self.has_budget {
             labels[BUDGET] = "shared".into();
         }
-        let delays = ["20ms", "60ms", "250ms"];
-        let pace = json!({ READY_DELAY: *dice.pick(&delays), STOP_DELAY: *dice.pick(&delays) });
+        let pace = json!({ READY_DELAY: self.pace[0], STOP_DELAY: self.pace[1] });
         let container = json!({ "name": "app", "image": "registry.test/app:1.0.0" });
         let mut object = json!({
             "apiVersion": "apps/v1",
@@ -173,14 +191,14 @@ impl World {
             })]);
         }
         let (before, after) = bodies.split_at(old);
-        world.add(dice, before);
+        world.add(before);
         world.bed.upgrade_linkerd(NEW).unwrap();
-        world.add(dice, after);
+        world.add(after);
         world
     }
 
-    fn add(&mut self, dice: &mut Dice, bodies: &[Body]) {
-        let objects: Vec<Value> = bodies.iter().map(|body| body.object(dice)).collect();
+    fn add(&mut self, bodies: &[Body]) {
+        let objects: Vec<Value> = bodies.iter().map(Body::object).collect();
         self.apply(&objects);
         self.bodies.extend_from_slice(bodies);
         self.until_whole();

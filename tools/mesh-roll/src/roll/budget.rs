@@ -211,7 +211,7 @@ fn expected<'a>(
     let wanted = workloads.map(|observed| observed.pods.wanted);
     let is_known = |pod: &&PodSeen| {
         let owner = pod.owner.as_ref();
-        owner.is_some_and(|key| world.workload(key).is_some())
+        owner.is_some_and(|key| world.workload(key).is_some() && world.is_own(key, pod))
     };
     let others = count(pods.filter(|pod| !is_known(pod)));
     wanted.fold(others, u32::saturating_add)

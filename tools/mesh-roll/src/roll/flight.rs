@@ -72,7 +72,7 @@ pub(crate) enum Course {
 /// pods are listed.
 const LAG: SignedDuration = SignedDuration::from_secs(2);
 /// What is said of a workload that lost the restart of this run before all its pods were new.
-const TAKEN_BACK: &str = "its restart was taken back (as by a rollout undo) or replaced, while some pods still had another proxy";
+const TAKEN_BACK: &str = "its restart was taken back (as by a rollout undo) or replaced, while some pods still had another proxy; once that is settled, run the pipeline again";
 const LONGEST_PAUSE: SignedDuration = SignedDuration::from_secs(30);
 
 // === impl Flight ===

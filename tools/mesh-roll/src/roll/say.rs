@@ -289,10 +289,6 @@ impl Saying<'_> {
             (Trouble::Paused, _, _) => return format!("; resume it: {}", self.resume()),
             // The problem itself has the command.
             (Trouble::NodeNotReady, _, _) | (Trouble::Forbidden, None, _) => return String::new(),
-            // Whoever took the restart back wants to be asked first.
-            (Trouble::StillOld, None, _) => {
-                return "; once that is settled, run the pipeline again".to_owned();
-            }
             (Trouble::Budget, None, _) => self.kubectl(&["get", "pdb"]),
             (_, None, _) => self.describe(),
             (Trouble::CrashLoop, Some(pod), Some(container)) => {

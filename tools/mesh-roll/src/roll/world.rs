@@ -214,6 +214,7 @@ impl World {
         let owner = object(&change).map(|pod| pod.owner.clone());
         if let Some(pod) = object(&change)
             && let Some(owner) = &pod.owner
+            && self.is_own(owner, pod)
         {
             self.last_labels.insert(owner.clone(), pod.labels.clone());
         }

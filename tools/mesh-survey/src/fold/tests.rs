@@ -563,7 +563,7 @@ fn the_pods_of_a_set_that_was_left_behind_are_those_of_the_set() {
             "left",
             parent("left", "u-left"),
             "ReplicaSet/left-6c5f7d9b8c",
-            evict,
+            gone,
         ),
         (
             "left",
@@ -599,6 +599,19 @@ fn the_pods_of_a_set_that_was_left_behind_are_those_of_the_set() {
         assert_eq!(key, expected, "{row}");
         assert_eq!((found.roll.by, found.roll.reason), how, "{row}");
     }
+}
+
+#[test]
+fn without_the_sets_a_selector_alone_says_whose_a_pod_is() {
+    let mut ground = ground();
+    let api = json!({"metadata": {"name": "api", "namespace": "shop", "uid": "u-new", "creationTimestamp": "2026-01-02T12:00:00Z"},
+        "spec": {"replicas": 1, "selector": {"matchLabels": {"app": "api"}}}, "status": {"readyReplicas": 1}});
+    ground.owners.add(&read::<Deployment>(api), &[]);
+    let older = json!({"metadata": {"creationTimestamp": "2026-01-02T11:00:00Z", "labels": {"app": "api"}}});
+    let pod = pod("shop", "a", &owner("ReplicaSet", "api-6c5f7d9b8c"), older);
+    assert_eq!(key_of(&pod.meta, &ground).identity.name, "api-6c5f7d9b8c");
+    ground.lacking.insert("ReplicaSet".to_owned());
+    assert_eq!(key_of(&pod.meta, &ground).identity.name, "api");
 }
 
 #[test]

@@ -50,12 +50,13 @@ pub(crate) struct Short {
 // === impl Kept ===
 
 impl Kept {
-    /// Returns true if a pod of a set with this owner's name is certainly its own. A set that another
-    /// owner of this name left behind has other labels, or pods from before this one.
-    pub(crate) fn has(&self, pod: &Meta) -> bool {
+    /// Returns true if a pod of a set with this owner's name is its own. A set that another owner of
+    /// this name left behind has other labels, or pods from before this one; where sets are seen, those
+    /// say whose they are.
+    pub(crate) fn has(&self, pod: &Meta, sets_are_seen: bool) -> bool {
         let ages = pod.creation_timestamp.zip(self.created);
         let is_older = ages.is_some_and(|(pod, owner)| pod < owner);
-        self.selector.selects(&pod.labels) && !is_older
+        self.selector.selects(&pod.labels) && !(is_older && sets_are_seen)
     }
 
     /// Returns true if the controller says that it could not create a pod.
