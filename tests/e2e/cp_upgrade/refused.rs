@@ -190,11 +190,16 @@ fn preflight_that_the_api_server_fails_changes_nothing(bed: Bed) {
     let judged = stage.judged();
     let proxy = stage.bed.proxy().unwrap();
     // What the API server says of an object is an answer, and that it failed is none.
-    for (status, nth, answer) in [(500, 1, 2), (503, 5, 2), (403, 9, 1), (409, 20, 1)] {
+    for (status, object, answer) in [
+        (500, "/configmaps/linkerd-config?", 2),
+        (503, "/deployments/linkerd-destination?", 2),
+        (403, "/cronjobs/linkerd-heartbeat?", 1),
+        (409, "/serviceaccounts/linkerd-heartbeat?", 1),
+    ] {
         for (how, code) in [("--yes", 2), ("--preflight", answer)] {
-            let rehearsals = Match::any().agent(AGENT).path("dryRun=All").nth(nth);
+            let rehearsals = Match::any().agent(AGENT).path("dryRun=All");
             proxy
-                .on(rehearsals)
+                .on(rehearsals.path(object))
                 .answer(http::StatusCode::from_u16(status).unwrap());
             let mut command = stage.command(&[how]);
             command.env("KUBECONFIG", proxy.kubeconfig());
