@@ -531,7 +531,7 @@ fn the_pods_of_a_set_that_was_left_behind_are_those_of_the_set() {
             "api",
             parent("api", "u-old"),
             "ReplicaSet/api-6c5f7d9b8c",
-            evict,
+            gone,
         ),
         (
             "api",
