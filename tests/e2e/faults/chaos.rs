@@ -20,7 +20,7 @@ use mesh_tests::{Toolbox, toolbox};
 use self::acts::{Act, Broken, faults};
 use self::oracle::Stream;
 use self::world::World;
-use crate::fleet::forget_lock;
+use crate::fleet::{NEW, forget_lock};
 use crate::run::{Ran, run, watch};
 use crate::tally::alone;
 
@@ -117,17 +117,15 @@ impl<'a> Lane<'a> {
         self.settle()?;
         self.finished()?;
         let unknown = self.world.bed.as_lab().unwrap().unknown();
-        self.check(unknown.is_empty(), || {
-            format!("the lab knows not {unknown:?}")
-        })
+        match &*unknown {
+            [] => Ok(()),
+            unknown => Err(self.named(&format!("the lab knows not {unknown:?}"))),
+        }
     }
 
-    /// Returns an error that names the seed, unless `right`.
-    fn check(&self, right: bool, wrong: impl FnOnce() -> String) -> Checked {
-        if right {
-            return Ok(());
-        }
-        Err(format!("seed {}: {}", self.seed, wrong()))
+    /// Names the seed with what was wrong.
+    fn named(&self, wrong: &str) -> String {
+        format!("seed {}: {wrong}", self.seed)
     }
 
     fn judged(&self) -> String {
@@ -178,26 +176,25 @@ impl<'a> Lane<'a> {
         let mut stream = Stream::new(most, max_failures);
         let ran = self.played(command, judged, &client, acts, &mut stream);
         self.count(format!("exit {:?}", ran.code));
-        let wrong = self.misdone(&ran, &[0, 1, 2, 3], kills, (&stream, before));
-        self.check(wrong.is_none(), || {
-            let wrong = wrong.unwrap_or_default();
-            format!("{wrong}\n{flags:?}\n{}\n{}", ran.summary(), ran.stdout)
-        })
+        self.check(&ran, &[0, 1, 2, 3], kills, (&stream, before))
     }
 
-    /// Returns what was wrong with a run that came after so many writes.
-    fn misdone(
+    /// Checks a run that came after so many writes.
+    fn check(
         &self,
         ran: &Ran,
         codes: &[i32],
         kills: bool,
         (stream, before): (&Stream, usize),
-    ) -> Option<String> {
+    ) -> Checked {
         forget_lock(&self.world.bed);
         let wrong = ran.misconduct(codes, kills);
         let wrong = wrong.or_else(|| stream.wrong(&self.world, &self.world.written()[before..]));
         let wrong = wrong.or_else(|| self.world.lie(&ran.of("rolled")));
-        wrong.or_else(|| self.world.needless())
+        match wrong.or_else(|| self.world.needless()) {
+            None => Ok(()),
+            Some(wrong) => Err(self.named(&format!("{wrong}\n{}\n{}", ran.summary(), ran.stdout))),
+        }
     }
 
     /// Runs to the end while the acts happen; all that they broke is mended then.
@@ -223,7 +220,7 @@ impl<'a> Lane<'a> {
             // A run that has said its end is over.
             let is_over = record["type"] == "end";
             while let Some((_, act)) = acts.next_if(|(at, _)| *at <= number && !is_over) {
-                *census.entry(act.name()).or_default() += 1;
+                *census.entry(act.name().to_owned()).or_default() += 1;
                 let new = world.perform(act, pid);
                 broken.extend(new.map(|broken| (number + act.lasts(), broken)));
             }
@@ -252,15 +249,7 @@ impl<'a> Lane<'a> {
             let ran = watch(command, &self.judged(), &Victim::default(), |_, record| {
                 stream.see(&self.world, record);
             });
-            let wrong = self.misdone(&ran, &[0, 1, 3], false, (&stream, before));
-            self.check(wrong.is_none(), || {
-                format!(
-                    "{}\n{}\n{}",
-                    wrong.unwrap_or_default(),
-                    ran.summary(),
-                    ran.stdout
-                )
-            })?;
+            self.check(&ran, &[0, 1, 3], false, (&stream, before))?;
             if ran.code == Some(0) && self.world.written().len() == before {
                 return Ok(());
             }
@@ -269,31 +258,31 @@ impl<'a> Lane<'a> {
                 match skipped["reason"].as_str() {
                     // Somebody changed its template.
                     Some("on-delete") => strategy = "evict",
-                    Some("unmeshed-but-annotated") => {
-                        self.check(self.world.lacked_proxies, || {
-                            format!("it has proxies: {skipped}")
-                        })?;
-                        self.world.delete_pods(reference);
+                    Some("unmeshed-but-annotated") if !self.world.lacked_proxies => {
+                        return Err(self.named(&format!("it has proxies: {skipped}")));
                     }
+                    Some("unmeshed-but-annotated") => self.world.delete_pods(reference),
                     _ => {}
                 }
             }
             self.world.until_whole();
             last = format!("{}\n{}", ran.summary(), ran.stdout);
         }
-        self.check(false, || format!("it does not come to an end: {last}"))
+        Err(self.named(&format!("it does not come to an end: {last}")))
     }
 
     fn finished(&mut self) -> Checked {
-        let wrong = self.world.unfinished();
-        self.check(wrong.is_none(), || wrong.unwrap_or_default())?;
-        let mut ask = self
-            .tools
-            .shell("mesh-survey | mesh-skewcheck --ask done --to stable-2.14.10");
+        if let Some(wrong) = self.world.unfinished() {
+            return Err(self.named(&wrong));
+        }
+        let asked = format!("mesh-survey | mesh-skewcheck --ask done --to {NEW}");
+        let mut ask = self.tools.shell(&asked);
         ask.env("KUBECONFIG", self.world.bed.kubeconfig());
         let done = run(ask, "", &Victim::default());
-        self.check(done.code == Some(0), || {
-            format!("it is not done: {}\n{}", done.summary(), done.stdout)
-        })
+        if done.code == Some(0) {
+            return Ok(());
+        }
+        let said = format!("it is not done: {}\n{}", done.summary(), done.stdout);
+        Err(self.named(&said))
     }
 }

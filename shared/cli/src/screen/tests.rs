@@ -296,7 +296,7 @@ fn a_warning_has_its_way_out_unless_its_sentence_has_it() {
         let record = r#"{"type":"progress","cluster":"eu","time":"2026-03-02T09:15:00Z","message":"warning: SAID","pods":{"wanted":0,"updated":0,"ready":0},"reason":"REASON"}"#;
         let mut screen = Screen::new(Detail::Short, Look::default());
         let record = record.replace("SAID", said).replace("REASON", reason);
-        screen.add_line(&record).unwrap_or_default()
+        screen.add_line(&record).unwrap()
     };
     let text = warning("the lock is held", "wait for it");
     assert_eq!(text, "! warning: the lock is held\n  hint: wait for it\n");

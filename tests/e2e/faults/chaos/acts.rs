@@ -102,17 +102,21 @@ impl Act {
     }
 
     /// Returns what kind of act it is.
-    pub(super) fn name(self) -> String {
+    pub(super) fn name(self) -> &'static str {
         match self {
-            Self::Break(what, _) => format!("{what:?}"),
-            Self::Change(what, _) => {
-                let name = format!("{what:?}");
-                name.split('(').next().unwrap_or_default().to_owned()
-            }
-            Self::Configure(_) => "Configure".to_owned(),
-            Self::Compact => "Compact".to_owned(),
-            Self::Signal(Signal::KILL) => "Kill".to_owned(),
-            Self::Signal(_) => "Terminate".to_owned(),
+            Self::Break(Break::Controllers, _) => "Controllers",
+            Self::Break(Break::Kubelets, _) => "Kubelets",
+            Self::Break(Break::Injector, _) => "Injector",
+            Self::Break(Break::Node, _) => "Node",
+            Self::Change(Change::Restart(_), _) => "Restart",
+            Self::Change(Change::Pause, _) => "Pause",
+            Self::Change(Change::Scale(_), _) => "Scale",
+            Self::Change(Change::Delete, _) => "Delete",
+            Self::Change(Change::Recreate, _) => "Recreate",
+            Self::Configure(_) => "Configure",
+            Self::Compact => "Compact",
+            Self::Signal(Signal::KILL) => "Kill",
+            Self::Signal(_) => "Terminate",
         }
     }
 

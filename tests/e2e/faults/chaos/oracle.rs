@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use k8s_openapi::api::core::v1::Pod;
 use mesh_testbed::AuditEvent;
 use serde_json::Value;
 
@@ -89,13 +90,13 @@ impl Stream {
 
 /// Whether a record says that a write follows; one may also wait for its turn.
 fn begins(progress: &Value) -> bool {
-    let message = progress["message"].as_str().unwrap_or_default();
+    let message = progress["message"].as_str().unwrap();
     let words = ["restarting ", "trying again to restart ", "evicting "];
     words.iter().any(|word| message.starts_with(word))
 }
 
 fn is_not_begun(progress: &Value) -> bool {
-    let message = progress["message"].as_str().unwrap_or_default();
+    let message = progress["message"].as_str().unwrap();
     message.ends_with("was not restarted: the run ended before the write")
 }
 
@@ -108,10 +109,7 @@ impl World {
             let pods = self.pods(body);
             let has = |version: Option<&str>| pods.iter().any(|pod| proxy(pod) == version);
             let is_wrong = has(Some(OLD)) || has(None) && !self.lacked_proxies;
-            let is_whole = pods.len() == body.pods
-                && pods
-                    .iter()
-                    .all(|pod| is_ready(pod) && proxy(pod) == Some(NEW));
+            let is_whole = is_whole(body, &pods);
             let may_be_short = body.is_disturbed || self.lost_a_node || self.lacked_proxies;
             let said = || format!("{} is said to be proven", body.reference());
             (is_wrong || !is_whole && !may_be_short)
@@ -134,11 +132,8 @@ impl World {
                 .iter()
                 .filter(of_it)
                 .partition(|event| event.subresource == "eviction");
-            let most = match body.is_current {
-                true => 0,
-                false => 1,
-            };
-            let is_wrong = restarts.len() > most || evictions.len() > most * body.old_pods();
+            let most = usize::from(!body.is_current);
+            let is_wrong = restarts.len() > most || evictions.len() > most * body.most_pods;
             let (restarts, evictions) = (restarts.len(), evictions.len());
             is_wrong.then(|| {
                 let name = body.reference();
@@ -161,7 +156,7 @@ impl World {
     /// Returns the workload that a restart or an eviction is for; nothing else is written.
     fn written_to(&self, event: &AuditEvent) -> Option<&Body> {
         let mut bodies = self.bodies.iter();
-        let path = event.uri.split('?').next().unwrap_or_default();
+        let path = event.uri.split('?').next().unwrap();
         match (&*event.verb, &*event.subresource) {
             ("patch", "") => bodies.find(|body| body.path() == path),
             ("create", "eviction") => bodies.find(|body| {
@@ -176,11 +171,14 @@ impl World {
     pub(super) fn unfinished(&self) -> Option<String> {
         self.bodies.iter().find_map(|body| {
             let pods = self.pods(body);
-            let is_whole = pods.len() == body.pods
-                && pods
-                    .iter()
-                    .all(|pod| is_ready(pod) && proxy(pod) == Some(NEW));
-            (!is_whole).then(|| format!("{} is not done: {:?}", body.reference(), told(&pods)))
+            (!is_whole(body, &pods))
+                .then(|| format!("{} is not done: {:?}", body.reference(), told(&pods)))
         })
     }
+}
+
+/// Whether a workload has all its pods, ready and with the new proxy.
+fn is_whole(body: &Body, pods: &[Pod]) -> bool {
+    let mut all = pods.iter();
+    pods.len() == body.pods && all.all(|pod| is_ready(pod) && proxy(pod) == Some(NEW))
 }

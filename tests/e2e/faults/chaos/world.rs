@@ -49,7 +49,7 @@ pub(super) struct Body {
     /// How long its pods take to get ready, and to end.
     pace: [&'static str; 2],
     /// How many pods it had at most.
-    most_pods: usize,
+    pub(super) most_pods: usize,
     /// How many pods it is to have; none once it was deleted.
     pub(super) pods: usize,
     /// Whether its pods had the new proxy before any run.
@@ -110,11 +110,6 @@ impl Body {
     pub(super) fn resize(&mut self, pods: usize) {
         self.most_pods = self.most_pods.max(pods);
         self.pods = pods;
-    }
-
-    /// Returns how many pods with the old proxy it can have had.
-    pub(super) fn old_pods(&self) -> usize {
-        self.most_pods
     }
 
     pub(super) fn path(&self) -> String {

@@ -152,7 +152,7 @@ impl Shared {
 }
 
 fn host_ip(pod: &Pod) -> String {
-    crate::nodes::address(node_of(pod).unwrap_or_default())
+    crate::nodes::address(node_of(pod).expect("only pods on a node are played"))
 }
 
 async fn crash(write: &Writer<'_>) -> anyhow::Result<()> {
