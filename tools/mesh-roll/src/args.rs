@@ -86,7 +86,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "COMMAND")]
     pub(crate) gate: Option<WaveGate>,
 
-    /// How many workloads may fail; after one more failure nothing else is started
+    /// How many workloads that this run changed may fail; after one more nothing else is started. One
+    /// that the API server refused to change, or that others roll out, says nothing of the rest
     #[arg(long, value_name = "N", default_value = "0")]
     pub(crate) max_failures: u32,
 

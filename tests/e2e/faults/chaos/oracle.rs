@@ -45,8 +45,9 @@ impl Stream {
                 self.in_flight.remove(reference);
             }
             Some("rolled") => {
-                self.in_flight.remove(reference);
-                self.failures += usize::from(record["outcome"] == "failed");
+                // What others roll out, or what was not changed, uses up none of the run's failures.
+                let is_ours = self.in_flight.remove(reference) && record["reason"] != "refused";
+                self.failures += usize::from(is_ours && record["outcome"] == "failed");
                 self.wrong.extend(world.lie(&[record]));
             }
             _ => return,
@@ -95,9 +96,11 @@ fn begins(progress: &Value) -> bool {
     words.iter().any(|word| message.starts_with(word))
 }
 
+/// Whether a record says that nothing was written after the announcement.
 fn is_not_begun(progress: &Value) -> bool {
     let message = progress["message"].as_str().unwrap();
     message.ends_with("was not restarted: the run ended before the write")
+        || message.starts_with("the API server is busy and did not take ")
 }
 
 impl World {
