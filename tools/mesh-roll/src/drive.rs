@@ -213,8 +213,9 @@ impl<'a> Shell<'a> {
             Action::Patch(restart) => perform::restart(cluster(), restart),
             Action::Evict(eviction) => perform::evict(cluster(), eviction),
             Action::Look(key) => perform::look(cluster(), key),
-            Action::ListBefore(key, selector) => {
-                perform::list(cluster(), key, selector, Event::ListedBefore)
+            Action::Prepare(key, selector) => perform::prepare(cluster(), key, selector),
+            Action::ListLast(key, selector) => {
+                perform::list(cluster(), key, selector, Event::ListedLast)
             }
             Action::ListProof(key, selector) => {
                 perform::list(cluster(), key, selector, Event::ListedProof)

@@ -157,6 +157,25 @@ pub(crate) fn look(cluster: Arc<Cluster>, key: WorkloadRef) -> Work {
     })
 }
 
+/// Lists the pods of a workload, and asks what the injector gives a new one.
+pub(crate) fn prepare(cluster: Arc<Cluster>, key: WorkloadRef, selector: String) -> Work {
+    Box::pin(async move {
+        let listing = pods_by(&cluster, &key, &selector);
+        let (pods, probe) = futures::join!(listing, cluster.probe(&key));
+        let mut errors = pods.as_ref().err().into_iter().chain(probe.as_ref().err());
+        // A right is gone, so a later attempt would not help.
+        let blind = errors.find(|error| error.lacks_a_right()).map(words);
+        Happened::Event(match blind {
+            Some(why) => Event::Blind(why),
+            None => Event::Prepared(
+                key,
+                pods.map_err(|error| words(&error)),
+                probe.map_err(|error| words(&error)),
+            ),
+        })
+    })
+}
+
 /// Lists the pods of a workload; `answer` makes the event from the result.
 pub(crate) fn list(
     cluster: Arc<Cluster>,
@@ -165,23 +184,27 @@ pub(crate) fn list(
     answer: fn(WorkloadRef, Result<Vec<PodSeen>, String>) -> Event,
 ) -> Work {
     Box::pin(async move {
-        let selection = Selection {
-            namespace: Some(&key.namespace),
-            labels: Some(&selector),
-        };
-        let pods = cluster.pages::<Pod>(selection).all().await;
-        let pods = pods.map(|pods| {
-            let pods = pods.iter().map(PodSeen::of);
-            let pods = pods.map(|pod| pod.filed(|set| *set == key));
-            pods.filter(|pod| pod.owner.as_ref() == Some(&key))
-                .collect()
-        });
-        Happened::Event(match pods {
+        Happened::Event(match pods_by(&cluster, &key, &selector).await {
             // A right is gone, so a later attempt would not help.
             Err(error) if error.lacks_a_right() => Event::Blind(words(&error)),
             pods => answer(key, pods.map_err(|error| words(&error))),
         })
     })
+}
+
+async fn pods_by(
+    cluster: &Cluster,
+    key: &WorkloadRef,
+    selector: &str,
+) -> Result<Vec<PodSeen>, Error> {
+    let selection = Selection {
+        namespace: Some(&key.namespace),
+        labels: Some(selector),
+    };
+    let pods = cluster.pages::<Pod>(selection).all().await?;
+    let pods = pods.iter().map(PodSeen::of);
+    let pods = pods.map(|pod| pod.filed(|set| set == key));
+    Ok(pods.filter(|pod| pod.owner.as_ref() == Some(key)).collect())
 }
 
 /// Lists the pods of the proven workloads, in pages because they may be those of a whole cluster.

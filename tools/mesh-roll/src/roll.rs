@@ -148,17 +148,11 @@ impl Roll {
             Event::Patched(key, answer) => self.patched(&key, answer),
             Event::Evicted(key, answer) => self.evicted(&key, answer),
             Event::Looked(key, answer) => self.looked(&key, answer),
-            Event::ListedBefore(key, pods) => {
-                let flight = self.flight(&key);
-                if flight.is_some_and(|flight| flight.evicting.is_some()) {
-                    self.looked_last(&key, pods);
-                } else {
-                    self.listed_before(&key, pods);
-                }
-            }
+            Event::Prepared(key, pods, probe) => self.prepared(&key, pods, probe),
+            Event::ListedLast(key, pods) => self.looked_last(&key, pods),
             Event::ListedProof(key, pods) => self.listed_proof(&key, pods),
             Event::ListedProven(pods) => self.listed_proven(pods),
-            Event::Probed(key, answer) => self.probed(&key, answer),
+            Event::Probed(key, answer) => self.explained(&key, answer),
             Event::Compared(key, sample, answer) => self.compared(&key, &sample, &answer),
             Event::Gated(answer) => self.gated(answer),
             Event::Nodes(key, nodes) => self.nodes(&key, &nodes),

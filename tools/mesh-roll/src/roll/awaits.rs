@@ -3,10 +3,8 @@
 /// What a workload in flight waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Awaits {
-    /// The list of its pods before the restart.
-    ListBefore,
-    /// The dry run of a pod from its template, before the restart.
-    Probe,
+    /// The list of its pods and the dry run of one from its template, before the restart.
+    Preparation,
     /// The dry run of another pod, because its own got no proxy.
     Comparison,
     /// The writing of the record that announces the write.

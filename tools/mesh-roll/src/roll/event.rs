@@ -24,8 +24,15 @@ pub(crate) enum Event {
     Evicted(WorkloadRef, Evicted),
     /// The answer to [`Action::Look`]; `None` if the object does not exist.
     Looked(WorkloadRef, Result<Option<Box<Observed>>, String>),
-    /// All pods of a workload before it is restarted.
-    ListedBefore(WorkloadRef, Result<Vec<PodSeen>, String>),
+    /// The answer to [`Action::Prepare`]: all pods of a workload before it is restarted, and the dry
+    /// run of a new one; `None` if the workload does not exist.
+    Prepared(
+        WorkloadRef,
+        Result<Vec<PodSeen>, String>,
+        Result<Option<Probe>, String>,
+    ),
+    /// All pods of a workload right before one of them is evicted.
+    ListedLast(WorkloadRef, Result<Vec<PodSeen>, String>),
     /// All pods of a workload after its controller was done.
     ListedProof(WorkloadRef, Result<Vec<PodSeen>, String>),
     /// All pods of the proven workloads, at the end of the run.
@@ -102,13 +109,16 @@ pub(crate) enum Action {
     /// Evict a pod. The answer is [`Event::Evicted`].
     Evict(Eviction),
     Look(WorkloadRef),
-    /// List the pods of a workload by this label selector, to see whether a restart is needed.
-    ListBefore(WorkloadRef, String),
+    /// List the pods of a workload by this label selector, to see whether a restart is needed, and
+    /// make a dry run of a pod from its own template, to see what the injector gives it.
+    Prepare(WorkloadRef, String),
+    /// List the pods of a workload by this label selector, to see whether one may still be evicted.
+    ListLast(WorkloadRef, String),
     /// List the pods of a workload by this label selector, to see whether the restart succeeded.
     ListProof(WorkloadRef, String),
     /// List the pods of these workloads, to see whether they are still ready.
     ListProven(Vec<WorkloadRef>),
-    /// Make a dry run of a pod from the workload's own template.
+    /// Make a dry run of a pod from the workload's own template, because its controller creates none.
     Probe(WorkloadRef),
     /// Make a dry run of another pod, for comparison with this workload's own.
     Compare(WorkloadRef, Sample),

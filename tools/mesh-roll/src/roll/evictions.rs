@@ -57,7 +57,7 @@ impl Roll {
     }
 
     fn look_last(&mut self, key: &WorkloadRef) {
-        let list = Action::ListBefore(key.clone(), self.selector(key));
+        let list = Action::ListLast(key.clone(), self.selector(key));
         self.await_answer(key, Awaits::LastLook, list);
     }
 
@@ -80,7 +80,8 @@ impl Roll {
 
     /// Evicts the pod whose turn it is if a list from after its announcement still allows it.
     pub(super) fn looked_last(&mut self, key: &WorkloadRef, pods: Result<Vec<PodSeen>, String>) {
-        if !self.may_evict(key) {
+        let awaits = self.flight(key).map(|flight| flight.awaits);
+        if awaits != Some(Awaits::LastLook) || !self.may_evict(key) {
             return;
         }
         let may_go = || {

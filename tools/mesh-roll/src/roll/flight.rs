@@ -78,9 +78,10 @@ const LONGEST_PAUSE: SignedDuration = SignedDuration::from_secs(30);
 // === impl Flight ===
 
 impl Flight {
-    /// Makes a flight that lists the pods after the object was seen in this `version`.
-    pub(crate) fn listing(item: Item, version: String, now: Timestamp) -> Self {
-        Self::new(item, Awaits::ListBefore, None, version, now)
+    /// Makes a flight that lists the pods, and asks the injector, after the object was seen in this
+    /// `version`.
+    pub(crate) fn preparing(item: Item, version: String, now: Timestamp) -> Self {
+        Self::new(item, Awaits::Preparation, None, version, now)
     }
 
     /// Makes a flight that announces `restart` of the object in this `version`.
@@ -179,8 +180,7 @@ impl Flight {
     /// Returns the next step, given the latest facts.
     pub(crate) fn assess(&mut self, world: &World, clock: &mut Clock) -> Course {
         match self.awaits {
-            Awaits::ListBefore
-            | Awaits::Probe
+            Awaits::Preparation
             | Awaits::Comparison
             | Awaits::Refusal
             | Awaits::Announcement

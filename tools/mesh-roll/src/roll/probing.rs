@@ -1,24 +1,25 @@
-//! Before each restart, a dry-run pod from the workload's own template shows what a new pod would
-//! get: which proxy, or why it is refused.
+//! Before each restart, the list of the workload's pods shows whether it is needed, and a dry-run pod
+//! from its own template shows what a new pod would get: which proxy, or why it is refused.
 //!
 //! Only what says something of the injector stops the run: it gives the wrong version, it cannot be
 //! called, or it gives nobody a proxy. What a quota, a policy or one template causes is an obstacle
 //! of that workload, in the words of who refused the pod.
 
 use jiff::SignedDuration;
-use mesh_cluster::workload::rollout::Problem;
+use mesh_cluster::workload::rollout::{PodSeen, Problem};
 use mesh_cluster::{Injected, Probe, Refusal, Refuser};
 use mesh_records::{DowntimeGrade, Obstacle, Outcome, Strategy, Trouble, WorkloadRef, after};
 
 use super::conclusion::{Conclusion, problem};
 use super::event::{Action, Sample};
-use super::flight::Awaits;
-use super::item::Hold;
+use super::flight::{Awaits, Flight};
+use super::item::{Hold, Item};
 use super::limits::Stop;
+use super::proof::is_current;
 use super::state::Roll;
 use super::watched::Mesh;
 
-/// How often the dry run is tried if no answer comes.
+/// How often the list and the dry run are tried if no answer comes.
 const TRIES: u32 = 3;
 const PAUSE: SignedDuration = SignedDuration::from_secs(1);
 const LONGEST_PAUSE: SignedDuration = SignedDuration::from_secs(30);
@@ -84,13 +85,48 @@ fn finding(probe: Probe, mesh: &Mesh, makes_room: bool, namespace: &str) -> Find
 }
 
 impl Roll {
-    pub(super) fn probed(&mut self, key: &WorkloadRef, answer: Result<Option<Probe>, String>) {
-        match self.flight(key).map(|flight| flight.awaits) {
-            Some(Awaits::Refusal) => return self.explained(key, answer),
-            Some(Awaits::Probe) if self.stop.is_some() => return self.wait_again(key, None),
-            Some(Awaits::Probe) => {}
-            _ => return,
+    /// Handles the list of pods before the restart, and the dry run of a new one. Restarts the
+    /// workload only if one of its pods is not current.
+    pub(super) fn prepared(
+        &mut self,
+        key: &WorkloadRef,
+        pods: Result<Vec<PodSeen>, String>,
+        probe: Result<Option<Probe>, String>,
+    ) {
+        if self.flight(key).map(|flight| flight.awaits) != Some(Awaits::Preparation) {
+            return;
         }
+        if self.stop.is_some() {
+            return self.wait_again(key, None);
+        }
+        if let Ok(pods) = &pods {
+            let mesh = self.world.target();
+            let mut pods = pods.iter().filter(|pod| !pod.over);
+            if pods.any(|pod| !is_current(pod, mesh)) {
+                return self.probed(key, probe);
+            }
+        }
+        let Some(Flight { item, .. }) = self.land(key) else {
+            return;
+        };
+        match pods {
+            Ok(_) if item.strategy == Strategy::Evict => self.skip(item, Obstacle::Current, None),
+            Ok(_) => self.adopt(item),
+            Err(why) => self.unlisted(item, &why),
+        }
+    }
+
+    fn unlisted(&mut self, mut item: Item, why: &str) {
+        item.unlisted += 1;
+        item.not_before = Some(after(self.now, PAUSE));
+        if item.unlisted >= TRIES {
+            let what = format!("cannot list the pods of {}: {why}", item.task.key);
+            self.stop(Stop::Blind(what));
+        }
+        self.waiting.insert(item.rank.clone(), item);
+    }
+
+    fn probed(&mut self, key: &WorkloadRef, answer: Result<Option<Probe>, String>) {
         let probe = match answer {
             Ok(Some(probe)) => probe,
             Ok(None) => return self.conclude(key, Conclusion::of(Outcome::Gone)),
@@ -283,9 +319,10 @@ impl Roll {
     }
 
     /// Handles the dry run that was made because the controller does not create a missing pod.
-    fn explained(&mut self, key: &WorkloadRef, answer: Result<Option<Probe>, String>) {
+    pub(super) fn explained(&mut self, key: &WorkloadRef, answer: Result<Option<Probe>, String>) {
         let now = self.now;
-        if let Some(flight) = self.flight_mut(key) {
+        let flight = self.flight_mut(key);
+        if let Some(flight) = flight.filter(|flight| flight.awaits == Awaits::Refusal) {
             flight.explained(refusal(answer), now);
         }
     }

@@ -132,6 +132,12 @@ impl Saying<'_> {
         self.progress(format!("{key} {UNSTARTED}"), pods, None)
     }
 
+    /// Makes the record that nothing was written after the announcement, and will be tried again.
+    pub(crate) fn put_off(&self, pods: ProgressPods, why: &str) -> Record {
+        let message = format!("{} was not restarted yet: {why}", self.key);
+        self.progress(message, pods, Some(why))
+    }
+
     /// Makes the record that the API server accepted the dry run.
     pub(crate) fn rehearsed(&self, pods: ProgressPods) -> Record {
         let key = self.key;

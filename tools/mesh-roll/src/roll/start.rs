@@ -1,4 +1,4 @@
-//! Starts workloads, lists their pods before the restart, and makes the checks before every write.
+//! Starts workloads, and makes the checks before every write.
 //!
 //! The watch of pods may lag behind the watch of their owner and then still show pods from before a
 //! finished rollout. A list that is read after the owner was seen settled is newer. The write
@@ -10,7 +10,7 @@ use std::ops::Bound;
 use jiff::{SignedDuration, Timestamp};
 use mesh_cli::DryRun;
 use mesh_cluster::act::Restart;
-use mesh_cluster::workload::rollout::{Observed, PodSeen};
+use mesh_cluster::workload::rollout::Observed;
 use mesh_records::{Obstacle, Outcome, Strategy, Trouble, WorkloadKind, WorkloadRef, after};
 
 use super::conclusion::Conclusion;
@@ -20,14 +20,11 @@ use super::flight::{Awaits, Flight};
 use super::item::Item;
 use super::limits::Stop;
 use super::order::Rank;
-use super::proof::is_current;
 use super::slots::Keeper;
 use super::state::Roll;
 
 /// How often the write to one workload is tried after conflicts and lost answers.
 const ATTEMPTS: u32 = 10;
-/// How often listing the pods is tried.
-const LISTS: u32 = 3;
 /// What is said where the answer to the restart does not have it.
 const STRIPPED: &str = "the answer does not have what was written: an admission webhook or policy takes the restart out of it";
 const PAUSE: SignedDuration = SignedDuration::from_secs(1);
@@ -112,7 +109,7 @@ impl Roll {
             match decision {
                 Decision::Skip(obstacle) => self.skip(item, obstacle, None),
                 Decision::Adopt => self.adopt(item),
-                Decision::Roll(_) => self.list_before(item),
+                Decision::Roll(_) => self.prepare(item),
             }
         }
         true
@@ -126,7 +123,7 @@ impl Roll {
         }
     }
 
-    fn adopt(&mut self, mut item: Item) {
+    pub(super) fn adopt(&mut self, mut item: Item) {
         self.note_versions(&mut item);
         let pods = self.counts(&item.task.key);
         let record = self.saying(&item).adopted(pods);
@@ -142,47 +139,14 @@ impl Roll {
         self.flying.push(Flight::adopted(item, self.now));
     }
 
-    fn list_before(&mut self, item: Item) {
+    fn prepare(&mut self, item: Item) {
         let key = item.task.key.clone();
         let observed = self.world.workload(&key);
         let version = observed.map(|observed| observed.resource_version.clone());
-        let flight = Flight::listing(item, version.unwrap_or_default(), self.now);
+        let flight = Flight::preparing(item, version.unwrap_or_default(), self.now);
         self.flying.push(flight);
-        let list = Action::ListBefore(key.clone(), self.selector(&key));
-        self.out.push(list);
-    }
-
-    /// Handles the list of pods before the restart. Restarts the workload only if one of them is
-    /// not current.
-    pub(super) fn listed_before(&mut self, key: &WorkloadRef, pods: Result<Vec<PodSeen>, String>) {
-        if self.stop.is_some() {
-            return self.wait_again(key, None);
-        }
-        if let Ok(pods) = &pods {
-            let mesh = self.world.target();
-            let mut pods = pods.iter().filter(|pod| !pod.over);
-            if pods.any(|pod| !is_current(pod, mesh)) {
-                return self.await_answer(key, Awaits::Probe, Action::Probe(key.clone()));
-            }
-        }
-        let Some(Flight { item, .. }) = self.land(key) else {
-            return;
-        };
-        match pods {
-            Ok(_) if item.strategy == Strategy::Evict => self.skip(item, Obstacle::Current, None),
-            Ok(_) => self.adopt(item),
-            Err(why) => self.unlisted(item, &why),
-        }
-    }
-
-    fn unlisted(&mut self, mut item: Item, why: &str) {
-        item.unlisted += 1;
-        item.not_before = Some(after(self.now, PAUSE));
-        if item.unlisted >= LISTS {
-            let what = format!("cannot list the pods of {}: {why}", item.task.key);
-            self.stop(Stop::Blind(what));
-        }
-        self.waiting.insert(item.rank.clone(), item);
+        let prepare = Action::Prepare(key.clone(), self.selector(&key));
+        self.out.push(prepare);
     }
 
     pub(super) fn announce(&mut self, mut item: Item, version: String) {
@@ -212,6 +176,10 @@ impl Roll {
         let keepers = self.keepers();
         let is_held = self.budget_hold(key, &keepers).is_some();
         if self.stop.is_some() || !self.may_write() || is_held || !is_same {
+            self.put_off(
+                key,
+                "it changed after the announcement, or what it needs did",
+            );
             return self.try_again(key, None);
         }
         let dry_run = self.settings.dry_run == DryRun::Server;
@@ -266,6 +234,14 @@ impl Roll {
         }
     }
 
+    // After a stop it is said that the run ended before the write.
+    fn put_off(&mut self, key: &WorkloadRef, why: &str) {
+        if let (None, Some(flight)) = (&self.stop, self.flight(key)) {
+            let record = self.saying(&flight.item).put_off(self.counts(key), why);
+            self.emit(record);
+        }
+    }
+
     fn written(&mut self, key: &WorkloadRef, observed: Observed) {
         if let Some(flight) = self.flight_mut(key) {
             flight.written(&observed);
@@ -303,6 +279,7 @@ impl Roll {
         // writes the object often.
         let tries = i32::try_from(attempts).unwrap_or(i32::MAX);
         let pause = PAUSE.saturating_mul(tries.saturating_sub(1));
+        self.put_off(key, "the write did not happen");
         self.try_again(key, Some(after(now, pause)));
     }
 

@@ -10,8 +10,7 @@ pub(super) const UNSTARTED: &str = "was not restarted: the run ended before the 
 pub(super) fn interrupted(awaits: Option<Awaits>) -> &'static str {
     match awaits {
         Some(
-            Awaits::ListBefore
-            | Awaits::Probe
+            Awaits::Preparation
             | Awaits::Comparison
             | Awaits::Announcement
             | Awaits::LastLook

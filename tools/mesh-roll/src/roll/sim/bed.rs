@@ -271,18 +271,23 @@ impl Bed {
     }
 
     fn limits(&mut self) -> Limits {
+        // A canary that cannot begin is refused, however often the tool is run.
+        let mut bodies = self.model.bodies.iter();
+        let has_bare = bodies.any(|body| body.pods.iter().all(|pod| pod.proxy.is_none()));
+        let is_refused = self.chaos == Chaos::None && has_bare;
         let canaries = [
             None,
             Some(Canary::First(1)),
             Some(Canary::Percent(50)),
             Some(Canary::Those("*/w*".parse().expect("a selector"))),
         ];
+        let canaries = &canaries[..canaries.len() - usize::from(is_refused)];
         Limits {
             most: 1 + self.dice.roll(3),
             failures: self.dice.roll(3),
             settle: SignedDuration::from_secs(*self.dice.pick(&[0, 1, 30])),
             pods: self.dice.once_in(3).then_some(1),
-            canary: self.dice.pick(&canaries).clone(),
+            canary: self.dice.pick(canaries).clone(),
             has_groups: self.dice.once_in(3),
             has_gate: self.dice.once_in(3),
         }
@@ -488,7 +493,8 @@ impl Bed {
                     | Action::Patch(_)
                     | Action::Evict(_)
                     | Action::Look(_)
-                    | Action::ListBefore(..)
+                    | Action::Prepare(..)
+                    | Action::ListLast(..)
                     | Action::ListProof(..)
                     | Action::ListProven(_)
                     | Action::Probe(_)

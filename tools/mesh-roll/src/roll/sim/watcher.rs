@@ -246,7 +246,7 @@ impl Watcher {
             Action::Patch(restart) => self.patch(restart, model, now),
             Action::Evict(eviction) => self.evict(eviction, model, now),
             Action::Finish(finish) => self.finish(finish),
-            Action::ListBefore(key, _) => self.check_begun(key),
+            Action::Prepare(key, _) | Action::ListLast(key, _) => self.check_begun(key),
             Action::Ask(..)
             | Action::Lock
             | Action::Look(_)

@@ -33,22 +33,23 @@ impl Bed {
                 };
                 Event::Looked(key, answer)
             }
-            Action::ListBefore(key, _) => {
+            Action::Prepare(key, _) => {
+                let (pods, probe) = (self.list_pods(run, &key), self.probe());
+                if self.may_restart(&key, probe.as_ref().ok().and_then(Option::as_ref)) {
+                    run.watcher.probed.insert(key.clone());
+                }
+                Event::Prepared(key, pods, probe)
+            }
+            Action::ListLast(key, _) => {
                 let pods = self.list_pods(run, &key);
-                Event::ListedBefore(key, pods)
+                Event::ListedLast(key, pods)
             }
             Action::ListProof(key, _) => {
                 let pods = self.list_pods(run, &key);
                 Event::ListedProof(key, pods)
             }
             Action::ListProven(keys) => self.list_proven(run, &keys),
-            Action::Probe(key) => {
-                let probe = self.probe();
-                if self.may_restart(&key, probe.as_ref().ok().and_then(Option::as_ref)) {
-                    run.watcher.probed.insert(key.clone());
-                }
-                Event::Probed(key, probe)
-            }
+            Action::Probe(key) => Event::Probed(key, self.probe()),
             Action::Compare(key, sample) => Event::Compared(key, sample, self.probe()),
             Action::Nodes(key) => Event::Nodes(key, Vec::new()),
             Action::Gate(..) if self.goes_wrong(4) => Event::Gated(Err("too slow".to_owned())),
