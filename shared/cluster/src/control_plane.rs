@@ -1,5 +1,6 @@
 //! A control plane's objects that more than one tool reads: values, trust bundle, issuer, origin.
 
+pub mod certificate;
 pub mod config;
 pub mod issuer;
 pub mod origin;

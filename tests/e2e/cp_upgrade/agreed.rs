@@ -68,7 +68,7 @@ impl Stage {
     #[track_caller]
     fn yes_is_void(&self, flags: &[&str], code: i32, parts: &[&str], meanwhile: impl FnOnce()) {
         let judged = self.file("judged", &self.judged());
-        let mut command = self.env(self.tools.run("mesh-cp-upgrade"));
+        let mut command = self.tool();
         command.args(self.source()).args(flags);
         let ended = yes_at_the_question(&self.tools, &mut command, &judged, meanwhile);
         let end = ended.1.last().unwrap();
@@ -206,7 +206,7 @@ fn what_a_chart_finds_otherwise_in_the_cluster_at_the_answer_is_not_written(bed:
     let template = stage.charts.crds.join("templates/looks.yaml");
     for (object, text) in [("ConfigMap sees", SEES), ("Secret makes", MAKES)] {
         std::fs::write(&template, text).unwrap();
-        let mut command = stage.env(stage.tools.run("mesh-cp-upgrade"));
+        let mut command = stage.tool();
         command.args(stage.source());
         let (code, records) = yes_at_the_question(&stage.tools, &mut command, &judged, || {
             stage.bed.apply(NOTED).unwrap();

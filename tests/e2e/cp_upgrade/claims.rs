@@ -119,7 +119,7 @@ fn charts_of_another_release_are_refused(bed: Bed) {
         (old_chart, crds, "is the chart of stable-2.13.7"),
         ("./no-such-chart", crds, "there is no such file or folder"),
     ] {
-        let mut command = stage.env(stage.tools.run("mesh-cp-upgrade"));
+        let mut command = stage.tool();
         command.args(["--chart", chart, "--crds-chart", crds, "-f", values]);
         command.args(["-f", &says_so, "--yes"]);
         let run = mesh_tests::run(command, &judged);

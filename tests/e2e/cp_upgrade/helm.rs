@@ -115,7 +115,7 @@ fn chart_and_crds_chart_are_the_repositorys_unless_named(bed: Bed) {
     helm(&["repo", "index", shelf]);
     let address = serve(Path::new(shelf));
     helm(&["repo", "add", "linkerd", &address]);
-    let mut command = stage.env(stage.tools.run("mesh-cp-upgrade"));
+    let mut command = stage.tool();
     command.arg("-f").arg(&stage.charts.values).arg("--yes");
     let run = run(command, &stage.judged());
     assert_eq!(run.code, Some(0), "{}", run.stderr);
@@ -205,7 +205,7 @@ fn charts_that_do_not_fit_change_nothing(bed: Bed) {
         ),
         (crds, values, "cannot be imported"),
     ] {
-        let mut command = stage.env(stage.tools.run("mesh-cp-upgrade"));
+        let mut command = stage.tool();
         command.args(["--chart", chart, "--crds-chart", crds, "--yes"]);
         if !values.is_empty() {
             command.args(["-f", values]);
@@ -214,7 +214,7 @@ fn charts_that_do_not_fit_change_nothing(bed: Bed) {
         assert_eq!(run.code, Some(2), "{chart}: {}", run.stderr);
         assert!(run.stderr.contains(part), "{chart}: {}", run.stderr);
     }
-    let mut default = stage.env(stage.tools.run("mesh-cp-upgrade"));
+    let mut default = stage.tool();
     default.args(["-f", values, "--yes"]);
     let run = run(default, &judged);
     assert_eq!(run.code, Some(2), "{}", run.stderr);
@@ -241,7 +241,7 @@ fn stale_index_is_to_be_renewed(stage: &Stage, judged: &str) {
     };
     helm(&["repo", "index", shelf.to_str().unwrap()]);
     helm(&["repo", "add", "linkerd", &serve(&shelf)]);
-    let mut command = stage.env(stage.tools.run("mesh-cp-upgrade"));
+    let mut command = stage.tool();
     command.arg("-f").arg(&stage.charts.values).arg("--yes");
     let run = run(command, judged);
     assert_eq!(run.code, Some(2), "{}", run.stderr);

@@ -51,7 +51,7 @@ impl Stage {
     fn asking(&self) -> (Command, PathBuf) {
         let temporary = self.tools.folder().join("tmp");
         fs::create_dir(&temporary).unwrap();
-        let mut command = self.env(self.tools.run("mesh-cp-upgrade"));
+        let mut command = self.tool();
         command.args(self.source()).env("TMPDIR", &temporary);
         (command, temporary)
     }

@@ -45,7 +45,7 @@ fn kubeconfig_that_is_switched_while_the_question_waits_leads_to_no_other_cluste
     let [link, log] = ["link", "log"].map(|it| stage.tools.folder().join(it));
     symlink(stage.bed.kubeconfig(), &link).unwrap();
     let (flag, wrapper) = stage.logging(&log);
-    let mut command = stage.env(stage.tools.run("mesh-cp-upgrade"));
+    let mut command = stage.tool();
     command.args(stage.source()).args([flag, &wrapper]);
     let link = link.to_str().unwrap();
     command.args(["--kubeconfig", link]);

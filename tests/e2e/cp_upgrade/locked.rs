@@ -147,7 +147,7 @@ fn lock_lets_one_of_two_runs_upgrade(bed: Bed) {
 fn terminal_that_goes_away_ends_the_question_and_frees_the_lock(bed: Bed) {
     let stage = Stage::new(bed);
     let input = stage.file("judged", &stage.judged());
-    let mut command = stage.env(stage.tools.run("mesh-cp-upgrade"));
+    let mut command = stage.tool();
     command.args(stage.source());
     hang_up_at_the_question(&stage.tools, &mut command, &input);
     assert_eq!(stage.holder(), None);

@@ -279,7 +279,7 @@ fn preflight_cannot_tell_what_helm_gets_no_answer_about(bed: Bed) {
     let stage = Stage::new(bed);
     let judged = stage.judged();
     let chart = "http://127.0.0.1:1/chart.tgz";
-    let mut offline = stage.env(stage.tools.run("mesh-cp-upgrade"));
+    let mut offline = stage.tool();
     offline.args(["--preflight", "--chart", chart, "--crds-chart", chart, "-f"]);
     offline.arg(&stage.charts.values);
     let run = mesh_tests::run(offline, &judged);

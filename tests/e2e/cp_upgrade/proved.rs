@@ -91,7 +91,7 @@ fn a_template_that_is_not_injected_is_a_warning(bed: Bed) {
 fn a_workload_that_loses_its_proxy_meanwhile_is_a_failed_upgrade(bed: Bed) {
     let stage = stage(bed, &["bank", "shop"]);
     let judged = stage.file("judged", &stage.judged());
-    let mut command = stage.env(stage.tools.run("mesh-cp-upgrade"));
+    let mut command = stage.tool();
     command.args(stage.source());
     let (code, records) = yes_at_the_question(&stage.tools, &mut command, &judged, || {
         let off = json!({ "metadata": { "annotations": { "linkerd.io/inject": "disabled" } } });

@@ -157,7 +157,7 @@ fn yes_is_required_without_a_terminal(bed: Bed) {
     );
 
     let (_nobody, keyboard) = terminal();
-    let mut typed = stage.env(stage.tools.run("mesh-cp-upgrade"));
+    let mut typed = stage.tool();
     typed.args(["-o", "ndjson"]).stdin(keyboard);
     let output = typed.output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();

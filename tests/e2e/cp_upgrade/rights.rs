@@ -55,7 +55,7 @@ fn upgraded(stage: &Stage) -> PathBuf {
 fn shipped_rights_are_enough_for_an_upgrade_and_back_with_helm(bed: Bed) {
     let stage = Stage::new(bed);
     let kubeconfig = upgraded(&stage);
-    let mut back = stage.env(stage.tools.run("mesh-cp-upgrade"));
+    let mut back = stage.tool();
     back.args(["--rollback", "--yes"])
         .env("KUBECONFIG", kubeconfig);
     let back = run(back, "");
@@ -96,7 +96,7 @@ fn first_role_is_enough_to_watch_and_not_to_write(bed: Bed) {
     web(&stage.bed, "shop", 1);
     let kubeconfig = kubeconfig(&stage.bed, false);
     let watch = |to: &str| -> Run {
-        let mut command = stage.env(stage.tools.run("mesh-cp-upgrade"));
+        let mut command = stage.tool();
         command.args(["--watch-only", "--to", to]);
         command.env("KUBECONFIG", &kubeconfig);
         run(command, "")

@@ -20,7 +20,7 @@ const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/linkerd/deployments";
 
 impl Stage {
     pub(crate) fn roll_back(&self, more: &[&str]) -> Run {
-        let mut command = self.env(self.tools.run("mesh-cp-upgrade"));
+        let mut command = self.tool();
         command.arg("--rollback").args(more);
         if !more.iter().any(|arg| arg.starts_with("--dry-run")) {
             command.arg("--yes");

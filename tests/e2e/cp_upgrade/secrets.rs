@@ -187,12 +187,12 @@ fn says_no_key_of_the_secret(stage: Stage, force: &[&str]) {
     assert!(!pried.has_planted(), "the key of the values is there again");
 
     pried.plant();
-    let mut watching = stage.env(stage.tools.run("mesh-cp-upgrade"));
+    let mut watching = stage.tool();
     watching.args(["--watch-only", "--to", TO]);
     let watched = pried.quiet(watching, "");
     assert_eq!(watched.code, Some(0), "{}", watched.said());
     if stage.is_by_helm() {
-        let mut back = stage.env(stage.tools.run("mesh-cp-upgrade"));
+        let mut back = stage.tool();
         back.args(["--rollback", "--yes"]).args(force);
         let back = pried.quiet(back, "");
         assert_eq!(back.code, Some(0), "{}", back.said());

@@ -169,9 +169,16 @@ impl Stage {
         ]
     }
 
+    /// Makes the tool's command. It does not watch for longer than it must, unless a later flag says so.
+    pub(crate) fn tool(&self) -> Command {
+        let mut command = self.env(self.tools.run("mesh-cp-upgrade"));
+        command.arg("--settle=0s");
+        command
+    }
+
     /// Makes the tool's command, with `--yes` unless `more` says otherwise.
     pub(crate) fn command(&self, more: &[&str]) -> Command {
-        let mut command = self.env(self.tools.run("mesh-cp-upgrade"));
+        let mut command = self.tool();
         command.args(self.source()).args(more);
         if !more.iter().any(|arg| {
             ["--yes", "--dry-run", "--preflight"]

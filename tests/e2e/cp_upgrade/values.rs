@@ -69,7 +69,7 @@ fn values_of_the_release_are_kept_and_single_ones_set_if_that_is_asked_for(bed: 
         ..
     } = &stage.charts;
     // No -f: the anchors and the issuer of this mesh are among what the release was given.
-    let mut command = stage.env(stage.tools.run("mesh-cp-upgrade"));
+    let mut command = stage.tool();
     command.arg("--chart").arg(control_plane);
     command.arg("--crds-chart").arg(crds);
     command.args(["--reset-then-reuse-values", "--yes", "--set-file", &memory]);

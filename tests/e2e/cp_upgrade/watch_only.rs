@@ -17,8 +17,8 @@ on_both_beds! {
 }
 
 impl Stage {
-    fn watch(&self, more: &[&str]) -> Command {
-        let mut command = self.env(self.tools.run("mesh-cp-upgrade"));
+    pub(crate) fn watch(&self, more: &[&str]) -> Command {
+        let mut command = self.tool();
         command.arg("--watch-only").args(more);
         command
     }
@@ -78,7 +78,7 @@ fn upgrade_that_fails_is_told_with_its_reason(bed: Bed) {
     for part in ["linkerd-destination", "ImagePullBackOff"] {
         assert!(reason.contains(part), "{part}: {reason}");
     }
-    let hint = "then watch again: mesh-cp-upgrade --watch-only --to stable-2.14.10";
+    let hint = "then watch again: mesh-cp-upgrade --settle=0s --watch-only --to stable-2.14.10";
     assert!(watched.stderr.contains(hint), "{}", watched.stderr);
     assert!(watched.step("watch", "failed").is_some());
 }

@@ -1,7 +1,7 @@
 //! Tests of fast failure, signals, and a reader that goes away.
 
 use mesh_testbed::{Bed, FaultProxy, Held, Match, When};
-use mesh_tests::{Running, Signal, begin, make_ready, on_both_beds, records};
+use mesh_tests::{Running, Signal, begin, make_ready, make_wait, on_both_beds, records, run};
 use serde_json::{Value, json};
 
 use crate::stage::{Stage, TO};
@@ -12,6 +12,8 @@ on_both_beds! {
     timeout_fails_an_upgrade_whose_component_is_not_ready
     event_says_why_a_component_is_not_ready
     component_that_somebody_scales_to_nothing_is_not_ready
+    component_that_does_not_stay_ready_is_watched_until_it_does
+    webhook_that_names_another_certificate_is_not_a_success
     prove_in_a_namespace_without_injection_leaves_the_upgrade_unproven
     first_signal_waits_for_the_write_in_flight
     reader_that_goes_away_stops_the_run_and_record_file_says_so
@@ -122,6 +124,60 @@ fn event_says_why_a_component_is_not_ready(bed: Bed) {
     hold.release();
     let run = run.finish();
     assert_eq!(run.code, Some(0), "{}", run.said());
+}
+
+fn component_that_does_not_stay_ready_is_watched_until_it_does(bed: Bed) {
+    let stage = Stage::new(bed);
+    // As long as no time limit of a test is, so that the end comes from what happens.
+    let mut run = stage.begin(&stage.judged(), &["--timeout", "20s", "--settle", "1h"]);
+    run.until(|record| {
+        says(
+            record,
+            "all 3 components are ready; watching them for 3600s",
+        )
+    });
+    let pods = "/api/v1/namespaces/linkerd/pods";
+    let identity = "?labelSelector=linkerd.io/control-plane-component%3Didentity";
+    let all = stage.bed.get(&format!("{pods}{identity}")).unwrap();
+    let pod = all["items"][0]["metadata"]["name"].as_str().unwrap();
+    make_wait(&stage.bed, "linkerd", pod, "CrashLoopBackOff", 5);
+    let run = run.finish();
+    assert_eq!(run.code, Some(1), "{}", run.said());
+    assert!(run.stderr.contains("linkerd-identity"), "{}", run.stderr);
+    assert!(run.step("watch", "failed").is_some());
+}
+
+fn webhook_that_names_another_certificate_is_not_a_success(bed: Bed) {
+    let stage = Stage::new(bed);
+    let judged = stage.judged();
+    let done = stage.run(&judged, &[]);
+    assert_eq!(done.code, Some(0), "{}", done.said());
+    let other = "/api/v1/namespaces/linkerd/secrets/linkerd-policy-validator-k8s-tls";
+    let other = stage.bed.get(other).unwrap()["data"]["tls.crt"].clone();
+    let webhook = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/\
+                   linkerd-proxy-injector-webhook-config";
+    let mut changed = stage.bed.get(webhook).unwrap();
+    changed["webhooks"][0]["clientConfig"]["caBundle"] = other;
+    let changed = json!({ "webhooks": changed["webhooks"] });
+    stage.bed.merge(webhook, &changed).unwrap();
+    let watched = run(stage.watch(&["--to", TO]), "");
+    assert_eq!(watched.code, Some(1), "{}", watched.said());
+    let said = "the API server does not trust linkerd-proxy-injector";
+    assert!(watched.stderr.contains(said), "{}", watched.stderr);
+    let again = stage.run(&judged, &[]);
+    if stage.is_by_helm() {
+        // helm has nothing to write.
+        assert_eq!(again.code, Some(1), "{}", again.said());
+        assert!(again.stderr.contains(said), "{}", again.stderr);
+    } else {
+        assert_eq!(again.code, Some(0), "{}", again.said());
+    }
+}
+
+fn says(record: &Value, part: &str) -> bool {
+    record["message"]
+        .as_str()
+        .is_some_and(|it| it.contains(part))
 }
 
 fn component_that_somebody_scales_to_nothing_is_not_ready(bed: Bed) {

@@ -58,6 +58,7 @@ pub(crate) fn by_cli(bed: &Bed, tools: &Toolbox, kubeconfig: &Path) -> Command {
 
 fn tool(tools: &Toolbox, kubeconfig: &Path) -> Command {
     let mut command = tools.run("mesh-cp-upgrade");
+    command.arg("--settle=0s");
     command.env("KUBECONFIG", kubeconfig);
     command
 }

@@ -184,6 +184,7 @@ impl<'a> Lane<'a> {
     fn go_back<'b>(&self, bed: &Bed, args: impl Iterator<Item = &'b str>) -> String {
         forget_lock(bed);
         let mut command = self.tools.run("mesh-cp-upgrade");
+        command.arg("--settle=0s");
         command.env("KUBECONFIG", bed.kubeconfig()).args(args);
         command.args(ARGS);
         run(command, "", &Victim::default()).summary()

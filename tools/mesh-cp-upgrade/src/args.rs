@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{ArgAction, Parser, ValueEnum as _};
 use mesh_actor::ActorArgs;
 use mesh_cli::{DryRun, EXIT_CODES};
-use mesh_records::{Explained, parse_timeout, sayable_address};
+use mesh_records::{Explained, parse_duration, parse_timeout, sayable_address};
 use mesh_versions::{Releases, Target};
 
 use crate::identity::Key;
@@ -94,7 +94,8 @@ pub(crate) struct Args {
     pub(crate) rollback: bool,
 
     /// If the upgrade fails after the control plane was touched, go back to the revision before it like
-    /// --rollback; the exit code is 1 all the same. A run that is stopped only says how to go back.
+    /// --rollback; the exit code is 1 all the same. A run that is stopped, or that cannot see what
+    /// became of the upgrade, only says how to go back.
     /// Refused before anything is written if there is no way back
     #[arg(long, conflicts_with = "rollback")]
     pub(crate) rollback_on_failure: bool,
@@ -124,6 +125,12 @@ pub(crate) struct Args {
     /// the components to become ready
     #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = parse_timeout)]
     pub(crate) timeout: Duration,
+
+    /// How long to watch the components after all of them are ready; the time begins anew if one does
+    /// not stay so
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = parse_duration,
+        overrides_with = "settle")]
+    pub(crate) settle: Duration,
 
     /// How long a helm release may stay pending without a change before it counts as abandoned
     #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = parse_timeout)]

@@ -68,6 +68,7 @@ mod session;
 mod shown;
 mod snapshot;
 mod stored_versions;
+mod trust;
 mod unseen;
 mod values;
 mod watch_only;

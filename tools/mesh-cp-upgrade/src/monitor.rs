@@ -19,8 +19,11 @@ use crate::gate::Goal;
 use crate::live::configured;
 use crate::plan::{Plan, failed};
 use crate::session::Session;
+use crate::trust;
 
 const ASK_AGAIN: Duration = Duration::from_secs(1);
+/// How long it may take until what was written is read so.
+const CONFIRMED: Duration = Duration::from_secs(10);
 /// The events that matter, such as `FailedMount` and `Unhealthy`.
 const WARNINGS: &str = "type=Warning";
 
@@ -32,6 +35,23 @@ pub(crate) struct Watched<'a> {
     pub(crate) components: Vec<Expected>,
     /// The Services behind the webhooks.
     pub(crate) services: BTreeSet<String>,
+}
+
+/// What the components look like at one moment.
+#[derive(Debug)]
+struct Glance {
+    /// Whether all are as expected, and their webhooks can be called.
+    settled: bool,
+    /// When one of them counts as failed, if it stays as it is.
+    fails_at: Option<Instant>,
+}
+
+/// Until when everything that is settled must stay so. The time limit is for that to begin.
+#[derive(Debug)]
+struct Calm {
+    until: Option<Instant>,
+    settle: Duration,
+    deadline: Instant,
 }
 
 /// Watches until every component of the plan runs the rendered template with all pods ready.
@@ -69,20 +89,21 @@ pub(crate) async fn settled(
     } = watched;
     let count = components.len();
     let cluster = Arc::clone(&session.cluster);
-    let mut board = Board::new(components, services);
+    let mut board = Board::new(components, services.clone());
     let mut sights = std::pin::pin!(sights(&cluster, namespace));
     let deadline = later(args.timeout);
-    let mut wake = deadline;
+    let mut calm = Calm::new(deadline, args.settle);
+    let mut fails_at = None;
     let mut said = BTreeMap::new();
     loop {
         let next = session
-            .unless_stopped(timeout_at(wake.min(deadline), sights.next()))
+            .unless_stopped(timeout_at(calm.wake(fails_at), sights.next()))
             .await?;
         match next {
             Ok(Some(Ok(Sight::NoEvents))) => session.run.blind("events"),
             Ok(Some(sight)) => board.see(sight?),
             Ok(None) => return Err(anyhow::anyhow!("a watch of the API server ended").into()),
-            Err(_) if Instant::now() >= deadline => {
+            Err(_) if calm.is_too_late() => {
                 let unsettled = unsettled(&board, session.now());
                 let why = format!(
                     "the components are not ready after {:?}: {unsettled}",
@@ -92,42 +113,99 @@ pub(crate) async fn settled(
             }
             Err(_) => {}
         }
-        let now = session.now();
-        let Some(components) = board.components(now) else {
+        let Some(glance) = glance(session, namespace, &board, &mut said)? else {
             continue;
         };
-        tell(session, namespace, &components, &mut said)?;
-        if let Some(why) = components.iter().find_map(failure) {
-            return Err(failed(&why));
+        fails_at = glance.fails_at;
+        if calm.begins(glance.settled) {
+            let said = format!(
+                "all {count} components are ready; watching them for {:?}",
+                args.settle
+            );
+            session.says_object(&said)?;
         }
-        let fails_at = components.iter().filter_map(Component::fails_at).min();
-        let left = fails_at.map(|at| Duration::try_from(at.duration_since(now)));
-        wake = left.map_or(deadline, |left| later(left.unwrap_or(ASK_AGAIN)));
-        let settled = components
-            .iter()
-            .all(|component| component.state == State::Settled);
-        if settled && board.silent_services().is_empty() {
+        if calm.has_lasted() {
             break;
         }
     }
-    confirm(session, namespace, target).await?;
+    confirm(session, namespace, target, &services).await?;
     session.done(&format!(
         "all {count} components run {target} and are ready"
     ))
 }
 
-/// Checks that the configuration in the cluster names the target.
-async fn confirm(session: &mut Session<'_>, namespace: &str, target: &str) -> Outcome<()> {
-    let cluster = Arc::clone(&session.cluster);
-    let version = session
-        .unless_stopped(configured(&cluster, namespace))
-        .await??;
-    if version.as_deref() != Some(target) {
-        let is = version.as_deref().unwrap_or("not readable");
-        let why = format!("linkerd-config names {is}, not {target}");
+// Says what has changed. Fails as soon as a component does, and returns `None` as long as not all was
+// listed.
+fn glance(
+    session: &mut Session<'_>,
+    namespace: &str,
+    board: &Board,
+    said: &mut BTreeMap<String, Component>,
+) -> Outcome<Option<Glance>> {
+    let now = session.now();
+    let Some(components) = board.components(now) else {
+        return Ok(None);
+    };
+    tell(session, namespace, &components, said)?;
+    if let Some(why) = components.iter().find_map(failure) {
         return Err(failed(&why));
     }
-    Ok(())
+    let at = components.iter().filter_map(Component::fails_at).min();
+    let left = at.map(|at| Duration::try_from(at.duration_since(now)));
+    let mut states = components.iter().map(|component| &component.state);
+    let settled = states.all(|state| *state == State::Settled);
+    Ok(Some(Glance {
+        settled: settled && board.silent_services().is_empty(),
+        fails_at: left.map(|left| later(left.unwrap_or(ASK_AGAIN))),
+    }))
+}
+
+// Checks that the configuration in the cluster names the target, and that the API server trusts the
+// webhooks. One answer that does not come says nothing of either.
+async fn confirm(
+    session: &mut Session<'_>,
+    namespace: &str,
+    target: &str,
+    services: &BTreeSet<String>,
+) -> Outcome<()> {
+    let cluster = Arc::clone(&session.cluster);
+    let deadline = later(CONFIRMED);
+    loop {
+        let asking = async {
+            let both = (
+                configured(&cluster, namespace),
+                trust::broken(&cluster, namespace, services),
+            );
+            futures::join!(both.0, both.1)
+        };
+        let (version, broken) = session.unless_stopped(asking).await?;
+        let broken = match broken {
+            Err(error) if error.rule().is_some() => {
+                session.run.blind("certificates of webhooks");
+                Ok(None)
+            }
+            broken => broken,
+        };
+        let wrong = match (version, broken) {
+            (Ok(version), Ok(broken)) => Ok(wrong(version.as_deref(), target).or(broken)),
+            (Err(error), _) | (_, Err(error)) => Err(error),
+        };
+        let is_over = Instant::now() >= deadline;
+        match wrong {
+            Ok(None) => return Ok(()),
+            Ok(Some(why)) if is_over => return Err(failed(&why)),
+            Err(error) if is_over || error.rule().is_some() => return Err(error.into()),
+            Ok(Some(_)) | Err(_) => {}
+        }
+        session
+            .unless_stopped(tokio::time::sleep(ASK_AGAIN))
+            .await?;
+    }
+}
+
+fn wrong(version: Option<&str>, target: &str) -> Option<String> {
+    let is = version.unwrap_or("not readable");
+    (version != Some(target)).then(|| format!("linkerd-config names {is}, not {target}"))
 }
 
 fn sights<'a>(
@@ -196,5 +274,37 @@ fn unsettled(board: &Board, now: Timestamp) -> String {
         "the API server did not list the objects of the control plane in time".to_owned()
     } else {
         all.join("; ")
+    }
+}
+
+// === impl Calm ===
+
+impl Calm {
+    fn new(deadline: Instant, settle: Duration) -> Self {
+        Self {
+            until: None,
+            settle,
+            deadline,
+        }
+    }
+
+    // Returns true if from now on everything is settled.
+    fn begins(&mut self, settled: bool) -> bool {
+        let begins = settled && self.until.is_none() && !self.settle.is_zero();
+        self.until = settled.then(|| self.until.unwrap_or_else(|| later(self.settle)));
+        begins
+    }
+
+    fn has_lasted(&self) -> bool {
+        self.until.is_some_and(|until| Instant::now() >= until)
+    }
+
+    fn is_too_late(&self) -> bool {
+        self.until.is_none() && Instant::now() >= self.deadline
+    }
+
+    fn wake(&self, fails_at: Option<Instant>) -> Instant {
+        let until = self.until.unwrap_or(self.deadline);
+        fails_at.map_or(until, |at| at.min(until))
     }
 }

@@ -18,9 +18,8 @@ const AT_ONCE: usize = 8;
 
 /// Returns true if a rendered object is missing in the cluster or differs there.
 ///
-/// The webhooks' certificates are not compared, because every render makes new ones. They are
-/// written before the configuration and the components, so an interrupted run always leaves another
-/// difference.
+/// The webhooks' certificates are not compared, because every render makes new ones; that the webhooks
+/// name those in the cluster is another question.
 pub(crate) async fn differs(
     cluster: &Cluster,
     manifests: &[Manifest],

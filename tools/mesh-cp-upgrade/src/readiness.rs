@@ -52,12 +52,19 @@ pub(crate) async fn after(
     let deadline = later(GRACE);
     let lost = loop {
         let pods = session.unless_stopped(mesh::pods(&cluster, namespace));
-        let lost = mesh::unready(&before, &pods.await??);
-        if lost.is_empty() {
-            return Ok(None);
-        }
-        if Instant::now() >= deadline {
-            break lost;
+        let lost = pods.await?.map(|pods| mesh::unready(&before, &pods));
+        let is_over = Instant::now() >= deadline;
+        match lost {
+            Ok(lost) if lost.is_empty() => return Ok(None),
+            Ok(lost) if is_over => break lost,
+            // The upgrade is proven, whatever its pods do.
+            Err(error) if is_over || error.rule().is_some() => {
+                let why = format!("{error}: {}", error.reason());
+                let what = format!("whether pods of the mesh stayed ready was not seen: {why}");
+                session.says_waiting(format!("warning: {what}"), why)?;
+                return Ok(Some(what));
+            }
+            Ok(_) | Err(_) => {}
         }
         session
             .unless_stopped(tokio::time::sleep(ASK_AGAIN))

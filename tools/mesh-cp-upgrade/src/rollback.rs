@@ -25,7 +25,7 @@ use crate::readiness;
 use crate::render::Rendered;
 use crate::scene::{Scene, look_around, under_lock};
 use crate::session::Session;
-use crate::way_back::{explained, offered};
+use crate::way_back::offered;
 
 /// How many workloads with newer proxies are named.
 const MOST: usize = 10;
@@ -108,13 +108,15 @@ fn wanted<'a>(releases: &'a HelmReleases, to: Option<&str>) -> Outcome<(&'a Revi
 /// Goes back after an upgrade that failed, if this run has touched the control plane.
 pub(crate) async fn after(session: &mut Session<'_>, args: &Args, ending: Ending) -> Ending {
     let error = match ending {
-        // Whoever stops a run wants no more writes, and a write may still be going on.
-        Ending::Done { .. } | Ending::Stopped(_) | Ending::Skipped(_) | Ending::Left { .. } => {
-            return offered(session, ending).await;
-        }
-        Ending::No(_) | Ending::Failed(_) if session.way_back.is_none() => return ending,
+        // Whoever stops a run wants no more writes, and a write may still be going on. Where the run
+        // could not look, the upgrade may be well.
+        Ending::Done { .. }
+        | Ending::Stopped(_)
+        | Ending::Skipped(_)
+        | Ending::Left { .. }
+        | Ending::Failed(_) => return offered(session, ending).await,
+        Ending::No(_) if session.way_back.is_none() => return ending,
         Ending::No(error) => error,
-        Ending::Failed(error) => explained(&error),
     };
     let failed = Ending::No(Explained::new(error.to_string(), ""));
     let noted = session.fail_step(&failed);

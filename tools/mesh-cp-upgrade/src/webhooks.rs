@@ -3,14 +3,14 @@
 
 use std::collections::BTreeMap;
 
-use mesh_cluster::object::{EndpointSlice, Namespace, Resource, Selector};
+use mesh_cluster::object::{ByteString, EndpointSlice, Namespace, Resource, Selector};
 use mesh_cluster::{Cluster, Error, Selection, label};
 use mesh_records::{Explained, Paste};
 use serde::Deserialize;
 use serde_json::Value;
 
 /// The webhooks that may refuse something.
-const KINDS: [Resource; 2] = [
+pub(crate) const KINDS: [Resource; 2] = [
     kind(
         "mutatingwebhookconfigurations",
         "MutatingWebhookConfiguration",
@@ -46,21 +46,21 @@ struct Subject {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct Configuration {
-    metadata: Named,
-    webhooks: Vec<Hook>,
+pub(crate) struct Configuration {
+    pub(crate) metadata: Named,
+    pub(crate) webhooks: Vec<Hook>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct Named {
-    name: String,
+pub(crate) struct Named {
+    pub(crate) name: String,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-struct Hook {
-    name: String,
+pub(crate) struct Hook {
+    pub(crate) name: String,
     failure_policy: Option<String>,
     client_config: ClientConfig,
     namespace_selector: Selector,
@@ -70,16 +70,17 @@ struct Hook {
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[serde(default)]
+#[serde(default, rename_all = "camelCase")]
 struct ClientConfig {
     service: Option<Service>,
+    ca_bundle: Option<ByteString>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(default)]
-struct Service {
-    namespace: String,
-    name: String,
+pub(crate) struct Service {
+    pub(crate) namespace: String,
+    pub(crate) name: String,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -237,6 +238,16 @@ impl Silent {
 // === impl Hook ===
 
 impl Hook {
+    /// Returns the Service that it runs behind.
+    pub(crate) fn service(&self) -> Option<&Service> {
+        self.client_config.service.as_ref()
+    }
+
+    /// Returns the authorities that the API server trusts for it.
+    pub(crate) fn ca_bundle(&self) -> Option<&ByteString> {
+        self.client_config.ca_bundle.as_ref()
+    }
+
     // Returns its Service if it is called for any of these, and if what is not answered is refused.
     // Conditions only the API server can evaluate. The control plane's own webhooks are upgraded.
     fn stands_in_the_way(
@@ -245,7 +256,7 @@ impl Hook {
         labels: &Labels,
         subjects: &[Subject],
     ) -> Option<&Service> {
-        let service = self.client_config.service.as_ref()?;
+        let service = self.service()?;
         let refuses = self.failure_policy.as_deref() != Some("Ignore");
         let may_be_called =
             self.match_conditions.is_empty() && self.namespace_selector.selects(labels);

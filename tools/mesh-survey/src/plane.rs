@@ -1,13 +1,13 @@
 //! Reads a control plane's record from its objects: version, components, identity, webhooks,
 //! origin.
 
-mod certificate;
 mod component;
 pub(crate) mod parts;
 
 use std::collections::BTreeMap;
 
 use mesh_cluster::control_plane::Config;
+use mesh_cluster::control_plane::certificate::{anchors, certificates, stands_on, unreadable};
 use mesh_cluster::control_plane::issuer::CertificateSecret;
 use mesh_cluster::control_plane::origin::{Operator, Origin, origin};
 use mesh_cluster::control_plane::{bundle, bundle_sha256};
@@ -17,7 +17,6 @@ use mesh_cluster::workload::injection::Injector;
 use mesh_records::{Certificate, CertificateRole, Component, ControlPlane, FailurePolicy, Webhook};
 use serde_json::Value as Fact;
 
-use certificate::{anchors, certificates, stands_on, unreadable};
 use component::{belongs_to, component, state};
 use parts::{Definition, WebhookConfiguration};
 

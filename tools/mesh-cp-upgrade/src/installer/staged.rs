@@ -20,6 +20,7 @@ use crate::present::differs;
 use crate::render::Rendered;
 use crate::rights;
 use crate::session::Session;
+use crate::trust;
 
 const CRDS: &str = "the CRDs";
 const CONTROL_PLANE: &str = "the control plane";
@@ -67,10 +68,15 @@ pub(crate) async fn render(
     let control_plane = control_plane.map_err(|error| hinted(error, hint))?;
     let comparing = async {
         let crds = differs(&cluster, &crds.manifests, namespace).await?;
-        Ok::<_, Error>((
-            crds,
-            differs(&cluster, &control_plane.manifests, namespace).await?,
-        ))
+        let differ = differs(&cluster, &control_plane.manifests, namespace).await?;
+        // An interrupted run may have written a certificate and not the webhook that names it.
+        let services = control_plane.webhook_services();
+        let is_broken = match trust::broken(&cluster, namespace, &services).await {
+            Ok(broken) => broken.is_some(),
+            Err(error) if error.rule().is_some() => false,
+            Err(error) => return Err(error),
+        };
+        Ok((crds, differ || is_broken))
     };
     let (crds_differ, differs) = session.unless_stopped(comparing).await??;
     Ok(Staged::Whole(Parts {

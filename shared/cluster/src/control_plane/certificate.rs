@@ -1,16 +1,17 @@
-//! Reads the validity of certificates from PEM text.
+//! Reads from PEM text how long certificates are valid, and on which authority they stand.
 
 use jiff::Timestamp;
-use mesh_cluster::control_plane::pem;
 use mesh_records::{Certificate, CertificateRole};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::ParsedExtension;
 use x509_parser::prelude::FromDer as _;
 use x509_parser::time::ASN1Time;
 
+use super::pem;
+
 /// Reads the certificates of a bundle. A certificate that cannot be parsed, and a bundle without
 /// certificates, give an unreadable certificate, because it may have expired.
-pub(super) fn certificates(role: CertificateRole, bundle: &[u8]) -> Vec<Certificate> {
+pub fn certificates(role: CertificateRole, bundle: &[u8]) -> Vec<Certificate> {
     let certificates: Vec<_> = blocks(bundle)
         .iter()
         .map(|block| {
@@ -26,7 +27,7 @@ pub(super) fn certificates(role: CertificateRole, bundle: &[u8]) -> Vec<Certific
 }
 
 /// Makes an unreadable certificate: it exists, but its validity is unknown.
-pub(super) fn unreadable(role: CertificateRole) -> Certificate {
+pub fn unreadable(role: CertificateRole) -> Certificate {
     Certificate {
         role,
         name: None,
@@ -61,7 +62,7 @@ fn certificate(role: CertificateRole, block: &[u8]) -> Option<Certificate> {
 
 /// Reads the anchors of a bundle, and tells on which of them the issuer's certificate stands. A
 /// rotation has two anchors of one name, so the identifiers of their keys decide.
-pub(super) fn anchors(bundle: &[u8], issuer: Option<&[u8]>) -> Vec<Certificate> {
+pub fn anchors(bundle: &[u8], issuer: Option<&[u8]>) -> Vec<Certificate> {
     let chain = blocks(issuer.unwrap_or_default());
     let chain: Vec<X509Certificate<'_>> =
         chain.iter().flatten().filter_map(|it| parsed(it)).collect();
@@ -78,7 +79,7 @@ pub(super) fn anchors(bundle: &[u8], issuer: Option<&[u8]>) -> Vec<Certificate> 
 
 /// Returns true if a certificate, with its chain, stands on one of a bundle; `None` if that cannot
 /// be told.
-pub(super) fn stands_on(bundle: &[u8], certificate: &[u8]) -> Option<bool> {
+pub fn stands_on(bundle: &[u8], certificate: &[u8]) -> Option<bool> {
     let signs = anchors(bundle, Some(certificate));
     let mut signs = signs.iter().map(|it| it.signs_issuer);
     let any = signs.clone().any(|it| it == Some(true));
