@@ -1,6 +1,7 @@
 //! Which proxy new pods get is asked for where the mesh's workloads are, before the write and after.
 
-use mesh_testbed::Bed;
+use http::{Method, StatusCode};
+use mesh_testbed::{Bed, Match};
 use mesh_tests::{Run, make_wait, on_both_beds, yes_at_the_question};
 use serde_json::json;
 
@@ -13,6 +14,7 @@ on_both_beds! {
     a_template_that_is_not_injected_is_a_warning
     a_workload_that_loses_its_proxy_meanwhile_is_a_failed_upgrade
     pods_that_lose_their_readiness_meanwhile_are_named
+    what_cannot_be_read_after_the_proof_is_said_and_takes_nothing_back
     [Admission]
     a_full_quota_is_a_warning_and_no_failed_upgrade
 }
@@ -109,7 +111,7 @@ fn a_workload_that_loses_its_proxy_meanwhile_is_a_failed_upgrade(bed: Bed) {
 fn pods_that_lose_their_readiness_meanwhile_are_named(bed: Bed) {
     let stage = stage(bed, &["shop"]);
     let proxy = stage.bed.proxy().unwrap();
-    let (running, held) = held_at_the_configuration(&stage, &proxy);
+    let (running, held) = held_at_the_configuration(&stage, &proxy, &[]);
     let pods = stage.bed.get("/api/v1/namespaces/shop/pods").unwrap();
     let pod = pods["items"][0]["metadata"]["name"].as_str().unwrap();
     make_wait(&stage.bed, "shop", pod, "CrashLoopBackOff", 3);
@@ -120,6 +122,24 @@ fn pods_that_lose_their_readiness_meanwhile_are_named(bed: Bed) {
     let reason = run.end()["reason"].as_str().unwrap();
     assert!(reason.ends_with(&words), "{reason}");
     assert_eq!(warnings(&run).len(), 1, "{}", run.said());
+}
+
+fn what_cannot_be_read_after_the_proof_is_said_and_takes_nothing_back(bed: Bed) {
+    let stage = stage(bed, &["shop"]);
+    let proxy = stage.bed.proxy().unwrap();
+    // The linkerd CLI knows no way back.
+    let flags = ["--rollback-on-failure"];
+    let flags = &flags[..usize::from(stage.is_by_helm())];
+    let (running, held) = held_at_the_configuration(&stage, &proxy, flags);
+    let pods = Match::method(Method::GET).path("/api/v1/pods");
+    proxy.on(pods).answer(StatusCode::SERVICE_UNAVAILABLE);
+    held.release();
+    let run = running.finish();
+    assert_eq!(run.code, Some(0), "{}", run.said());
+    let reason = run.end()["reason"].as_str().unwrap();
+    let words = "whether pods of the mesh stayed ready was not seen: ";
+    assert!(reason.contains(words), "{reason}");
+    assert_eq!(stage.configured(), TO);
 }
 
 fn a_full_quota_is_a_warning_and_no_failed_upgrade(bed: Bed) {

@@ -214,7 +214,7 @@ fn prove_in_a_namespace_without_injection_leaves_the_upgrade_unproven(bed: Bed) 
 fn first_signal_waits_for_the_write_in_flight(bed: Bed) {
     let stage = Stage::new(bed);
     let proxy = stage.bed.proxy().unwrap();
-    let (running, held) = held_at_the_configuration(&stage, &proxy);
+    let (running, held) = held_at_the_configuration(&stage, &proxy, &[]);
     running.signal(Signal::TERM);
     held.release();
     let run = running.finish();
@@ -235,7 +235,7 @@ fn first_signal_waits_for_the_write_in_flight(bed: Bed) {
 fn second_signal_does_not_wait_for_helm(bed: Bed) {
     let stage = Stage::new(bed);
     let proxy = stage.bed.proxy().unwrap();
-    let (running, held) = held_at_the_configuration(&stage, &proxy);
+    let (running, held) = held_at_the_configuration(&stage, &proxy, &[]);
     let helm = running.children();
     assert_eq!(helm.len(), 1);
     running.signal(Signal::INT);
@@ -256,12 +256,16 @@ fn second_signal_does_not_wait_for_helm(bed: Bed) {
 }
 
 // Starts a run that is held when the control plane is half written.
-pub(crate) fn held_at_the_configuration(stage: &Stage, proxy: &FaultProxy) -> (Running, Held) {
+pub(crate) fn held_at_the_configuration(
+    stage: &Stage,
+    proxy: &FaultProxy,
+    flags: &[&str],
+) -> (Running, Held) {
     let config = Match::writes()
         .agent(stage.writer())
         .path("configmaps/linkerd-config");
     let held = proxy.on(config).hold(When::BeforeForward);
-    let mut command = stage.command(&[]);
+    let mut command = stage.command(flags);
     command.env("KUBECONFIG", proxy.kubeconfig());
     let mut running = begin(command, &stage.judged());
     running.until_step("control-plane");
