@@ -113,6 +113,7 @@ fn upgrade_by_the_cli_is_proven_and_a_second_run_changes_nothing(bed: Bed) {
     let before = (stage.versions(), stage.written().len());
     let again = stage.run(&stage.judged(), &[]);
     assert_eq!(again.code, Some(0), "{}", again.stderr);
+    assert_eq!(again.end()["reason"], "it is already at the target");
     for step in ["identity", "preflight", "crds", "control-plane"] {
         assert_eq!(again.states(step), ["skipped"], "{step}");
     }

@@ -45,8 +45,12 @@ fn upgrade_by_helm_is_proven_and_a_second_run_changes_nothing(bed: Bed) {
     assert_eq!(mode & 0o777, 0o600);
     assert_no_secret(&stage, &first);
 
+    let requests = stage.bed.audit().unwrap().len();
     let again = run(stage.env(stage.tools.shell(&pipeline)), "");
     assert_eq!(again.code, Some(0), "{}", again.stderr);
+    assert_eq!(again.end()["reason"], "it is already at the target");
+    let written = stage.written_after(requests, true);
+    assert!(written.is_empty(), "{written:#?}");
     assert_eq!(
         stage.revision("linkerd-control-plane"),
         (2, "deployed".to_owned())

@@ -277,6 +277,18 @@ impl Stage {
     /// Checks that nothing was written except locks and dry runs.
     #[track_caller]
     pub(crate) fn assert_unchanged(&self, lock_is_allowed: bool) {
+        let written = self.written_after(self.requests_before, lock_is_allowed);
+        assert!(written.is_empty(), "{written:#?}");
+        assert_eq!(self.configured(), FROM);
+        for release in ["linkerd-crds", "linkerd-control-plane"] {
+            if self.is_by_helm() {
+                assert_eq!(self.revision(release), (1, "deployed".to_owned()));
+            }
+        }
+    }
+
+    /// Returns what the tools and helm have written after so many requests, without dry runs.
+    pub(crate) fn written_after(&self, requests: usize, lock_is_allowed: bool) -> Vec<String> {
         let events = self.bed.audit().unwrap();
         let ours = |event: &&AuditEvent| {
             ["mesh-", "Helm/", "helm"]
@@ -289,18 +301,11 @@ impl Stage {
                 || event.group == "authorization.k8s.io"
                 || (lock_is_allowed && event.resource == "leases")
         };
-        let written: Vec<String> = events[self.requests_before..]
+        let written = events[requests..]
             .iter()
             .filter(ours)
             .filter(|event| event.writes() && !harmless(event))
-            .map(|event| format!("{} {} {}", event.user_agent, event.verb, event.uri))
-            .collect();
-        assert!(written.is_empty(), "{written:#?}");
-        assert_eq!(self.configured(), FROM);
-        for release in ["linkerd-crds", "linkerd-control-plane"] {
-            if self.is_by_helm() {
-                assert_eq!(self.revision(release), (1, "deployed".to_owned()));
-            }
-        }
+            .map(|event| format!("{} {} {}", event.user_agent, event.verb, event.uri));
+        written.collect()
     }
 }

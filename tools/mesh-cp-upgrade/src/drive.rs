@@ -73,6 +73,7 @@ async fn steps(session: &mut Session<'_>, args: &Args) -> Outcome<Ending> {
             reason: Some(not_written(args, &prepared)),
         });
     }
+    let there = prepared.is_done().then(|| AT_TARGET.to_owned());
     backup::save(session, args, &goal, &scene, &prepared).await?;
     let ready = readiness::before(session, &goal.namespace).await?;
     let plan = upgrade(session, args, &goal, &scene, prepared, &mut proof).await?;
@@ -80,7 +81,7 @@ async fn steps(session: &mut Session<'_>, args: &Args) -> Outcome<Ending> {
     let unproven = prove::prove(session, &goal.target, &plan.injects, proof).await?;
     let unready = readiness::after(session, &goal.namespace, ready).await?;
     leftovers::list(session, &goal, &scene.installer, &plan).await?;
-    let reasons: Vec<String> = unproven.into_iter().chain(unready).collect();
+    let reasons: Vec<String> = there.into_iter().chain(unproven).chain(unready).collect();
     let reason = (!reasons.is_empty()).then(|| reasons.join("; "));
     let next = session
         .run
