@@ -1,7 +1,7 @@
 //! Upgrades of a control plane that helm installed: helm upgrades it.
 
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use mesh_testbed::Bed;
 use mesh_tests::{on_both_beds, run, serve};
@@ -116,6 +116,20 @@ fn chart_and_crds_chart_are_the_repositorys_unless_named(bed: Bed) {
     for chart in [&stage.charts.control_plane, &stage.charts.crds] {
         helm(&["package", chart.to_str().unwrap(), "-d", shelf]);
     }
+    // Without a network, two archives are enough.
+    let archive = |name: &str| {
+        let mut files = std::fs::read_dir(shelf).unwrap();
+        let is_it = |path: &PathBuf| path.to_str().unwrap().contains(name);
+        let path = files.find_map(|file| Some(file.unwrap().path()).filter(is_it));
+        path.unwrap()
+    };
+    let mut alone = stage.tool();
+    alone.arg("--chart").arg(archive("linkerd-control-plane-"));
+    alone.arg("--crds-chart").arg(archive("linkerd-crds-"));
+    alone.arg("-f").arg(&stage.charts.values).arg("--preflight");
+    let alone = run(alone, &stage.judged());
+    assert_eq!(alone.code, Some(0), "{}", alone.said());
+
     helm(&["repo", "index", shelf]);
     let address = serve(Path::new(shelf));
     helm(&["repo", "add", "linkerd", &address]);

@@ -102,7 +102,8 @@ pub(crate) async fn under_lock(
     let usable = session.note(usable)?;
     let mut took_over = String::new();
     if usable.is_some() && !session.run.is_dry() {
-        let taking = session.run.take_lock(namespace, target, args.timeout);
+        let longest = args.timeout.saturating_add(args.settle);
+        let taking = session.run.take_lock(namespace, target, longest);
         let Taken { lock, expired } = session.unless_stopped(taking).await??;
         session.run.hold(lock);
         if let Some(holder) = expired {
