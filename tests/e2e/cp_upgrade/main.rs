@@ -16,6 +16,7 @@ mod killed;
 mod kubeconfig;
 mod locked;
 mod marker;
+mod merged;
 mod missing;
 mod pasted;
 mod preflight;

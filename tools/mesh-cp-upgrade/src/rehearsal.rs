@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::apply::placed;
 use crate::by_hand::{ByHand, Fate, Managed, States, by_hand};
-use crate::dry_write::{How, Others, Said, try_out};
+use crate::dry_write::{How, Present, Said, try_out};
 use crate::field_managers::Existing;
 use crate::new_kinds::NewKind;
 use crate::render::{Manifest, Merge};
@@ -108,12 +108,15 @@ impl Rehearsal<'_> {
             .map(|it| it.metadata.resource_version.clone());
         let foreign = existing.map_or_else(Vec::new, |it| self.how.foreign(it.managed()));
         let live = self.live(cluster, target, manifest, &foreign).await?;
-        let others = Others {
+        let installed = self.installed_as(manifest);
+        let by_hand = self.by_hand(manifest, &foreign, live.as_ref());
+        let present = version.map(|version| Present {
+            version,
+            installed: installed.map(|it| &it.body),
             foreign: &foreign,
             live: live.as_ref(),
-        };
-        let by_hand = self.by_hand(manifest, others);
-        let asking = try_out(cluster, &self.how, target, body, version, others);
+        });
+        let asking = try_out(cluster, &self.how, target, body, present);
         let mut answer = match asking.await {
             Ok(Said::Yes) => Answer::default(),
             Ok(Said::OnlyAlone(error)) => {
@@ -169,21 +172,29 @@ impl Rehearsal<'_> {
         }
     }
 
-    fn by_hand(&self, manifest: &Manifest, others: Others<'_>) -> Vec<ByHand> {
-        let Some(live) = others.live else {
+    // The object as it was installed, if the release had it.
+    fn installed_as(&self, manifest: &Manifest) -> Option<&Manifest> {
+        let is_it = |it: &&Manifest| it.kind == manifest.kind && it.name == manifest.name;
+        self.installed?.iter().find(is_it)
+    }
+
+    fn by_hand(
+        &self,
+        manifest: &Manifest,
+        foreign: &[Managed],
+        live: Option<&Value>,
+    ) -> Vec<ByHand> {
+        let Some(live) = live else {
             return Vec::new();
         };
-        let installed = self.installed.map(|all| {
-            let mut all = all.iter();
-            let found = all.find(|it| it.kind == manifest.kind && it.name == manifest.name);
-            found.map_or(&Value::Null, |it| &it.body)
-        });
+        let found = self.installed_as(manifest);
+        let found = found.map_or(&Value::Null, |it| &it.body);
         let states = States {
             live,
-            installed,
+            installed: self.installed.map(|_| found),
             wanted: Some(&manifest.body),
         };
-        by_hand(others.foreign, states)
+        by_hand(foreign, states)
     }
 }
 
