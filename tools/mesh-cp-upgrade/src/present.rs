@@ -123,8 +123,8 @@ async fn seen<'a>(
     reading.buffered(AT_ONCE).try_collect().await
 }
 
-// Returns each object with its place in the API; without one where the server does not know its kind.
-async fn targets<'a>(
+/// Returns each object with its place in the API; without one where the server does not know its kind.
+pub(crate) async fn targets<'a>(
     cluster: &Cluster,
     manifests: impl IntoIterator<Item = &'a Manifest>,
     namespace: &str,

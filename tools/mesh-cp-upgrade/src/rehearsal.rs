@@ -36,6 +36,8 @@ pub(crate) struct Answers {
     pub(crate) unasked: usize,
     /// What it would refuse: the object and why.
     pub(crate) refused: Vec<(String, String)>,
+    /// The RBAC rules that some of it is refused for want of.
+    pub(crate) rules: BTreeSet<String>,
     /// The objects of kinds that it does not know, with their versions.
     pub(crate) unknown: Vec<String>,
     /// The objects with fields of somebody else's that helm may not change, and these.
@@ -47,6 +49,7 @@ pub(crate) struct Answers {
 #[derive(Default)]
 struct Answer {
     refused: Option<String>,
+    rule: Option<String>,
     conflict: Option<String>,
     by_hand: Vec<ByHand>,
 }
@@ -81,6 +84,7 @@ pub(crate) async fn ask(
         let name = manifest.to_string();
         let of = |what: String| (name.clone(), what);
         answers.refused.extend(answer.refused.map(of));
+        answers.rules.extend(answer.rule);
         answers.conflicts.extend(answer.conflict.map(of));
         let by_hand = answer.by_hand.into_iter();
         answers.by_hand.extend(by_hand.map(|it| (name.clone(), it)));
@@ -150,6 +154,10 @@ impl Rehearsal<'_> {
             answer.conflict = Some(conflict(&error.reason()));
         } else {
             answer.refused = Some(objection(&manifest.kind, error.why(), error.reason())?);
+            answer.rule = error
+                .rule()
+                .filter(|_| error.lacks_a_right())
+                .map(str::to_owned);
         }
         Some(answer)
     }
