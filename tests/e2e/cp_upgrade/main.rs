@@ -9,6 +9,7 @@ mod by_hand;
 mod claims;
 mod cli;
 mod definitions;
+mod external_issuer;
 mod helm;
 mod hindered;
 mod inputs;

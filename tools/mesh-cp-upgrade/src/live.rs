@@ -216,6 +216,11 @@ impl fmt::Display for Installed {
 // === impl Live ===
 
 impl Live {
+    /// Returns the control plane's namespace.
+    pub(crate) fn namespace(&self) -> &str {
+        &self.config.meta.namespace
+    }
+
     /// Returns the configuration's version and resourceVersion.
     pub(crate) fn configuration(&self) -> Configuration<'_> {
         Configuration {
@@ -231,7 +236,7 @@ impl Live {
 
     /// Its identity settings. Without the right to read the issuer, the issuer is `Unreadable`.
     pub(crate) async fn identity(&self, cluster: &Cluster) -> anyhow::Result<Identity> {
-        let namespace = Some(self.config.meta.namespace.as_str());
+        let namespace = Some(self.namespace());
         let config = Config::of(&self.config);
         let config =
             config.ok_or_else(|| anyhow::anyhow!("cannot read the values in {}", label::CONFIG))?;

@@ -140,7 +140,10 @@ pub(crate) async fn targets<'a>(
     Ok(all)
 }
 
-async fn found<T>(reading: impl Future<Output = Result<T, Error>>) -> Result<Option<T>, Error> {
+/// Returns what is read, if it is there.
+pub(crate) async fn found<T>(
+    reading: impl Future<Output = Result<T, Error>>,
+) -> Result<Option<T>, Error> {
     match reading.await {
         Ok(live) => Ok(Some(live)),
         Err(error) if error.why() == Why::NotFound => Ok(None),
