@@ -200,6 +200,7 @@ async fn admission(
              pipeline again",
         ))?;
     }
+    crowded(session, &pods.crowded)?;
     let unread = [("webhooks", silent.unread), ("pods", pods.unread)];
     for (what, error) in unread {
         match error {
@@ -210,6 +211,19 @@ async fn admission(
         }
     }
     Ok(())
+}
+
+// The quota may have room when the pods are created.
+fn crowded(session: &mut Session<'_>, pods: &[(String, String)]) -> Outcome<()> {
+    if pods.is_empty() {
+        return Ok(());
+    }
+    let what = format!(
+        "a quota has no room for new pods of the control plane: {}",
+        list(pods)
+    );
+    let hint = "make room in the quota, or raise it: a component cannot restart before";
+    session.remark(Err(Explained::new(what, hint).into()))
 }
 
 fn how(part: &Part) -> Outcome<How> {
