@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::Release;
+
 /// The flags with which a person chose a cluster and a user. It makes every command that a message
 /// shows: with these flags, as each program spells them, and quoted for a shell.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,6 +62,44 @@ impl Paste {
         let merge = ["--type=merge", "-p", &status];
         let forget = self.kubectl(&[&patch[..], &merge[..]].concat());
         [format!("{get} | {replace}"), forget]
+    }
+
+    /// Returns the commands that give the objects of the one release of 2.11, `linkerd2` unless another
+    /// is known, to the two releases that follow it. Nothing is deleted but the record of the old
+    /// release.
+    #[must_use]
+    pub fn split_release(&self, release: Option<&Release>, namespace: &str) -> String {
+        const DEFINITIONS: [&str; 3] = [
+            "servers.policy.linkerd.io",
+            "serverauthorizations.policy.linkerd.io",
+            "serviceprofiles.linkerd.io",
+        ];
+        let (name, place) = release.map_or(("linkerd2", "default"), |it| (&it.name, &it.namespace));
+        let of = |release: &str| {
+            [
+                format!("meta.helm.sh/release-name={release}"),
+                format!("meta.helm.sh/release-namespace={namespace}"),
+            ]
+        };
+        let (new, crds) = (of("linkerd-control-plane"), of("linkerd-crds"));
+        let install = |release: &str, more: &[&str]| {
+            let chart = format!("linkerd/{release}");
+            let words = [&["install", release, &chart, "-n", namespace], more];
+            self.helm("helm", &words.concat())
+        };
+        let selector = format!("owner=helm,name={name}");
+        let annotate = ["annotate", "--overwrite"];
+        let objects = self.helm("helm", &["get", "manifest", name, "-n", place]);
+        let to_new = [&annotate[..], &["-f", "-"], &[&new[0], &new[1]]].concat();
+        let to_crds = [&annotate[..], &["crd"], &DEFINITIONS, &[&crds[0], &crds[1]]].concat();
+        [
+            format!("{objects} | {}", self.kubectl(&to_new)),
+            self.kubectl(&to_crds),
+            install("linkerd-crds", &[]),
+            install("linkerd-control-plane", &["-f", "VALUES.yaml"]),
+            self.kubectl(&["delete", "secret", "-n", place, "-l", &selector]),
+        ]
+        .join(" && ")
     }
 
     /// Returns a kubectl command with these words.

@@ -26,7 +26,7 @@ const OVERWRITTEN: &str = "overwrite Deployment linkerd-destination: .spec.repli
                            set to 2: it becomes 1";
 
 impl Stage {
-    fn scale(&self, deployment: &str) {
+    pub(crate) fn scale(&self, deployment: &str) {
         let scale = [
             "-n",
             "linkerd",

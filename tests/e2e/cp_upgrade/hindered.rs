@@ -253,6 +253,17 @@ fn quota_that_is_freed_is_waited_for(bed: Bed) {
         .bed
         .await_field(path, "/status/used/pods", &used)
         .unwrap();
+    let room = "a quota has no room for new pods of the control plane: Deployment linkerd-";
+    let now = stage.run(&judged, &["--preflight"]);
+    assert_eq!(now.code, Some(1), "{}", now.said());
+    assert!(now.stderr.contains(room), "{}", now.stderr);
+    let dry = stage.run(&judged, &["--dry-run=server"]);
+    assert_eq!(dry.code, Some(0), "{}", dry.said());
+    assert!(
+        dry.said().contains(&format!("warning: {room}")),
+        "{}",
+        dry.said()
+    );
     let mut run = stage.begin(&judged, &[]);
     until_held_up(&mut run, "exceeded quota: full");
     stage.bed.delete(path).unwrap();

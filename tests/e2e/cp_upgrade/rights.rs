@@ -15,6 +15,9 @@ on_both_beds! {
     shipped_rights_are_enough_for_an_upgrade_by_the_cli
     optional_rights_are_optional
     first_role_is_enough_to_watch_and_not_to_write
+    helm_patches_and_an_update_is_no_patch
+    what_helm_deletes_needs_a_right_that_no_dry_run_shows
+    what_helm_keeps_of_a_release_needs_a_right_that_no_dry_run_shows
 }
 
 const RBAC: &str = include_str!("../../../tools/mesh-cp-upgrade/rbac.yaml");
@@ -109,4 +112,64 @@ fn first_role_is_enough_to_watch_and_not_to_write(bed: Bed) {
     let refused = run(command, &stage.judged());
     assert_eq!(refused.code, Some(2), "{}", refused.said());
     stage.assert_unchanged(true);
+}
+
+/// Asks for the preflight with all rights but this verb on these kinds.
+#[track_caller]
+fn refused_without(stage: &Stage, (rules, verb): (&str, &str), parts: &[&str], more: &[&str]) {
+    let judged = stage.judged();
+    let lines = RBAC.lines().map(|line| match line.contains(rules) {
+        true => line
+            .replace(&format!("{verb}, "), "")
+            .replace(&format!(", {verb}"), ""),
+        false => line.to_owned(),
+    });
+    let lines: Vec<String> = lines.collect();
+    let kubeconfig = kubeconfig_of(&stage.bed, &lines.join("\n"));
+    let mut command = stage.command(&[&["--preflight"], more].concat());
+    command.env("KUBECONFIG", &kubeconfig);
+    let run = run(command, &judged);
+    assert_eq!(run.code, Some(1), "{}", run.said());
+    for part in parts {
+        assert!(run.stderr.contains(part), "{part}: {}", run.stderr);
+    }
+    stage.assert_unchanged(false);
+}
+
+fn helm_patches_and_an_update_is_no_patch(bed: Bed) {
+    let parts = [
+        "cannot patch resource \"deployments\"",
+        "hint: allow it, for example with the RBAC rule apiGroups: [\"apps\"], resources: \
+         [\"deployments\"], verbs: [patch] in namespace linkerd",
+    ];
+    let right = (
+        "resources: [deployments], verbs: [get, list, create",
+        "patch",
+    );
+    refused_without(&Stage::new(bed), right, &parts, &[]);
+}
+
+fn what_helm_deletes_needs_a_right_that_no_dry_run_shows(bed: Bed) {
+    let parts = [
+        "this user may not delete cronjobs in linkerd; helm, for linkerd/linkerd-control-plane, needs \
+         that",
+        "hint: allow it, for example with the RBAC rule apiGroups: [\"batch\"], resources: \
+         [\"cronjobs\"], verbs: [delete] in namespace linkerd",
+    ];
+    let without = ["--set", "disableHeartBeat=true"];
+    refused_without(
+        &Stage::new(bed),
+        ("resources: [cronjobs]", "delete"),
+        &parts,
+        &without,
+    );
+}
+
+fn what_helm_keeps_of_a_release_needs_a_right_that_no_dry_run_shows(bed: Bed) {
+    let parts = [
+        "this user may not create secrets in linkerd; helm, for linkerd/linkerd-crds, needs that",
+        "verbs: [create] in namespace linkerd",
+    ];
+    let right = ("resources: [secrets, configmaps, serviceaccounts", "create");
+    refused_without(&Stage::new(bed), right, &parts, &[]);
 }

@@ -10,6 +10,8 @@ use serde_json::Value;
 pub(crate) struct Pods {
     /// The components whose pods it would refuse, with its words.
     pub(crate) refused: Vec<(String, String)>,
+    /// The components whose pods a quota has no room for now, with the API server's words.
+    pub(crate) crowded: Vec<(String, String)>,
     /// Why there may be more.
     pub(crate) unread: Option<Error>,
 }
@@ -28,10 +30,14 @@ pub(crate) async fn pods(
     let mut pods = Pods::default();
     for (body, probe) in deployments.iter().zip(join_all(probes).await) {
         match probe {
-            Ok(Some(Probe::Refused(refusal))) if is_final(&refusal, namespace, to_come) => {
+            Ok(Some(Probe::Refused(refusal))) => {
                 let name = body["metadata"]["name"].as_str();
                 let component = format!("Deployment {}", name.unwrap_or("without a name"));
-                pods.refused.push((component, refusal.words));
+                if refusal.by == Refuser::Quota {
+                    pods.crowded.push((component, refusal.words));
+                } else if is_final(&refusal, namespace, to_come) {
+                    pods.refused.push((component, refusal.words));
+                }
             }
             Ok(_) => {}
             // A right that is missing is passed over; it must not hide that there was no answer.

@@ -9,6 +9,7 @@ use crate::apply::MANAGER;
 use crate::by_hand::{Managed, is_foreign};
 use crate::field_managers::PREDECESSORS;
 use crate::grafted::grafted;
+use crate::helm_patch::Patch;
 use crate::render::{Conflicts, Merge};
 
 /// helm's field manager, in both majors.
@@ -33,51 +34,46 @@ pub(crate) enum Said {
     OnlyAlone(Error),
 }
 
-/// What others than the installer set of one object.
-#[derive(Clone, Copy)]
-pub(crate) struct Others<'a> {
+/// An object that is in the cluster.
+#[derive(Clone, Debug)]
+pub(crate) struct Present<'a> {
+    pub(crate) version: String,
+    /// As it was installed, if anybody knows.
+    pub(crate) installed: Option<&'a Value>,
+    /// What others than the installer set.
     pub(crate) foreign: &'a [Managed],
     /// The object in the cluster, if any of it is foreign and it may be read.
     pub(crate) live: Option<&'a Value>,
 }
 
-/// Asks in the way in which the object will be written.
+/// Asks in the way in which the object will be written. It is created unless it is `present`.
 pub(crate) async fn try_out(
     cluster: &Cluster,
     how: &How,
     target: &Target,
     mut body: Value,
-    version: Option<String>,
-    others: Others<'_>,
+    present: Option<Present<'_>>,
 ) -> Result<Said, Error> {
-    let manager = match how {
-        How::Helm { .. } => HELM,
-        How::Apply => MANAGER,
-    };
-    let options = Options {
-        dry_run: true,
-        field_manager: Some(manager),
-    };
-    match (how, version) {
+    if let How::Helm { release, .. } = how {
+        mark(&mut body, release);
+    }
+    let options = how.options();
+    match (how, present) {
         (
             How::Helm {
                 merge: Merge::OnServer,
                 conflicts,
-                release,
+                ..
             },
             _,
         ) => {
-            mark(&mut body, release);
             match conflicts {
                 Conflicts::Refused => cluster.apply_unforced(target, &body, options).await?,
                 Conflicts::Overwritten => cluster.apply(target, &body, options).await?,
             }
             Ok(Said::Yes)
         }
-        (How::Helm { .. }, Some(version)) => {
-            replaced(cluster, target, body, version, options).await?;
-            Ok(Said::Yes)
-        }
+        (How::Helm { .. }, Some(present)) => present.patched(cluster, target, body, options).await,
         (How::Helm { .. }, None) => {
             let all = target.collection();
             cluster.create::<IgnoredAny>(&all, &body, options).await?;
@@ -89,12 +85,13 @@ pub(crate) async fn try_out(
             cluster.apply(target, &body, options).await?;
             Ok(Said::Yes)
         }
-        (How::Apply, Some(version)) => {
-            replaced(cluster, target, body.clone(), version.clone(), options).await?;
+        (How::Apply, Some(present)) => {
+            let version = present.version.clone();
+            replaced(cluster, target, body.clone(), version, options).await?;
             match cluster.apply(target, &body, options).await {
                 Ok(()) => Ok(Said::Yes),
                 Err(error) if error.is_invalid() => {
-                    others.beside(cluster, target, body, version, error).await
+                    present.beside(cluster, target, body, error).await
                 }
                 Err(error) => Err(error),
             }
@@ -105,6 +102,17 @@ pub(crate) async fn try_out(
 // === impl How ===
 
 impl How {
+    fn options(&self) -> Options {
+        let manager = match self {
+            Self::Helm { .. } => HELM,
+            Self::Apply => MANAGER,
+        };
+        Options {
+            dry_run: true,
+            field_manager: Some(manager),
+        }
+    }
+
     /// Returns the entries of others than the installer. What is applied was installed with kubectl
     /// before, and its fields are taken over.
     pub(crate) fn foreign(&self, managed: Vec<Managed>) -> Vec<Managed> {
@@ -119,9 +127,37 @@ impl How {
     }
 }
 
-// === impl Others ===
+// === impl Present ===
 
-impl Others<'_> {
+impl Present<'_> {
+    // What the patch leaves out stays, so the API server may refuse what it would take alone.
+    async fn patched(
+        self,
+        cluster: &Cluster,
+        target: &Target,
+        body: Value,
+        options: Options,
+    ) -> Result<Said, Error> {
+        let patched = match Patch::new(self.installed.unwrap_or(&body), &body) {
+            Patch::Lists(patch) => {
+                let patching = cluster.patch_lists::<IgnoredAny>(target, &patch, options);
+                patching.await
+            }
+            Patch::Merge(patch) => cluster.patch::<IgnoredAny>(target, &patch, options).await,
+        };
+        match patched {
+            Ok(_) => Ok(Said::Yes),
+            Err(error) if error.is_invalid() && !self.foreign.is_empty() => {
+                let alone = replaced(cluster, target, body, self.version, options).await;
+                match alone {
+                    Ok(()) => Ok(Said::OnlyAlone(error)),
+                    Err(_) => Err(error),
+                }
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     // What kubectl owns is taken over before the object is applied, so it is no reason against it. What
     // others own stays.
     async fn beside(
@@ -129,7 +165,6 @@ impl Others<'_> {
         cluster: &Cluster,
         target: &Target,
         body: Value,
-        version: String,
         error: Error,
     ) -> Result<Said, Error> {
         let whole = match (self.foreign, self.live) {
@@ -137,11 +172,8 @@ impl Others<'_> {
             (_, None) => return Ok(Said::OnlyAlone(error)),
             (foreign, Some(live)) => grafted(&body, live, foreign),
         };
-        let options = Options {
-            dry_run: true,
-            field_manager: Some(MANAGER),
-        };
-        match replaced(cluster, target, whole, version, options).await {
+        let options = How::Apply.options();
+        match replaced(cluster, target, whole, self.version, options).await {
             Ok(()) => Ok(Said::Yes),
             Err(error) if error.is_invalid() => Ok(Said::OnlyAlone(error)),
             Err(error) => Err(error),

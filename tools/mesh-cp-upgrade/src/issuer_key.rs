@@ -6,13 +6,24 @@ use anyhow::{Context as _, bail};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
+use mesh_cluster::control_plane::certificate::{certificates, stands_on};
 use mesh_cluster::label;
+use mesh_cluster::object::ConfigMap;
+use mesh_records::CertificateRole;
 use rustls::crypto::ring::sign::any_supported_type;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject as _;
 use x509_parser::pem::Pem;
 
 use crate::render::{Manifest, Rendered};
+
+/// What the identity of the mesh stands on, as PEM text.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Chain {
+    /// The issuer's certificate, with its chain.
+    pub(crate) issuer: Option<Vec<u8>>,
+    pub(crate) anchors: Option<Vec<u8>>,
+}
 
 /// The keys of the issuer's certificate in its Secret: of Linkerd's own scheme and of Kubernetes'.
 const CERTIFICATE: [&str; 2] = ["crt.pem", "tls.crt"];
@@ -33,41 +44,55 @@ pub(crate) fn check(rendered: &Rendered) -> anyhow::Result<()> {
     }
 }
 
-/// Says which rendered certificates are not valid at this time: the issuer's, or all trust anchors. What
-/// cannot be read is found elsewhere.
-pub(crate) fn invalid(rendered: &Rendered, now: Timestamp) -> Vec<String> {
+/// Returns the issuer's certificate, with its chain, and the trust anchors that are rendered. What is
+/// not rendered somebody else keeps, and what cannot be read is found elsewhere.
+pub(crate) fn rendered(rendered: &Rendered) -> Chain {
     let issuer = rendered.find("Secret", label::ISSUER);
-    let issuer = issuer.and_then(|secret| decoded(data(secret, CERTIFICATE)?));
     let anchors = rendered.config_map(label::TRUST_ROOTS).ok();
-    let anchors = anchors.and_then(|it| it.data.get("ca-bundle.crt").cloned());
-    let anchors = anchors.map(String::into_bytes);
-    let issuer =
-        issuer.and_then(|pem| Some(("the issuer's certificate", validities(&pem).next()?)));
-    // A valid one is enough: a rotation may add one that is valid only later.
-    let best = |pem: &Vec<u8>| {
-        validities(pem).max_by_key(|(from, until)| (*from <= now && now <= *until, *until))
-    };
-    let anchors = anchors.and_then(|pem| Some(("the last of the trust anchors", best(&pem)?)));
-    let both = issuer.into_iter().chain(anchors);
-    let invalid = both.filter_map(|(what, (from, until))| {
-        let expired = (until < now).then(|| format!("{what} expired at {until}"));
-        expired.or_else(|| (now < from).then(|| format!("{what} is valid only from {from} on")))
-    });
-    invalid.collect()
+    Chain {
+        issuer: issuer.and_then(|secret| decoded(data(secret, CERTIFICATE)?)),
+        anchors: anchors.and_then(|it| bundle(&it)),
+    }
+}
+
+/// Returns the trust anchors in their ConfigMap.
+pub(crate) fn bundle(anchors: &ConfigMap) -> Option<Vec<u8>> {
+    let bundle = anchors.data.get("ca-bundle.crt")?;
+    Some(bundle.clone().into_bytes())
+}
+
+impl Chain {
+    /// Says which of the certificates are not valid at this time: the issuer's, or all trust anchors.
+    pub(crate) fn invalid(&self, now: Timestamp) -> Vec<String> {
+        let issuer = validities(CertificateRole::Issuer, self.issuer.as_deref());
+        let issuer = issuer.first().copied();
+        let issuer = issuer.map(|it| ("the issuer's certificate", it));
+        let anchors = validities(CertificateRole::Anchor, self.anchors.as_deref()).into_iter();
+        // A valid one is enough: a rotation may add one that is valid only later.
+        let best = anchors.max_by_key(|(from, until)| (*from <= now && now <= *until, *until));
+        let best = best.map(|it| ("the last of the trust anchors", it));
+        let invalid = issuer.into_iter().chain(best);
+        let invalid = invalid.filter_map(|(what, (from, until))| {
+            let expired = (until < now).then(|| format!("{what} expired at {until}"));
+            expired.or_else(|| (now < from).then(|| format!("{what} is valid only from {from} on")))
+        });
+        invalid.collect()
+    }
+
+    /// Returns true if no trust anchor signed the issuer's certificate: no proxy would accept what the
+    /// identity component signs. What cannot be told is not wrong.
+    pub(crate) fn is_broken(&self) -> bool {
+        let both = self.anchors.as_ref().zip(self.issuer.as_ref());
+        both.is_some_and(|(anchors, issuer)| stands_on(anchors, issuer) == Some(false))
+    }
 }
 
 // The first and the last moment of each certificate that can be read.
-fn validities(pem: &[u8]) -> impl Iterator<Item = (Timestamp, Timestamp)> {
-    let all = Pem::iter_from_buffer(pem).filter_map(Result::ok);
-    let validities: Vec<_> = all
-        .filter_map(|pem| {
-            let validity = pem.parse_x509().ok()?.validity().clone();
-            let of = |time: i64| Timestamp::from_second(time).ok();
-            let (from, until) = (validity.not_before, validity.not_after);
-            Some((of(from.timestamp())?, of(until.timestamp())?))
-        })
-        .collect();
-    validities.into_iter()
+fn validities(role: CertificateRole, pem: Option<&[u8]>) -> Vec<(Timestamp, Timestamp)> {
+    let all = pem.map(|pem| certificates(role, pem)).unwrap_or_default();
+    all.iter()
+        .filter_map(|it| it.not_before.zip(it.not_after))
+        .collect()
 }
 
 fn data<'a>(secret: &'a Manifest, keys: [&str; 2]) -> Option<&'a str> {
@@ -92,7 +117,7 @@ fn is_key_of(key: &[u8], certificate: &[u8]) -> Option<bool> {
 
 #[cfg(test)]
 mod tests {
-    use rcgen::{CertificateParams, KeyPair};
+    use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 
     use super::*;
 
@@ -106,17 +131,9 @@ mod tests {
             let key = KeyPair::generate().unwrap();
             params.self_signed(&key).unwrap().pem()
         };
-        let rendered = |issuer: &str, anchors: &[String]| {
-            let issuer = STANDARD.encode(issuer);
-            let anchors = serde_json::to_string(&anchors.concat()).unwrap();
-            let yaml = format!(
-                "{{apiVersion: v1, kind: Secret, metadata: {{name: {}}}, data: {{crt.pem: {issuer}}}}}\n---\n\
-                 {{apiVersion: v1, kind: ConfigMap, metadata: {{name: {}}}, data: {{ca-bundle.crt: {anchors}}}}}\n",
-                label::ISSUER,
-                label::TRUST_ROOTS
-            );
-            let manifests = crate::render::manifests(&yaml).unwrap();
-            Rendered::kept(String::new(), manifests, crate::render::Merge::default())
+        let chain = |issuer: &str, anchors: &[String]| Chain {
+            issuer: Some(issuer.as_bytes().to_vec()),
+            anchors: Some(anchors.concat().into_bytes()),
         };
         let old = pem(2019, 2021);
         let table = [
@@ -144,9 +161,40 @@ mod tests {
             ),
         ];
         for (number, (issuer, anchors, part)) in table.into_iter().enumerate() {
-            let said = invalid(&rendered(&issuer, &anchors), at(2025).unwrap()).join("; ");
+            let said = chain(&issuer, &anchors)
+                .invalid(at(2025).unwrap())
+                .join("; ");
             assert_eq!(said.is_empty(), part.is_empty(), "row {number}: {said}");
             assert!(said.contains(part), "row {number}: {said}");
+        }
+    }
+
+    #[test]
+    fn an_issuer_must_stand_on_an_anchor_where_that_can_be_told() {
+        let pair = |name: &str, parent: Option<&Issuer<'_, KeyPair>>| {
+            let mut params = CertificateParams::default();
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+            params.distinguished_name.push(DnType::CommonName, name);
+            let key = KeyPair::generate().unwrap();
+            let certificate = match parent {
+                None => params.self_signed(&key),
+                Some(parent) => params.signed_by(&key, parent),
+            };
+            let pem = certificate.unwrap().pem().into_bytes();
+            (pem, Issuer::new(params, key))
+        };
+        let (root, of_root) = pair("root", None);
+        let (other, _) = pair("other", None);
+        let (issuer, _) = pair("issuer", Some(&of_root));
+        let both = [root.clone(), other.clone()].concat();
+        for (anchors, expected) in [
+            (Some(root), false),
+            (Some(both), false),
+            (Some(other), true),
+            (None, false),
+        ] {
+            let issuer = Some(issuer.clone());
+            assert_eq!(Chain { issuer, anchors }.is_broken(), expected);
         }
     }
 

@@ -5,7 +5,8 @@
 //! alone is read from then on. `gate` reads the verdict, `scene` looks at the control plane under
 //! the lock, and again before each write against what was `shown`, `prepare`, `of_target`,
 //! `preflight` and `rehearsal` compare before the first write and refuse what `--allow-change` does not name
-//! (`dry_write` sends one object, `stored_versions` and `webhooks` find what no dry run shows,
+//! (`dry_write` sends one object, the patch of `helm_patch` where helm sends one, `stored_versions` and
+//! `webhooks` find what no dry run shows,
 //! `foreseen` names what was set by hand where nothing is rendered yet); `findings` collects all of it, except what was `unseen`.
 //! `agree` asks, `backup` saves the state before, of which `labelled` finds the objects, `act` and `apply`
 //! write, `claims` checks what helm claims, `monitor` and `readiness` watch, `leftovers` lists what stays
@@ -39,6 +40,7 @@ mod findings;
 mod foreseen;
 mod gate;
 mod grafted;
+mod helm_patch;
 mod identity;
 mod inputs;
 mod installer;

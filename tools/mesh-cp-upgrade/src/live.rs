@@ -62,11 +62,12 @@ pub(crate) async fn look(cluster: &Cluster, namespace: &str) -> Result<Live, End
     let (config, components) = (config?, components?);
     let objects = components.iter().map(|component| &component.meta);
     let objects: Vec<&Meta> = objects.chain([&config.meta]).collect();
-    let release = allowed(&cluster.paste(), origin(&objects, operator?))?;
+    let paste = cluster.paste();
+    let release = allowed(&paste, origin(&objects, operator?))?;
     let crds = crds?;
     let version = version(&config);
     Ok(Live {
-        installed: agreed(release, crds)?,
+        installed: agreed(&paste, namespace, release, crds)?,
         config,
         version,
     })
@@ -140,10 +141,27 @@ fn allowed(paste: &Paste, origin: Origin) -> Result<Option<Release>, Ending> {
     }
 }
 
-// The same tool must own the definitions and the control plane.
-fn agreed(release: Option<Release>, crds: Option<Release>) -> Result<Installed, Ending> {
+// The same tool must own the definitions and the control plane. helm deletes what a release's new chart
+// lacks, so each must have a release of its own.
+fn agreed(
+    paste: &Paste,
+    namespace: &str,
+    release: Option<Release>,
+    crds: Option<Release>,
+) -> Result<Installed, Ending> {
     let refuse = |what: String, hint: &str| Err(Explained::new(what, hint).into());
     match (release, crds) {
+        (Some(one), Some(crds)) if one == crds => refuse(
+            format!(
+                "the helm release {}/{} has both the CRDs and the control plane: an upgrade of its \
+                 CRDs would delete the control plane",
+                one.namespace, one.name
+            ),
+            &format!(
+                "move its objects to two releases: {}",
+                paste.split_release(Some(&one), namespace)
+            ),
+        ),
         (Some(control_plane), Some(crds)) => Ok(Installed::Helm {
             control_plane,
             crds,
@@ -198,6 +216,11 @@ impl fmt::Display for Installed {
 // === impl Live ===
 
 impl Live {
+    /// Returns the control plane's namespace.
+    pub(crate) fn namespace(&self) -> &str {
+        &self.config.meta.namespace
+    }
+
     /// Returns the configuration's version and resourceVersion.
     pub(crate) fn configuration(&self) -> Configuration<'_> {
         Configuration {
@@ -213,7 +236,7 @@ impl Live {
 
     /// Its identity settings. Without the right to read the issuer, the issuer is `Unreadable`.
     pub(crate) async fn identity(&self, cluster: &Cluster) -> anyhow::Result<Identity> {
-        let namespace = Some(self.config.meta.namespace.as_str());
+        let namespace = Some(self.namespace());
         let config = Config::of(&self.config);
         let config =
             config.ok_or_else(|| anyhow::anyhow!("cannot read the values in {}", label::CONFIG))?;
@@ -252,4 +275,32 @@ pub(crate) async fn configured(
         .get::<ConfigMap>(Some(namespace), label::CONFIG)
         .await?;
     Ok(version(&config))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_release_for_both_parts_is_refused_with_the_commands_that_split_it() {
+        let release = |name: &str| {
+            Some(Release {
+                name: name.to_owned(),
+                namespace: "default".to_owned(),
+            })
+        };
+        let agreed = |crds| agreed(&Paste::default(), "linkerd", release("linkerd2"), crds);
+        assert!(agreed(release("linkerd-crds")).is_ok());
+        let Err(Ending::Failed(error)) = agreed(release("linkerd2")) else {
+            panic!("it is refused");
+        };
+        assert!(format!("{error:#}").contains("default/linkerd2 has both"));
+        let error = error.downcast_ref::<Explained>().unwrap();
+        for part in [
+            "helm get manifest linkerd2 -n default",
+            "helm install linkerd-crds linkerd/linkerd-crds -n linkerd",
+        ] {
+            assert!(error.hint().contains(part), "{part}: {}", error.hint());
+        }
+    }
 }

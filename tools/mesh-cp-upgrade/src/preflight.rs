@@ -16,10 +16,11 @@ use crate::component_pods::pods;
 use crate::dry_write::How;
 use crate::gate::Goal;
 use crate::labelled::{Place, labelled};
-use crate::new_kinds::new_kinds;
+use crate::new_kinds::{NewKind, new_kinds};
 use crate::plan::{Part, Write};
 use crate::rehearsal::{Answers, Rehearsal, ask};
 use crate::render::{Conflicts, Merge};
+use crate::rights::{allow, lacking_of_helm};
 use crate::session::Session;
 use crate::stored_versions::{Outdated, outdated};
 use crate::webhooks::silent;
@@ -54,21 +55,13 @@ pub(crate) async fn preflight(
     for part in parts {
         to_come.extend(new_kinds(&part.rendered.manifests));
     }
-    let cluster = Arc::clone(&session.cluster);
     let (mut asked, mut unasked, mut by_hand) = (0, 0, Vec::new());
     for part in parts.iter().filter(|part| part.is_needed) {
         let Some(how) = session.note(how(part))? else {
             continue;
         };
-        let rehearsal = Rehearsal {
-            manifests: &part.rendered.manifests,
-            installed: part.installed.as_deref(),
-            how,
-            namespace: &goal.namespace,
-        };
-        let asking = ask(&cluster, &rehearsal, &to_come);
-        let answers = session.unless_stopped(asking).await?;
-        let Some(mut answers) = session.note(answers.map_err(Ending::from))? else {
+        let asking = answers(session, goal, part, how, &to_come).await?;
+        let Some(mut answers) = asking else {
             continue;
         };
         definitions(session, part, &mut answers).await?;
@@ -100,6 +93,33 @@ pub(crate) async fn preflight(
     };
     let said = format!("server-side dry run: all {asked} objects accepted{rest}");
     Ok(Accepted { said, by_hand })
+}
+
+// Asks about the objects of a part, and for the rights that this does not show.
+async fn answers(
+    session: &mut Session<'_>,
+    goal: &Goal,
+    part: &Part,
+    how: How,
+    to_come: &BTreeSet<NewKind>,
+) -> Outcome<Option<Answers>> {
+    let cluster = Arc::clone(&session.cluster);
+    let rehearsal = Rehearsal {
+        manifests: &part.rendered.manifests,
+        installed: part.installed.as_deref(),
+        how,
+        namespace: &goal.namespace,
+    };
+    let asking = future::join(
+        ask(&cluster, &rehearsal, to_come),
+        lacking_of_helm(&cluster, part),
+    );
+    let (answers, lacking) = session.unless_stopped(asking).await?;
+    let lacking = session.note(lacking.map_err(Ending::from))?;
+    if let Some(finding) = lacking.flatten() {
+        session.find(finding)?;
+    }
+    session.note(answers.map_err(Ending::from))
 }
 
 // Of a control plane that is not rendered yet, what is in the cluster tells what will be written.
@@ -180,6 +200,7 @@ async fn admission(
              pipeline again",
         ))?;
     }
+    crowded(session, &pods.crowded)?;
     let unread = [("webhooks", silent.unread), ("pods", pods.unread)];
     for (what, error) in unread {
         match error {
@@ -190,6 +211,19 @@ async fn admission(
         }
     }
     Ok(())
+}
+
+// The quota may have room when the pods are created.
+fn crowded(session: &mut Session<'_>, pods: &[(String, String)]) -> Outcome<()> {
+    if pods.is_empty() {
+        return Ok(());
+    }
+    let what = format!(
+        "a quota has no room for new pods of the control plane: {}",
+        list(pods)
+    );
+    let hint = "make room in the quota, or raise it: a component cannot restart before";
+    session.remark(Err(Explained::new(what, hint).into()))
 }
 
 fn how(part: &Part) -> Outcome<How> {
@@ -226,7 +260,10 @@ fn findings(answers: &Answers) -> Vec<Explained> {
     let refused = (!answers.refused.is_empty()).then(|| {
         Explained::new(
             format!("the API server would refuse {}", list(&answers.refused)),
-            "fix the cause, then run the pipeline again",
+            match answers.rules.is_empty() {
+                true => "fix the cause, then run the pipeline again".to_owned(),
+                false => allow(answers.rules.iter().map(String::as_str)),
+            },
         )
     });
     let conflicts = (!answers.conflicts.is_empty()).then(|| {
@@ -263,7 +300,7 @@ pub(crate) fn list(all: &[(String, String)]) -> String {
 mod tests {
     use super::*;
 
-    fn answers(change: impl FnOnce(&mut Answers)) -> Option<String> {
+    fn found(change: impl FnOnce(&mut Answers)) -> Option<String> {
         let mut answers = Answers::default();
         change(&mut answers);
         findings(&answers).first().map(ToString::to_string)
@@ -271,19 +308,19 @@ mod tests {
 
     #[test]
     fn every_conflict_and_every_refusal_is_named_up_to_a_number() {
-        assert_eq!(answers(|_| ()), None);
+        assert_eq!(found(|_| ()), None);
         let some = |count: usize| -> Vec<(String, String)> {
             let one = |number| (format!("Deployment d{number}"), "why".to_owned());
             (1..=count).map(one).collect()
         };
-        let said = answers(|it| it.conflicts = some(2)).unwrap();
+        let said = found(|it| it.conflicts = some(2)).unwrap();
         assert!(
             said.ends_with("set: Deployment d1: why; Deployment d2: why"),
             "{said}"
         );
-        let said = answers(|it| it.refused = some(7)).unwrap();
+        let said = found(|it| it.refused = some(7)).unwrap();
         assert!(said.ends_with("Deployment d5: why; and 2 more"), "{said}");
-        let said = answers(|it| it.unknown = vec!["K k (v1)".to_owned()]).unwrap();
+        let said = found(|it| it.unknown = vec!["K k (v1)".to_owned()]).unwrap();
         assert!(said.contains("K k (v1)"), "{said}");
     }
 }

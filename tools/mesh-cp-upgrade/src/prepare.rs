@@ -240,7 +240,8 @@ pub(crate) async fn identity(
     plan: &Plan,
 ) -> Outcome<Vec<Change>> {
     session.begin(StepName::Identity, "comparing the identity settings")?;
-    certificates(session, args, plan)?;
+    let namespace = scene.live.namespace();
+    certificates(session, args, namespace, plan).await?;
     let cluster = Arc::clone(&session.cluster);
     let comparing = async {
         let live = match &scene.identity {

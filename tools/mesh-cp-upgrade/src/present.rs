@@ -123,8 +123,8 @@ async fn seen<'a>(
     reading.buffered(AT_ONCE).try_collect().await
 }
 
-// Returns each object with its place in the API; without one where the server does not know its kind.
-async fn targets<'a>(
+/// Returns each object with its place in the API; without one where the server does not know its kind.
+pub(crate) async fn targets<'a>(
     cluster: &Cluster,
     manifests: impl IntoIterator<Item = &'a Manifest>,
     namespace: &str,
@@ -140,7 +140,10 @@ async fn targets<'a>(
     Ok(all)
 }
 
-async fn found<T>(reading: impl Future<Output = Result<T, Error>>) -> Result<Option<T>, Error> {
+/// Returns what is read, if it is there.
+pub(crate) async fn found<T>(
+    reading: impl Future<Output = Result<T, Error>>,
+) -> Result<Option<T>, Error> {
     match reading.await {
         Ok(live) => Ok(Some(live)),
         Err(error) if error.why() == Why::NotFound => Ok(None),

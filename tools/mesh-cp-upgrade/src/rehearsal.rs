@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::apply::placed;
 use crate::by_hand::{ByHand, Fate, Managed, States, by_hand};
-use crate::dry_write::{How, Others, Said, try_out};
+use crate::dry_write::{How, Present, Said, try_out};
 use crate::field_managers::Existing;
 use crate::new_kinds::NewKind;
 use crate::render::{Manifest, Merge};
@@ -36,6 +36,8 @@ pub(crate) struct Answers {
     pub(crate) unasked: usize,
     /// What it would refuse: the object and why.
     pub(crate) refused: Vec<(String, String)>,
+    /// The RBAC rules that some of it is refused for want of.
+    pub(crate) rules: BTreeSet<String>,
     /// The objects of kinds that it does not know, with their versions.
     pub(crate) unknown: Vec<String>,
     /// The objects with fields of somebody else's that helm may not change, and these.
@@ -47,6 +49,7 @@ pub(crate) struct Answers {
 #[derive(Default)]
 struct Answer {
     refused: Option<String>,
+    rule: Option<String>,
     conflict: Option<String>,
     by_hand: Vec<ByHand>,
 }
@@ -81,6 +84,7 @@ pub(crate) async fn ask(
         let name = manifest.to_string();
         let of = |what: String| (name.clone(), what);
         answers.refused.extend(answer.refused.map(of));
+        answers.rules.extend(answer.rule);
         answers.conflicts.extend(answer.conflict.map(of));
         let by_hand = answer.by_hand.into_iter();
         answers.by_hand.extend(by_hand.map(|it| (name.clone(), it)));
@@ -108,12 +112,15 @@ impl Rehearsal<'_> {
             .map(|it| it.metadata.resource_version.clone());
         let foreign = existing.map_or_else(Vec::new, |it| self.how.foreign(it.managed()));
         let live = self.live(cluster, target, manifest, &foreign).await?;
-        let others = Others {
+        let installed = self.installed_as(manifest);
+        let by_hand = self.by_hand(manifest, &foreign, live.as_ref());
+        let present = version.map(|version| Present {
+            version,
+            installed: installed.map(|it| &it.body),
             foreign: &foreign,
             live: live.as_ref(),
-        };
-        let by_hand = self.by_hand(manifest, others);
-        let asking = try_out(cluster, &self.how, target, body, version, others);
+        });
+        let asking = try_out(cluster, &self.how, target, body, present);
         let mut answer = match asking.await {
             Ok(Said::Yes) => Answer::default(),
             Ok(Said::OnlyAlone(error)) => {
@@ -147,6 +154,10 @@ impl Rehearsal<'_> {
             answer.conflict = Some(conflict(&error.reason()));
         } else {
             answer.refused = Some(objection(&manifest.kind, error.why(), error.reason())?);
+            answer.rule = error
+                .rule()
+                .filter(|_| error.lacks_a_right())
+                .map(str::to_owned);
         }
         Some(answer)
     }
@@ -169,21 +180,29 @@ impl Rehearsal<'_> {
         }
     }
 
-    fn by_hand(&self, manifest: &Manifest, others: Others<'_>) -> Vec<ByHand> {
-        let Some(live) = others.live else {
+    // The object as it was installed, if the release had it.
+    fn installed_as(&self, manifest: &Manifest) -> Option<&Manifest> {
+        let is_it = |it: &&Manifest| it.kind == manifest.kind && it.name == manifest.name;
+        self.installed?.iter().find(is_it)
+    }
+
+    fn by_hand(
+        &self,
+        manifest: &Manifest,
+        foreign: &[Managed],
+        live: Option<&Value>,
+    ) -> Vec<ByHand> {
+        let Some(live) = live else {
             return Vec::new();
         };
-        let installed = self.installed.map(|all| {
-            let mut all = all.iter();
-            let found = all.find(|it| it.kind == manifest.kind && it.name == manifest.name);
-            found.map_or(&Value::Null, |it| &it.body)
-        });
+        let found = self.installed_as(manifest);
+        let found = found.map_or(&Value::Null, |it| &it.body);
         let states = States {
             live,
-            installed,
+            installed: self.installed.map(|_| found),
             wanted: Some(&manifest.body),
         };
-        by_hand(others.foreign, states)
+        by_hand(foreign, states)
     }
 }
 

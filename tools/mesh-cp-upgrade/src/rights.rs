@@ -1,8 +1,14 @@
-//! Asks for the rights to write a control plane that cannot be rendered yet.
+//! Asks for the rights that no dry run can show.
 
-use mesh_actor::{Ending, refused};
+use std::collections::BTreeMap;
+
+use mesh_actor::Ending;
 use mesh_cluster::object::Resource;
-use mesh_cluster::{Cluster, Right, label};
+use mesh_cluster::{Cluster, Error, Right, Target, label};
+use mesh_records::{Explained, Release};
+
+use crate::plan::{Part, Write};
+use crate::present::targets;
 
 /// An object that every release from stable-2.11 on renders, with whatever values; a `*` in its name
 /// stands for the control plane's namespace.
@@ -91,20 +97,75 @@ pub(crate) async fn may_write_control_plane(
 ) -> Result<(), Ending> {
     let right = |known: Known| Right {
         verb: "patch",
-        resource: known.resource,
+        resource: known.resource.into(),
         namespace: known.is_namespaced.then(|| namespace.to_owned()),
         name: Some(known.name.replace('*', namespace)),
     };
     let lacking = cluster.lacking(KNOWN.map(right).to_vec()).await?;
-    let Some(first) = lacking.first() else {
-        return Ok(());
+    let missing = missing(&lacking, "the upgrade of the control plane");
+    missing.map_or(Ok(()), |missing| Err(missing.into()))
+}
+
+/// Says what helm does for a part and this user may not do, as far as no dry run shows it: keeping the
+/// new revision, and deleting the objects that the chart lacks.
+pub(crate) async fn lacking_of_helm(
+    cluster: &Cluster,
+    part: &Part,
+) -> Result<Option<Explained>, Error> {
+    let Write::Helm(helming) = &part.write else {
+        return Ok(None);
     };
-    let kinds: Vec<&str> = lacking.iter().map(|right| right.resource.plural).collect();
-    Err(refused(
+    let Release { namespace, .. } = helming.release();
+    let kept = helming.helm.driver.kind();
+    let kept = kept.map(|kind| Target::within(kind, namespace));
+    let kept = kept
+        .iter()
+        .flat_map(|releases| ["create", "update"].map(|verb| Right::on(releases, verb)));
+    let deleted = targets(cluster, &part.removed, namespace).await?;
+    let deleted = deleted
+        .iter()
+        .filter_map(|(_, target)| Some(Right::on(target.as_ref()?, "delete")));
+    let lacking = cluster.lacking(kept.chain(deleted).collect()).await?;
+    Ok(missing(&lacking, &format!("helm, for {},", part.name)))
+}
+
+// Says what this user may not do, and which rules would allow it.
+fn missing(lacking: &[Right], needing: &str) -> Option<Explained> {
+    if lacking.is_empty() {
+        return None;
+    }
+    let mut deeds: BTreeMap<(Option<&str>, &str), Vec<&str>> = BTreeMap::new();
+    for right in lacking {
+        let deed = (right.namespace.as_deref(), right.verb);
+        let kinds = deeds.entry(deed).or_default();
+        kinds.push(&right.resource.plural);
+        kinds.dedup();
+    }
+    let deeds = deeds.iter().map(|((namespace, verb), kinds)| {
+        let place = namespace.map(|it| format!(" in {it}")).unwrap_or_default();
+        format!("{verb} {}{place}", kinds.join(", "))
+    });
+    let deeds: Vec<String> = deeds.collect();
+    let mut rules: Vec<String> = lacking.iter().map(Right::rule).collect();
+    rules.dedup();
+    Some(Explained::new(
         format!(
-            "this user may not patch {} in {namespace}; the upgrade of the control plane needs that",
-            kinds.join(", ")
+            "this user may not {}; {needing} needs that",
+            deeds.join(" and ")
         ),
-        format!("allow it, for example with the RBAC rule {}", first.rule()),
+        allow(rules.iter().map(String::as_str)),
     ))
+}
+
+/// Returns the hint to allow what these RBAC rules say.
+pub(crate) fn allow<'a>(rules: impl Iterator<Item = &'a str>) -> String {
+    let rules: Vec<&str> = rules.collect();
+    let word = match rules.len() {
+        1 => "rule",
+        _ => "rules",
+    };
+    format!(
+        "allow it, for example with the RBAC {word} {}",
+        rules.join("; ")
+    )
 }

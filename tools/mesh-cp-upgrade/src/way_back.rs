@@ -43,10 +43,15 @@ impl Asking {
 }
 
 async fn rehearsed(cluster: &Cluster, revisit: &Revisit) -> anyhow::Result<Option<String>> {
-    let kept = revisit.helm.kept(revisit).await?;
+    // helm takes away what its newest revision has and the revision to go back to has not.
+    let (kept, newest) = futures::future::try_join(
+        revisit.helm.kept(revisit),
+        revisit.helm.installed(&revisit.release, None),
+    )
+    .await?;
     let rehearsal = Rehearsal {
         manifests: &kept.manifests,
-        installed: None,
+        installed: Some(&newest),
         how: How::Helm {
             merge: kept.merge,
             conflicts: revisit.conflicts,

@@ -46,9 +46,9 @@ fn needed(task: &Task, strategy: Wanted) -> Vec<Right> {
         Wanted::Restart => false,
         Wanted::Evict => true,
     };
-    let within = |verb, resource| Right {
+    let within = |verb, resource: Resource| Right {
         verb,
-        resource,
+        resource: resource.into(),
         namespace: Some(key.namespace.clone()),
         name: None,
     };
@@ -72,7 +72,7 @@ fn needed(task: &Task, strategy: Wanted) -> Vec<Right> {
 fn everywhere(verb: &'static str, resource: Resource) -> Right {
     Right {
         verb,
-        resource,
+        resource: resource.into(),
         namespace: None,
         name: None,
     }

@@ -93,7 +93,7 @@ impl Cluster {
     pub async fn lacks_for_lock(&self, namespace: &str) -> Result<Vec<Right>, Error> {
         let right = |verb, name: Option<&str>| Right {
             verb,
-            resource: Lease::RESOURCE,
+            resource: Lease::RESOURCE.into(),
             namespace: Some(namespace.to_owned()),
             name: name.map(str::to_owned),
         };

@@ -26,6 +26,7 @@ const APPLY: &str = "application/apply-patch+yaml";
 const METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
 pub(crate) const PARTIAL: &str = "PartialObjectMetadata";
 const MERGE: &str = "application/merge-patch+json";
+const STRATEGIC: &str = "application/strategic-merge-patch+json";
 
 // The `kind` field of an answer.
 #[derive(Deserialize)]
@@ -111,6 +112,18 @@ impl Cluster {
         options: Options,
     ) -> Result<T, Error> {
         self.write(Method::PATCH, target, body, MERGE, &options.query())
+            .await
+    }
+
+    /// Like [`Cluster::patch`], but the items of a list are merged too, by the keys that Kubernetes
+    /// declares. No custom resource can be patched so.
+    pub async fn patch_lists<T: DeserializeOwned>(
+        &self,
+        target: &Target,
+        body: &impl Serialize,
+        options: Options,
+    ) -> Result<T, Error> {
+        self.write(Method::PATCH, target, body, STRATEGIC, &options.query())
             .await
     }
 

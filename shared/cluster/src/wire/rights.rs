@@ -1,5 +1,7 @@
 //! Asks the API server what this user may do (`SelfSubjectAccessReview`).
 
+use std::borrow::Cow;
+
 use futures::stream::{StreamExt as _, TryStreamExt as _};
 use serde::Deserialize;
 use serde_json::json;
@@ -15,7 +17,7 @@ pub struct Right {
     /// RBAC's verb, such as `patch`.
     pub verb: &'static str,
     /// The kind; the plural of a subresource is such as `pods/eviction`.
-    pub resource: Resource,
+    pub resource: Resource<Cow<'static, str>>,
     /// The namespace; `None` means in every namespace.
     pub namespace: Option<String>,
     /// The object; `None` means every object of the kind.
@@ -35,6 +37,16 @@ const REVIEW: Resource = Resource {
 // === impl Right ===
 
 impl Right {
+    /// The right to do this to what a request is about.
+    pub fn on(target: &Target, verb: &'static str) -> Self {
+        Self {
+            verb,
+            resource: target.resource.clone(),
+            namespace: target.namespace.clone(),
+            name: target.name.clone(),
+        }
+    }
+
     /// Returns the RBAC rule that gives the right.
     pub fn rule(&self) -> String {
         let namespace = self.namespace.as_deref();
@@ -103,7 +115,7 @@ impl Cluster {
         let (plural, subresource) = resource
             .plural
             .split_once('/')
-            .unwrap_or((resource.plural, ""));
+            .unwrap_or((&resource.plural, ""));
         let body = json!({
             "apiVersion": "authorization.k8s.io/v1",
             "kind": "SelfSubjectAccessReview",

@@ -10,9 +10,9 @@ use crate::object::Resource;
 /// The object or list that a request is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
-    resource: Resource<Cow<'static, str>>,
-    namespace: Option<String>,
-    name: Option<String>,
+    pub(super) resource: Resource<Cow<'static, str>>,
+    pub(super) namespace: Option<String>,
+    pub(super) name: Option<String>,
     subresource: Option<&'static str>,
 }
 

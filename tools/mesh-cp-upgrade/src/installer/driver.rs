@@ -82,7 +82,8 @@ impl Driver {
         }
     }
 
-    fn kind(self) -> Option<Resource> {
+    /// Returns the kind of the objects in which helm keeps the releases, if these are in the cluster.
+    pub(crate) fn kind(self) -> Option<Resource> {
         match self {
             Self::Secret => Some(SECRETS),
             Self::ConfigMap => Some(ConfigMap::RESOURCE),

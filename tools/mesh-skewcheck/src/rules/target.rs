@@ -185,55 +185,15 @@ fn chart_split(plane: &ControlPlane, target: &Version, at: &Standpoint<'_>) -> O
     }
     let message =
         "since 2.12 Linkerd has two Helm charts, and `helm upgrade` cannot split one release";
-    let hint = format!("move its objects to two releases: {}", split(plane, at));
+    let split = at
+        .paste
+        .split_release(plane.release.as_ref(), &plane.namespace);
+    let hint = format!("move its objects to two releases: {split}");
     Some(
         Remark::new(Rule::HelmChartSplit, message)
             .hint(hint)
             .page(SPLIT_PAGE),
     )
-}
-
-/// Returns the commands that give the objects of the one release to the two releases that follow it.
-/// Nothing is deleted but the record of the old release.
-fn split(plane: &ControlPlane, at: &Standpoint<'_>) -> String {
-    const DEFINITIONS: [&str; 3] = [
-        "servers.policy.linkerd.io",
-        "serverauthorizations.policy.linkerd.io",
-        "serviceprofiles.linkerd.io",
-    ];
-    let named = plane.release.as_ref();
-    let (name, place) = named.map_or(("linkerd2", "default"), |it| (&it.name, &it.namespace));
-    let of = |release: &str| {
-        let namespace = &plane.namespace;
-        [
-            format!("meta.helm.sh/release-name={release}"),
-            format!("meta.helm.sh/release-namespace={namespace}"),
-        ]
-    };
-    let (new, crds) = (of("linkerd-control-plane"), of("linkerd-crds"));
-    let install = |release: &str, more: &[&str]| {
-        let chart = format!("linkerd/{release}");
-        let words = [&["install", release, &chart, "-n", &plane.namespace], more];
-        at.paste.helm("helm", &words.concat())
-    };
-    let selector = format!("owner=helm,name={name}");
-    let annotate = ["annotate", "--overwrite"];
-    [
-        format!(
-            "{} | {}",
-            at.paste
-                .helm("helm", &["get", "manifest", name, "-n", place]),
-            at.paste
-                .kubectl(&[&annotate[..], &["-f", "-"], &[&new[0], &new[1]]].concat())
-        ),
-        at.paste
-            .kubectl(&[&annotate[..], &["crd"], &DEFINITIONS, &[&crds[0], &crds[1]]].concat()),
-        install("linkerd-crds", &[]),
-        install("linkerd-control-plane", &["-f", "VALUES.yaml"]),
-        at.paste
-            .kubectl(&["delete", "secret", "-n", place, "-l", &selector]),
-    ]
-    .join(" && ")
 }
 
 /// Since edge-25.9.4 the CRDs' chart no longer contains the Gateway API's definitions. Helm then

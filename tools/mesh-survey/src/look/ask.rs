@@ -347,10 +347,11 @@ impl<'a> Request<'a> {
     }
 }
 
-fn named(resource: &Resource, name: Option<&str>) -> String {
-    let group = if resource.group.is_empty() { "" } else { "." };
+fn named<S: AsRef<str>>(resource: &Resource<S>, name: Option<&str>) -> String {
+    let (plural, of) = (resource.plural.as_ref(), resource.group.as_ref());
+    let group = if of.is_empty() { "" } else { "." };
     let name = name.map(|name| format!("/{name}")).unwrap_or_default();
-    format!("{}{group}{}{name}", resource.plural, resource.group)
+    format!("{plural}{group}{of}{name}")
 }
 
 async fn if_any<T>(read: impl Future<Output = Result<T, Error>>) -> Result<Option<T>, Error> {

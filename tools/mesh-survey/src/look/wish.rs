@@ -75,7 +75,7 @@ impl Wish {
         let right =
             |verb, resource: &Resource, namespace: Option<&str>, name: Option<&str>| Right {
                 verb,
-                resource: *resource,
+                resource: (*resource).into(),
                 namespace: namespace.map(str::to_owned),
                 name: name.map(str::to_owned),
             };
