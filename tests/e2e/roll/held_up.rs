@@ -102,7 +102,7 @@ fn somebody_elses_broken_rollout_is_skipped_and_the_others_are_rolled(bed: Bed) 
     };
     let pods = "/api/v1/namespaces/shop/pods?watch=1&labelSelector=app%3Da";
     scene.bed.events(pods, pulls).unwrap();
-    let run = scene.roll(&scene.verdict(), &["--yes", "--timeout", "1m"]);
+    let run = scene.roll(&scene.verdict(), &["--yes", "--timeout", "20s"]);
     assert_eq!(run.code, Some(0), "{}", run.said());
     assert_all_proven(&run, 2);
     let skipped = run.of("skipped");

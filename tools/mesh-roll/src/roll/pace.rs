@@ -36,11 +36,14 @@ impl Roll {
         let first = first.into_iter().chain(watched).min();
         let busy = busy.into_iter().map(|flight| &flight.item);
         let next = busy.chain(free).map(|item| &item.rank.wave).min();
-        // A gate is asked about a wave that is finished for good.
-        let has_gate = self.settings.gate.is_some();
-        let holds_up = |first: &Wave, next| first.holds_up(next) || has_gate && first < next;
-        let held = first.filter(|first| next.is_none_or(|next| holds_up(first, next)));
+        let held = first.filter(|first| next.is_none_or(|next| self.holds_up(first, next)));
         held.or(next).cloned()
+    }
+
+    /// Returns true if a wave begins only when another is finished for good, as a gate is asked about
+    /// each.
+    pub(super) fn holds_up(&self, first: &Wave, next: &Wave) -> bool {
+        first.holds_up(next) || self.settings.gate.is_some() && first < next
     }
 
     /// Returns how many workloads of a wave may roll at the same time.
@@ -231,6 +234,11 @@ impl Roll {
                         true => hindered = why,
                         false => expected = why,
                     }
+                }
+                // Only a canary that is named is meant.
+                Decision::Later(_) => {
+                    let unhealthy = Obstacle::WorkloadUnhealthy.sentence();
+                    hindered = Some(format!("{} {unhealthy}", item.task.key));
                 }
                 Decision::Roll(_) | Decision::Adopt => {
                     item.rank.wave = Wave::Canary;

@@ -224,6 +224,7 @@ mod tests {
             anchors: Some("a".to_owned()),
             ready: true,
             ready_since: None,
+            unready_since: None,
             over: false,
             unready: None,
             problem: None,

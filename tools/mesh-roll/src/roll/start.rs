@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use mesh_cli::DryRun;
 use mesh_cluster::act::Restart;
 use mesh_cluster::workload::rollout::Observed;
-use mesh_records::{Obstacle, Outcome, Strategy, Trouble, WorkloadKind, WorkloadRef, after};
+use mesh_records::{Outcome, Strategy, Trouble, WorkloadKind, WorkloadRef, after};
 
 use super::conclusion::Conclusion;
 use super::decide::{Decision, is_a_restart, may_be_adopted};
@@ -86,7 +86,7 @@ impl Roll {
         };
         let key = item.task.key.clone();
         let decision = self.decide(item);
-        if decision == Decision::Skip(Obstacle::WorkloadUnhealthy) {
+        if let Decision::Later(_) = decision {
             self.hold_until_healthy(&key);
             return true;
         }
@@ -109,7 +109,7 @@ impl Roll {
             match decision {
                 Decision::Skip(obstacle) => self.skip(item, obstacle, None),
                 Decision::Adopt => self.adopt(item),
-                Decision::Roll(_) => self.prepare(item),
+                Decision::Roll(_) | Decision::Later(_) => self.prepare(item),
             }
         }
         true

@@ -43,6 +43,8 @@ pub struct PodSeen {
     pub ready: bool,
     /// Since when the pod is ready.
     pub ready_since: Option<Timestamp>,
+    /// Since when the pod is not ready.
+    pub unready_since: Option<Timestamp>,
     /// Whether the pod has ended or is being deleted.
     pub over: bool,
     /// The pod's first container that is not ready.
@@ -91,6 +93,7 @@ impl PodSeen {
             anchors: proxy::trust_anchors(&pod.meta).map(str::to_owned),
             ready: pod.is_ready(),
             ready_since: pod.ready_since(),
+            unready_since: pod.unready_since(),
             over: pod.is_over(),
             unready: unready.next().map(|status| status.name.clone()),
             problem: Problem::of_pod(pod),
