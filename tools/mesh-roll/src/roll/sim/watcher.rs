@@ -247,6 +247,7 @@ impl Watcher {
             Action::Evict(eviction) => self.evict(eviction, model, now),
             Action::Finish(finish) => {
                 self.check_jam(finish, model);
+                self.check_watched(finish, now);
                 self.finish(finish);
             }
             Action::Prepare(key, _) | Action::ListLast(key, _) => self.check_begun(key),
@@ -574,6 +575,28 @@ impl Watcher {
             body.on_delete || restarted.is_some_and(|at| at > "2026")
         });
         assert!(is_ours, "seed {seed}: somebody else ends it: {reason}");
+    }
+
+    // What is proven is watched for as long as was asked, whatever became of the others.
+    fn check_watched(&self, finish: &Finish, now: Timestamp) {
+        let seed = self.seed;
+        let whole = [
+            "a workload failed",
+            "more workloads failed",
+            "workloads are not finished",
+        ];
+        let reason = finish.reason.as_deref();
+        let is_stopped = reason.is_some_and(|it| !whole.iter().any(|of| it.starts_with(of)));
+        let proven = self.proofs.iter().filter(|(key, proof)| {
+            let is_proven = self.ended.get(key) == Some(&Outcome::Proven);
+            is_proven && !proof.pods.is_empty()
+        });
+        let last = proven.filter_map(|(key, _)| self.proven_at.get(key)).max();
+        let until = last.map(|at| after(*at, self.limits.settle));
+        assert!(
+            is_stopped || until.is_none_or(|until| now >= until),
+            "seed {seed}: it ends before {until:?}"
+        );
     }
 
     fn finish(&mut self, finish: &Finish) {
