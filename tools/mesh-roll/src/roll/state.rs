@@ -73,6 +73,8 @@ pub(crate) struct Roll {
     pub(super) phase: Phase,
     /// The last workload whose own pod got the right proxy in a dry run.
     pub(super) witness: Option<WorkloadRef>,
+    /// Whether any workload's list and dry run were answered.
+    pub(super) is_answered: bool,
     pub(super) no_endpoint_since: Option<Timestamp>,
     /// Rollouts that others began, with the time when each was seen first.
     pub(super) foreign: BTreeMap<WorkloadRef, Timestamp>,
@@ -127,6 +129,7 @@ impl Roll {
             over: BTreeMap::new(),
             phase: Phase::Gathering,
             witness: None,
+            is_answered: false,
             no_endpoint_since: None,
             foreign: BTreeMap::new(),
             pace: Pace::default(),
