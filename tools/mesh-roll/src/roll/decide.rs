@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
+use mesh_cluster::act::MANAGER;
 use mesh_cluster::workload::rollout::{Observed, PodSeen, State, with_pods};
 use mesh_records::{DowntimeGrade, Obstacle, RollBy, Strategy, WorkloadKind, WorkloadRef};
 
@@ -154,12 +155,17 @@ pub(crate) fn may_be_adopted(observed: &Observed, task: &Task) -> bool {
         || observed.restarted_at().is_some() && task.stale_at.is_some()
 }
 
-/// Returns true if an earlier run of this tool may have begun the rollout.
+/// Returns true if an earlier run of this tool may have begun the rollout. Whoever wrote the last
+/// restart is named beside it, unless the API server or its owner dropped that.
 pub(crate) fn is_a_restart(
     observed: &Observed,
     stale_at: Option<Timestamp>,
     now: Timestamp,
 ) -> bool {
+    let by = &observed.managers.of_restart;
+    if !by.is_empty() && !by.iter().any(|by| by == MANAGER) {
+        return false;
+    }
     observed.restarted_recently(now) || restarted_since(observed, stale_at, now)
 }
 

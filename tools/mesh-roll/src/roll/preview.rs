@@ -61,7 +61,7 @@ impl Roll {
         }
         let key = &item.task.key;
         let observed = self.world.workload(key)?;
-        let others = observed.managers.iter().filter(|it| *it != MANAGER);
+        let others = observed.managers.names.iter().filter(|it| *it != MANAGER);
         Some(Patch {
             path: restart_path(&key.kind),
             before: observed.restarted_at.clone(),
