@@ -17,6 +17,7 @@ on_both_beds! {
     a_quota_that_is_full_is_named_and_waited_for
     a_webhook_that_is_away_is_named_and_waited_for
     a_pod_that_no_node_takes_is_waited_for_and_blocked_at_the_timeout
+    a_pod_that_does_not_go_away_is_named_with_its_finalizers
     a_pod_on_a_node_that_is_not_ready_blocks_with_the_names_of_both
 }
 
@@ -235,6 +236,22 @@ fn a_pod_that_no_node_takes_is_waited_for_and_blocked_at_the_timeout(bed: Bed) {
         "patch deployments shop/b 200",
     ];
     assert_eq!(scene.writes(), restarted, "nothing is restarted twice");
+}
+
+fn a_pod_that_does_not_go_away_is_named_with_its_finalizers(bed: Bed) {
+    let scene = Scene::with(bed, &[workload("StatefulSet", "a", |_| {})]);
+    let pod = "/api/v1/namespaces/shop/pods/a-1";
+    let finalizers = |all: Value| json!({ "metadata": { "finalizers": all } });
+    let kept = finalizers(json!(["shop.test/kept"]));
+    scene.bed.merge(pod, &kept).unwrap();
+    let run = scene.roll(&scene.verdict(), &["--yes", "--timeout", "6s"]);
+    scene.bed.merge(pod, &finalizers(Value::Null)).unwrap();
+    assert_eq!(run.code, Some(1), "{}", run.said());
+    let rolled = run.of("rolled")[0];
+    assert_eq!(rolled["reason"], "timed-out", "{rolled}");
+    assert_eq!(rolled["pod"], "a-1", "{rolled}");
+    let message = rolled["message"].as_str().unwrap();
+    assert!(message.contains("shop.test/kept"), "{message}");
 }
 
 fn a_pod_on_a_node_that_is_not_ready_blocks_with_the_names_of_both(bed: Bed) {

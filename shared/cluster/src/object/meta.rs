@@ -45,6 +45,8 @@ pub struct Meta {
     pub owner_references: Vec<OwnerReference>,
     pub creation_timestamp: Option<Timestamp>,
     pub deletion_timestamp: Option<Timestamp>,
+    /// What must happen before the object goes away when it is deleted.
+    pub finalizers: Vec<String>,
     #[serde(rename = "managedFields")]
     pub managers: Managers,
 }
@@ -97,6 +99,7 @@ message!(Meta {
     11: labels,
     12: annotations,
     13: owner_references,
+    14: finalizers,
     17: managers,
 });
 

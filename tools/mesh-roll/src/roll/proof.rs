@@ -226,6 +226,7 @@ mod tests {
             ready_since: None,
             unready_since: None,
             over: false,
+            leaves_after: None,
             unready: None,
             problem: None,
         }
