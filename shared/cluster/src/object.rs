@@ -6,6 +6,7 @@
 mod argo;
 mod bare_set;
 pub mod label;
+mod managed;
 pub mod message;
 mod meta;
 mod network_policy;
@@ -17,6 +18,7 @@ mod workload;
 pub use argo::{Rollout, RolloutSpec, RolloutStatus, RolloutStrategy};
 pub use bare_set::{BareSetSpec, BareSetStatus, ReplicaSet, ReplicationController};
 pub use k8s_openapi::ByteString;
+pub use managed::Managers;
 pub(crate) use meta::or_none_at_all;
 pub use meta::{Condition, IntOrPercent, Meta, Object, OwnerReference, Resource};
 pub use network_policy::{IngressPort, IngressRule, NetworkPolicy, NetworkPolicySpec};

@@ -10,9 +10,12 @@ use crate::scene::{NEW, Scene, slow, workload};
 on_both_beds! {
     scaled_to_zero_in_mid_roll_is_done_and_the_others_are_rolled
     unhealthy_for_a_moment_is_looked_at_again_and_rolled
+    unhealthy_before_the_run_is_planned_and_rolled_once_it_is_healthy
     unhealthy_for_good_is_skipped_with_attention_after_the_time_of_one_workload
     a_stateful_set_that_is_stuck_behind_its_own_pod_is_not_waited_for_and_the_pod_is_named
     a_restart_that_admission_takes_out_is_said_and_the_others_are_rolled
+    dry_runs_without_an_answer_in_one_namespace_do_not_stop_the_others
+    lists_without_an_answer_in_one_namespace_do_not_stop_the_others
     [Admission]
     a_webhook_that_cannot_be_called_for_the_restart_is_named_and_the_others_are_rolled
     a_namespace_that_terminates_does_not_stop_the_others
@@ -84,6 +87,36 @@ fn unhealthy_for_a_moment_is_looked_at_again_and_rolled(bed: Bed) {
     assert_eq!(run.code, Some(0), "{}", run.said());
     let all = [("a", "proven"), ("b", "proven"), ("c", "proven")];
     assert_eq!(outcomes(&run), pairs(&all), "{}", run.said());
+}
+
+fn unhealthy_before_the_run_is_planned_and_rolled_once_it_is_healthy(bed: Bed) {
+    let scene = Scene::with(bed, &deployments(&["a", "b", "c"], slow));
+    let pods = "/api/v1/namespaces/shop/pods?labelSelector=app%3Db";
+    let pods = scene.bed.get(pods).unwrap();
+    let pod = pods["items"][0]["metadata"]["name"].as_str().unwrap();
+    make_wait(&scene.bed, "shop", pod, "CrashLoopBackOff", 1);
+    let path = "/apis/apps/v1/namespaces/shop/deployments/b";
+    let ready = "/status/readyReplicas";
+    scene.bed.await_field(path, ready, &1.into()).unwrap();
+    let verdict = scene.verdict();
+
+    let plan = scene.roll(&verdict, &["--plan-only"]);
+    assert_eq!(plan.code, Some(1), "it needs attention: {}", plan.said());
+    let mut run = scene.start(&verdict, &["--yes", "--timeout", "2m"]);
+    let held = run.until(|record| record["type"] == "progress" && record["name"] == "b");
+    let message = held["message"].as_str().unwrap();
+    assert!(
+        message.contains("waits to be restarted") && message.contains(pod),
+        "{message}"
+    );
+    run.until(|record| record["name"] == "c" && record["outcome"] == "proven");
+    make_ready(&scene.bed, "shop", pod);
+    let run = run.finish();
+    assert_eq!(run.code, Some(0), "{}", run.said());
+    let all = [("a", "proven"), ("b", "proven"), ("c", "proven")];
+    assert_eq!(outcomes(&run), pairs(&all), "{}", run.said());
+    let digest = |run: &Run| run.of("intent")[0]["digest"].clone();
+    assert_eq!(digest(&run), digest(&plan));
 }
 
 fn unhealthy_for_good_is_skipped_with_attention_after_the_time_of_one_workload(bed: Bed) {
@@ -196,6 +229,44 @@ fn a_restart_that_admission_takes_out_is_said_and_the_others_are_rolled(bed: Bed
     assert_eq!(outcomes(&run), pairs(&expected), "{}", run.said());
     let message = run.of("rolled")[0]["message"].as_str().unwrap();
     assert!(message.contains("takes the restart out"), "{message}");
+}
+
+fn dry_runs_without_an_answer_in_one_namespace_do_not_stop_the_others(bed: Bed) {
+    let pods = Match::method(Method::POST).path("/namespaces/bank/pods");
+    let message = without_an_answer(bed, pods, "pod-refused");
+    assert!(message.contains("dry-run pod in bank"), "{message}");
+}
+
+fn lists_without_an_answer_in_one_namespace_do_not_stop_the_others(bed: Bed) {
+    let pods = Match::method(Method::GET).path("/namespaces/bank/pods");
+    let message = without_an_answer(bed, pods, "timed-out");
+    assert!(message.contains("cannot list the pods"), "{message}");
+}
+
+// Answers the requests that match with "too many requests"; returns what is said of the workload.
+fn without_an_answer(bed: Bed, requests: Match, reason: &str) -> String {
+    let mut first = workload("Deployment", "a", |_| {});
+    first["metadata"]["namespace"] = "bank".into();
+    let scene = Scene::with(bed, &[first, workload("Deployment", "b", |_| {})]);
+    let verdict = scene.verdict();
+    let busy = json!({ "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 429,
+        "reason": "TooManyRequests", "message": "too many requests, please try again later" });
+    let proxy = scene.bed.proxy().unwrap();
+    let (status, busy) = (StatusCode::TOO_MANY_REQUESTS, busy.to_string());
+    proxy.on(requests).answer_with(status, &busy);
+    let mut command = scene.tools.run("mesh-roll");
+    command.env("KUBECONFIG", proxy.kubeconfig());
+    command.args(["--yes", "--settle", "0s", "--timeout", "20s"]);
+    let run = run(command, &verdict);
+    assert_eq!(run.code, Some(3), "{}", run.said());
+    let expected = [("a", "blocked"), ("b", "proven")];
+    assert_eq!(outcomes(&run), pairs(&expected), "{}", run.said());
+    let mut rolled = run.of("rolled").into_iter();
+    let blocked = rolled.find(|it| it["name"] == "a").unwrap();
+    assert_eq!(blocked["reason"], reason, "{blocked}");
+    let message = blocked["message"].as_str().unwrap();
+    assert!(message.contains("too many requests"), "{message}");
+    message.to_owned()
 }
 
 fn a_namespace_that_terminates_does_not_stop_the_others(bed: Bed) {

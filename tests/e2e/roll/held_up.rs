@@ -12,10 +12,12 @@ on_both_beds! {
     a_first_crash_and_a_missing_secret_are_waited_for
     an_image_name_that_is_wrong_fails_at_once
     somebody_elses_broken_rollout_is_skipped_and_the_others_are_rolled
+    somebody_elses_rollout_that_never_ends_gives_its_slot_to_the_others
     [Admission]
     a_quota_that_is_full_is_named_and_waited_for
     a_webhook_that_is_away_is_named_and_waited_for
     a_pod_that_no_node_takes_is_waited_for_and_blocked_at_the_timeout
+    a_pod_that_does_not_go_away_is_named_with_its_finalizers
     a_pod_on_a_node_that_is_not_ready_blocks_with_the_names_of_both
 }
 
@@ -101,12 +103,55 @@ fn somebody_elses_broken_rollout_is_skipped_and_the_others_are_rolled(bed: Bed) 
     };
     let pods = "/api/v1/namespaces/shop/pods?watch=1&labelSelector=app%3Da";
     scene.bed.events(pods, pulls).unwrap();
-    let run = scene.roll(&scene.verdict(), &["--yes", "--timeout", "1m"]);
+    let run = scene.roll(&scene.verdict(), &["--yes", "--timeout", "20s"]);
     assert_eq!(run.code, Some(0), "{}", run.said());
     assert_all_proven(&run, 2);
     let skipped = run.of("skipped");
     assert_eq!(skipped[0]["name"], "a");
     assert_eq!(skipped[0]["class"], "attention");
+}
+
+fn somebody_elses_rollout_that_never_ends_gives_its_slot_to_the_others(bed: Bed) {
+    let workloads = [
+        behaves("a", "never-ready"),
+        behaves("b", "ok"),
+        behaves("c", "ok"),
+    ];
+    let scene = Scene::with(bed, &workloads);
+    let labels = json!({ "metadata": { "labels": { "release": "2" } } });
+    let redeployed = json!({ "spec": { "template": labels } });
+    let deployment = "/apis/apps/v1/namespaces/shop/deployments/a";
+    scene.bed.merge(deployment, &redeployed).unwrap();
+    let is_there = |events: &[Value]| {
+        let mut pods = events.iter().map(|event| &event["object"]);
+        pods.any(|pod| proxy(pod) == Some(NEW))
+    };
+    let pods = "/api/v1/namespaces/shop/pods?watch=1&labelSelector=app%3Da";
+    scene.bed.events(pods, is_there).unwrap();
+    let verdict = scene.verdict();
+
+    // Its own time is over, and the run goes on.
+    let args = ["--yes", "--timeout", "10s", "--exclude", "shop/c"];
+    let run = scene.roll(&verdict, &args);
+    assert_eq!(run.code, Some(1), "{}", run.said());
+    let ended = |run: &Run| -> Vec<String> {
+        let rolled = run.of("rolled").into_iter();
+        rolled
+            .map(|it| format!("{} {}", it["name"], it["outcome"]))
+            .collect()
+    };
+    let (a, b) = (r#""a" "failed""#, r#""b" "proven""#);
+    assert_eq!(ended(&run), [a, b], "{}", run.said());
+
+    // The next run does not begin with the same wait.
+    let run = scene.roll(&verdict, &["--yes", "--timeout", "10s"]);
+    assert_eq!(run.code, Some(1), "{}", run.said());
+    assert_eq!(ended(&run).last().unwrap(), a, "{}", run.said());
+    assert!(
+        ended(&run).contains(&r#""c" "proven""#.to_owned()),
+        "{}",
+        run.said()
+    );
 }
 
 fn a_quota_that_is_full_is_named_and_waited_for(bed: Bed) {
@@ -191,6 +236,22 @@ fn a_pod_that_no_node_takes_is_waited_for_and_blocked_at_the_timeout(bed: Bed) {
         "patch deployments shop/b 200",
     ];
     assert_eq!(scene.writes(), restarted, "nothing is restarted twice");
+}
+
+fn a_pod_that_does_not_go_away_is_named_with_its_finalizers(bed: Bed) {
+    let scene = Scene::with(bed, &[workload("StatefulSet", "a", |_| {})]);
+    let pod = "/api/v1/namespaces/shop/pods/a-1";
+    let finalizers = |all: Value| json!({ "metadata": { "finalizers": all } });
+    let kept = finalizers(json!(["shop.test/kept"]));
+    scene.bed.merge(pod, &kept).unwrap();
+    let run = scene.roll(&scene.verdict(), &["--yes", "--timeout", "6s"]);
+    scene.bed.merge(pod, &finalizers(Value::Null)).unwrap();
+    assert_eq!(run.code, Some(1), "{}", run.said());
+    let rolled = run.of("rolled")[0];
+    assert_eq!(rolled["reason"], "timed-out", "{rolled}");
+    assert_eq!(rolled["pod"], "a-1", "{rolled}");
+    let message = rolled["message"].as_str().unwrap();
+    assert!(message.contains("shop.test/kept"), "{message}");
 }
 
 fn a_pod_on_a_node_that_is_not_ready_blocks_with_the_names_of_both(bed: Bed) {

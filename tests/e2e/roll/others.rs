@@ -1,15 +1,17 @@
 //! What autoscalers and other people do to a workload in the middle of its rollout.
 
-use mesh_testbed::Bed;
+use mesh_testbed::{Ask, Bed};
 use mesh_tests::{Run, Running, on_both_beds};
 use serde_json::{Value, json};
 
-use crate::scene::{Scene, workload};
+use crate::scene::{Scene, behaves, workload};
 
 on_both_beds! {
     scaled_out_in_mid_roll_is_proven_by_all_its_pods
     scaled_in_in_mid_roll_is_proven_by_those_that_are_left
     a_restart_that_somebody_takes_back_is_said_and_the_next_run_makes_it_again
+    [Kubectl]
+    the_failure_of_a_restart_that_a_colleague_made_ends_nothing
 }
 
 const PATH: &str = "/apis/apps/v1/namespaces/shop/deployments/a";
@@ -49,6 +51,31 @@ fn scaled_out_in_mid_roll_is_proven_by_all_its_pods(bed: Bed) {
 
 fn scaled_in_in_mid_roll_is_proven_by_those_that_are_left(bed: Bed) {
     scaled(bed, 3, 1);
+}
+
+fn the_failure_of_a_restart_that_a_colleague_made_ends_nothing(bed: Bed) {
+    let scene = Scene::with(bed, &[behaves("a", "never-ready"), behaves("b", "ok")]);
+    let pods = "/api/v1/namespaces/shop/pods?labelSelector=app%3Da";
+    let pods = scene.bed.get(pods).unwrap();
+    let recently = &pods["items"][0]["metadata"]["creationTimestamp"];
+    let annotations = json!({ "kubectl.kubernetes.io/restartedAt": recently });
+    let restart = json!({ "spec": { "template": { "metadata": { "annotations": annotations } } } });
+    let ask = Ask {
+        method: "PATCH",
+        path: &format!("{PATH}?fieldManager=kubectl-rollout"),
+        form: "application/merge-patch+json",
+        body: &restart,
+    };
+    assert_eq!(scene.bed.ask(ask).unwrap().0, 200);
+    let run = scene.roll(&scene.verdict(), &["--yes", "--timeout", "10s"]);
+    assert_eq!(run.code, Some(1), "{}", run.said());
+    let rolled = run.of("rolled").into_iter();
+    let ended: Vec<_> = rolled
+        .map(|it| (it["name"].as_str(), it["outcome"].as_str()))
+        .collect();
+    let expected = [("a", "failed"), ("b", "proven")];
+    let expected = expected.map(|(name, outcome)| (Some(name), Some(outcome)));
+    assert_eq!(ended, expected, "{}", run.said());
 }
 
 fn a_restart_that_somebody_takes_back_is_said_and_the_next_run_makes_it_again(bed: Bed) {

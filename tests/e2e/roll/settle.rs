@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use mesh_testbed::Bed;
-use mesh_tests::{Signal, make_ready, make_wait, on_both_beds, run};
+use http::{Method, StatusCode};
+use mesh_testbed::{Bed, Match};
+use mesh_tests::{Signal, begin, make_ready, make_wait, on_both_beds, run};
 use serde_json::Value;
 
 use crate::scene::{NEW, Scene, behaves, is_ready, new_pod, workload};
@@ -12,6 +13,7 @@ on_both_beds! {
     pods_that_crash_after_their_proof_stop_the_run
     a_workload_that_fails_after_its_proof_is_named_and_nothing_more_is_started
     the_last_workload_is_watched_for_the_time_of_settle
+    what_is_proven_is_watched_although_another_workload_was_refused
     a_proven_pod_that_somebody_deletes_is_no_failure_but_its_replacement_is_waited_for
 }
 
@@ -113,6 +115,35 @@ fn the_last_workload_is_watched_for_the_time_of_settle(bed: Bed) {
     let rolled = run.of("rolled");
     let outcomes: Vec<_> = rolled.iter().map(|it| it["outcome"].as_str()).collect();
     assert_eq!(outcomes, [Some("proven"), Some("failed")]);
+}
+
+fn what_is_proven_is_watched_although_another_workload_was_refused(bed: Bed) {
+    let scene = Scene::with(bed, &[behaves("a", "ok"), behaves("b", "ok")]);
+    let path = "/apis/apps/v1/namespaces/shop/deployments/a";
+    let unchanged = scene.bed.get(path).unwrap().to_string();
+    let proxy = scene.bed.proxy().unwrap();
+    let patch = Match::method(Method::PATCH).path("/deployments/a");
+    proxy.on(patch).answer_with(StatusCode::OK, &unchanged);
+    let mut command = scene.tools.run("mesh-roll");
+    command.env("KUBECONFIG", proxy.kubeconfig());
+    command.args(["--yes", "--settle", "1h"]);
+    let mut run = begin(command, &scene.verdict());
+    run.until(|record| record["type"] == "progress" && said(record).contains("--settle"));
+    let pod = new_pod(&scene, "b");
+    make_wait(&scene.bed, "shop", &pod, "CrashLoopBackOff", 1);
+    let run = run.finish();
+    assert_eq!(run.code, Some(1), "{}", run.said());
+    let rolled = run.of("rolled").into_iter();
+    let reasons: Vec<_> = rolled
+        .map(|it| (it["name"].as_str(), it["reason"].as_str()))
+        .collect();
+    let expected = [
+        ("a", Some("refused")),
+        ("b", None),
+        ("b", Some("readiness-lost")),
+    ];
+    let expected = expected.map(|(name, reason)| (Some(name), reason));
+    assert_eq!(reasons, expected, "{}", run.said());
 }
 
 fn a_proven_pod_that_somebody_deletes_is_no_failure_but_its_replacement_is_waited_for(bed: Bed) {

@@ -7,6 +7,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::managed::Managers;
 use super::message::{Message, Unreadable, Value, each_field, message};
 
 /// An object kind that can be listed and watched.
@@ -44,9 +45,10 @@ pub struct Meta {
     pub owner_references: Vec<OwnerReference>,
     pub creation_timestamp: Option<Timestamp>,
     pub deletion_timestamp: Option<Timestamp>,
-    /// The field managers that wrote the object itself and not only its status.
-    #[serde(rename = "managedFields", deserialize_with = "managers")]
-    pub managers: Vec<String>,
+    /// What must happen before the object goes away when it is deleted.
+    pub finalizers: Vec<String>,
+    #[serde(rename = "managedFields")]
+    pub managers: Managers,
 }
 
 /// An object that owns another.
@@ -97,7 +99,8 @@ message!(Meta {
     11: labels,
     12: annotations,
     13: owner_references,
-    17: managers by manager,
+    14: finalizers,
+    17: managers,
 });
 
 message!(OwnerReference {
@@ -107,47 +110,6 @@ message!(OwnerReference {
     5: api_version,
     6: controller
 });
-
-// Who wrote which fields, as far as it is needed.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct ManagedFields {
-    manager: String,
-    subresource: String,
-}
-
-message!(ManagedFields {
-    1: manager,
-    8: subresource
-});
-
-impl ManagedFields {
-    fn note(self, managers: &mut Vec<String>) {
-        let Self {
-            manager,
-            subresource,
-        } = self;
-        if subresource.is_empty() && !managers.contains(&manager) {
-            managers.push(manager);
-        }
-    }
-}
-
-fn manager(managers: &mut Vec<String>, value: Value<'_>) -> Result<(), Unreadable> {
-    let mut fields = ManagedFields::default();
-    fields.merge(value)?;
-    fields.note(managers);
-    Ok(())
-}
-
-fn managers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
-    let all: Option<Vec<ManagedFields>> = Option::deserialize(deserializer)?;
-    let mut managers = Vec::new();
-    for fields in all.into_iter().flatten() {
-        fields.note(&mut managers);
-    }
-    Ok(managers)
-}
 
 /// The numbers of those fields of a condition that have others in other kinds.
 pub(super) struct Numbers {

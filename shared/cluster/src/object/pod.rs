@@ -271,6 +271,14 @@ impl Pod {
         self.readiness()?.since
     }
 
+    /// Returns since when the pod is not ready, where its condition says so.
+    pub fn unready_since(&self) -> Option<Timestamp> {
+        let mut conditions = self.status.conditions.iter();
+        conditions
+            .find(|c| c.kind == "Ready" && c.status != "True")?
+            .since
+    }
+
     fn readiness(&self) -> Option<&Condition> {
         let mut conditions = self.status.conditions.iter();
         conditions.find(|c| c.kind == "Ready" && c.status == "True")

@@ -22,7 +22,7 @@ use jiff::{SignedDuration, Timestamp};
 use mesh_records::{Downtime, Obstacle, ProgressPods, Roll, RollBy, Trouble};
 use mesh_records::{WorkloadRef, hold_back};
 
-use crate::object::{Selector, Template};
+use crate::object::{Managers, Selector, Template};
 use crate::wire::store::Stored;
 use crate::workload::injection::{Injection, Injector, Rules, injection};
 use crate::workload::pin::template_pins;
@@ -73,8 +73,8 @@ pub struct Observed {
     pub steps: Steps,
     /// When the rollout of the newest template was complete, where the status says so.
     pub rolled_out: Option<Timestamp>,
-    /// The field managers that wrote the workload itself and not only its status.
-    pub managers: Vec<String>,
+    /// Who wrote the workload itself and not only its status.
+    pub managers: Managers,
 }
 
 /// The rollout to wait for.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
+use mesh_cluster::act::MANAGER;
 use mesh_cluster::workload::rollout::{Observed, PodSeen, State, with_pods};
 use mesh_records::{DowntimeGrade, Obstacle, RollBy, Strategy, WorkloadKind, WorkloadRef};
 
@@ -18,6 +19,8 @@ use crate::select::{Choice, Selector};
 pub(crate) enum Decision {
     /// Give it new pods in this way.
     Roll(Strategy),
+    /// Give it new pods in this way once it is healthy; it is not now.
+    Later(Strategy),
     /// Wait for a rollout that is already in progress, whoever started it.
     Adopt,
     /// Do not roll it, for this reason.
@@ -94,7 +97,12 @@ pub(crate) fn decide(task: &Task, world: &World, wishes: &Wishes, now: Timestamp
             // problem belongs to somebody else, and this run does not wait for it.
             State::HeldUp(_) if is_a_restart(observed, *stale_at, now) => Decision::Adopt,
             State::HeldUp(_) | State::Failed(_) if current => Decision::Skip(Obstacle::Current),
-            State::HeldUp(_) | State::Failed(_) => Decision::Skip(Obstacle::WorkloadUnhealthy),
+            State::HeldUp(_) if is_forbidden => Decision::Skip(Obstacle::Forbidden),
+            State::HeldUp(_) => {
+                let way = way(&observed.roll, wishes.strategy);
+                way.map_or_else(Decision::Skip, Decision::Later)
+            }
+            State::Failed(_) => Decision::Skip(Obstacle::WorkloadUnhealthy),
         };
     }
     // An earlier run was killed after this restart, so nobody has proven the workload yet; or after it
@@ -106,14 +114,36 @@ pub(crate) fn decide(task: &Task, world: &World, wishes: &Wishes, now: Timestamp
     if current {
         return Decision::Skip(Obstacle::Current);
     }
+    decide_outdated(observed, &pods, world, wishes, now)
+}
+
+// Decides what to do with a workload that needs new pods and is not rolling out.
+fn decide_outdated(
+    observed: &Observed,
+    pods: &[&PodSeen],
+    world: &World,
+    wishes: &Wishes,
+    now: Timestamp,
+) -> Decision {
     let strategy = match way(&observed.roll, wishes.strategy) {
         Ok(strategy) => strategy,
         Err(obstacle) => return Decision::Skip(obstacle),
     };
-    match hindrance(observed, strategy, &pods, world, wishes, now) {
+    match hindrance(observed, strategy, pods, world, wishes, now) {
         Some(obstacle) => Decision::Skip(obstacle),
-        None if is_forbidden => Decision::Skip(Obstacle::Forbidden),
+        None if wishes.forbidden.contains_key(&observed.key) => Decision::Skip(Obstacle::Forbidden),
+        None if !is_healthy(observed, strategy, pods, now) => Decision::Later(strategy),
         None => Decision::Roll(strategy),
+    }
+}
+
+impl Decision {
+    /// Returns how the workload gets new pods, now or later in the run.
+    pub(crate) fn strategy(self) -> Option<Strategy> {
+        match self {
+            Self::Roll(strategy) | Self::Later(strategy) => Some(strategy),
+            Self::Adopt | Self::Skip(_) => None,
+        }
     }
 }
 
@@ -125,12 +155,17 @@ pub(crate) fn may_be_adopted(observed: &Observed, task: &Task) -> bool {
         || observed.restarted_at().is_some() && task.stale_at.is_some()
 }
 
-/// Returns true if an earlier run of this tool may have begun the rollout.
+/// Returns true if an earlier run of this tool may have begun the rollout. Whoever wrote the last
+/// restart is named beside it, unless the API server or its owner dropped that.
 pub(crate) fn is_a_restart(
     observed: &Observed,
     stale_at: Option<Timestamp>,
     now: Timestamp,
 ) -> bool {
+    let by = &observed.managers.of_restart;
+    if !by.is_empty() && !by.iter().any(|by| by == MANAGER) {
+        return false;
+    }
     observed.restarted_recently(now) || restarted_since(observed, stale_at, now)
 }
 
@@ -175,13 +210,6 @@ fn hindrance(
     if strategy == Strategy::RestartAt && observed.planned_restart(now).is_some() {
         return Some(Obstacle::RestartPlanned);
     }
-    // Evictions leave every pod at its own revision.
-    let is_settled = observed.is_at_rest(now)
-        || strategy == Strategy::Evict && observed.is_held_back_whole() && is_whole(observed, pods);
-    let is_short = strategy == Strategy::Evict && !is_whole(observed, pods);
-    if !is_settled || is_short || pods.is_empty() || pods.iter().any(|pod| !pod.ready) {
-        return Some(Obstacle::WorkloadUnhealthy);
-    }
     let key = &observed.key;
     let allowed = wishes.allow_outage.iter().any(|it| it.selects(key));
     if downtime(observed, strategy).grade == DowntimeGrade::Outage && !allowed {
@@ -194,6 +222,14 @@ fn hindrance(
     let overridden = strategy != Strategy::Evict && wishes.overrides_budgets(key);
     let forbidden = !overridden && budget::never(world, observed, strategy).is_some();
     forbidden.then_some(Obstacle::Budget)
+}
+
+fn is_healthy(observed: &Observed, strategy: Strategy, pods: &[&PodSeen], now: Timestamp) -> bool {
+    // Evictions leave every pod at its own revision.
+    let is_settled = observed.is_at_rest(now)
+        || strategy == Strategy::Evict && observed.is_held_back_whole() && is_whole(observed, pods);
+    let is_short = strategy == Strategy::Evict && !is_whole(observed, pods);
+    is_settled && !is_short && !pods.is_empty() && pods.iter().all(|pod| pod.ready)
 }
 
 // === impl Wishes ===
@@ -376,7 +412,7 @@ mod tests {
 
     #[test]
     fn decide_restarts_adopts_or_skips_with_the_obstacle() {
-        use Decision::{Adopt, Roll, Skip};
+        use Decision::{Adopt, Later, Roll, Skip};
         const RESTART: Decision = Roll(Strategy::Restart);
         let rolling = WELL.replace(r#""updatedReplicas": 2"#, r#""updatedReplicas": 1"#);
         let sick = WELL.replace(r#""availableReplicas": 2"#, r#""availableReplicas": 1"#);
@@ -393,14 +429,8 @@ mod tests {
                 scene(|s| s.pods = vec![(None, true), (None, true)]),
                 Skip(Obstacle::UnmeshedButAnnotated),
             ),
-            (
-                scene(|s| s.pods[1].1 = false),
-                Skip(Obstacle::WorkloadUnhealthy),
-            ),
-            (
-                scene(|s| s.status = sick),
-                Skip(Obstacle::WorkloadUnhealthy),
-            ),
+            (scene(|s| s.pods[1].1 = false), Later(Strategy::Restart)),
+            (scene(|s| s.status = sick), Later(Strategy::Restart)),
             (scene(|s| s.status.clone_from(&rolling)), Adopt),
             (
                 scene(|s| {
@@ -430,7 +460,14 @@ mod tests {
                 Skip(Obstacle::WouldLoseProxy),
             ),
             (scene(|s| s.namespace = ""), Skip(Obstacle::WouldLoseProxy)),
-            (scene(|s| s.pods.clear()), Skip(Obstacle::WorkloadUnhealthy)),
+            (scene(|s| s.pods.clear()), Later(Strategy::Restart)),
+            (
+                scene(|s| {
+                    s.pods[1].1 = false;
+                    s.namespace = "";
+                }),
+                Skip(Obstacle::WouldLoseProxy),
+            ),
             (
                 scene(|s| {
                     s.kind = WorkloadKind::StatefulSet;
@@ -499,7 +536,7 @@ mod tests {
                     s.spec = r#", "updateStrategy": {"type": "OnDelete"}"#;
                     s.pods.pop();
                 }),
-                Skip(Obstacle::WorkloadUnhealthy),
+                Later(Strategy::Evict),
             ),
         ];
         for (number, (scene, expected)) in table.into_iter().enumerate() {

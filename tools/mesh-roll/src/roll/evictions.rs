@@ -111,6 +111,7 @@ impl Roll {
             // It passes, or the next look shows that nothing is left to evict.
             Some(
                 Decision::Roll(Strategy::Evict)
+                | Decision::Later(_)
                 | Decision::Adopt
                 | Decision::Skip(
                     Obstacle::WorkloadUnhealthy | Obstacle::Current | Obstacle::ScaledToZero,

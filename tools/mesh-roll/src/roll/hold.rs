@@ -1,12 +1,14 @@
 //! Workloads that wait before they are started: for a PodDisruptionBudget, or for what refuses their
 //! new pods.
 
-use mesh_cluster::workload::rollout::PodSeen;
+use jiff::Timestamp;
+use mesh_cli::DryRun;
 use mesh_records::{Obstacle, Strategy, Trouble, WorkloadRef, after};
 
 use super::budget;
 use super::conclusion::{Conclusion, problem};
-use super::item::{Held, Hold};
+use super::decide::Decision;
+use super::item::{Held, Hold, Item};
 use super::limits::{self, Stop};
 use super::slots::Keeper;
 use super::state::Roll;
@@ -73,25 +75,53 @@ impl Roll {
         false
     }
 
-    /// Lets a workload wait that became unhealthy after the plan, such as by an autoscaler or by a
-    /// drain: it may be well again in seconds. If it is not in the time of one workload, it is skipped.
+    /// Says before the first restart which workloads wait until they are healthy, because those hold
+    /// up no wave.
+    pub(super) fn hold_the_unhealthy(&mut self) {
+        let waiting = self.waiting.values();
+        let unhealthy = waiting.filter(|item| matches!(self.decide(item), Decision::Later(_)));
+        let unhealthy: Vec<WorkloadRef> = unhealthy.map(|item| item.task.key.clone()).collect();
+        for key in unhealthy {
+            self.hold_until_healthy(&key);
+        }
+    }
+
+    /// Lets a workload wait that is unhealthy, such as by an autoscaler or by a drain: it may be well
+    /// again in seconds. It is skipped if it was not for the time of one workload, and nothing else
+    /// is left to be done.
     pub(super) fn hold_until_healthy(&mut self, key: &WorkloadRef) {
-        let lack = self.world.all_pods(key).find_map(PodSeen::lack);
-        let said = match lack {
-            Some(problem) => problem.to_string(),
-            None => "not all of its pods are there and ready".to_owned(),
-        };
+        let said = self.ill_health(key);
+        if self.settings.dry_run != DryRun::None {
+            return self.would_hold(key, &said);
+        }
         let hold = Hold {
             trouble: Trouble::ReadinessLost,
             by: UNHEALTHY.to_owned(),
             said,
             by_a_flight: false,
         };
-        self.hold(key, hold);
+        let unready = self.world.pods(key).filter_map(|pod| pod.unready_since);
+        // What was unhealthy long before the run hardly gets well in its last minutes.
+        let since = unready.min().map_or(self.now, |since| since.min(self.now));
+        self.hold_since(key, hold, since);
+    }
+
+    // A dry run does not wait for anybody.
+    fn would_hold(&mut self, key: &WorkloadRef, said: &str) {
+        if let Some(item) = self.take_item(key) {
+            let record = self.saying(&item).held(self.counts(key), said);
+            self.emit(record);
+            self.tally.skipped(Obstacle::WorkloadUnhealthy);
+            self.over.insert(key.clone(), item);
+        }
     }
 
     /// Lets a workload wait, for at most the time of one workload; then it is blocked.
     pub(super) fn hold(&mut self, key: &WorkloadRef, hold: Hold) {
+        self.hold_since(key, hold, self.now);
+    }
+
+    fn hold_since(&mut self, key: &WorkloadRef, hold: Hold, began: Timestamp) {
         let now = self.now;
         let Some(item) = self.item_mut(key) else {
             return;
@@ -104,8 +134,9 @@ impl Roll {
         }
         let is_known = before.is_some_and(|held| held.hold.by == hold.by);
         let since = before.filter(|_| !by_a_flight);
-        let since = since.map_or(now, |held| held.since);
+        let since = since.map_or(began, |held| held.since);
         let times = before.map_or(0, |held| held.times.saturating_add(1));
+        let is_ill = hold.trouble == Trouble::ReadinessLost;
         let said = hold.said.clone();
         item.held = Some(Held { hold, since, times });
         if !is_known && let Some(item) = self.item(key) {
@@ -115,11 +146,28 @@ impl Roll {
         if by_a_flight {
             return;
         }
-        if now >= after(since, self.settings.timeout) {
-            self.blocked_by_its_hold(key);
-        } else {
+        if now < after(since, self.settings.timeout) {
             self.wake_at_limit(since);
+        } else if !is_ill || !self.has_others(key) {
+            self.blocked_by_its_hold(key);
         }
+    }
+
+    // Returns true if others that this workload does not hold up are in flight, or may still begin.
+    fn has_others(&self, key: &WorkloadRef) -> bool {
+        let Some(item) = self.item(key) else {
+            return false;
+        };
+        let is_ill = |item: &Item| {
+            let held = item.held.as_ref();
+            held.is_some_and(|held| held.hold.trouble == Trouble::ReadinessLost)
+        };
+        let waiting = self.waiting.values().filter(|item| !is_ill(item));
+        let flying = self.flying.iter().map(|flight| &flight.item);
+        let wave = &item.rank.wave;
+        flying
+            .chain(waiting)
+            .any(|other| !self.holds_up(wave, &other.rank.wave))
     }
 
     /// Ends workloads that waited until the deadline of the run.

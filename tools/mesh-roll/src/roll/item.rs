@@ -20,9 +20,9 @@ pub(crate) struct Item {
     /// The workload's proxy versions before the restart.
     pub(super) from: Vec<String>,
     pub(super) attempts: u32,
-    /// How often listing the workload's pods failed.
-    pub(super) unlisted: u32,
-    /// How often the dry run of a pod had no answer.
+    /// How often the list of its pods, or the dry run of one, had no answer.
+    pub(super) unanswered: u32,
+    /// How often the injector did not answer the dry run of a pod.
     pub(super) unprobed: u32,
     pub(super) not_before: Option<Timestamp>,
     /// The annotation's value in a write without an answer. If the workload has this value later,
@@ -73,7 +73,7 @@ impl Item {
             strategy_reason: None,
             from: Vec::new(),
             attempts: 0,
-            unlisted: 0,
+            unanswered: 0,
             unprobed: 0,
             not_before: None,
             value: None,

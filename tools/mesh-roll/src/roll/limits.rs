@@ -128,15 +128,18 @@ impl Expected {
 
 impl Stop {
     /// Returns true if what is proven is still watched, which needs no lock.
-    pub(crate) fn leaves_hope(&self) -> bool {
+    pub(crate) fn lets_watch(&self) -> bool {
         match self {
-            Self::Deadline | Self::Stale | Self::Changed(_) | Self::LockLost(_) => true,
+            Self::Deadline
+            | Self::Stale
+            | Self::Changed(_)
+            | Self::LockLost(_)
+            | Self::Failures => true,
             Self::Signal(_)
             | Self::ReaderGone
             | Self::Idle(_)
             | Self::Forbidden { .. }
             | Self::Injector(_)
-            | Self::Failures
             | Self::Canary(_)
             | Self::Gate(_)
             | Self::Broken(_)

@@ -10,6 +10,7 @@ use mesh_records::{
 use super::decide::Decision;
 use super::event::Action;
 use super::evicting::is_whole;
+use super::flight::Flight;
 use super::item::Item;
 use super::limits::Stop;
 use super::order::Wave;
@@ -19,21 +20,30 @@ use crate::canary::Canary;
 use crate::wave_gate::WaveGate;
 
 impl Roll {
-    /// Returns the current wave: the wave of the first workload that is not finished.
+    /// Returns the current wave: the wave of the first workload that is not finished. Those that wait
+    /// for something of their own, or are only watched, hold up no later tier.
     pub(super) fn wave(&self) -> Option<Wave> {
         let mut waiting = self.waiting.values();
         let free = waiting.find(|item| {
             let held = item.held.as_ref();
             held.is_none_or(|held| held.hold.by_a_flight)
         });
-        let flying = self.flying.iter().map(|flight| &flight.item);
+        let flying = self.flying.iter();
+        let (busy, watched): (Vec<&Flight>, Vec<&Flight>) =
+            flying.partition(|flight| self.takes_slot(flight));
+        let watched = watched.iter().map(|flight| &flight.item.rank.wave);
         let first = self.waiting.keys().next().map(|rank| &rank.wave);
-        let next = flying.chain(free).map(|item| &item.rank.wave).min();
-        // A gate is asked about a wave that is finished for good.
-        let has_gate = self.settings.gate.is_some();
-        let holds_up = |first: &Wave, next| first.holds_up(next) || has_gate && first < next;
-        let held = first.filter(|first| next.is_none_or(|next| holds_up(first, next)));
+        let first = first.into_iter().chain(watched).min();
+        let busy = busy.into_iter().map(|flight| &flight.item);
+        let next = busy.chain(free).map(|item| &item.rank.wave).min();
+        let held = first.filter(|first| next.is_none_or(|next| self.holds_up(first, next)));
         held.or(next).cloned()
+    }
+
+    /// Returns true if a wave begins only when another is finished for good, as a gate is asked about
+    /// each.
+    pub(super) fn holds_up(&self, first: &Wave, next: &Wave) -> bool {
+        first.holds_up(next) || self.settings.gate.is_some() && first < next
     }
 
     /// Returns how many workloads of a wave may roll at the same time.
@@ -224,6 +234,11 @@ impl Roll {
                         true => hindered = why,
                         false => expected = why,
                     }
+                }
+                // Only a canary that is named is meant.
+                Decision::Later(_) => {
+                    let unhealthy = Obstacle::WorkloadUnhealthy.sentence();
+                    hindered = Some(format!("{} {unhealthy}", item.task.key));
                 }
                 Decision::Roll(_) | Decision::Adopt => {
                     item.rank.wave = Wave::Canary;

@@ -84,10 +84,13 @@ impl Roll {
         for (item, decision) in plan {
             match decision {
                 Decision::Skip(obstacle) => self.skip(item, obstacle, None),
-                Decision::Roll(_) | Decision::Adopt => {
+                Decision::Roll(_) | Decision::Later(_) | Decision::Adopt => {
                     self.waiting.insert(item.rank.clone(), item);
                 }
             }
+        }
+        if self.settings.dry_run == DryRun::Client {
+            self.hold_the_unhealthy();
         }
         if is_idle || self.settings.dry_run == DryRun::Client {
             self.finish();
@@ -157,8 +160,8 @@ impl Roll {
     }
 
     fn intent(&self, deeds: Vec<Deed>, plan: &[(Item, Decision)]) -> Intent {
-        let evictions = count(plan, |it| it == Decision::Roll(Strategy::Evict));
-        let restarts = count(plan, |it| matches!(it, Decision::Roll(_))) - evictions;
+        let evictions = count(plan, |it| it.strategy() == Some(Strategy::Evict));
+        let restarts = count(plan, |it| it.strategy().is_some()) - evictions;
         let adopted = count(plan, |it| it == Decision::Adopt);
         let injects = self.world.target().injects.clone().unwrap_or_default();
         let most = self.settings.max_in_flight;
@@ -214,10 +217,10 @@ impl Roll {
         }
         let mut grades: BTreeMap<DowntimeGrade, usize> = BTreeMap::new();
         for (item, decision) in plan {
-            if let Decision::Roll(strategy) = decision
+            if let Some(strategy) = decision.strategy()
                 && let Some(observed) = self.world.workload(&item.task.key)
             {
-                let grade = downtime(observed, *strategy).grade;
+                let grade = downtime(observed, strategy).grade;
                 *grades.entry(grade).or_default() += 1;
             }
         }
@@ -230,8 +233,19 @@ impl Roll {
         }
         let attention = |decision| match decision {
             Decision::Skip(obstacle) => Obstacle::class(obstacle) == SkipClass::Attention,
-            Decision::Roll(_) | Decision::Adopt => false,
+            Decision::Roll(_) | Decision::Later(_) | Decision::Adopt => false,
         };
+        let later = count(plan, |it| matches!(it, Decision::Later(_)));
+        if later > 0 {
+            let wait = if later == 1 {
+                "waits until it is"
+            } else {
+                "wait until they are"
+            };
+            lines.push(format!(
+                "  {later} {wait} healthy; skipped if that does not come before the end of the run"
+            ));
+        }
         let left = count(plan, attention);
         if left > 0 {
             lines.push(format!("  {left} skipped, need attention"));
@@ -256,6 +270,9 @@ impl Roll {
             DryRun::Client | DryRun::Server => Phase::Rolling,
         };
         self.check_all_pods();
+        if self.phase == Phase::Rolling {
+            self.hold_the_unhealthy();
+        }
     }
 
     /// Continues after the lock was taken. From now on no other run changes the control plane, so
@@ -272,15 +289,16 @@ impl Roll {
                 "somebody wrote to its linkerd-config".to_owned(),
             ));
         }
+        self.hold_the_unhealthy();
     }
 }
 
 fn verb(decision: Decision) -> Option<&'static str> {
-    match decision {
-        Decision::Roll(Strategy::Restart | Strategy::RestartAt) => Some("restart"),
-        Decision::Roll(Strategy::Evict) => Some("evict the pods of"),
-        Decision::Adopt => Some("wait for"),
-        Decision::Skip(_) => None,
+    match (decision, decision.strategy()) {
+        (_, Some(Strategy::Restart | Strategy::RestartAt)) => Some("restart"),
+        (_, Some(Strategy::Evict)) => Some("evict the pods of"),
+        (Decision::Adopt, None) => Some("wait for"),
+        (Decision::Roll(_) | Decision::Later(_) | Decision::Skip(_), None) => None,
     }
 }
 

@@ -14,7 +14,7 @@ impl Roll {
     /// Returns how long the rollout of a workload takes; `None` if nothing tells.
     pub(super) fn takes(&self, item: &Item, decision: Decision) -> Option<SignedDuration> {
         let strategy = match decision {
-            Decision::Roll(strategy) => strategy,
+            Decision::Roll(strategy) | Decision::Later(strategy) => strategy,
             Decision::Adopt => Strategy::Restart,
             Decision::Skip(_) => return None,
         };
@@ -55,13 +55,13 @@ impl Roll {
 
     /// Returns what is written to a workload, if that was asked for (`--diff`).
     pub(super) fn patch(&self, item: &Item, decision: Decision) -> Option<Patch> {
-        match decision {
-            Decision::Roll(Strategy::Restart | Strategy::RestartAt) if self.settings.diff => {}
-            Decision::Roll(_) | Decision::Adopt | Decision::Skip(_) => return None,
+        match decision.strategy()? {
+            Strategy::Restart | Strategy::RestartAt if self.settings.diff => {}
+            Strategy::Restart | Strategy::RestartAt | Strategy::Evict => return None,
         }
         let key = &item.task.key;
         let observed = self.world.workload(key)?;
-        let others = observed.managers.iter().filter(|it| *it != MANAGER);
+        let others = observed.managers.names.iter().filter(|it| *it != MANAGER);
         Some(Patch {
             path: restart_path(&key.kind),
             before: observed.restarted_at.clone(),

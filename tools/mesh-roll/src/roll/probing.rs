@@ -13,16 +13,18 @@ use mesh_records::{DowntimeGrade, Obstacle, Outcome, Strategy, Trouble, Workload
 use super::conclusion::{Conclusion, problem};
 use super::event::{Action, Sample};
 use super::flight::{Awaits, Flight};
-use super::item::{Hold, Item};
+use super::item::Hold;
 use super::limits::Stop;
 use super::proof::is_current;
 use super::state::Roll;
 use super::watched::Mesh;
 
-/// How often the list and the dry run are tried if no answer comes.
+/// How often the injector is asked if it does not answer, and the API server if nobody gets an answer.
 const TRIES: u32 = 3;
 const PAUSE: SignedDuration = SignedDuration::from_secs(1);
 const LONGEST_PAUSE: SignedDuration = SignedDuration::from_secs(30);
+/// How many workloads without an answer speak for all.
+const OTHERS: usize = 3;
 /// How many other workloads' pods are compared with one that got no proxy.
 const MOST_SAMPLES: usize = 3;
 
@@ -99,31 +101,41 @@ impl Roll {
         if self.stop.is_some() {
             return self.wait_again(key, None);
         }
-        if let Ok(pods) = &pods {
-            let mesh = self.world.target();
-            let mut pods = pods.iter().filter(|pod| !pod.over);
-            if pods.any(|pod| !is_current(pod, mesh)) {
-                return self.probed(key, probe);
+        let pods = match pods {
+            Ok(pods) => pods,
+            Err(why) => {
+                let what = format!("cannot list the pods of {key}: {why}");
+                return self.unanswered(key, Trouble::TimedOut, what);
             }
+        };
+        let mesh = self.world.target();
+        let mut pods = pods.iter().filter(|pod| !pod.over);
+        if pods.any(|pod| !is_current(pod, mesh)) {
+            return self.probed(key, probe);
         }
         let Some(Flight { item, .. }) = self.land(key) else {
             return;
         };
-        match pods {
-            Ok(_) if item.strategy == Strategy::Evict => self.skip(item, Obstacle::Current, None),
-            Ok(_) => self.adopt(item),
-            Err(why) => self.unlisted(item, &why),
+        match item.strategy {
+            Strategy::Evict => self.skip(item, Obstacle::Current, None),
+            Strategy::Restart | Strategy::RestartAt => self.adopt(item),
         }
     }
 
-    fn unlisted(&mut self, mut item: Item, why: &str) {
-        item.unlisted += 1;
-        item.not_before = Some(after(self.now, PAUSE));
-        if item.unlisted >= TRIES {
-            let what = format!("cannot list the pods of {}: {why}", item.task.key);
-            self.stop(Stop::Blind(what));
+    // No answer is the trouble of this workload: the API server may have too many requests for its
+    // namespace only, or a webhook that answers late. The run ends if nobody ever gets an answer.
+    fn unanswered(&mut self, key: &WorkloadRef, trouble: Trouble, what: String) {
+        if let Some(flight) = self.flight_mut(key) {
+            flight.item.unanswered += 1;
         }
-        self.waiting.insert(item.rank.clone(), item);
+        let blind = Stop::Blind(what.clone());
+        self.hold_up(key, trouble, what);
+        let tried = self.waiting.values().map(|item| item.unanswered);
+        let tried: Vec<u32> = tried.filter(|times| *times > 0).collect();
+        let enough = self.waiting.len().min(OTHERS);
+        if !self.is_answered && tried.len() >= enough && tried.iter().sum::<u32>() >= TRIES {
+            self.stop(blind);
+        }
     }
 
     fn probed(&mut self, key: &WorkloadRef, answer: Result<Option<Probe>, String>) {
@@ -134,9 +146,10 @@ impl Roll {
                 let namespace = &key.namespace;
                 let what =
                     format!("cannot check the injector with a dry-run pod in {namespace}: {why}");
-                return self.unprobed(key, Stop::Blind(what));
+                return self.unanswered(key, Trouble::PodRefused, what);
             }
         };
+        self.is_answered = true;
         let image = match &probe {
             Probe::Injected(injected) => {
                 let labels = injected.labels.clone();
@@ -192,6 +205,7 @@ impl Roll {
         if let Some(mut flight) = self.land(key) {
             flight.item.held = None;
             flight.item.unprobed = 0;
+            flight.item.unanswered = 0;
             match flight.item.strategy {
                 Strategy::Restart | Strategy::RestartAt => {
                     self.announce(flight.item, flight.version);

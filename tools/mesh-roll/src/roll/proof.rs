@@ -224,7 +224,9 @@ mod tests {
             anchors: Some("a".to_owned()),
             ready: true,
             ready_since: None,
+            unready_since: None,
             over: false,
+            leaves_after: None,
             unready: None,
             problem: None,
         }

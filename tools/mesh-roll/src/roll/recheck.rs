@@ -22,7 +22,7 @@ impl Roll {
     /// Returns true if a list at the end of the run showed every proven workload whole; otherwise
     /// asks for that list.
     pub(super) fn is_rechecked(&mut self) -> bool {
-        if !self.may_be_well() || self.proven().is_empty() || self.recheck.is_done {
+        if !self.watches_on() || self.proven().is_empty() || self.recheck.is_done {
             return true;
         }
         self.recheck.is_last |= !self.recheck.is_asked;

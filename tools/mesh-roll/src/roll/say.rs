@@ -329,7 +329,7 @@ impl Saying<'_> {
     }
 }
 
-/// Makes the record that all restarts are done, and so many workloads are watched for `left` seconds.
+/// Makes the record that no restart follows, and so many workloads are watched for `left` seconds.
 pub(crate) fn settling(
     cluster: &str,
     now: Timestamp,
@@ -342,7 +342,7 @@ pub(crate) fn settling(
         run: None,
         time: whole_seconds(now),
         message: format!(
-            "all restarts are done; watching {workloads} restarted workloads for {left}s more (--settle)"
+            "nothing else is restarted; watching {workloads} restarted workloads for {left}s more (--settle)"
         ),
         of: None,
         pods,

@@ -60,12 +60,9 @@ impl Roll {
 
     /// Returns true if the proven workloads must be watched for longer before the run may end.
     pub(super) fn is_settling(&mut self) -> bool {
-        let may_be_well = self.may_be_well();
+        let watches_on = self.watches_on();
         let vigils = self.over.values().filter(|item| item.vigil.is_some());
-        let Some(last) = self
-            .last_proof
-            .filter(|_| may_be_well && vigils.count() > 0)
-        else {
+        let Some(last) = self.last_proof.filter(|_| watches_on && vigils.count() > 0) else {
             return false;
         };
         let until = after(last, self.settings.settle);

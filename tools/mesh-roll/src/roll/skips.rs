@@ -1,5 +1,6 @@
 //! Workloads that are skipped, each with what it is about.
 
+use mesh_cluster::workload::rollout::PodSeen;
 use mesh_records::{Obstacle, RollBy, SkipClass, Strategy, WorkloadRef};
 
 use super::budget;
@@ -39,7 +40,10 @@ impl Roll {
                     }
                 })
             }
-            Obstacle::WorkloadUnhealthy => self.pod_to_delete(key),
+            Obstacle::WorkloadUnhealthy => {
+                let pod = self.pod_to_delete(key);
+                Some(pod.unwrap_or_else(|| self.ill_health(key)))
+            }
             Obstacle::OnDelete | Obstacle::Partition => {
                 let roll = &self.world.workload(key)?.roll;
                 Some(match roll.by {
@@ -75,6 +79,15 @@ impl Roll {
             | Obstacle::PodRefused
             | Obstacle::DowntimeOutage
             | Obstacle::ForeignOwner => None,
+        }
+    }
+
+    /// Returns what is wrong with the pods of a workload that is not healthy.
+    pub(super) fn ill_health(&self, key: &WorkloadRef) -> String {
+        let lack = self.world.all_pods(key).find_map(PodSeen::lack);
+        match lack {
+            Some(problem) => problem.to_string(),
+            None => "not all of its pods are there and ready".to_owned(),
         }
     }
 

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use mesh_cluster::workload::rollout::{Observed, State, with_pods};
 use mesh_records::{Outcome, Strategy, WorkloadRef, after};
 
+use super::flight::Flight;
 use super::item::Item;
 use super::state::{Jam, Roll};
 use super::way::takes_away;
@@ -23,9 +24,13 @@ impl Roll {
     /// Returns the workloads that keep their budgets or a slot besides those in flight.
     ///
     /// A rollout that somebody else began keeps a slot while it makes progress, for at most
-    /// `--timeout`, so that a rollout that never ends cannot hold up the others for good.
+    /// `--timeout` since it was seen first, so that a rollout that never ends cannot hold up the
+    /// others for good.
     pub(super) fn keepers(&mut self) -> Vec<Keeper> {
-        let mut foreign = BTreeMap::new();
+        let flying = self.foreign_flights();
+        let mut foreign: BTreeMap<_, _> = flying
+            .map(|flight| (flight.item.task.key.clone(), self.seen_since(flight)))
+            .collect();
         let mut keepers = Vec::new();
         let unsettled = self.world.workloads().filter(|observed| {
             let fell = self
@@ -44,18 +49,57 @@ impl Roll {
                 continue;
             };
             let since = self.foreign.get(&key).copied().unwrap_or(self.now);
-            let slot = is_moving && self.now < after(since, self.settings.timeout);
+            let slot = is_moving && self.now < self.moves_until(observed, since);
             foreign.insert(key.clone(), since);
             keepers.push(Keeper { key, slot });
         }
-        for since in foreign.values() {
-            let until = after(*since, self.settings.timeout);
-            if self.now < until {
+        for (key, since) in &foreign {
+            let observed = self.world.workload(key);
+            let until = observed.map(|observed| self.moves_until(observed, *since));
+            if let Some(until) = until.filter(|until| self.now < *until) {
                 self.wake_at(until);
             }
         }
         self.foreign = foreign;
         keepers
+    }
+
+    /// Returns how many slots the workloads in flight take.
+    pub(super) fn taken(&self) -> usize {
+        let flying = self.flying.iter();
+        flying.filter(|flight| self.takes_slot(flight)).count()
+    }
+
+    /// Returns false for a rollout of somebody else that this run only watches, because it makes no
+    /// progress.
+    pub(super) fn takes_slot(&self, flight: &Flight) -> bool {
+        if !flight.item.is_anothers {
+            return true;
+        }
+        let observed = self.world.workload(&flight.item.task.key);
+        observed.is_some_and(|observed| {
+            let until = self.moves_until(observed, self.seen_since(flight));
+            self.now < until && self.is_rolled_by_others(observed) != Some(false)
+        })
+    }
+
+    fn foreign_flights(&self) -> impl Iterator<Item = &Flight> {
+        let flying = self.flying.iter();
+        flying.filter(|flight| flight.item.is_anothers)
+    }
+
+    fn seen_since(&self, flight: &Flight) -> Timestamp {
+        let seen = self.foreign.get(&flight.item.task.key);
+        seen.copied().unwrap_or(flight.since)
+    }
+
+    // Until when somebody else's rollout counts as one that makes progress. Each run sees it for the
+    // first time, so its newest pods tell too.
+    fn moves_until(&self, observed: &Observed, since: Timestamp) -> Timestamp {
+        let newest = observed.newest_pods(self.world.pods(&observed.key));
+        let moved = newest.filter_map(|pod| pod.created.max(pod.ready_since));
+        let moved = moved.max().unwrap_or(since);
+        after(moved.min(since), self.settings.timeout)
     }
 
     // Returns true if this run began the rollout, and it was given up or lost pods afterwards, and has
@@ -71,10 +115,11 @@ impl Roll {
                 return false;
             }
             let given_up = match item.outcome {
-                Some(
-                    Outcome::Failed | Outcome::Blocked | Outcome::Interrupted | Outcome::Superseded,
-                ) => true,
-                Some(Outcome::Proven | Outcome::Gone) | None => false,
+                Some(Outcome::Failed | Outcome::Blocked | Outcome::Interrupted) => {
+                    !item.is_anothers
+                }
+                // What others made of it is theirs.
+                Some(Outcome::Proven | Outcome::Gone | Outcome::Superseded) | None => false,
             };
             item.began && given_up && item.task.uid == observed.uid && !observed.deleting
         })
@@ -106,8 +151,8 @@ impl Roll {
         let Some(most) = self.settings.wishes.max_unavailable else {
             return true;
         };
-        let flying = self.flying.iter().map(|flight| &flight.item);
-        let flying = flying.map(|item| (&item.task.key, item.strategy));
+        let flying = self.flying.iter().filter(|flight| self.takes_slot(flight));
+        let flying = flying.map(|flight| (&flight.item.task.key, flight.item.strategy));
         let kept = keepers.iter().filter(|keeper| keeper.slot);
         let kept = kept.map(|keeper| (&keeper.key, Strategy::Restart));
         let all = flying.chain(kept).filter(|(other, _)| *other != key);
@@ -122,7 +167,7 @@ impl Roll {
     /// unavailable; `is_full` says that a workload had no room.
     pub(super) fn note_jam(&mut self, is_full: bool, keepers: &[Keeper]) {
         let kept: Vec<&Keeper> = keepers.iter().filter(|keeper| keeper.slot).collect();
-        if !is_full || !self.flying.is_empty() || self.waiting.is_empty() || kept.is_empty() {
+        if !is_full || self.taken() > 0 || self.waiting.is_empty() || kept.is_empty() {
             self.jam = None;
             return;
         }

@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use mesh_cli::DryRun;
 use mesh_cluster::act::Restart;
 use mesh_cluster::workload::rollout::Observed;
-use mesh_records::{Obstacle, Outcome, Strategy, Trouble, WorkloadKind, WorkloadRef, after};
+use mesh_records::{Outcome, Strategy, Trouble, WorkloadKind, WorkloadRef, after};
 
 use super::conclusion::Conclusion;
 use super::decide::{Decision, is_a_restart, may_be_adopted};
@@ -41,7 +41,7 @@ impl Roll {
         self.adopt_all();
         let Some(wave) = self.wave() else { return };
         let slots = self.slots(&wave);
-        if !self.opens(&wave) || self.flying.len() >= slots {
+        if !self.opens(&wave) || self.taken() >= slots {
             self.jam = None;
             return;
         }
@@ -49,7 +49,7 @@ impl Roll {
         let kept = keepers.iter().filter(|keeper| keeper.slot).count();
         let mut after = Bound::Unbounded;
         let mut is_full = kept >= slots;
-        while self.stop.is_none() && self.flying.len() + kept < slots {
+        while self.stop.is_none() && self.taken() + kept < slots {
             let mut rest = self.waiting.range((after, Bound::Unbounded));
             let Some(rank) = rest.next().map(|(rank, _)| rank.clone()) else {
                 break;
@@ -86,7 +86,7 @@ impl Roll {
         };
         let key = item.task.key.clone();
         let decision = self.decide(item);
-        if decision == Decision::Skip(Obstacle::WorkloadUnhealthy) {
+        if let Decision::Later(_) = decision {
             self.hold_until_healthy(&key);
             return true;
         }
@@ -109,7 +109,7 @@ impl Roll {
             match decision {
                 Decision::Skip(obstacle) => self.skip(item, obstacle, None),
                 Decision::Adopt => self.adopt(item),
-                Decision::Roll(_) => self.prepare(item),
+                Decision::Roll(_) | Decision::Later(_) => self.prepare(item),
             }
         }
         true
@@ -139,7 +139,9 @@ impl Roll {
         self.flying.push(Flight::adopted(item, self.now));
     }
 
-    fn prepare(&mut self, item: Item) {
+    fn prepare(&mut self, mut item: Item) {
+        // Somebody else's rollout that this run waited for is over.
+        item.began &= !std::mem::take(&mut item.is_anothers);
         let key = item.task.key.clone();
         let observed = self.world.workload(&key);
         let version = observed.map(|observed| observed.resource_version.clone());

@@ -73,6 +73,8 @@ pub(crate) struct Roll {
     pub(super) phase: Phase,
     /// The last workload whose own pod got the right proxy in a dry run.
     pub(super) witness: Option<WorkloadRef>,
+    /// Whether any workload's list and dry run were answered.
+    pub(super) is_answered: bool,
     pub(super) no_endpoint_since: Option<Timestamp>,
     /// Rollouts that others began, with the time when each was seen first.
     pub(super) foreign: BTreeMap<WorkloadRef, Timestamp>,
@@ -127,6 +129,7 @@ impl Roll {
             over: BTreeMap::new(),
             phase: Phase::Gathering,
             witness: None,
+            is_answered: false,
             no_endpoint_since: None,
             foreign: BTreeMap::new(),
             pace: Pace::default(),
@@ -147,10 +150,9 @@ impl Roll {
         self.stop.get_or_insert(stop);
     }
 
-    /// Returns true if the run may still end with the words that all is well.
-    pub(super) fn may_be_well(&self) -> bool {
-        let stop = self.stop.as_ref();
-        self.tally.failed == 0 && stop.is_none_or(Stop::leaves_hope)
+    /// Returns true if what is proven is watched until the run ends, whatever else failed.
+    pub(super) fn watches_on(&self) -> bool {
+        self.stop.as_ref().is_none_or(Stop::lets_watch)
     }
 
     pub(super) fn emit(&mut self, record: Record) {

@@ -49,10 +49,9 @@ impl Flight {
                 let has_begun = world
                     .pods(&observed.key)
                     .any(|pod| self.is_new(pod, observed));
-                over(Conclusion::failed(
-                    Trouble::TimedOut,
-                    Some(stalled(wait, has_begun)),
-                ))
+                let lingers = world.all_pods(&observed.key).find_map(PodSeen::lingers);
+                let problem = lingers.unwrap_or_else(|| stalled(wait, has_begun));
+                over(Conclusion::failed(Trouble::TimedOut, Some(problem)))
             }
             (problem, _, _) => over(Conclusion::failed(Trouble::TimedOut, problem)),
         }

@@ -43,8 +43,12 @@ pub struct PodSeen {
     pub ready: bool,
     /// Since when the pod is ready.
     pub ready_since: Option<Timestamp>,
+    /// Since when the pod is not ready.
+    pub unready_since: Option<Timestamp>,
     /// Whether the pod has ended or is being deleted.
     pub over: bool,
+    /// The finalizers of a pod that is being deleted.
+    pub leaves_after: Option<Vec<String>>,
     /// The pod's first container that is not ready.
     pub unready: Option<String>,
     /// What is wrong with the pod.
@@ -91,7 +95,12 @@ impl PodSeen {
             anchors: proxy::trust_anchors(&pod.meta).map(str::to_owned),
             ready: pod.is_ready(),
             ready_since: pod.ready_since(),
+            unready_since: pod.unready_since(),
             over: pod.is_over(),
+            leaves_after: pod
+                .meta
+                .deletion_timestamp
+                .map(|_| pod.meta.finalizers.clone()),
             unready: unready.next().map(|status| status.name.clone()),
             problem: Problem::of_pod(pod),
         }
@@ -122,6 +131,26 @@ impl PodSeen {
             pod: Some(self.name.clone()),
             container: self.unready.clone(),
             said: "not ready".to_owned(),
+            passes: Passes::Maybe,
+        })
+    }
+
+    /// Returns the problem of a pod that is being deleted and still there.
+    pub fn lingers(&self) -> Option<Problem> {
+        let finalizers = self.leaves_after.as_ref()?;
+        let node = self.node.as_deref().unwrap_or("its node");
+        let said = match finalizers.is_empty() {
+            true => format!("it is being deleted and does not stop on {node}"),
+            false => format!(
+                "it is being deleted and waits for its finalizers ({})",
+                finalizers.join(", ")
+            ),
+        };
+        Some(Problem {
+            trouble: Trouble::TimedOut,
+            pod: Some(self.name.clone()),
+            container: None,
+            said,
             passes: Passes::Maybe,
         })
     }

@@ -245,7 +245,11 @@ impl Watcher {
             Action::Emit(record) => self.record(record, model, now),
             Action::Patch(restart) => self.patch(restart, model, now),
             Action::Evict(eviction) => self.evict(eviction, model, now),
-            Action::Finish(finish) => self.finish(finish),
+            Action::Finish(finish) => {
+                self.check_jam(finish, model);
+                self.check_watched(finish, now);
+                self.finish(finish);
+            }
             Action::Prepare(key, _) | Action::ListLast(key, _) => self.check_begun(key),
             Action::Ask(..)
             | Action::Lock
@@ -556,6 +560,43 @@ impl Watcher {
             .by_ref()
             .filter(|pod| pod.ready && pod.template == proof.template);
         ready.by_ref().count() < proof.pods.len()
+    }
+
+    // Only what a run began may keep its slot until the run ends.
+    fn check_jam(&self, finish: &Finish, model: &Model) {
+        let seed = self.seed;
+        let reason = finish.reason.as_deref().unwrap_or_default();
+        let by = model.bodies.iter().find(|body| {
+            let keeps = [format!("{} keeps", body.key), format!("{} and", body.key)];
+            keeps.iter().any(|keeps| reason.contains(keeps.as_str()))
+        });
+        let is_ours = by.is_none_or(|body| {
+            let restarted = body.restarted_at.as_deref();
+            body.on_delete || restarted.is_some_and(|at| at > "2026")
+        });
+        assert!(is_ours, "seed {seed}: somebody else ends it: {reason}");
+    }
+
+    // What is proven is watched for as long as was asked, whatever became of the others.
+    fn check_watched(&self, finish: &Finish, now: Timestamp) {
+        let seed = self.seed;
+        let whole = [
+            "a workload failed",
+            "more workloads failed",
+            "workloads are not finished",
+        ];
+        let reason = finish.reason.as_deref();
+        let is_stopped = reason.is_some_and(|it| !whole.iter().any(|of| it.starts_with(of)));
+        let proven = self.proofs.iter().filter(|(key, proof)| {
+            let is_proven = self.ended.get(key) == Some(&Outcome::Proven);
+            is_proven && !proof.pods.is_empty()
+        });
+        let last = proven.filter_map(|(key, _)| self.proven_at.get(key)).max();
+        let until = last.map(|at| after(*at, self.limits.settle));
+        assert!(
+            is_stopped || until.is_none_or(|until| now >= until),
+            "seed {seed}: it ends before {until:?}"
+        );
     }
 
     fn finish(&mut self, finish: &Finish) {
