@@ -1,7 +1,7 @@
 //! One trouble is one workload's trouble: it ends no run, and holds up no other workload.
 
 use http::{Method, StatusCode};
-use mesh_testbed::{Bed, Match};
+use mesh_testbed::{Bed, FaultProxy, Match};
 use mesh_tests::{Run, make_ready, make_wait, on_both_beds, run};
 use serde_json::{Value, json};
 
@@ -212,14 +212,19 @@ fn a_webhook_that_cannot_be_called_for_the_restart_is_named_and_the_others_are_r
     scene.bed.delete(&path).unwrap();
 }
 
-fn a_restart_that_admission_takes_out_is_said_and_the_others_are_rolled(bed: Bed) {
-    let scene = Scene::with(bed, &deployments(&["a", "b"], |_| {}));
-    // The answer of an API server whose admission took the annotation out.
+// Answers the restart of `a` like an API server whose admission takes the annotation out.
+pub(crate) fn stripping(scene: &Scene) -> FaultProxy {
     let path = "/apis/apps/v1/namespaces/shop/deployments/a";
     let unchanged = scene.bed.get(path).unwrap().to_string();
     let proxy = scene.bed.proxy().unwrap();
     let patch = Match::method(Method::PATCH).path("/deployments/a");
     proxy.on(patch).answer_with(StatusCode::OK, &unchanged);
+    proxy
+}
+
+fn a_restart_that_admission_takes_out_is_said_and_the_others_are_rolled(bed: Bed) {
+    let scene = Scene::with(bed, &deployments(&["a", "b"], |_| {}));
+    let proxy = stripping(&scene);
     let mut command = scene.tools.run("mesh-roll");
     command.env("KUBECONFIG", proxy.kubeconfig());
     command.args(["--yes", "--settle", "0s"]);
@@ -233,18 +238,18 @@ fn a_restart_that_admission_takes_out_is_said_and_the_others_are_rolled(bed: Bed
 
 fn dry_runs_without_an_answer_in_one_namespace_do_not_stop_the_others(bed: Bed) {
     let pods = Match::method(Method::POST).path("/namespaces/bank/pods");
-    let message = without_an_answer(bed, pods, "pod-refused");
+    let message = without_an_answer(bed, pods);
     assert!(message.contains("dry-run pod in bank"), "{message}");
 }
 
 fn lists_without_an_answer_in_one_namespace_do_not_stop_the_others(bed: Bed) {
     let pods = Match::method(Method::GET).path("/namespaces/bank/pods");
-    let message = without_an_answer(bed, pods, "timed-out");
+    let message = without_an_answer(bed, pods);
     assert!(message.contains("cannot list the pods"), "{message}");
 }
 
 // Answers the requests that match with "too many requests"; returns what is said of the workload.
-fn without_an_answer(bed: Bed, requests: Match, reason: &str) -> String {
+fn without_an_answer(bed: Bed, requests: Match) -> String {
     let mut first = workload("Deployment", "a", |_| {});
     first["metadata"]["namespace"] = "bank".into();
     let scene = Scene::with(bed, &[first, workload("Deployment", "b", |_| {})]);
@@ -263,7 +268,7 @@ fn without_an_answer(bed: Bed, requests: Match, reason: &str) -> String {
     assert_eq!(outcomes(&run), pairs(&expected), "{}", run.said());
     let mut rolled = run.of("rolled").into_iter();
     let blocked = rolled.find(|it| it["name"] == "a").unwrap();
-    assert_eq!(blocked["reason"], reason, "{blocked}");
+    assert_eq!(blocked["reason"], "timed-out", "{blocked}");
     let message = blocked["message"].as_str().unwrap();
     assert!(message.contains("too many requests"), "{message}");
     message.to_owned()

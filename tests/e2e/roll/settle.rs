@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use http::{Method, StatusCode};
-use mesh_testbed::{Bed, Match};
+use mesh_testbed::Bed;
 use mesh_tests::{Signal, begin, make_ready, make_wait, on_both_beds, run};
 use serde_json::Value;
 
+use crate::alone::stripping;
 use crate::scene::{NEW, Scene, behaves, is_ready, new_pod, workload};
 
 on_both_beds! {
@@ -119,11 +119,7 @@ fn the_last_workload_is_watched_for_the_time_of_settle(bed: Bed) {
 
 fn what_is_proven_is_watched_although_another_workload_was_refused(bed: Bed) {
     let scene = Scene::with(bed, &[behaves("a", "ok"), behaves("b", "ok")]);
-    let path = "/apis/apps/v1/namespaces/shop/deployments/a";
-    let unchanged = scene.bed.get(path).unwrap().to_string();
-    let proxy = scene.bed.proxy().unwrap();
-    let patch = Match::method(Method::PATCH).path("/deployments/a");
-    proxy.on(patch).answer_with(StatusCode::OK, &unchanged);
+    let proxy = stripping(&scene);
     let mut command = scene.tools.run("mesh-roll");
     command.env("KUBECONFIG", proxy.kubeconfig());
     command.args(["--yes", "--settle", "1h"]);

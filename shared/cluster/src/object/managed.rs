@@ -85,7 +85,9 @@ fn fields(fields: &mut Option<Fields>, value: Value<'_>) -> Result<(), Unreadabl
 
 // The fields of a pod are many, and hardly any are of a restart.
 fn json(fields: &mut Option<Fields>, value: Value<'_>) -> Result<(), Unreadable> {
-    let text = std::str::from_utf8(value.bytes()?).unwrap_or_default();
+    let Ok(text) = std::str::from_utf8(value.bytes()?) else {
+        return Ok(());
+    };
     if text.contains("f:kubectl.kubernetes.io/restartedAt") || text.contains("f:restartAt") {
         *fields = serde_json::from_str(text).ok();
     }

@@ -105,7 +105,7 @@ impl Roll {
             Ok(pods) => pods,
             Err(why) => {
                 let what = format!("cannot list the pods of {key}: {why}");
-                return self.unanswered(key, Trouble::TimedOut, what);
+                return self.unanswered(key, what);
             }
         };
         let mesh = self.world.target();
@@ -124,12 +124,12 @@ impl Roll {
 
     // No answer is the trouble of this workload: the API server may have too many requests for its
     // namespace only, or a webhook that answers late. The run ends if nobody ever gets an answer.
-    fn unanswered(&mut self, key: &WorkloadRef, trouble: Trouble, what: String) {
+    fn unanswered(&mut self, key: &WorkloadRef, what: String) {
         if let Some(flight) = self.flight_mut(key) {
             flight.item.unanswered += 1;
         }
         let blind = Stop::Blind(what.clone());
-        self.hold_up(key, trouble, what);
+        self.hold_up(key, Trouble::TimedOut, what);
         let tried = self.waiting.values().map(|item| item.unanswered);
         let tried: Vec<u32> = tried.filter(|times| *times > 0).collect();
         let enough = self.waiting.len().min(OTHERS);
@@ -146,7 +146,7 @@ impl Roll {
                 let namespace = &key.namespace;
                 let what =
                     format!("cannot check the injector with a dry-run pod in {namespace}: {why}");
-                return self.unanswered(key, Trouble::PodRefused, what);
+                return self.unanswered(key, what);
             }
         };
         self.is_answered = true;

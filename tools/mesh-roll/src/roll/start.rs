@@ -143,10 +143,13 @@ impl Roll {
         // Somebody else's rollout that this run waited for is over.
         item.began &= !std::mem::take(&mut item.is_anothers);
         let key = item.task.key.clone();
-        let observed = self.world.workload(&key);
-        let version = observed.map(|observed| observed.resource_version.clone());
-        let flight = Flight::preparing(item, version.unwrap_or_default(), self.now);
-        self.flying.push(flight);
+        // Without a version the write would have no precondition.
+        let Some(observed) = self.world.workload(&key) else {
+            self.waiting.insert(item.rank.clone(), item);
+            return;
+        };
+        let version = observed.resource_version.clone();
+        self.flying.push(Flight::preparing(item, version, self.now));
         let prepare = Action::Prepare(key.clone(), self.selector(&key));
         self.out.push(prepare);
     }

@@ -565,7 +565,9 @@ impl Watcher {
     // Only what a run began may keep its slot until the run ends.
     fn check_jam(&self, finish: &Finish, model: &Model) {
         let seed = self.seed;
-        let reason = finish.reason.as_deref().unwrap_or_default();
+        let Some(reason) = &finish.reason else {
+            return;
+        };
         let by = model.bodies.iter().find(|body| {
             let keeps = [format!("{} keeps", body.key), format!("{} and", body.key)];
             keeps.iter().any(|keeps| reason.contains(keeps.as_str()))
