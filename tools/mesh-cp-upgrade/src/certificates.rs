@@ -52,7 +52,11 @@ pub(crate) async fn certificates(
     let cluster = Arc::clone(&session.cluster);
     let read = session.unless_stopped(rest(&cluster, namespace, &mut chain));
     match read.await? {
-        Ok(()) => {}
+        Ok(()) => {
+            for what in chain.missing() {
+                session.foresee(Explained::new(what, KEPT_ELSEWHERE))?;
+            }
+        }
         // What goes back after a failure is not held up by what it cannot look at.
         Err(error) if error.rule().is_some() || session.goes_back => {
             session.run.blind("certificates");

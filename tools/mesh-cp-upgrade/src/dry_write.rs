@@ -138,7 +138,7 @@ impl Present<'_> {
         body: Value,
         options: Options,
     ) -> Result<Said, Error> {
-        let patched = match Patch::new(self.installed.unwrap_or(&body), &body) {
+        let patched = match Patch::new(target.resource(), self.installed.unwrap_or(&body), &body) {
             Patch::Lists(patch) => {
                 let patching = cluster.patch_lists::<IgnoredAny>(target, &patch, options);
                 patching.await

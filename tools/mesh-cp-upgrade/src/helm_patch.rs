@@ -4,6 +4,7 @@
 //! All else stays as it is in the cluster. The items of lists are merged too, but not those of custom
 //! resources: their type is not known to helm.
 
+use mesh_cluster::object::Resource;
 use serde_json::{Map, Value, json};
 
 /// A patch of one object.
@@ -38,12 +39,12 @@ const KNOWN: [&str; 15] = [
 const SCHEMAS: &str = "CustomResourceDefinition";
 
 impl Patch {
-    /// Returns what helm sends to change an object that was installed as `old` into `new`.
-    pub(crate) fn new(old: &Value, new: &Value) -> Self {
-        let version = new["apiVersion"].as_str().unwrap_or_default();
-        let group = version.split_once('/').map_or("", |(group, _)| group);
+    /// Returns what helm sends to change an object of this kind that was installed as `old` into `new`.
+    pub(crate) fn new<S: AsRef<str>>(of: &Resource<S>, old: &Value, new: &Value) -> Self {
+        let (group, kind) = (of.group.as_ref(), of.kind.as_ref());
+        let field = "";
         match !group.contains('.') || KNOWN.contains(&group) {
-            true => Self::Lists(lists(old, new, Place::of(new))),
+            true => Self::Lists(lists(old, new, Place { kind, field })),
             false => Self::Merge(difference(old, new)),
         }
     }
@@ -58,12 +59,7 @@ struct Place<'a> {
     field: &'a str,
 }
 
-impl<'a> Place<'a> {
-    fn of(object: &'a Value) -> Self {
-        let kind = object["kind"].as_str().unwrap_or_default();
-        Self { kind, field: "" }
-    }
-
+impl Place<'_> {
     /// Returns the field that tells the items of a list apart; `None` for a list that is replaced.
     fn key(self) -> Option<&'static str> {
         match (self.kind, self.field) {
@@ -178,13 +174,19 @@ fn difference(old: &Value, new: &Value) -> Value {
 mod tests {
     use super::*;
 
-    fn of(api_version: &str, kind: &str, spec: &Value) -> Value {
-        json!({ "apiVersion": api_version, "kind": kind, "spec": spec })
+    fn of(group: &'static str, kind: &'static str) -> Resource {
+        let (version, plural) = ("v1", "");
+        Resource {
+            group,
+            version,
+            plural,
+            kind,
+        }
     }
 
-    fn lists_of(kind: &str, [old, new]: [&Value; 2]) -> Value {
-        match Patch::new(&of("v1", kind, old), &of("v1", kind, new)) {
-            Patch::Lists(patch) => patch["spec"].clone(),
+    fn lists_of(kind: &'static str, [old, new]: [&Value; 2]) -> Value {
+        match Patch::new(&of("", kind), old, new) {
+            Patch::Lists(patch) => patch,
             Patch::Merge(patch) => panic!("{patch}"),
         }
     }
@@ -255,10 +257,9 @@ mod tests {
             json!({ "a": 1, "b": [1, 2], "c": { "d": 1, "e": 2 } }),
             json!({ "a": 1, "b": [1], "c": { "d": 2 } }),
         );
-        let expected = json!({ "spec": { "b": [1], "c": { "d": 2, "e": null } } });
+        let expected = json!({ "b": [1], "c": { "d": 2, "e": null } });
         for group in ["policy.linkerd.io", "apiregistration.k8s.io"] {
-            let version = format!("{group}/v1");
-            let patch = Patch::new(&of(&version, "Server", &old), &of(&version, "Server", &new));
+            let patch = Patch::new(&of(group, "Server"), &old, &new);
             assert_eq!(patch, Patch::Merge(expected.clone()), "{group}");
         }
     }

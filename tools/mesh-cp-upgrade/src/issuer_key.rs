@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use mesh_cluster::control_plane::certificate::{certificates, stands_on};
 use mesh_cluster::label;
 use mesh_cluster::object::ConfigMap;
-use mesh_records::CertificateRole;
+use mesh_records::{Certificate, CertificateRole};
 use rustls::crypto::ring::sign::any_supported_type;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject as _;
@@ -62,21 +62,47 @@ pub(crate) fn bundle(anchors: &ConfigMap) -> Option<Vec<u8>> {
 }
 
 impl Chain {
-    /// Says which of the certificates are not valid at this time: the issuer's, or all trust anchors.
+    /// Says which of the certificates cannot be read or are not valid at this time: the issuer's, or all
+    /// trust anchors. What is not here is not judged.
     pub(crate) fn invalid(&self, now: Timestamp) -> Vec<String> {
-        let issuer = validities(CertificateRole::Issuer, self.issuer.as_deref());
-        let issuer = issuer.first().copied();
-        let issuer = issuer.map(|it| ("the issuer's certificate", it));
-        let anchors = validities(CertificateRole::Anchor, self.anchors.as_deref()).into_iter();
+        // The issuer's own is the first of its chain.
+        let issuer = self.issuer.as_ref().map(|pem| {
+            let all = certificates(CertificateRole::Issuer, pem);
+            all.first().and_then(validity)
+        });
         // A valid one is enough: a rotation may add one that is valid only later.
-        let best = anchors.max_by_key(|(from, until)| (*from <= now && now <= *until, *until));
+        let best = self.anchors.as_ref().map(|pem| {
+            let all = certificates(CertificateRole::Anchor, pem);
+            let all = all.iter().filter_map(validity);
+            all.max_by_key(|(from, until)| (*from <= now && now <= *until, *until))
+        });
+        let issuer = issuer.map(|it| ("the issuer's certificate", it));
         let best = best.map(|it| ("the last of the trust anchors", it));
-        let invalid = issuer.into_iter().chain(best);
-        let invalid = invalid.filter_map(|(what, (from, until))| {
-            let expired = (until < now).then(|| format!("{what} expired at {until}"));
-            expired.or_else(|| (now < from).then(|| format!("{what} is valid only from {from} on")))
+        let both = issuer.into_iter().chain(best);
+        let invalid = both.filter_map(|(what, validity)| match validity {
+            None => Some(format!("{what} cannot be read")),
+            Some((_, until)) if until < now => Some(format!("{what} expired at {until}")),
+            Some((from, _)) if now < from => Some(format!("{what} is valid only from {from} on")),
+            Some(_) => None,
         });
         invalid.collect()
+    }
+
+    /// Says what is missing of it.
+    pub(crate) fn missing(&self) -> Vec<String> {
+        let issuer = (&self.issuer, "Secret", label::ISSUER, "certificate");
+        let anchors = (
+            &self.anchors,
+            "ConfigMap",
+            label::TRUST_ROOTS,
+            "trust anchors",
+        );
+        let both = [issuer, anchors].into_iter();
+        let missing = both.filter(|(pem, ..)| pem.is_none());
+        let said = missing.map(|(_, kind, name, what)| {
+            format!("the {kind} {name} is not there, or has no {what}")
+        });
+        said.collect()
     }
 
     /// Returns true if no trust anchor signed the issuer's certificate: no proxy would accept what the
@@ -87,12 +113,9 @@ impl Chain {
     }
 }
 
-// The first and the last moment of each certificate that can be read.
-fn validities(role: CertificateRole, pem: Option<&[u8]>) -> Vec<(Timestamp, Timestamp)> {
-    let all = pem.map(|pem| certificates(role, pem)).unwrap_or_default();
-    all.iter()
-        .filter_map(|it| it.not_before.zip(it.not_after))
-        .collect()
+// The first and the last moment, if the certificate can be read.
+fn validity(certificate: &Certificate) -> Option<(Timestamp, Timestamp)> {
+    certificate.not_before.zip(certificate.not_after)
 }
 
 fn data<'a>(secret: &'a Manifest, keys: [&str; 2]) -> Option<&'a str> {
@@ -167,6 +190,29 @@ mod tests {
             assert_eq!(said.is_empty(), part.is_empty(), "row {number}: {said}");
             assert!(said.contains(part), "row {number}: {said}");
         }
+    }
+
+    #[test]
+    fn what_is_not_there_is_missing_and_what_cannot_be_read_is_invalid() {
+        let now = "2026-01-02T03:04:05Z".parse().unwrap();
+        let nothing = Chain::default();
+        assert!(nothing.invalid(now).is_empty());
+        let expected = [
+            "the Secret linkerd-identity-issuer is not there, or has no certificate",
+            "the ConfigMap linkerd-identity-trust-roots is not there, or has no trust anchors",
+        ];
+        assert_eq!(nothing.missing(), expected);
+        let garbled = Some(b"garbled".to_vec());
+        let garbled = Chain {
+            issuer: garbled.clone(),
+            anchors: garbled,
+        };
+        assert!(garbled.missing().is_empty());
+        let expected = [
+            "the issuer's certificate cannot be read",
+            "the last of the trust anchors cannot be read",
+        ];
+        assert_eq!(garbled.invalid(now), expected);
     }
 
     #[test]

@@ -91,18 +91,9 @@ pub(crate) fn lacking<'a>(
     others: &[Manifest],
     namespace: &str,
 ) -> Vec<&'a Manifest> {
-    let key = |it: &Manifest| {
-        let group = it
-            .api_version
-            .rsplit_once('/')
-            .map_or("", |(group, _)| group);
-        let namespace = it.namespace.as_deref().unwrap_or(namespace);
-        let words = [group, &it.kind, namespace, &it.name];
-        words.map(str::to_owned)
-    };
-    let others: BTreeSet<_> = others.iter().map(key).collect();
+    let others: BTreeSet<_> = others.iter().map(|it| it.key(namespace)).collect();
     some.iter()
-        .filter(|it| !others.contains(&key(it)))
+        .filter(|it| !others.contains(&it.key(namespace)))
         .collect()
 }
 

@@ -182,8 +182,9 @@ impl Rehearsal<'_> {
 
     // The object as it was installed, if the release had it.
     fn installed_as(&self, manifest: &Manifest) -> Option<&Manifest> {
-        let is_it = |it: &&Manifest| it.kind == manifest.kind && it.name == manifest.name;
-        self.installed?.iter().find(is_it)
+        let key = manifest.key(self.namespace);
+        let mut all = self.installed?.iter();
+        all.find(|it| it.key(self.namespace) == key)
     }
 
     fn by_hand(

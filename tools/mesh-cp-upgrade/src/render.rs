@@ -231,6 +231,15 @@ fn place(error: &serde_json::Error) -> String {
 // === impl Manifest ===
 
 impl Manifest {
+    /// Returns the group, kind, namespace and name of the object, which tell it from all others; a
+    /// version of its kind does not. `namespace` is the release's.
+    pub(crate) fn key<'a>(&'a self, namespace: &'a str) -> [&'a str; 4] {
+        let group = self.api_version.rsplit_once('/');
+        let group = group.map_or("", |(group, _)| group);
+        let namespace = self.namespace.as_deref().unwrap_or(namespace);
+        [group, &self.kind, namespace, &self.name]
+    }
+
     // The parser's error would quote a value, which may be one of the user's secrets.
     pub(crate) fn parse<T: DeserializeOwned>(&self) -> anyhow::Result<T> {
         let parsed = serde_json::from_value(self.body.clone());

@@ -67,6 +67,11 @@ impl Target {
         }
     }
 
+    /// Where the API server keeps the kind.
+    pub fn resource(&self) -> &Resource<Cow<'static, str>> {
+        &self.resource
+    }
+
     /// The namespace; none for all of them or for a cluster-wide kind.
     pub fn namespace(&self) -> Option<&str> {
         self.namespace.as_deref()
