@@ -14,6 +14,7 @@ on_both_beds! {
     a_template_that_on_delete_holds_back_is_rolled_out_only_if_asked_for
     a_budget_that_forbids_an_eviction_blocks_by_its_name_and_nothing_is_deleted
     an_eviction_that_the_api_server_disallows_is_asked_again_and_blocked_in_its_words
+    a_pod_of_two_budgets_cannot_be_evicted_and_blocks_at_once
     scaled_in_to_one_pod_between_evictions_is_blocked_for_want_of_consent
     the_strategy_is_the_users_where_it_works
     a_signal_after_the_first_eviction_leaves_the_other_pods
@@ -159,6 +160,31 @@ fn a_budget_that_forbids_an_eviction_blocks_by_its_name_and_nothing_is_deleted(b
     assert!(uid["deletionTimestamp"].is_null(), "{uid}");
 }
 
+fn a_pod_of_two_budgets_cannot_be_evicted_and_blocks_at_once(bed: Bed) {
+    let scene = Scene::with(bed, &[on_delete("StatefulSet", "db")]);
+    for name in ["one", "other"] {
+        let budget = json!({ "apiVersion": "policy/v1", "kind": "PodDisruptionBudget",
+            "metadata": { "name": name, "namespace": "shop" },
+            "spec": { "minAvailable": 1, "selector": { "matchLabels": { "app": "db" } } } });
+        scene.bed.apply(&budget.to_string()).unwrap();
+        let path = format!("/apis/policy/v1/namespaces/shop/poddisruptionbudgets/{name}");
+        scene
+            .bed
+            .await_field(&path, "/status/disruptionsAllowed", &json!(1))
+            .unwrap();
+    }
+    let run = scene.roll(&scene.verdict(), &["--yes", "--timeout", "1h"]);
+    assert_eq!(run.code, Some(3), "{}", run.said());
+    let rolled = run.of("rolled")[0];
+    let found = [&rolled["outcome"], &rolled["reason"]];
+    assert_eq!(found, ["blocked", "budget"], "{rolled}");
+    let message = rolled["message"].as_str().unwrap();
+    assert!(
+        message.contains("more than one PodDisruptionBudget"),
+        "{message}"
+    );
+}
+
 fn an_eviction_that_the_api_server_disallows_is_asked_again_and_blocked_in_its_words(bed: Bed) {
     let scene = Scene::with(bed, &[on_delete("StatefulSet", "db")]);
     let said = "The disruption budget tight needs 2 healthy pods and has 2 currently";
@@ -267,8 +293,19 @@ fn a_replication_controller_is_evicted_until_all_is_done(bed: Bed) {
         spec["selector"] = json!({ "app": "old" });
     });
     old["apiVersion"] = "v1".into();
-    let scene = Scene::with(bed, &[old]);
+    let mut deployed = workload("ReplicationController", "shop-1", |spec| {
+        slow(spec);
+        spec["selector"] = json!({ "app": "shop-1" });
+    });
+    deployed["apiVersion"] = "v1".into();
+    // So does OpenShift's DeploymentConfig own its controllers.
+    deployed["metadata"]["ownerReferences"] = json!([{
+        "apiVersion": "apps.openshift.io/v1", "kind": "DeploymentConfig", "name": "shop",
+        "uid": "6f1c3f7e-3a0b-4a55-9d1c-0c8b7d1f2e3a", "controller": true, "blockOwnerDeletion": true,
+    }]);
+    let scene = Scene::with(bed, &[old, deployed]);
     let run = scene.roll(&scene.verdict(), &["--yes"]);
     assert_eq!(proven(&run, "old")["strategy"], "evict");
+    assert_eq!(proven(&run, "shop-1")["strategy"], "evict");
     is_done(&scene);
 }

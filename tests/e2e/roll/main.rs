@@ -13,6 +13,7 @@ mod gitops;
 mod held_up;
 mod injector;
 mod kills;
+mod nodes;
 mod onlooker;
 mod orphans;
 mod others;

@@ -4,12 +4,19 @@ use mesh_testbed::{Ask, Bed};
 use mesh_tests::{Run, Running, on_both_beds};
 use serde_json::{Value, json};
 
+use crate::evictions::said_so;
 use crate::scene::{Scene, behaves, workload};
 
 on_both_beds! {
     scaled_out_in_mid_roll_is_proven_by_all_its_pods
     scaled_in_in_mid_roll_is_proven_by_those_that_are_left
     a_restart_that_somebody_takes_back_is_said_and_the_next_run_makes_it_again
+    a_restart_of_a_stateful_set_that_is_taken_back_is_said
+    a_stateful_set_that_is_scaled_out_in_mid_roll_is_proven_by_all_its_pods
+    a_node_that_joins_in_mid_roll_has_a_pod_of_the_daemon_set_that_proves_it_too
+    what_is_changed_after_its_proof_is_said_and_not_watched_any_more
+    paused_in_mid_roll_is_blocked_with_the_command_that_resumes_it
+    a_workload_that_was_made_anew_since_the_survey_is_gone
     [Kubectl]
     the_failure_of_a_restart_that_a_colleague_made_ends_nothing
 }
@@ -26,10 +33,14 @@ fn scene(bed: Bed, replicas: u32) -> Scene {
 
 /// Restarts the workload, and changes it while its first new pod is not ready.
 fn changed_in_mid_roll(scene: &Scene, change: &Value) -> Run {
+    in_mid_roll(scene, || scene.bed.merge(PATH, change).unwrap())
+}
+
+fn in_mid_roll(scene: &Scene, act: impl FnOnce()) -> Run {
     let hold = scene.bed.kubelet().hold("shop", "");
     let mut run: Running = scene.start(&scene.verdict(), &["--yes", "--timeout", "2m"]);
     run.until(|record| record["name"] == "a" && record["pods"]["updated"] == 1);
-    scene.bed.merge(PATH, change).unwrap();
+    act();
     drop(hold);
     run.finish()
 }
@@ -51,6 +62,96 @@ fn scaled_out_in_mid_roll_is_proven_by_all_its_pods(bed: Bed) {
 
 fn scaled_in_in_mid_roll_is_proven_by_those_that_are_left(bed: Bed) {
     scaled(bed, 3, 1);
+}
+
+const SET: &str = "/apis/apps/v1/namespaces/shop/statefulsets/a";
+
+fn a_stateful_set_that_is_scaled_out_in_mid_roll_is_proven_by_all_its_pods(bed: Bed) {
+    let scene = Scene::with(bed, &[workload("StatefulSet", "a", |_| {})]);
+    let three = json!({ "spec": { "replicas": 3 } });
+    let run = in_mid_roll(&scene, || scene.bed.merge(SET, &three).unwrap());
+    assert_eq!(run.code, Some(0), "{}", run.said());
+    let rolled = run.of("rolled")[0];
+    let all = json!({ "wanted": 3, "new": 3, "proven": 3 });
+    assert_eq!(rolled["pods"], all, "{rolled}");
+    assert_eq!(scene.writes(), ["patch statefulsets shop/a 200"]);
+}
+
+fn a_node_that_joins_in_mid_roll_has_a_pod_of_the_daemon_set_that_proves_it_too(bed: Bed) {
+    let scene = Scene::with(bed, &[workload("DaemonSet", "a", |_| {})]);
+    let node = scene.bed.get("/api/v1/nodes/node-1").unwrap();
+    let joins = || {
+        let labels = json!({ "kubernetes.io/os": "linux", "kubernetes.io/hostname": "node-4" });
+        let new = json!({ "apiVersion": "v1", "kind": "Node",
+            "metadata": { "name": "node-4", "labels": labels } });
+        scene.bed.apply(&new.to_string()).unwrap();
+        let status = json!({ "status": node["status"] });
+        scene
+            .bed
+            .merge("/api/v1/nodes/node-4/status", &status)
+            .unwrap();
+    };
+    let run = in_mid_roll(&scene, joins);
+    assert_eq!(run.code, Some(0), "{}", run.said());
+    let rolled = run.of("rolled")[0];
+    let all = json!({ "wanted": 4, "new": 4, "proven": 4 });
+    assert_eq!(rolled["pods"], all, "{rolled}");
+}
+
+fn what_is_changed_after_its_proof_is_said_and_not_watched_any_more(bed: Bed) {
+    let scene = scene(bed, 2);
+    let args = ["--yes", "--timeout", "2m", "--settle", "1h"];
+    let mut run: Running = scene.start(&scene.verdict(), &args);
+    run.until(|record| record["type"] == "rolled");
+    let annotations = json!({ "kubectl.kubernetes.io/restartedAt": "2030-01-02T03:04:05Z" });
+    let again = json!({ "spec": { "template": { "metadata": { "annotations": annotations } } } });
+    let restart = Ask {
+        method: "PATCH",
+        path: &format!("{PATH}?fieldManager=kubectl-rollout"),
+        form: "application/merge-patch+json",
+        body: &again,
+    };
+    assert_eq!(scene.bed.ask(restart).unwrap().0, 200);
+    let run = run.finish();
+    assert_eq!(run.code, Some(0), "{}", run.said());
+    let said = said_so(
+        &run,
+        "shop/Deployment/a was done, and is not watched any more",
+    );
+    assert_eq!(said.len(), 1, "{}", run.said());
+    assert!(said[0].contains("somebody else changed it"), "{}", said[0]);
+}
+
+fn paused_in_mid_roll_is_blocked_with_the_command_that_resumes_it(bed: Bed) {
+    let scene = scene(bed, 2);
+    let _hold = scene.bed.kubelet().hold("shop", "");
+    let mut run: Running = scene.start(&scene.verdict(), &["--yes", "--timeout", "6s"]);
+    run.until(|record| record["name"] == "a" && record["pods"]["updated"] == 1);
+    let pause = json!({ "spec": { "paused": true } });
+    scene.bed.merge(PATH, &pause).unwrap();
+    let run = run.finish();
+    assert_eq!(run.code, Some(3), "{}", run.said());
+    let rolled = run.of("rolled")[0];
+    let found = [&rolled["outcome"], &rolled["reason"]];
+    assert_eq!(found, ["blocked", "paused"], "{rolled}");
+    let message = rolled["message"].as_str().unwrap();
+    assert!(message.contains("rollout resume Deployment/a"), "{message}");
+}
+
+fn a_workload_that_was_made_anew_since_the_survey_is_gone(bed: Bed) {
+    let it = workload("Deployment", "a", |_| {});
+    let scene = Scene::with(bed, std::slice::from_ref(&it));
+    let verdict = scene.verdict();
+    let uid = scene.bed.get(PATH).unwrap()["metadata"]["uid"].clone();
+    scene.bed.delete(PATH).unwrap();
+    scene.bed.apply(&it.to_string()).unwrap();
+    let anew = scene.bed.get(PATH).unwrap()["metadata"]["uid"].clone();
+    assert_ne!(anew, uid);
+    let run = scene.roll(&verdict, &["--yes"]);
+    let skipped = run.of("skipped")[0];
+    let found = [&skipped["reason"], &skipped["uid"]];
+    assert_eq!(found, [&json!("gone"), &uid], "{}", run.said());
+    assert_eq!(scene.writes(), [""; 0]);
 }
 
 fn the_failure_of_a_restart_that_a_colleague_made_ends_nothing(bed: Bed) {
@@ -80,10 +181,25 @@ fn the_failure_of_a_restart_that_a_colleague_made_ends_nothing(bed: Bed) {
 
 fn a_restart_that_somebody_takes_back_is_said_and_the_next_run_makes_it_again(bed: Bed) {
     let scene = scene(bed, 2);
-    // What `kubectl rollout undo` writes: the template of before.
+    assert_taken_back(&changed_in_mid_roll(&scene, &undo()));
+    let run = scene.roll(&scene.verdict(), &["--yes", "--timeout", "2m"]);
+    assert_eq!(run.code, Some(0), "{}", run.said());
+    assert_eq!(run.of("rolled")[0]["outcome"], "proven", "{}", run.said());
+}
+
+fn a_restart_of_a_stateful_set_that_is_taken_back_is_said(bed: Bed) {
+    let scene = Scene::with(bed, &[workload("StatefulSet", "a", |_| {})]);
+    let taken_back = || scene.bed.merge(SET, &undo()).unwrap();
+    assert_taken_back(&in_mid_roll(&scene, taken_back));
+}
+
+// What `kubectl rollout undo` writes: the template of before.
+fn undo() -> Value {
     let annotations = json!({ "kubectl.kubernetes.io/restartedAt": null });
-    let undo = json!({ "spec": { "template": { "metadata": { "annotations": annotations } } } });
-    let run = changed_in_mid_roll(&scene, &undo);
+    json!({ "spec": { "template": { "metadata": { "annotations": annotations } } } })
+}
+
+fn assert_taken_back(run: &Run) {
     assert_eq!(run.code, Some(3), "{}", run.said());
     let rolled = run.of("rolled")[0];
     assert_eq!(rolled["outcome"], "superseded", "{rolled}");
@@ -95,7 +211,4 @@ fn a_restart_that_somebody_takes_back_is_said_and_the_next_run_makes_it_again(be
     ] {
         assert!(message.contains(part), "{message}");
     }
-    let run = scene.roll(&scene.verdict(), &["--yes", "--timeout", "2m"]);
-    assert_eq!(run.code, Some(0), "{}", run.said());
-    assert_eq!(run.of("rolled")[0]["outcome"], "proven", "{}", run.said());
 }

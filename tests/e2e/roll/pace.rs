@@ -5,13 +5,15 @@ use mesh_tests::{make_wait, on_both_beds};
 use serde_json::{Value, json};
 
 use crate::onlooker::{Onlooker, most_at_once};
-use crate::scene::{Scene, behaves, new_pod, workload};
+use crate::scene::{NEW, Scene, behaves, new_pod, workload};
 
 on_both_beds! {
     the_own_labels_of_workloads_select_them
     canaries_are_watched_before_anything_else_is_started
     a_canary_that_fails_stops_the_run_whatever_max_failures_says
     a_canary_that_cannot_begin_refuses_the_run
+    canaries_by_number_or_by_percent_are_the_first_of_the_plan
+    nothing_is_started_after_more_failures_than_max_failures
     groups_are_rolled_one_after_the_other_in_waves_that_the_plan_shows
     pods_that_may_be_unavailable_are_a_limit_of_all_rollouts_together
 }
@@ -101,6 +103,49 @@ fn a_canary_that_cannot_begin_refuses_the_run(bed: Bed) {
     scene.bed.merge(path, &zero).unwrap();
     refused(&[]);
     assert_eq!(scene.writes(), Vec::<String>::new());
+}
+
+fn canaries_by_number_or_by_percent_are_the_first_of_the_plan(bed: Bed) {
+    let workloads = ["a", "b", "c", "d", "e"].map(|name| workload("Deployment", name, |_| {}));
+    let scene = Scene::with(bed, &workloads);
+    let verdict = scene.verdict();
+    for (canary, expected) in [("1", "a"), ("3", "abc"), ("50%", "abc"), ("1%", "a")] {
+        let run = scene.roll(&verdict, &["--dry-run", "--canary", canary]);
+        let intent = run.of("intent")[0];
+        assert_eq!(intent["waves"][0], "canary", "{intent}");
+        let deeds = intent["deeds"].as_array().unwrap().iter();
+        let first = deeds.filter(|deed| deed["wave"] == 1);
+        let first: String = first
+            .filter_map(|it| it["object"].as_str()?.rsplit('/').next())
+            .collect();
+        assert_eq!(first, expected, "{canary}: {intent}");
+    }
+}
+
+fn nothing_is_started_after_more_failures_than_max_failures(bed: Bed) {
+    let broken = |name: &str| {
+        workload("Deployment", name, |spec| {
+            spec["template"]["metadata"]["annotations"]["sim.test/with-proxy"] =
+                format!("{NEW}=image-pull").into();
+        })
+    };
+    let well = |name: &str| behaves(name, "ok");
+    let scene = Scene::with(bed, &[broken("a"), broken("b"), well("c"), well("d")]);
+    let args = ["--yes", "--max-in-flight", "2", "--timeout", "4s"];
+    let verdict = scene.verdict();
+    let run = scene.roll(&verdict, &[&args[..], &["--max-failures", "1"]].concat());
+    assert_eq!(run.code, Some(1), "{}", run.said());
+    let mut writes = scene.writes();
+    writes.sort();
+    let expected = ["a", "b"].map(|name| format!("patch deployments shop/{name} 200"));
+    assert_eq!(writes, expected, "{}", run.said());
+    let of = |outcome| {
+        run.of("rolled")
+            .iter()
+            .filter(|it| it["outcome"] == outcome)
+            .count()
+    };
+    assert_eq!((of("failed"), of("proven")), (2, 0), "{}", run.said());
 }
 
 fn groups_are_rolled_one_after_the_other_in_waves_that_the_plan_shows(bed: Bed) {

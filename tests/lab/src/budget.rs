@@ -42,7 +42,8 @@ pub(crate) fn allows(store: &Store, pod: &Value) -> Result<(), Refusal> {
         return Ok(());
     }
     let [budget] = covering[..] else {
-        return Err(Refusal::unsupported("a pod under two budgets"));
+        let text = "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.";
+        return Err(Refusal::new(500, "InternalError", text));
     };
     let status = status(store, budget);
     if status["disruptionsAllowed"] != 0 {

@@ -1,7 +1,7 @@
 //! The order of a run, and its loop: waits for events and performs the actions of the core. It
 //! decides nothing itself.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -163,12 +163,12 @@ impl<'a> Shell<'a> {
                 self.run.hold(lock);
                 Event::Locked(version)
             }
-            Happened::Nodes(key, Ok(nodes)) => Event::Nodes(key, nodes),
-            Happened::Nodes(key, Err(error)) => {
+            Happened::Nodes(Ok(nodes)) => Event::Nodes(nodes),
+            Happened::Nodes(Err(error)) => {
                 if error.why() == Why::Forbidden {
                     self.run.blind("nodes");
                 }
-                Event::Nodes(key, Vec::new())
+                Event::Nodes(BTreeSet::new())
             }
             Happened::Ended(ending) => return Err(ending),
         };
@@ -226,7 +226,7 @@ impl<'a> Shell<'a> {
             Action::Gate(gate, records) => {
                 perform::gate(gate, self.run.lines(records)?, self.timeout)
             }
-            Action::Nodes(key) => perform::nodes(cluster(), key),
+            Action::Nodes => perform::nodes(cluster()),
         };
         self.work.push(work);
         Ok(())

@@ -25,7 +25,7 @@ pub(crate) enum Happened {
     /// The lock is taken; with the resourceVersion of the control plane's configuration.
     Locked(Lock, String),
     /// The nodes that are not ready, or the error of the request.
-    Nodes(WorkloadRef, Result<Vec<String>, Error>),
+    Nodes(Result<BTreeSet<String>, Error>),
     /// The run cannot go on.
     Ended(Ending),
 }
@@ -265,14 +265,14 @@ pub(crate) fn compare(cluster: Arc<Cluster>, key: WorkloadRef, sample: Sample) -
     })
 }
 
-pub(crate) fn nodes(cluster: Arc<Cluster>, key: WorkloadRef) -> Work {
+pub(crate) fn nodes(cluster: Arc<Cluster>) -> Work {
     Box::pin(async move {
         let pages = cluster.pages_as::<Node>(NODES, Selection::default());
         let nodes = pages.all().await.map(|nodes| {
             let nodes = nodes.into_iter().filter(|node| !node.is_ready());
             nodes.map(|node| node.metadata.name).collect()
         });
-        Happened::Nodes(key, nodes)
+        Happened::Nodes(nodes)
     })
 }
 

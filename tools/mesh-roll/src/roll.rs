@@ -26,6 +26,7 @@ mod hold;
 mod item;
 mod limits;
 mod missing;
+mod nodes;
 mod order;
 mod pace;
 mod plan;
@@ -34,6 +35,7 @@ mod probing;
 mod proof;
 mod recheck;
 mod say;
+mod see;
 mod settle;
 mod skips;
 mod slots;
@@ -155,7 +157,7 @@ impl Roll {
             Event::Probed(key, answer) => self.explained(&key, answer),
             Event::Compared(key, sample, answer) => self.compared(&key, &sample, &answer),
             Event::Gated(answer) => self.gated(answer),
-            Event::Nodes(key, nodes) => self.nodes(&key, &nodes),
+            Event::Nodes(nodes) => self.nodes(nodes),
             Event::LockLost(why) => self.stop(Stop::LockLost(why)),
             Event::Blind(why) => {
                 self.be_blind(format!("the cluster cannot be read any more: {why}"));

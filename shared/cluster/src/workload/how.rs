@@ -163,13 +163,14 @@ fn none(reason: Obstacle, why: &str) -> (Roll, Downtime) {
 }
 
 // An object with an owner is evicted, because its owner would undo a change of the template; others
-// are restarted.
+// are restarted. So is the only pod of one whose owner does not control it: that owner may do nothing,
+// and an eviction would surely be an outage.
 fn scalable(meta: &Meta, replicas: u32, downtime: Downtime) -> (Roll, Downtime) {
     if replicas == 0 {
         return (restart(Some(Obstacle::ScaledToZero)), no_downtime());
     }
-    // The object that owns this one would undo a patch.
-    if meta.controller().is_some() {
+    let is_owned = !meta.owner_references.is_empty();
+    if meta.controller().is_some() || is_owned && replicas > 1 {
         return (evict(Some(Obstacle::ForeignOwner)), one_by_one(replicas));
     }
     (restart(None), downtime)
@@ -524,11 +525,16 @@ mod tests {
     }
 
     #[test]
-    fn an_object_with_a_controlling_owner_is_evicted() {
+    fn an_object_with_an_owner_is_evicted_unless_that_alone_would_be_an_outage() {
         let json = r#"{"metadata": {"ownerReferences": [{"kind": "Shop", "controller": true}]}, "spec": {"replicas": 2}}"#;
         let deployment: Deployment = read(json);
         let expected = (RollBy::Evict, Some(Obstacle::ForeignOwner), REDUCED);
         assert_eq!(answer(deployment_how(&deployment)), expected);
+        let loosely = json.replace("true", "false");
+        assert_eq!(answer(deployment_how(&read(&loosely))), expected);
+        let one = loosely.replace(r#""replicas": 2"#, r#""replicas": 1"#);
+        let (by, reason, _) = answer(deployment_how(&read(&one)));
+        assert_eq!((by, reason), (RollBy::Restart, None), "not an outage");
     }
 
     #[test]

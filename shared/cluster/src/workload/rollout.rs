@@ -71,6 +71,8 @@ pub struct Observed {
     pub takes_away: u32,
     /// The steps of a restart.
     pub steps: Steps,
+    /// Whether the status says that the last restart is over, whatever else it says: Argo Rollouts only.
+    pub restart_over: bool,
     /// When the rollout of the newest template was complete, where the status says so.
     pub rolled_out: Option<Timestamp>,
     /// Who wrote the workload itself and not only its status.
@@ -89,6 +91,9 @@ pub struct Goal<'a> {
 
 /// How far ahead of ours the clock may be that a restart was written by.
 const AHEAD: SignedDuration = SignedDuration::from_mins(1);
+
+/// The field manager of the controllers, which write annotations of their own.
+const CONTROLLERS: &str = "kube-controller-manager";
 
 /// For how long after a restart an unsettled workload counts as still rolling out.
 const RECENT: SignedDuration = SignedDuration::from_mins(10);
@@ -123,8 +128,40 @@ impl Observed {
             roll,
             downtime,
             steps: object.steps(),
+            restart_over: object.restart_over(),
             rolled_out: object.rolled_out(),
             managers: meta.managers.clone(),
+        }
+    }
+
+    /// Returns a DaemonSet as it is without so many of its nodes, whose pods can neither stop nor start.
+    #[must_use]
+    pub fn without_nodes(&self, nodes: u32) -> Self {
+        let wanted = self.pods.wanted.saturating_sub(nodes);
+        let standing = match &self.standing {
+            State::Progressing(Wait::Creation | Wait::Availability) => {
+                if self.pods.updated < wanted {
+                    State::Progressing(Wait::Creation)
+                } else if self.available < wanted {
+                    State::Progressing(Wait::Availability)
+                } else {
+                    State::Settled
+                }
+            }
+            State::Progressing(_)
+            | State::Settled
+            | State::HeldUp(_)
+            | State::Failed(_)
+            | State::Superseded => self.standing.clone(),
+        };
+        Self {
+            pods: ProgressPods {
+                wanted,
+                ..self.pods
+            },
+            takes_away: self.takes_away.saturating_sub(nodes),
+            standing,
+            ..self.clone()
         }
     }
 
@@ -151,6 +188,13 @@ impl Observed {
         }
     }
 
+    /// Returns who writes the workload besides `us` and its controller.
+    pub fn other_managers(&self, us: &str) -> Vec<String> {
+        let names = self.managers.names.iter();
+        let others = names.filter(|name| *name != us && *name != CONTROLLERS);
+        others.cloned().collect()
+    }
+
     /// Returns the pods of the newest template: the template of the pod that was created last.
     /// Returns none while the workload's status counts none.
     pub fn newest_pods<'a>(
@@ -163,15 +207,30 @@ impl Observed {
         pods.filter(move |pod| last.is_some_and(|last| last.template == pod.template))
     }
 
-    /// Returns the pod that the rollout is stuck behind: one of an older revision that is broken, which
-    /// its controller never replaces by itself.
+    /// Returns the pod that the rollout is stuck behind: one of an older revision that is broken, or has
+    /// not been ready for ten minutes, which its controller never replaces by itself.
     pub fn stuck_behind<'a>(
         &self,
-        mut pods: impl Iterator<Item = &'a PodSeen>,
+        pods: impl Iterator<Item = &'a PodSeen>,
+        now: Timestamp,
     ) -> Option<&'a PodSeen> {
-        let newest = self.waits_with.as_ref()?;
-        let is_older = |pod: &PodSeen| pod.template.as_ref().is_some_and(|of| of != newest);
-        pods.find(|pod| pod.problem.is_some() && !pod.over && is_older(pod))
+        let lasts = |since| now.duration_since(since) >= RECENT;
+        let mut unready = self.waits_for(pods);
+        unready.find(|pod| pod.problem.is_some() || pod.unready_since.is_some_and(lasts))
+    }
+
+    /// Returns the pods of an older revision that are not ready, for which the controller waits with the
+    /// newest one.
+    pub fn waits_for<'a>(
+        &self,
+        pods: impl Iterator<Item = &'a PodSeen>,
+    ) -> impl Iterator<Item = &'a PodSeen> {
+        let newest = self.waits_with.as_ref();
+        pods.filter(move |pod| {
+            let is_older =
+                newest.is_some_and(|it| pod.template.as_ref().is_some_and(|of| of != it));
+            is_older && !pod.ready && !pod.over
+        })
     }
 
     /// Returns how far the rollout `goal` is, according to the workload's status.
@@ -233,6 +292,12 @@ impl Observed {
         };
         let wanted = self.pods.wanted;
         held && self.pods.ready >= wanted && self.available >= wanted
+    }
+
+    /// Returns true if the status says by itself that the restart with this value is over. Whether the
+    /// pods are well is not said.
+    pub fn is_restarted(&self, value: Option<&str>) -> bool {
+        self.restart_over && value.is_some_and(|value| self.has_restart(value))
     }
 
     /// Returns true if `value` is what the last restart wrote.

@@ -13,6 +13,8 @@ use crate::object::{DaemonSet, Deployment, Rollout, StatefulSet};
 pub struct Steps {
     /// How many there are.
     pub number: u32,
+    /// How many pods are replaced in each.
+    pub at_once: u32,
     /// How long each takes beyond the time in which its pods get ready (`minReadySeconds`).
     pub pause: SignedDuration,
 }
@@ -55,6 +57,7 @@ impl Steps {
     fn new(pods: u32, at_once: u32, pause: i32) -> Self {
         Self {
             number: pods.div_ceil(at_once.max(1)),
+            at_once,
             pause: SignedDuration::from_secs(pause.into()),
         }
     }

@@ -121,6 +121,11 @@ fn a_budget_counts_what_may_go(server: &Server<'_>) {
             },
         );
     }
+    let pods = server.get(&core("counted", "pods"));
+    let (code, body) = evict(server, "counted", &names(&pods)[0], &Value::Null);
+    assert_eq!(code, 500);
+    let said = text(&body, "/message");
+    assert!(said.contains("more than one PodDisruptionBudget"), "{said}");
 }
 
 fn an_eviction_insists_on_its_uid(server: &Server<'_>) {

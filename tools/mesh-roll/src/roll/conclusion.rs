@@ -4,6 +4,7 @@ use mesh_cluster::workload::rollout::{Passes, Problem};
 use mesh_records::{Outcome, Trouble};
 
 use super::proof::ProvenBy;
+use super::words::taken_back;
 
 /// The result of a workload in flight.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +48,14 @@ impl Conclusion {
             reason: Some(reason),
             problem,
             ..Self::of(Outcome::Blocked)
+        }
+    }
+
+    /// The restart of this run was taken back before all pods were new; `by` says who writes the workload.
+    pub(crate) fn taken_back(by: Option<&[String]>) -> Self {
+        Self {
+            problem: Some(problem(Trouble::StillOld, taken_back(by))),
+            ..Self::of(Outcome::Superseded)
         }
     }
 

@@ -86,7 +86,7 @@ pub(crate) fn decide(task: &Task, world: &World, wishes: &Wishes, now: Timestamp
     let current = !pods.is_empty() && pods.iter().all(|pod| is_current(pod, world.target()));
     let is_whole = is_whole(observed, &pods);
     // Whoever waits for this rollout waits in vain.
-    if observed.stuck_behind(pods.iter().copied()).is_some() {
+    if observed.stuck_behind(pods.iter().copied(), now).is_some() {
         return Decision::Skip(Obstacle::WorkloadUnhealthy);
     }
     if observed.under_way(now) && is_left_to_its_controller(observed) {
@@ -112,9 +112,18 @@ pub(crate) fn decide(task: &Task, world: &World, wishes: &Wishes, now: Timestamp
         return Decision::Adopt;
     }
     if current {
-        return Decision::Skip(Obstacle::Current);
+        return Decision::Skip(kept_as(key, world));
     }
     decide_outdated(observed, &pods, world, wishes, now)
+}
+
+// Says why a workload is skipped whose pods are current, but for those that can neither stop nor start.
+fn kept_as(key: &WorkloadRef, world: &World) -> Obstacle {
+    let mut left = world.stranded(key);
+    if left.any(|pod| !is_current(pod, world.target())) {
+        return Obstacle::WorkloadUnhealthy;
+    }
+    Obstacle::Current
 }
 
 // Decides what to do with a workload that needs new pods and is not rolling out.
@@ -133,6 +142,9 @@ fn decide_outdated(
         Some(obstacle) => Decision::Skip(obstacle),
         None if wishes.forbidden.contains_key(&observed.key) => Decision::Skip(Obstacle::Forbidden),
         None if !is_healthy(observed, strategy, pods, now) => Decision::Later(strategy),
+        None if strategy == Strategy::Restart && world.is_full(observed) => {
+            Decision::Later(strategy)
+        }
         None => Decision::Roll(strategy),
     }
 }

@@ -1,5 +1,7 @@
 //! What happens to a run, and what it wants done.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use mesh_cli::Exit;
 use mesh_cluster::act::{Eviction, Restart};
@@ -44,7 +46,7 @@ pub(crate) enum Event {
     /// The answer to [`Action::Gate`], with what the command printed.
     Gated(Result<String, String>),
     /// The answer to [`Action::Nodes`]: the nodes that are not ready.
-    Nodes(WorkloadRef, Vec<String>),
+    Nodes(BTreeSet<String>),
     LockLost(String),
     /// A watch has failed and ended.
     Blind(String),
@@ -122,7 +124,8 @@ pub(crate) enum Action {
     Probe(WorkloadRef),
     /// Make a dry run of another pod, for comparison with this workload's own.
     Compare(WorkloadRef, Sample),
-    Nodes(WorkloadRef),
+    /// List the nodes that are not ready.
+    Nodes,
     /// Run this command with these records.
     Gate(WaveGate, Vec<Record>),
     WakeAt(Timestamp),

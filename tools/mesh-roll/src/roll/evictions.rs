@@ -85,7 +85,8 @@ impl Roll {
             return;
         }
         let may_go = || {
-            let (pods, observed) = (pods.ok()?, self.world.workload(key)?);
+            let pods = self.on_living_nodes(key, pods.ok()?);
+            let observed = self.world.workload(key)?;
             let evicting = self.flight(key)?.evicting.as_ref()?;
             Some(evicting.may_go(observed, &pods, self.world.target()))
         };

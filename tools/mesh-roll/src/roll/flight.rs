@@ -1,13 +1,14 @@
 //! One workload in flight: decides its next step from its object and pods.
 
 use jiff::{SignedDuration, Timestamp};
+use mesh_cluster::act::MANAGER;
 use mesh_cluster::object::Template;
 use mesh_cluster::workload::rollout::{Goal, Observed, Passes, PodSeen, Problem, State, with_pods};
 use mesh_records::{Outcome, ProgressPods, Strategy, Trouble, WorkloadKind, after};
 
 pub(crate) use super::awaits::Awaits;
 use super::clock::Clock;
-use super::conclusion::{Conclusion, problem};
+use super::conclusion::Conclusion;
 use super::decide::Task;
 use super::event::Sample;
 use super::evicting::{Doomed, Evicting, standing_of_evicted};
@@ -36,7 +37,8 @@ pub(crate) struct Flight {
     /// How far the evictions are, where its pods are evicted.
     pub(crate) evicting: Option<Evicting>,
     generation: i64,
-    superseded: bool,
+    /// Who writes the workload, if its restart of this run is gone.
+    superseded: Option<Vec<String>>,
     settled: Option<Timestamp>,
     missing: Missing,
     pub(super) look_at: Timestamp,
@@ -71,8 +73,6 @@ pub(crate) enum Course {
 /// How long to wait for the watch of pods, which may lag behind the watch of owners, before the
 /// pods are listed.
 const LAG: SignedDuration = SignedDuration::from_secs(2);
-/// What is said of a workload that lost the restart of this run before all its pods were new.
-const TAKEN_BACK: &str = "its restart was taken back (as by a rollout undo) or replaced, while some pods still had another proxy; once that is settled, run the pipeline again";
 const LONGEST_PAUSE: SignedDuration = SignedDuration::from_secs(30);
 
 // === impl Flight ===
@@ -125,7 +125,7 @@ impl Flight {
             denied: None,
             evicting: None,
             generation: 0,
-            superseded: false,
+            superseded: None,
             settled: None,
             missing: Missing::default(),
             look_at: now,
@@ -246,13 +246,14 @@ impl Flight {
         let mut state = match self.evicting {
             Some(_) => standing_of_evicted(observed),
             None if self.is_whole_with_older_pods(observed) => State::Settled,
+            None if observed.is_restarted(self.restart.as_deref()) => State::Settled,
             None => observed.state(self.goal()),
         };
         if state == State::Superseded {
             // Somebody else restarted the workload after us. Their pods get the same proxy, so
             // these pods can prove it.
             self.restart = None;
-            self.superseded = true;
+            self.superseded = Some(observed.other_managers(MANAGER));
             self.generation = observed.generation;
             state = observed.state(self.goal());
         }
@@ -344,10 +345,9 @@ impl Flight {
                 ..Conclusion::of(Outcome::Proven)
             }),
             Proof::Broken(problem) => return Err(problem),
-            Proof::NotYet(Lack::OldPod) if self.superseded => over(Conclusion {
-                problem: Some(problem(Trouble::StillOld, TAKEN_BACK.to_owned())),
-                ..Conclusion::of(Outcome::Superseded)
-            }),
+            Proof::NotYet(Lack::OldPod) if self.superseded.is_some() => {
+                over(Conclusion::taken_back(self.superseded.as_deref()))
+            }
             Proof::NotYet(Lack::OldPod) if self.is_anothers() => Course::Again,
             Proof::NotYet(_) => {
                 self.later(Awaits::Rollout, now);

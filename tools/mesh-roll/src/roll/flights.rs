@@ -1,5 +1,7 @@
 //! Follows the workloads in flight until they are proven or ended.
 
+use std::collections::BTreeSet;
+
 use mesh_cluster::workload::rollout::{PodSeen, Problem};
 use mesh_records::{Outcome, Trouble, WorkloadRef};
 
@@ -47,7 +49,12 @@ impl Roll {
                 let list = Action::ListProof(key.clone(), self.selector(key));
                 self.await_answer(key, Awaits::ListProof, list);
             }
-            Course::AskNodes => self.await_answer(key, Awaits::Nodes, Action::Nodes(key.clone())),
+            Course::AskNodes => {
+                if let Some(flight) = self.flight_mut(key) {
+                    flight.awaits = Awaits::Nodes;
+                }
+                self.ask_nodes();
+            }
             // Who may not create pods cannot ask; the controller's own condition has to do.
             Course::AskRefusal if self.settings.wishes.forbidden.contains_key(key) => {
                 let now = self.now;
@@ -86,6 +93,8 @@ impl Roll {
         let now = self.now;
         let mesh = self.world.target().clone();
         let wanted = self.counts(key).wanted;
+        let pods = pods.map(|pods| self.on_living_nodes(key, pods));
+        let left = self.left_behind(key);
         let Some(flight) = self.flight_mut(key) else {
             return;
         };
@@ -94,6 +103,11 @@ impl Roll {
             return;
         };
         match flight.listed_proof(&pods, &mesh, wanted, now) {
+            Ok(Course::Over(end)) if end.outcome == Outcome::Proven && left.is_some() => {
+                let blocked = Conclusion::blocked(Trouble::NodeNotReady, left);
+                let proven = end.proven;
+                self.conclude(key, Conclusion { proven, ..blocked });
+            }
             Ok(course) => self.follow(key, course),
             Err(problem) => self.not_as_injected(key, problem),
         }
@@ -108,19 +122,25 @@ impl Roll {
         self.break_off(key, problem);
     }
 
-    pub(super) fn nodes(&mut self, key: &WorkloadRef, nodes: &[String]) {
+    /// Takes in which nodes are not ready, and decides what became of the workloads whose time is over.
+    pub(super) fn nodes(&mut self, nodes: BTreeSet<String>) {
         let now = self.now;
-        let mut flights = self.flying.iter_mut();
-        let Some(flight) = flights.find(|flight| flight.item.task.key == *key) else {
-            return;
-        };
-        let course = match self.world.workload(key) {
-            Some(observed) => {
-                flight.timed_out(observed, &self.world, nodes, &self.settings.paste, now)
-            }
-            None => Course::Over(Conclusion::of(Outcome::Gone)),
-        };
-        self.follow(key, course);
+        self.nodes.is_asked = false;
+        self.world.note_away(nodes);
+        for key in self.flying_keys() {
+            let mut flights = self.flying.iter_mut();
+            let flight = flights.find(|flight| flight.item.task.key == key);
+            let Some(flight) = flight.filter(|flight| flight.awaits == Awaits::Nodes) else {
+                continue;
+            };
+            let course = match self.world.workload(&key) {
+                Some(observed) => {
+                    flight.timed_out(observed, &self.world, &self.settings.paste, now)
+                }
+                None => Course::Over(Conclusion::of(Outcome::Gone)),
+            };
+            self.follow(&key, course);
+        }
     }
 
     /// Checks the pods that were created since the run began, because they show what the injector

@@ -52,7 +52,7 @@ fn step_by_step<'a>(
     pods: impl Iterator<Item = &'a PodSeen>,
     most: SignedDuration,
 ) -> Option<SignedDuration> {
-    let Steps { number, pause } = observed.steps;
+    let Steps { number, pause, .. } = observed.steps;
     let number = match strategy {
         Strategy::Restart | Strategy::RestartAt => number,
         Strategy::Evict => observed.pods.wanted,

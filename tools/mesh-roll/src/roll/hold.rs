@@ -90,6 +90,7 @@ impl Roll {
     /// again in seconds. It is skipped if it was not for the time of one workload, and nothing else
     /// is left to be done.
     pub(super) fn hold_until_healthy(&mut self, key: &WorkloadRef) {
+        self.ask_nodes_of(key);
         let said = self.ill_health(key);
         if self.settings.dry_run != DryRun::None {
             return self.would_hold(key, &said);
@@ -100,7 +101,8 @@ impl Roll {
             said,
             by_a_flight: false,
         };
-        let unready = self.world.pods(key).filter_map(|pod| pod.unready_since);
+        let pods = self.world.pods(key).chain(self.world.stranded(key));
+        let unready = pods.filter_map(|pod| pod.unready_since);
         // What was unhealthy long before the run hardly gets well in its last minutes.
         let since = unready.min().map_or(self.now, |since| since.min(self.now));
         self.hold_since(key, hold, since);

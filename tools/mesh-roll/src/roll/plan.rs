@@ -23,7 +23,7 @@ impl Roll {
             self.finish();
             return;
         }
-        if !self.world.is_complete() {
+        if !self.world.is_complete() || self.waits_for_nodes() {
             return;
         }
         match self.planned() {

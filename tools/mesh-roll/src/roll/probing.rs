@@ -102,7 +102,7 @@ impl Roll {
             return self.wait_again(key, None);
         }
         let pods = match pods {
-            Ok(pods) => pods,
+            Ok(pods) => self.on_living_nodes(key, pods),
             Err(why) => {
                 let what = format!("cannot list the pods of {key}: {why}");
                 return self.unanswered(key, what);

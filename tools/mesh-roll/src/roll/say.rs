@@ -1,15 +1,15 @@
 //! Makes the records about a workload, each with one sentence for people.
 
 use jiff::Timestamp;
-use mesh_cluster::workload::rollout::Problem;
 use mesh_records::{
     InFlight, Obstacle, Outcome, Paste, Progress, ProgressPods, Record, Rolled, RolledPods,
-    Skipped, Strategy, Trouble, WorkloadKind, WorkloadRef, whole_seconds,
+    Skipped, Strategy, Trouble, WorkloadRef, whole_seconds,
 };
 
 use super::conclusion::Conclusion;
 use super::flight::Awaits;
-use super::words::{UNSTARTED, because_of, interrupted};
+use super::see::See;
+use super::words::{UNSTARTED, interrupted};
 
 /// Makes records about one workload at one moment.
 #[derive(Clone, Copy, Debug)]
@@ -46,7 +46,7 @@ impl Saying<'_> {
     /// Makes the record of a workload that is not restarted; `detail` says more than the reason.
     pub(crate) fn skipped(&self, reason: Obstacle, detail: Option<&str>) -> Record {
         let key = self.key;
-        let resume = (reason == Obstacle::Paused).then(|| self.resume());
+        let resume = (reason == Obstacle::Paused).then(|| self.commands().resume());
         let detail = detail.or(resume.as_deref());
         let detail = detail.map(|detail| format!(": {detail}"));
         let detail = detail.unwrap_or_default();
@@ -138,6 +138,19 @@ impl Saying<'_> {
         self.progress(message, pods, Some(why))
     }
 
+    /// Makes the record that a workload which was done is somebody else's again: it was deleted, or is
+    /// written by these.
+    pub(crate) fn left(&self, pods: ProgressPods, by: Option<&str>) -> Record {
+        let key = self.key;
+        let why = match by {
+            None => "it was deleted".to_owned(),
+            Some("") => "somebody else changed it".to_owned(),
+            Some(by) => format!("somebody else changed it (it is written by {by})"),
+        };
+        let message = format!("{key} was done, and is not watched any more: {why}");
+        self.progress(message, pods, Some(&why))
+    }
+
     /// Makes the record that the API server accepted the dry run.
     pub(crate) fn rehearsed(&self, pods: ProgressPods) -> Record {
         let key = self.key;
@@ -170,6 +183,11 @@ impl Saying<'_> {
         let write = self.write();
         let message = format!("the API server refused to {write} {key}: {why}");
         self.progress(message, ProgressPods::default(), Some(why))
+    }
+
+    fn commands(&self) -> See<'_> {
+        let (paste, key) = (self.paste, self.key);
+        See { paste, key }
     }
 
     fn write(&self) -> &'static str {
@@ -220,7 +238,7 @@ impl Saying<'_> {
         let took = since.map(|since| self.now.duration_since(since).as_millis());
         let key = self.key;
         let proof = outcome == Outcome::Proven;
-        let because = self.because(reason, problem.as_ref());
+        let because = self.commands().because(reason, problem.as_ref());
         let words = self.outcome(outcome, reason, &because, (target, took, awaits, old));
         Record::Rolled(Box::new(Rolled {
             cluster: self.cluster.to_owned(),
@@ -278,54 +296,6 @@ impl Saying<'_> {
             }
             Outcome::Superseded => format!("was changed by somebody else during the roll{because}"),
         }
-    }
-
-    fn because(&self, reason: Option<Trouble>, problem: Option<&Problem>) -> String {
-        match (problem, reason) {
-            (Some(problem), _) => format!(": {problem}{}", self.see(problem)),
-            (None, Some(Trouble::TimedOut)) => format!("; see {}", self.describe()),
-            (None, None) => String::new(),
-            (None, Some(reason)) => format!(": {}", because_of(reason)),
-        }
-    }
-
-    // Returns the command that shows more about a problem, or that ends it.
-    fn see(&self, problem: &Problem) -> String {
-        let command = match (problem.trouble, &problem.pod, &problem.container) {
-            (Trouble::Paused, _, _) => return format!("; resume it: {}", self.resume()),
-            // The problem itself has the command.
-            (Trouble::NodeNotReady, _, _) | (Trouble::Forbidden, None, _) => return String::new(),
-            (Trouble::Budget, None, _) => self.kubectl(&["get", "pdb"]),
-            (_, None, _) => self.describe(),
-            (Trouble::CrashLoop, Some(pod), Some(container)) => {
-                self.kubectl(&["logs", pod, "-c", container, "--previous"])
-            }
-            (_, Some(pod), _) => self.kubectl(&["describe", "pod", pod]),
-        };
-        // Its controller does not replace a broken pod, not even when the template is mended.
-        let kind = &self.key.kind;
-        let delete = problem
-            .pod
-            .as_ref()
-            .filter(|_| *kind == WorkloadKind::StatefulSet);
-        let delete = delete.map(|pod| self.kubectl(&["delete", "pod", pod]));
-        let delete = delete.map(|it| format!("; once its template is mended, replace it: {it}"));
-        format!("; see {command}{}", delete.unwrap_or_default())
-    }
-
-    fn describe(&self) -> String {
-        let WorkloadRef { kind, name, .. } = self.key;
-        self.kubectl(&["describe", &format!("{kind}/{name}")])
-    }
-
-    fn resume(&self) -> String {
-        let WorkloadRef { kind, name, .. } = self.key;
-        self.kubectl(&["rollout", "resume", &format!("{kind}/{name}")])
-    }
-
-    fn kubectl(&self, words: &[&str]) -> String {
-        let namespace = ["-n", &self.key.namespace];
-        self.paste.kubectl(&[&namespace, words].concat())
     }
 }
 

@@ -1,5 +1,6 @@
 //! Watches proven workloads until the run ends, because a pod may become ready and fail afterwards.
 
+use mesh_cluster::act::MANAGER;
 use mesh_records::{ProgressPods, Record, WorkloadRef, after};
 
 use super::say::settling;
@@ -54,8 +55,23 @@ impl Roll {
                 }
             }
             Standing::Fallen(problem) => self.fall(key, problem),
-            Standing::Left => item.vigil = None,
+            Standing::Left => {
+                item.vigil = None;
+                self.say_left(key);
+            }
         }
+    }
+
+    // What others make of it after the proof is theirs, but no longer what was proven.
+    fn say_left(&mut self, key: &WorkloadRef) {
+        let Some(item) = self.over.get(key) else {
+            return;
+        };
+        let observed = self.world.workload(key);
+        let observed = observed.filter(|it| it.uid == item.task.uid && !it.deleting);
+        let by = observed.map(|it| it.other_managers(MANAGER).join(", "));
+        let record = self.saying(item).left(self.counts(key), by.as_deref());
+        self.emit(record);
     }
 
     /// Returns true if the proven workloads must be watched for longer before the run may end.

@@ -85,7 +85,7 @@ impl Roll {
     /// Returns what is wrong with the pods of a workload that is not healthy.
     pub(super) fn ill_health(&self, key: &WorkloadRef) -> String {
         let lack = self.world.all_pods(key).find_map(PodSeen::lack);
-        match lack {
+        match lack.or_else(|| self.left_behind(key)) {
             Some(problem) => problem.to_string(),
             None => "not all of its pods are there and ready".to_owned(),
         }
@@ -101,7 +101,7 @@ impl Roll {
     // Names the pod behind which a StatefulSet is stuck.
     fn pod_to_delete(&self, key: &WorkloadRef) -> Option<String> {
         let stuck = self.world.workload(key)?;
-        let pod = &stuck.stuck_behind(self.world.pods(key))?.name;
+        let pod = &stuck.stuck_behind(self.world.pods(key), self.now)?.name;
         let delete = ["-n", &key.namespace, "delete", "pod", pod];
         let delete = self.settings.paste.kubectl(&delete);
         Some(format!(

@@ -9,7 +9,7 @@ use std::ops::Bound;
 
 use jiff::{SignedDuration, Timestamp};
 use mesh_cli::DryRun;
-use mesh_cluster::act::Restart;
+use mesh_cluster::act::{MANAGER, Restart};
 use mesh_cluster::workload::rollout::Observed;
 use mesh_records::{Outcome, Strategy, Trouble, WorkloadKind, WorkloadRef, after};
 
@@ -278,7 +278,8 @@ impl Roll {
         }
         self.world.take_workload(observed);
         if attempts >= ATTEMPTS {
-            return self.conclude(key, Conclusion::failed(Trouble::Refused, None));
+            let why = self.contended(key);
+            return self.refused(key, &why);
         }
         // The first repetition comes at once; later ones wait longer, because somebody else
         // writes the object often.
@@ -286,6 +287,15 @@ impl Roll {
         let pause = PAUSE.saturating_mul(tries.saturating_sub(1));
         self.put_off(key, "the write did not happen");
         self.try_again(key, Some(after(now, pause)));
+    }
+
+    // Says who writes a workload so often that no write of this run is the next one.
+    fn contended(&self, key: &WorkloadRef) -> String {
+        let observed = self.world.workload(key);
+        let by = observed.map(|it| it.other_managers(MANAGER).join(", "));
+        let by = by.filter(|by| !by.is_empty());
+        let by = by.map_or_else(String::new, |by| format!(" (it is written by {by})"));
+        format!("none of {ATTEMPTS} writes came through: somebody else changes it all the time{by}")
     }
 
     fn is_due(&mut self, rank: &Rank) -> bool {

@@ -87,6 +87,7 @@ pub(crate) struct Roll {
     pub(super) recheck: Recheck,
     /// Whether it was said that the run only watches.
     pub(super) said_settling: bool,
+    pub(super) nodes: Nodes,
     pub(super) now: Timestamp,
     pub(super) wake: Option<Timestamp>,
     pub(super) out: Vec<Action>,
@@ -97,6 +98,14 @@ pub(crate) struct Roll {
 pub(super) struct Jam {
     pub(super) since: Timestamp,
     pub(super) said: String,
+}
+
+/// What was asked about the nodes so far.
+#[derive(Debug, Default)]
+pub(super) struct Nodes {
+    pub(super) is_asked: bool,
+    /// The nodes of the pods that are not ready for which somebody asked.
+    pub(super) about: BTreeSet<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,6 +148,7 @@ impl Roll {
             last_proof: None,
             recheck: Recheck::default(),
             said_settling: false,
+            nodes: Nodes::default(),
             now,
             wake: None,
             out: Vec::new(),

@@ -9,24 +9,24 @@ use super::flight::{Course, Flight, over};
 use super::world::World;
 
 impl Flight {
-    /// Returns the result after the time limit, given the nodes that are not ready: blocked if a
+    /// Returns the result after the time limit, now that it is known which nodes are not ready: blocked if a
     /// pod is on such a node, a new one first, else timed out, with the first new pod that is not
     /// ready.
     pub(crate) fn timed_out(
         &mut self,
         observed: &Observed,
         world: &World,
-        nodes: &[String],
         paste: &Paste,
         now: Timestamp,
     ) -> Course {
-        let held = world.all_pods(&observed.key).filter_map(|pod| {
-            let node = pod.node.as_ref().filter(|node| nodes.contains(node))?;
+        let pods = world.all_pods(&observed.key);
+        let held = pods.chain(world.stranded(&observed.key)).filter_map(|pod| {
+            let node = pod.node.as_ref().filter(|node| world.is_away(node))?;
             let is_new = self.is_new(pod, observed);
             (!(pod.ready && is_new)).then_some((pod, node, is_new))
         });
         if let Some((pod, node, _)) = held.min_by_key(|(_, _, is_new)| !is_new) {
-            let problem = pod.stranded(node, paste);
+            let problem = pod.stranded(node, "", paste);
             return over(Conclusion::blocked(Trouble::NodeNotReady, Some(problem)));
         }
         let state = self.state(observed, world, now);
@@ -50,12 +50,25 @@ impl Flight {
                     .pods(&observed.key)
                     .any(|pod| self.is_new(pod, observed));
                 let lingers = world.all_pods(&observed.key).find_map(PodSeen::lingers);
-                let problem = lingers.unwrap_or_else(|| stalled(wait, has_begun));
+                let older = || waits_for_older(observed, world);
+                let problem = lingers.or_else(older);
+                let problem = problem.unwrap_or_else(|| stalled(wait, has_begun));
                 over(Conclusion::failed(Trouble::TimedOut, Some(problem)))
             }
             (problem, _, _) => over(Conclusion::failed(Trouble::TimedOut, problem)),
         }
     }
+}
+
+// Names the older pod that is not ready, with which a StatefulSet's controller waits for good.
+fn waits_for_older(observed: &Observed, world: &World) -> Option<Problem> {
+    let mut older = observed.waits_for(world.pods(&observed.key));
+    let lack = older.next()?.lack()?;
+    let said = format!(
+        "{}, and its controller waits for it with the newest template",
+        lack.said
+    );
+    Some(Problem { said, ..lack })
 }
 
 // Says what a rollout still waited for without a pod that shows why. A controller that has not even

@@ -191,7 +191,7 @@ mod tests {
         let now: Timestamp = NOW.parse().unwrap();
         let observed = world.workload(&key()).unwrap();
         let paste = mesh_records::Paste::default();
-        let end = flight.timed_out(observed, &world, &[], &paste, now);
+        let end = flight.timed_out(observed, &world, &paste, now);
         let Course::Over(end) = end else {
             panic!("{end:?}")
         };

@@ -90,9 +90,8 @@ impl Vigil {
         pods: impl Iterator<Item = &'a PodSeen> + Clone,
         source: Source,
     ) -> Standing {
-        // The watch may still show old pods after the list of the proof; only newer ones are
-        // somebody else's.
-        let is_foreign = |pod: &PodSeen| !self.is_mine(pod) && pod.created > self.by.newest;
+        // A pod of before the proof is older than all that proved it, and so is what a late watch shows.
+        let is_foreign = |pod: &PodSeen| !self.is_mine(pod) && pod.created >= self.by.newest;
         if pods.clone().any(|pod| !pod.over && is_foreign(pod)) {
             return Standing::Left;
         }

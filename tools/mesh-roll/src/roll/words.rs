@@ -25,6 +25,19 @@ pub(super) fn interrupted(awaits: Option<Awaits>) -> &'static str {
     }
 }
 
+/// Says that a workload lost the restart of this run before all its pods were new, and who writes it.
+pub(super) fn taken_back(by: Option<&[String]>) -> String {
+    let by = by.unwrap_or_default().join(", ");
+    let by = if by.is_empty() {
+        by
+    } else {
+        format!("; it is written by {by}")
+    };
+    format!(
+        "its restart was taken back (as by a rollout undo) or replaced, while some pods still had another proxy{by}; once that is settled, run the pipeline again"
+    )
+}
+
 /// Returns a sentence for a reason.
 pub(super) fn because_of(reason: Trouble) -> &'static str {
     match reason {

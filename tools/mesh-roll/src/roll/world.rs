@@ -28,6 +28,10 @@ pub(crate) struct World {
     slices: Store<EndpointSlice>,
     mesh: Mesh,
     target: Option<Mesh>,
+    /// The nodes that were not ready when somebody asked last.
+    away: BTreeSet<String>,
+    /// The DaemonSets with pods on those, as they are on their other nodes.
+    living: BTreeMap<WorkloadRef, Observed>,
 }
 
 /// The kinds of workloads that are always watched: their rollouts keep budgets and slots.
@@ -73,8 +77,62 @@ impl World {
         self.target = Some(self.mesh.clone());
     }
 
+    /// Returns a workload; a DaemonSet as it is without the nodes that are not ready.
     pub(crate) fn workload(&self, key: &WorkloadRef) -> Option<&Observed> {
-        self.workloads.get(&key.kind)?.get(key)
+        let living = self.living.get(key);
+        living.or_else(|| self.workloads.get(&key.kind)?.get(key))
+    }
+
+    /// Notes which nodes are not ready.
+    pub(crate) fn note_away(&mut self, nodes: BTreeSet<String>) {
+        self.away = nodes;
+        let sets = self.workloads.get(&WorkloadKind::DaemonSet);
+        let sets = sets.into_iter().flat_map(Store::iter);
+        let keys: Vec<WorkloadRef> = sets.map(|observed| observed.key.clone()).collect();
+        for key in keys {
+            self.note_living(&key);
+        }
+    }
+
+    /// Returns true if a node was not ready when somebody asked last.
+    pub(crate) fn is_away(&self, node: &str) -> bool {
+        self.away.contains(node)
+    }
+
+    /// Returns true if a pod can neither stop nor start, because its node is not ready.
+    pub(crate) fn is_stranded(&self, pod: &PodSeen) -> bool {
+        let node = pod.node.as_ref();
+        !pod.ready && node.is_some_and(|node| self.away.contains(node))
+    }
+
+    /// Returns the pods of a DaemonSet that are on nodes that are not ready.
+    pub(crate) fn stranded(&self, key: &WorkloadRef) -> impl Iterator<Item = &PodSeen> {
+        let is_set = key.kind == WorkloadKind::DaemonSet && !self.away.is_empty();
+        let pods = is_set.then(|| self.own_pods(key)).into_iter().flatten();
+        pods.filter(|pod| self.is_stranded(pod))
+    }
+
+    /// Returns true if the controller of a DaemonSet would restart none of its other pods: it counts those
+    /// on nodes that are not ready like any others, and they are as many as it takes at a time.
+    pub(crate) fn is_full(&self, observed: &Observed) -> bool {
+        let stranded = self.stranded(&observed.key).count();
+        let at_once = usize::try_from(observed.steps.at_once).unwrap_or(usize::MAX);
+        stranded > 0 && stranded >= at_once
+    }
+
+    fn note_living(&mut self, key: &WorkloadRef) {
+        let nodes: BTreeSet<_> = self.stranded(key).map(|pod| &pod.node).collect();
+        let nodes = u32::try_from(nodes.len()).unwrap_or(u32::MAX);
+        let whole = self.workloads.get(&key.kind).and_then(|it| it.get(key));
+        match whole.filter(|_| nodes > 0) {
+            Some(whole) => {
+                let living = whole.without_nodes(nodes);
+                self.living.insert(key.clone(), living);
+            }
+            None => {
+                self.living.remove(key);
+            }
+        }
     }
 
     pub(crate) fn rules(&self, namespace: &str) -> Rules {
@@ -87,14 +145,22 @@ impl World {
         self.all_pods(key).filter(|pod| !pod.over)
     }
 
-    /// Returns all known pods of the workload, also those that have ended. The pods of a set that an
-    /// earlier workload of the same name left behind are filed under it too, but it does not select them.
+    /// Returns all known pods of the workload, also those that have ended, but not those of a DaemonSet
+    /// that are [stranded](Self::stranded).
     pub(crate) fn all_pods(&self, key: &WorkloadRef) -> impl Iterator<Item = &PodSeen> + Clone {
+        let is_set = key.kind == WorkloadKind::DaemonSet;
+        let pods = self.own_pods(key);
+        pods.filter(move |pod| !is_set || !self.is_stranded(pod))
+    }
+
+    // The pods of a set that an earlier workload of the same name left behind are filed under it too,
+    // but it does not select them.
+    fn own_pods(&self, key: &WorkloadRef) -> impl Iterator<Item = &PodSeen> + Clone {
         let owner = Some(key.clone());
         let from = (key.namespace.clone(), owner.clone(), String::new());
         let pods = self.pods.from(from);
         let filed = pods.take_while(move |pod| pod.owner == owner);
-        let observed = self.workload(key);
+        let observed = self.workloads.get(&key.kind).and_then(|it| it.get(key));
         filed.filter(move |pod| is_selected(observed, pod))
     }
 
@@ -157,7 +223,12 @@ impl World {
 
     /// Returns every workload of the cluster, also those that are not part of the plan.
     pub(crate) fn workloads(&self) -> impl Iterator<Item = &Observed> {
-        self.workloads.values().flat_map(Store::iter)
+        let workloads = self.workloads.values().flat_map(Store::iter);
+        workloads.map(|observed| self.as_living(observed))
+    }
+
+    fn as_living<'a>(&'a self, observed: &'a Observed) -> &'a Observed {
+        self.living.get(&observed.key).unwrap_or(observed)
     }
 
     /// Returns the workloads of a namespace.
@@ -170,7 +241,9 @@ impl World {
                 name: String::new(),
             };
             let workloads = store.from(first);
-            workloads.take_while(move |observed| observed.key.namespace == namespace)
+            let workloads =
+                workloads.take_while(move |observed| observed.key.namespace == namespace);
+            workloads.map(|observed| self.as_living(observed))
         })
     }
 
@@ -182,6 +255,7 @@ impl World {
                 if let Some(store) = self.workloads.get_mut(&kind) {
                     store.apply(*change);
                 }
+                self.note_all_living(key.as_ref());
                 return key
                     .filter(|key| self.interest.contains(key))
                     .into_iter()
@@ -204,8 +278,22 @@ impl World {
 
     /// Applies an observation unless it is older than the known one.
     pub(crate) fn take_workload(&mut self, observed: Observed) {
-        if let Some(store) = self.workloads.get_mut(&observed.key.kind) {
+        let key = observed.key.clone();
+        if let Some(store) = self.workloads.get_mut(&key.kind) {
             store.put(observed);
+        }
+        self.note_all_living(Some(&key));
+    }
+
+    // A list without a workload of its own concerns all.
+    fn note_all_living(&mut self, key: Option<&WorkloadRef>) {
+        if self.away.is_empty() {
+            return;
+        }
+        match key {
+            Some(key) if key.kind == WorkloadKind::DaemonSet => self.note_living(key),
+            Some(_) => {}
+            None => self.note_away(self.away.clone()),
         }
     }
 
@@ -219,13 +307,22 @@ impl World {
             self.last_labels.insert(owner.clone(), pod.labels.clone());
         }
         let of_interest = |owner: &WorkloadRef| self.interest.contains(owner);
-        let concerned = match (&change, owner) {
-            (_, Some(owner)) => owner.filter(of_interest).into_iter().collect(),
+        let concerned = match (&change, &owner) {
+            (_, Some(owner)) => owner
+                .iter()
+                .filter(|key| of_interest(key))
+                .cloned()
+                .collect(),
             (Change::Listed { .. }, None) => self.interest.iter().cloned().collect(),
             (_, None) => Vec::new(),
         };
         let listed = matches!(change, Change::Listed { .. });
         self.pods.apply(change);
+        match owner {
+            Some(Some(owner)) => self.note_all_living(Some(&owner)),
+            Some(None) => {}
+            None => self.note_all_living(None),
+        }
         if listed && self.first_pods.is_none() {
             let pods = self.pods.iter();
             self.first_pods = Some(pods.map(|pod| pod.uid.clone()).collect());

@@ -3,7 +3,7 @@
 use mesh_records::{Downtime, ProgressPods, Roll, Trouble};
 
 use super::kinds::{count, find, held_up, observed};
-use super::{Restartable, State, Wait, is_same_time};
+use super::{Passes, Problem, Restartable, State, Wait, is_same_time};
 use crate::object::{
     BareSetSpec, BareSetStatus, ReplicaSet, ReplicationController, Rollout, Selector, Template,
 };
@@ -126,11 +126,15 @@ impl Restartable for Rollout {
         if self.seen() < self.meta.generation {
             return State::Progressing(Wait::Unobserved);
         }
+        // Its controller gave up: somebody has to retry or promote it.
         if status.phase == "Degraded" {
-            return held_up(Trouble::ProgressDeadline, &[&status.phase, &status.message]);
+            let said = [status.phase.as_str(), &status.message];
+            let degraded = Problem::of_workload(Trouble::ProgressDeadline, &said);
+            let passes = Passes::Never;
+            return State::Failed(Problem { passes, ..degraded });
         }
         let asked = self.spec.restart_at.as_deref();
-        if !is_same_time(asked, status.restarted_at.as_deref())
+        if !self.restart_over()
             && let Some(at) = asked.and_then(|at| at.parse().ok())
         {
             return State::Progressing(Wait::Restart(at));
@@ -139,6 +143,11 @@ impl Restartable for Rollout {
             return State::Progressing(Wait::Availability);
         }
         State::Settled
+    }
+
+    fn restart_over(&self) -> bool {
+        let asked = self.spec.restart_at.as_deref();
+        asked.is_some() && is_same_time(asked, self.status.restarted_at.as_deref())
     }
 
     fn says_under_way(&self) -> bool {
@@ -171,7 +180,11 @@ mod tests {
         let asked = r#"{"replicas": 2, "restartAt": "2026-01-02T03:04:05Z"}"#;
         let ready = r#""availableReplicas": 2"#;
         let done = r#""restartedAt": "2026-01-02T03:04:05Z""#;
-        let degraded = held_up(Trouble::ProgressDeadline, &["Degraded", "aborted"]);
+        let degraded = Problem::of_workload(Trouble::ProgressDeadline, &["Degraded", "aborted"]);
+        let degraded = State::Failed(Problem {
+            passes: Passes::Never,
+            ..degraded
+        });
         let table = [
             (
                 format!(r#""observedGeneration": "3", {ready}, {done}"#),

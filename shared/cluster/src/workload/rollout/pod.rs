@@ -155,14 +155,15 @@ impl PodSeen {
         })
     }
 
-    /// Returns the problem of a pod whose node, `node`, is not ready.
-    pub fn stranded(&self, node: &str, paste: &Paste) -> Problem {
+    /// Returns the problem of a pod whose node, `node`, is not ready. `others` says what that means for
+    /// the other pods.
+    pub fn stranded(&self, node: &str, others: &str, paste: &Paste) -> Problem {
         let see = paste.kubectl(&["describe", "node", node]);
         Problem {
             trouble: Trouble::NodeNotReady,
             pod: Some(self.name.clone()),
             container: None,
-            said: format!("its node {node} is not ready; see {see}"),
+            said: format!("its node {node} is not ready{others}; see {see}"),
             passes: Passes::Maybe,
         }
     }

@@ -55,6 +55,10 @@ pub trait Restartable: Object {
     fn takes_away(&self) -> u32;
     /// Returns the steps of a rollout.
     fn steps(&self) -> Steps;
+    /// Returns true if the status says that the last restart is over, whatever else it says.
+    fn restart_over(&self) -> bool {
+        false
+    }
     /// Returns when the rollout of the newest template had all its pods available. The first pods of
     /// a workload are no rollout, because no step waits for another.
     fn rolled_out(&self) -> Option<Timestamp> {

@@ -500,7 +500,7 @@ impl Bed {
                     | Action::Probe(_)
                     | Action::Compare(..)
                     | Action::Gate(..)
-                    | Action::Nodes(_) => run.asked.push(action),
+                    | Action::Nodes => run.asked.push(action),
                 }
             }
         }

@@ -259,7 +259,7 @@ impl Watcher {
             | Action::ListProven(_)
             | Action::Probe(_)
             | Action::Compare(..)
-            | Action::Nodes(_)
+            | Action::Nodes
             | Action::WakeAt(_) => {}
         }
     }

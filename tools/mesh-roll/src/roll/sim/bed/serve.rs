@@ -1,6 +1,6 @@
 //! The model's API server: executes requests and delivers or loses their answers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use mesh_cluster::act::{Eviction, Restart};
 use mesh_cluster::workload::proxy::ProxyVersion;
@@ -51,7 +51,7 @@ impl Bed {
             Action::ListProven(keys) => self.list_proven(run, &keys),
             Action::Probe(key) => Event::Probed(key, self.probe()),
             Action::Compare(key, sample) => Event::Compared(key, sample, self.probe()),
-            Action::Nodes(key) => Event::Nodes(key, Vec::new()),
+            Action::Nodes => Event::Nodes(BTreeSet::new()),
             Action::Gate(..) if self.goes_wrong(4) => Event::Gated(Err("too slow".to_owned())),
             Action::Gate(..) => Event::Gated(Ok(String::new())),
             Action::Ask(..) => Event::Agreed,
