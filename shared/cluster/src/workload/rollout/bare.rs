@@ -222,6 +222,22 @@ mod tests {
     }
 
     #[test]
+    fn a_restart_is_over_also_where_the_phase_says_degraded() {
+        let asked = r#"{"replicas": 2, "restartAt": "2026-01-02T03:04:05Z"}"#;
+        let status = |at: &str| format!(r#"{{"phase": "Degraded", "restartedAt": "{at}"}}"#);
+        let ours = Some("2026-01-02T03:04:05Z");
+        let over = Observed::of(&rollout(asked, &status("2026-01-02T03:04:05Z")));
+        assert!(over.is_restarted(ours));
+        assert!(
+            !over.is_restarted(Some("2026-01-02T03:04:06Z")),
+            "another one"
+        );
+        assert!(!over.is_restarted(None));
+        let not_yet = Observed::of(&rollout(asked, &status("2026-01-01T03:04:05Z")));
+        assert!(!not_yet.is_restarted(ours));
+    }
+
+    #[test]
     fn a_restart_that_is_scheduled_for_later_is_not_under_way() {
         let rollout = rollout(
             r#"{"replicas": 2, "restartAt": "2026-01-02T03:04:05Z"}"#,

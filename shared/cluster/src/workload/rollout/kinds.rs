@@ -307,6 +307,51 @@ mod tests {
     }
 
     #[test]
+    fn a_daemon_set_without_a_node_waits_only_for_its_other_pods() {
+        let set = |updated: u32, available: u32| {
+            let json = format!(
+                r#"{{"status": {{"desiredNumberScheduled": 3, "updatedNumberScheduled": {updated}, "numberAvailable": {available}}}}}"#
+            );
+            Observed::of(&serde_json::from_str::<DaemonSet>(&json).unwrap())
+        };
+        let table = [
+            ((1, 2), Progressing(Wait::Creation)),
+            ((2, 1), Progressing(Wait::Availability)),
+            ((2, 2), Settled),
+        ];
+        for ((updated, available), expected) in table {
+            let whole = set(updated, available);
+            assert_ne!(whole.standing, Settled);
+            let living = whole.without_nodes(1);
+            assert_eq!(living.standing, expected, "{updated} {available}");
+            assert_eq!(living.pods.wanted, 2);
+        }
+    }
+
+    #[test]
+    fn a_stateful_set_is_stuck_behind_an_older_pod_that_is_not_ready_for_ten_minutes() {
+        let set = r#"{"spec": {"replicas": 2}, "status": {"currentRevision": "a", "updateRevision": "b"}}"#;
+        let set = Observed::of(&serde_json::from_str::<StatefulSet>(set).unwrap());
+        let pod = |revision: &str| {
+            let json = format!(
+                r#"{{"metadata": {{"name": "db-0", "labels": {{"controller-revision-hash": "{revision}"}}}},
+                "status": {{"conditions": [{{"type": "Ready", "status": "False", "lastTransitionTime": "2026-01-02T03:00:00Z"}}]}}}}"#
+            );
+            super::super::PodSeen::of(&serde_json::from_str::<crate::object::Pod>(&json).unwrap())
+        };
+        let table = [
+            ("a", "2026-01-02T03:09:59Z", false),
+            ("a", "2026-01-02T03:10:00Z", true),
+            ("b", "2026-01-02T03:10:00Z", false),
+        ];
+        for (revision, now, expected) in table {
+            let pods = [pod(revision)];
+            let stuck = set.stuck_behind(pods.iter(), now.parse().unwrap());
+            assert_eq!(stuck.is_some(), expected, "{revision} {now}");
+        }
+    }
+
+    #[test]
     fn a_set_with_all_its_pods_of_two_revisions_is_held_back_whole() {
         let set = |available: u32| {
             let json = format!(
