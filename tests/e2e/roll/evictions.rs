@@ -173,7 +173,7 @@ fn a_pod_of_two_budgets_cannot_be_evicted_and_blocks_at_once(bed: Bed) {
             .await_field(&path, "/status/disruptionsAllowed", &json!(1))
             .unwrap();
     }
-    let run = scene.roll(&scene.verdict(), &["--yes", "--timeout", "1h"]);
+    let run = scene.roll(&scene.verdict(), &["--yes", "--timeout", "1m"]);
     assert_eq!(run.code, Some(3), "{}", run.said());
     let rolled = run.of("rolled")[0];
     let found = [&rolled["outcome"], &rolled["reason"]];

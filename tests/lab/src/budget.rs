@@ -43,7 +43,10 @@ pub(crate) fn allows(store: &Store, pod: &Value) -> Result<(), Refusal> {
     }
     let [budget] = covering[..] else {
         let text = "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.";
-        return Err(Refusal::new(500, "InternalError", text));
+        // This answer of the real server has no reason.
+        let mut refusal = Refusal::new(500, "", text);
+        refusal.details = json!({});
+        return Err(refusal);
     };
     let status = status(store, budget);
     if status["disruptionsAllowed"] != 0 {

@@ -65,7 +65,7 @@ impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let code = StatusCode::from_u16(self.code).expect("the codes are known");
         match self.reason {
-            "" => (code, self.message).into_response(),
+            "" if self.details.is_null() => (code, self.message).into_response(),
             _ => (code, Json(self.body())).into_response(),
         }
     }
