@@ -103,15 +103,7 @@ fn what_is_changed_after_its_proof_is_said_and_not_watched_any_more(bed: Bed) {
     let args = ["--yes", "--timeout", "2m", "--settle", "1h"];
     let mut run: Running = scene.start(&scene.verdict(), &args);
     run.until(|record| record["type"] == "rolled");
-    let annotations = json!({ "kubectl.kubernetes.io/restartedAt": "2030-01-02T03:04:05Z" });
-    let again = json!({ "spec": { "template": { "metadata": { "annotations": annotations } } } });
-    let restart = Ask {
-        method: "PATCH",
-        path: &format!("{PATH}?fieldManager=kubectl-rollout"),
-        form: "application/merge-patch+json",
-        body: &again,
-    };
-    assert_eq!(scene.bed.ask(restart).unwrap().0, 200);
+    a_colleague_restarts(&scene, &json!("2030-01-02T03:04:05Z"));
     let run = run.finish();
     assert_eq!(run.code, Some(0), "{}", run.said());
     let said = said_so(
@@ -154,12 +146,9 @@ fn a_workload_that_was_made_anew_since_the_survey_is_gone(bed: Bed) {
     assert_eq!(scene.writes(), [""; 0]);
 }
 
-fn the_failure_of_a_restart_that_a_colleague_made_ends_nothing(bed: Bed) {
-    let scene = Scene::with(bed, &[behaves("a", "never-ready"), behaves("b", "ok")]);
-    let pods = "/api/v1/namespaces/shop/pods?labelSelector=app%3Da";
-    let pods = scene.bed.get(pods).unwrap();
-    let recently = &pods["items"][0]["metadata"]["creationTimestamp"];
-    let annotations = json!({ "kubectl.kubernetes.io/restartedAt": recently });
+// What `kubectl rollout restart` writes.
+fn a_colleague_restarts(scene: &Scene, at: &Value) {
+    let annotations = json!({ "kubectl.kubernetes.io/restartedAt": at });
     let restart = json!({ "spec": { "template": { "metadata": { "annotations": annotations } } } });
     let ask = Ask {
         method: "PATCH",
@@ -168,6 +157,14 @@ fn the_failure_of_a_restart_that_a_colleague_made_ends_nothing(bed: Bed) {
         body: &restart,
     };
     assert_eq!(scene.bed.ask(ask).unwrap().0, 200);
+}
+
+fn the_failure_of_a_restart_that_a_colleague_made_ends_nothing(bed: Bed) {
+    let scene = Scene::with(bed, &[behaves("a", "never-ready"), behaves("b", "ok")]);
+    let pods = "/api/v1/namespaces/shop/pods?labelSelector=app%3Da";
+    let pods = scene.bed.get(pods).unwrap();
+    let recently = &pods["items"][0]["metadata"]["creationTimestamp"];
+    a_colleague_restarts(&scene, recently);
     let run = scene.roll(&scene.verdict(), &["--yes", "--timeout", "10s"]);
     assert_eq!(run.code, Some(1), "{}", run.said());
     let rolled = run.of("rolled").into_iter();

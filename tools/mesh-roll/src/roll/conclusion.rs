@@ -52,7 +52,7 @@ impl Conclusion {
     }
 
     /// The restart of this run was taken back before all pods were new; `by` says who writes the workload.
-    pub(crate) fn taken_back(by: Option<&[String]>) -> Self {
+    pub(crate) fn taken_back(by: &[String]) -> Self {
         Self {
             problem: Some(problem(Trouble::StillOld, taken_back(by))),
             ..Self::of(Outcome::Superseded)

@@ -345,14 +345,14 @@ impl Flight {
                 ..Conclusion::of(Outcome::Proven)
             }),
             Proof::Broken(problem) => return Err(problem),
-            Proof::NotYet(Lack::OldPod) if self.superseded.is_some() => {
-                over(Conclusion::taken_back(self.superseded.as_deref()))
-            }
-            Proof::NotYet(Lack::OldPod) if self.is_anothers() => Course::Again,
-            Proof::NotYet(_) => {
-                self.later(Awaits::Rollout, now);
-                Course::Wait("its pods to prove it")
-            }
+            Proof::NotYet(lack) => match (lack, &self.superseded) {
+                (Lack::OldPod, Some(by)) => over(Conclusion::taken_back(by)),
+                (Lack::OldPod, None) if self.is_anothers() => Course::Again,
+                (_, _) => {
+                    self.later(Awaits::Rollout, now);
+                    Course::Wait("its pods to prove it")
+                }
+            },
         })
     }
 

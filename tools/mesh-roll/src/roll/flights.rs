@@ -92,7 +92,7 @@ impl Roll {
     pub(super) fn listed_proof(&mut self, key: &WorkloadRef, pods: Result<Vec<PodSeen>, String>) {
         let now = self.now;
         let mesh = self.world.target().clone();
-        let wanted = self.counts(key).wanted;
+        let wanted = self.world.workload(key).map_or(0, |it| it.pods.wanted);
         let pods = pods.map(|pods| self.on_living_nodes(key, pods));
         let left = self.left_behind(key);
         let Some(flight) = self.flight_mut(key) else {

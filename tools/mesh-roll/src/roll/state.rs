@@ -216,7 +216,7 @@ impl Roll {
     }
 
     pub(super) fn counts(&self, key: &WorkloadRef) -> ProgressPods {
-        let observed = self.world.workload(key);
+        let observed = self.world.whole(key);
         let mut pods = observed.map(|it| it.pods).unwrap_or_default();
         // An owner whose pods are evicted keeps its template, so to it all pods are of the newest.
         if let Some(evicting) = self.flight(key).and_then(|it| it.evicting.as_ref()) {

@@ -26,8 +26,8 @@ pub(super) fn interrupted(awaits: Option<Awaits>) -> &'static str {
 }
 
 /// Says that a workload lost the restart of this run before all its pods were new, and who writes it.
-pub(super) fn taken_back(by: Option<&[String]>) -> String {
-    let by = by.unwrap_or_default().join(", ");
+pub(super) fn taken_back(by: &[String]) -> String {
+    let by = by.join(", ");
     let by = if by.is_empty() {
         by
     } else {

@@ -79,8 +79,12 @@ impl World {
 
     /// Returns a workload; a DaemonSet as it is without the nodes that are not ready.
     pub(crate) fn workload(&self, key: &WorkloadRef) -> Option<&Observed> {
-        let living = self.living.get(key);
-        living.or_else(|| self.workloads.get(&key.kind)?.get(key))
+        self.living.get(key).or_else(|| self.whole(key))
+    }
+
+    /// Returns a workload as it is on all nodes.
+    pub(crate) fn whole(&self, key: &WorkloadRef) -> Option<&Observed> {
+        self.workloads.get(&key.kind)?.get(key)
     }
 
     /// Notes which nodes are not ready.
@@ -123,8 +127,7 @@ impl World {
     fn note_living(&mut self, key: &WorkloadRef) {
         let nodes: BTreeSet<_> = self.stranded(key).map(|pod| &pod.node).collect();
         let nodes = u32::try_from(nodes.len()).unwrap_or(u32::MAX);
-        let whole = self.workloads.get(&key.kind).and_then(|it| it.get(key));
-        match whole.filter(|_| nodes > 0) {
+        match self.whole(key).filter(|_| nodes > 0) {
             Some(whole) => {
                 let living = whole.without_nodes(nodes);
                 self.living.insert(key.clone(), living);
@@ -160,7 +163,7 @@ impl World {
         let from = (key.namespace.clone(), owner.clone(), String::new());
         let pods = self.pods.from(from);
         let filed = pods.take_while(move |pod| pod.owner == owner);
-        let observed = self.workloads.get(&key.kind).and_then(|it| it.get(key));
+        let observed = self.whole(key);
         filed.filter(move |pod| is_selected(observed, pod))
     }
 
