@@ -220,14 +220,14 @@ impl Bed {
         if self.as_lab().is_some() {
             return Ok(());
         }
+        self.block_on(self.service_account(namespace))
+    }
+
+    pub(crate) async fn service_account(&self, namespace: &str) -> anyhow::Result<()> {
         let accounts: Api<ServiceAccount> = Api::namespaced(self.client.clone(), namespace);
         let config = watcher::Config::default().fields("metadata.name=default");
-        self.block_on(wait::until(
-            accounts,
-            config,
-            "the default service account",
-            |seen| !seen.is_empty(),
-        ))?;
+        let what = "the default service account";
+        wait::until(accounts, config, what, |seen| !seen.is_empty()).await?;
         Ok(())
     }
 }

@@ -146,7 +146,6 @@ fn controller_manager(place: &Place) -> Vec<String> {
             "--service-account-private-key-file={}",
             path(place, "admin.key")
         ),
-        "--concurrent-daemonset-syncs=10".into(),
         "--concurrent-deployment-syncs=20".into(),
         "--concurrent-replicaset-syncs=20".into(),
         "--concurrent-statefulset-syncs=20".into(),

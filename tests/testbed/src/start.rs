@@ -32,6 +32,8 @@ use crate::{
 
 /// How long the API server may take to become ready on a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(90);
+/// How often it is looked whether a process has ended.
+const GLANCE: Duration = Duration::from_millis(50);
 
 impl Bed {
     /// Starts a bed for a test. Returns `None` if real servers are turned off or missing; the test
@@ -108,8 +110,26 @@ impl Bed {
         bed.start_server(Server::ControllerManager)?;
         bed.start_server(Server::Scheduler)?;
         bed.start_tasks();
-        bed.await_service_account("default")?;
+        bed.await_controllers()?;
         Ok(bed)
+    }
+
+    // The controllers make the service account; a controller manager of another version may refuse its
+    // flags and end.
+    fn await_controllers(&self) -> anyhow::Result<()> {
+        let children = &self.real(Capability::Servers).children;
+        let ended = async {
+            loop {
+                alive(children, [Server::ControllerManager, Server::Scheduler])?;
+                tokio::time::sleep(GLANCE).await;
+            }
+        };
+        self.block_on(async {
+            tokio::select! {
+                made = self.service_account("default") => made,
+                ended = ended => ended,
+            }
+        })
     }
 
     /// Waits until the API server reports that it is ready.
@@ -186,15 +206,9 @@ async fn ready(client: &Client, children: &Children) -> anyhow::Result<()> {
             if client.request_text(request).await.is_ok() {
                 return Ok(());
             }
-            for name in [Server::Etcd.name(), Server::ApiServer.name()] {
-                ensure!(
-                    !children.has_ended(name),
-                    "{name} ended: {}",
-                    tail(&children.log(name))
-                );
-            }
+            alive(children, [Server::Etcd, Server::ApiServer])?;
             // Polls, because nothing can be watched before the server runs.
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            tokio::time::sleep(GLANCE).await;
         }
     };
     match tokio::time::timeout(PATIENCE, wait).await {
@@ -204,6 +218,14 @@ async fn ready(client: &Client, children: &Children) -> anyhow::Result<()> {
             tail(&children.log(Server::ApiServer.name()))
         ),
     }
+}
+
+fn alive(children: &Children, servers: [Server; 2]) -> anyhow::Result<()> {
+    for name in servers.map(Server::name) {
+        let said = || tail(&children.log(name));
+        ensure!(!children.has_ended(name), "{name} ended: {}", said());
+    }
+    Ok(())
 }
 
 fn tail(path: &Path) -> String {
