@@ -10,6 +10,7 @@ mod managed;
 pub mod message;
 mod meta;
 mod network_policy;
+mod node;
 mod other;
 mod pod;
 mod selector;
@@ -22,6 +23,7 @@ pub use managed::Managers;
 pub(crate) use meta::or_none_at_all;
 pub use meta::{Condition, IntOrPercent, Meta, Object, OwnerReference, Resource};
 pub use network_policy::{IngressPort, IngressRule, NetworkPolicy, NetworkPolicySpec};
+pub use node::{Node, NodeSpec, NodeStatus, Taint};
 pub use other::{
     Bare, ConfigMap, DisruptionBudget, DisruptionBudgetSpec, Endpoint, EndpointConditions,
     EndpointSlice, Event, Involved, Namespace,

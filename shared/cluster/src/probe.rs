@@ -7,6 +7,7 @@ mod refusal;
 use std::collections::BTreeMap;
 
 use mesh_records::WorkloadRef;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::act::rollable;
@@ -72,7 +73,7 @@ impl Cluster {
             Err(error) => Err(error),
         };
         match workload {
-            Ok(workload) => self.admit(&key.namespace, &pod::of(&workload)).await,
+            Ok(workload) => self.probed(&key.namespace, &pod::of(&workload)).await,
             Err(error) if error.why() == Why::NotFound => Ok(None),
             Err(error) => Err(error),
         }
@@ -84,33 +85,43 @@ impl Cluster {
     /// # Errors
     /// The answer says nothing of the pod: there was none, or a right is missing.
     pub async fn probe_plain(&self, namespace: &str) -> Result<Option<Probe>, Error> {
-        self.admit(namespace, &pod::plain()).await
+        self.probed(namespace, &pod::plain()).await
     }
 
-    /// Like [`Cluster::probe`], for a workload in `namespace` that need not be there yet, such as a
+    /// Creates a pod from the template of a workload with `dryRun=All`, and returns the pod that
+    /// admission made of it, or why it is refused. The workload need not be there yet, such as a
     /// rendered Deployment. Returns `None` if the namespace does not exist.
     ///
     /// # Errors
     /// The answer says nothing of the pod: there was none, or a right is missing.
-    pub async fn probe_template(
+    pub async fn admitted<T: DeserializeOwned>(
         &self,
         namespace: &str,
         workload: &Value,
-    ) -> Result<Option<Probe>, Error> {
+    ) -> Result<Option<Result<T, Refusal>>, Error> {
         self.admit(namespace, &pod::of(workload)).await
     }
 
-    async fn admit(&self, namespace: &str, pod: &Value) -> Result<Option<Probe>, Error> {
+    async fn probed(&self, namespace: &str, pod: &Value) -> Result<Option<Probe>, Error> {
+        let admitted = self.admit::<Pod>(namespace, pod).await?;
+        Ok(admitted.map(|pod| pod.map_or_else(Probe::Refused, |pod| Probe::of(&pod))))
+    }
+
+    async fn admit<T: DeserializeOwned>(
+        &self,
+        namespace: &str,
+        pod: &Value,
+    ) -> Result<Option<Result<T, Refusal>>, Error> {
         let options = Options {
             dry_run: true,
             field_manager: Some(MANAGER),
         };
         let pods = Target::within(Pod::RESOURCE, namespace);
-        match self.create::<Pod>(&pods, pod, options).await {
-            Ok(pod) => Ok(Some(Probe::of(&pod))),
+        match self.create(&pods, pod, options).await {
+            Ok(pod) => Ok(Some(Ok(pod))),
             // A webhook may deny a pod with any code, 404 too.
             Err(error) => match Refusal::of(&error) {
-                Some(refusal) => Ok(Some(Probe::Refused(refusal))),
+                Some(refusal) => Ok(Some(Err(refusal))),
                 None if error.why() == Why::NotFound => Ok(None),
                 None => Err(error),
             },

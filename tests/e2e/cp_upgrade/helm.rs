@@ -97,6 +97,39 @@ fn ha_control_plane_stays_ha(bed: Bed) {
     assert_eq!(stage.configured(), TO);
 }
 
+// Checks that both helms take charts from a registry.
+fn pulled_from_a_registry(stage: &Stage, archives: &[PathBuf; 2]) {
+    let registry = stage.bed.registry(archives).unwrap();
+    let version = |archive: &PathBuf| {
+        let name = archive.file_stem().unwrap().to_str().unwrap();
+        name.rsplit_once('-').unwrap().1.to_owned()
+    };
+    let [chart, crds] = archives.each_ref().map(version);
+    let preflight = |helm: &Path, chart: &str| {
+        let mut command = stage.tool();
+        command.env("SSL_CERT_FILE", &registry.authority);
+        command.arg("--helm").arg(helm).arg("--preflight");
+        command
+            .arg("--chart")
+            .arg(format!("{}/linkerd-control-plane", registry.charts));
+        command
+            .arg("--crds-chart")
+            .arg(format!("{}/linkerd-crds", registry.charts));
+        command.args(["--chart-version", chart, "--crds-chart-version", &crds]);
+        command.arg("-f").arg(&stage.charts.values);
+        run(command, &stage.judged())
+    };
+    for helm in [stage.bed.helm(), stage.bed.helm4()] {
+        let taken = preflight(helm, &chart);
+        assert_eq!(taken.code, Some(0), "{}", taken.said());
+        let missing = preflight(helm, "0.0.1");
+        assert_eq!(missing.code, Some(1), "{}", missing.said());
+        assert!(missing.stderr.contains("not found"), "{}", missing.stderr);
+        let hint = "check the address and the version of the chart";
+        assert!(missing.stderr.contains(hint), "{}", missing.stderr);
+    }
+}
+
 fn chart_and_crds_chart_are_the_repositorys_unless_named(bed: Bed) {
     let stage = Stage::new(bed);
     let shelf = stage.tools.folder().join("shelf");
@@ -129,6 +162,10 @@ fn chart_and_crds_chart_are_the_repositorys_unless_named(bed: Bed) {
     alone.arg("-f").arg(&stage.charts.values).arg("--preflight");
     let alone = run(alone, &stage.judged());
     assert_eq!(alone.code, Some(0), "{}", alone.said());
+    pulled_from_a_registry(
+        &stage,
+        &[archive("linkerd-control-plane-"), archive("linkerd-crds-")],
+    );
 
     helm(&["repo", "index", shelf]);
     let address = serve(Path::new(shelf));

@@ -4,7 +4,7 @@ use std::fs;
 
 use mesh_testbed::{Bed, Charts, MeshIdentity, Server};
 use mesh_tests::{Run, Running, Signal, on_both_beds};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::shop::web;
 use crate::stage::{STEPS, Stage, TO};
@@ -21,15 +21,13 @@ on_both_beds! {
     webhook_that_refuses_a_component_is_found_before_the_write
     webhook_that_refuses_a_components_pods_is_found_before_the_write
     policy_against_the_probe_is_a_warning
-    quota_that_is_freed_is_waited_for
-    surge_pod_that_no_node_takes_is_waited_for
     [Servers]
     api_server_that_restarts_in_the_middle_is_waited_for
 }
 
 const IDENTITY: &str = "linkerd.io/control-plane-component=identity";
 
-fn until_held_up(run: &mut Running, part: &str) {
+pub(crate) fn until_held_up(run: &mut Running, part: &str) {
     run.until(|record| {
         let reason = record["reason"].as_str();
         record["type"] == "progress" && reason.is_some_and(|reason| reason.contains(part))
@@ -37,7 +35,7 @@ fn until_held_up(run: &mut Running, part: &str) {
 }
 
 #[track_caller]
-fn assert_upgraded(stage: &Stage, run: &Run) {
+pub(crate) fn assert_upgraded(stage: &Stage, run: &Run) {
     assert_eq!(run.code, Some(0), "{}", run.said());
     assert_eq!(stage.configured(), TO);
 }
@@ -239,56 +237,6 @@ fn policy_against_the_probe_is_a_warning(bed: Bed) {
     let run = stage.run(&judged, &[]);
     assert_upgraded(&stage, &run);
     assert!(refused(&run), "{}", run.said());
-}
-
-fn quota_that_is_freed_is_waited_for(bed: Bed) {
-    let stage = Stage::new(bed);
-    let judged = stage.judged();
-    let quota = json!({ "apiVersion": "v1", "kind": "ResourceQuota",
-        "metadata": { "name": "full", "namespace": "linkerd" }, "spec": { "hard": { "pods": "3" } } });
-    stage.bed.apply(&quota.to_string()).unwrap();
-    let path = "/api/v1/namespaces/linkerd/resourcequotas/full";
-    let used = Value::from("3");
-    stage
-        .bed
-        .await_field(path, "/status/used/pods", &used)
-        .unwrap();
-    let room = "a quota has no room for new pods of the control plane: Deployment linkerd-";
-    let now = stage.run(&judged, &["--preflight"]);
-    assert_eq!(now.code, Some(1), "{}", now.said());
-    assert!(now.stderr.contains(room), "{}", now.stderr);
-    let dry = stage.run(&judged, &["--dry-run=server"]);
-    assert_eq!(dry.code, Some(0), "{}", dry.said());
-    assert!(
-        dry.said().contains(&format!("warning: {room}")),
-        "{}",
-        dry.said()
-    );
-    let mut run = stage.begin(&judged, &[]);
-    until_held_up(&mut run, "exceeded quota: full");
-    stage.bed.delete(path).unwrap();
-    assert_upgraded(&stage, &run.finish());
-}
-
-fn surge_pod_that_no_node_takes_is_waited_for(bed: Bed) {
-    let stage = Stage::new(bed);
-    let judged = stage.judged();
-    let cordon = |cordoned: bool| {
-        let nodes = stage.bed.get("/api/v1/nodes").unwrap();
-        for node in nodes["items"].as_array().unwrap() {
-            let path = format!(
-                "/api/v1/nodes/{}",
-                node["metadata"]["name"].as_str().unwrap()
-            );
-            let spec = json!({ "spec": { "unschedulable": cordoned } });
-            stage.bed.merge(&path, &spec).unwrap();
-        }
-    };
-    cordon(true);
-    let mut run = stage.begin(&judged, &[]);
-    until_held_up(&mut run, "Unschedulable");
-    cordon(false);
-    assert_upgraded(&stage, &run.finish());
 }
 
 fn api_server_that_restarts_in_the_middle_is_waited_for(bed: Bed) {

@@ -8,6 +8,7 @@ mod backup;
 mod by_hand;
 mod claims;
 mod cli;
+mod crowded;
 mod definitions;
 mod external_issuer;
 mod helm;

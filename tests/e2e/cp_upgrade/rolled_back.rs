@@ -171,9 +171,19 @@ fn rollback_goes_back_names_the_newer_proxies_and_is_harmless_twice(bed: Bed) {
     for step in ["watch", "prove", "afterwards"] {
         assert_eq!(again.states(step), ["started", "done"], "{step}");
     }
-    let revision = (3, "deployed".to_owned());
-    assert_eq!(stage.revision("linkerd-control-plane"), revision);
+    let revision = |number: u64| (number, "deployed".to_owned());
+    assert_eq!(stage.revision("linkerd-control-plane"), revision(3));
     assert_eq!(stage.holder(), None);
+
+    // What is gone from the cluster is not there already.
+    let gone = "/api/v1/namespaces/linkerd/services/linkerd-policy";
+    stage.bed.delete(gone).unwrap();
+    let anew = stage.roll_back(&[]);
+    assert_eq!(anew.code, Some(0), "{}", anew.said());
+    let question = anew.of("intent")[0].to_string();
+    assert!(question.contains("Service linkerd-policy"), "{question}");
+    assert!(stage.bed.get(gone).is_ok());
+    assert_eq!(stage.revision("linkerd-control-plane"), revision(4));
 }
 
 fn rollback_of_the_clis_control_plane_is_refused_with_the_way_back(bed: Bed) {

@@ -172,6 +172,11 @@ fn webhook_that_names_another_certificate_is_not_a_success(bed: Bed) {
     } else {
         assert_eq!(again.code, Some(0), "{}", again.said());
     }
+    stage.bed.delete(webhook).unwrap();
+    let watched = run(stage.watch(&["--to", TO]), "");
+    assert_eq!(watched.code, Some(1), "{}", watched.said());
+    let said = "the API server does not call linkerd-proxy-injector: no webhook";
+    assert!(watched.stderr.contains(said), "{}", watched.stderr);
 }
 
 fn says(record: &Value, part: &str) -> bool {

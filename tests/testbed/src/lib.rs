@@ -35,6 +35,7 @@ mod pki;
 mod place;
 mod program;
 mod refusal;
+mod registry;
 mod release;
 mod replay;
 mod servers;
@@ -59,6 +60,7 @@ pub use crate::{
     kubelet::{BEHAVIOUR, Hold, Kubelet, READY_DELAY, STOP_DELAY, WITH_PROXY},
     pki::{MeshIdentity, Pair},
     program::main,
+    registry::Registry,
     servers::Server,
     shop::Shop,
     still::{Still, rendered},

@@ -2,8 +2,13 @@
 //! what refuses those would show only after the write.
 
 use futures::future::join_all;
-use mesh_cluster::{Cluster, Error, Probe, Refusal, Refuser};
+use mesh_cluster::object::{Deployment, Selector};
+use mesh_cluster::workload::rollout::Observed;
+use mesh_cluster::{Cluster, Error, Refusal, Refuser};
+use serde::Deserialize as _;
 use serde_json::Value;
+
+use crate::capacity::{Coming, PodAsked};
 
 /// What the API server says of the components' pods.
 #[derive(Debug, Default)]
@@ -12,6 +17,8 @@ pub(crate) struct Pods {
     pub(crate) refused: Vec<(String, String)>,
     /// The components whose pods a quota has no room for now, with the API server's words.
     pub(crate) crowded: Vec<(String, String)>,
+    /// The pods that it would take.
+    pub(crate) coming: Vec<Coming>,
     /// Why there may be more.
     pub(crate) unread: Option<Error>,
 }
@@ -24,20 +31,25 @@ pub(crate) async fn pods(
     deployments: &[&Value],
     to_come: &[&str],
 ) -> Pods {
-    let probes = deployments
+    let asking = deployments
         .iter()
-        .map(|body| cluster.probe_template(namespace, body));
+        .map(|body| cluster.admitted::<PodAsked>(namespace, body));
     let mut pods = Pods::default();
-    for (body, probe) in deployments.iter().zip(join_all(probes).await) {
-        match probe {
-            Ok(Some(Probe::Refused(refusal))) => {
-                let name = body["metadata"]["name"].as_str();
-                let component = format!("Deployment {}", name.unwrap_or("without a name"));
-                if refusal.by == Refuser::Quota {
-                    pods.crowded.push((component, refusal.words));
-                } else if is_final(&refusal, namespace, to_come) {
-                    pods.refused.push((component, refusal.words));
-                }
+    for (body, admitted) in deployments.iter().zip(join_all(asking).await) {
+        let name = body["metadata"]["name"].as_str();
+        let component = format!("Deployment {}", name.unwrap_or("without a name"));
+        match admitted {
+            Ok(Some(Ok(pod))) => pods.coming.push(Coming {
+                component,
+                pod,
+                leaving: leaving(body),
+                namespace: namespace.to_owned(),
+            }),
+            Ok(Some(Err(refusal))) if refusal.by == Refuser::Quota => {
+                pods.crowded.push((component, refusal.words));
+            }
+            Ok(Some(Err(refusal))) if is_final(&refusal, namespace, to_come) => {
+                pods.refused.push((component, refusal.words));
             }
             Ok(_) => {}
             // A right that is missing is passed over; it must not hide that there was no answer.
@@ -46,6 +58,12 @@ pub(crate) async fn pods(
         }
     }
     pods
+}
+
+// Selects the pods of a Deployment that may stop before new ones are ready.
+fn leaving(deployment: &Value) -> Option<Selector> {
+    let observed = Observed::of(&Deployment::deserialize(deployment).ok()?);
+    (observed.takes_away > 0).then_some(observed.selector)
 }
 
 // A quota may have room again when the pods are created, the control plane's own webhooks are upgraded,
@@ -63,7 +81,24 @@ fn is_final(refusal: &Refusal, namespace: &str, to_come: &[&str]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+
+    #[test]
+    fn pods_leave_before_others_come_where_the_strategy_lets_them() {
+        let leaves = |replicas: u32, strategy: Value| {
+            let spec = json!({ "replicas": replicas, "strategy": strategy, "selector": {} });
+            leaving(&json!({ "spec": spec })).is_some()
+        };
+        let rolling = |surge: Value, away: Value| json!({ "rollingUpdate": { "maxSurge": surge, "maxUnavailable": away } });
+        assert!(!leaves(1, json!({})), "a quarter of one is none");
+        assert!(leaves(4, json!({})));
+        assert!(leaves(3, rolling("25%".into(), 1.into())));
+        assert!(!leaves(3, rolling(1.into(), 0.into())));
+        assert!(leaves(1, json!({ "type": "Recreate" })));
+        assert!(!leaves(0, json!({})));
+    }
 
     #[test]
     fn only_what_will_still_be_refused_is_final() {

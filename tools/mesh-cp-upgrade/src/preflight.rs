@@ -21,6 +21,7 @@ use crate::plan::{Part, Write};
 use crate::rehearsal::{Answers, Rehearsal, ask};
 use crate::render::{Conflicts, Merge};
 use crate::rights::{allow, lacking_of_helm};
+use crate::room::without_room;
 use crate::session::Session;
 use crate::stored_versions::{Outdated, outdated};
 use crate::webhooks::silent;
@@ -201,7 +202,16 @@ async fn admission(
         ))?;
     }
     crowded(session, &pods.crowded)?;
-    let unread = [("webhooks", silent.unread), ("pods", pods.unread)];
+    let looking = without_room(&cluster, &pods.coming);
+    let nodes = match session.unless_stopped(looking).await? {
+        Ok(without) => full(session, &without).map(|()| None)?,
+        Err(error) => Some(error),
+    };
+    let unread = [
+        ("webhooks", silent.unread),
+        ("pods", pods.unread),
+        ("nodes", nodes),
+    ];
     for (what, error) in unread {
         match error {
             None => {}
@@ -223,6 +233,20 @@ fn crowded(session: &mut Session<'_>, pods: &[(String, String)]) -> Outcome<()> 
         list(pods)
     );
     let hint = "make room in the quota, or raise it: a component cannot restart before";
+    session.remark(Err(Explained::new(what, hint).into()))
+}
+
+// A node may have room when the pods are created, or an autoscaler may add one.
+fn full(session: &mut Session<'_>, pods: &[(String, String)]) -> Outcome<()> {
+    if pods.is_empty() {
+        return Ok(());
+    }
+    let what = format!(
+        "no node has room for a new pod of the control plane: {}",
+        list(pods)
+    );
+    let hint = "make room on a node, or add one: a component cannot restart before; a run waits for \
+                it, such as for an autoscaler, up to its --timeout";
     session.remark(Err(Explained::new(what, hint).into()))
 }
 

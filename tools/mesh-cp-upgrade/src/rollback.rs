@@ -52,6 +52,11 @@ pub(crate) async fn run(session: &mut Session<'_>, args: &Args) -> Outcome<Endin
         true => format!("{} is rolled back already: {back}", releases.name()),
         false => format!("{} has {}", plan.control_plane.name, goal.target),
     };
+    let there = match is_there && plan.control_plane.is_needed {
+        true => format!("{there}; but objects of it are gone from the cluster"),
+        false => there,
+    };
+    let is_there = !plan.control_plane.is_needed;
     session.done(&there)?;
     let cluster = Arc::clone(&session.cluster);
     let pods = session.unless_stopped(mesh::pods(&cluster, &goal.namespace));
@@ -237,9 +242,10 @@ async fn planned(
         crds: Part::unneeded(crds, crds_rendered, Write::Apply),
         control_plane: Part {
             installed: Some(installed),
+            // What is gone from the cluster is written anew.
+            is_needed: !is_there || !restored.is_empty(),
             removed,
             restored,
-            is_needed: !is_there,
             ..back_to(releases, revisit, kept)
         },
         changes: Vec::new(),

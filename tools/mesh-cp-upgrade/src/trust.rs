@@ -1,8 +1,8 @@
-//! Whether the API server trusts the certificates of the mesh's own webhooks.
+//! Whether the API server calls the mesh's own webhooks, and trusts their certificates.
 //!
 //! Every upgrade makes these certificates anew and names them in the webhooks' configurations. Where
 //! one was written without the other, the API server cannot call the webhook, and a webhook whose
-//! failurePolicy is Ignore is then silently left out.
+//! failurePolicy is Ignore is then silently left out. So is one whose configuration is gone.
 
 use std::collections::BTreeSet;
 
@@ -13,8 +13,9 @@ use mesh_cluster::{Cluster, Error, Selection, Target, Why};
 
 use crate::webhooks::{Configuration, Hook, KINDS};
 
-/// Returns what is wrong with the first webhook in front of one of these Services of the control plane
-/// whose certificate the API server does not trust. What cannot be told is not wrong.
+/// Returns what is wrong with the first of these Services of the control plane that is behind no
+/// webhook, or behind one whose certificate the API server does not trust. What cannot be told is not
+/// wrong.
 ///
 /// # Errors
 /// A configuration or a certificate cannot be read, or a right is missing.
@@ -23,6 +24,7 @@ pub(crate) async fn broken(
     namespace: &str,
     services: &BTreeSet<String>,
 ) -> Result<Option<String>, Error> {
+    let mut uncalled: BTreeSet<&str> = services.iter().map(String::as_str).collect();
     for resource in KINDS {
         let pages = cluster.pages_as::<Configuration>(resource, Selection::default());
         for Configuration { metadata, webhooks } in pages.all().await? {
@@ -30,6 +32,7 @@ pub(crate) async fn broken(
                 let Some(service) = hook.own_service(namespace, services) else {
                     continue;
                 };
+                uncalled.remove(service);
                 let secret = format!("{service}-k8s-tls");
                 let Some(serving) = certificate(cluster, namespace, &secret).await? else {
                     continue;
@@ -44,7 +47,11 @@ pub(crate) async fn broken(
             }
         }
     }
-    Ok(None)
+    Ok(uncalled.first().map(|service| {
+        format!(
+            "the API server does not call {service}: no webhook configuration names this Service"
+        )
+    }))
 }
 
 // Without a bundle the API server trusts the authorities of its machine, and none of them signs for

@@ -9,11 +9,10 @@ use mesh_actor::{Ending, Outcome, Taken};
 use mesh_cli::Leave;
 use mesh_cluster::act::{Eviction, Restart};
 use mesh_cluster::object::label::CONFIG;
-use mesh_cluster::object::{Condition, ConfigMap, Pod, Resource};
+use mesh_cluster::object::{ConfigMap, Node, Pod};
 use mesh_cluster::workload::rollout::PodSeen;
 use mesh_cluster::{Cluster, Error, Lock, Page, Selection, Why};
 use mesh_records::WorkloadRef;
-use serde::Deserialize;
 
 use crate::roll::{Answer, Event, Evicted, Sample};
 use crate::wave_gate::WaveGate;
@@ -32,32 +31,6 @@ pub(crate) enum Happened {
 
 /// A request that is running.
 pub(crate) type Work = LocalBoxFuture<'static, Happened>;
-
-const NODES: Resource = Resource {
-    group: "",
-    version: "v1",
-    plural: "nodes",
-    kind: "Node",
-};
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Node {
-    metadata: NodeMeta,
-    status: NodeStatus,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct NodeMeta {
-    name: String,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct NodeStatus {
-    conditions: Vec<Condition>,
-}
 
 /// Waits for consent.
 pub(crate) fn ask(asking: impl Future<Output = Outcome<Leave>> + 'static) -> Work {
@@ -267,10 +240,10 @@ pub(crate) fn compare(cluster: Arc<Cluster>, key: WorkloadRef, sample: Sample) -
 
 pub(crate) fn nodes(cluster: Arc<Cluster>) -> Work {
     Box::pin(async move {
-        let pages = cluster.pages_as::<Node>(NODES, Selection::default());
+        let pages = cluster.pages_as::<Node>(Node::RESOURCE, Selection::default());
         let nodes = pages.all().await.map(|nodes| {
             let nodes = nodes.into_iter().filter(|node| !node.is_ready());
-            nodes.map(|node| node.metadata.name).collect()
+            nodes.map(|node| node.meta.name).collect()
         });
         Happened::Nodes(nodes)
     })
@@ -279,13 +252,6 @@ pub(crate) fn nodes(cluster: Arc<Cluster>) -> Work {
 /// Asks the gate between two waves.
 pub(crate) fn gate(gate: WaveGate, records: Vec<u8>, limit: Duration) -> Work {
     Box::pin(async move { Happened::Event(Event::Gated(gate.ask(records, limit).await)) })
-}
-
-impl Node {
-    fn is_ready(&self) -> bool {
-        let mut conditions = self.status.conditions.iter();
-        conditions.any(|condition| condition.kind == "Ready" && condition.status == "True")
-    }
 }
 
 /// Returns an error on one line, with the RBAC rule that is missing.

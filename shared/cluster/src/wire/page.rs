@@ -195,8 +195,8 @@ impl<'a, T: DeserializeOwned> Pages<'a, T> {
         }
     }
 
-    // Selects by fields as well.
-    pub(crate) fn with_fields(mut self, fields: Option<&str>) -> Self {
+    /// Selects by fields as well, such as `spec.nodeName=n1`.
+    pub fn with_fields(mut self, fields: Option<&str>) -> Self {
         if let Some(fields) = fields {
             self.query.push_str("&fieldSelector=");
             self.query.extend(encode(fields));
