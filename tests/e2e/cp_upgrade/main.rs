@@ -21,6 +21,7 @@ mod marker;
 mod merged;
 mod missing;
 mod pasted;
+mod pending;
 mod preflight;
 mod proved;
 mod refused;

@@ -11,6 +11,7 @@ on_both_beds! {
     daemon_set_is_rolled_on_the_nodes_that_are_ready_and_keeps_no_slot
     daemon_set_without_room_beside_a_node_that_is_not_ready_is_left_alone_or_evicted
     daemon_set_on_nodes_that_are_ready_again_is_proven
+    node_that_is_lost_in_the_middle_is_named_long_before_the_timeout
 }
 
 const NODE: &str = "node-2";
@@ -28,6 +29,18 @@ fn scene(bed: Bed, unavailable: u32) -> Scene {
 }
 
 fn say(bed: &Bed, is_ready: bool) {
+    mark(bed, is_ready);
+    let number = if is_ready { 3 } else { 2 };
+    let set = "/apis/apps/v1/namespaces/shop/daemonsets?watch=1";
+    let seen = |events: &[Value]| {
+        let last = events.last();
+        last.is_some_and(|event| event["object"]["status"]["numberAvailable"] == number)
+    };
+    bed.events(set, seen).unwrap();
+}
+
+// Says of the node and of its pods whether they are ready.
+fn mark(bed: &Bed, is_ready: bool) {
     let status = if is_ready { "True" } else { "False" };
     let since = "2026-01-02T03:04:05Z";
     let ready = json!({ "type": "Ready", "status": status, "lastTransitionTime": since });
@@ -43,13 +56,6 @@ fn say(bed: &Bed, is_ready: bool) {
         let path = format!("/api/v1/namespaces/shop/pods/{name}/status");
         bed.merge(&path, &status).unwrap();
     }
-    let number = if is_ready { 3 } else { 2 };
-    let set = "/apis/apps/v1/namespaces/shop/daemonsets?watch=1";
-    let seen = |events: &[Value]| {
-        let last = events.last();
-        last.is_some_and(|event| event["object"]["status"]["numberAvailable"] == number)
-    };
-    bed.events(set, seen).unwrap();
 }
 
 fn agents(bed: &Bed) -> Vec<Value> {
@@ -152,4 +158,26 @@ fn daemon_set_on_nodes_that_are_ready_again_is_proven(bed: Bed) {
         "{}",
         run.said()
     );
+}
+
+fn node_that_is_lost_in_the_middle_is_named_long_before_the_timeout(bed: Bed) {
+    let scene = scene(bed, 2);
+    let hold = scene.bed.kubelet().hold("shop", "app=agent");
+    let args = ["--yes", "--timeout", "1h", "--kind", "ds"];
+    let mut run = scene.start(&scene.verdict(), &args);
+    let away = "of 3 pods are new, 1 ready";
+    run.until(|record| {
+        let message = record["message"].as_str();
+        message.is_some_and(|message| message.contains(away))
+    });
+    let _lost = scene.bed.kubelet().lose(NODE);
+    mark(&scene.bed, false);
+    hold.release();
+    let run = run.finish();
+    assert_eq!(run.code, Some(3), "{}", run.said());
+    let agent = run.of("rolled")[0];
+    let found = [&agent["outcome"], &agent["reason"]];
+    assert_eq!(found, ["blocked", "node-not-ready"], "{agent}");
+    assert!(agent["message"].as_str().unwrap().contains(NODE), "{agent}");
+    assert_eq!(agent["pods"]["proven"], 2, "{agent}");
 }

@@ -24,6 +24,7 @@ mod flights;
 mod forecast;
 mod hold;
 mod item;
+mod known_nodes;
 mod limits;
 mod missing;
 mod nodes;
@@ -135,6 +136,7 @@ impl Roll {
                 for key in self.world.take(watched) {
                     self.check_fresh_pods(&key);
                     self.check_proven(&key);
+                    self.ask_nodes_in_flight(&key);
                 }
             }
             Event::Agreed => self.agreed(),

@@ -135,6 +135,7 @@ impl Observed {
     }
 
     /// Returns a DaemonSet as it is without so many of its nodes, whose pods can neither stop nor start.
+    /// A restart may still take as many pods away as before: the nodes may come back meanwhile.
     #[must_use]
     pub fn without_nodes(&self, nodes: u32) -> Self {
         let wanted = self.pods.wanted.saturating_sub(nodes);
@@ -159,7 +160,6 @@ impl Observed {
                 wanted,
                 ..self.pods
             },
-            takes_away: self.takes_away.saturating_sub(nodes),
             standing,
             ..self.clone()
         }

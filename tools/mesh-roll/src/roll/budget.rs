@@ -208,7 +208,11 @@ fn expected<'a>(
 ) -> u32 {
     let workloads = world.workloads_in(&budget.meta.namespace);
     let workloads = workloads.filter(|observed| touches(world, budget, observed));
-    let wanted = workloads.map(|observed| observed.pods.wanted);
+    // A pod on a node that is not ready is missing in the budget, as any other.
+    let wanted = workloads.map(|observed| {
+        let whole = world.whole(&observed.key);
+        whole.unwrap_or(observed).pods.wanted
+    });
     let is_known = |pod: &&PodSeen| {
         let owner = pod.owner.as_ref();
         owner.is_some_and(|key| world.workload(key).is_some() && world.is_own(key, pod))

@@ -37,6 +37,7 @@ impl Roll {
             };
             self.wake = clock.wake;
             self.follow(&key, course);
+            self.ask_nodes_of_late_pods(&key);
         }
     }
 
@@ -67,7 +68,7 @@ impl Roll {
             }
             Course::Look => self.await_answer(key, Awaits::Look, Action::Look(key.clone())),
             Course::Evict(doomed) => self.doomed.push((key.clone(), doomed)),
-            Course::Over(conclusion) => self.conclude(key, conclusion),
+            Course::Over(end) => self.conclude(key, self.unless_left_behind(key, end)),
             Course::Again => self.try_again(key, None),
         }
     }
@@ -94,7 +95,6 @@ impl Roll {
         let mesh = self.world.target().clone();
         let wanted = self.world.workload(key).map_or(0, |it| it.pods.wanted);
         let pods = pods.map(|pods| self.on_living_nodes(key, pods));
-        let left = self.left_behind(key);
         let Some(flight) = self.flight_mut(key) else {
             return;
         };
@@ -103,11 +103,6 @@ impl Roll {
             return;
         };
         match flight.listed_proof(&pods, &mesh, wanted, now) {
-            Ok(Course::Over(end)) if end.outcome == Outcome::Proven && left.is_some() => {
-                let blocked = Conclusion::blocked(Trouble::NodeNotReady, left);
-                let proven = end.proven;
-                self.conclude(key, Conclusion { proven, ..blocked });
-            }
             Ok(course) => self.follow(key, course),
             Err(problem) => self.not_as_injected(key, problem),
         }
@@ -125,7 +120,7 @@ impl Roll {
     /// Takes in which nodes are not ready, and decides what became of the workloads whose time is over.
     pub(super) fn nodes(&mut self, nodes: BTreeSet<String>) {
         let now = self.now;
-        self.nodes.is_asked = false;
+        self.asks_nodes = false;
         self.world.note_away(nodes);
         for key in self.flying_keys() {
             let mut flights = self.flying.iter_mut();

@@ -1,19 +1,23 @@
 //! What of a DaemonSet is on nodes that are not ready: its other pods are rolled, and what is left is
 //! named.
 
-use std::collections::BTreeSet;
-
+use jiff::SignedDuration;
 use mesh_cluster::workload::rollout::{PodSeen, Problem};
-use mesh_records::{WorkloadKind, WorkloadRef};
+use mesh_records::{Outcome, Trouble, WorkloadKind, WorkloadRef, after};
 
+use super::conclusion::Conclusion;
 use super::event::Action;
 use super::proof::is_current;
 use super::state::Roll;
 
+/// After how long a pod that is not ready lets ask for its node. A node counts as not ready after forty
+/// seconds.
+const LATE: SignedDuration = SignedDuration::from_mins(1);
+
 impl Roll {
     /// Asks which nodes are not ready, unless the answer is on its way.
     pub(super) fn ask_nodes(&mut self) {
-        if !std::mem::replace(&mut self.nodes.is_asked, true) {
+        if !std::mem::replace(&mut self.asks_nodes, true) {
             self.out.push(Action::Nodes);
         }
     }
@@ -24,19 +28,38 @@ impl Roll {
         for key in waiting.collect::<Vec<_>>() {
             self.ask_nodes_of(&key);
         }
-        self.nodes.is_asked
+        self.asks_nodes
     }
 
-    /// Asks for the nodes of the pods of a DaemonSet that are not ready; once for each node.
+    /// Asks for the nodes of the pods of a DaemonSet that are not ready; once for each node, until it is
+    /// ready again.
     pub(super) fn ask_nodes_of(&mut self, key: &WorkloadRef) {
+        if self.world.ask_nodes_of(key) {
+            self.ask_nodes();
+        }
+    }
+
+    /// Asks for the nodes of a DaemonSet in flight if one of its pods fell ill: it may be its node.
+    pub(super) fn ask_nodes_in_flight(&mut self, key: &WorkloadRef) {
+        if self.world.was_shaken(key) && self.flight(key).is_some() {
+            self.ask_nodes_of(key);
+        }
+    }
+
+    /// Asks for the nodes of a DaemonSet in flight if one of its pods is not ready for long.
+    pub(super) fn ask_nodes_of_late_pods(&mut self, key: &WorkloadRef) {
         if key.kind != WorkloadKind::DaemonSet {
             return;
         }
         let unready = self.world.all_pods(key).filter(|pod| !pod.ready);
-        let nodes: BTreeSet<String> = unready.filter_map(|pod| pod.node.clone()).collect();
-        if !nodes.is_subset(&self.nodes.about) {
-            self.nodes.about.extend(nodes);
-            self.ask_nodes();
+        let since = unready.filter_map(|pod| pod.unready_since.or(pod.created));
+        let Some(late) = since.min().map(|since| after(since, LATE)) else {
+            return;
+        };
+        if self.now < late {
+            self.wake_at(late);
+        } else {
+            self.ask_nodes_of(key);
         }
     }
 
@@ -52,8 +75,10 @@ impl Roll {
     pub(super) fn left_behind(&self, key: &WorkloadRef) -> Option<Problem> {
         let pod = self.world.stranded(key).next()?;
         let observed = self.world.workload(key)?;
-        let mut others = self.world.pods(key);
-        let others = if others.all(|pod| is_current(pod, self.world.target())) {
+        let mut others = self.world.pods(key).peekable();
+        let others = if others.peek().is_none() {
+            String::new()
+        } else if others.all(|pod| is_current(pod, self.world.target())) {
             ", and its other pods are done".to_owned()
         } else if self.world.is_full(observed) {
             let most = observed.steps.at_once;
@@ -65,5 +90,18 @@ impl Roll {
         };
         let node = pod.node.as_deref()?;
         Some(pod.stranded(node, &others, &self.settings.paste))
+    }
+
+    /// Returns how a workload ended: blocked where something of it is left on a node that is not ready,
+    /// though the rest of it is proven, or nothing else is left of it.
+    pub(super) fn unless_left_behind(&self, key: &WorkloadRef, end: Conclusion) -> Conclusion {
+        let ends_well = end.outcome == Outcome::Proven || end.reason == Some(Trouble::NoPods);
+        match self.left_behind(key).filter(|_| ends_well) {
+            None => end,
+            left => Conclusion {
+                proven: end.proven,
+                ..Conclusion::blocked(Trouble::NodeNotReady, left)
+            },
+        }
     }
 }

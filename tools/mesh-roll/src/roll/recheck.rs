@@ -74,7 +74,7 @@ impl Roll {
                 self.break_off(&key, problem);
                 continue;
             }
-            let observed = self.world.workload(&key).cloned();
+            let observed = self.world.whole(&key).cloned();
             match self.standing_in(&key, observed.as_ref(), &pods) {
                 Standing::Whole | Standing::Left => self.is_well(&key),
                 Standing::Short(_) if !self.is_short_for_too_long(&key) => is_whole = false,

@@ -14,10 +14,11 @@ impl Roll {
             return;
         };
         let Some(vigil) = &item.vigil else { return };
-        let observed = self.world.workload(key);
+        // It was proven on all its nodes, so one that is lost since then counts.
+        let observed = self.world.whole(key);
         let observed = observed.filter(|it| it.uid == item.task.uid && !it.deleting);
         let standing = observed.map_or(Standing::Left, |it| {
-            let pods = self.world.all_pods(key);
+            let pods = self.world.own_pods(key);
             vigil.standing(it.pods.wanted, pods, Source::Watch)
         });
         self.stands(key, standing);

@@ -29,6 +29,7 @@ fn in_every_world_the_limits_hold_and_a_rerun_finishes() {
         "Gate",
         "Failed",
         "Blocked",
+        "NodeNotReady",
         "Interrupted",
         "Superseded",
         "Yes",

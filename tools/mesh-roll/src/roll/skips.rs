@@ -4,6 +4,7 @@ use mesh_cluster::workload::rollout::PodSeen;
 use mesh_records::{Obstacle, RollBy, SkipClass, Strategy, WorkloadRef};
 
 use super::budget;
+use super::flight::Flight;
 use super::item::Item;
 use super::limits::Stop;
 use super::state::{Phase, Roll};
@@ -111,7 +112,9 @@ impl Roll {
 
     // Stops the run if a canary is skipped that somebody has to look at.
     fn check_skipped_canary(&mut self, item: &Item, obstacle: Obstacle) {
-        let has_others = self.phase == Phase::Rolling && !self.waiting.is_empty();
+        let will_write = |flight: &Flight| !flight.item.began || flight.evicting.is_some();
+        let has_others = !self.waiting.is_empty() || self.flying.iter().any(will_write);
+        let has_others = has_others && self.phase == Phase::Rolling;
         if item.is_canary() && has_others && obstacle.class() == SkipClass::Attention {
             let (key, why) = (&item.task.key, obstacle.sentence());
             self.stop(Stop::Canary(format!("the canary {key} {why}")));

@@ -87,7 +87,8 @@ pub(crate) struct Roll {
     pub(super) recheck: Recheck,
     /// Whether it was said that the run only watches.
     pub(super) said_settling: bool,
-    pub(super) nodes: Nodes,
+    /// Whether the answer on the nodes is on its way.
+    pub(super) asks_nodes: bool,
     pub(super) now: Timestamp,
     pub(super) wake: Option<Timestamp>,
     pub(super) out: Vec<Action>,
@@ -98,14 +99,6 @@ pub(crate) struct Roll {
 pub(super) struct Jam {
     pub(super) since: Timestamp,
     pub(super) said: String,
-}
-
-/// What was asked about the nodes so far.
-#[derive(Debug, Default)]
-pub(super) struct Nodes {
-    pub(super) is_asked: bool,
-    /// The nodes of the pods that are not ready for which somebody asked.
-    pub(super) about: BTreeSet<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -148,7 +141,7 @@ impl Roll {
             last_proof: None,
             recheck: Recheck::default(),
             said_settling: false,
-            nodes: Nodes::default(),
+            asks_nodes: false,
             now,
             wake: None,
             out: Vec::new(),

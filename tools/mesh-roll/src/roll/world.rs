@@ -6,9 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use mesh_cluster::object::{ConfigMap, DisruptionBudget, EndpointSlice};
 use mesh_cluster::workload::injection::Rules;
 use mesh_cluster::workload::rollout::{Observed, PodSeen};
-use mesh_cluster::{Change, Store};
+use mesh_cluster::{Change, Store, Stored as _};
 use mesh_records::{WorkloadKind, WorkloadRef};
 
+use super::known_nodes::KnownNodes;
 use super::watched::{Mesh, NamespaceRules, Watched};
 
 #[derive(Debug, Default)]
@@ -28,9 +29,8 @@ pub(crate) struct World {
     slices: Store<EndpointSlice>,
     mesh: Mesh,
     target: Option<Mesh>,
-    /// The nodes that were not ready when somebody asked last.
-    away: BTreeSet<String>,
-    /// The DaemonSets with pods on those, as they are on their other nodes.
+    nodes: KnownNodes,
+    /// The DaemonSets with pods on nodes that are not ready, as they are on their other nodes.
     living: BTreeMap<WorkloadRef, Observed>,
 }
 
@@ -89,39 +89,51 @@ impl World {
 
     /// Notes which nodes are not ready.
     pub(crate) fn note_away(&mut self, nodes: BTreeSet<String>) {
-        self.away = nodes;
-        let sets = self.workloads.get(&WorkloadKind::DaemonSet);
-        let sets = sets.into_iter().flat_map(Store::iter);
-        let keys: Vec<WorkloadRef> = sets.map(|observed| observed.key.clone()).collect();
-        for key in keys {
-            self.note_living(&key);
+        self.nodes.note_away(nodes);
+        self.note_all_living(None);
+    }
+
+    /// Notes that somebody asks for the nodes of the pods of a DaemonSet that are not ready. Returns true
+    /// if there is one that nobody asked for since it was ready.
+    pub(crate) fn ask_nodes_of(&mut self, key: &WorkloadRef) -> bool {
+        if key.kind != WorkloadKind::DaemonSet {
+            return false;
         }
+        let unready = self.all_pods(key).filter(|pod| !pod.ready);
+        let nodes = unready.filter_map(|pod| pod.node.clone()).collect();
+        self.nodes.ask(nodes)
+    }
+
+    /// Returns true, once, if a pod of a DaemonSet was ready and is not any more.
+    pub(crate) fn was_shaken(&mut self, key: &WorkloadRef) -> bool {
+        self.nodes.was_shaken(key)
     }
 
     /// Returns true if a node was not ready when somebody asked last.
     pub(crate) fn is_away(&self, node: &str) -> bool {
-        self.away.contains(node)
+        self.nodes.is_away(node)
     }
 
     /// Returns true if a pod can neither stop nor start, because its node is not ready.
     pub(crate) fn is_stranded(&self, pod: &PodSeen) -> bool {
         let node = pod.node.as_ref();
-        !pod.ready && node.is_some_and(|node| self.away.contains(node))
+        !pod.ready && node.is_some_and(|node| self.nodes.is_away(node))
     }
 
     /// Returns the pods of a DaemonSet that are on nodes that are not ready.
     pub(crate) fn stranded(&self, key: &WorkloadRef) -> impl Iterator<Item = &PodSeen> {
-        let is_set = key.kind == WorkloadKind::DaemonSet && !self.away.is_empty();
+        let is_set = key.kind == WorkloadKind::DaemonSet && !self.nodes.are_ready();
         let pods = is_set.then(|| self.own_pods(key)).into_iter().flatten();
         pods.filter(|pod| self.is_stranded(pod))
     }
 
     /// Returns true if the controller of a DaemonSet would restart none of its other pods: it counts those
-    /// on nodes that are not ready like any others, and they are as many as it takes at a time.
+    /// on nodes that are not ready like any others, and they are as many as it takes at a time, or all.
     pub(crate) fn is_full(&self, observed: &Observed) -> bool {
         let stranded = self.stranded(&observed.key).count();
         let at_once = usize::try_from(observed.steps.at_once).unwrap_or(usize::MAX);
-        stranded > 0 && stranded >= at_once
+        let has_others = self.pods(&observed.key).next().is_some();
+        stranded > 0 && (stranded >= at_once || !has_others)
     }
 
     fn note_living(&mut self, key: &WorkloadRef) {
@@ -156,9 +168,10 @@ impl World {
         pods.filter(move |pod| !is_set || !self.is_stranded(pod))
     }
 
+    /// Returns all known pods of the workload, wherever they are.
     // The pods of a set that an earlier workload of the same name left behind are filed under it too,
     // but it does not select them.
-    fn own_pods(&self, key: &WorkloadRef) -> impl Iterator<Item = &PodSeen> + Clone {
+    pub(crate) fn own_pods(&self, key: &WorkloadRef) -> impl Iterator<Item = &PodSeen> + Clone {
         let owner = Some(key.clone());
         let from = (key.namespace.clone(), owner.clone(), String::new());
         let pods = self.pods.from(from);
@@ -173,9 +186,9 @@ impl World {
     }
 
     /// Returns the workload's pods that were created after the first list. Pods that have ended are
-    /// included, because they still show what the injector gave.
+    /// included, and those on any node, because they still show what the injector gave.
     pub(crate) fn fresh_pods(&self, key: &WorkloadRef) -> impl Iterator<Item = &PodSeen> {
-        self.all_pods(key).filter(|pod| self.is_fresh(pod))
+        self.own_pods(key).filter(|pod| self.is_fresh(pod))
     }
 
     /// Returns true if a pod was created after the first list.
@@ -290,13 +303,20 @@ impl World {
 
     // A list without a workload of its own concerns all.
     fn note_all_living(&mut self, key: Option<&WorkloadRef>) {
-        if self.away.is_empty() {
-            return;
+        if self.nodes.are_ready() {
+            return self.living.clear();
         }
         match key {
             Some(key) if key.kind == WorkloadKind::DaemonSet => self.note_living(key),
             Some(_) => {}
-            None => self.note_away(self.away.clone()),
+            None => {
+                let sets = self.workloads.get(&WorkloadKind::DaemonSet);
+                let sets = sets.into_iter().flat_map(Store::iter);
+                let keys: Vec<WorkloadRef> = sets.map(|observed| observed.key.clone()).collect();
+                for key in keys {
+                    self.note_living(&key);
+                }
+            }
         }
     }
 
@@ -320,6 +340,10 @@ impl World {
             (_, None) => Vec::new(),
         };
         let listed = matches!(change, Change::Listed { .. });
+        let known = object(&change).and_then(|pod| self.pods.get(&pod.key()));
+        if self.nodes.hear(&change, known) {
+            self.note_all_living(None);
+        }
         self.pods.apply(change);
         match owner {
             Some(Some(owner)) => self.note_all_living(Some(&owner)),

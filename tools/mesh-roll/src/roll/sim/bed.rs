@@ -126,6 +126,7 @@ impl Bed {
     fn heal(&mut self) {
         self.chaos = Chaos::None;
         self.model.injector = Injector::Gives(TARGET);
+        self.model.away.clear();
         // An hour later every write of a killed run has arrived.
         for stray in std::mem::take(&mut self.strays) {
             self.take_restart(&stray);
@@ -147,7 +148,7 @@ impl Bed {
             let unmeshed = body.pods.iter().all(|pod| pod.proxy.is_none());
             assert!(
                 (unmeshed || body.is_current()) && body.is_settled(),
-                "seed {}: {} was left behind",
+                "seed {}: {} was left behind: {body:?}",
                 self.seed,
                 body.key
             );
@@ -281,12 +282,16 @@ impl Bed {
             Some(Canary::Percent(50)),
             Some(Canary::Those("*/w*".parse().expect("a selector"))),
         ];
+        // A workload that takes away more than all may could never begin.
+        let bodies = self.model.bodies.iter();
+        let away = bodies.map(|body| body.observed().takes_away);
+        let most_at_once = away.max().unwrap_or(1).max(1);
         let canaries = &canaries[..canaries.len() - usize::from(is_refused)];
         Limits {
             most: 1 + self.dice.roll(3),
             failures: self.dice.roll(3),
             settle: SignedDuration::from_secs(*self.dice.pick(&[0, 1, 30])),
-            pods: self.dice.once_in(3).then_some(1),
+            pods: self.dice.once_in(3).then_some(most_at_once),
             canary: self.dice.pick(canaries).clone(),
             has_groups: self.dice.once_in(3),
             has_gate: self.dice.once_in(3),
@@ -400,7 +405,14 @@ impl Bed {
         {
             self.show(run, vec![change]);
         }
-        let place = self.dice.roll(self.model.bodies.len());
+        let bodies = self.model.bodies.iter().enumerate();
+        let moving = bodies.filter(|(_, body)| !self.model.is_still(body));
+        let moving: Vec<usize> = moving.map(|(place, _)| place).collect();
+        // Without faults nothing is late.
+        let place = match self.chaos {
+            Chaos::None if !moving.is_empty() => *self.dice.pick(&moving),
+            Chaos::None | Chaos::All => self.dice.roll(self.model.bodies.len()),
+        };
         let changes = self.model.step(place, &mut self.dice);
         self.show(run, changes);
     }
@@ -452,7 +464,7 @@ impl Bed {
         self.now = after(self.now, SignedDuration::from_secs(1));
         if let Some(wake) = run.wake {
             let mut bodies = self.model.bodies.iter();
-            let still = bodies.all(|body| body.is_settled() || body.fate != Fate::Ready);
+            let still = bodies.all(|body| self.model.is_still(body));
             let idle = still && run.asked.is_empty() && run.answers.is_empty();
             if idle && run.watches.values().all(VecDeque::is_empty) {
                 self.now = self.now.max(wake);

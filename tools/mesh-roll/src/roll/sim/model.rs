@@ -1,13 +1,15 @@
 //! A model of a cluster: workloads whose controllers act step by step, an injector that may break,
 //! and an API server that keeps resourceVersions.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use mesh_cluster::object::Condition;
 use mesh_cluster::object::label::RESTARTED_AT;
 use mesh_cluster::object::{
     Container, ContainerState, ContainerStatus, DaemonSet, DaemonSetStatus, Deployment,
-    DeploymentStatus, Meta, OwnerReference, Pod, PodSpec, PodStatus, Selector, StatefulSet,
-    StatefulSetStatus, Template, Waiting,
+    DeploymentStatus, IntOrPercent, Meta, OwnerReference, Pod, PodSpec, PodStatus, Selector,
+    StatefulSet, StatefulSetStatus, Template, Waiting,
 };
 use mesh_cluster::workload::rollout::{Observed, PodSeen};
 use mesh_dice::Dice;
@@ -38,6 +40,8 @@ pub(super) struct Body {
     pub(super) on_delete: bool,
     /// Whether admission adds the budget's label to the pods; else the template has it.
     by_admission: bool,
+    /// How many pods a DaemonSet may miss.
+    unavailable: usize,
     /// What happens to pods of the newest template.
     pub(super) fate: Fate,
 }
@@ -46,9 +50,13 @@ pub(super) struct Body {
 #[derive(Clone, Debug)]
 pub(super) struct PodBody {
     pub(super) name: String,
+    /// The node of a pod of a DaemonSet.
+    node: Option<String>,
     pub(super) template: (Option<String>, u32),
     pub(super) proxy: Option<&'static str>,
     pub(super) ready: bool,
+    /// Whether its node was lost, and it has not been ready since.
+    stricken: bool,
     restarts: i32,
 }
 
@@ -72,6 +80,8 @@ pub(super) struct Model {
     pub(super) bodies: Vec<Body>,
     pub(super) injector: Injector,
     pub(super) version: u64,
+    /// The nodes that are not ready.
+    pub(super) away: BTreeSet<String>,
     pods: u64,
 }
 
@@ -89,6 +99,7 @@ impl Model {
             bodies: Vec::new(),
             injector: Injector::Gives(TARGET),
             version: 100,
+            away: BTreeSet::new(),
             pods: 0,
         };
         for number in 0..2 + dice.roll(4) {
@@ -120,8 +131,13 @@ impl Model {
                     _ => *dice.pick(&[Some("2"), Some("10"), Some("late"), None]),
                 },
                 by_admission: dice.once_in(2),
+                unavailable: 1,
                 fate: Fate::Ready,
             };
+            // The budget never lets two pods go.
+            if !body.budget {
+                body.unavailable += dice.roll(2);
+            }
             body.on_delete = body.key.kind == WorkloadKind::StatefulSet && dice.once_in(2);
             let proxy = if dice.once_in(6) { TARGET } else { OLD };
             for _ in 0..body.wanted {
@@ -137,9 +153,11 @@ impl Model {
         self.pods += 1;
         PodBody {
             name: format!("{}-{}", body.key.name, self.pods),
+            node: body.free_node(),
             template: (body.restarted_at.clone(), body.image),
             proxy,
             ready: false,
+            stricken: false,
             restarts: 0,
         }
     }
@@ -194,26 +212,63 @@ impl Model {
             self.bodies[place].observed = body.generation;
             return vec![self.touch(place)];
         }
-        if let Some(number) = body.pods.iter().position(|pod| !pod.ready)
+        // Nothing stops or starts on a node that is not ready.
+        let lives = |pod: &PodBody| !pod.node.as_ref().is_some_and(|it| self.away.contains(it));
+        let unready = |pod: &PodBody| !pod.ready && lives(pod);
+        if let Some(number) = body.pods.iter().position(unready)
             && dice.once_in(2)
         {
             return self.kubelet(place, number);
         }
         let body = &self.bodies[place];
         let new = body.pods.iter().filter(|pod| body.is_new(pod)).count();
-        let old = body.pods.iter().position(|pod| !body.is_new(pod));
-        let all_ready = body.pods.iter().all(|pod| pod.ready);
+        let old = |pod: &PodBody| !body.is_new(pod) && lives(pod);
+        let old = body.pods.iter().position(old);
+        let missing = body.pods.iter().filter(|pod| !pod.ready).count();
+        let all_ready = missing == 0;
+        let is_set = body.key.kind == WorkloadKind::DaemonSet;
+        let may_stop = all_ready || (is_set && missing < body.unavailable);
         let surge = usize::from(body.key.kind == WorkloadKind::Deployment);
         let room = body.pods.len() < body.wanted + surge;
         if new < body.wanted && room && (all_ready || body.pods.len() < body.wanted) {
             return self.create(place);
         }
         match old {
-            Some(number) if all_ready && body.pods.len() >= body.wanted + surge => {
+            Some(number) if may_stop && body.pods.len() >= body.wanted + surge => {
                 self.delete(place, number)
             }
             Some(_) | None => Vec::new(),
         }
+    }
+
+    /// Changes whether a node is ready. The pods on a node that is not are not ready either.
+    pub(super) fn toggle(&mut self, number: usize) -> Vec<Changed> {
+        let node = node(number);
+        if self.away.remove(&node) {
+            return Vec::new();
+        }
+        self.away.insert(node.clone());
+        let mut changes = Vec::new();
+        for place in 0..self.bodies.len() {
+            let body = &mut self.bodies[place];
+            let on_it = |pod: &PodBody| pod.node.as_ref() == Some(&node);
+            let Some(number) = body.pods.iter().position(on_it) else {
+                continue;
+            };
+            body.pods[number].stricken = true;
+            if !std::mem::take(&mut body.pods[number].ready) {
+                continue;
+            }
+            let seen = body.seen(&body.pods[number]);
+            changes.extend([Changed::Pod(Box::new(seen)), self.touch(place)]);
+        }
+        changes
+    }
+
+    /// Returns true if nothing changes a workload's pods by itself.
+    pub(super) fn is_still(&self, body: &Body) -> bool {
+        let is_away = |pod: &PodBody| pod.node.as_ref().is_some_and(|it| self.away.contains(it));
+        body.is_settled() || body.fate != Fate::Ready || body.pods.iter().any(is_away)
     }
 
     fn create(&mut self, place: usize) -> Vec<Changed> {
@@ -239,7 +294,10 @@ impl Model {
     fn kubelet(&mut self, place: usize, number: usize) -> Vec<Changed> {
         let body = &mut self.bodies[place];
         match body.fate {
-            Fate::Ready => body.pods[number].ready = true,
+            Fate::Ready => {
+                body.pods[number].ready = true;
+                body.pods[number].stricken = false;
+            }
             Fate::Crash => body.pods[number].restarts += 1,
             Fate::Unschedulable => {}
         }
@@ -268,8 +326,11 @@ impl Model {
 
     /// Stops a pod, as a drain of its node does.
     pub(super) fn drain(&mut self, place: usize, dice: &mut Dice) -> Vec<Changed> {
-        match self.bodies[place].pods.len() {
+        let body = &self.bodies[place];
+        match body.pods.len() {
             0 => Vec::new(),
+            // What is on a node that is not ready does not stop.
+            _ if !self.away.is_empty() && body.key.kind == WorkloadKind::DaemonSet => Vec::new(),
             pods => self.delete(place, dice.roll(pods)),
         }
     }
@@ -297,9 +358,31 @@ impl Body {
             && self.pods.iter().all(|pod| pod.ready && self.is_new(pod))
     }
 
+    /// Returns true if no rollout is in progress but for pods whose node was lost.
+    pub(super) fn may_be_restarted(&self) -> bool {
+        let is_done = |pod: &PodBody| pod.stricken || (pod.ready && self.is_new(pod));
+        self.observed == self.generation
+            && self.pods.len() == self.wanted
+            && self.pods.iter().all(is_done)
+    }
+
+    /// Returns true if the node of a pod was lost.
+    pub(super) fn is_stricken(&self) -> bool {
+        self.pods.iter().any(|pod| pod.stricken)
+    }
+
     pub(super) fn is_current(&self) -> bool {
         let mut pods = self.pods.iter();
         !self.pods.is_empty() && pods.all(|pod| pod.proxy == Some(TARGET))
+    }
+
+    // A DaemonSet has one pod on each node.
+    fn free_node(&self) -> Option<String> {
+        if self.key.kind != WorkloadKind::DaemonSet {
+            return None;
+        }
+        let mut all = (1..=self.wanted).map(node);
+        all.find(|node| !self.pods.iter().any(|pod| pod.node.as_ref() == Some(node)))
     }
 
     fn meta(&self) -> Meta {
@@ -400,6 +483,9 @@ impl Body {
         };
         set.spec.selector = self.selector();
         set.spec.template = self.template();
+        let unavailable = i32::try_from(self.unavailable).unwrap_or(1);
+        let rolling_update = &mut set.spec.update_strategy.rolling_update;
+        rolling_update.max_unavailable = Some(IntOrPercent::Int(unavailable));
         set.status = DaemonSetStatus {
             observed_generation: self.observed,
             desired_number_scheduled: wanted,
@@ -446,7 +532,10 @@ impl Body {
                 owner_references: vec![self.owner(pod)],
                 ..Meta::default()
             },
-            spec: PodSpec::default(),
+            spec: PodSpec {
+                node_name: pod.node.clone(),
+                ..PodSpec::default()
+            },
             status: PodStatus::default(),
         };
         if self.budget {
@@ -508,6 +597,11 @@ impl Body {
             controller: true,
         }
     }
+}
+
+/// Returns the name of a node, counted from one.
+fn node(number: usize) -> String {
+    format!("n{number}")
 }
 
 /// The label of the pods that a budget counts.

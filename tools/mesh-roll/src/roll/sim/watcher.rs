@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use mesh_cluster::Change;
 use mesh_cluster::act::{Eviction, Restart};
 use mesh_cluster::workload::rollout::{Observed, PodSeen};
-use mesh_records::{Outcome, Record, SkipClass, WorkloadKind, WorkloadRef, after};
+use mesh_records::{Outcome, Record, SkipClass, Trouble, WorkloadKind, WorkloadRef, after};
 
 use super::super::order::{Group, Rank, Wave};
 use super::super::watched::{Mesh, Watched};
@@ -71,6 +71,8 @@ pub(super) struct Watcher {
     /// Proven workloads with a pod that failed afterwards.
     fallen: BTreeSet<WorkloadRef>,
     ended: BTreeMap<WorkloadRef, Outcome>,
+    /// The workloads with a pod on a node that is not ready.
+    left_on_nodes: BTreeSet<WorkloadRef>,
     /// The last list of the pods of all proven workloads.
     pub(super) last_list: Vec<PodSeen>,
     pub(super) finish: Option<Finish>,
@@ -339,7 +341,8 @@ impl Watcher {
         for body in model.bodies.iter().filter(mine) {
             expected += body.wanted;
             let known = self.workloads.get(&body.key);
-            let rolls = known.is_some_and(|known| known.under_way(now));
+            // What is left on a lost node keeps no budget.
+            let rolls = known.is_some_and(|known| known.under_way(now)) && !body.is_stricken();
             let other = &body.key;
             assert!(
                 other == key || !rolls,
@@ -472,6 +475,9 @@ impl Watcher {
             self.proven_at.insert(key.clone(), now);
             self.watch_over(&key);
         }
+        if rolled.reason == Some(Trouble::NodeNotReady) {
+            self.left_on_nodes.insert(key.clone());
+        }
         let before = self.ended.insert(key.clone(), rolled.outcome);
         // The failure of a rollout that somebody else began is not one of this run.
         let failed = self.ended.iter().filter(|(_, it)| **it == Outcome::Failed);
@@ -526,6 +532,8 @@ impl Watcher {
     /// Returns the names of the things that happened in the run.
     pub(super) fn census(&self) -> impl Iterator<Item = String> {
         let ended = self.ended.values().map(|outcome| format!("{outcome:?}"));
+        let away = self.left_on_nodes.iter();
+        let ended = ended.chain(away.map(|_| "NodeNotReady".to_owned()));
         let exit = self
             .finish
             .iter()

@@ -1,6 +1,6 @@
 //! The model's API server: executes requests and delivers or loses their answers.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use mesh_cluster::act::{Eviction, Restart};
 use mesh_cluster::workload::proxy::ProxyVersion;
@@ -51,7 +51,7 @@ impl Bed {
             Action::ListProven(keys) => self.list_proven(run, &keys),
             Action::Probe(key) => Event::Probed(key, self.probe()),
             Action::Compare(key, sample) => Event::Compared(key, sample, self.probe()),
-            Action::Nodes => Event::Nodes(BTreeSet::new()),
+            Action::Nodes => Event::Nodes(self.model.away.clone()),
             Action::Gate(..) if self.goes_wrong(4) => Event::Gated(Err("too slow".to_owned())),
             Action::Gate(..) => Event::Gated(Ok(String::new())),
             Action::Ask(..) => Event::Agreed,
@@ -155,8 +155,8 @@ impl Bed {
             "seed {seed}: {key} was current already"
         );
         assert!(
-            before.is_settled(),
-            "seed {seed}: {key} was on its way already"
+            before.may_be_restarted(),
+            "seed {seed}: {key} was on its way already: {before:?}"
         );
         *self.writes.entry(key.clone()).or_default() += 1;
         Some(change)

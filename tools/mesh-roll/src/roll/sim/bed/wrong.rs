@@ -11,7 +11,7 @@ impl Bed {
     // Makes one random fault happen.
     pub(super) fn wrong(&mut self, run: &mut Run) {
         let place = self.dice.roll(self.model.bodies.len());
-        match self.dice.roll(20) {
+        match self.dice.roll(23) {
             0..=2 => {
                 let change = self.model.touch(place);
                 self.show(run, vec![change]);
@@ -26,6 +26,11 @@ impl Bed {
             }
             18 | 19 => {
                 let changes = self.model.drain(place, &mut self.dice);
+                self.show(run, changes);
+            }
+            20..=22 => {
+                let number = 1 + self.dice.roll(2);
+                let changes = self.model.toggle(number);
                 self.show(run, changes);
             }
             4..=6 => self.model.meddle(&mut self.dice),
