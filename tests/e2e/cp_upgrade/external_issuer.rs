@@ -1,5 +1,7 @@
 //! An issuer that somebody else keeps, such as cert-manager (`identity.issuer.scheme`).
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use mesh_testbed::{Bed, MeshIdentity};
 use mesh_tests::on_both_beds;
 use serde_json::{Value, json};
@@ -7,6 +9,7 @@ use serde_json::{Value, json};
 use crate::stage::{FROM, Stage, TO};
 
 on_both_beds! {
+    external_issuer_of_a_ha_control_plane_stays_as_it_is_with_the_cli
     [Helm]
     external_issuer_of_a_ha_control_plane_stays_as_it_is_with_helm_4
     external_issuer_that_no_proxy_accepts_is_found_before_the_write
@@ -18,9 +21,10 @@ const SECRET: &str = "/api/v1/namespaces/linkerd/secrets/linkerd-identity-issuer
 /// Keeps the issuer as cert-manager does.
 fn keep(bed: &Bed, [certificate, key]: [&str; 2]) {
     let meta = json!({ "name": "linkerd-identity-issuer", "namespace": "linkerd" });
+    let [certificate, key] = [certificate, key].map(|pem| STANDARD.encode(pem));
     let data = json!({ "tls.crt": certificate, "tls.key": key });
     let secret = json!({ "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls",
-        "metadata": meta, "stringData": data });
+        "metadata": meta, "data": data });
     let namespace =
         json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "linkerd" } });
     bed.apply(&format!("{namespace}\n---\n{secret}\n")).unwrap();
@@ -49,6 +53,22 @@ fn external_issuer_of_a_ha_control_plane_stays_as_it_is_with_helm_4(bed: Bed) {
     let ha = stage.charts.ha_values.to_str().unwrap();
     let flags = ["--helm", helm4.to_str().unwrap(), "-f", ha];
     let run = stage.run(&stage.judged(), &[&flags[..], &EXTERNAL].concat());
+    assert_eq!(run.code, Some(0), "{}", run.said());
+    let progress = run.of("progress").into_iter();
+    let wanted = progress.rev().find_map(|it| it["pods"]["wanted"].as_u64());
+    assert_eq!(wanted, Some(3));
+    assert_eq!(stage.configured(), TO);
+    assert_eq!(stage.bed.get(SECRET).unwrap(), before);
+}
+
+fn external_issuer_of_a_ha_control_plane_stays_as_it_is_with_the_cli(bed: Bed) {
+    keep_own(&bed);
+    let ha = bed.charts(FROM).unwrap().ha_values;
+    let ha = ["-f", ha.to_str().unwrap()];
+    let stage = Stage::by_cli_with(bed, &[&ha[..], &EXTERNAL].concat());
+    let before = stage.bed.get(SECRET).unwrap();
+    // The CLI keeps the values of the installation by itself.
+    let run = stage.run(&stage.judged(), &[]);
     assert_eq!(run.code, Some(0), "{}", run.said());
     let progress = run.of("progress").into_iter();
     let wanted = progress.rev().find_map(|it| it["pods"]["wanted"].as_u64());

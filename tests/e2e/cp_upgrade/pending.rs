@@ -12,7 +12,7 @@ on_both_beds! {
 
 const RELEASE: &str = "linkerd-control-plane";
 
-// Runs helm, and kills it when it is going to write linkerd-config.
+// Runs helm, and kills it when it is going to write this.
 fn killed(stage: &Stage, args: &[&str], write: Match) {
     let proxy = stage.bed.proxy().unwrap();
     let held = proxy.on(write.agent("Helm/")).hold(When::BeforeForward);
@@ -50,8 +50,8 @@ fn killed_rollback_is_gone_back_from_and_a_killed_install_is_refused(bed: Bed) {
     let chart = charts.control_plane.to_str().unwrap();
     let values = charts.values.to_str().unwrap();
     let install = ["install", RELEASE, chart, "-f", values];
-    let configs = Match::writes().path("/namespaces/linkerd/configmaps");
-    killed(&stage, &install, configs);
+    let deployments = Match::writes().path("/namespaces/linkerd/deployments");
+    killed(&stage, &install, deployments);
     assert_eq!(stage.revision(RELEASE), pending(1, "pending-install"));
     let run = stage.run(&judged, &["--pending-timeout", "3s"]);
     assert_eq!(run.code, Some(2), "{}", run.said());

@@ -80,7 +80,13 @@ impl Stage {
     }
 
     pub(crate) fn by_cli(bed: Bed) -> Self {
-        let stage = Self::by_cli_without_definitions(bed);
+        Self::by_cli_with(bed, &[])
+    }
+
+    /// Like [`Stage::by_cli`], with flags for the values of the installation.
+    pub(crate) fn by_cli_with(bed: Bed, flags: &[&str]) -> Self {
+        bed.install_linkerd_by_cli_with(FROM, flags).unwrap();
+        let stage = Self::of(bed, |bed, tools| Installer::Cli(tools.linkerd(bed, TO)));
         stage.bed.apply_definitions(DEFINITIONS).unwrap();
         stage
     }

@@ -56,8 +56,10 @@ pub(crate) fn said_so(run: &Run, start: &str) -> Vec<String> {
 
 fn a_stateful_set_on_delete_is_evicted_from_its_last_pod_down_until_all_is_done(bed: Bed) {
     let scene = Scene::with(bed, &[on_delete("StatefulSet", "db")]);
+    let before = scene.uids_of_pods();
     let run = scene.roll(&scene.verdict(), &["--yes"]);
     let record = proven(&run, "db");
+    assert_eq!(scene.evicted(), before, "each by its uid");
     assert_eq!(record["strategy"], "evict");
     assert_eq!(record["strategy_reason"], "on-delete");
     assert_eq!(

@@ -2,13 +2,14 @@
 
 use mesh_testbed::Bed;
 use mesh_tests::{Run, of_type, on_both_beds};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::scene::{NEW, Scene, proxy, slow, workload};
 
 on_both_beds! {
     injector_that_is_away_at_first_stops_everything
     injector_that_goes_away_costs_no_more_than_max_in_flight
+    injector_without_a_ready_pod_is_waited_for_and_said
 }
 
 fn six() -> Vec<Value> {
@@ -77,6 +78,34 @@ fn injector_that_goes_away_costs_no_more_than_max_in_flight(bed: Bed) {
     scene.bed.injector().open();
     scene.bed.injector().await_open().unwrap();
     mended_by_the_next_run(&scene);
+}
+
+fn injector_without_a_ready_pod_is_waited_for_and_said(bed: Bed) {
+    let scene = Scene::with(bed, &[workload("Deployment", "a", slow)]);
+    let verdict = scene.verdict();
+    let scale = |replicas: u32| {
+        let injector = "/apis/apps/v1/namespaces/linkerd/deployments/linkerd-proxy-injector";
+        let replicas = json!({ "spec": { "replicas": replicas } });
+        scene.bed.merge(injector, &replicas).unwrap();
+    };
+    scale(0);
+    let slices = "/apis/discovery.k8s.io/v1/namespaces/linkerd/endpointslices?watch=1\
+                  &labelSelector=kubernetes.io%2Fservice-name%3Dlinkerd-proxy-injector";
+    let is_empty = |event: &Value| {
+        let endpoints = event["object"]["endpoints"].as_array();
+        endpoints.is_none_or(|all| all.iter().all(|it| it["conditions"]["ready"] == false))
+    };
+    let none = |events: &[Value]| events.last().is_some_and(is_empty);
+    scene.bed.events(slices, none).unwrap();
+    let mut run = scene.start(&verdict, &["--yes"]);
+    run.until(|record| {
+        let message = record["message"].as_str();
+        message.is_some_and(|it| it.contains("the proxy injector has no ready endpoint"))
+    });
+    assert_eq!(scene.writes(), Vec::<String>::new());
+    scale(1);
+    let run = run.finish();
+    assert_eq!(run.code, Some(0), "{}", run.said());
 }
 
 fn mended_by_the_next_run(scene: &Scene) {

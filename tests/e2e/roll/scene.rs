@@ -101,6 +101,29 @@ impl Scene {
         begin(command, judged)
     }
 
+    /// Returns the uid of each pod, by its name.
+    pub(crate) fn uids_of_pods(&self) -> BTreeMap<String, String> {
+        let pods = self.bed.get("/api/v1/namespaces/shop/pods").unwrap();
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        let pods = pods["items"].as_array().unwrap().iter();
+        let meta = pods.map(|pod| &pod["metadata"]);
+        meta.map(|meta| (text(&meta["name"]), text(&meta["uid"])))
+            .collect()
+    }
+
+    /// Returns the uid that each eviction was made for, by the pod's name.
+    pub(crate) fn evicted(&self) -> BTreeMap<String, String> {
+        let events = self.bed.audit().unwrap().into_iter();
+        let evictions = events.filter(|event| event.subresource == "eviction" && !event.dry_run);
+        let uid = |body: Option<Value>| {
+            let uid = &body.unwrap()["deleteOptions"]["preconditions"]["uid"];
+            uid.as_str().unwrap().to_owned()
+        };
+        evictions
+            .map(|event| (event.name, uid(event.body)))
+            .collect()
+    }
+
     /// Returns mesh-roll's writes, without its lock and dry runs.
     pub(crate) fn writes(&self) -> Vec<String> {
         let events = self.bed.audit_of("mesh-roll/").unwrap();

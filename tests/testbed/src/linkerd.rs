@@ -142,8 +142,13 @@ impl Bed {
 
     /// Installs a control plane with the CLI, and waits until it is available and injects.
     pub fn install_linkerd_by_cli(&self, version: &str) -> anyhow::Result<()> {
+        self.install_linkerd_by_cli_with(version, &[])
+    }
+
+    /// Like [`Self::install_linkerd_by_cli`], with flags for values.
+    pub fn install_linkerd_by_cli_with(&self, version: &str, flags: &[&str]) -> anyhow::Result<()> {
         if self.as_lab().is_some() {
-            return self.apply_linkerd(version, &[]);
+            return self.apply_linkerd(version, flags);
         }
         let (cli, values) = (self.linkerd_cli(version)?, self.charts(version)?.values);
         let rendered = |args: &[&str]| {
@@ -152,7 +157,8 @@ impl Bed {
                     .arg("install")
                     .args(args)
                     .arg("-f")
-                    .arg(&values),
+                    .arg(&values)
+                    .args(flags),
                 "",
             )
         };

@@ -52,6 +52,10 @@ impl Chart {
             "identity",
             "controllerReplicas",
             "highAvailability",
+            "webhookFailurePolicy",
+            "deploymentStrategy",
+            "enablePodAntiAffinity",
+            "enablePodDisruptionBudget",
             "sim",
         ];
         let kept: Map<String, Value> = kept

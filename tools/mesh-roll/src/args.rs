@@ -242,3 +242,36 @@ impl Args {
         selectors.next().map(|(flag, it)| format!("{flag} {it}"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_starts_nothing_more_after_the_first_of_its_ends() {
+        let now = "2026-01-05T23:00:00Z".parse().unwrap();
+        let window = ["--window", "Mon-Fri 22:00-04:00 Europe/Berlin"];
+        let deadline = |after: &'static str| ["--deadline", after];
+        let until = ["--until", "2026-01-06T02:30:00Z"];
+        let ends = |flags: &[&[&str]]| {
+            let flags = [&["mesh-roll"][..], &flags.concat()].concat();
+            let args = Args::try_parse_from(flags).unwrap().spelled_out();
+            args.ends_at(now).map(|at| at.to_string())
+        };
+        let table: [(&[&[&str]], Option<&str>); 7] = [
+            (&[], None),
+            (&[&window], Some("2026-01-06T03:00:00Z")),
+            (&[&window, &deadline("2h")], Some("2026-01-06T01:00:00Z")),
+            (&[&window, &deadline("9h")], Some("2026-01-06T03:00:00Z")),
+            (&[&window, &until], Some("2026-01-06T02:30:00Z")),
+            (
+                &[&["--window", "Sat 00:00-24:00"]],
+                Some("2026-01-05T23:00:00Z"),
+            ),
+            (&[&window, &["--plan-only"]], None),
+        ];
+        for (flags, expected) in table {
+            assert_eq!(ends(flags).as_deref(), expected, "{flags:?}");
+        }
+    }
+}

@@ -137,13 +137,17 @@ impl History {
     }
 
     /// Returns the revision that a rollback goes back to: the newest that was deployed completely and is
-    /// of this release, or else of an older one than the newest revision.
+    /// of this release, or else of an older one than the newest revision. After a rollback that was not
+    /// finished, that is the release that it went back to.
     pub(crate) fn before(&self, release: Option<&str>) -> Option<&Revision> {
         let (latest, older) = self.revisions.split_last()?;
         let of_latest = Version::of_tag(&latest.app_version);
+        let sound = self.way_back().map(|it| Version::of_tag(&it.app_version));
+        let sound = sound.filter(|sound| sound.order(&of_latest) == Some(Ordering::Greater));
+        let newest = sound.unwrap_or(of_latest);
         let fits = |it: &&Revision| match release {
             Some(release) => it.app_version == release,
-            None => Version::of_tag(&it.app_version).order(&of_latest) == Some(Ordering::Less),
+            None => Version::of_tag(&it.app_version).order(&newest) == Some(Ordering::Less),
         };
         let mut older = older.iter().rev();
         let older = older.find(|it| it.is_sound() && fits(it));
@@ -278,6 +282,11 @@ mod tests {
         };
         assert_eq!(before(&[old, failed], None), Some(1));
         assert_eq!(before(&[old, upgraded, back], None), None);
+        for unfinished in ["pending-rollback", "failed"] {
+            let unfinished = (unfinished, "cp-1.12.7", "stable-2.13.7");
+            let deployed = ("deployed", "cp-1.16.11", new);
+            assert_eq!(before(&[old, deployed, unfinished], None), Some(1));
+        }
         assert_eq!(before(&[old, upgraded, back], Some(new)), Some(2));
         assert_eq!(before(&[old, failed], Some(new)), None);
         // Away from the values of the newest, at the same version.

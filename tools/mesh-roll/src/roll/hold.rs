@@ -3,7 +3,7 @@
 
 use jiff::Timestamp;
 use mesh_cli::DryRun;
-use mesh_records::{Obstacle, Strategy, Trouble, WorkloadRef, after};
+use mesh_records::{Obstacle, ProgressPods, Strategy, Trouble, WorkloadRef, after};
 
 use super::budget;
 use super::conclusion::{Conclusion, problem};
@@ -62,6 +62,11 @@ impl Roll {
             Err(limits::Hold::Stop(stop)) => self.stop(stop),
             Err(limits::Hold::Listing) => {}
             Err(limits::Hold::NoEndpoint) => {
+                if self.no_endpoint_since.is_none() {
+                    let said =
+                        "the proxy injector has no ready endpoint: nothing is started until it has";
+                    self.say(said.to_owned(), ProgressPods::default());
+                }
                 let since = *self.no_endpoint_since.get_or_insert(self.now);
                 let until = after(since, self.settings.timeout);
                 if self.now >= until {

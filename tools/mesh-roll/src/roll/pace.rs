@@ -46,11 +46,17 @@ impl Roll {
         first.holds_up(next) || self.settings.gate.is_some() && first < next
     }
 
-    /// Returns how many workloads of a wave may roll at the same time.
+    /// Returns how many workloads of a wave may roll at the same time: a gateway or an ingress rolls alone,
+    /// also where one of an earlier wave comes back meanwhile.
     pub(super) fn slots(&self, wave: &Wave) -> usize {
-        let flying = self.flying.iter().map(|flight| &flight.item.rank);
-        let mut ranks = self.waiting.keys().chain(flying);
-        match ranks.any(|rank| rank.wave == *wave && rank.is_door) {
+        let flying = self.flying.iter().map(|flight| &flight.item);
+        let mut ranks = self
+            .waiting
+            .keys()
+            .chain(flying.clone().map(|item| &item.rank));
+        let is_here = ranks.any(|rank| rank.wave == *wave && rank.is_door);
+        let mut ours = flying.filter(|item| !item.is_anothers);
+        match is_here || ours.any(|item| item.rank.is_door) {
             true => 1,
             false => self.settings.max_in_flight,
         }
@@ -280,7 +286,7 @@ impl Roll {
         self.say(format!("wave {number} of {of}: {title}"), pods);
     }
 
-    fn say(&mut self, message: String, pods: ProgressPods) {
+    pub(super) fn say(&mut self, message: String, pods: ProgressPods) {
         self.emit(Record::Progress(Box::new(Progress {
             cluster: self.settings.cluster.clone(),
             run: None,

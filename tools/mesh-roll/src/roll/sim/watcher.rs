@@ -96,7 +96,8 @@ struct Delivered {
 #[derive(Debug)]
 struct Proof {
     pods: BTreeSet<String>,
-    template: Option<String>,
+    /// There are two where somebody else changed the workload meanwhile.
+    templates: BTreeSet<Option<String>>,
     /// Whether the core was told since then that all of them are ready.
     whole: bool,
     /// Whether the core was told last that too few of them are ready.
@@ -208,7 +209,7 @@ impl Watcher {
                 .pods
                 .values()
                 .filter(mine)
-                .any(|pod| pod.template != proof.template && pod.created > proof.newest)
+                .any(|pod| !proof.templates.contains(&pod.template) && pod.created > proof.newest)
             {
                 // From now on, it is somebody else's.
                 proof.pods.clear();
@@ -217,7 +218,7 @@ impl Watcher {
                 .pods
                 .values()
                 .filter(mine)
-                .filter(|pod| pod.ready && pod.template == proof.template)
+                .filter(|pod| pod.ready && proof.templates.contains(&pod.template))
                 .count();
             proof.short = ready < proof.pods.len();
             if !proof.short {
@@ -520,7 +521,7 @@ impl Watcher {
         let pods: Vec<&PodSeen> = self.lists[key].iter().filter(|pod| !pod.over).collect();
         let proof = Proof {
             pods: pods.iter().map(|pod| pod.uid.clone()).collect(),
-            template: pods.last().and_then(|pod| pod.template.clone()),
+            templates: pods.iter().map(|pod| pod.template.clone()).collect(),
             whole: false,
             short: true,
             newest: pods.iter().filter_map(|pod| pod.created).max(),
@@ -559,14 +560,12 @@ impl Watcher {
     fn lacks(&self, key: &WorkloadRef, proof: &Proof) -> bool {
         let mine = |pod: &&PodSeen| pod.owner.as_ref() == Some(key) && !pod.over;
         let mut pods = self.last_list.iter().filter(mine);
-        let is_foreign =
-            |pod: &PodSeen| pod.template != proof.template && pod.created > proof.newest;
+        let is_mine = |pod: &PodSeen| proof.templates.contains(&pod.template);
+        let is_foreign = |pod: &PodSeen| !is_mine(pod) && pod.created > proof.newest;
         if pods.clone().any(is_foreign) {
             return false;
         }
-        let mut ready = pods
-            .by_ref()
-            .filter(|pod| pod.ready && pod.template == proof.template);
+        let mut ready = pods.by_ref().filter(|pod| pod.ready && is_mine(pod));
         ready.by_ref().count() < proof.pods.len()
     }
 
