@@ -1,7 +1,7 @@
 //! What of a DaemonSet is on nodes that are not ready: its other pods are rolled, and what is left is
 //! named.
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use mesh_cluster::workload::rollout::{PodSeen, Problem};
 use mesh_records::{Outcome, Trouble, WorkloadKind, WorkloadRef, after};
 
@@ -18,6 +18,7 @@ impl Roll {
     /// Asks which nodes are not ready, unless the answer is on its way.
     pub(super) fn ask_nodes(&mut self) {
         if !std::mem::replace(&mut self.asks_nodes, true) {
+            self.nodes_asked_at = Some(self.now);
             self.out.push(Action::Nodes);
         }
     }
@@ -39,11 +40,18 @@ impl Roll {
         }
     }
 
-    /// Asks for the nodes of a DaemonSet in flight if one of its pods fell ill: it may be its node.
+    /// Asks for the nodes of a DaemonSet in flight if one of its pods fell ill: it may be its node. If
+    /// they were asked for just now, the pod is soon late.
     pub(super) fn ask_nodes_in_flight(&mut self, key: &WorkloadRef) {
-        if self.world.was_shaken(key) && self.flight(key).is_some() {
+        let is_due = self.nodes_may_be_asked_at().is_none_or(|at| self.now >= at);
+        if self.world.was_shaken(key) && is_due && self.flight(key).is_some() {
             self.ask_nodes_of(key);
         }
+    }
+
+    // However many pods fall ill or are late, the nodes are listed once in a while.
+    fn nodes_may_be_asked_at(&self) -> Option<Timestamp> {
+        self.nodes_asked_at.map(|asked| after(asked, LATE))
     }
 
     /// Asks for the nodes of a DaemonSet in flight if one of its pods is not ready for long.
@@ -56,6 +64,7 @@ impl Roll {
         let Some(late) = since.min().map(|since| after(since, LATE)) else {
             return;
         };
+        let late = self.nodes_may_be_asked_at().map_or(late, |at| at.max(late));
         if self.now < late {
             self.wake_at(late);
         } else {

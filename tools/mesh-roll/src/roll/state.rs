@@ -89,6 +89,7 @@ pub(crate) struct Roll {
     pub(super) said_settling: bool,
     /// Whether the answer on the nodes is on its way.
     pub(super) asks_nodes: bool,
+    pub(super) nodes_asked_at: Option<Timestamp>,
     pub(super) now: Timestamp,
     pub(super) wake: Option<Timestamp>,
     pub(super) out: Vec<Action>,
@@ -142,6 +143,7 @@ impl Roll {
             recheck: Recheck::default(),
             said_settling: false,
             asks_nodes: false,
+            nodes_asked_at: None,
             now,
             wake: None,
             out: Vec::new(),
