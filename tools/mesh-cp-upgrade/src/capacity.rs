@@ -26,6 +26,9 @@ pub(crate) struct PodAsked {
 struct Asked {
     containers: Vec<AskedContainer>,
     init_containers: Vec<AskedContainer>,
+    /// What all containers share; since Kubernetes 1.34 without a gate.
+    resources: Resources,
+    scheduler_name: String,
     overhead: Amounts,
     node_selector: BTreeMap<String, String>,
     tolerations: Vec<Toleration>,
@@ -109,6 +112,11 @@ pub(crate) fn reasons(hindrances: &[Hindrance]) -> String {
 // === impl PodAsked ===
 
 impl PodAsked {
+    /// Returns true if Kubernetes' own scheduler places it.
+    pub(crate) fn is_for_usual_scheduler(&self) -> bool {
+        ["", "default-scheduler"].contains(&self.spec.scheduler_name.as_str())
+    }
+
     // What the scheduler reserves: an init container that ends shares with the containers, one that
     // goes on does not.
     fn amounts(&self) -> Amounts {
@@ -129,6 +137,7 @@ impl PodAsked {
                 sidecars = beside;
             }
         }
+        all.replace(&self.spec.resources.requests);
         all.add(&self.spec.overhead);
         all.count(PODS);
         all
@@ -352,6 +361,11 @@ mod tests {
             (with_priority(1, ""), vec![asking("900m")], None),
             (with_priority(1, "Never"), vec![asking("900m")], full("cpu")),
             (sidecar(""), vec![asking("500m")], None),
+            (
+                asking("600m"),
+                vec![json!({ "resources": { "requests": { "cpu": "900m" } } })],
+                full("cpu"),
+            ),
             (sidecar("Always"), vec![asking("500m")], full("cpu")),
             (
                 json!({ "containers": [container("300m")], "overhead": { "cpu": "300m" } }),

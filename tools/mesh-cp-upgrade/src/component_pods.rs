@@ -39,6 +39,9 @@ pub(crate) async fn pods(
         let name = body["metadata"]["name"].as_str();
         let component = format!("Deployment {}", name.unwrap_or("without a name"));
         match admitted {
+            // Where another scheduler places pods, such as one that makes a node for each, or none comes.
+            Ok(Some(Ok(pod))) if !pod.is_for_usual_scheduler() || body["spec"]["replicas"] == 0 => {
+            }
             Ok(Some(Ok(pod))) => pods.coming.push(Coming {
                 component,
                 pod,

@@ -181,7 +181,7 @@ async fn confirm(
         let (version, broken) = session.unless_stopped(asking).await?;
         let broken = match broken {
             Err(error) if error.rule().is_some() => {
-                session.run.blind("certificates of webhooks");
+                session.run.blind("webhooks and their certificates");
                 Ok(None)
             }
             broken => broken,

@@ -202,7 +202,12 @@ async fn admission(
         ))?;
     }
     crowded(session, &pods.crowded)?;
-    let looking = without_room(&cluster, &pods.coming);
+    // What goes back after a failure is in a hurry.
+    let coming = match session.goes_back {
+        true => &[][..],
+        false => &pods.coming,
+    };
+    let looking = without_room(&cluster, coming);
     let nodes = match session.unless_stopped(looking).await? {
         Ok(without) => full(session, &without).map(|()| None)?,
         Err(error) => Some(error),

@@ -71,6 +71,11 @@ impl Amounts {
         }
     }
 
+    /// Sets every amount that `other` has.
+    pub(crate) fn replace(&mut self, other: &Self) {
+        self.0.extend(other.0.clone());
+    }
+
     /// Adds one of a resource that is counted.
     pub(crate) fn count(&mut self, name: &str) {
         self.add(&Self([(name.to_owned(), 1000)].into()));

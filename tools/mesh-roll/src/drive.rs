@@ -1,7 +1,7 @@
 //! The order of a run, and its loop: waits for events and performs the actions of the core. It
 //! decides nothing itself.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -163,12 +163,12 @@ impl<'a> Shell<'a> {
                 self.run.hold(lock);
                 Event::Locked(version)
             }
-            Happened::Nodes(Ok(nodes)) => Event::Nodes(nodes),
+            Happened::Nodes(Ok(nodes)) => Event::Nodes(Some(nodes)),
             Happened::Nodes(Err(error)) => {
                 if error.why() == Why::Forbidden {
                     self.run.blind("nodes");
                 }
-                Event::Nodes(BTreeSet::new())
+                Event::Nodes(None)
             }
             Happened::Ended(ending) => return Err(ending),
         };

@@ -143,11 +143,12 @@ impl History {
         let (latest, older) = self.revisions.split_last()?;
         let of_latest = Version::of_tag(&latest.app_version);
         let sound = self.way_back().map(|it| Version::of_tag(&it.app_version));
-        let sound = sound.filter(|sound| sound.order(&of_latest) == Some(Ordering::Greater));
-        let newest = sound.unwrap_or(of_latest);
+        let is_unfinished =
+            sound.is_some_and(|sound| sound.order(&of_latest) == Some(Ordering::Greater));
+        let release = release.or_else(|| is_unfinished.then_some(latest.app_version.as_str()));
         let fits = |it: &&Revision| match release {
             Some(release) => it.app_version == release,
-            None => Version::of_tag(&it.app_version).order(&newest) == Some(Ordering::Less),
+            None => Version::of_tag(&it.app_version).order(&of_latest) == Some(Ordering::Less),
         };
         let mut older = older.iter().rev();
         let older = older.find(|it| it.is_sound() && fits(it));
@@ -160,7 +161,10 @@ impl History {
     pub(crate) fn rolled_back(&self, release: Option<&str>) -> Option<&Revision> {
         let (latest, older) = self.revisions.split_last()?;
         let is = Version::of_tag(&latest.app_version);
-        let was = older.last().map(|it| Version::of_tag(&it.app_version));
+        // A rollback that was killed, or that wrote something anew, has the same version before it.
+        let mut others = older.iter().rev();
+        let was = others.find(|it| it.app_version != latest.app_version);
+        let was = was.map(|it| Version::of_tag(&it.app_version));
         let is_meant = match release {
             Some(release) => latest.app_version == release,
             None => was.is_some_and(|was| is.order(&was) == Some(Ordering::Less)),
@@ -286,6 +290,9 @@ mod tests {
             let unfinished = (unfinished, "cp-1.12.7", "stable-2.13.7");
             let deployed = ("deployed", "cp-1.16.11", new);
             assert_eq!(before(&[old, deployed, unfinished], None), Some(1));
+            let skipped = ("superseded", "cp-1.14.0", "stable-2.14.0");
+            let history = [old, skipped, deployed, unfinished];
+            assert_eq!(before(&history, None), Some(1), "where it went");
         }
         assert_eq!(before(&[old, upgraded, back], Some(new)), Some(2));
         assert_eq!(before(&[old, failed], Some(new)), None);
@@ -301,6 +308,13 @@ mod tests {
         assert!(!is(&rolled, Some(new)));
         rolled.revisions[2].status = Status::Failed;
         assert!(!is(&rolled, None));
+        // A rollback that was killed was finished, or what was gone was written anew.
+        for between in ["pending-rollback", "superseded"] {
+            let between = (between, "cp-1.12.7", "stable-2.13.7");
+            let mut again = history(&[old, upgraded, between, back]);
+            again.revisions[3].description = "Rollback to 1".to_owned();
+            assert!(is(&again, None), "{between:?}");
+        }
         let mut forward = history(&[upgraded, old, ("deployed", "cp-1.16.11", new)]);
         forward.revisions[2].description = "Rollback to 1".to_owned();
         assert!(!is(&forward, None));

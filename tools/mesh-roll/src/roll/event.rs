@@ -45,8 +45,8 @@ pub(crate) enum Event {
     Compared(WorkloadRef, Sample, Result<Option<Probe>, String>),
     /// The answer to [`Action::Gate`], with what the command printed.
     Gated(Result<String, String>),
-    /// The answer to [`Action::Nodes`]: the nodes that are not ready.
-    Nodes(BTreeSet<String>),
+    /// The answer to [`Action::Nodes`]: the nodes that are not ready, if there was one.
+    Nodes(Option<BTreeSet<String>>),
     LockLost(String),
     /// A watch has failed and ended.
     Blind(String),

@@ -118,10 +118,13 @@ impl Roll {
     }
 
     /// Takes in which nodes are not ready, and decides what became of the workloads whose time is over.
-    pub(super) fn nodes(&mut self, nodes: BTreeSet<String>) {
+    pub(super) fn nodes(&mut self, nodes: Option<BTreeSet<String>>) {
         let now = self.now;
         self.asks_nodes = false;
-        self.world.note_away(nodes);
+        // Without an answer, what was known stays.
+        if let Some(nodes) = nodes {
+            self.world.note_away(nodes);
+        }
         for key in self.flying_keys() {
             let mut flights = self.flying.iter_mut();
             let flight = flights.find(|flight| flight.item.task.key == key);

@@ -10,8 +10,8 @@ use super::event::Action;
 use super::proof::is_current;
 use super::state::Roll;
 
-/// After how long a pod that is not ready lets ask for its node. A node counts as not ready after forty
-/// seconds.
+/// After how long a pod that is not ready lets ask for its node, and how long it is until the next
+/// question: Kubernetes takes less than a minute to notice that a node is lost.
 const LATE: SignedDuration = SignedDuration::from_mins(1);
 
 impl Roll {
@@ -54,7 +54,7 @@ impl Roll {
         self.nodes_asked_at.map(|asked| after(asked, LATE))
     }
 
-    /// Asks for the nodes of a DaemonSet in flight if one of its pods is not ready for long.
+    /// Asks for the nodes of a DaemonSet in flight as long as one of its pods is not ready for long.
     pub(super) fn ask_nodes_of_late_pods(&mut self, key: &WorkloadRef) {
         if key.kind != WorkloadKind::DaemonSet {
             return;
@@ -68,7 +68,7 @@ impl Roll {
         if self.now < late {
             self.wake_at(late);
         } else {
-            self.ask_nodes_of(key);
+            self.ask_nodes();
         }
     }
 
