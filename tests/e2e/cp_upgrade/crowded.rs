@@ -13,6 +13,20 @@ on_both_beds! {
     quota_that_is_freed_is_waited_for
 }
 
+// Checks that the preflight says no in these words, and that another run only warns.
+#[track_caller]
+fn assert_no_room(stage: &Stage, judged: &str, words: [&str; 2]) {
+    let now = stage.run(judged, &["--preflight"]);
+    assert_eq!(now.code, Some(1), "{}", now.said());
+    for words in words {
+        assert!(now.stderr.contains(words), "{words}: {}", now.stderr);
+    }
+    let dry = stage.run(judged, &["--dry-run=server"]);
+    assert_eq!(dry.code, Some(0), "{}", dry.said());
+    let warning = format!("warning: {}", words[0]);
+    assert!(dry.said().contains(&warning), "{}", dry.said());
+}
+
 fn quota_that_is_freed_is_waited_for(bed: Bed) {
     let stage = Stage::new(bed);
     let judged = stage.judged();
@@ -26,16 +40,7 @@ fn quota_that_is_freed_is_waited_for(bed: Bed) {
         .await_field(path, "/status/used/pods", &used)
         .unwrap();
     let room = "a quota has no room for new pods of the control plane: Deployment linkerd-";
-    let now = stage.run(&judged, &["--preflight"]);
-    assert_eq!(now.code, Some(1), "{}", now.said());
-    assert!(now.stderr.contains(room), "{}", now.stderr);
-    let dry = stage.run(&judged, &["--dry-run=server"]);
-    assert_eq!(dry.code, Some(0), "{}", dry.said());
-    assert!(
-        dry.said().contains(&format!("warning: {room}")),
-        "{}",
-        dry.said()
-    );
+    assert_no_room(&stage, &judged, [room, "exceeded quota: full"]);
     let mut run = stage.begin(&judged, &[]);
     until_held_up(&mut run, "exceeded quota: full");
     stage.bed.delete(path).unwrap();
@@ -75,22 +80,9 @@ fn surge_pod_that_no_node_takes_is_waited_for(bed: Bed) {
         each(&|node| (format!("/api/v1/nodes/{node}"), spec.clone()));
     };
     let assert_full = |why: &str| {
-        let now = stage.run(&judged, &["--preflight"]);
-        assert_eq!(now.code, Some(1), "{}", now.said());
-        assert!(now.stderr.contains(room), "{}", now.stderr);
-        let why = format!(
-            "none of {} nodes takes it: {} {why}",
-            nodes.len(),
-            nodes.len()
-        );
-        assert!(now.stderr.contains(&why), "{}", now.stderr);
-        let dry = stage.run(&judged, &["--dry-run=server"]);
-        assert_eq!(dry.code, Some(0), "{}", dry.said());
-        assert!(
-            dry.said().contains(&format!("warning: {room}")),
-            "{}",
-            dry.said()
-        );
+        let all = nodes.len();
+        let why = format!("none of {all} nodes takes it: {all} {why}");
+        assert_no_room(&stage, &judged, [room, &why]);
     };
     cordon(true);
     assert_full("cordoned");

@@ -77,7 +77,7 @@ async fn served(
         let stream = acceptor.accept(stream).await.context("TLS")?;
         let respond = service_fn(|request: Request<Incoming>| {
             let response = answer(&contents, request.uri().path());
-            async { Ok::<_, hyper::Error>(response) }
+            async { response }
         });
         let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), respond);
         connection.await.context("serving")
@@ -87,7 +87,7 @@ async fn served(
     }
 }
 
-fn answer(contents: &Contents, path: &str) -> Response<Full<Bytes>> {
+fn answer(contents: &Contents, path: &str) -> http::Result<Response<Full<Bytes>>> {
     let (status, kind, body) = match contents.get(path) {
         Some((kind, body)) => (StatusCode::OK, kind.as_str(), body.clone()),
         None => {
@@ -96,12 +96,11 @@ fn answer(contents: &Contents, path: &str) -> Response<Full<Bytes>> {
             (StatusCode::NOT_FOUND, "application/json", body)
         }
     };
-    let response = Response::builder()
+    Response::builder()
         .status(status)
         .header(header::CONTENT_TYPE, kind)
         .header("Docker-Content-Digest", digest(&body))
-        .body(Full::new(body));
-    response.unwrap_or_default()
+        .body(Full::new(body))
 }
 
 // A chart is a manifest that names two blobs by their digests.

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, bail};
 use kube::{
     Client, Config,
     config::{KubeConfigOptions, Kubeconfig},
@@ -32,7 +32,7 @@ use crate::{
 
 /// How long the API server may take to become ready on a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(90);
-/// How often it is looked whether a process has ended.
+/// How often it is looked whether a server is ready, or has ended.
 const GLANCE: Duration = Duration::from_millis(50);
 
 impl Bed {
@@ -118,18 +118,12 @@ impl Bed {
     // flags and end.
     fn await_controllers(&self) -> anyhow::Result<()> {
         let children = &self.real(Capability::Servers).children;
-        let ended = async {
-            loop {
-                alive(children, [Server::ControllerManager, Server::Scheduler])?;
-                tokio::time::sleep(GLANCE).await;
-            }
-        };
-        self.block_on(async {
-            tokio::select! {
-                made = self.service_account("default") => made,
-                ended = ended => ended,
-            }
-        })
+        let servers = [Server::ControllerManager, Server::Scheduler];
+        self.block_on(unless_ended(
+            children,
+            servers,
+            self.service_account("default"),
+        ))
     }
 
     /// Waits until the API server reports that it is ready.
@@ -206,11 +200,11 @@ async fn ready(client: &Client, children: &Children) -> anyhow::Result<()> {
             if client.request_text(request).await.is_ok() {
                 return Ok(());
             }
-            alive(children, [Server::Etcd, Server::ApiServer])?;
             // Polls, because nothing can be watched before the server runs.
             tokio::time::sleep(GLANCE).await;
         }
     };
+    let wait = unless_ended(children, [Server::Etcd, Server::ApiServer], wait);
     match tokio::time::timeout(PATIENCE, wait).await {
         Ok(result) => result,
         Err(_) => bail!(
@@ -220,12 +214,26 @@ async fn ready(client: &Client, children: &Children) -> anyhow::Result<()> {
     }
 }
 
-fn alive(children: &Children, servers: [Server; 2]) -> anyhow::Result<()> {
-    for name in servers.map(Server::name) {
-        let said = || tail(&children.log(name));
-        ensure!(!children.has_ended(name), "{name} ended: {}", said());
+// Fails as soon as one of the servers has ended, with the end of its log.
+async fn unless_ended(
+    children: &Children,
+    servers: [Server; 2],
+    wait: impl Future<Output = anyhow::Result<()>>,
+) -> anyhow::Result<()> {
+    let ended = async {
+        loop {
+            let mut names = servers.iter().map(|server| server.name());
+            if let Some(name) = names.find(|name| children.has_ended(name)) {
+                bail!("{name} ended: {}", tail(&children.log(name)));
+            }
+            // Polls, because a process that ends tells only its parent, which is a thread of its own.
+            tokio::time::sleep(GLANCE).await;
+        }
+    };
+    tokio::select! {
+        made = wait => made,
+        ended = ended => ended,
     }
-    Ok(())
 }
 
 fn tail(path: &Path) -> String {

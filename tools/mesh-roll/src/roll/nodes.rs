@@ -59,7 +59,8 @@ impl Roll {
         if key.kind != WorkloadKind::DaemonSet {
             return;
         }
-        let unready = self.world.all_pods(key).filter(|pod| !pod.ready);
+        // Also what is stranded: its node may be back.
+        let unready = self.world.own_pods(key).filter(|pod| !pod.ready);
         let since = unready.filter_map(|pod| pod.unready_since.or(pod.created));
         let Some(late) = since.min().map(|since| after(since, LATE)) else {
             return;
