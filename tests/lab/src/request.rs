@@ -59,20 +59,38 @@ pub(crate) fn header<'a>(parts: &'a Parts, name: &str) -> &'a str {
     value.unwrap_or_default()
 }
 
-/// Reads the forms of label selectors that are used: `key` and `key=value`.
+/// Reads the forms of label selectors that are used: `key`, `key=value` and `key in (value,value)`.
 fn labels(selector: &str) -> Result<Selector, Refusal> {
-    if selector.contains(['!', '(', ' ']) {
-        return Err(Refusal::unsupported(format!(
-            "the label selector {selector:?}"
-        )));
+    let mut needs = Vec::new();
+    let mut rest = selector;
+    while !rest.is_empty() {
+        // A comma between parentheses is no end.
+        let is_set = rest
+            .find([',', '('])
+            .is_some_and(|at| rest[at..].starts_with('('));
+        let from = rest.find(')').filter(|_| is_set).unwrap_or(0);
+        let end = rest[from..].find(',').map_or(rest.len(), |at| from + at);
+        needs.push(need(&rest[..end])?);
+        rest = rest[end..].trim_start_matches(',');
     }
-    let needs = selector
-        .split_terminator(',')
-        .map(|need| match need.split_once('=') {
-            Some((key, value)) => Expression::Equal(key.to_owned(), value.replace('=', "")),
-            None => Expression::Exists(need.to_owned()),
-        });
-    Ok(needs.collect())
+    Ok(needs.into_iter().collect())
+}
+
+fn need(need: &str) -> Result<Expression, Refusal> {
+    let set = need
+        .split_once(" in (")
+        .and_then(|(key, set)| Some((key, set.strip_suffix(')')?)));
+    if let Some((key, set)) = set {
+        let values = set.split(',').map(str::to_owned).collect();
+        return Ok(Expression::In(key.to_owned(), values));
+    }
+    if need.contains(['!', '(', ' ']) {
+        return Err(Refusal::unsupported(format!("the label selector {need:?}")));
+    }
+    Ok(match need.split_once('=') {
+        Some((key, value)) => Expression::Equal(key.to_owned(), value.replace('=', "")),
+        None => Expression::Exists(need.to_owned()),
+    })
 }
 
 // === impl Request ===

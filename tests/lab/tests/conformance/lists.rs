@@ -55,7 +55,9 @@ fn label_selectors_choose_what_is_listed(server: &Server<'_>) {
     );
     server.create(&maps, &map("two", &json!({ "app": "api" })));
     server.create(&maps, &map("three", &json!({ "tier": "back" })));
-    let table: [(&str, &[&str]); 5] = [
+    let table: [(&str, &[&str]); 7] = [
+        ("app%20in%20(web,none)", &["one"]),
+        ("tier,app%20in%20(web,api),app", &["one"]),
         ("app", &["one", "two"]),
         ("app,tier", &["one"]),
         ("app%3Dweb", &["one"]),
