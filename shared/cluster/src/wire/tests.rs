@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use clap::Parser;
 use flate2::{Compression, write::GzEncoder};
+use futures::StreamExt as _;
 use http::{Request, Response};
+use http_body_util::{BodyStream, Either, Empty, Full, StreamBody};
 use kube::client::Body;
 
 use crate::object::{ConfigMap, Object as _, Pod};
@@ -19,6 +21,8 @@ use crate::{Change, Options, Page, Reading, Selection, Target, Why};
 const BROKEN: u16 = 0;
 /// In place of a status: no answer comes.
 const SILENT: u16 = 1;
+/// In place of a status: the answer begins, and ends without a word after 50 seconds.
+const IDLE: u16 = 2;
 
 /// Canned answers in order, and the requests that were made.
 #[derive(Clone, Default)]
@@ -42,7 +46,23 @@ impl Script {
         let service = tower::service_fn(move |request: Request<Body>| {
             let script = script.clone();
             let asked = format!("{} {}", request.method(), request.uri());
-            async move { script.answer(asked).await }
+            async move {
+                let (code, said) = script.answer(asked).await?;
+                let body = match code {
+                    IDLE => {
+                        let end =
+                            futures::stream::once(tokio::time::sleep(Duration::from_secs(50)));
+                        let nothing = end.flat_map(|()| BodyStream::new(Empty::new()));
+                        Either::Right(StreamBody::new(nothing))
+                    }
+                    _ => Either::Left(Full::from(said.into_bytes())),
+                };
+                let answer = Response::builder()
+                    .status(if code == IDLE { 200 } else { code })
+                    .header("date", "Sun, 06 Nov 1994 08:49:37 GMT")
+                    .body(body);
+                Ok::<_, std::io::Error>(answer.unwrap())
+            }
         });
         Cluster::over(
             kube::Client::new(service, "default"),
@@ -50,7 +70,7 @@ impl Script {
         )
     }
 
-    async fn answer(&self, asked: String) -> Result<Response<Body>, std::io::Error> {
+    async fn answer(&self, asked: String) -> Result<(u16, String), std::io::Error> {
         self.asked.lock().unwrap().push(asked);
         let answer = self.answers.lock().unwrap().pop_front();
         let Some((code, body)) = answer else {
@@ -62,11 +82,7 @@ impl Script {
         if code == SILENT {
             return std::future::pending().await;
         }
-        let answer = Response::builder()
-            .status(code)
-            .header("date", "Sun, 06 Nov 1994 08:49:37 GMT")
-            .body(Body::from(body.into_bytes()));
-        Ok(answer.unwrap())
+        Ok((code, body))
     }
 
     fn asked(&self) -> Vec<String> {
@@ -325,6 +341,28 @@ async fn a_watch_that_nobody_answers_any_more_is_an_error() {
         last = watch.next_change().await;
     }
     assert_eq!(last.unwrap_err().why(), Why::TimedOut);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_quiet_watch_that_a_gateway_ends_again_and_again_goes_on() {
+    let (list, event) = (
+        page(&[], ""),
+        r#"{"type":"ADDED","object":{"metadata":{"name":"a"}}}"#,
+    );
+    let script = Script::of(&[
+        (200, &list),
+        (IDLE, ""),
+        (IDLE, ""),
+        (IDLE, ""),
+        (200, event),
+    ]);
+    let cluster = script.cluster();
+    let mut watch = cluster.watch::<Pod>(Selection::default());
+    let mut last = watch.next_change().await.unwrap();
+    while !matches!(last, Change::Applied(_)) {
+        last = watch.next_change().await.unwrap();
+    }
+    assert_eq!(script.asked().len(), 5);
 }
 
 #[tokio::test]

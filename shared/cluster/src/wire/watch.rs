@@ -61,11 +61,15 @@ pub const SILENCE: Duration = Duration::from_secs(90);
 /// How long the API server keeps one watch open, in seconds; the watch is then opened again.
 const LIFETIME: u32 = 290;
 const PAUSE: Duration = Duration::from_millis(200);
+/// A watch that was open for so long worked, whatever ended it.
+const STEADY: Duration = Duration::from_secs(5);
 
 // The lines of a watch.
 struct Events {
     body: Body,
     buffer: Vec<u8>,
+    /// Since when the watch is open.
+    since: Instant,
 }
 
 enum Line {
@@ -236,6 +240,11 @@ impl<'a, K: Object> Watch<'a, K> {
             // The watch was silent or ended. Nothing is lost: the next watch continues from the
             // same version.
             Err(_) | Ok(Line::End) => {
+                // A gateway ends a watch in which nothing comes for some time. That it was open shows that
+                // the API server answers.
+                if events.since.elapsed() >= STEADY {
+                    self.broken_since = None;
+                }
                 return self.reopen(version).await;
             }
             Ok(Line::TooLong) => return Err(Error::oversized(&Self::what(), ANSWER)),
@@ -316,6 +325,7 @@ impl Events {
         Self {
             body,
             buffer: Vec::new(),
+            since: Instant::now(),
         }
     }
 
