@@ -27,7 +27,7 @@ use crate::tally::alone;
 const ASKED: &str = "MESH_TEST_CHAOS";
 const FEW: u64 = 12;
 /// What happens in those few worlds.
-const HAPPENINGS: &str = "Controllers Kubelets Injector Node Restart Pause Scale Delete Recreate \
+const HAPPENINGS: &str = "Controllers Kubelets Injector Node Restart Spoil Pause Scale Delete Recreate \
     Configure Compact Terminate Kill";
 const LANES: usize = 4;
 /// How often a run without faults may be repeated until nothing is left to do.
@@ -112,7 +112,7 @@ impl<'a> Lane<'a> {
                 judged = self.judged();
             }
         }
-        self.world.resume_paused();
+        self.world.take_back_changes();
         self.world.until_whole();
         self.settle()?;
         self.finished()?;

@@ -1,8 +1,9 @@
 //! What others do to the cluster while a run goes on, and what breaks in it.
 
+use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
 use mesh_dice::Dice;
-use mesh_testbed::{Hold, Match};
+use mesh_testbed::{BEHAVIOUR, Hold, Match};
 use mesh_tests::{Signal, signal};
 use serde_json::{Value, json};
 
@@ -35,6 +36,8 @@ pub(super) enum Break {
 pub(super) enum Change {
     /// With this mark in its template.
     Restart(usize),
+    /// With a template whose pods behave so, and never get ready.
+    Spoil(&'static str),
     Pause,
     Scale(usize),
     Delete,
@@ -55,6 +58,7 @@ const BREAKS: [Break; 4] = [
     Break::Injector,
     Break::Node,
 ];
+const SPOILS: [&str; 3] = ["image-pull", "crash-loop", "never-ready"];
 const NODE: &str = "node-2";
 
 impl Act {
@@ -77,11 +81,12 @@ impl Act {
         match dice.roll(12) {
             0..4 => Self::Break(*dice.pick(&BREAKS), 1 + dice.roll(20)),
             4..9 => {
-                let change = match dice.roll(5) {
+                let change = match dice.roll(6) {
                     0 => Change::Restart(dice.roll(1000)),
                     1 => Change::Pause,
                     2 => Change::Scale(dice.roll(4)),
                     3 => Change::Delete,
+                    4 => Change::Spoil(SPOILS[dice.roll(SPOILS.len())]),
                     _ => Change::Recreate,
                 };
                 Self::Change(change, dice.roll(bodies))
@@ -109,6 +114,7 @@ impl Act {
             Self::Break(Break::Injector, _) => "Injector",
             Self::Break(Break::Node, _) => "Node",
             Self::Change(Change::Restart(_), _) => "Restart",
+            Self::Change(Change::Spoil(_), _) => "Spoil",
             Self::Change(Change::Pause, _) => "Pause",
             Self::Change(Change::Scale(_), _) => "Scale",
             Self::Change(Change::Delete, _) => "Delete",
@@ -257,6 +263,7 @@ impl World {
                 let mark = json!({ "example.com/restart": mark.to_string() });
                 patch(json!({ "template": { "metadata": { "annotations": mark } } }));
             }
+            (Change::Spoil(behaviour), _) => patch(labelled(behaviour.into())),
             (Change::Pause, _) => patch(json!({ "paused": true })),
             (Change::Scale(to), _) => {
                 pods = to;
@@ -276,25 +283,49 @@ impl World {
         body.is_disturbed = true;
     }
 
-    /// Deletes the pods of a workload, so that it gets new ones.
-    pub(super) fn delete_pods(&self, reference: &str) {
-        let body = self.body(reference).unwrap();
-        for pod in self.pods(body) {
-            let path = format!("/api/v1/namespaces/{}/pods/{}", body.home, pod.name_any());
-            self.bed.delete(&path).unwrap();
+    /// Takes back what somebody did to workloads: rollouts that were paused go on, and those of spoiled
+    /// templates get good ones.
+    pub(super) fn take_back_changes(&self) {
+        for body in &self.bodies {
+            let Ok(found) = self.bed.get(&body.path()) else {
+                continue;
+            };
+            let spec = &found["spec"];
+            let merge = |spec: Value| {
+                let patch = json!({ "spec": spec });
+                self.bed.merge(&body.path(), &patch).unwrap();
+            };
+            if spec["paused"] == true {
+                merge(json!({ "paused": false }));
+            }
+            if !spec["template"]["metadata"]["labels"][BEHAVIOUR].is_null() {
+                merge(labelled(Value::Null));
+            }
+            // Nobody replaces these: a StatefulSet waits for its pod, and others have no rollouts.
+            let pods = self.pods(body).into_iter();
+            let pods = pods.filter(|pod| pod.labels().contains_key(BEHAVIOUR));
+            self.delete(body, pods);
         }
     }
 
-    /// Lets rollouts that somebody paused go on.
-    pub(super) fn resume_paused(&self) {
-        let deployments = self.bodies.iter();
-        for body in deployments.filter(|body| body.make.kind() == "Deployment") {
-            if !is_gone(self, body) {
-                let resumed = json!({ "spec": { "paused": false } });
-                self.bed.merge(&body.path(), &resumed).unwrap();
-            }
+    /// Deletes the pods of a workload, so that it gets new ones.
+    pub(super) fn delete_pods(&self, reference: &str) {
+        let body = self.body(reference).unwrap();
+        self.delete(body, self.pods(body).into_iter());
+    }
+
+    fn delete(&self, body: &Body, pods: impl Iterator<Item = Pod>) {
+        for pod in pods {
+            let path = format!("/api/v1/namespaces/{}/pods/{}", body.home, pod.name_any());
+            // Its controller may have deleted it since.
+            drop(self.bed.delete(&path));
         }
     }
+}
+
+/// Returns the part of a workload that lets its pods behave so.
+fn labelled(behaviour: Value) -> Value {
+    json!({ "template": { "metadata": { "labels": { BEHAVIOUR: behaviour } } } })
 }
 
 fn is_gone(world: &World, body: &Body) -> bool {

@@ -46,7 +46,9 @@ impl Stream {
             }
             Some("rolled") => {
                 // What others roll out, or what was not changed, uses up none of the run's failures.
+                let is_theirs = world.body(reference).is_some_and(|body| body.is_disturbed);
                 let is_ours = self.in_flight.remove(reference) && record["reason"] != "refused";
+                let is_ours = is_ours && !is_theirs;
                 self.failures += usize::from(is_ours && record["outcome"] == "failed");
                 self.wrong.extend(world.lie(&[record]));
             }
