@@ -25,7 +25,7 @@ use tempfile::{NamedTempFile, TempDir};
 pub use crate::beds::{Own, Shared};
 pub use crate::pasted::{assert_at, commands};
 pub use crate::plugin::{planted, with_plugin};
-pub use crate::pods::{make_ready, make_wait};
+pub use crate::pods::{make_ready, make_unready, make_wait};
 pub use crate::run::{Run, Running, begin, of_type, records, run};
 pub use crate::shelf::serve;
 pub use crate::terminal::{

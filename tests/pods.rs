@@ -11,6 +11,14 @@ pub fn make_ready(bed: &Bed, namespace: &str, pod: &str) {
     write_status(bed, namespace, pod, "True", &json!({ "running": {} }), 0);
 }
 
+/// Makes a pod not ready whose containers run, as after a probe that was answered too late.
+///
+/// # Panics
+/// Where there is no such pod.
+pub fn make_unready(bed: &Bed, namespace: &str, pod: &str) {
+    write_status(bed, namespace, pod, "False", &json!({ "running": {} }), 0);
+}
+
 /// Makes the containers of a pod wait for this reason, after so many restarts.
 ///
 /// # Panics

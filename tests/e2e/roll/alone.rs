@@ -5,7 +5,7 @@ use mesh_testbed::{Bed, FaultProxy, Match};
 use mesh_tests::{Run, make_ready, make_wait, on_both_beds, run};
 use serde_json::{Value, json};
 
-use crate::scene::{NEW, Scene, slow, workload};
+use crate::scene::{NEW, Scene, behaves, slow, workload};
 
 on_both_beds! {
     scaled_to_zero_in_mid_roll_is_done_and_the_others_are_rolled
@@ -14,6 +14,7 @@ on_both_beds! {
     unhealthy_for_good_is_skipped_with_attention_after_the_time_of_one_workload
     a_stateful_set_that_is_stuck_behind_its_own_pod_is_not_waited_for_and_the_pod_is_named
     a_restart_that_admission_takes_out_is_said_and_the_others_are_rolled
+    what_an_earlier_run_left_in_a_crash_loop_is_not_up_to_date
     dry_runs_without_an_answer_in_one_namespace_do_not_stop_the_others
     lists_without_an_answer_in_one_namespace_do_not_stop_the_others
     [Admission]
@@ -21,7 +22,7 @@ on_both_beds! {
     a_namespace_that_terminates_does_not_stop_the_others
 }
 
-fn outcomes(run: &Run) -> Vec<(String, String)> {
+pub(crate) fn outcomes(run: &Run) -> Vec<(String, String)> {
     let rolled = run.of("rolled").into_iter();
     let mut found: Vec<(String, String)> = rolled
         .map(|record| {
@@ -33,7 +34,7 @@ fn outcomes(run: &Run) -> Vec<(String, String)> {
     found
 }
 
-fn pairs(expected: &[(&str, &str)]) -> Vec<(String, String)> {
+pub(crate) fn pairs(expected: &[(&str, &str)]) -> Vec<(String, String)> {
     let expected = expected.iter();
     expected
         .map(|(name, outcome)| ((*name).to_owned(), (*outcome).to_owned()))
@@ -234,6 +235,30 @@ fn a_restart_that_admission_takes_out_is_said_and_the_others_are_rolled(bed: Bed
     assert_eq!(outcomes(&run), pairs(&expected), "{}", run.said());
     let message = run.of("rolled")[0]["message"].as_str().unwrap();
     assert!(message.contains("takes the restart out"), "{message}");
+}
+
+fn what_an_earlier_run_left_in_a_crash_loop_is_not_up_to_date(bed: Bed) {
+    let mut scene = behaves("a", "crash-loop");
+    scene["spec"]["strategy"] = json!({ "type": "Recreate" });
+    let scene = Scene::with(bed, &[scene]);
+    let args = ["--yes", "--allow-outage", "*", "--timeout", "1m"];
+    let run = scene.roll(&scene.verdict(), &args);
+    assert_eq!(run.code, Some(1), "{}", run.said());
+    assert_eq!(
+        run.of("rolled")[0]["reason"],
+        "crash-loop",
+        "{}",
+        run.said()
+    );
+
+    let strict = [&args[..], &["--fail-on", "attention"]].concat();
+    let run = scene.roll(&scene.verdict(), &strict);
+    let skipped = run.of("skipped")[0];
+    let found = [&skipped["reason"], &skipped["class"]];
+    assert_eq!(found, ["workload-unhealthy", "attention"], "{skipped}");
+    let message = skipped["message"].as_str().unwrap();
+    assert!(message.contains("CrashLoopBackOff"), "{message}");
+    assert_eq!(run.code, Some(1), "{}", run.said());
 }
 
 fn dry_runs_without_an_answer_in_one_namespace_do_not_stop_the_others(bed: Bed) {

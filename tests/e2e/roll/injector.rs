@@ -10,6 +10,7 @@ on_both_beds! {
     injector_that_is_away_at_first_stops_everything
     injector_that_goes_away_costs_no_more_than_max_in_flight
     injector_without_a_ready_pod_is_waited_for_and_said
+    services_without_which_no_proxy_gets_ready_are_waited_for_and_said
 }
 
 fn six() -> Vec<Value> {
@@ -81,26 +82,37 @@ fn injector_that_goes_away_costs_no_more_than_max_in_flight(bed: Bed) {
 }
 
 fn injector_without_a_ready_pod_is_waited_for_and_said(bed: Bed) {
+    without_a_ready_pod(bed, "linkerd-proxy-injector", "linkerd-proxy-injector");
+}
+
+fn services_without_which_no_proxy_gets_ready_are_waited_for_and_said(bed: Bed) {
+    without_a_ready_pod(bed, "linkerd-destination", "linkerd-dst");
+}
+
+fn without_a_ready_pod(bed: Bed, deployment: &str, service: &str) {
     let scene = Scene::with(bed, &[workload("Deployment", "a", slow)]);
     let verdict = scene.verdict();
     let scale = |replicas: u32| {
-        let injector = "/apis/apps/v1/namespaces/linkerd/deployments/linkerd-proxy-injector";
+        let path = format!("/apis/apps/v1/namespaces/linkerd/deployments/{deployment}");
         let replicas = json!({ "spec": { "replicas": replicas } });
-        scene.bed.merge(injector, &replicas).unwrap();
+        scene.bed.merge(&path, &replicas).unwrap();
     };
     scale(0);
-    let slices = "/apis/discovery.k8s.io/v1/namespaces/linkerd/endpointslices?watch=1\
-                  &labelSelector=kubernetes.io%2Fservice-name%3Dlinkerd-proxy-injector";
+    let slices = format!(
+        "/apis/discovery.k8s.io/v1/namespaces/linkerd/endpointslices?watch=1\
+         &labelSelector=kubernetes.io%2Fservice-name%3D{service}"
+    );
     let is_empty = |event: &Value| {
         let endpoints = event["object"]["endpoints"].as_array();
         endpoints.is_none_or(|all| all.iter().all(|it| it["conditions"]["ready"] == false))
     };
     let none = |events: &[Value]| events.last().is_some_and(is_empty);
-    scene.bed.events(slices, none).unwrap();
+    scene.bed.events(&slices, none).unwrap();
     let mut run = scene.start(&verdict, &["--yes"]);
+    let said = format!("the control plane's Service {service} has no ready endpoint");
     run.until(|record| {
         let message = record["message"].as_str();
-        message.is_some_and(|it| it.contains("the proxy injector has no ready endpoint"))
+        message.is_some_and(|it| it.contains(&said))
     });
     assert_eq!(scene.writes(), Vec::<String>::new());
     scale(1);

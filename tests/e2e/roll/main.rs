@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod alone;
+mod answers;
 mod budgets;
 mod deadline;
 mod evictions;

@@ -5,7 +5,7 @@ use mesh_tests::{Run, Running, on_both_beds};
 use serde_json::{Value, json};
 
 use crate::evictions::said_so;
-use crate::scene::{Scene, behaves, workload};
+use crate::scene::{Scene, behaves, slow, workload};
 
 on_both_beds! {
     scaled_out_in_mid_roll_is_proven_by_all_its_pods
@@ -17,7 +17,9 @@ on_both_beds! {
     what_is_changed_after_its_proof_is_said_and_not_watched_any_more
     paused_in_mid_roll_is_blocked_with_the_command_that_resumes_it
     a_workload_that_was_made_anew_since_the_survey_is_gone
+    somebody_elses_broken_image_in_mid_roll_uses_up_no_failure
     [Kubectl]
+    a_stateful_set_that_was_made_anew_with_its_old_pods_leaves_the_run_unfinished
     the_failure_of_a_restart_that_a_colleague_made_ends_nothing
 }
 
@@ -128,6 +130,55 @@ fn paused_in_mid_roll_is_blocked_with_the_command_that_resumes_it(bed: Bed) {
     assert_eq!(found, ["blocked", "paused"], "{rolled}");
     let message = rolled["message"].as_str().unwrap();
     assert!(message.contains("rollout resume Deployment/a"), "{message}");
+}
+
+// As people do who enlarge the volumes of a set: its pods outlive it.
+fn a_stateful_set_that_was_made_anew_with_its_old_pods_leaves_the_run_unfinished(bed: Bed) {
+    let it = workload("StatefulSet", "a", |_| {});
+    let scene = Scene::with(bed, std::slice::from_ref(&it));
+    let (verdict, before) = (scene.verdict(), scene.uids_of_pods());
+    let orphaning = format!("{SET}?propagationPolicy=Orphan");
+    scene.bed.delete(&orphaning).unwrap();
+    let sets = "/apis/apps/v1/namespaces/shop/statefulsets";
+    let list = scene.bed.get(sets).unwrap();
+    if !list["items"].as_array().unwrap().is_empty() {
+        let from = list["metadata"]["resourceVersion"].as_str().unwrap();
+        let watch = format!("{sets}?watch=1&resourceVersion={from}");
+        let gone = |events: &[Value]| events.last().is_some_and(|it| it["type"] == "DELETED");
+        scene.bed.events(&watch, gone).unwrap();
+    }
+    scene.bed.apply(&it.to_string()).unwrap();
+    let ready = Value::from(2);
+    scene
+        .bed
+        .await_field(SET, "/status/readyReplicas", &ready)
+        .unwrap();
+    assert_eq!(scene.uids_of_pods(), before);
+    let run = scene.roll(&verdict, &["--yes"]);
+    assert_eq!(run.code, Some(3), "{}", run.said());
+    assert_eq!(run.of("skipped")[0]["reason"], "gone");
+    let reason = run.end()["reason"].as_str().unwrap();
+    assert!(
+        reason.contains("shop/StatefulSet/a was made anew"),
+        "{reason}"
+    );
+    let run = scene.roll(&scene.verdict(), &["--yes"]);
+    assert_eq!(run.of("rolled")[0]["outcome"], "proven", "{}", run.said());
+}
+
+fn somebody_elses_broken_image_in_mid_roll_uses_up_no_failure(bed: Bed) {
+    let all = ["a", "b"].map(|name| workload("Deployment", name, slow));
+    let scene = Scene::with(bed, &all);
+    let mut run: Running = scene.start(&scene.verdict(), &["--yes", "--timeout", "8s"]);
+    run.until(|record| record["name"] == "a" && record["pods"]["updated"] == 1);
+    let labels = json!({ mesh_testbed::BEHAVIOUR: "image-pull" });
+    let broken = json!({ "spec": { "template": { "metadata": { "labels": labels } } } });
+    scene.bed.merge(PATH, &broken).unwrap();
+    let run = run.finish();
+    let rolled = run.of("rolled");
+    let of = |name: &str| &rolled.iter().find(|it| it["name"] == name).unwrap()["outcome"];
+    assert_eq!([of("a"), of("b")], ["failed", "proven"], "{}", run.said());
+    assert_eq!(run.code, Some(1), "{}", run.said());
 }
 
 fn a_workload_that_was_made_anew_since_the_survey_is_gone(bed: Bed) {

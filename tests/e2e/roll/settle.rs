@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 
 use mesh_testbed::Bed;
-use mesh_tests::{Signal, begin, make_ready, make_wait, on_both_beds, run};
+use mesh_tests::{Signal, begin, make_ready, make_unready, make_wait, on_both_beds, run};
 use serde_json::Value;
 
-use crate::alone::stripping;
-use crate::scene::{NEW, Scene, behaves, is_ready, new_pod, workload};
+use crate::alone::{outcomes, pairs, stripping};
+use crate::scene::{NEW, Scene, behaves, is_ready, new_pod, slow, workload};
 
 on_both_beds! {
     pods_that_crash_after_their_proof_stop_the_run
+    a_proven_pod_that_is_not_ready_for_a_moment_ends_nothing
     a_workload_that_fails_after_its_proof_is_named_and_nothing_more_is_started
     the_last_workload_is_watched_for_the_time_of_settle
     what_is_proven_is_watched_although_another_workload_was_refused
@@ -54,6 +55,21 @@ fn not_done(scene: &Scene) {
         "{}",
         judged.said()
     );
+}
+
+fn a_proven_pod_that_is_not_ready_for_a_moment_ends_nothing(bed: Bed) {
+    let all = ["a", "b", "c"].map(|name| workload("Deployment", name, slow));
+    let scene = Scene::with(bed, &all);
+    let mut run = scene.start(&scene.verdict(), &["--yes", "--timeout", "2m"]);
+    run.until(|record| record["message"] == "restarting shop/Deployment/b");
+    let pod = new_pod(&scene, "a");
+    make_unready(&scene.bed, "shop", &pod);
+    run.until(|record| record["name"] == "b" && record["outcome"] == "proven");
+    make_ready(&scene.bed, "shop", &pod);
+    let run = run.finish();
+    assert_eq!(run.code, Some(0), "{}", run.said());
+    let expected = [("a", "proven"), ("b", "proven"), ("c", "proven")];
+    assert_eq!(outcomes(&run), pairs(&expected), "{}", run.said());
 }
 
 fn a_workload_that_fails_after_its_proof_is_named_and_nothing_more_is_started(bed: Bed) {

@@ -73,10 +73,9 @@ pub(crate) fn restart(cluster: Arc<Cluster>, restart: Restart) -> Work {
 // Without an answer from the server the write may have happened.
 fn answer(error: &Error) -> Answer {
     match error.why() {
-        _ if error.is_of_a_webhook() => Answer::Refused(words(error)),
+        _ if error.is_of_admission() => Answer::Refused(words(error)),
         _ if error.is_untaken() => Answer::Busy(words(error)),
-        Why::Conflict => Answer::Conflict,
-        Why::NotFound => Answer::Gone,
+        Why::Conflict | Why::NotFound => Answer::Changed,
         Why::Forbidden if error.lacks_a_right() => Answer::Forbidden(words(error)),
         Why::Forbidden | Why::Unauthorized | Why::Refused | Why::Gone => {
             Answer::Refused(words(error))
@@ -105,7 +104,7 @@ fn evicted(error: &Error) -> Evicted {
         return Evicted::Never(error.reason());
     }
     match error.why() {
-        _ if error.is_of_a_webhook() => Evicted::Refused(words(error)),
+        _ if error.is_of_admission() => Evicted::Refused(words(error)),
         _ if error.is_untaken() => Evicted::Busy(words(error)),
         _ if error.is_of_a_terminating_namespace() => Evicted::Ends,
         Why::NotFound | Why::Conflict => Evicted::Other,
@@ -135,17 +134,17 @@ pub(crate) fn prepare(cluster: Arc<Cluster>, key: WorkloadRef, selector: String)
     Box::pin(async move {
         let listing = pods_by(&cluster, &key, &selector);
         let (pods, probe) = futures::join!(listing, cluster.probe(&key));
-        let mut errors = pods.as_ref().err().into_iter().chain(probe.as_ref().err());
-        // A right is gone, so a later attempt would not help.
-        let blind = errors.find(|error| error.lacks_a_right()).map(words);
-        Happened::Event(match blind {
-            Some(why) => Event::Blind(why),
-            None => Event::Prepared(
+        let event = match (pods, probe) {
+            // A right is gone, so a later attempt would not help.
+            (Err(error), _) if error.lacks_a_right() => Event::Blind(words(&error)),
+            (_, Err(error)) if error.lacks_a_right() => Event::Forbidden(key, words(&error)),
+            (pods, probe) => Event::Prepared(
                 key,
                 pods.map_err(|error| words(&error)),
                 probe.map_err(|error| words(&error)),
             ),
-        })
+        };
+        Happened::Event(event)
     })
 }
 
@@ -219,11 +218,8 @@ async fn pods_of(cluster: &Cluster, keys: &[WorkloadRef]) -> Result<Vec<PodSeen>
 pub(crate) fn probe(cluster: Arc<Cluster>, key: WorkloadRef) -> Work {
     Box::pin(async move {
         let probe = cluster.probe(&key).await;
-        Happened::Event(match probe {
-            // A right is gone, so a later attempt would not help.
-            Err(error) if error.lacks_a_right() => Event::Blind(words(&error)),
-            probe => Event::Probed(key, probe.map_err(|error| words(&error))),
-        })
+        let probe = probe.map_err(|error| words(&error));
+        Happened::Event(Event::Probed(key, probe))
     })
 }
 

@@ -13,6 +13,7 @@
 mod awaits;
 mod budget;
 mod clock;
+mod compare;
 mod conclusion;
 mod decide;
 mod end;
@@ -22,11 +23,13 @@ mod evictions;
 mod flight;
 mod flights;
 mod forecast;
+mod fresh;
 mod hold;
 mod item;
 mod known_nodes;
 mod limits;
 mod missing;
+mod neighbours;
 mod nodes;
 mod order;
 mod pace;
@@ -34,6 +37,7 @@ mod plan;
 mod preview;
 mod probing;
 mod proof;
+mod proving;
 mod recheck;
 mod say;
 mod see;
@@ -51,6 +55,7 @@ mod waves;
 mod way;
 mod words;
 mod world;
+mod written;
 
 #[cfg(test)]
 mod sim;
@@ -64,7 +69,7 @@ pub(crate) use limits::Expected;
 use limits::{Stop, Times};
 use state::Phase;
 pub(crate) use state::{Roll, Settings};
-pub(crate) use watched::{NamespaceRules, Watched};
+pub(crate) use watched::{NamespaceRules, PROXIES_NEED, Watched};
 pub(crate) use way::Wanted;
 pub(crate) use world::KINDS;
 
@@ -153,6 +158,7 @@ impl Roll {
             Event::Evicted(key, answer) => self.evicted(&key, answer),
             Event::Looked(key, answer) => self.looked(&key, answer),
             Event::Prepared(key, pods, probe) => self.prepared(&key, pods, probe),
+            Event::Forbidden(key, why) => self.forbidden(&key, why),
             Event::ListedLast(key, pods) => self.looked_last(&key, pods),
             Event::ListedProof(key, pods) => self.listed_proof(&key, pods),
             Event::ListedProven(pods) => self.listed_proven(pods),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures::StreamExt as _;
 use futures::future::LocalBoxFuture;
 use futures::stream::FuturesUnordered;
-use mesh_cluster::object::label::{INJECTOR, SERVICE};
+use mesh_cluster::object::label::SERVICE;
 use mesh_cluster::object::{
     DaemonSet, Deployment, Namespace, Object, Pod, ReplicaSet, ReplicationController, Rollout,
     StatefulSet,
@@ -17,7 +17,7 @@ use mesh_cluster::{Change, Cluster, Error, Selection};
 use mesh_records::WorkloadKind;
 use tokio::sync::mpsc::Sender;
 
-use crate::roll::{NamespaceRules, Watched};
+use crate::roll::{NamespaceRules, PROXIES_NEED, Watched};
 
 /// A message of a watch. After an error the watch has ended.
 pub(crate) type Told = Result<Watched, Error>;
@@ -47,13 +47,14 @@ pub(crate) fn open(
     all.follow(None, None, |change| {
         Watched::Namespace(change.map(|namespace: Namespace| NamespaceRules {
             rules: Rules::of(&namespace.meta),
+            ends: namespace.meta.deletion_timestamp.is_some(),
             namespace: namespace.meta.name,
         }))
     });
     all.follow(None, None, |change| Watched::Budget(Box::new(change)));
     all.follow(Some(control_plane), None, Watched::Config);
-    let injectors = format!("{SERVICE}={INJECTOR}");
-    all.follow(Some(control_plane), Some(injectors), Watched::Slice);
+    let services = format!("{SERVICE} in ({})", PROXIES_NEED.join(","));
+    all.follow(Some(control_plane), Some(services), Watched::Slice);
     watches
 }
 

@@ -56,6 +56,10 @@ pub const CONFIG: &str = "linkerd-config";
 pub const TRUST_ROOTS: &str = "linkerd-identity-trust-roots";
 /// Name of the injector's Service and Deployment.
 pub const INJECTOR: &str = "linkerd-proxy-injector";
+/// Name of the Service that gives proxies their certificates.
+pub const IDENTITY: &str = "linkerd-identity";
+/// Name of the Service that tells proxies where to send requests.
+pub const DESTINATION: &str = "linkerd-dst";
 /// Name of the Secret with the serving certificate of the injector's webhook.
 pub const INJECTOR_TLS: &str = "linkerd-proxy-injector-k8s-tls";
 /// Name of the Secret with the issuer's certificate.

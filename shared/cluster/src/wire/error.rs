@@ -81,7 +81,11 @@ impl Error {
     /// Returns true if the user lacks a right. Admission refuses with the same status, but not in the
     /// words of an authorizer.
     pub fn lacks_a_right(&self) -> bool {
-        self.why == Why::Forbidden && self.reason().contains("\" cannot ")
+        let reason = self.reason();
+        self.why == Why::Forbidden
+            && reason.contains("forbidden: User \"")
+            && reason.contains("\" cannot ")
+            && !self.is_of_admission()
     }
 
     /// Returns how long the API server asks to wait before the next attempt (`Retry-After`).
@@ -99,10 +103,13 @@ impl Error {
         self.why == Why::Broken && self.reason().contains(TWO_BUDGETS)
     }
 
-    /// Returns true if an admission webhook could not be called. Then nothing was written, although the
-    /// status is that of a failure of the API server.
-    pub fn is_of_a_webhook(&self) -> bool {
-        self.why == Why::Broken && self.reason().contains("failed calling webhook ")
+    /// Returns true if an admission webhook or policy denied the request, which it does with any status
+    /// that it likes, or could not be called: nothing was written.
+    pub fn is_of_admission(&self) -> bool {
+        let reason = self.reason();
+        let denied = [" denied the request", " denied request: "];
+        denied.iter().any(|words| reason.contains(words))
+            || self.why == Why::Broken && reason.contains("failed calling webhook ")
     }
 
     /// Returns true if the API server had too many requests and did not take this one (429): nothing was
@@ -309,9 +316,35 @@ mod tests {
         let two = r#"{"message": "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support."}"#;
         assert!(answered(500, two).has_two_budgets());
         let etcd = answered(500, r#"{"message": "etcd"}"#);
-        assert!(!etcd.has_two_budgets() && !etcd.is_of_a_webhook());
+        assert!(!etcd.has_two_budgets() && !etcd.is_of_admission());
         let hook =
             r#"{"message": "Internal error occurred: failed calling webhook \"a.test\": timeout"}"#;
-        assert!(answered(500, hook).is_of_a_webhook());
+        assert!(answered(500, hook).is_of_admission());
+    }
+
+    #[test]
+    fn a_denial_is_admissions_whatever_its_status_and_is_no_missing_right() {
+        let of = |code: u16, reason: &str| {
+            let status = StatusCode::from_u16(code).unwrap();
+            let body = serde_json::json!({ "message": reason }).to_string();
+            let error = Error::answered("patching", None, status, None, body.as_bytes());
+            (error.is_of_admission(), error.lacks_a_right())
+        };
+        let webhook =
+            r#"admission webhook "p.example.com" denied the request: container "web" cannot run"#;
+        for code in [400, 403, 404, 409, 429, 500] {
+            assert_eq!(of(code, webhook), (true, false), "{code}");
+        }
+        let policy = r#"deployments.apps "web" is forbidden: ValidatingAdmissionPolicy 'no' with binding 'no' denied request: user "x" cannot do it"#;
+        assert_eq!(of(403, policy), (true, false));
+        let in_tree = r#"pods "p" is forbidden: container "web" cannot run as root"#;
+        assert_eq!(of(403, in_tree), (false, false));
+        let right =
+            r#"deployments.apps "web" is forbidden: User "u" cannot patch resource "deployments""#;
+        assert_eq!(of(403, right), (false, true));
+        assert_eq!(
+            of(404, r#"deployments.apps "web" not found"#),
+            (false, false)
+        );
     }
 }

@@ -225,7 +225,9 @@ impl Observed {
         &self,
         pods: impl Iterator<Item = &'a PodSeen>,
     ) -> impl Iterator<Item = &'a PodSeen> {
-        let newest = self.waits_with.as_ref();
+        // A partition holds the older ones on purpose, and its controller waits for none of them.
+        let is_held = self.roll.reason == Some(Obstacle::Partition);
+        let newest = self.waits_with.as_ref().filter(|_| !is_held);
         pods.filter(move |pod| {
             let is_older =
                 newest.is_some_and(|it| pod.template.as_ref().is_some_and(|of| of != it));

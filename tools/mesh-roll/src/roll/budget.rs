@@ -9,7 +9,7 @@ use mesh_cluster::workload::rollout::{Observed, PodSeen};
 
 use mesh_records::Strategy;
 
-use super::way::takes_away;
+use super::way::{evicts, takes_away};
 use super::world::World;
 
 /// Why a budget does not allow a restart.
@@ -107,7 +107,11 @@ fn binding<'a>(
     budgets.filter_map(move |budget| {
         let pods = world.pods(&observed.key);
         let counted = count(pods.filter(|pod| budget.selects(&pod.labels)));
-        let need = takes_away(observed, strategy).min(counted);
+        let takes = match evicts(strategy) {
+            true => 1,
+            false => takes_away(observed, strategy),
+        };
+        let need = takes.min(counted);
         (need > 0).then_some((budget, need))
     })
 }
@@ -330,6 +334,8 @@ mod tests {
             let forbids = |by| never(&world, &web(strategy), by).is_some();
             let found = (forbids(RESTART), forbids(Strategy::Evict));
             assert_eq!(found, (restart, eviction), "{most}");
+            // Argo's controller evicts, too.
+            assert_eq!(forbids(Strategy::RestartAt), eviction, "{most}");
         }
     }
 

@@ -10,7 +10,7 @@ use mesh_records::{DowntimeGrade, Obstacle, RollBy, Strategy, WorkloadKind, Work
 use super::budget;
 use super::evicting::is_whole;
 use super::proof::is_current;
-use super::way::{Wanted, downtime, takes_away, way};
+use super::way::{Wanted, downtime, evicts, takes_away, way};
 use super::world::World;
 use crate::select::{Choice, Selector};
 
@@ -90,20 +90,7 @@ pub(crate) fn decide(task: &Task, world: &World, wishes: &Wishes, now: Timestamp
         return Decision::Skip(Obstacle::WorkloadUnhealthy);
     }
     if observed.under_way(now) && is_left_to_its_controller(observed) {
-        let newest = observed.newest_pods(pods.iter().copied());
-        return match with_pods(observed.standing.clone(), newest, now) {
-            State::Progressing(_) | State::Settled | State::Superseded => Decision::Adopt,
-            // A recent restart may come from an earlier, killed run. Any other rollout with a
-            // problem belongs to somebody else, and this run does not wait for it.
-            State::HeldUp(_) if is_a_restart(observed, *stale_at, now) => Decision::Adopt,
-            State::HeldUp(_) | State::Failed(_) if current => Decision::Skip(Obstacle::Current),
-            State::HeldUp(_) if is_forbidden => Decision::Skip(Obstacle::Forbidden),
-            State::HeldUp(_) => {
-                let way = way(&observed.roll, wishes.strategy);
-                way.map_or_else(Decision::Skip, Decision::Later)
-            }
-            State::Failed(_) => Decision::Skip(Obstacle::WorkloadUnhealthy),
-        };
+        return decide_under_way(task, observed, &pods, current, wishes, now);
     }
     // An earlier run was killed after this restart, so nobody has proven the workload yet; or after it
     // evicted the last old pod, whose replacement is not there or not ready yet.
@@ -115,6 +102,38 @@ pub(crate) fn decide(task: &Task, world: &World, wishes: &Wishes, now: Timestamp
         return Decision::Skip(kept_as(key, world));
     }
     decide_outdated(observed, &pods, world, wishes, now)
+}
+
+// Decides what to do with a workload whose controller is at a rollout, whoever began it.
+fn decide_under_way(
+    task: &Task,
+    observed: &Observed,
+    pods: &[&PodSeen],
+    is_current: bool,
+    wishes: &Wishes,
+    now: Timestamp,
+) -> Decision {
+    let newest = observed.newest_pods(pods.iter().copied());
+    match with_pods(observed.standing.clone(), newest, now) {
+        State::Progressing(_) | State::Settled | State::Superseded => Decision::Adopt,
+        // A recent restart may come from an earlier, killed run. Any other rollout with a
+        // problem belongs to somebody else, and this run does not wait for it.
+        State::HeldUp(_) if is_a_restart(observed, task.stale_at, now) => Decision::Adopt,
+        // What this tool restarted and is not well is not done, whatever proxy its pods have.
+        State::HeldUp(_) | State::Failed(_)
+            if is_current && !is_ours(observed, task.stale_at, now) =>
+        {
+            Decision::Skip(Obstacle::Current)
+        }
+        State::HeldUp(_) if is_current => Decision::Skip(Obstacle::WorkloadUnhealthy),
+        State::HeldUp(_) if wishes.forbidden.contains_key(&observed.key) => {
+            Decision::Skip(Obstacle::Forbidden)
+        }
+        State::HeldUp(_) => {
+            way(&observed.roll, wishes.strategy).map_or_else(Decision::Skip, Decision::Later)
+        }
+        State::Failed(_) => Decision::Skip(Obstacle::WorkloadUnhealthy),
+    }
 }
 
 // Says why a workload is skipped whose pods are current, but for those that can neither stop nor start.
@@ -174,11 +193,21 @@ pub(crate) fn is_a_restart(
     stale_at: Option<Timestamp>,
     now: Timestamp,
 ) -> bool {
-    let by = &observed.managers.of_restart;
-    if !by.is_empty() && !by.iter().any(|by| by == MANAGER) {
+    if !observed.managers.of_restart.is_empty() && !is_by_this_tool(observed) {
         return false;
     }
     observed.restarted_recently(now) || restarted_since(observed, stale_at, now)
+}
+
+// Returns true if this tool wrote the last restart, however long ago, or may have.
+fn is_ours(observed: &Observed, stale_at: Option<Timestamp>, now: Timestamp) -> bool {
+    is_by_this_tool(observed) || is_a_restart(observed, stale_at, now)
+}
+
+// Returns true if this tool wrote the last restart.
+fn is_by_this_tool(observed: &Observed) -> bool {
+    let by = &observed.managers.of_restart;
+    by.iter().any(|by| by == MANAGER)
 }
 
 fn restarted_since(observed: &Observed, stale_at: Option<Timestamp>, now: Timestamp) -> bool {
@@ -231,7 +260,7 @@ fn hindrance(
     if most.is_some_and(|most| takes_away(observed, strategy) > most) {
         return Some(Obstacle::UnavailablePods);
     }
-    let overridden = strategy != Strategy::Evict && wishes.overrides_budgets(key);
+    let overridden = !evicts(strategy) && wishes.overrides_budgets(key);
     let forbidden = !overridden && budget::never(world, observed, strategy).is_some();
     forbidden.then_some(Obstacle::Budget)
 }
@@ -339,6 +368,7 @@ mod tests {
             world.take(Watched::Namespace(Change::Applied(NamespaceRules {
                 namespace: "shop".to_owned(),
                 rules: Rules::of(&namespace.meta),
+                ends: false,
             })));
             let values = format!("linkerdVersion: {NEW}");
             let mut config = ConfigMap::default();

@@ -1,9 +1,12 @@
 //! Decides how a run ends, and its exit code.
 
 use mesh_cli::{CANCELLED, DryRun, Exit};
+use mesh_records::WorkloadRef;
 
 use super::event::{Action, Finish};
+use super::item::Item;
 use super::limits::Stop;
+use super::proof::is_current;
 use super::state::{Phase, Roll, Settings};
 use super::tally::Tally;
 
@@ -44,7 +47,11 @@ impl Roll {
         let jam = self
             .jammed()
             .map(|keepers| format!("nothing could start within --timeout: {keepers}"));
-        let why = why.or(jam);
+        let anew = || {
+            self.made_anew()
+                .map(|key| format!("{key} was made anew, with older proxies"))
+        };
+        let why = why.or(jam).or_else(anew);
         let why = why.or_else(|| match exit {
             Exit::Yes => None,
             Exit::No if self.tally.failed > 0 => Some("a workload failed".to_owned()),
@@ -81,7 +88,7 @@ impl Roll {
                 return Exit::Failed;
             }
             // Another run does not repair an injector, nor what a gate found.
-            if matches!(stop, Stop::Injector(_) | Stop::Gate(_)) {
+            if matches!(stop, Stop::Injector(_) | Stop::Silent(_) | Stop::Gate(_)) {
                 return Exit::No;
             }
             let told = matches!(stop, Stop::Signal(_) | Stop::ReaderGone);
@@ -93,10 +100,25 @@ impl Roll {
                 return Exit::No;
             }
         }
-        if tally.open > 0 || self.jammed().is_some() {
+        if tally.open > 0 || self.jammed().is_some() || self.made_anew().is_some() {
             return Exit::Stopped;
         }
         self.verdict()
+    }
+
+    // Returns a workload that was deleted since the survey and is there again, with pods that are not up to
+    // date: nobody has judged that one.
+    fn made_anew(&self) -> Option<&WorkloadRef> {
+        let is_another = |(key, item): &(&WorkloadRef, &Item)| {
+            let now = self.world.whole(key);
+            now.is_some_and(|it| it.uid != item.task.uid && !it.deleting)
+        };
+        let mut anew = self.over.iter().filter(is_another);
+        let anew = anew.find(|(key, _)| {
+            let mut pods = self.world.pods(key);
+            pods.any(|pod| pod.proxy.is_some() && !is_current(pod, self.world.target()))
+        });
+        anew.map(|(key, _)| key)
     }
 
     fn verdict(&self) -> Exit {

@@ -33,6 +33,8 @@ pub(crate) enum Event {
         Result<Vec<PodSeen>, String>,
         Result<Option<Probe>, String>,
     ),
+    /// The right to make dry-run pods of a workload is gone; with the RBAC rule.
+    Forbidden(WorkloadRef, String),
     /// All pods of a workload right before one of them is evicted.
     ListedLast(WorkloadRef, Result<Vec<PodSeen>, String>),
     /// All pods of a workload after its controller was done.
@@ -59,8 +61,9 @@ pub(crate) enum Event {
 #[derive(Clone, Debug)]
 pub(crate) enum Answer {
     Done(Box<Observed>),
-    Conflict,
-    Gone,
+    /// The object is not there in the version that was read last. Whether it is there at all is for the
+    /// next look: a gateway answers 404 too.
+    Changed,
     /// The API server refused the write; a repetition would not help.
     Refused(String),
     /// A right that the user had before is gone; with the RBAC rule.

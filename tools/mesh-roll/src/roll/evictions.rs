@@ -228,7 +228,7 @@ impl Roll {
             Evicted::Busy(why) => {
                 let record = self.saying(&flight.item).busy(self.counts(key), &why);
                 self.emit(record);
-                self.wait_for_its_end(key, None);
+                self.wait_for_its_end(key, Some(problem(Trouble::Refused, why)));
                 if let Some(flight) = self.flight_mut(key)
                     && let Some(evicting) = &mut flight.evicting
                 {
@@ -246,7 +246,7 @@ impl Roll {
                 self.conclude(key, Conclusion::blocked(Trouble::Budget, Some(problem)));
             }
             Evicted::Refused(why) => self.refused(key, &why),
-            Evicted::Forbidden(why) => self.conclude(key, Conclusion::forbidden(why)),
+            Evicted::Forbidden(why) => self.forbidden(key, why),
             Evicted::Lost(why) => {
                 let record = self.saying(&flight.item).unanswered(&why);
                 self.emit(record);

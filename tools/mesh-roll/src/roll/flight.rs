@@ -8,14 +8,13 @@ use mesh_records::{Outcome, ProgressPods, Strategy, Trouble, WorkloadKind, after
 
 pub(crate) use super::awaits::Awaits;
 use super::clock::Clock;
-use super::conclusion::Conclusion;
+use super::conclusion::{Conclusion, problem};
 use super::decide::Task;
 use super::event::Sample;
 use super::evicting::{Doomed, Evicting, standing_of_evicted};
 use super::item::Item;
 use super::missing::Missing;
-use super::proof::{Lack, Ours, Proof, judge};
-use super::watched::Mesh;
+use super::proof::{Ours, Proof, judge};
 use super::world::World;
 
 /// A workload that is being rolled.
@@ -37,8 +36,10 @@ pub(crate) struct Flight {
     /// How far the evictions are, where its pods are evicted.
     pub(crate) evicting: Option<Evicting>,
     generation: i64,
+    /// The pod template as this run's restart left it.
+    template: Option<Template>,
     /// Who writes the workload, if its restart of this run is gone.
-    superseded: Option<Vec<String>>,
+    pub(super) superseded: Option<Vec<String>>,
     settled: Option<Timestamp>,
     missing: Missing,
     pub(super) look_at: Timestamp,
@@ -125,6 +126,7 @@ impl Flight {
             denied: None,
             evicting: None,
             generation: 0,
+            template: None,
             superseded: None,
             settled: None,
             missing: Missing::default(),
@@ -137,6 +139,7 @@ impl Flight {
     pub(crate) fn written(&mut self, observed: &Observed) {
         self.awaits = Awaits::Rollout;
         self.generation = observed.generation;
+        self.template = Some(observed.template.clone());
     }
 
     /// Tries the stage again after a pause, which doubles each time.
@@ -191,7 +194,9 @@ impl Flight {
             | Awaits::ListProof
             | Awaits::Nodes => Course::Silent,
             Awaits::NextLook if clock.is_over(self.since) => {
-                over(Conclusion::failed(Trouble::Refused, None))
+                let said = "the API server does not tell whether it was restarted".to_owned();
+                let problem = problem(Trouble::TimedOut, said);
+                over(Conclusion::failed(Trouble::TimedOut, Some(problem)))
             }
             Awaits::NextLook if clock.reached(self.look_at) => Course::Look,
             Awaits::NextLook => Course::Wait("an answer from the API server"),
@@ -249,10 +254,16 @@ impl Flight {
             None if observed.is_restarted(self.restart.as_deref()) => State::Settled,
             None => observed.state(self.goal()),
         };
-        if state == State::Superseded {
-            // Somebody else restarted the workload after us. Their pods get the same proxy, so
-            // these pods can prove it.
+        let is_of_another = self.restart.is_some()
+            && self
+                .template
+                .as_ref()
+                .is_some_and(|it| *it != observed.template);
+        if state == State::Superseded || is_of_another && self.evicting.is_none() {
+            // Somebody else restarted the workload after us, or changed its template. Their pods get the
+            // same proxy, so these pods can prove it; that they do not get ready is not of our making.
             self.restart = None;
+            self.item.is_anothers = true;
             self.superseded = Some(observed.other_managers(MANAGER));
             self.generation = observed.generation;
             state = observed.state(self.goal());
@@ -328,36 +339,8 @@ impl Flight {
         Course::Wait("its pods to prove it")
     }
 
-    /// Returns the next step after a list of pods that was read after the controller was done.
-    ///
-    /// Returns an error for a pod without a proxy or with the wrong one.
-    pub(crate) fn listed_proof(
-        &mut self,
-        pods: &[PodSeen],
-        mesh: &Mesh,
-        wanted: u32,
-        now: Timestamp,
-    ) -> Result<Course, Problem> {
-        let image = self.item.image.as_deref();
-        Ok(match judge(pods.iter(), mesh, self.ours(), image, wanted) {
-            Proof::Proven(by) => over(Conclusion {
-                proven: by,
-                ..Conclusion::of(Outcome::Proven)
-            }),
-            Proof::Broken(problem) => return Err(problem),
-            Proof::NotYet(lack) => match (lack, &self.superseded) {
-                (Lack::OldPod, Some(by)) => over(Conclusion::taken_back(by)),
-                (Lack::OldPod, None) if self.is_anothers() => Course::Again,
-                (_, _) => {
-                    self.later(Awaits::Rollout, now);
-                    Course::Wait("its pods to prove it")
-                }
-            },
-        })
-    }
-
     // Returns true if it waits for somebody else's rollout.
-    fn is_anothers(&self) -> bool {
+    pub(super) fn is_anothers(&self) -> bool {
         self.restart.is_none() && self.evicting.is_none()
     }
 }

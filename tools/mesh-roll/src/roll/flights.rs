@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use mesh_cluster::workload::rollout::{PodSeen, Problem};
 use mesh_records::{Outcome, Trouble, WorkloadRef};
 
 use super::clock::Clock;
@@ -10,9 +9,9 @@ use super::conclusion::{Conclusion, problem};
 use super::event::Action;
 use super::flight::{Awaits, Course, Flight};
 use super::limits::Stop;
-use super::proof::{Ours, is_current, own_fault};
+use super::proof::is_current;
 use super::say::Facts;
-use super::state::{Phase, Roll};
+use super::state::Roll;
 use super::vigil::Vigil;
 
 impl Roll {
@@ -41,7 +40,7 @@ impl Roll {
         }
     }
 
-    fn follow(&mut self, key: &WorkloadRef, course: Course) {
+    pub(super) fn follow(&mut self, key: &WorkloadRef, course: Course) {
         match course {
             Course::Silent => {}
             Course::Wait(reason) => self.tell(key, "waits for", reason),
@@ -89,34 +88,6 @@ impl Roll {
         }
     }
 
-    /// Handles the list of pods that was read after the controller was done.
-    pub(super) fn listed_proof(&mut self, key: &WorkloadRef, pods: Result<Vec<PodSeen>, String>) {
-        let now = self.now;
-        let mesh = self.world.target().clone();
-        let wanted = self.world.workload(key).map_or(0, |it| it.pods.wanted);
-        let pods = pods.map(|pods| self.on_living_nodes(key, pods));
-        let Some(flight) = self.flight_mut(key) else {
-            return;
-        };
-        let Ok(pods) = pods else {
-            flight.later(Awaits::Rollout, now);
-            return;
-        };
-        match flight.listed_proof(&pods, &mesh, wanted, now) {
-            Ok(course) => self.follow(key, course),
-            Err(problem) => self.not_as_injected(key, problem),
-        }
-    }
-
-    fn not_as_injected(&mut self, key: &WorkloadRef, problem: Problem) {
-        if problem.trouble == Trouble::StillOld && self.has_changed() {
-            // The control plane has changed, so the injector gives another proxy than this run's
-            // target.
-            return self.conclude(key, Conclusion::of(Outcome::Superseded));
-        }
-        self.break_off(key, problem);
-    }
-
     /// Takes in which nodes are not ready, and decides what became of the workloads whose time is over.
     pub(super) fn nodes(&mut self, nodes: Option<BTreeSet<String>>) {
         let now = self.now;
@@ -141,75 +112,6 @@ impl Roll {
         }
     }
 
-    /// Checks the pods that were created since the run began, because they show what the injector
-    /// gives. One wrong pod stops the whole run.
-    pub(super) fn check_fresh_pods(&mut self, key: &WorkloadRef) {
-        if self.phase != Phase::Rolling {
-            return;
-        }
-        if let Some(problem) = self.fresh_fault(key, self.world.fresh_pods(key)) {
-            self.break_off(key, problem);
-        }
-    }
-
-    pub(super) fn check_all_pods(&mut self) {
-        let waiting = self.waiting.values().chain(self.over.values());
-        let mut keys: Vec<WorkloadRef> = waiting.map(|item| item.task.key.clone()).collect();
-        keys.extend(self.flying_keys());
-        for key in keys {
-            self.check_fresh_pods(&key);
-        }
-    }
-
-    pub(super) fn break_off(&mut self, key: &WorkloadRef, problem: Problem) {
-        let Some(item) = self.item_mut(key) else {
-            return;
-        };
-        let failed = item.outcome == Some(Outcome::Failed);
-        if std::mem::replace(&mut item.broken, true) {
-            return;
-        }
-        self.stop(Stop::Broken(problem.trouble));
-        if !failed {
-            self.conclude(key, Conclusion::failed(problem.trouble, Some(problem)));
-        }
-    }
-
-    fn has_changed(&self) -> bool {
-        let expected = &self.settings.expected;
-        expected.change(self.world.mesh()).is_some()
-    }
-
-    pub(super) fn fresh_fault<'a>(
-        &self,
-        key: &WorkloadRef,
-        fresh: impl Iterator<Item = &'a PodSeen>,
-    ) -> Option<Problem> {
-        let observed = self.world.workload(key)?;
-        let mesh = self.world.target();
-        let rules = self.world.rules(&key.namespace);
-        let injects = mesh.injects.as_deref()?;
-        let flight = self.flight(key);
-        let ours = flight.map_or(Ours::None, Flight::ours);
-        let image = flight.and_then(|flight| flight.item.image.as_deref());
-        let mut faults = fresh.filter_map(|pod| {
-            let fault = own_fault(pod, mesh, image.filter(|_| ours.has(pod)))?;
-            Some((pod, fault))
-        });
-        // This workload is not expected to get the injector's default proxy, so only pods of our
-        // own restart without a proxy count.
-        if observed.injection_obstacle(&rules, injects).is_some() {
-            let unmeshed =
-                faults.find(|(pod, fault)| fault.trouble == Trouble::NotInjected && ours.has(pod));
-            return unmeshed.map(|(_, fault)| fault);
-        }
-        // After a change of the control plane, a different proxy version is not the injector's
-        // fault.
-        let forgiven = self.has_changed().then_some(Trouble::StillOld);
-        let mut faults = faults.map(|(_, fault)| fault);
-        faults.find(|fault| Some(fault.trouble) != forgiven)
-    }
-
     /// Ends a workload that the API server did not change.
     pub(super) fn refused(&mut self, key: &WorkloadRef, why: &str) {
         let Some(flight) = self.flight(key) else {
@@ -217,10 +119,15 @@ impl Roll {
         };
         let record = self.saying(&flight.item).refused(why);
         self.emit(record);
-        // Nothing was written to it, so it says nothing of the others.
-        self.tally.untouched += 1;
         let problem = problem(Trouble::Refused, why.to_owned());
         self.conclude(key, Conclusion::failed(Trouble::Refused, Some(problem)));
+    }
+
+    /// Ends a workload for which a right is gone that the user had before.
+    pub(super) fn forbidden(&mut self, key: &WorkloadRef, why: String) {
+        if self.flight(key).is_some() {
+            self.conclude(key, Conclusion::forbidden(why));
+        }
     }
 
     /// Ends a workload in any state: writes its record, counts it, and stops the run after too many
@@ -254,7 +161,9 @@ impl Roll {
         if let Some(before) = item.outcome.replace(outcome) {
             self.tally.changed(before);
         }
-        if outcome == Outcome::Failed && item.is_anothers {
+        // Where nothing was written it says nothing of the others.
+        let is_unwritten = matches!(reason, Some(Trouble::Refused | Trouble::Forbidden));
+        if outcome == Outcome::Failed && (item.is_anothers || is_unwritten) {
             self.tally.untouched += 1;
         }
         self.check_canary(&item, reason);
@@ -266,6 +175,12 @@ impl Roll {
         if self.tally.failures() > self.settings.max_failures {
             self.stop(Stop::Failures);
         }
+    }
+
+    /// Stops the run because of a workload that was not written to.
+    pub(super) fn stop_for(&mut self, key: &WorkloadRef, stop: Stop) {
+        self.stop(stop);
+        self.wait_again(key, None);
     }
 
     /// Moves a workload from in flight back to waiting.

@@ -3,7 +3,7 @@
 
 use jiff::Timestamp;
 use mesh_cli::DryRun;
-use mesh_records::{Obstacle, ProgressPods, Strategy, Trouble, WorkloadRef, after};
+use mesh_records::{Obstacle, ProgressPods, Trouble, WorkloadRef, after};
 
 use super::budget;
 use super::conclusion::{Conclusion, problem};
@@ -12,6 +12,7 @@ use super::item::{Held, Hold, Item};
 use super::limits::{self, Stop};
 use super::slots::Keeper;
 use super::state::Roll;
+use super::way::evicts;
 
 const UNHEALTHY: &str = "its health";
 
@@ -39,8 +40,7 @@ impl Roll {
         }
         // The API server itself asks the budget of an eviction.
         let strategy = self.item(key)?.strategy;
-        let evicts = strategy == Strategy::Evict;
-        let overridden = !evicts && self.settings.wishes.overrides_budgets(key);
+        let overridden = !evicts(strategy) && self.settings.wishes.overrides_budgets(key);
         let lack = budget::no_room(&self.world, observed, strategy, overridden)?;
         Some(Hold {
             trouble: Trouble::Budget,
@@ -54,24 +54,24 @@ impl Roll {
     pub(super) fn may_write(&mut self) -> bool {
         let (world, expected) = (&self.world, &self.settings.expected);
         let hold = limits::may_write(world, expected, &self.times(), self.now);
-        if hold != Err(limits::Hold::NoEndpoint) {
-            self.no_endpoint_since = None;
+        if !matches!(hold, Err(limits::Hold::NoEndpoint(_))) {
+            self.silent = None;
         }
         match hold {
             Ok(()) => return true,
             Err(limits::Hold::Stop(stop)) => self.stop(stop),
             Err(limits::Hold::Listing) => {}
-            Err(limits::Hold::NoEndpoint) => {
-                if self.no_endpoint_since.is_none() {
-                    let said =
-                        "the proxy injector has no ready endpoint: nothing is started until it has";
-                    self.say(said.to_owned(), ProgressPods::default());
+            Err(limits::Hold::NoEndpoint(service)) => {
+                let known = self.silent.filter(|(known, _)| *known == service);
+                if known.is_none() {
+                    let what = limits::silent(service);
+                    let said = format!("{what}: nothing is started until it has");
+                    self.say(said, ProgressPods::default());
                 }
-                let since = *self.no_endpoint_since.get_or_insert(self.now);
+                let (_, since) = *self.silent.insert(known.unwrap_or((service, self.now)));
                 let until = after(since, self.settings.timeout);
                 if self.now >= until {
-                    let what = "the proxy injector has no ready endpoint".to_owned();
-                    self.stop(Stop::Injector(what));
+                    self.stop(Stop::Silent(service));
                 } else {
                     self.wake_at(until);
                 }
@@ -96,6 +96,7 @@ impl Roll {
     /// is left to be done.
     pub(super) fn hold_until_healthy(&mut self, key: &WorkloadRef) {
         self.ask_nodes_of(key);
+        self.ask_nodes_of_late_pods(key);
         let said = self.ill_health(key);
         if self.settings.dry_run != DryRun::None {
             return self.would_hold(key, &said);

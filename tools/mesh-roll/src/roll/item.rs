@@ -28,11 +28,15 @@ pub(crate) struct Item {
     /// The annotation's value in a write without an answer. If the workload has this value later,
     // the write happened.
     pub(super) value: Option<String>,
+    /// Why the last write had no answer.
+    pub(super) lost: Option<String>,
     /// What was said of it last.
     pub(super) outcome: Option<Outcome>,
     /// The proxy's image in the dry run of its pod before the last restart.
     pub(super) image: Option<String>,
     pub(super) broken: bool,
+    /// Why it was skipped.
+    pub(super) skipped: Option<Obstacle>,
     /// Whether this run restarted it, or waited for its rollout.
     pub(super) began: bool,
     /// Whether the rollout that this run waits for is somebody else's: its failure is not of this run.
@@ -77,9 +81,11 @@ impl Item {
             unprobed: 0,
             not_before: None,
             value: None,
+            lost: None,
             outcome: None,
             image: None,
             broken: false,
+            skipped: None,
             began: false,
             is_anothers: false,
             held: None,
@@ -91,6 +97,21 @@ impl Item {
     pub(super) fn has_written(&self, observed: &Observed) -> bool {
         let value = self.value.as_deref();
         value.is_some_and(|value| observed.has_restart(value))
+    }
+
+    /// Returns true if it was skipped and its new pods say nothing of the injector: its own settings decide
+    /// what they get, or nobody asked.
+    pub(super) fn has_pods_of_its_own(&self) -> bool {
+        match self.skipped {
+            Some(
+                Obstacle::UnmeshedButAnnotated
+                | Obstacle::WouldLoseProxy
+                | Obstacle::VersionPinned
+                | Obstacle::PodRefused
+                | Obstacle::NotSelected,
+            ) => true,
+            Some(_) | None => false,
+        }
     }
 
     pub(super) fn is_canary(&self) -> bool {

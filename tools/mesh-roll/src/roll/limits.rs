@@ -26,6 +26,8 @@ pub(crate) enum Stop {
     },
     /// The injector does not give the expected proxy.
     Injector(String),
+    /// This service of the control plane, which new pods need, has no ready endpoint.
+    Silent(&'static str),
     /// Too many workloads failed.
     Failures,
     /// A new pod has no proxy or the wrong one.
@@ -57,8 +59,8 @@ pub(crate) enum Hold {
     Stop(Stop),
     /// A list is being read again.
     Listing,
-    /// The injector has no ready endpoint.
-    NoEndpoint,
+    /// This service of the control plane, which new pods need, has no ready endpoint.
+    NoEndpoint(&'static str),
 }
 
 /// The times after which nothing is started.
@@ -87,10 +89,15 @@ pub(crate) fn may_write(
     if let Some(change) = expected.change(world.mesh()) {
         return Err(Hold::Stop(Stop::Changed(change)));
     }
-    if world.mesh().endpoints == 0 {
-        return Err(Hold::NoEndpoint);
+    if let Some(service) = world.mesh().silent {
+        return Err(Hold::NoEndpoint(service));
     }
     Ok(())
+}
+
+/// Says that a service of the control plane does not answer.
+pub(crate) fn silent(service: &str) -> String {
+    format!("the control plane's Service {service} has no ready endpoint")
 }
 
 // === impl Expected ===
@@ -140,6 +147,7 @@ impl Stop {
             | Self::Idle(_)
             | Self::Forbidden { .. }
             | Self::Injector(_)
+            | Self::Silent(_)
             | Self::Canary(_)
             | Self::Gate(_)
             | Self::Broken(_)
@@ -164,6 +172,7 @@ impl Stop {
                 "this user may not restart {workload}, and more may follow; nothing was changed"
             ),
             Self::Injector(what) | Self::Blind(what) => what.clone(),
+            Self::Silent(service) => silent(service),
             Self::Failures => "more workloads failed than --max-failures allows".to_owned(),
             Self::Canary(how) => format!("{how}, so nothing else was started"),
             Self::Gate(why) => format!("the gate did not let the next wave begin: {why}"),
@@ -185,6 +194,11 @@ impl Stop {
                 let check = ["check", "--linkerd-namespace", namespace];
                 let check = paste.linkerd("linkerd", &check);
                 return format!("run `{check}` and `{logs}`; then run the pipeline again");
+            }
+            Self::Silent(_) => {
+                let check = paste.linkerd("linkerd", &["check", "--linkerd-namespace", namespace]);
+                let pods = paste.kubectl(&["-n", namespace, "get", "pods"]);
+                return format!("run `{check}` and `{pods}`; then run the pipeline again");
             }
             Self::Idle(_) => {
                 let kinds = ["get", "deployments,statefulsets,daemonsets", "-A"];
@@ -220,6 +234,7 @@ impl Stop {
             | Self::Idle(_)
             | Self::Forbidden { .. }
             | Self::Injector(_)
+            | Self::Silent(_)
             | Self::Blind(_) => true,
             Self::Signal(_)
             | Self::ReaderGone
@@ -245,6 +260,7 @@ impl Stop {
             | Self::Idle(_)
             | Self::Forbidden { .. }
             | Self::Injector(_)
+            | Self::Silent(_)
             | Self::Failures
             | Self::Canary(_)
             | Self::Gate(_)

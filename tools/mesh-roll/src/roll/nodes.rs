@@ -54,7 +54,8 @@ impl Roll {
         self.nodes_asked_at.map(|asked| after(asked, LATE))
     }
 
-    /// Asks for the nodes of a DaemonSet in flight as long as one of its pods is not ready for long.
+    /// Asks for the nodes of a DaemonSet, in flight or waiting, as long as one of its pods is not ready for
+    /// long.
     pub(super) fn ask_nodes_of_late_pods(&mut self, key: &WorkloadRef) {
         if key.kind != WorkloadKind::DaemonSet {
             return;

@@ -402,6 +402,7 @@ mod tests {
             Watched::Namespace(Change::Seen(NamespaceRules {
                 namespace: "shop".to_owned(),
                 rules: Rules::of(&namespace.meta),
+                ends: false,
             })),
             Watched::Namespace(listed()),
             Watched::Budget(Box::new(listed())),

@@ -11,7 +11,6 @@ use mesh_cluster::{Injected, Probe, Refusal, Refuser};
 use mesh_records::{DowntimeGrade, Obstacle, Outcome, Strategy, Trouble, WorkloadRef, after};
 
 use super::conclusion::{Conclusion, problem};
-use super::event::{Action, Sample};
 use super::flight::{Awaits, Flight};
 use super::item::Hold;
 use super::limits::Stop;
@@ -25,8 +24,6 @@ const PAUSE: SignedDuration = SignedDuration::from_secs(1);
 const LONGEST_PAUSE: SignedDuration = SignedDuration::from_secs(30);
 /// How many workloads without an answer speak for all.
 const OTHERS: usize = 3;
-/// How many other workloads' pods are compared with one that got no proxy.
-const MOST_SAMPLES: usize = 3;
 
 /// What a dry run means for a workload that is to be restarted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -215,17 +212,6 @@ impl Roll {
         }
     }
 
-    fn skip_for(&mut self, key: &WorkloadRef, obstacle: Obstacle, words: &str) {
-        if let Some(flight) = self.land(key) {
-            self.skip(flight.item, obstacle, Some(words));
-        }
-    }
-
-    fn stop_for(&mut self, key: &WorkloadRef, stop: Stop) {
-        self.stop(stop);
-        self.wait_again(key, None);
-    }
-
     fn unprobed(&mut self, key: &WorkloadRef, stop: Stop) {
         let again = after(self.now, PAUSE);
         let Some(flight) = self.flight_mut(key) else {
@@ -254,82 +240,6 @@ impl Roll {
         let pause = PAUSE.saturating_mul(2_i32.saturating_pow(times.min(5)));
         let pause = pause.min(LONGEST_PAUSE);
         self.wait_again(key, Some(after(self.now, pause)));
-    }
-
-    // Tells a template that the injector declines or denies from a namespace without injection, and both from
-    // an injector that gives nobody a proxy.
-    fn compare(&mut self, key: &WorkloadRef, denied: Option<String>) {
-        let samples = self.samples(key);
-        if let Some(flight) = self.flight_mut(key) {
-            flight.samples = samples;
-            flight.denied = denied;
-        }
-        self.compare_next(key);
-    }
-
-    // A plain pod may lack what the webhook's own conditions ask for, so pods of other workloads
-    // are tried too: first the one that got its proxy last, then some of other namespaces.
-    fn samples(&self, key: &WorkloadRef) -> Vec<Sample> {
-        let others = self.waiting.values().map(|item| &item.task.key);
-        let mut others: Vec<&WorkloadRef> = others.filter(|other| *other != key).collect();
-        others.sort_by_key(|other| (other.namespace == key.namespace, &other.namespace));
-        others.dedup_by_key(|other| &other.namespace);
-        let witness = self.witness.iter().filter(|witness| *witness != key);
-        let others = witness.chain(others).take(MOST_SAMPLES).cloned();
-        let mut samples = vec![Sample::Plain(key.namespace.clone())];
-        samples.extend(others.map(Sample::Of));
-        samples.reverse();
-        samples
-    }
-
-    fn compare_next(&mut self, key: &WorkloadRef) {
-        let next = self.flight_mut(key).and_then(|flight| flight.samples.pop());
-        match next {
-            Some(sample) => {
-                let compare = Action::Compare(key.clone(), sample);
-                self.await_answer(key, Awaits::Comparison, compare);
-            }
-            None => {
-                let namespace = &key.namespace;
-                let what = format!("the proxy injector gives no proxy to a new pod in {namespace}");
-                let what = match self.flight(key).and_then(|flight| flight.denied.as_ref()) {
-                    Some(words) => format!("{what}: {words}"),
-                    None => what,
-                };
-                self.stop_for(key, Stop::Injector(what));
-            }
-        }
-    }
-
-    /// Handles the dry run of another pod, made because the workload's own pod got no proxy.
-    pub(super) fn compared(
-        &mut self,
-        key: &WorkloadRef,
-        sample: &Sample,
-        answer: &Result<Option<Probe>, String>,
-    ) {
-        if self.flight(key).map(|flight| flight.awaits) != Some(Awaits::Comparison) {
-            return;
-        }
-        if self.stop.is_some() {
-            return self.wait_again(key, None);
-        }
-        if !matches!(answer, Ok(Some(Probe::Injected(_)))) {
-            return self.compare_next(key);
-        }
-        let other = match sample {
-            Sample::Plain(_) => "another pod of its namespace".to_owned(),
-            Sample::Of(other) => format!("a new pod of {other}"),
-        };
-        let denied = self.flight(key).and_then(|flight| flight.denied.clone());
-        let (obstacle, words) = match denied {
-            Some(words) => (Obstacle::PodRefused, words),
-            None => {
-                let words = format!("the injector gives {other} a proxy, but none to its own");
-                (Obstacle::WouldLoseProxy, words)
-            }
-        };
-        self.skip_for(key, obstacle, &words);
     }
 
     /// Handles the dry run that was made because the controller does not create a missing pod.

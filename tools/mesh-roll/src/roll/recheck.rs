@@ -151,7 +151,9 @@ impl Roll {
         };
         let observed = observed.filter(|it| it.uid == item.task.uid && !it.deleting);
         match observed {
-            Some(observed) => vigil.standing(observed.pods.wanted, pods.iter(), Source::List),
+            Some(observed) => {
+                vigil.standing(observed.pods.wanted, pods.iter(), Source::List, self.now)
+            }
             None => Standing::Left,
         }
     }

@@ -5,7 +5,7 @@ use mesh_records::{ProgressPods, Record, WorkloadRef, after};
 
 use super::say::settling;
 use super::state::Roll;
-use super::vigil::{Source, Standing};
+use super::vigil::{GRACE, Source, Standing};
 
 impl Roll {
     /// Looks at a proven workload whose object or pods have changed.
@@ -19,7 +19,7 @@ impl Roll {
         let observed = observed.filter(|it| it.uid == item.task.uid && !it.deleting);
         let standing = observed.map_or(Standing::Left, |it| {
             let pods = self.world.own_pods(key);
-            vigil.standing(it.pods.wanted, pods, Source::Watch)
+            vigil.standing(it.pods.wanted, pods, Source::Watch, self.now)
         });
         self.stands(key, standing);
     }
@@ -47,12 +47,13 @@ impl Roll {
             Standing::Short(_) => {
                 // A list that is on its way may be older.
                 self.recheck.is_last &= vigil.short.is_some();
-                let until = after(*vigil.short.get_or_insert(now), timeout);
+                let since = *vigil.short.get_or_insert(now);
+                let (grace, until) = (after(since, GRACE), after(since, timeout));
                 // The watch may have gone silent, so a list decides.
                 if now >= until {
                     self.recheck();
                 } else {
-                    self.wake_at(until);
+                    self.wake_at(if now < grace { grace.min(until) } else { until });
                 }
             }
             Standing::Fallen(problem) => self.fall(key, problem),

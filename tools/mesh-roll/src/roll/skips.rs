@@ -1,25 +1,33 @@
 //! Workloads that are skipped, each with what it is about.
 
 use mesh_cluster::workload::rollout::PodSeen;
-use mesh_records::{Obstacle, RollBy, SkipClass, Strategy, WorkloadRef};
+use mesh_records::{Obstacle, RollBy, SkipClass, WorkloadRef};
 
 use super::budget;
 use super::flight::Flight;
 use super::item::Item;
 use super::limits::Stop;
 use super::state::{Phase, Roll};
-use super::way::{takes_away, way};
+use super::way::{evicts, takes_away, way};
 
 impl Roll {
     /// Ends a workload that is not rolled.
-    pub(super) fn skip(&mut self, item: Item, obstacle: Obstacle, words: Option<&str>) {
+    pub(super) fn skip(&mut self, mut item: Item, obstacle: Obstacle, words: Option<&str>) {
         self.tally.skipped(obstacle);
+        item.skipped = Some(obstacle);
         let detail = words.map(str::to_owned);
         let detail = detail.or_else(|| self.obstacle_detail(&item.task.key, obstacle));
         let record = self.saying(&item).skipped(obstacle, detail.as_deref());
         self.emit(record);
         self.check_skipped_canary(&item, obstacle);
         self.over.insert(item.task.key.clone(), item);
+    }
+
+    /// Ends a workload in flight that is not rolled after all.
+    pub(super) fn skip_for(&mut self, key: &WorkloadRef, obstacle: Obstacle, words: &str) {
+        if let Some(flight) = self.land(key) {
+            self.skip(flight.item, obstacle, Some(words));
+        }
     }
 
     // Names the rule, the budget and the like that an obstacle is about.
@@ -33,12 +41,10 @@ impl Roll {
                 let observed = self.world.workload(key)?;
                 let strategy = way(&observed.roll, self.settings.wishes.strategy).ok()?;
                 let lack = budget::never(&self.world, observed, strategy)?;
-                Some(match strategy {
-                    // The API server itself asks the budget.
-                    Strategy::Evict => lack.said,
-                    Strategy::Restart | Strategy::RestartAt => {
-                        format!("{}; --allow-budget {key} overrides it", lack.said)
-                    }
+                // Of an eviction, the API server itself asks the budget.
+                Some(match evicts(strategy) {
+                    true => lack.said,
+                    false => format!("{}; --allow-budget {key} overrides it", lack.said),
                 })
             }
             Obstacle::WorkloadUnhealthy => {
@@ -66,8 +72,11 @@ impl Roll {
             }
             Obstacle::NoRestart => Some("--strategy auto evicts them one by one".to_owned()),
             Obstacle::RestartPlanned => self.when_planned(key),
-            Obstacle::Current
-            | Obstacle::Job
+            Obstacle::Current => {
+                let lack = self.world.all_pods(key).find_map(PodSeen::lack);
+                lack.map(|problem| format!("not all of them are well: {problem}"))
+            }
+            Obstacle::Job
             | Obstacle::CronJob
             | Obstacle::BarePod
             | Obstacle::ScaledToZero

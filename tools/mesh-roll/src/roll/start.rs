@@ -9,13 +9,11 @@ use std::ops::Bound;
 
 use jiff::{SignedDuration, Timestamp};
 use mesh_cli::DryRun;
-use mesh_cluster::act::{MANAGER, Restart};
-use mesh_cluster::workload::rollout::Observed;
-use mesh_records::{Outcome, Strategy, Trouble, WorkloadKind, WorkloadRef, after};
+use mesh_cluster::act::Restart;
+use mesh_records::{Strategy, Trouble, WorkloadKind, WorkloadRef};
 
-use super::conclusion::Conclusion;
 use super::decide::{Decision, is_a_restart, may_be_adopted};
-use super::event::{Action, Answer};
+use super::event::Action;
 use super::flight::{Awaits, Flight};
 use super::item::Item;
 use super::limits::Stop;
@@ -23,13 +21,8 @@ use super::order::Rank;
 use super::slots::Keeper;
 use super::state::Roll;
 
-/// How often the write to one workload is tried after conflicts and lost answers.
-const ATTEMPTS: u32 = 10;
-/// What is said where the answer to the restart does not have it.
-const STRIPPED: &str = "the answer does not have what was written: an admission webhook or policy takes the restart out of it";
-const PAUSE: SignedDuration = SignedDuration::from_secs(1);
-/// How long to leave an API server alone that has too many requests.
-const BUSY: SignedDuration = SignedDuration::from_secs(5);
+// kubectl writes restarts in whole seconds.
+const SECOND: SignedDuration = SignedDuration::from_secs(1);
 
 impl Roll {
     /// Starts the workloads that may start now, in order. A rollout that is already in progress
@@ -204,98 +197,12 @@ impl Roll {
         self.await_answer(key, Awaits::Answer, Action::Patch(restart));
     }
 
-    pub(super) fn patched(&mut self, key: &WorkloadRef, answer: Answer) {
-        let Some(flight) = self.flight(key) else {
-            return;
-        };
-        match answer {
-            Answer::Done(_) if self.settings.dry_run == DryRun::Server => {
-                let record = self.saying(&flight.item).rehearsed(self.counts(key));
-                self.emit(record);
-                if let Some(flight) = self.land(key) {
-                    self.over.insert(key.clone(), flight.item);
-                }
-            }
-            Answer::Done(observed) if !flight.item.has_written(&observed) => {
-                self.refused(key, STRIPPED);
-            }
-            Answer::Done(observed) => self.written(key, *observed),
-            Answer::Gone => self.conclude(key, Conclusion::of(Outcome::Gone)),
-            Answer::Refused(why) => self.refused(key, &why),
-            Answer::Forbidden(why) => self.conclude(key, Conclusion::forbidden(why)),
-            Answer::Busy(why) if flight.item.attempts >= ATTEMPTS => self.refused(key, &why),
-            Answer::Busy(why) => {
-                let again = after(self.now, BUSY);
-                let record = self.saying(&flight.item).busy(self.counts(key), &why);
-                self.emit(record);
-                self.try_again(key, Some(again));
-            }
-            Answer::Lost(why) => {
-                let record = self.saying(&flight.item).unanswered(&why);
-                self.emit(record);
-                self.await_answer(key, Awaits::Look, Action::Look(key.clone()));
-            }
-            Answer::Conflict => self.await_answer(key, Awaits::Look, Action::Look(key.clone())),
-        }
-    }
-
     // After a stop it is said that the run ended before the write.
-    fn put_off(&mut self, key: &WorkloadRef, why: &str) {
+    pub(super) fn put_off(&mut self, key: &WorkloadRef, why: &str) {
         if let (None, Some(flight)) = (&self.stop, self.flight(key)) {
             let record = self.saying(&flight.item).put_off(self.counts(key), why);
             self.emit(record);
         }
-    }
-
-    fn written(&mut self, key: &WorkloadRef, observed: Observed) {
-        if let Some(flight) = self.flight_mut(key) {
-            flight.written(&observed);
-        }
-        self.world.take_workload(observed);
-    }
-
-    /// Handles the read after a write without a clear answer. The annotation's value shows whether
-    /// the write happened.
-    pub(super) fn looked(
-        &mut self,
-        key: &WorkloadRef,
-        answer: Result<Option<Box<Observed>>, String>,
-    ) {
-        let now = self.now;
-        let Some(flight) = self.flight_mut(key) else {
-            return self.looked_again(key, answer);
-        };
-        let observed = match answer {
-            Ok(Some(observed)) => *observed,
-            Ok(None) => return self.conclude(key, Conclusion::of(Outcome::Gone)),
-            Err(_) => return flight.later(Awaits::NextLook, now),
-        };
-        let item = &flight.item;
-        let attempts = item.attempts;
-        let happened = item.has_written(&observed) && observed.uid == item.task.uid;
-        if happened {
-            return self.written(key, observed);
-        }
-        self.world.take_workload(observed);
-        if attempts >= ATTEMPTS {
-            let why = self.contended(key);
-            return self.refused(key, &why);
-        }
-        // The first repetition comes at once; later ones wait longer, because somebody else
-        // writes the object often.
-        let tries = i32::try_from(attempts).unwrap_or(i32::MAX);
-        let pause = PAUSE.saturating_mul(tries.saturating_sub(1));
-        self.put_off(key, "the write did not happen");
-        self.try_again(key, Some(after(now, pause)));
-    }
-
-    // Says who writes a workload so often that no write of this run is the next one.
-    fn contended(&self, key: &WorkloadRef) -> String {
-        let observed = self.world.workload(key);
-        let by = observed.map(|it| it.other_managers(MANAGER).join(", "));
-        let by = by.filter(|by| !by.is_empty());
-        let by = by.map_or_else(String::new, |by| format!(" (it is written by {by})"));
-        format!("none of {ATTEMPTS} writes came through: somebody else changes it all the time{by}")
     }
 
     fn is_due(&mut self, rank: &Rank) -> bool {
@@ -332,7 +239,7 @@ fn restart_value(now: Timestamp, before: Option<Timestamp>) -> String {
     let second = |at: Timestamp| Timestamp::from_second(at.as_second()).unwrap_or(at);
     let now = second(now);
     let later = before.filter(|before| *before >= now);
-    let later = later.and_then(|before| second(before).checked_add(PAUSE).ok());
+    let later = later.and_then(|before| second(before).checked_add(SECOND).ok());
     later.unwrap_or(now).to_string()
 }
 

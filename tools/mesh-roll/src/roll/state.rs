@@ -75,7 +75,7 @@ pub(crate) struct Roll {
     pub(super) witness: Option<WorkloadRef>,
     /// Whether any workload's list and dry run were answered.
     pub(super) is_answered: bool,
-    pub(super) no_endpoint_since: Option<Timestamp>,
+    pub(super) silent: Option<(&'static str, Timestamp)>,
     /// Rollouts that others began, with the time when each was seen first.
     pub(super) foreign: BTreeMap<WorkloadRef, Timestamp>,
     pub(super) pace: Pace,
@@ -133,7 +133,7 @@ impl Roll {
             phase: Phase::Gathering,
             witness: None,
             is_answered: false,
-            no_endpoint_since: None,
+            silent: None,
             foreign: BTreeMap::new(),
             pace: Pace::default(),
             jam: None,

@@ -2,9 +2,10 @@
 
 use jiff::Timestamp;
 use mesh_cluster::workload::rollout::{Observed, PodSeen, Problem, State, Wait};
-use mesh_records::{Paste, Trouble};
+use mesh_records::{Paste, Strategy, Trouble};
 
-use super::conclusion::{Conclusion, problem};
+use super::budget;
+use super::conclusion::{self, Conclusion, problem};
 use super::flight::{Course, Flight, over};
 use super::world::World;
 
@@ -45,6 +46,13 @@ impl Flight {
             .find_map(PodSeen::lack);
         match (problem, old, state) {
             (None, Some(problem), _) => over(Conclusion::blocked(problem.trouble, Some(problem))),
+            (None, None, State::Progressing(Wait::Restart(_)))
+                if let Some(lack) =
+                    budget::no_room(world, observed, Strategy::RestartAt, false) =>
+            {
+                let problem = conclusion::problem(Trouble::Budget, lack.said);
+                over(Conclusion::blocked(Trouble::Budget, Some(problem)))
+            }
             (None, None, State::Progressing(wait)) => {
                 let has_begun = world
                     .pods(&observed.key)

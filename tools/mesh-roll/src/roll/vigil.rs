@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use mesh_cluster::workload::rollout::{Passes, PodSeen, Problem};
-use mesh_records::{Trouble, WorkloadRef};
+use mesh_records::{Trouble, WorkloadRef, after};
 
 use super::proof::ProvenBy;
+
+/// How long a pod that proved a workload may be not ready without any other sign of trouble.
+pub(super) const GRACE: SignedDuration = SignedDuration::from_secs(30);
 
 /// What a proven workload must keep.
 #[derive(Debug)]
@@ -89,6 +92,7 @@ impl Vigil {
         wanted: u32,
         pods: impl Iterator<Item = &'a PodSeen> + Clone,
         source: Source,
+        now: Timestamp,
     ) -> Standing {
         // A pod of before the proof is older than all that proved it, and so is what a late watch shows.
         let is_foreign = |pod: &PodSeen| !self.is_mine(pod) && pod.created >= self.by.newest;
@@ -96,7 +100,9 @@ impl Vigil {
             return Standing::Left;
         }
         let unready = pods.clone().filter(|pod| !pod.ready);
-        let fallen = unready.clone().find_map(|pod| self.fallen(pod, source));
+        let fallen = unready
+            .clone()
+            .find_map(|pod| self.fallen(pod, source, now));
         let mine = pods.filter(|pod| self.is_mine(pod));
         let ready = mine.filter(|pod| pod.ready && !pod.over).count();
         let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
@@ -123,11 +129,15 @@ impl Vigil {
     }
 
     // A pod that is being deleted was stopped by somebody; its replacement comes. A pod that proved
-    // the workload and is not ready after that has failed.
-    fn fallen(&self, pod: &PodSeen, source: Source) -> Option<Problem> {
+    // the workload and cannot run after that has failed. One that is only not ready may be ready again
+    // in a moment, as after a late answer to its probe.
+    fn fallen(&self, pod: &PodSeen, source: Source, now: Timestamp) -> Option<Problem> {
         let is_newer = self.seen_whole || source == Source::List;
         let was_proof = is_newer && self.by.uids.contains(&pod.uid);
-        pod.lack().filter(|_| was_proof)
+        let since = self.short.or(self.listed_short);
+        let lasts = since.is_some_and(|since| now >= after(since, GRACE));
+        pod.lack()
+            .filter(|_| was_proof && (lasts || pod.problem.is_some()))
     }
 }
 

@@ -15,6 +15,15 @@ pub(crate) enum Wanted {
     Evict,
 }
 
+/// Returns true if pods are taken away by evictions, one at a time, of which the API server asks the
+/// budgets: this tool's own, or those of Argo's controller.
+pub(crate) fn evicts(strategy: Strategy) -> bool {
+    match strategy {
+        Strategy::Evict | Strategy::RestartAt => true,
+        Strategy::Restart => false,
+    }
+}
+
 /// Returns how a workload is rolled, or what stands in the way.
 pub(crate) fn way(roll: &Roll, wanted: Wanted) -> Result<Strategy, Obstacle> {
     let Roll { by, reason } = roll;

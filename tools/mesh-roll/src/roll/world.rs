@@ -15,8 +15,8 @@ use super::watched::{Mesh, NamespaceRules, Watched};
 #[derive(Debug, Default)]
 pub(crate) struct World {
     interest: BTreeSet<WorkloadRef>,
-    workloads: BTreeMap<WorkloadKind, Store<Observed>>,
-    pods: Store<PodSeen>,
+    pub(super) workloads: BTreeMap<WorkloadKind, Store<Observed>>,
+    pub(super) pods: Store<PodSeen>,
     /// The labels of the pod of each workload that was seen last.
     last_labels: BTreeMap<WorkloadRef, BTreeMap<String, String>>,
     /// The labels that the dry run of each workload's pod showed last.
@@ -24,14 +24,14 @@ pub(crate) struct World {
     /// The uids of the pods of the first list.
     first_pods: Option<BTreeSet<String>>,
     namespaces: Store<NamespaceRules>,
-    budgets: Store<DisruptionBudget>,
+    pub(super) budgets: Store<DisruptionBudget>,
     configs: Store<ConfigMap>,
     slices: Store<EndpointSlice>,
     mesh: Mesh,
     target: Option<Mesh>,
     nodes: KnownNodes,
     /// The DaemonSets with pods on nodes that are not ready, as they are on their other nodes.
-    living: BTreeMap<WorkloadRef, Observed>,
+    pub(super) living: BTreeMap<WorkloadRef, Observed>,
 }
 
 /// The kinds of workloads that are always watched: their rollouts keep budgets and slots.
@@ -216,53 +216,6 @@ impl World {
         self.future_labels.insert(key.clone(), labels);
     }
 
-    /// Returns the pods of a namespace that have not ended, those of one workload in a row.
-    pub(crate) fn pods_in<'a>(
-        &'a self,
-        namespace: &str,
-    ) -> impl Iterator<Item = &'a PodSeen> + Clone + use<'a> {
-        let namespace = namespace.to_owned();
-        let pods = self.pods.from((namespace.clone(), None, String::new()));
-        let pods = pods.take_while(move |pod| pod.namespace == namespace);
-        pods.filter(|pod| !pod.over)
-    }
-
-    /// Returns the budgets of a namespace.
-    pub(crate) fn budgets<'a>(
-        &'a self,
-        namespace: &str,
-    ) -> impl Iterator<Item = &'a DisruptionBudget> + use<'a> {
-        let namespace = namespace.to_owned();
-        let budgets = self.budgets.from((namespace.clone(), String::new()));
-        budgets.take_while(move |budget| budget.meta.namespace == namespace)
-    }
-
-    /// Returns every workload of the cluster, also those that are not part of the plan.
-    pub(crate) fn workloads(&self) -> impl Iterator<Item = &Observed> {
-        let workloads = self.workloads.values().flat_map(Store::iter);
-        workloads.map(|observed| self.as_living(observed))
-    }
-
-    fn as_living<'a>(&'a self, observed: &'a Observed) -> &'a Observed {
-        self.living.get(&observed.key).unwrap_or(observed)
-    }
-
-    /// Returns the workloads of a namespace.
-    pub(crate) fn workloads_in(&self, namespace: &str) -> impl Iterator<Item = &Observed> {
-        let stores = self.workloads.iter();
-        stores.flat_map(move |(kind, store)| {
-            let first = WorkloadRef {
-                namespace: namespace.to_owned(),
-                kind: kind.clone(),
-                name: String::new(),
-            };
-            let workloads = store.from(first);
-            let workloads =
-                workloads.take_while(move |observed| observed.key.namespace == namespace);
-            workloads.map(|observed| self.as_living(observed))
-        })
-    }
-
     /// Applies an event of a watch. Returns the workloads whose pods it concerns.
     pub(crate) fn take(&mut self, watched: Watched) -> Vec<WorkloadRef> {
         match watched {
@@ -271,14 +224,16 @@ impl World {
                 if let Some(store) = self.workloads.get_mut(&kind) {
                     store.apply(*change);
                 }
+                let mut concerned = self.note_ended();
                 self.note_all_living(key.as_ref());
-                return key
-                    .filter(|key| self.interest.contains(key))
-                    .into_iter()
-                    .collect();
+                concerned.extend(key.filter(|key| self.interest.contains(key)));
+                return concerned;
             }
             Watched::Pod(change) => return self.take_pod(*change),
-            Watched::Namespace(change) => self.namespaces.apply(change),
+            Watched::Namespace(change) => {
+                self.namespaces.apply(change);
+                return self.note_ended();
+            }
             Watched::Budget(change) => self.budgets.apply(*change),
             Watched::Config(change) => {
                 self.configs.apply(change);
@@ -290,6 +245,28 @@ impl World {
             }
         }
         Vec::new()
+    }
+
+    // What is in a namespace that is being deleted is being deleted too, long before its own turn comes:
+    // pods go first, and one that does not go keeps the others. Returns those that this run is about.
+    fn note_ended(&mut self) -> Vec<WorkloadRef> {
+        let ending = self.namespaces.iter().filter(|it| it.ends);
+        let ending: BTreeSet<String> = ending.map(|it| it.namespace.clone()).collect();
+        let mut ended = Vec::new();
+        if ending.is_empty() {
+            return ended;
+        }
+        for store in self.workloads.values_mut() {
+            let is_new = |it: &&Observed| !it.deleting && ending.contains(&it.key.namespace);
+            let new: Vec<Observed> = store.iter().filter(is_new).cloned().collect();
+            for mut observed in new {
+                observed.deleting = true;
+                ended.push(observed.key.clone());
+                store.put(observed);
+            }
+        }
+        ended.retain(|key| self.interest.contains(key));
+        ended
     }
 
     /// Applies an observation unless it is older than the known one.

@@ -139,7 +139,12 @@ impl Restartable for Rollout {
         {
             return State::Progressing(Wait::Restart(at));
         }
-        if status.available_replicas < self.spec.replicas.unwrap_or(1) {
+        let wanted = self.spec.replicas.unwrap_or(1);
+        // In the middle of somebody's update all may be available: the old ones still are.
+        if status.phase == "Progressing" && status.updated_replicas < wanted {
+            return State::Progressing(Wait::Creation);
+        }
+        if status.available_replicas < wanted {
             return State::Progressing(Wait::Availability);
         }
         State::Settled
@@ -208,6 +213,14 @@ mod tests {
             ),
             (
                 format!(r#""observedGeneration": "6f7c9", {ready}, {done}"#),
+                State::Settled,
+            ),
+            (
+                format!(r#""phase": "Progressing", "updatedReplicas": 1, {ready}, {done}"#),
+                State::Progressing(Wait::Creation),
+            ),
+            (
+                format!(r#""phase": "Progressing", "updatedReplicas": 2, {ready}, {done}"#),
                 State::Settled,
             ),
             (

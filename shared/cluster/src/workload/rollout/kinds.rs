@@ -349,6 +349,12 @@ mod tests {
             let stuck = set.stuck_behind(pods.iter(), now.parse().unwrap());
             assert_eq!(stuck.is_some(), expected, "{revision} {now}");
         }
+        // A partition keeps the older one on purpose, and nothing waits for it.
+        let set = r#"{"spec": {"replicas": 2, "updateStrategy": {"rollingUpdate": {"partition": 1}}},
+            "status": {"currentRevision": "a", "updateRevision": "b"}}"#;
+        let set = Observed::of(&serde_json::from_str::<StatefulSet>(set).unwrap());
+        let later = "2026-01-02T04:00:00Z".parse().unwrap();
+        assert!(set.stuck_behind([pod("a")].iter(), later).is_none());
     }
 
     #[test]

@@ -96,7 +96,7 @@ impl Problem {
     }
 
     /// Returns true if something outside the workload must change first: a node, a quota, an
-    /// admission webhook, the person who paused it. If such a problem lasts until the time limit,
+    /// admission webhook, an API server that takes no writes, the person who paused it. If such a problem lasts until the time limit,
     /// the workload is blocked and not failed.
     pub fn is_outside(&self) -> bool {
         match self.trouble {
@@ -107,6 +107,7 @@ impl Problem {
             | Trouble::Paused
             | Trouble::Partition
             | Trouble::DowntimeOutage
+            | Trouble::Refused
             | Trouble::Budget => true,
             Trouble::NotInjected
             | Trouble::StillOld
@@ -118,7 +119,6 @@ impl Problem {
             | Trouble::NoPods
             | Trouble::ReadinessLost
             | Trouble::TimedOut
-            | Trouble::Refused
             | Trouble::Stopped
             | Trouble::LockLost
             | Trouble::Forbidden => false,

@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use mesh_cli::{DryRun, Exit};
 use mesh_cluster::Change;
 use mesh_cluster::act::Restart;
-use mesh_cluster::object::label::CONFIG;
+use mesh_cluster::object::label::{CONFIG, SERVICE};
 use mesh_cluster::object::{
     ConfigMap, DisruptionBudget, Endpoint, EndpointSlice, IntOrPercent, Meta, Selector,
 };
@@ -17,7 +17,7 @@ use mesh_cluster::workload::injection::Rules;
 use mesh_dice::Dice;
 use mesh_records::{Outcome, Record, WorkloadKind, WorkloadRef, after};
 
-use super::super::watched::{Mesh, NamespaceRules, Watched};
+use super::super::watched::{Mesh, NamespaceRules, PROXIES_NEED, Watched};
 use super::super::{Action, Event, Expected, KINDS, Roll, Settings, Task, Wishes};
 use super::model::{Body, Changed, Fate, Injector, Model, RING, TARGET, budget_label};
 use super::watcher::{Limits, Watcher};
@@ -337,7 +337,7 @@ impl Bed {
             config_resource_version: Some(self.config.to_string()),
             injects: Some(TARGET.to_owned()),
             anchors: None,
-            endpoints: 1,
+            silent: None,
         }
     }
 
@@ -370,7 +370,9 @@ impl Bed {
                 .map(|change| Watched::Budget(Box::new(change)))
                 .collect(),
             Watch::Config => list_of([self.config_map()]).map(Watched::Config).collect(),
-            Watch::Endpoints => list_of([injectors()]).map(Watched::Slice).collect(),
+            Watch::Endpoints => list_of(PROXIES_NEED.map(endpoint))
+                .map(Watched::Slice)
+                .collect(),
         };
         run.watches.insert(watch, queue);
     }
@@ -543,6 +545,7 @@ fn rules(namespace: &str) -> NamespaceRules {
     annotations.insert("linkerd.io/inject".to_owned(), "enabled".to_owned());
     NamespaceRules {
         namespace: namespace.to_owned(),
+        ends: false,
         rules: Rules::of(&meta),
     }
 }
@@ -560,9 +563,11 @@ fn budget(namespace: &str) -> DisruptionBudget {
     budget
 }
 
-fn injectors() -> EndpointSlice {
-    EndpointSlice {
-        endpoints: vec![Endpoint::default()],
-        ..EndpointSlice::default()
-    }
+fn endpoint(service: &str) -> EndpointSlice {
+    let mut slice = EndpointSlice::default();
+    service.clone_into(&mut slice.meta.name);
+    let label = (SERVICE.to_owned(), service.to_owned());
+    slice.meta.labels = [label].into();
+    slice.endpoints = vec![Endpoint::default()];
+    slice
 }

@@ -6,7 +6,9 @@ use jiff::{SignedDuration, Timestamp};
 use mesh_cluster::Change;
 use mesh_cluster::act::{Eviction, Restart};
 use mesh_cluster::workload::rollout::{Observed, PodSeen};
-use mesh_records::{Outcome, Record, SkipClass, Trouble, WorkloadKind, WorkloadRef, after};
+use mesh_records::{
+    Obstacle, Outcome, Record, SkipClass, Trouble, WorkloadKind, WorkloadRef, after,
+};
 
 use super::super::order::{Group, Rank, Wave};
 use super::super::watched::{Mesh, Watched};
@@ -55,6 +57,8 @@ pub(super) struct Watcher {
     pub(super) config: Option<Mesh>,
     pub(super) lists: BTreeMap<WorkloadRef, Vec<PodSeen>>,
     pub(super) bare: BTreeSet<WorkloadRef>,
+    /// The workloads that were skipped because none of their pods had a proxy: another one says nothing.
+    apart: BTreeSet<WorkloadRef>,
     workloads: BTreeMap<WorkloadRef, Observed>,
     pods: BTreeMap<String, Delivered>,
     /// The pods of a list that is not complete.
@@ -87,6 +91,8 @@ struct Delivered {
     /// Whether a budget counts it, and it is ready.
     counts: bool,
     ready: bool,
+    /// Whether something is wrong with it besides.
+    ill: bool,
     over: bool,
     template: Option<String>,
     created: Option<Timestamp>,
@@ -179,6 +185,7 @@ impl Watcher {
             bare: pod.proxy.is_none(),
             counts: pod.ready && !pod.over && pod.labels.contains_key(&budget_label().0),
             ready: pod.ready,
+            ill: pod.problem.is_some(),
             over: pod.over,
             template: pod.template.clone(),
             created: pod.created,
@@ -193,14 +200,14 @@ impl Watcher {
 
     fn look_for_bare_pods(&mut self) {
         for pod in self.pods.values() {
-            if self.rolling && pod.fresh && pod.bare {
+            if self.rolling && pod.fresh && pod.bare && !self.apart.contains(&pod.key) {
                 self.told_to_stop.get_or_insert("a pod without a proxy");
                 self.bare.insert(pod.key.clone());
             }
         }
     }
 
-    // A pod that proved a workload, was told as ready, and is told as not ready has failed, unless
+    // A pod that proved a workload, was told as ready, and is told as one that cannot run has failed, unless
     // enough other pods are ready or somebody else rolls the workload out.
     fn look_for_fallen_pods(&mut self) {
         for (key, proof) in &mut self.proofs {
@@ -225,7 +232,7 @@ impl Watcher {
                 proof.whole = true;
             } else if proof.whole {
                 let failed = proof.pods.iter().filter_map(|uid| self.pods.get(uid));
-                if failed.filter(mine).any(|pod| !pod.ready) && self.rolling {
+                if failed.filter(mine).any(|pod| !pod.ready && pod.ill) && self.rolling {
                     self.told_to_stop.get_or_insert("a proven pod failed");
                     self.fallen.insert(key.clone());
                 }
@@ -462,6 +469,11 @@ impl Watcher {
             && self.begun > 0
         {
             self.told_to_stop.get_or_insert("a canary needs attention");
+        }
+        if let Record::Skipped(skipped) = record
+            && skipped.reason == Obstacle::UnmeshedButAnnotated
+        {
+            self.apart.insert(skipped.identity.clone());
         }
         let Record::Rolled(rolled) = record else {
             return;

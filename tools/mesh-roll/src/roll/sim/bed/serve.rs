@@ -101,7 +101,7 @@ impl Bed {
             return Event::Patched(key, Answer::Lost("refused to connect".to_owned()));
         }
         let Some(change) = self.take_restart(restart) else {
-            return Event::Patched(key, Answer::Conflict);
+            return Event::Patched(key, Answer::Changed);
         };
         run.watcher
             .written
