@@ -26,6 +26,6 @@ pub use object::label;
 pub use probe::{Injected, Probe, Refusal, Refuser};
 pub use signals::{Asked, Signals};
 pub use wire::{
-    Change, Cluster, ClusterArgs, Error, Kind, Kinds, Options, Page, Pages, Reading, Right,
-    Selection, Store, Stored, Target, User, Watch, Why,
+    AT_ONCE, Change, Cluster, ClusterArgs, Error, Kind, Kinds, Options, Page, Pages, Reading,
+    Right, Selection, Store, Stored, Target, User, Watch, Why,
 };

@@ -29,6 +29,7 @@ pub use connect::{Cluster, ClusterArgs};
 pub use error::{Error, Why};
 pub use kinds::{Kind, Kinds};
 pub use page::{Page, Pages, Reading, Selection};
+pub use request::AT_ONCE;
 pub use rights::Right;
 pub use store::{Store, Stored};
 pub use target::{Options, Target};

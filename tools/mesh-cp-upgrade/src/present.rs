@@ -6,15 +6,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use futures::{StreamExt as _, TryStreamExt as _};
 use mesh_cluster::object::{Bare, Meta};
-use mesh_cluster::{Cluster, Error, Kinds, Target, Why};
+use mesh_cluster::{AT_ONCE, Cluster, Error, Kinds, Target, Why};
 use serde_json::{Value, json};
 
 use crate::anew::is_certificate;
 use crate::contained::contained;
 use crate::render::Manifest;
-
-/// The number of objects that are read at the same time.
-const AT_ONCE: usize = 8;
 
 /// Returns true if a rendered object is missing in the cluster or differs there.
 ///

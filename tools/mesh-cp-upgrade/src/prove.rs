@@ -10,7 +10,7 @@ use std::sync::Arc;
 use futures::StreamExt as _;
 use mesh_actor::{Ending, Outcome};
 use mesh_cluster::clock::later;
-use mesh_cluster::{Cluster, Error, Injected, Probe, Refuser};
+use mesh_cluster::{AT_ONCE, Cluster, Error, Injected, Probe, Refuser};
 use mesh_records::{StepName, WorkloadRef};
 use tokio::time::{Duration, Instant};
 
@@ -22,8 +22,6 @@ use crate::session::Session;
 /// for some seconds.
 const PROOF: Duration = Duration::from_secs(30);
 const ASK_AGAIN: Duration = Duration::from_secs(1);
-/// The number of places where it is asked at the same time.
-const AT_ONCE: usize = 8;
 /// The namespace of the last resort: where no workload's pod could show anything.
 const DEFAULT: &str = "default";
 

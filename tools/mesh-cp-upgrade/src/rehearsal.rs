@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use futures::{StreamExt as _, TryStreamExt as _};
-use mesh_cluster::{Cluster, Error, Kinds, Target, Why};
+use mesh_cluster::{AT_ONCE, Cluster, Error, Kinds, Target, Why};
 use serde_json::Value;
 
 use crate::apply::placed;
@@ -13,9 +13,6 @@ use crate::dry_write::{How, Present, Said, try_out};
 use crate::field_managers::Existing;
 use crate::new_kinds::NewKind;
 use crate::render::{Manifest, Merge};
-
-/// The number of dry runs that are sent at the same time.
-const AT_ONCE: usize = 8;
 
 /// Objects to ask about.
 #[derive(Clone, Debug)]

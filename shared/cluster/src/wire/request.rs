@@ -21,6 +21,9 @@ struct Answered {
     message: String,
 }
 
+/// How many requests about single objects a tool has under way at the same time.
+pub const AT_ONCE: usize = 8;
+
 pub(crate) const JSON: &str = "application/json";
 const APPLY: &str = "application/apply-patch+yaml";
 const METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";

@@ -9,6 +9,7 @@ use serde_json::json;
 use crate::object::Resource;
 use crate::wire::connect::Cluster;
 use crate::wire::error::{Error, Why};
+use crate::wire::request::AT_ONCE;
 use crate::wire::target::{Options, Target};
 
 /// A verb on a kind of object.
@@ -23,9 +24,6 @@ pub struct Right {
     /// The object; `None` means every object of the kind.
     pub name: Option<String>,
 }
-
-/// The number of questions that are asked at the same time.
-const AT_ONCE: usize = 8;
 
 const REVIEW: Resource = Resource {
     group: "authorization.k8s.io",
