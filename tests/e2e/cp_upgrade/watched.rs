@@ -13,6 +13,7 @@ on_both_beds! {
     event_says_why_a_component_is_not_ready
     component_that_somebody_scales_to_nothing_is_not_ready
     component_that_does_not_stay_ready_is_watched_until_it_does
+    component_that_fails_after_it_was_seen_ready_is_found_by_the_last_list
     webhook_that_names_another_certificate_is_not_a_success
     prove_in_a_namespace_without_injection_leaves_the_upgrade_unproven
     first_signal_waits_for_the_write_in_flight
@@ -183,6 +184,27 @@ fn says(record: &Value, part: &str) -> bool {
     record["message"]
         .as_str()
         .is_some_and(|it| it.contains(part))
+}
+
+fn component_that_fails_after_it_was_seen_ready_is_found_by_the_last_list(bed: Bed) {
+    let stage = Stage::new(bed);
+    let proxy = stage.bed.proxy().unwrap();
+    let pods = "/api/v1/namespaces/linkerd/pods";
+    let lists = Match::method(http::Method::GET).path(&format!("{pods}?limit"));
+    let last = proxy.on(lists.nth(2)).hold(When::BeforeForward);
+    let mut command = stage.command(&["--timeout", "30s"]);
+    command.env("KUBECONFIG", proxy.kubeconfig());
+    let run = begin(command, &stage.judged());
+    last.arrived();
+    let labels = "linkerd.io/control-plane-component%3Didentity";
+    let found = stage.bed.get(&format!("{pods}?labelSelector={labels}"));
+    let pod = found.unwrap()["items"][0]["metadata"]["name"].clone();
+    let reason = "CrashLoopBackOff";
+    make_wait(&stage.bed, "linkerd", pod.as_str().unwrap(), reason, 1);
+    last.release();
+    let run = run.finish();
+    assert_eq!(run.code, Some(1), "{}", run.stderr);
+    assert!(run.end()["reason"].to_string().contains(reason));
 }
 
 fn component_that_somebody_scales_to_nothing_is_not_ready(bed: Bed) {

@@ -63,6 +63,7 @@ mod quantity;
 mod readiness;
 mod redacted;
 mod rehearsal;
+mod relist;
 mod render;
 mod rights;
 mod rollback;

@@ -18,6 +18,7 @@ use crate::expected::Expected;
 use crate::gate::Goal;
 use crate::live::configured;
 use crate::plan::{Plan, failed};
+use crate::relist::listed;
 use crate::session::Session;
 use crate::trust;
 
@@ -104,11 +105,9 @@ pub(crate) async fn settled(
             Ok(Some(sight)) => board.see(sight?),
             Ok(None) => return Err(anyhow::anyhow!("a watch of the API server ended").into()),
             Err(_) if calm.is_too_late() => {
-                let unsettled = unsettled(&board, session.now());
-                let why = format!(
-                    "the components are not ready after {:?}: {unsettled}",
-                    args.timeout
-                );
+                let after = args.timeout;
+                let why = unsettled(&board, session.now());
+                let why = format!("the components are not ready after {after:?}: {why}");
                 return Err(failed(&why));
             }
             Err(_) => {}
@@ -118,14 +117,19 @@ pub(crate) async fn settled(
         };
         fails_at = glance.fails_at;
         if calm.begins(glance.settled) {
-            let said = format!(
-                "all {count} components are ready; watching them for {:?}",
-                args.settle
-            );
+            let settle = args.settle;
+            let said = format!("all {count} components are ready; watching them for {settle:?}");
             session.says_object(&said)?;
         }
         if calm.has_lasted() {
-            break;
+            // A watch that has gone silent shows nothing of what has failed since.
+            let listed = session.unless_stopped(listed(&cluster, namespace)).await?;
+            listed?.into_iter().for_each(|sight| board.see(sight));
+            let last = self::glance(session, namespace, &board, &mut said)?;
+            if last.is_some_and(|glance| glance.settled) {
+                break;
+            }
+            calm.ends();
         }
     }
     confirm(session, namespace, target, &services).await?;
@@ -293,6 +297,11 @@ impl Calm {
         let begins = settled && self.until.is_none() && !self.settle.is_zero();
         self.until = settled.then(|| self.until.unwrap_or_else(|| later(self.settle)));
         begins
+    }
+
+    // From now on, not everything is settled any more.
+    fn ends(&mut self) {
+        self.until = None;
     }
 
     fn has_lasted(&self) -> bool {
