@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use crate::minor::Minor;
+use crate::minor::{Confidence, Minor};
 use crate::releases::{Known, Releases};
 use crate::version::Version;
 
@@ -59,6 +59,26 @@ impl Releases {
                 None => Move::Aside,
             },
         }
+    }
+
+    /// Returns the order of two versions: that of their channel, or else that of their minor versions.
+    ///
+    /// Returns `None` for two channels within one minor version, and where a minor version is unknown. A
+    /// release that is newer than the file may belong to a later minor version, so that it is never
+    /// older than a release of another channel.
+    pub fn order(&self, one: &Version, other: &Version) -> Option<Ordering> {
+        let (one, other) = (self.canonical(one), self.canonical(other));
+        if let Some(order) = one.order(other) {
+            return Some(order);
+        }
+        let (ours, theirs) = (self.minor_of(one)?, self.minor_of(other)?);
+        let order = ours.minor.cmp(&theirs.minor);
+        let lesser = match order {
+            Ordering::Less => ours,
+            Ordering::Greater => theirs,
+            Ordering::Equal => return None,
+        };
+        (lesser.confidence != Confidence::Guessed).then_some(order)
     }
 
     /// Returns the upgrades from one version to another. The last one goes to the target; each
@@ -183,6 +203,27 @@ mod tests {
             let expected: Option<Vec<String>> =
                 expected.map(|path| path.into_iter().map(str::to_owned).collect());
             assert_eq!(names, expected, "{from} {to}");
+        }
+    }
+
+    #[test]
+    fn two_channels_are_ordered_by_minor_version() {
+        use Ordering::{Equal, Greater, Less};
+        let releases = Releases::embedded();
+        for (one, other, expected) in [
+            ("stable-2.13.7", "stable-2.14.10", Some(Less)),
+            ("stable-2.14.10", "stable-2.14.10-acme", Some(Equal)),
+            ("stable-2.14.10", "edge-24.2.4", Some(Less)),
+            ("edge-24.2.4", "stable-2.14.10", Some(Greater)),
+            ("edge-23.9.1", "stable-2.14.10", None),
+            ("edge-98.1.1", "stable-2.14.10", Some(Greater)),
+            ("edge-98.1.1", "edge-98.1.2", Some(Less)),
+            // It may belong to a later minor version than the last of the file.
+            ("edge-98.1.1", "enterprise-2.99.0", None),
+            ("dev-undefined", "stable-2.14.10", None),
+        ] {
+            let order = releases.order(&of(one), &of(other));
+            assert_eq!(order, expected, "{one} {other}");
         }
     }
 

@@ -2,8 +2,9 @@
 
 use std::cmp::Ordering;
 use std::fmt;
+use std::sync::LazyLock;
 
-use mesh_versions::Version;
+use mesh_versions::{Releases, Version};
 use serde::Deserialize;
 
 /// One revision of a release, as `helm history -o json` lists it.
@@ -137,18 +138,21 @@ impl History {
     }
 
     /// Returns the revision that a rollback goes back to: the newest that was deployed completely and is
-    /// of this release, or else of an older one than the newest revision. After a rollback that was not
-    /// finished, that is the release that it went back to.
+    /// of this release, or else of an older one than the newest revision. A change that was not finished
+    /// counts as none: after it that is what was deployed last, and after an unfinished rollback the
+    /// release that it went back to.
     pub(crate) fn before(&self, release: Option<&str>) -> Option<&Revision> {
         let (latest, older) = self.revisions.split_last()?;
-        let of_latest = Version::of_tag(&latest.app_version);
-        let sound = self.way_back().map(|it| Version::of_tag(&it.app_version));
-        let is_unfinished =
-            sound.is_some_and(|sound| sound.order(&of_latest) == Some(Ordering::Greater));
-        let release = release.or_else(|| is_unfinished.then_some(latest.app_version.as_str()));
+        let sound = self.way_back().filter(|_| !latest.is_sound());
+        let order = sound.and_then(|sound| sound.order(latest));
+        let release = match (release, order) {
+            (None, Some(Ordering::Equal)) => return sound,
+            (None, Some(Ordering::Greater)) => Some(latest.app_version.as_str()),
+            (None, Some(Ordering::Less) | None) | (Some(_), _) => release,
+        };
         let fits = |it: &&Revision| match release {
             Some(release) => it.app_version == release,
-            None => Version::of_tag(&it.app_version).order(&of_latest) == Some(Ordering::Less),
+            None => it.order(latest) == Some(Ordering::Less),
         };
         let mut older = older.iter().rev();
         let older = older.find(|it| it.is_sound() && fits(it));
@@ -156,21 +160,30 @@ impl History {
         older.or_else(|| Some(latest).filter(|it| it.is_sound() && fits(it)))
     }
 
-    /// Returns the newest revision if it is deployed and came from a rollback to this release, or to an
-    /// older one than it was before.
+    /// Returns the newest revision if it is deployed and came from a rollback to this release, or to what
+    /// was deployed before: an older release, or the same before a change that failed.
     pub(crate) fn rolled_back(&self, release: Option<&str>) -> Option<&Revision> {
         let (latest, older) = self.revisions.split_last()?;
-        let is = Version::of_tag(&latest.app_version);
         // A rollback that was killed, or that wrote something anew, has the same version before it.
         let mut others = older.iter().rev();
         let was = others.find(|it| it.app_version != latest.app_version);
-        let was = was.map(|it| Version::of_tag(&it.app_version));
+        let is_older = was.is_some_and(|was| latest.order(was) == Some(Ordering::Less));
         let is_meant = match release {
             Some(release) => latest.app_version == release,
-            None => was.is_some_and(|was| is.order(&was) == Some(Ordering::Less)),
+            None => is_older || self.took_back_a_change(),
         };
-        let is_rollback = latest.description.starts_with("Rollback to ");
-        (latest.status == Status::Deployed && is_rollback && is_meant).then_some(latest)
+        let is_done = latest.status == Status::Deployed && latest.is_rollback();
+        (is_done && is_meant).then_some(latest)
+    }
+
+    // Returns whether the newest revisions are rollbacks, and what they took back is a change that failed
+    // at their own version.
+    fn took_back_a_change(&self) -> bool {
+        let latest = self.latest();
+        let of_version = |it: &&Revision| it.app_version == latest.app_version;
+        let mut same = self.revisions.iter().rev().take_while(of_version);
+        let change = same.find(|it| !(it.is_sound() && it.is_rollback()));
+        change.is_some_and(|it| !it.is_sound()) && same.any(Revision::is_sound)
     }
 }
 
@@ -180,6 +193,16 @@ impl Revision {
     // Returns true if helm wrote all of it.
     fn is_sound(&self) -> bool {
         matches!(self.status, Status::Deployed | Status::Superseded)
+    }
+
+    fn is_rollback(&self) -> bool {
+        self.description.starts_with("Rollback to ")
+    }
+
+    fn order(&self, other: &Self) -> Option<Ordering> {
+        static RELEASES: LazyLock<Releases> = LazyLock::new(Releases::embedded);
+        let version = |it: &Self| Version::of_tag(&it.app_version);
+        RELEASES.order(&version(self), &version(other))
     }
 }
 
@@ -293,6 +316,12 @@ mod tests {
             let skipped = ("superseded", "cp-1.14.0", "stable-2.14.0");
             let history = [old, skipped, deployed, unfinished];
             assert_eq!(before(&history, None), Some(1), "where it went");
+            // The rollback of an upgrade that failed was not finished.
+            let oldest = ("superseded", "cp-1.9.7", "stable-2.12.6");
+            let history = [oldest, back, failed, unfinished];
+            assert_eq!(before(&history, None), Some(2), "of a failed upgrade");
+            let history = [back, failed, unfinished];
+            assert_eq!(before(&history, None), Some(1), "without an older one");
         }
         assert_eq!(before(&[old, upgraded, back], Some(new)), Some(2));
         assert_eq!(before(&[old, failed], Some(new)), None);
@@ -318,6 +347,81 @@ mod tests {
         let mut forward = history(&[upgraded, old, ("deployed", "cp-1.16.11", new)]);
         forward.revisions[2].description = "Rollback to 1".to_owned();
         assert!(!is(&forward, None));
+    }
+
+    // Each row: the releases with their statuses and descriptions, where a rollback goes, and whether the
+    // newest revision is one that is done.
+    #[test]
+    fn a_rollback_takes_back_a_failed_change_and_goes_across_channels() {
+        type Row = (&'static str, &'static str, &'static str);
+        const BEFORE: Row = ("superseded", "stable-2.12.6", "");
+        const CHANGED: Row = ("failed", "stable-2.13.7", "Upgrade failed");
+        const IS: Row = ("deployed", "stable-2.13.7", "Upgrade complete");
+        const WAS: Row = ("superseded", "stable-2.13.7", "Upgrade complete");
+        const BACK: Row = ("deployed", "stable-2.13.7", "Rollback to 2");
+        const STABLE: Row = ("superseded", "stable-2.14.10", "");
+        let table: [(&[Row], Option<u32>, bool); 12] = [
+            (&[BEFORE, IS, CHANGED], Some(2), false),
+            (&[BEFORE, IS, CHANGED, CHANGED], Some(2), false),
+            (&[BEFORE, WAS, CHANGED, BACK], Some(1), true),
+            (&[WAS, CHANGED, BACK], None, true),
+            // What was gone was written anew.
+            (
+                &[
+                    BEFORE,
+                    WAS,
+                    CHANGED,
+                    ("superseded", "stable-2.13.7", "Rollback to 2"),
+                    BACK,
+                ],
+                Some(1),
+                true,
+            ),
+            // No change failed, or the first try to come to this version did.
+            (&[BEFORE, WAS, BACK], Some(1), false),
+            (&[BEFORE, CHANGED, WAS, BACK], Some(1), false),
+            (&[BEFORE, CHANGED, BACK], Some(1), false),
+            (&[STABLE, ("deployed", "edge-24.2.4", "")], Some(1), false),
+            (
+                &[
+                    WAS,
+                    STABLE,
+                    ("failed", "edge-24.2.4", ""),
+                    ("deployed", "stable-2.14.10", "Rollback to 2"),
+                ],
+                Some(1),
+                true,
+            ),
+            (
+                &[
+                    WAS,
+                    STABLE,
+                    ("deployed", "edge-24.2.4", ""),
+                    ("failed", "stable-2.14.10", ""),
+                ],
+                Some(2),
+                false,
+            ),
+            // A rebuild is the same version.
+            (
+                &[BEFORE, IS, ("failed", "stable-2.13.7-acme", "")],
+                Some(2),
+                false,
+            ),
+        ];
+        for (number, (rows, goes, is_done)) in table.into_iter().enumerate() {
+            let plain: Vec<_> = rows
+                .iter()
+                .map(|(status, app, _)| (*status, "cp", *app))
+                .collect();
+            let mut history = history(&plain);
+            for (revision, (_, _, said)) in history.revisions.iter_mut().zip(rows) {
+                revision.description = (*said).to_owned();
+            }
+            let before = history.before(None).map(|it| it.revision);
+            assert_eq!(before, goes, "row {number}");
+            assert_eq!(history.rolled_back(None).is_some(), is_done, "row {number}");
+        }
     }
 
     #[test]
