@@ -27,9 +27,6 @@ use crate::scene::{Scene, look_around, under_lock};
 use crate::session::Session;
 use crate::way_back::offered;
 
-/// How many workloads with newer proxies are named.
-const MOST: usize = 10;
-
 /// Runs `--rollback`.
 pub(crate) async fn run(session: &mut Session<'_>, args: &Args) -> Outcome<Ending> {
     let namespace = args.linkerd_namespace.clone();
@@ -276,25 +273,7 @@ async fn ahead(session: &mut Session<'_>, goal: &Goal) -> Outcome<String> {
     session.begin(StepName::Afterwards, "looking for proxies that are newer")?;
     let cluster = Arc::clone(&session.cluster);
     let pods = session.unless_stopped(mesh::pods(&cluster, &goal.namespace));
-    let all = mesh::ahead(&pods.await??, &goal.target);
-    let said = match all.len() {
-        0 => format!("no proxy is newer than {}", goal.target),
-        count => {
-            let named: Vec<&str> = all.iter().take(MOST).map(String::as_str).collect();
-            let rest = match count.saturating_sub(MOST) {
-                0 => String::new(),
-                rest => format!(" and {rest} more"),
-            };
-            let named = named.join(", ");
-            let some = match count {
-                1 => "1 workload runs".to_owned(),
-                count => format!("{count} workloads run"),
-            };
-            format!(
-                "{some} newer proxies than the control plane and must be restarted: {named}{rest}"
-            )
-        }
-    };
+    let said = mesh::compared(&pods.await??, &goal.target).to_string();
     session.done(&said)?;
     Ok(said)
 }
