@@ -42,8 +42,9 @@ pub(crate) struct Writer {
     said: File,
 }
 
-/// Environment variables that would point helm to another cluster or make it print debug output.
-const UNWANTED: [&str; 9] = [
+/// Environment variables that would point helm to another cluster or make it print debug output, or make
+/// the linkerd CLI render the images of another version.
+const UNWANTED: [&str; 10] = [
     "HELM_DEBUG",
     "HELM_KUBEAPISERVER",
     "HELM_KUBEASGROUPS",
@@ -53,6 +54,7 @@ const UNWANTED: [&str; 9] = [
     "HELM_KUBEINSECURE_SKIP_TLS_VERIFY",
     "HELM_KUBETLS_SERVER_NAME",
     "HELM_KUBETOKEN",
+    "LINKERD_CONTAINER_VERSION_OVERRIDE",
 ];
 
 /// The time limit of a program that only reads, as a multiple of `--request-timeout`: it makes
@@ -371,6 +373,22 @@ fn word(word: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_program_gets_what_would_point_it_elsewhere_or_to_other_images() {
+        let program = Program {
+            path: "linkerd".into(),
+            way_out: "",
+            request: Duration::from_secs(1),
+            environment: Vec::new(),
+            kubeconfig: PathBuf::new(),
+        };
+        let command = program.command(&[]);
+        for name in ["HELM_KUBETOKEN", "LINKERD_CONTAINER_VERSION_OVERRIDE"] {
+            let mut set = command.as_std().get_envs();
+            assert!(set.any(|it| it == (name.as_ref(), None)), "{name}");
+        }
+    }
 
     #[test]
     fn what_a_program_says_is_quoted_on_one_line_without_keys() {
