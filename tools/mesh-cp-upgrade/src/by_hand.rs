@@ -260,7 +260,7 @@ fn short(value: &Value) -> Option<String> {
         Value::String(text) => text.clone(),
         Value::Null | Value::Array(_) | Value::Object(_) => return None,
     };
-    (text.len() <= LONGEST).then_some(text)
+    (text.len() <= LONGEST).then(|| mesh_records::sayable(&text))
 }
 
 // === impl ByHand ===
@@ -379,6 +379,12 @@ mod tests {
         let expected =
             "overwrite .spec.replicas, which kube-controller-manager set to 5: it becomes 3";
         assert_eq!(said(&foreign, [&live, &spec, &spec]), [expected]);
+    }
+
+    #[test]
+    fn an_address_is_said_without_its_password() {
+        let said = short(&json!("https://me:hush@prom"));
+        assert_eq!(said.as_deref(), Some("https://***@prom"));
     }
 
     #[test]

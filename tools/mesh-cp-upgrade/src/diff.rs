@@ -51,7 +51,7 @@ fn fields(before: &Manifest, after: &Manifest) -> Vec<String> {
     let words = |name: &String| {
         let value = |leaves: &BTreeMap<String, String>| match leaves.get(name) {
             None => Some("nothing".to_owned()),
-            Some(text) if is_short(text) => Some(text.clone()),
+            Some(text) if is_short(text) => Some(mesh_records::sayable(text)),
             Some(_) => None,
         };
         match (
@@ -140,7 +140,7 @@ mod tests {
 ---
 {apiVersion: v1, kind: ConfigMap, metadata: {name: same}, data: {a: b}}
 ---
-{apiVersion: v1, kind: ConfigMap, metadata: {name: linkerd-config}, data: {values: 'proxy: {cores: 2, token: hush}'}}
+{apiVersion: v1, kind: ConfigMap, metadata: {name: linkerd-config}, data: {values: 'proxy: {cores: 2, token: hush, url: a://me:hush@b}'}}
 ---
 {apiVersion: v1, kind: Service, metadata: {name: new}}
 ";
@@ -152,7 +152,7 @@ mod tests {
              .spec.template.spec.containers[c].image from i:1 to i:2",
             "changes: Secret s: .data.key",
             "changes: ConfigMap linkerd-config: .data.values.proxy.cores from 1 to 2; \
-             .data.values.proxy.token",
+             .data.values.proxy.token; .data.values.proxy.url from nothing to a://***@b",
         ];
         assert_eq!(lines(&installed, &rendered, "linkerd"), expected);
         assert!(lines(&rendered, &rendered, "linkerd").is_empty());

@@ -1,5 +1,6 @@
 //! What of an object goes into a backup. Pure.
 
+use mesh_records::sayable;
 use serde_json::{Map, Value, json};
 
 use crate::field_managers::LAST_APPLIED;
@@ -121,6 +122,8 @@ fn redact_any(value: &mut Value) {
             let flag = flag.filter(|(name, _)| name.starts_with('-') && is_secret(name));
             if let Some((name, _)) = flag {
                 *text = format!("{name}={REMOVED}");
+            } else if has_credentials(text) {
+                REMOVED.clone_into(text);
             }
         }
         Value::Object(fields) => {
@@ -142,6 +145,12 @@ fn redact_any(value: &mut Value) {
         Value::Array(items) => items.iter_mut().for_each(redact_any),
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
+}
+
+// Whether an address in a text has a user or a password. A query or an anchor alone stays: what goes back
+// needs it.
+fn has_credentials(text: &str) -> bool {
+    text.contains("://") && sayable(text).contains("://***")
 }
 
 // Compares whole words: `secretName` and `imagePullSecrets` name Secrets and contain none.
@@ -180,6 +189,8 @@ mod tests {
         let mut values = json!({
             "identity": { "issuer": { "tls": { "crtPEM": "CERT", "keyPEM": "a key" } } },
             "other": [PEM],
+            "prometheusUrl": "https://me:hush@prom",
+            "docs": "see https://h/a?b#c",
             "license": "hush",
             "clientSecret": "hush",
             "api_key": "hush",
@@ -191,6 +202,8 @@ mod tests {
         let expected = json!({
             "identity": { "issuer": { "tls": { "crtPEM": "CERT", "keyPEM": REMOVED } } },
             "other": [REMOVED],
+            "prometheusUrl": REMOVED,
+            "docs": "see https://h/a?b#c",
             "license": REMOVED,
             "clientSecret": REMOVED,
             "api_key": REMOVED,

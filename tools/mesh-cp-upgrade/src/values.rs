@@ -139,6 +139,7 @@ fn shown(name: &str, value: &Value) -> Option<String> {
         Value::String(text) => text.clone(),
         Value::Null | Value::Object(_) => return None,
     };
+    let text = mesh_records::sayable(&text);
     (text.len() <= LONGEST && !text.contains('\n')).then_some(text)
 }
 
@@ -212,6 +213,7 @@ mod tests {
             "proxy": { "logLevel": "info" },
             "identity": { "issuer": { "tls": { "keyPEM": "OTHER" } } },
             "defaultInboundPolicy": "deny",
+            "prometheusUrl": "https://me:HUSH@prom",
             "same": 1,
         });
         let all = differences(&Given(given), &Given(wanted));
@@ -220,6 +222,7 @@ mod tests {
             "add the value defaultInboundPolicy: deny",
             "drop the value env: the chart's default counts then",
             "change the value identity.issuer.tls.keyPEM",
+            "add the value prometheusUrl: https://***@prom",
             "drop the value proxy.cores, which is 2: the chart's default counts then",
             "change the value proxy.logLevel from warn to info",
             "drop the value tolerations, which is [{\"key\":\"a\"}]: the chart's default counts then",
