@@ -9,6 +9,7 @@ use mesh_cluster::workload::proxy;
 use mesh_cluster::workload::rollout::{self, Observed, Passes, PodSeen, Problem, with_pods};
 use mesh_cluster::{Change, Store, label};
 use mesh_records::ProgressPods;
+use mesh_versions::same_release;
 
 use crate::expected::{Expected, Images};
 
@@ -226,7 +227,7 @@ fn names(deployment: &Deployment, release: &str) -> bool {
     let mut tags = images.filter_map(|it| proxy::image_tag(&it.image));
     let by = deployment.meta.annotations.get(label::CREATED_BY);
     let by = by.and_then(|by| by.split_once(' '));
-    tags.any(|tag| proxy::linkerd_version(tag) == Some(release))
+    tags.any(|tag| proxy::linkerd_version(tag).is_some_and(|it| same_release(it, release)))
         || by.is_some_and(|(_, by)| by == release)
 }
 

@@ -6,6 +6,7 @@ use anyhow::ensure;
 use mesh_cluster::label;
 use mesh_cluster::object::{self, Deployment};
 use mesh_cluster::workload::proxy;
+use mesh_versions::same_release;
 
 use crate::render::{Manifest, Rendered};
 
@@ -110,9 +111,10 @@ impl Default for Images {
     }
 }
 
+// A suffix of a rebuild makes no other release.
 fn is_strange(image: &str, release: &str) -> bool {
     let tag = proxy::image_tag(image).and_then(proxy::linkerd_version);
-    tag.is_some_and(|version| version != release)
+    tag.is_some_and(|version| !same_release(version, release))
 }
 
 fn images(spec: &object::PodSpec) -> BTreeMap<String, String> {
@@ -184,6 +186,7 @@ mod tests {
         let own = ("init", "m/proxy-init:v2.2.3");
         for (images, part) in [
             (&[("linkerd-proxy", proxy), own][..], None),
+            (&[("linkerd-proxy", "m/proxy:stable-2.14.10-fips")], None),
             (
                 &[("linkerd-proxy", proxy), ("identity", old)],
                 Some("not stable-2.14.10"),
