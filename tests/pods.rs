@@ -37,6 +37,10 @@ fn write_status(bed: &Bed, namespace: &str, pod: &str, ready: &str, state: &Valu
     for condition in &mut conditions {
         if ["Ready", "ContainersReady"].contains(&condition["type"].as_str().unwrap_or_default()) {
             condition["status"] = ready.into();
+            // When it began is for whoever reads it to see.
+            if ready == "False" {
+                condition["lastTransitionTime"] = Value::Null;
+            }
         }
     }
     let mut containers = list("containerStatuses");

@@ -239,9 +239,10 @@ impl<'a, K: Object> Watch<'a, K> {
         let event = match tokio::time::timeout(SILENCE, events.next()).await {
             // The watch was silent or ended. Nothing is lost: the next watch continues from the
             // same version.
-            Err(_) | Ok(Line::End) => {
-                // A gateway ends a watch in which nothing comes for some time. That it was open shows that
-                // the API server answers.
+            Err(_) => return self.reopen(version).await,
+            Ok(Line::End) => {
+                // A gateway ends a watch in which nothing comes for some time. That it was open, and ended
+                // in order, shows that the API server answers.
                 if events.since.elapsed() >= STEADY {
                     self.broken_since = None;
                 }

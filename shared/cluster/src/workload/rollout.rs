@@ -225,8 +225,9 @@ impl Observed {
         &self,
         pods: impl Iterator<Item = &'a PodSeen>,
     ) -> impl Iterator<Item = &'a PodSeen> {
-        // A partition holds the older ones on purpose, and its controller waits for none of them.
-        let is_held = self.roll.reason == Some(Obstacle::Partition);
+        // Where a partition holds the older ones on purpose and the others are through, nothing waits.
+        let is_through = self.standing != State::Progressing(Wait::Creation);
+        let is_held = is_through && self.roll.reason == Some(Obstacle::Partition);
         let newest = self.waits_with.as_ref().filter(|_| !is_held);
         pods.filter(move |pod| {
             let is_older =

@@ -99,7 +99,7 @@ pub(crate) fn decide(task: &Task, world: &World, wishes: &Wishes, now: Timestamp
         return Decision::Adopt;
     }
     if current {
-        return Decision::Skip(kept_as(key, world));
+        return Decision::Skip(kept_as(observed, &pods, world, now));
     }
     decide_outdated(observed, &pods, world, wishes, now)
 }
@@ -137,12 +137,16 @@ fn decide_under_way(
 }
 
 // Says why a workload is skipped whose pods are current, but for those that can neither stop nor start.
-fn kept_as(key: &WorkloadRef, world: &World) -> Obstacle {
-    let mut left = world.stranded(key);
-    if left.any(|pod| !is_current(pod, world.target())) {
-        return Obstacle::WorkloadUnhealthy;
+// What this tool restarted is not done while its pods are not well.
+fn kept_as(observed: &Observed, pods: &[&PodSeen], world: &World, now: Timestamp) -> Obstacle {
+    let mut left = world.stranded(&observed.key);
+    let is_left = left.any(|pod| !is_current(pod, world.target()));
+    let lasts = |since| now.duration_since(since) >= YOUNG;
+    let is_ill = |pod: &&PodSeen| pod.problem.is_some() || pod.unready_since.is_some_and(lasts);
+    match is_left || is_by_this_tool(observed) && pods.iter().any(is_ill) {
+        true => Obstacle::WorkloadUnhealthy,
+        false => Obstacle::Current,
     }
-    Obstacle::Current
 }
 
 // Decides what to do with a workload that needs new pods and is not rolling out.

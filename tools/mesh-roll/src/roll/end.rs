@@ -1,7 +1,7 @@
 //! Decides how a run ends, and its exit code.
 
 use mesh_cli::{CANCELLED, DryRun, Exit};
-use mesh_records::WorkloadRef;
+use mesh_records::{Obstacle, Outcome, WorkloadRef};
 
 use super::event::{Action, Finish};
 use super::item::Item;
@@ -47,17 +47,16 @@ impl Roll {
         let jam = self
             .jammed()
             .map(|keepers| format!("nothing could start within --timeout: {keepers}"));
-        let anew = || {
-            self.made_anew()
-                .map(|key| format!("{key} was made anew, with older proxies"))
-        };
-        let why = why.or(jam).or_else(anew);
+        let why = why.or(jam);
         let why = why.or_else(|| match exit {
             Exit::Yes => None,
             Exit::No if self.tally.failed > 0 => Some("a workload failed".to_owned()),
             Exit::No => Some("workloads were skipped and need attention".to_owned()),
             Exit::Failed | Exit::Stopped | Exit::BrokenPipe | Exit::Signal(_) => {
-                Some("workloads are not finished".to_owned())
+                Some(match self.made_anew() {
+                    Some(key) => format!("{key} was made anew, with older proxies"),
+                    None => "workloads are not finished".to_owned(),
+                })
             }
         });
         let Settings {
@@ -110,7 +109,9 @@ impl Roll {
     // date: nobody has judged that one.
     fn made_anew(&self) -> Option<&WorkloadRef> {
         let is_another = |(key, item): &(&WorkloadRef, &Item)| {
-            let now = self.world.whole(key);
+            let is_gone =
+                item.outcome == Some(Outcome::Gone) || item.skipped == Some(Obstacle::Gone);
+            let now = self.world.whole(key).filter(|_| is_gone);
             now.is_some_and(|it| it.uid != item.task.uid && !it.deleting)
         };
         let mut anew = self.over.iter().filter(is_another);

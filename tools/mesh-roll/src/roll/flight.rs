@@ -259,7 +259,7 @@ impl Flight {
                 .template
                 .as_ref()
                 .is_some_and(|it| *it != observed.template);
-        if state == State::Superseded || is_of_another && self.evicting.is_none() {
+        if state == State::Superseded || is_of_another {
             // Somebody else restarted the workload after us, or changed its template. Their pods get the
             // same proxy, so these pods can prove it; that they do not get ready is not of our making.
             self.restart = None;

@@ -68,7 +68,8 @@ impl Roll {
                     let said = format!("{what}: nothing is started until it has");
                     self.say(said, ProgressPods::default());
                 }
-                let (_, since) = *self.silent.insert(known.unwrap_or((service, self.now)));
+                let since = self.silent.map_or(self.now, |(_, since)| since);
+                self.silent = Some((service, since));
                 let until = after(since, self.settings.timeout);
                 if self.now >= until {
                     self.stop(Stop::Silent(service));

@@ -106,8 +106,9 @@ impl Vigil {
         let mine = pods.filter(|pod| self.is_mine(pod));
         let ready = mine.filter(|pod| pod.ready && !pod.over).count();
         let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
-        // More pods than proved it may be wanted by now; they do not hide one that failed.
-        let enough = if fallen.is_some() {
+        // More pods than proved it may be wanted by now; they do not hide one of those.
+        let mut proofs = unready.clone().filter(|pod| self.was_proof(pod, source));
+        let enough = if proofs.any(|pod| pod.lack().is_some()) {
             wanted
         } else {
             wanted.min(self.by.uids.len())
@@ -132,12 +133,15 @@ impl Vigil {
     // the workload and cannot run after that has failed. One that is only not ready may be ready again
     // in a moment, as after a late answer to its probe.
     fn fallen(&self, pod: &PodSeen, source: Source, now: Timestamp) -> Option<Problem> {
-        let is_newer = self.seen_whole || source == Source::List;
-        let was_proof = is_newer && self.by.uids.contains(&pod.uid);
-        let since = self.short.or(self.listed_short);
+        let since = pod.unready_since.or(self.short).or(self.listed_short);
         let lasts = since.is_some_and(|since| now >= after(since, GRACE));
-        pod.lack()
-            .filter(|_| was_proof && (lasts || pod.problem.is_some()))
+        let has_failed = self.was_proof(pod, source) && (lasts || pod.problem.is_some());
+        pod.lack().filter(|_| has_failed)
+    }
+
+    fn was_proof(&self, pod: &PodSeen, source: Source) -> bool {
+        let is_newer = self.seen_whole || source == Source::List;
+        is_newer && self.by.uids.contains(&pod.uid)
     }
 }
 

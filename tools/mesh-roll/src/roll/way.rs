@@ -15,8 +15,8 @@ pub(crate) enum Wanted {
     Evict,
 }
 
-/// Returns true if pods are taken away by evictions, one at a time, of which the API server asks the
-/// budgets: this tool's own, or those of Argo's controller.
+/// Returns true if pods are taken away by evictions, of each of which the API server asks the budgets:
+/// this tool's own, or those of Argo's controller.
 pub(crate) fn evicts(strategy: Strategy) -> bool {
     match strategy {
         Strategy::Evict | Strategy::RestartAt => true,

@@ -232,7 +232,9 @@ impl World {
             Watched::Pod(change) => return self.take_pod(*change),
             Watched::Namespace(change) => {
                 self.namespaces.apply(change);
-                return self.note_ended();
+                let ended = self.note_ended();
+                self.note_all_living(None);
+                return ended;
             }
             Watched::Budget(change) => self.budgets.apply(*change),
             Watched::Config(change) => {
@@ -275,6 +277,7 @@ impl World {
         if let Some(store) = self.workloads.get_mut(&key.kind) {
             store.put(observed);
         }
+        self.note_ended();
         self.note_all_living(Some(&key));
     }
 

@@ -351,10 +351,16 @@ mod tests {
         }
         // A partition keeps the older one on purpose, and nothing waits for it.
         let set = r#"{"spec": {"replicas": 2, "updateStrategy": {"rollingUpdate": {"partition": 1}}},
-            "status": {"currentRevision": "a", "updateRevision": "b"}}"#;
-        let set = Observed::of(&serde_json::from_str::<StatefulSet>(set).unwrap());
+            "status": {"replicas": 2, "updatedReplicas": 1, "currentRevision": "a", "updateRevision": "b"}}"#;
         let later = "2026-01-02T04:00:00Z".parse().unwrap();
-        assert!(set.stuck_behind([pod("a")].iter(), later).is_none());
+        for (set, is_stuck) in [
+            (set.to_owned(), false),
+            (set.replace("Replicas\": 1", "Replicas\": 0"), true),
+        ] {
+            let set = Observed::of(&serde_json::from_str::<StatefulSet>(&set).unwrap());
+            let stuck = set.stuck_behind([pod("a")].iter(), later).is_some();
+            assert_eq!(stuck, is_stuck, "{:?}", set.standing);
+        }
     }
 
     #[test]

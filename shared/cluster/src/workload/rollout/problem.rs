@@ -96,8 +96,8 @@ impl Problem {
     }
 
     /// Returns true if something outside the workload must change first: a node, a quota, an
-    /// admission webhook, an API server that takes no writes, the person who paused it. If such a problem lasts until the time limit,
-    /// the workload is blocked and not failed.
+    /// admission webhook, an API server that takes no writes, the person who paused it. If such a
+    /// problem lasts until the time limit, the workload is blocked and not failed.
     pub fn is_outside(&self) -> bool {
         match self.trouble {
             Trouble::Unschedulable
