@@ -125,6 +125,6 @@ fn proven_in(records: &[Value]) -> Vec<String> {
 }
 
 // Deletes the killed holder's lock.
-fn forget_lock(scene: &Scene) {
+pub(crate) fn forget_lock(scene: &Scene) {
     scene.bed.delete(LOCK).unwrap();
 }

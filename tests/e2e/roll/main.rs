@@ -6,6 +6,7 @@ mod alone;
 mod answers;
 mod budgets;
 mod deadline;
+mod edges;
 mod evictions;
 mod exits;
 mod fleet;

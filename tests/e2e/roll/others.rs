@@ -38,7 +38,7 @@ fn changed_in_mid_roll(scene: &Scene, change: &Value) -> Run {
     in_mid_roll(scene, || scene.bed.merge(PATH, change).unwrap())
 }
 
-fn in_mid_roll(scene: &Scene, act: impl FnOnce()) -> Run {
+pub(crate) fn in_mid_roll(scene: &Scene, act: impl FnOnce()) -> Run {
     let hold = scene.bed.kubelet().hold("shop", "");
     let mut run: Running = scene.start(&scene.verdict(), &["--yes", "--timeout", "2m"]);
     run.until(|record| record["name"] == "a" && record["pods"]["updated"] == 1);
@@ -198,7 +198,7 @@ fn a_workload_that_was_made_anew_since_the_survey_is_gone(bed: Bed) {
 }
 
 // What `kubectl rollout restart` writes.
-fn a_colleague_restarts(scene: &Scene, at: &Value) {
+pub(crate) fn a_colleague_restarts(scene: &Scene, at: &Value) {
     let annotations = json!({ "kubectl.kubernetes.io/restartedAt": at });
     let restart = json!({ "spec": { "template": { "metadata": { "annotations": annotations } } } });
     let ask = Ask {

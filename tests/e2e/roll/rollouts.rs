@@ -16,6 +16,9 @@ on_both_beds! {
     a_restart_that_is_planned_for_later_is_left_in_place
     without_its_controller_a_rollout_times_out_and_the_next_run_waits_for_the_same_restart
     a_restart_that_is_planned_over_the_own_one_is_waited_for_by_nobody
+    a_rollout_whose_template_somebody_changes_in_the_middle_is_superseded
+    a_budget_counts_for_a_rollout_as_for_evictions_and_nothing_overrides_it
+    a_rollout_that_is_scaled_to_zero_before_its_turn_is_skipped
 }
 
 const DEFINITION: &str = r#"
@@ -238,4 +241,49 @@ fn a_restart_that_is_planned_over_the_own_one_is_waited_for_by_nobody(bed: Bed) 
     let message = rolled["message"].as_str().unwrap();
     assert!(message.contains("its restart was taken back"), "{message}");
     assert!(message.contains("run the pipeline again"), "{message}");
+}
+
+// A changed template makes its controller forget the restart; it writes the time all the same.
+fn a_rollout_whose_template_somebody_changes_in_the_middle_is_superseded(bed: Bed) {
+    let scene = scene(bed, &spec());
+    let mut run = scene.start(&scene.verdict(), &["--yes", "--timeout", "1m"]);
+    run.until(|record| record["name"] == "canary" && record["reason"].is_string());
+    let asked = scene.bed.get(ROLLOUT).unwrap()["spec"]["restartAt"].clone();
+    let annotations = json!({ "config.linkerd.io/proxy-log-level": "debug" });
+    let changed = json!({ "spec": { "template": { "metadata": { "annotations": annotations } } } });
+    scene.bed.merge(ROLLOUT, &changed).unwrap();
+    write_status(&scene.bed, Some(&asked));
+    let run = run.finish();
+    assert_eq!(run.code, Some(3), "{}", run.said());
+    let rolled = run.of("rolled")[0];
+    assert_eq!(rolled["outcome"], "superseded", "{rolled}");
+}
+
+fn a_budget_counts_for_a_rollout_as_for_evictions_and_nothing_overrides_it(bed: Bed) {
+    let scene = scene(bed, &spec());
+    let budget = json!({ "apiVersion": "policy/v1", "kind": "PodDisruptionBudget",
+        "metadata": { "name": "tight", "namespace": "shop" },
+        "spec": { "maxUnavailable": 0, "selector": { "matchLabels": { "app": "canary" } } } });
+    scene.bed.apply(&budget.to_string()).unwrap();
+    let run = scene.roll(&scene.verdict(), &["--yes", "--allow-budget", "*"]);
+    assert_eq!(run.code, Some(0), "{}", run.said());
+    let skipped = run.of("skipped")[0];
+    let found = [&skipped["reason"], &skipped["class"]];
+    assert_eq!(found, ["budget", "attention"], "{skipped}");
+    let message = skipped["message"].as_str().unwrap();
+    assert!(message.contains("PodDisruptionBudget tight"), "{message}");
+    assert!(!message.contains("--allow-budget"), "{message}");
+    assert_eq!(scene.writes(), [""; 0]);
+}
+
+fn a_rollout_that_is_scaled_to_zero_before_its_turn_is_skipped(bed: Bed) {
+    let scene = scene(bed, &spec());
+    let verdict = scene.verdict();
+    let none = json!({ "spec": { "replicas": 0 } });
+    scene.bed.merge(ROLLOUT, &none).unwrap();
+    let run = scene.roll(&verdict, &["--yes"]);
+    assert_eq!(run.code, Some(0), "{}", run.said());
+    let skipped = run.of("skipped")[0];
+    assert_eq!(skipped["reason"], "scaled-to-zero", "{skipped}");
+    assert_eq!(scene.writes(), [""; 0]);
 }

@@ -7,7 +7,8 @@ pub enum Capability {
     Helm,
     /// kubectl, for the fields that only kubectl writes on an object.
     Kubectl,
-    /// ReplicationControllers, and kinds defined by custom resource definitions.
+    /// ReplicationControllers, kinds defined by custom resource definitions, and fields of workloads that
+    /// the lab refuses because it does not play them, such as `minReadySeconds`.
     Kinds,
     /// Accounts with limited rights.
     Rbac,
