@@ -41,7 +41,7 @@ pub(crate) fn pairs(expected: &[(&str, &str)]) -> Vec<(String, String)> {
         .collect()
 }
 
-fn deployments(names: &[&str], change: fn(&mut Value)) -> Vec<Value> {
+pub(crate) fn deployments(names: &[&str], change: fn(&mut Value)) -> Vec<Value> {
     let names = names.iter();
     names
         .map(|name| workload("Deployment", name, change))

@@ -31,3 +31,4 @@ mod rollouts;
 mod scene;
 mod settle;
 mod stops;
+mod turns;
