@@ -16,6 +16,8 @@ on_both_beds! {
     upgrade_by_the_cli_is_proven_and_a_second_run_changes_nothing
     writes_are_announced_and_come_after_the_preflight
     linkerd_flag_with_a_cli_that_does_not_fit_changes_nothing
+    values_that_the_release_has_and_the_render_changes_are_in_the_question
+    image_that_stays_as_it_is_shows_no_release
     [Kubectl]
     apply_removes_what_the_new_version_lacks_and_keeps_what_others_set
 }
@@ -253,4 +255,35 @@ fn linkerd_flag_with_a_cli_that_does_not_fit_changes_nothing(bed: Bed) {
     assert_eq!(stage.written(), Vec::<String>::new());
     assert_eq!(stage.configured(), FROM);
     assert_eq!(stage.holder(), None);
+}
+
+fn values_that_the_release_has_and_the_render_changes_are_in_the_question(bed: Bed) {
+    let stage = Stage::by_cli(bed);
+    let judged = stage.judged();
+    let dry = ["--dry-run=server", "--set", "heartbeatSchedule=1 2 * * *"];
+    let run = stage.run(&judged, &dry);
+    assert_eq!(run.code, Some(0), "{}", run.said());
+    let deeds = run.of("intent")[0]["deeds"].as_array().unwrap();
+    let values: Vec<&Value> = deeds
+        .iter()
+        .filter(|deed| deed["verb"].as_str().unwrap().ends_with("the value"))
+        .map(|deed| &deed["object"])
+        .collect();
+    let [Value::String(value)] = values[..] else {
+        panic!("{values:?}");
+    };
+    assert!(value.starts_with("heartbeatSchedule from "), "{value}");
+    assert!(value.ends_with(" to 1 2 * * *"), "{value}");
+}
+
+fn image_that_stays_as_it_is_shows_no_release(bed: Bed) {
+    let image = |tag: &str| format!("controllerImageVersion={tag}");
+    let stage = Stage::by_cli_with(bed, &["--set", &image("corp-1")]);
+    let judged = stage.judged();
+    let same = image("corp-1");
+    let what = "controller:corp-1: nothing shows that this is stable-2.14.10";
+    stage.refuses(&judged, &["--set", &same], what);
+    assert_eq!(stage.written(), [""; 0]);
+    let other = stage.run(&judged, &["--set", &image("corp-2")]);
+    assert_eq!(other.code, Some(0), "{}", other.said());
 }

@@ -47,7 +47,7 @@ fn quota_that_is_freed_is_waited_for(bed: Bed) {
     assert_upgraded(&stage, &run.finish());
 }
 
-fn nodes(stage: &Stage) -> Vec<String> {
+pub(crate) fn nodes(stage: &Stage) -> Vec<String> {
     let nodes = stage.bed.get("/api/v1/nodes").unwrap();
     let name = |node: &Value| node["metadata"]["name"].as_str().unwrap().to_owned();
     nodes["items"]

@@ -1,7 +1,9 @@
 //! Upgrades by the linkerd CLI to a release that brings definitions: these are written first, because
 //! the CLI renders the control plane only then.
 
-use mesh_testbed::{Bed, FaultProxy, Held, Match, When};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use mesh_testbed::{Bed, FaultProxy, Held, Match, MeshIdentity, When};
 use mesh_tests::{Run, Running, Signal, begin, on_both_beds, run};
 use serde_json::{Value, json};
 
@@ -18,6 +20,7 @@ const ALONE: &str = "this run wrote the CRDs, and nothing of the control plane: 
 
 on_both_beds! {
     release_that_brings_a_definition_is_reached_with_the_digest_of_its_dry_run
+    issuer_that_has_expired_is_found_before_the_definitions_are_written
     check_that_fails_after_the_definitions_stops_there_and_the_next_run_goes_on
     stored_values_that_change_after_the_question_are_not_rendered
     signal_between_the_definitions_and_the_control_plane_is_told_with_what_was_written
@@ -114,6 +117,24 @@ fn release_that_brings_a_definition_is_reached_with_the_digest_of_its_dry_run(be
     assert_eq!(again.code, Some(0), "{}", again.stderr);
     assert_eq!(again.states("crds"), ["skipped"]);
     assert_eq!(stage.written().len(), before);
+}
+
+fn issuer_that_has_expired_is_found_before_the_definitions_are_written(bed: Bed) {
+    let stage = Stage::by_cli_without_definitions(bed);
+    let judged = stage.judged();
+    let expired = MeshIdentity::expired().unwrap().issuer;
+    let pem = [&expired.certificate, &expired.key].map(|pem| STANDARD.encode(pem));
+    let data = json!({ "data": { "crt.pem": pem[0], "key.pem": pem[1] } });
+    let secret = "/api/v1/namespaces/linkerd/secrets/linkerd-identity-issuer";
+    stage.bed.merge(secret, &data).unwrap();
+    for (how, code) in [(&["--preflight"][..], 1), (&[], 2)] {
+        let run = stage.run(&judged, how);
+        assert_eq!(run.code, Some(code), "{how:?}: {}", run.said());
+        let reason = run.end()["reason"].as_str().unwrap();
+        let said = "the issuer's certificate expired at 2021-01-01T00:00:00Z";
+        assert!(reason.contains(said), "{reason}");
+        assert_eq!(stage.written(), [""; 0]);
+    }
 }
 
 fn check_that_fails_after_the_definitions_stops_there_and_the_next_run_goes_on(bed: Bed) {

@@ -1,9 +1,10 @@
 //! `--rollback` and `--rollback-on-failure`.
 
 use mesh_testbed::Bed;
-use mesh_tests::{Run, on_both_beds, run};
-use serde_json::Value;
+use mesh_tests::{Run, Signal, on_both_beds, run};
+use serde_json::{Value, json};
 
+use crate::crowded::nodes;
 use crate::shop::web;
 use crate::stage::{FROM, Stage, TO};
 
@@ -14,6 +15,7 @@ on_both_beds! {
     failed_upgrade_goes_back_by_itself_with_helm_4
     upgrade_without_a_way_back_is_refused_where_one_is_asked_for
     rollback_goes_back_names_the_newer_proxies_and_is_harmless_twice
+    signal_while_a_failed_upgrade_goes_back_stops_it
 }
 
 const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/linkerd/deployments";
@@ -174,16 +176,62 @@ fn rollback_goes_back_names_the_newer_proxies_and_is_harmless_twice(bed: Bed) {
     let revision = |number: u64| (number, "deployed".to_owned());
     assert_eq!(stage.revision("linkerd-control-plane"), revision(3));
     assert_eq!(stage.holder(), None);
+    writes_anew_what_is_gone(&stage);
+}
 
-    // What is gone from the cluster is not there already.
+// What is gone from the cluster is not there already; its pods are, and need no room.
+fn writes_anew_what_is_gone(stage: &Stage) {
     let gone = "/api/v1/namespaces/linkerd/services/linkerd-policy";
     stage.bed.delete(gone).unwrap();
+    cordon(stage, true);
+    let asked = stage.roll_back(&["--dry-run=server"]);
+    assert_eq!(asked.code, Some(0), "{}", asked.said());
+    assert!(
+        !asked.stderr.contains("no node has room"),
+        "{}",
+        asked.stderr
+    );
+    cordon(stage, false);
     let anew = stage.roll_back(&[]);
     assert_eq!(anew.code, Some(0), "{}", anew.said());
     let question = anew.of("intent")[0].to_string();
     assert!(question.contains("Service linkerd-policy"), "{question}");
     assert!(stage.bed.get(gone).is_ok());
-    assert_eq!(stage.revision("linkerd-control-plane"), revision(4));
+    let revision = (4, "deployed".to_owned());
+    assert_eq!(stage.revision("linkerd-control-plane"), revision);
+}
+
+fn cordon(stage: &Stage, cordoned: bool) {
+    for node in nodes(stage) {
+        let spec = json!({ "spec": { "unschedulable": cordoned } });
+        let path = format!("/api/v1/nodes/{node}");
+        stage.bed.merge(&path, &spec).unwrap();
+    }
+}
+
+fn signal_while_a_failed_upgrade_goes_back_stops_it(bed: Bed) {
+    let stage = Stage::new(bed);
+    let bad = stage.file("bad.yaml", "sim: {behaviour: {destination: image-pull}}\n");
+    let flags = ["-f", &bad, "--timeout", "20s", "--rollback-on-failure"];
+    let mut running = stage.begin(&stage.judged(), &flags);
+    running.until(|record| {
+        let message = record["message"].as_str();
+        message.is_some_and(|message| {
+            message.starts_with("rolling back linkerd/linkerd-control-plane")
+        })
+    });
+    running.signal(Signal::TERM);
+    let run = running.finish();
+    assert_eq!(run.code, Some(3), "{}", run.said());
+    assert_eq!(run.end()["outcome"], "stopped");
+    let reason = run.end()["reason"].as_str().unwrap();
+    for part in ["ImagePullBackOff", "; and the rollback was stopped: "] {
+        assert!(reason.contains(part), "{part}: {reason}");
+    }
+    assert_eq!(stage.holder(), None);
+    let again = stage.roll_back(&[]);
+    assert_eq!(again.code, Some(0), "{}", again.said());
+    stage.assert_healthy_old();
 }
 
 fn rollback_of_the_clis_control_plane_is_refused_with_the_way_back(bed: Bed) {

@@ -3,14 +3,16 @@
 use std::process::Command;
 
 use mesh_testbed::Bed;
-use mesh_tests::{begin, on_both_beds, run};
+use mesh_tests::{begin, make_wait, on_both_beds, run};
 use serde_json::json;
 
 use crate::cli::is_written;
+use crate::shop::web;
 use crate::stage::{AGENT, Stage, TO};
 
 on_both_beds! {
     upgrade_that_something_else_performs_is_watched_and_proven
+    pods_that_lose_their_readiness_meanwhile_are_named_without_an_upgrade_of_its_own
     upgrade_that_fails_is_told_with_its_reason
     upgrade_that_never_begins_is_waited_for_and_nothing_is_written
     flags_of_an_upgrade_do_not_fit
@@ -65,6 +67,26 @@ fn upgrade_that_something_else_performs_is_watched_and_proven(bed: Bed) {
     assert_eq!(again.code, Some(0), "{}", again.said());
     assert!(again.step("prove", "done").is_some());
     assert_eq!(stage.all_writes(), before);
+}
+
+fn pods_that_lose_their_readiness_meanwhile_are_named_without_an_upgrade_of_its_own(bed: Bed) {
+    let stage = Stage::new(bed);
+    web(&stage.bed, "shop", 1);
+    let judged = stage.judged();
+    let mut watching = begin(stage.watch(&["--to", TO]), "");
+    watching.until(|record| {
+        record["reason"] == "linkerd-config names stable-2.13.7, not stable-2.14.10 yet"
+    });
+    let pods = stage.bed.get("/api/v1/namespaces/shop/pods").unwrap();
+    let pod = pods["items"][0]["metadata"]["name"].as_str().unwrap();
+    make_wait(&stage.bed, "shop", pod, "CrashLoopBackOff", 3);
+    let other = stage.run(&judged, &[]);
+    assert_eq!(other.code, Some(0), "{}", other.stderr);
+    let watched = watching.finish();
+    assert_eq!(watched.code, Some(0), "{}", watched.said());
+    let words = format!("were ready before the upgrade and are not now: shop/{pod}");
+    let reason = watched.end()["reason"].as_str().unwrap();
+    assert!(reason.ends_with(&words), "{reason}");
 }
 
 fn upgrade_that_fails_is_told_with_its_reason(bed: Bed) {

@@ -211,6 +211,7 @@ mod tests {
                 removed: Vec::new(),
                 restored: Vec::new(),
                 is_needed: true,
+                only_restores: false,
                 way_back: None,
                 write: Write::Apply,
             },

@@ -10,8 +10,9 @@ use mesh_records::Explained;
 
 use crate::args::Args;
 use crate::issuer_key::{self, Chain, bundle};
-use crate::plan::Plan;
+use crate::overrides::Overrides;
 use crate::present::found;
+use crate::render::Rendered;
 use crate::session::Session;
 
 /// No values can be passed to a rollback.
@@ -21,16 +22,15 @@ const OTHER_REVISION: &str = "go back to a version whose revision has a valid ce
 const KEPT_ELSEWHERE: &str = "see to it where it is kept, such as in cert-manager, then run the \
                               pipeline again";
 
-/// Looks at the issuer and at the trust anchors of the plan; in the cluster at those that somebody else
-/// keeps.
+/// Looks at the issuer and at the trust anchors of the control plane as it is rendered; in the cluster at
+/// those that somebody else keeps, and at all of them where nothing is rendered yet.
 pub(crate) async fn certificates(
     session: &mut Session<'_>,
     args: &Args,
     namespace: &str,
-    plan: &Plan,
+    rendered: Option<&Rendered>,
 ) -> Outcome<()> {
-    let rendered = &plan.control_plane.rendered;
-    let mut chain = issuer_key::rendered(rendered);
+    let mut chain = rendered.map(issuer_key::rendered).unwrap_or_default();
     let is_rendered = chain.issuer.is_some() && chain.anchors.is_some();
     let (of_key, of_dates, of_chain) = match (args.rollback || session.goes_back, is_rendered) {
         (true, _) => (OTHER_REVISION, OTHER_REVISION, OTHER_REVISION),
@@ -46,7 +46,7 @@ pub(crate) async fn certificates(
             },
         ),
     };
-    if let Err(error) = issuer_key::check(rendered) {
+    if let Some(Err(error)) = rendered.map(issuer_key::check) {
         session.foresee(Explained::new(error.to_string(), of_key))?;
     }
     let cluster = Arc::clone(&session.cluster);
@@ -72,6 +72,19 @@ pub(crate) async fn certificates(
         session.foresee(Explained::new(what, of_chain))?;
     }
     Ok(())
+}
+
+/// Looks at the certificates in the cluster before the control plane can be rendered. Values may bring others,
+/// which only the render shows.
+pub(crate) async fn standing(
+    session: &mut Session<'_>,
+    args: &Args,
+    namespace: &str,
+) -> Outcome<()> {
+    match session.inputs.overrides == Overrides::default() {
+        true => certificates(session, args, namespace, None).await,
+        false => Ok(()),
+    }
 }
 
 // Reads what is not rendered. Of a Secret nothing but the certificate is read.

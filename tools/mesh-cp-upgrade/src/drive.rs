@@ -81,16 +81,7 @@ async fn steps(session: &mut Session<'_>, args: &Args) -> Outcome<Ending> {
     let unproven = prove::prove(session, &goal.target, &plan.injects, proof).await?;
     let unready = readiness::after(session, &goal.namespace, ready).await?;
     leftovers::list(session, &goal, &scene.installer, &plan).await?;
-    let reasons: Vec<String> = there.into_iter().chain(unproven).chain(unready).collect();
-    let reason = (!reasons.is_empty()).then(|| reasons.join("; "));
-    let next = session
-        .run
-        .paste()
-        .pipeline(&["--ask", "roll"], "mesh-roll");
-    Ok(Ending::Done {
-        next: Some(next),
-        reason,
-    })
+    Ok(session.proven(there.into_iter().chain(unproven).chain(unready)))
 }
 
 // Without a verdict nobody has said where the mesh's workloads are.

@@ -33,15 +33,19 @@ pub(crate) enum Images {
 
 impl Expected {
     pub(crate) fn of(manifest: &Manifest) -> anyhow::Result<Self> {
-        let deployment: Deployment = manifest.parse()?;
+        Ok(Self::written(&manifest.parse()?))
+    }
+
+    /// Makes a component as its Deployment says.
+    pub(crate) fn written(deployment: &Deployment) -> Self {
         // The API server's default is 1, and without a pod no component is there.
         let replicas = deployment.spec.replicas.unwrap_or(1);
-        Ok(Self {
-            name: manifest.name.clone(),
+        Self {
+            name: deployment.meta.name.clone(),
             replicas: u32::try_from(replicas).unwrap_or(1).max(1),
             version: deployment.meta.labels.get(label::APP_VERSION).cloned(),
             images: Images::Exactly(images(&deployment.spec.template.spec)),
-        })
+        }
     }
 
     /// Makes a component of a release that nobody rendered here.
@@ -102,6 +106,25 @@ impl Expected {
             }
             Images::Of(_) => Vec::new(),
         }
+    }
+
+    /// Returns the first image that stays as it is `today` and whose tag is no Linkerd version: nothing
+    /// shows that it is of another release than today.
+    pub(crate) fn unmoved(&self, today: &Self) -> Option<&str> {
+        let (Images::Exactly(images), Images::Exactly(today)) = (&self.images, &today.images)
+        else {
+            return None;
+        };
+        let is_unmoved = |(name, image): &(&String, &String)| {
+            // The image that sets the pod's network up has versions of its own, and keeps one for long.
+            *name != label::INIT
+                && today.get(*name) == Some(image)
+                && proxy::image_tag(image)
+                    .and_then(proxy::linkerd_version)
+                    .is_none()
+        };
+        let unmoved = images.iter().find(is_unmoved);
+        unmoved.map(|(_, image)| image.as_str())
     }
 }
 
@@ -166,6 +189,45 @@ mod tests {
         assert!(expected.runs(&spec));
         spec.containers[0].image = "m/controller:stable-2.13.7".into();
         assert!(!expected.runs(&spec));
+    }
+
+    #[test]
+    fn an_image_that_stays_shows_its_release_only_by_its_tag() {
+        let expected = |images: &[(&str, &str)]| Expected {
+            images: Images::Exactly(
+                images
+                    .iter()
+                    .map(|(name, image)| ((*name).to_owned(), (*image).to_owned()))
+                    .collect(),
+            ),
+            ..Expected::default()
+        };
+        let init = (label::INIT, "m/proxy-init:v2.2.3");
+        let proxy = (label::PROXY, "m/proxy:stable-2.14.10");
+        // what is rendered, what is there today, what is found
+        for (now, today, found) in [
+            (
+                ("identity", "m/controller:corp-1"),
+                "m/controller:corp-1",
+                Some("m/controller:corp-1"),
+            ),
+            (
+                ("identity", "m/c@sha256:1"),
+                "m/c@sha256:1",
+                Some("m/c@sha256:1"),
+            ),
+            (("identity", "m/c:2.13.7"), "m/c:2.13.7", Some("m/c:2.13.7")),
+            (("identity", "m/c:corp-2"), "m/c:corp-1", None),
+            (
+                ("identity", "m/c:stable-2.14.10"),
+                "m/c:stable-2.14.10",
+                None,
+            ),
+        ] {
+            let expected_now = expected(&[init, proxy, now]);
+            let unmoved = expected_now.unmoved(&expected(&[init, proxy, (now.0, today)]));
+            assert_eq!(unmoved, found);
+        }
     }
 
     #[test]

@@ -231,7 +231,7 @@ impl Installer {
                 let parts = releases.parts(session, args, goal, live).await?;
                 Ok(Staged::Whole(parts))
             }
-            Self::Cli(cli) => staged::render(session, goal, cli).await,
+            Self::Cli(cli) => staged::render(session, goal, live, cli).await,
         }
     }
 

@@ -10,12 +10,16 @@ use mesh_cluster::object::{Bare, ConfigMap, Deployment, Meta};
 use mesh_cluster::{Cluster, Error, Selection, Target, Why, label};
 use mesh_records::{Explained, InstalledBy, Paste, Release};
 
+use crate::expected::Expected;
 use crate::identity::{Identity, Issuer, keeps_anchors_elsewhere};
+use crate::values::Given;
 
 /// The control plane's objects in the cluster, and what installed it.
 #[derive(Debug)]
 pub(crate) struct Live {
     pub(crate) installed: Installed,
+    /// The components as their Deployments say today.
+    pub(crate) components: Vec<Expected>,
     config: ConfigMap,
     version: Option<String>,
 }
@@ -68,6 +72,7 @@ pub(crate) async fn look(cluster: &Cluster, namespace: &str) -> Result<Live, End
     let version = version(&config);
     Ok(Live {
         installed: agreed(&paste, namespace, release, crds)?,
+        components: components.iter().map(Expected::written).collect(),
         config,
         version,
     })
@@ -227,6 +232,11 @@ impl Live {
             version: self.version.as_deref(),
             resource_version: &self.config.meta.resource_version,
         }
+    }
+
+    /// Returns the values in the configuration, those of the chart included.
+    pub(crate) fn values(&self) -> Given {
+        Given::configured(&self.config)
     }
 
     /// Returns the proxy version that a new pod gets according to the configuration.

@@ -84,6 +84,8 @@ pub(crate) struct Part {
     /// The objects that helm installed and that somebody deleted since.
     pub(crate) restored: Vec<Manifest>,
     pub(crate) is_needed: bool,
+    /// Whether only what was deleted is written anew, so that nothing else restarts.
+    pub(crate) only_restores: bool,
     pub(crate) way_back: Option<WayBack>,
     pub(crate) write: Write,
 }
@@ -128,8 +130,17 @@ impl Part {
             removed: Vec::new(),
             restored: Vec::new(),
             is_needed: false,
+            only_restores: false,
             way_back: None,
             write,
+        }
+    }
+
+    /// Returns the objects whose pods are created.
+    pub(crate) fn restarting(&self) -> &[Manifest] {
+        match self.only_restores {
+            true => &self.restored,
+            false => &self.rendered.manifests,
         }
     }
 

@@ -19,7 +19,7 @@ use crate::labelled::{Place, labelled};
 use crate::new_kinds::{NewKind, new_kinds};
 use crate::plan::{Part, Write};
 use crate::rehearsal::{Answers, Rehearsal, ask};
-use crate::render::{Conflicts, Merge};
+use crate::render::{Conflicts, Manifest, Merge};
 use crate::rights::{allow, lacking_of_helm};
 use crate::room::without_room;
 use crate::session::Session;
@@ -70,8 +70,10 @@ pub(crate) async fn preflight(
             session.find(finding)?;
         }
         let coming = Coming {
-            deployments: of_kind(part, Deployment::RESOURCE.kind).collect(),
-            accounts: of_kind(part, "ServiceAccount").filter_map(name).collect(),
+            deployments: of_kind(part.restarting(), Deployment::RESOURCE.kind).collect(),
+            accounts: of_kind(&part.rendered.manifests, "ServiceAccount")
+                .filter_map(name)
+                .collect(),
         };
         admission(session, goal, &coming, &answers.refused).await?;
         asked += answers.asked;
@@ -80,7 +82,7 @@ pub(crate) async fn preflight(
     }
     if parts
         .iter()
-        .flat_map(|part| of_kind(part, Deployment::RESOURCE.kind))
+        .flat_map(|part| of_kind(&part.rendered.manifests, Deployment::RESOURCE.kind))
         .next()
         .is_none()
     {
@@ -154,11 +156,9 @@ async fn definitions(session: &mut Session<'_>, part: &Part, answers: &mut Answe
     Ok(())
 }
 
-fn of_kind<'a>(part: &'a Part, kind: &'a str) -> impl Iterator<Item = &'a Value> {
-    let manifests = part.rendered.manifests.iter();
-    manifests
-        .filter(move |it| it.kind == kind)
-        .map(|it| &it.body)
+fn of_kind<'a>(manifests: &'a [Manifest], kind: &'a str) -> impl Iterator<Item = &'a Value> {
+    let manifests = manifests.iter().filter(move |it| it.kind == kind);
+    manifests.map(|it| &it.body)
 }
 
 fn name(body: &Value) -> Option<&str> {

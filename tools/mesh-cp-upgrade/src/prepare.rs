@@ -8,12 +8,13 @@ use mesh_records::{Explained, StepName, command};
 
 use crate::args::Args;
 use crate::by_hand::ByHand;
-use crate::certificates::certificates;
+use crate::certificates::{certificates, standing};
 use crate::diff::lines;
 use crate::foreseen::{foreseen, untold};
 use crate::gate::Goal;
 use crate::identity::{Change, Identity, Key, changes};
 use crate::installer::back::{NO_REVISION, WayBack};
+use crate::live::Live;
 use crate::of_target;
 use crate::plan::{Definitions, Part, Parts, Plan, Staged};
 use crate::preflight::{Accepted, preflight};
@@ -42,6 +43,7 @@ pub(crate) async fn prepare(
     let parts = match session.note(rendering)? {
         Some(Staged::Whole(parts)) => parts,
         Some(Staged::Definitions(mut first)) => {
+            standing(session, args, live.namespace()).await?;
             rendered_alone(session, args, &first)?;
             let parts = [&first.part];
             first.by_hand = try_out(session, args, goal, scene, &parts, proof).await?;
@@ -54,7 +56,7 @@ pub(crate) async fn prepare(
         }
         None => return Err(session.unchecked(&UNRENDERED[1..])),
     };
-    let planned = whole(session, goal, parts);
+    let planned = whole(session, goal, live, parts);
     let Some(mut plan) = session.note(planned)? else {
         return Err(session.unchecked(&UNRENDERED[1..]));
     };
@@ -113,11 +115,12 @@ pub(crate) async fn rest(
     }
 }
 
-fn whole(session: &mut Session<'_>, goal: &Goal, parts: Parts) -> Outcome<Plan> {
+fn whole(session: &mut Session<'_>, goal: &Goal, live: &Live, parts: Parts) -> Outcome<Plan> {
     let target = &goal.target;
     let config = parts.control_plane.rendered.config();
     let config = config.map_err(|error| refused(format!("{error:#}"), parts.hint))?;
-    let of_target = of_target::check(&parts, &config, &session.inputs.overrides, target);
+    let values = &session.inputs.overrides;
+    let of_target = of_target::check(&parts, &config, values, live, target);
     session.note(of_target)?;
     let Parts {
         crds,
@@ -241,7 +244,7 @@ pub(crate) async fn identity(
 ) -> Outcome<Vec<Change>> {
     session.begin(StepName::Identity, "comparing the identity settings")?;
     let namespace = scene.live.namespace();
-    certificates(session, args, namespace, plan).await?;
+    certificates(session, args, namespace, Some(&plan.control_plane.rendered)).await?;
     let cluster = Arc::clone(&session.cluster);
     let comparing = async {
         let live = match &scene.identity {

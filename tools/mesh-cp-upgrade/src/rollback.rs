@@ -81,10 +81,8 @@ pub(crate) async fn run(session: &mut Session<'_>, args: &Args) -> Outcome<Endin
     let unproven = prove(session, &goal.target, &plan.injects, proof).await?;
     let unready = readiness::after(session, &goal.namespace, ready).await?;
     ahead(session, &goal).await?;
-    let there = is_there.then_some(there);
-    let reasons: Vec<String> = there.into_iter().chain(unproven).chain(unready).collect();
-    let reason = (!reasons.is_empty()).then(|| reasons.join("; "));
-    Ok(done(session, reason))
+    let there = is_there.then_some(there).into_iter();
+    Ok(session.proven(there.chain(unproven).chain(unready)))
 }
 
 // The revision to go back to, and whether it is there already.
@@ -135,8 +133,16 @@ pub(crate) async fn after(session: &mut Session<'_>, args: &Args, ending: Ending
         Err(left @ Ending::Left { .. }) => left,
         Err(ending) => {
             let why = ending.reason().unwrap_or_default();
-            let what = format!("{error}; and the rollback has failed: {why}");
-            let ending = Ending::No(Explained::new(what, error.hint()));
+            let (what, end): (_, fn(Explained) -> Ending) = match ending {
+                Ending::Stopped(_) => ("the rollback was stopped", Ending::Stopped),
+                Ending::Done { .. }
+                | Ending::No(_)
+                | Ending::Failed(_)
+                | Ending::Skipped(_)
+                | Ending::Left { .. } => ("the rollback has failed", Ending::No),
+            };
+            let what = format!("{error}; and {what}: {why}");
+            let ending = end(Explained::new(what, error.hint()));
             offered(session, ending).await
         }
     }
@@ -182,15 +188,6 @@ fn goal(namespace: String, target: String) -> Goal {
         verdict: None,
         warnings: Vec::new(),
         places: Vec::new(),
-    }
-}
-
-fn done(session: &Session<'_>, reason: Option<String>) -> Ending {
-    let next = session.run.paste();
-    let next = next.pipeline(&["--ask", "roll"], "mesh-roll");
-    Ending::Done {
-        next: Some(next),
-        reason,
     }
 }
 
@@ -241,6 +238,7 @@ async fn planned(
             installed: Some(installed),
             // What is gone from the cluster is written anew.
             is_needed: !is_there || !restored.is_empty(),
+            only_restores: is_there,
             removed,
             restored,
             ..back_to(releases, revisit, kept)

@@ -294,6 +294,17 @@ impl<'a> Session<'a> {
         Ok(self.run.emit(&Record::Progress(Box::new(progress)))?)
     }
 
+    /// Returns the ending of a run that saw the control plane proven: with what is worth a look all the
+    /// same, and the command that rolls the workloads.
+    pub(crate) fn proven(&self, remarks: impl Iterator<Item = String>) -> Ending {
+        let remarks: Vec<String> = remarks.collect();
+        let paste = self.run.paste();
+        Ending::Done {
+            next: Some(paste.pipeline(&["--ask", "roll"], "mesh-roll")),
+            reason: (!remarks.is_empty()).then(|| remarks.join("; ")),
+        }
+    }
+
     /// Like [`Run::unless_stopped`], but returns the ending for the interruption.
     pub(crate) async fn unless_stopped<F: Future>(&mut self, future: F) -> Outcome<F::Output> {
         Ok(self.run.unless_stopped(future).await?)

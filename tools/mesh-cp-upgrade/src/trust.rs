@@ -54,6 +54,23 @@ pub(crate) async fn broken(
     }))
 }
 
+/// Returns the Services of the control plane that webhooks name.
+///
+/// # Errors
+/// The configurations cannot be read, or a right is missing.
+pub(crate) async fn called(cluster: &Cluster, namespace: &str) -> Result<BTreeSet<String>, Error> {
+    let mut services = BTreeSet::new();
+    for resource in KINDS {
+        let pages = cluster.pages_as::<Configuration>(resource, Selection::default());
+        let all = pages.all().await?;
+        let hooks = all.iter().flat_map(|it| &it.webhooks);
+        let named = hooks.filter_map(Hook::service);
+        let named = named.filter(|service| service.namespace == namespace);
+        services.extend(named.map(|service| service.name.clone()));
+    }
+    Ok(services)
+}
+
 // Without a bundle the API server trusts the authorities of its machine, and none of them signs for
 // the name of a Service.
 fn trusts(bundle: Option<&ByteString>, serving: &[u8]) -> Option<bool> {

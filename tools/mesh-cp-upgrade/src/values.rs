@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use mesh_cluster::object::ConfigMap;
 use mesh_records::{Explain as _, Explained};
 use serde::Deserialize;
 use serde_json::Value;
@@ -86,6 +87,8 @@ pub(crate) enum Changed {
     Dropped(Option<String>),
     Other(Option<(String, String)>),
     Added(Option<String>),
+    /// The release had it, and the new one has no value of this name.
+    Unknown(Option<String>),
 }
 
 /// The longest value that is shown.
@@ -112,6 +115,23 @@ pub(crate) fn differences(given: &Given, wanted: &Given) -> Vec<Difference> {
         Some(Difference { name, change })
     };
     names.into_iter().filter_map(difference).collect()
+}
+
+/// Returns what an upgrade between two releases changes and loses of all the values that a control plane
+/// has, those of its chart included. What is new in a release, and its number, is no change of a value.
+pub(crate) fn reconfigured(given: &Given, wanted: &Given, releases: [&str; 2]) -> Vec<Difference> {
+    let [today, target] = releases;
+    let differences = differences(given, wanted).into_iter();
+    let differences = differences.filter_map(|Difference { name, change }| {
+        let change = match change {
+            Changed::Other(Some((from, to))) if from.replace(today, target) == to => return None,
+            Changed::Added(_) => return None,
+            Changed::Dropped(from) => Changed::Unknown(from),
+            change @ (Changed::Other(_) | Changed::Unknown(_)) => change,
+        };
+        Some(Difference { name, change })
+    });
+    differences.collect()
 }
 
 // A list counts as one value, as helm replaces it as a whole.
@@ -146,6 +166,13 @@ fn shown(name: &str, value: &Value) -> Option<String> {
 // === impl Given ===
 
 impl Given {
+    /// Reads the values in a `linkerd-config`: none if they cannot be parsed.
+    pub(crate) fn configured(config: &ConfigMap) -> Self {
+        let values = config.data.get("values");
+        let values = values.and_then(|text| serde_norway::from_str(text).ok());
+        Self(values.unwrap_or_default())
+    }
+
     /// Returns true if both are the same; no values equal an empty set.
     pub(crate) fn same(&self, other: &Self) -> bool {
         let is_empty = |value: &Value| {
@@ -168,7 +195,7 @@ impl Difference {
     /// What happens to the value, for a deed.
     pub(crate) fn verb(&self) -> &'static str {
         match self.change {
-            Changed::Dropped(_) => "drop the value",
+            Changed::Dropped(_) | Changed::Unknown(_) => "drop the value",
             Changed::Other(_) => "change the value",
             Changed::Added(_) => "add the value",
         }
@@ -190,6 +217,13 @@ impl fmt::Display for Difference {
             Changed::Other(None) => f.write_str(name),
             Changed::Added(Some(to)) => write!(f, "{name}: {to}"),
             Changed::Added(None) => f.write_str(name),
+            Changed::Unknown(Some(from)) => {
+                write!(
+                    f,
+                    "{name}, which is {from}: the new release has no such value"
+                )
+            }
+            Changed::Unknown(None) => write!(f, "{name}: the new release has no such value"),
         }
     }
 }
@@ -229,6 +263,32 @@ mod tests {
         ];
         assert_eq!(said, expected);
         assert!(differences(&Given::default(), &Given(json!({}))).is_empty());
+    }
+
+    #[test]
+    fn of_all_values_those_that_a_release_brings_are_no_change() {
+        let given = json!({
+            "linkerdVersion": "stable-2.13.7",
+            "cliVersion": "linkerd/cli stable-2.13.7",
+            "controllerReplicas": 3,
+            "grafana": "g.example",
+            "imagePullSecrets": [{ "name": "a" }],
+        });
+        let wanted = json!({
+            "linkerdVersion": "stable-2.14.10",
+            "cliVersion": "linkerd/cli stable-2.14.10",
+            "controllerReplicas": 1,
+            "imagePullSecrets": [{ "name": "a" }],
+            "podMonitor": { "enabled": false },
+        });
+        let releases = ["stable-2.13.7", "stable-2.14.10"];
+        let all = reconfigured(&Given(given), &Given(wanted), releases);
+        let said: Vec<String> = all.iter().map(|it| format!("{} {it}", it.verb())).collect();
+        let expected = [
+            "change the value controllerReplicas from 3 to 1",
+            "drop the value grafana, which is g.example: the new release has no such value",
+        ];
+        assert_eq!(said, expected);
     }
 
     #[test]

@@ -20,7 +20,9 @@ use crate::inputs::Inputs;
 use crate::mesh;
 use crate::monitor::{Watched, settled};
 use crate::prove::{places, prove};
+use crate::readiness;
 use crate::session::{Findings, Session};
+use crate::trust::called;
 
 /// The Services behind the webhooks of every release.
 const SERVICES: [&str; 3] = [
@@ -54,6 +56,7 @@ async fn watch(session: &mut Session<'_>, args: &Args) -> Outcome<Ending> {
     )?;
     let message = format!("waiting for the control plane in {namespace} to become {target}");
     session.begin(StepName::Watch, &message)?;
+    let ready = readiness::before(session, namespace).await?;
     let injects = begun(session, args, namespace, &target).await?;
     let cluster = Arc::clone(&session.cluster);
     let services = session.unless_stopped(services(&cluster, namespace));
@@ -73,13 +76,9 @@ async fn watch(session: &mut Session<'_>, args: &Args) -> Outcome<Ending> {
             mesh::places(&pods.await??)
         }
     };
-    let reason = prove(session, &target, &injects, places(args, &meshed)).await?;
-    let next = session.run.paste();
-    let next = next.pipeline(&["--ask", "roll"], "mesh-roll");
-    Ok(Ending::Done {
-        next: Some(next),
-        reason,
-    })
+    let unproven = prove(session, &target, &injects, places(args, &meshed)).await?;
+    let unready = readiness::after(session, namespace, ready).await?;
+    Ok(session.proven(unproven.into_iter().chain(unready)))
 }
 
 // Waits until the configuration names the target. Returns the proxy version that it gives new pods.
@@ -142,7 +141,8 @@ fn absent(namespace: &str) -> Ending {
     .into()
 }
 
-// Of the Services behind webhooks, those that are there: an old release lacks some.
+// The Services that webhooks call, and of those that every release has the ones that are there: an old
+// release lacks some.
 async fn services(cluster: &Cluster, namespace: &str) -> Result<BTreeSet<String>, Error> {
     let selection = Selection {
         namespace: Some(namespace),
@@ -152,5 +152,11 @@ async fn services(cluster: &Cluster, namespace: &str) -> Result<BTreeSet<String>
     let slices = slices.all().await?;
     let has = |service: &&str| slices.iter().any(|slice| slice.is_of(service));
     let there = SERVICES.into_iter().filter(has);
-    Ok(there.map(str::to_owned).collect())
+    let mut services = match called(cluster, namespace).await {
+        Ok(called) => called,
+        Err(error) if error.rule().is_some() => BTreeSet::new(),
+        Err(error) => return Err(error),
+    };
+    services.extend(there.map(str::to_owned));
+    Ok(services)
 }

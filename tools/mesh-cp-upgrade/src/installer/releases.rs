@@ -268,6 +268,7 @@ impl HelmReleases {
             command: self.helm.command(&upgrade),
             essence: self.helm.essence(&upgrade),
             is_needed: !restored.is_empty(),
+            only_restores: false,
             removed,
             restored,
             way_back,

@@ -9,11 +9,12 @@ use std::sync::Arc;
 use mesh_actor::{Ending, Outcome, hinted, refused};
 use mesh_cluster::control_plane::issuer::SECRETS;
 use mesh_cluster::object::Bare;
-use mesh_cluster::{Cluster, Error, Target, Why};
+use mesh_cluster::{Cluster, Error, Target, Why, label};
 
 use crate::definition::Definition;
 use crate::gate::Goal;
 use crate::installer::cli::{Cli, Half};
+use crate::live::Live;
 use crate::overrides::Overrides;
 use crate::plan::{Definitions, Part, Parts, Rest, Staged, Write};
 use crate::present::differs;
@@ -21,6 +22,7 @@ use crate::render::Rendered;
 use crate::rights;
 use crate::session::Session;
 use crate::trust;
+use crate::values::{Difference, Given, reconfigured};
 
 const CRDS: &str = "the CRDs";
 const CONTROL_PLANE: &str = "the control plane";
@@ -31,6 +33,7 @@ pub(crate) const OVERRIDES: &str = "linkerd-config-overrides";
 pub(crate) async fn render(
     session: &mut Session<'_>,
     goal: &Goal,
+    live: &Live,
     cli: &Cli,
 ) -> Outcome<Staged<Parts>> {
     let Goal {
@@ -68,23 +71,36 @@ pub(crate) async fn render(
     let control_plane = control_plane.map_err(|error| hinted(error, hint))?;
     let comparing = async {
         let crds = differs(&cluster, &crds.manifests, namespace).await?;
-        let differ = differs(&cluster, &control_plane.manifests, namespace).await?;
-        // An interrupted run may have written a certificate and not the webhook that names it.
-        let services = control_plane.webhook_services();
-        let is_broken = match trust::broken(&cluster, namespace, &services).await {
-            Ok(broken) => broken.is_some(),
-            Err(error) if error.rule().is_some() => false,
-            Err(error) => return Err(error),
-        };
-        Ok((crds, differ || is_broken))
+        Ok::<_, Error>((crds, is_needed(&cluster, &control_plane, namespace).await?))
     };
-    let (crds_differ, differs) = session.unless_stopped(comparing).await??;
+    let (crds_differ, is_needed) = session.unless_stopped(comparing).await??;
+    let values = changed(live, &control_plane, target);
     Ok(Staged::Whole(Parts {
         crds: part(Half::Crds, crds, crds_differ),
-        control_plane: part(Half::ControlPlane, control_plane, differs),
+        control_plane: Part {
+            values,
+            ..part(Half::ControlPlane, control_plane, is_needed)
+        },
         hint: "check the output of `linkerd upgrade` and the values that it stored: they may pin a \
                version",
     }))
+}
+
+async fn is_needed(
+    cluster: &Cluster,
+    control_plane: &Rendered,
+    namespace: &str,
+) -> Result<bool, Error> {
+    if differs(cluster, &control_plane.manifests, namespace).await? {
+        return Ok(true);
+    }
+    // An interrupted run may have written a certificate and not the webhook that names it.
+    let services = control_plane.webhook_services();
+    match trust::broken(cluster, namespace, &services).await {
+        Ok(broken) => Ok(broken.is_some()),
+        Err(error) if error.rule().is_some() => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 fn part(cli: &Cli, values: &Overrides, half: Half, rendered: Rendered, is_needed: bool) -> Part {
@@ -98,16 +114,26 @@ fn part(cli: &Cli, values: &Overrides, half: Half, rendered: Rendered, is_needed
         essence: cli.essence(half, values),
         rendered,
         installed: None,
-        // The CLI keeps the stored values besides.
         values: Vec::new(),
         // The objects are only applied; nothing is deleted.
         removed: Vec::new(),
         restored: Vec::new(),
         is_needed,
+        only_restores: false,
         // Definitions must not be rolled back: the API server may refuse older ones.
         way_back: (half == Half::ControlPlane).then(|| cli.way_back()),
         write: Write::Apply,
     }
+}
+
+// The CLI keeps the values that it stored, but a release may have others of its own.
+fn changed(live: &Live, rendered: &Rendered, target: &str) -> Vec<Difference> {
+    let Ok(config) = rendered.config_map(label::CONFIG) else {
+        return Vec::new();
+    };
+    let today = live.configuration().version.unwrap_or_default();
+    let wanted = Given::configured(&config);
+    reconfigured(&live.values(), &wanted, [today, target])
 }
 
 // Fails if no values are stored: the CLI would say so only when it renders the control plane.
