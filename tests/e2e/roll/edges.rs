@@ -9,7 +9,7 @@ use crate::alone::{outcomes, pairs};
 use crate::evictions::on_delete;
 use crate::kills::forget_lock;
 use crate::others::{a_colleague_restarts, in_mid_roll};
-use crate::scene::{NEW, OLD, Scene, slow, workload};
+use crate::scene::{NEW, OLD, Scene, behaves, slow, workload};
 
 on_both_beds! {
     a_new_pod_with_the_old_proxy_is_named_and_nothing_more_is_started
@@ -20,6 +20,7 @@ on_both_beds! {
     [Kinds]
     the_pods_of_a_parallel_stateful_set_are_proven
     a_pod_that_is_ready_is_not_enough_before_its_min_ready_seconds
+    a_deployment_that_no_deadline_ends_is_proven_and_times_out_by_the_runs_own
 }
 
 fn skipped<'a>(run: &'a Run, name: &str) -> &'a Value {
@@ -144,4 +145,35 @@ fn a_pod_that_is_ready_is_not_enough_before_its_min_ready_seconds(bed: Bed) {
         let after = time(&record["time"]).duration_since(last);
         assert!(after >= SignedDuration::from_secs(3), "{after}: {record}");
     }
+}
+
+// The largest deadline stands for none, and then the controller writes no condition on the progress.
+fn a_deployment_that_no_deadline_ends_is_proven_and_times_out_by_the_runs_own(bed: Bed) {
+    let endless = |mut workload: Value| {
+        workload["spec"]["progressDeadlineSeconds"] = i32::MAX.into();
+        workload
+    };
+    let well = endless(workload("Deployment", "well", |_| {}));
+    let wont = endless(behaves("wont", "never-ready"));
+    let scene = Scene::with(bed, &[wont, well]);
+    let conditions = scene
+        .bed
+        .get("/apis/apps/v1/namespaces/shop/deployments/well");
+    let conditions = conditions.unwrap()["status"]["conditions"].to_string();
+    assert!(!conditions.contains("Progressing"), "{conditions}");
+    let run = scene.roll(
+        &scene.verdict(),
+        &[
+            "--yes",
+            "--timeout",
+            "20s",
+            "--settle",
+            "0s",
+            "--max-failures",
+            "2",
+        ],
+    );
+    assert_eq!(run.code, Some(1), "{}", run.said());
+    let expected = [("well", "proven"), ("wont", "failed")];
+    assert_eq!(outcomes(&run), pairs(&expected), "{}", run.said());
 }

@@ -75,7 +75,8 @@ fn answer(error: &Error) -> Answer {
     match error.why() {
         _ if error.is_of_admission() => Answer::Refused(words(error)),
         _ if error.is_untaken() => Answer::Busy(words(error)),
-        Why::Conflict | Why::NotFound => Answer::Changed,
+        Why::Conflict => Answer::Changed,
+        Why::NotFound => Answer::Missing(words(error)),
         Why::Forbidden if error.lacks_a_right() => Answer::Forbidden(words(error)),
         Why::Forbidden | Why::Unauthorized | Why::Refused | Why::Gone => {
             Answer::Refused(words(error))

@@ -61,9 +61,11 @@ pub(crate) enum Event {
 #[derive(Clone, Debug)]
 pub(crate) enum Answer {
     Done(Box<Observed>),
-    /// The object is not there in the version that was read last. Whether it is there at all is for the
-    /// next look: a gateway answers 404 too.
+    /// The object is not there in the version that was read last.
     Changed,
+    /// The object is not there, with the server's words. Whether that is so is for the next look: a gateway
+    /// answers 404 too.
+    Missing(String),
     /// The API server refused the write; a repetition would not help.
     Refused(String),
     /// A right that the user had before is gone; with the RBAC rule.

@@ -28,8 +28,8 @@ pub(crate) struct Item {
     /// The annotation's value in a write without an answer. If the workload has this value later,
     // the write happened.
     pub(super) value: Option<String>,
-    /// Why the last write had no answer.
-    pub(super) lost: Option<String>,
+    /// What became of the last write, where no answer of its own says so.
+    pub(super) astray: Option<String>,
     /// What was said of it last.
     pub(super) outcome: Option<Outcome>,
     /// The proxy's image in the dry run of its pod before the last restart.
@@ -81,7 +81,7 @@ impl Item {
             unprobed: 0,
             not_before: None,
             value: None,
-            lost: None,
+            astray: None,
             outcome: None,
             image: None,
             broken: false,

@@ -25,6 +25,8 @@ impl Roll {
         if !self.watches_on() || self.proven().is_empty() || self.recheck.is_done {
             return true;
         }
+        let until = after(self.now, self.settings.timeout);
+        self.recheck.until.get_or_insert(until);
         self.recheck.is_last |= !self.recheck.is_asked;
         self.recheck();
         false
@@ -34,6 +36,7 @@ impl Roll {
     pub(super) fn is_not_at_the_end(&mut self) {
         self.recheck.is_last = false;
         self.recheck.is_done = false;
+        self.recheck.until = None;
     }
 
     /// Asks for a list of the pods of the proven workloads.
@@ -77,6 +80,7 @@ impl Roll {
             let observed = self.world.whole(&key).cloned();
             match self.standing_in(&key, observed.as_ref(), &pods) {
                 Standing::Whole | Standing::Left => self.is_well(&key),
+                Standing::Short(_) if self.was_whole_enough(&key) => {}
                 Standing::Short(_) if !self.is_short_for_too_long(&key) => is_whole = false,
                 // The watch of the workloads may be silent too.
                 Standing::Short(_) | Standing::Fallen(_) => {
@@ -165,7 +169,15 @@ impl Roll {
         {
             vigil.short = None;
             vigil.listed_short = None;
+            if self.recheck.is_last {
+                vigil.whole_until = self.recheck.until;
+            }
         }
+    }
+
+    fn was_whole_enough(&self, key: &WorkloadRef) -> bool {
+        let vigil = self.over.get(key).and_then(|item| item.vigil.as_ref());
+        vigil.is_some_and(|vigil| vigil.was_whole_enough(self.recheck.until, self.now))
     }
 
     fn is_short_for_too_long(&mut self, key: &WorkloadRef) -> bool {

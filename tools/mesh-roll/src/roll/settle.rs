@@ -5,7 +5,7 @@ use mesh_records::{ProgressPods, Record, WorkloadRef, after};
 
 use super::say::settling;
 use super::state::Roll;
-use super::vigil::{GRACE, Source, Standing};
+use super::vigil::{GRACE, Source, Standing, is_late};
 
 impl Roll {
     /// Looks at a proven workload whose object or pods have changed.
@@ -46,7 +46,7 @@ impl Roll {
             }
             Standing::Short(_) => {
                 // A list that is on its way may be older.
-                self.recheck.is_last &= vigil.short.is_some();
+                self.recheck.is_last &= vigil.short.is_some() || is_late(self.recheck.until, now);
                 let since = *vigil.short.get_or_insert(now);
                 let (grace, until) = (after(since, GRACE), after(since, timeout));
                 // The watch may have gone silent, so a list decides.

@@ -166,13 +166,14 @@ impl Roll {
         let Some(flight) = self.flight(key) else {
             return;
         };
-        let decision = self.decide(&flight.item);
-        let is_same = decision == Decision::Roll(flight.item.strategy);
+        let (decision, strategy) = (self.decide(&flight.item), flight.item.strategy);
+        let is_same = decision == Decision::Roll(strategy);
         if let (Err(why), DryRun::None) = (lock, self.settings.dry_run) {
             self.stop(Stop::LockLost(why));
         }
         let keepers = self.keepers();
-        let is_held = self.budget_hold(key, &keepers).is_some();
+        let is_held = self.budget_hold(key, &keepers).is_some()
+            || !self.has_pods_to_spare(key, strategy, &keepers);
         if self.stop.is_some() || !self.may_write() || is_held || !is_same {
             self.put_off(
                 key,

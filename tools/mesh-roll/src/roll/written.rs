@@ -48,16 +48,19 @@ impl Roll {
             Answer::Lost(why) => {
                 let record = self.saying(&flight.item).unanswered(&why);
                 self.emit(record);
-                self.look_after_write(key, Some(why));
+                self.look_after_write(key, Some(format!("had no answer: {why}")));
+            }
+            Answer::Missing(why) => {
+                self.look_after_write(key, Some(format!("found nothing there: {why}")));
             }
             Answer::Changed => self.look_after_write(key, None),
         }
     }
 
-    // The look shows whether the write happened; `lost` says why it had no answer.
-    fn look_after_write(&mut self, key: &WorkloadRef, lost: Option<String>) {
+    // The look shows whether the write happened; `astray` says what became of it, unless another's came first.
+    fn look_after_write(&mut self, key: &WorkloadRef, astray: Option<String>) {
         if let Some(flight) = self.flight_mut(key) {
-            flight.item.lost = lost;
+            flight.item.astray = astray;
         }
         self.await_answer(key, Awaits::Look, Action::Look(key.clone()));
     }
@@ -107,11 +110,9 @@ impl Roll {
     // Says why no write of this run came through: it had no answer, or somebody writes the workload so
     // often that none of this run is the next one.
     fn contended(&self, key: &WorkloadRef) -> String {
-        let lost = self.flight(key).and_then(|it| it.item.lost.as_ref());
-        if let Some(lost) = lost {
-            return format!(
-                "none of {ATTEMPTS} writes came through; the last had no answer: {lost}"
-            );
+        let astray = self.flight(key).and_then(|it| it.item.astray.as_ref());
+        if let Some(astray) = astray {
+            return format!("none of {ATTEMPTS} writes came through; the last {astray}");
         }
         let observed = self.world.workload(key);
         let by = observed.map(|it| it.other_managers(MANAGER).join(", "));
