@@ -2,7 +2,8 @@
 
 use std::process::Command;
 
-use mesh_testbed::Bed;
+use http::Method;
+use mesh_testbed::{Bed, Match, When};
 use mesh_tests::{begin, make_wait, on_both_beds, run};
 use serde_json::json;
 
@@ -72,16 +73,19 @@ fn upgrade_that_something_else_performs_is_watched_and_proven(bed: Bed) {
 fn pods_that_lose_their_readiness_meanwhile_are_named_without_an_upgrade_of_its_own(bed: Bed) {
     let stage = Stage::new(bed);
     web(&stage.bed, "shop", 1);
-    let judged = stage.judged();
-    let mut watching = begin(stage.watch(&["--to", TO]), "");
-    watching.until(|record| {
-        record["reason"] == "linkerd-config names stable-2.13.7, not stable-2.14.10 yet"
-    });
+    let other = stage.run(&stage.judged(), &[]);
+    assert_eq!(other.code, Some(0), "{}", other.stderr);
+    let proxy = stage.bed.proxy().unwrap();
+    let pods = Match::method(Method::GET).path("/api/v1/pods");
+    let held = proxy.on(pods.nth(2)).hold(When::BeforeForward);
+    let mut watch = stage.watch(&["--to", TO]);
+    watch.env("KUBECONFIG", proxy.kubeconfig());
+    let watching = begin(watch, "");
+    held.arrived();
     let pods = stage.bed.get("/api/v1/namespaces/shop/pods").unwrap();
     let pod = pods["items"][0]["metadata"]["name"].as_str().unwrap();
     make_wait(&stage.bed, "shop", pod, "CrashLoopBackOff", 3);
-    let other = stage.run(&judged, &[]);
-    assert_eq!(other.code, Some(0), "{}", other.stderr);
+    held.release();
     let watched = watching.finish();
     assert_eq!(watched.code, Some(0), "{}", watched.said());
     let words = format!("were ready before the upgrade and are not now: shop/{pod}");

@@ -159,12 +159,15 @@ fn summary(args: &Args, goal: &Goal, prepared: &Staged<Plan>, intent: &Intent) -
         );
     }
     let components = match prepared {
-        Staged::Whole(plan) => format!("{} components restart", plan.components.len()),
-        Staged::Definitions(_) => "the components restart".to_owned(),
+        Staged::Whole(plan) if plan.control_plane.only_restores => None,
+        Staged::Whole(plan) => Some(format!("{} components restart", plan.components.len())),
+        Staged::Definitions(_) => Some("the components restart".to_owned()),
     };
-    lines.push(format!(
-        "{components}; while the proxy injector restarts, new pods may start without a proxy"
-    ));
+    lines.extend(components.map(|components| {
+        format!(
+            "{components}; while the proxy injector restarts, new pods may start without a proxy"
+        )
+    }));
     if let Staged::Whole(plan) = prepared {
         let changes = plan.changes.iter();
         lines.extend(changes.map(|change| format!("allowed with --allow-change: {change}")));

@@ -10,6 +10,7 @@ use mesh_records::Explained;
 
 use crate::args::Args;
 use crate::issuer_key::{self, Chain, bundle};
+use crate::live::Live;
 use crate::overrides::Overrides;
 use crate::present::found;
 use crate::render::Rendered;
@@ -27,11 +28,15 @@ const KEPT_ELSEWHERE: &str = "see to it where it is kept, such as in cert-manage
 pub(crate) async fn certificates(
     session: &mut Session<'_>,
     args: &Args,
-    namespace: &str,
+    live: &Live,
     rendered: Option<&Rendered>,
 ) -> Outcome<()> {
     let mut chain = rendered.map(issuer_key::rendered).unwrap_or_default();
-    let is_rendered = chain.issuer.is_some() && chain.anchors.is_some();
+    let is_rendered = match rendered {
+        Some(_) => chain.issuer.is_some() && chain.anchors.is_some(),
+        // The linkerd CLI renders the issuer that it was given, unless somebody else keeps it.
+        None => !live.has_external_issuer(),
+    };
     let (of_key, of_dates, of_chain) = match (args.rollback || session.goes_back, is_rendered) {
         (true, _) => (OTHER_REVISION, OTHER_REVISION, OTHER_REVISION),
         (false, is_rendered) => (
@@ -50,7 +55,7 @@ pub(crate) async fn certificates(
         session.foresee(Explained::new(error.to_string(), of_key))?;
     }
     let cluster = Arc::clone(&session.cluster);
-    let read = session.unless_stopped(rest(&cluster, namespace, &mut chain));
+    let read = session.unless_stopped(rest(&cluster, live.namespace(), &mut chain));
     match read.await? {
         Ok(()) => {
             for what in chain.missing() {
@@ -76,13 +81,9 @@ pub(crate) async fn certificates(
 
 /// Looks at the certificates in the cluster before the control plane can be rendered. Values may bring others,
 /// which only the render shows.
-pub(crate) async fn standing(
-    session: &mut Session<'_>,
-    args: &Args,
-    namespace: &str,
-) -> Outcome<()> {
+pub(crate) async fn standing(session: &mut Session<'_>, args: &Args, live: &Live) -> Outcome<()> {
     match session.inputs.overrides == Overrides::default() {
-        true => certificates(session, args, namespace, None).await,
+        true => certificates(session, args, live, None).await,
         false => Ok(()),
     }
 }

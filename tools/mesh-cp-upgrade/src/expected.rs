@@ -116,8 +116,7 @@ impl Expected {
             return None;
         };
         let is_unmoved = |(name, image): &(&String, &String)| {
-            // The image that sets the pod's network up has versions of its own, and keeps one for long.
-            *name != label::INIT
+            OF_RELEASES.contains(&name.as_str())
                 && today.get(*name) == Some(image)
                 && proxy::image_tag(image)
                     .and_then(proxy::linkerd_version)
@@ -133,6 +132,18 @@ impl Default for Images {
         Self::Exactly(BTreeMap::new())
     }
 }
+
+/// The containers whose images every release has anew. Others have versions of their own, such as the one
+/// that sets up a pod's network.
+const OF_RELEASES: [&str; 7] = [
+    label::PROXY,
+    "linkerd-network-validator",
+    "identity",
+    "destination",
+    "sp-validator",
+    "policy",
+    "proxy-injector",
+];
 
 // A suffix of a rebuild makes no other release.
 fn is_strange(image: &str, release: &str) -> bool {
@@ -202,7 +213,7 @@ mod tests {
             ),
             ..Expected::default()
         };
-        let init = (label::INIT, "m/proxy-init:v2.2.3");
+        let init = ("linkerd-init", "m/proxy-init:v2.2.3");
         let proxy = (label::PROXY, "m/proxy:stable-2.14.10");
         // what is rendered, what is there today, what is found
         for (now, today, found) in [
@@ -218,6 +229,7 @@ mod tests {
             ),
             (("identity", "m/c:2.13.7"), "m/c:2.13.7", Some("m/c:2.13.7")),
             (("identity", "m/c:corp-2"), "m/c:corp-1", None),
+            (("noop", "pause:3.2"), "pause:3.2", None),
             (
                 ("identity", "m/c:stable-2.14.10"),
                 "m/c:stable-2.14.10",

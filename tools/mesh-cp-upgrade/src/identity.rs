@@ -68,6 +68,8 @@ pub(crate) enum Key {
     Ha,
     /// The deletion of custom resource definitions (CRDs) and all their objects
     Crds,
+    /// Images that stay as they are and whose tags name no release
+    Images,
 }
 
 /// A value that would change.
@@ -262,6 +264,7 @@ impl Key {
             Self::Cni => "the use of the CNI plugin",
             Self::Ha => "high availability",
             Self::Crds => "some CRDs",
+            Self::Images => "the images",
         }
     }
 }
@@ -282,6 +285,7 @@ impl fmt::Display for Change {
             known_as,
         } = self;
         match known_as {
+            Some(known_as) if from == to => write!(f, "{known_as}: {from}"),
             Some(known_as) => write!(f, "{known_as}: from {from} to {to}"),
             None => write!(f, "{} would change from {from} to {to}", key.sentence()),
         }

@@ -244,6 +244,11 @@ impl Live {
         Config::of(&self.config)?.injects().map(str::to_owned)
     }
 
+    /// Returns true if another tool, such as cert-manager, keeps the issuer's certificate.
+    pub(crate) fn has_external_issuer(&self) -> bool {
+        Config::of(&self.config).is_some_and(|config| is_external(&config))
+    }
+
     /// Its identity settings. Without the right to read the issuer, the issuer is `Unreadable`.
     pub(crate) async fn identity(&self, cluster: &Cluster) -> anyhow::Result<Identity> {
         let namespace = Some(self.namespace());
@@ -255,11 +260,7 @@ impl Live {
             false => Some(cluster.get(namespace, label::TRUST_ROOTS).await?),
         };
         let anchors = anchors.as_ref();
-        let facts = config.facts();
-        if facts
-            .get("issuer_scheme")
-            .is_some_and(|scheme| scheme == FROM_OUTSIDE)
-        {
+        if is_external(&config) {
             return Identity::of(&config, anchors, Issuer::External);
         }
         let target = Target::one(SECRETS, namespace, label::ISSUER);
@@ -274,6 +275,11 @@ impl Live {
         };
         Identity::of(&config, anchors, issuer)
     }
+}
+
+fn is_external(config: &Config) -> bool {
+    let scheme = config.facts().remove("issuer_scheme");
+    scheme.is_some_and(|scheme| scheme == FROM_OUTSIDE)
 }
 
 /// Reads the version in the configuration.

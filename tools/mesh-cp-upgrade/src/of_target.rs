@@ -6,7 +6,6 @@ use mesh_cluster::workload::proxy;
 use mesh_records::Explained;
 use mesh_versions::{COMPONENTS, Releases, Version};
 
-use crate::live::Live;
 use crate::overrides::Overrides;
 use crate::plan::Parts;
 use crate::render::Rendered;
@@ -17,7 +16,6 @@ pub(crate) fn check(
     parts: &Parts,
     config: &Config,
     values: &Overrides,
-    live: &Live,
     target: &str,
 ) -> Outcome<()> {
     let Parts {
@@ -47,9 +45,6 @@ pub(crate) fn check(
         });
     }
     components_are_of(control_plane, values, target, hint)?;
-    if live.configuration().version != Some(target) {
-        components_move(control_plane, live, target)?;
-    }
     if crds.crds().is_empty() {
         let what = format!("{} renders no CRD", crds.chart);
         return Err(refused(
@@ -92,24 +87,6 @@ fn components_are_of(
                 None => refused(what, "remove the pinned version from the values"),
                 Some(places) => refused(format!("{what}: the values pin it with {places}"), REMOVE),
             });
-        }
-    }
-    Ok(())
-}
-
-// Where the control plane is of another release today, an image that stays is not of the target.
-fn components_move(control_plane: &Rendered, live: &Live, target: &str) -> Outcome<()> {
-    for component in control_plane.components()? {
-        let mut today = live.components.iter();
-        let today = today.find(|it| it.name == component.name);
-        if let Some(image) = today.and_then(|today| component.unmoved(today)) {
-            let what = format!(
-                "{} would go on running {image}: nothing shows that this is {target}",
-                component.name
-            );
-            let hint = "name the target's image in the values, or remove the image from them: the chart \
-                        sets its own";
-            return Err(refused(what, hint));
         }
     }
     Ok(())

@@ -3,7 +3,7 @@
 use mesh_actor::{AGAIN, Ending};
 use mesh_records::{Explained, Release};
 
-use crate::by_hand::ByHand;
+use crate::by_hand::{ByHand, Fate};
 use crate::child::Writer;
 use crate::expected::Expected;
 use crate::identity::{Change, Key};
@@ -77,7 +77,8 @@ pub(crate) struct Part {
     pub(crate) rendered: Rendered,
     /// The objects as they were installed, if the installer keeps them.
     pub(crate) installed: Option<Vec<Manifest>>,
-    /// The values that change against those that the release was given.
+    /// The values that change against those that the release was given, or of the linkerd CLI against all
+    /// that the control plane has.
     pub(crate) values: Vec<Difference>,
     /// The objects that helm deletes, because the new chart lacks them.
     pub(crate) removed: Vec<Manifest>,
@@ -136,9 +137,11 @@ impl Part {
         }
     }
 
-    /// Returns the objects whose pods are created.
-    pub(crate) fn restarting(&self) -> &[Manifest] {
-        match self.only_restores {
+    /// Returns the objects that are written otherwise than they are, as far as that restarts pods.
+    pub(crate) fn restarting(&self, by_hand: &[(String, ByHand)]) -> &[Manifest] {
+        let is_overwritten =
+            |(_, field): &(String, ByHand)| matches!(field.fate, Fate::Overwritten(_));
+        match self.only_restores && !by_hand.iter().any(is_overwritten) {
             true => &self.restored,
             false => &self.rendered.manifests,
         }
@@ -231,6 +234,26 @@ impl Plan {
             }
         })
     }
+}
+
+/// Returns the images that stay as they are `today` and of which nothing shows that they are of another
+/// release.
+pub(crate) fn unmoved(components: &[Expected], today: &[Expected]) -> Option<Change> {
+    let images: Vec<String> = components
+        .iter()
+        .filter_map(|component| {
+            let today = today.iter().find(|it| it.name == component.name)?;
+            let image = component.unmoved(today)?;
+            Some(format!("{image} of {}", component.name))
+        })
+        .collect();
+    let images = images.join(", ");
+    (!images.is_empty()).then(|| Change {
+        key: Key::Images,
+        from: images.clone(),
+        to: images,
+        known_as: Some("nothing shows that an image that stays as it is is of the target"),
+    })
 }
 
 /// Makes the ending of an upgrade that has failed. The old pods of unready components still run, so

@@ -70,7 +70,8 @@ pub(crate) async fn preflight(
             session.find(finding)?;
         }
         let coming = Coming {
-            deployments: of_kind(part.restarting(), Deployment::RESOURCE.kind).collect(),
+            deployments: of_kind(part.restarting(&answers.by_hand), Deployment::RESOURCE.kind)
+                .collect(),
             accounts: of_kind(&part.rendered.manifests, "ServiceAccount")
                 .filter_map(name)
                 .collect(),

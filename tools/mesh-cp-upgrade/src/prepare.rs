@@ -13,15 +13,14 @@ use crate::diff::lines;
 use crate::foreseen::{foreseen, untold};
 use crate::gate::Goal;
 use crate::identity::{Change, Identity, Key, changes};
-use crate::installer::back::{NO_REVISION, WayBack};
 use crate::live::Live;
 use crate::of_target;
-use crate::plan::{Definitions, Part, Parts, Plan, Staged};
+use crate::plan::{Definitions, Part, Parts, Plan, Staged, unmoved};
 use crate::preflight::{Accepted, preflight};
 use crate::prove::{Proof, rehearse};
 use crate::scene::{Scene, UNRENDERED, still_shown};
 use crate::session::Session;
-use crate::way_back::Asking;
+use crate::way_back::{backup, rehearsing};
 
 pub(crate) const AT_TARGET: &str = "it is already at the target";
 const LATER: &str = "the control plane is rendered only when the CRDs are written";
@@ -43,13 +42,13 @@ pub(crate) async fn prepare(
     let parts = match session.note(rendering)? {
         Some(Staged::Whole(parts)) => parts,
         Some(Staged::Definitions(mut first)) => {
-            standing(session, args, live.namespace()).await?;
+            standing(session, args, live).await?;
             rendered_alone(session, args, &first)?;
             let parts = [&first.part];
             first.by_hand = try_out(session, args, goal, scene, &parts, proof).await?;
             first.by_hand.extend(ahead(session, args, goal).await?);
             let way_back = Some(&first.rest.way_back);
-            let asking = asking(session, args, way_back);
+            let asking = rehearsing(session, args, way_back);
             backup(session, way_back, asking).await?;
             session.conclude()?;
             return Ok(Staged::Definitions(first));
@@ -71,7 +70,7 @@ pub(crate) async fn prepare(
         return Ok(Staged::Whole(plan));
     }
     let way_back = plan.control_plane.way_back.as_ref();
-    let asking = asking(session, args, way_back);
+    let asking = rehearsing(session, args, way_back);
     plan.changes = identity(session, args, scene, &plan).await?;
     let parts = [&plan.crds, &plan.control_plane];
     plan.by_hand = try_out(session, args, goal, scene, &parts, proof).await?;
@@ -98,7 +97,12 @@ pub(crate) async fn rest(
     match prepare(session, args, goal, &scene, proof).await? {
         Staged::Whole(plan) if !plan.crds.is_needed => match untold(&agreed.by_hand, &plan.by_hand)
         {
-            None => Ok(plan),
+            None => {
+                for value in &plan.control_plane.values {
+                    session.says_object(&format!("{} {value}", value.verb()))?;
+                }
+                Ok(plan)
+            }
             Some((object, field)) => Err(refused(
                 format!(
                     "the upgrade would overwrite a field that was set by hand and that the question \
@@ -119,8 +123,7 @@ fn whole(session: &mut Session<'_>, goal: &Goal, live: &Live, parts: Parts) -> O
     let target = &goal.target;
     let config = parts.control_plane.rendered.config();
     let config = config.map_err(|error| refused(format!("{error:#}"), parts.hint))?;
-    let values = &session.inputs.overrides;
-    let of_target = of_target::check(&parts, &config, values, live, target);
+    let of_target = of_target::check(&parts, &config, &session.inputs.overrides, target);
     session.note(of_target)?;
     let Parts {
         crds,
@@ -135,10 +138,14 @@ fn whole(session: &mut Session<'_>, goal: &Goal, live: &Live, parts: Parts) -> O
         "{} renders {count} objects of {target}",
         by.join(" and ")
     ))?;
+    let components = control_plane.rendered.components()?;
+    // Where the control plane is of another release today, an image that stays is not of the target.
+    let moves = live.configuration().version != Some(target);
+    let unmoved = moves.then(|| unmoved(&components, &live.components));
     Ok(Plan {
-        components: control_plane.rendered.components()?,
+        components,
         injects: config.injects().unwrap_or(target).to_owned(),
-        changes: Vec::new(),
+        changes: unmoved.flatten().into_iter().collect(),
         by_hand: Vec::new(),
         no_way_back: None,
         crds,
@@ -243,8 +250,8 @@ pub(crate) async fn identity(
     plan: &Plan,
 ) -> Outcome<Vec<Change>> {
     session.begin(StepName::Identity, "comparing the identity settings")?;
-    let namespace = scene.live.namespace();
-    certificates(session, args, namespace, Some(&plan.control_plane.rendered)).await?;
+    let rendered = Some(&plan.control_plane.rendered);
+    certificates(session, args, &scene.live, rendered).await?;
     let cluster = Arc::clone(&session.cluster);
     let comparing = async {
         let live = match &scene.identity {
@@ -254,6 +261,7 @@ pub(crate) async fn identity(
         };
         let mut all = changes(&live, &Identity::rendered(&plan.control_plane.rendered)?);
         all.extend(plan.losses());
+        all.extend(plan.changes.iter().cloned());
         Ok::<_, anyhow::Error>(all)
     };
     let compared = session.unless_stopped(comparing).await?;
@@ -291,37 +299,4 @@ pub(crate) async fn identity(
     };
     session.done(&message)?;
     Ok(all)
-}
-
-// Begins to ask whether there is a way back.
-fn asking(session: &Session<'_>, args: &Args, way_back: Option<&WayBack>) -> Asking {
-    match args.actor.consent.dry_run {
-        DryRun::Client => Asking::default(),
-        DryRun::None | DryRun::Server => {
-            way_back.map_or_else(Asking::default, |it| Asking::begin(session, it))
-        }
-    }
-}
-
-// Returns why there is no way back, if there is none.
-async fn backup(
-    session: &mut Session<'_>,
-    way_back: Option<&WayBack>,
-    asking: Asking,
-) -> Outcome<Option<String>> {
-    session.begin(StepName::Backup, "looking for a revision to go back to")?;
-    let Some(way_back) = way_back else {
-        session.done(NO_REVISION)?;
-        return Ok(Some(NO_REVISION.to_owned()));
-    };
-    let command = way_back.command();
-    match asking.obstacle(session).await? {
-        None => session.done(&way_back.offered("to go back"))?,
-        Some(why) => {
-            let none = format!("`{command}` would fail: {why}");
-            session.done(&format!("there is no way back: {none}"))?;
-            return Ok(Some(none));
-        }
-    }
-    Ok(None)
 }

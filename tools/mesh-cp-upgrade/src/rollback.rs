@@ -133,16 +133,12 @@ pub(crate) async fn after(session: &mut Session<'_>, args: &Args, ending: Ending
         Err(left @ Ending::Left { .. }) => left,
         Err(ending) => {
             let why = ending.reason().unwrap_or_default();
-            let (what, end): (_, fn(Explained) -> Ending) = match ending {
-                Ending::Stopped(_) => ("the rollback was stopped", Ending::Stopped),
-                Ending::Done { .. }
-                | Ending::No(_)
-                | Ending::Failed(_)
-                | Ending::Skipped(_)
-                | Ending::Left { .. } => ("the rollback has failed", Ending::No),
-            };
-            let what = format!("{error}; and {what}: {why}");
-            let ending = end(Explained::new(what, error.hint()));
+            let said = |what: &str| format!("{error}; and the rollback {what}: {why}");
+            // The answer is known all the same. helm may still be at the way back.
+            if let Ending::Stopped(stopped) = &ending {
+                return Ending::No(Explained::new(said("was stopped"), stopped.hint()));
+            }
+            let ending = Ending::No(Explained::new(said("has failed"), error.hint()));
             offered(session, ending).await
         }
     }

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use mesh_cluster::control_plane::certificate::stands_on;
 use mesh_cluster::control_plane::issuer::{CertificateSecret, SECRETS};
 use mesh_cluster::object::ByteString;
-use mesh_cluster::{Cluster, Error, Selection, Target, Why};
+use mesh_cluster::{Cluster, Error, Selection, Target, Why, label};
 
 use crate::webhooks::{Configuration, Hook, KINDS};
 
@@ -54,14 +54,19 @@ pub(crate) async fn broken(
     }))
 }
 
-/// Returns the Services of the control plane that webhooks name.
+/// Returns the Services that the webhooks of the control plane name.
 ///
 /// # Errors
 /// The configurations cannot be read, or a right is missing.
 pub(crate) async fn called(cluster: &Cluster, namespace: &str) -> Result<BTreeSet<String>, Error> {
     let mut services = BTreeSet::new();
+    let own = format!("{}={namespace}", label::CONTROL_PLANE_NS);
+    let selection = Selection {
+        namespace: None,
+        labels: Some(&own),
+    };
     for resource in KINDS {
-        let pages = cluster.pages_as::<Configuration>(resource, Selection::default());
+        let pages = cluster.pages_as::<Configuration>(resource, selection);
         let all = pages.all().await?;
         let hooks = all.iter().flat_map(|it| &it.webhooks);
         let named = hooks.filter_map(Hook::service);

@@ -87,7 +87,7 @@ pub(crate) enum Changed {
     Dropped(Option<String>),
     Other(Option<(String, String)>),
     Added(Option<String>),
-    /// The release had it, and the new one has no value of this name.
+    /// The control plane has it, and will have no value of this name.
     Unknown(Option<String>),
 }
 
@@ -156,6 +156,7 @@ fn shown(name: &str, value: &Value) -> Option<String> {
         Value::Bool(_) => return Some(value.to_string()),
         _ if !sayable::with_content(name, value) => return None,
         Value::Number(_) | Value::Array(_) => value.to_string(),
+        Value::String(text) if text.is_empty() => "\"\"".to_owned(),
         Value::String(text) => text.clone(),
         Value::Null | Value::Object(_) => return None,
     };
@@ -218,12 +219,9 @@ impl fmt::Display for Difference {
             Changed::Added(Some(to)) => write!(f, "{name}: {to}"),
             Changed::Added(None) => f.write_str(name),
             Changed::Unknown(Some(from)) => {
-                write!(
-                    f,
-                    "{name}, which is {from}: the new release has no such value"
-                )
+                write!(f, "{name}, which is {from}: it is not set any more")
             }
-            Changed::Unknown(None) => write!(f, "{name}: the new release has no such value"),
+            Changed::Unknown(None) => write!(f, "{name}: it is not set any more"),
         }
     }
 }
@@ -286,7 +284,7 @@ mod tests {
         let said: Vec<String> = all.iter().map(|it| format!("{} {it}", it.verb())).collect();
         let expected = [
             "change the value controllerReplicas from 3 to 1",
-            "drop the value grafana, which is g.example: the new release has no such value",
+            "drop the value grafana, which is g.example: it is not set any more",
         ];
         assert_eq!(said, expected);
     }

@@ -56,8 +56,9 @@ async fn watch(session: &mut Session<'_>, args: &Args) -> Outcome<Ending> {
     )?;
     let message = format!("waiting for the control plane in {namespace} to become {target}");
     session.begin(StepName::Watch, &message)?;
-    let ready = readiness::before(session, namespace).await?;
     let injects = begun(session, args, namespace, &target).await?;
+    // The configuration changes first, before a component does.
+    let ready = readiness::before(session, namespace).await?;
     let cluster = Arc::clone(&session.cluster);
     let services = session.unless_stopped(services(&cluster, namespace));
     let watched = Watched {

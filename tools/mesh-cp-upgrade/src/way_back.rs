@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use mesh_actor::{AGAIN, Ending, Outcome};
+use mesh_cli::DryRun;
 use mesh_cluster::Cluster;
-use mesh_records::Explained;
+use mesh_records::{Explained, StepName};
 use tokio::task::JoinSet;
 
+use crate::args::Args;
 use crate::dry_write::How;
-use crate::installer::back::{Revisit, WayBack};
+use crate::installer::back::{NO_REVISION, Revisit, WayBack};
 use crate::preflight::list;
 use crate::rehearsal::{Answers, Rehearsal, ask};
 use crate::session::Session;
@@ -40,6 +42,39 @@ impl Asking {
             None => Ok(None),
         }
     }
+}
+
+/// Begins to ask whether there is a way back.
+pub(crate) fn rehearsing(session: &Session<'_>, args: &Args, way_back: Option<&WayBack>) -> Asking {
+    match args.actor.consent.dry_run {
+        DryRun::Client => Asking::default(),
+        DryRun::None | DryRun::Server => {
+            way_back.map_or_else(Asking::default, |it| Asking::begin(session, it))
+        }
+    }
+}
+
+/// Says whether there is a way back. Returns why there is none.
+pub(crate) async fn backup(
+    session: &mut Session<'_>,
+    way_back: Option<&WayBack>,
+    asking: Asking,
+) -> Outcome<Option<String>> {
+    session.begin(StepName::Backup, "looking for a revision to go back to")?;
+    let Some(way_back) = way_back else {
+        session.done(NO_REVISION)?;
+        return Ok(Some(NO_REVISION.to_owned()));
+    };
+    let command = way_back.command();
+    match asking.obstacle(session).await? {
+        None => session.done(&way_back.offered("to go back"))?,
+        Some(why) => {
+            let none = format!("`{command}` would fail: {why}");
+            session.done(&format!("there is no way back: {none}"))?;
+            return Ok(Some(none));
+        }
+    }
+    Ok(None)
 }
 
 async fn rehearsed(cluster: &Cluster, revisit: &Revisit) -> anyhow::Result<Option<String>> {

@@ -48,8 +48,6 @@ pub const SERVICE: &str = "kubernetes.io/service-name";
 
 /// Name of the proxy's container; it may be a container or an init container.
 pub const PROXY: &str = "linkerd-proxy";
-/// Name of the init container that sets up a pod's network.
-pub const INIT: &str = "linkerd-init";
 /// Variable of the proxy's environment with its trust bundle.
 pub const TRUST_ANCHORS: &str = "LINKERD2_PROXY_IDENTITY_TRUST_ANCHORS";
 /// Name of the `ConfigMap` with a control plane's values.

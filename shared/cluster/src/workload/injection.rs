@@ -85,7 +85,7 @@ const PROXIES: ([&str; 2], [&str; 2]) = (
 );
 /// The same for init containers.
 const INITS: ([&str; 2], [&str; 2]) = (
-    [label::INIT, "istio-init"],
+    ["linkerd-init", "istio-init"],
     [
         "cr.l5d.io/linkerd/proxy-init:",
         "gcr.io/istio-release/proxy_init:",
