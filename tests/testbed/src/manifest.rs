@@ -49,6 +49,7 @@ impl Chart {
         }
         let kept = [
             "identityTrustAnchorsPEM",
+            "clusterNetworks",
             "identity",
             "controllerReplicas",
             "highAvailability",
