@@ -283,6 +283,8 @@ fn image_that_stays_as_it_is_shows_no_release(bed: Bed) {
     let same = image("corp-1");
     let what = "nothing shows that an image that stays as it is is of the target: ";
     stage.refuses(&judged, &["--set", &same], what);
+    let cure = "hint: name the target's images in the values";
+    stage.refuses(&judged, &["--set", &same], cure);
     assert_eq!(stage.written(), [""; 0]);
     let allowed = [
         "--dry-run=server",

@@ -140,7 +140,12 @@ fn component_that_does_not_stay_ready_is_watched_until_it_does(bed: Bed) {
     let pods = "/api/v1/namespaces/linkerd/pods";
     let identity = "?labelSelector=linkerd.io/control-plane-component%3Didentity";
     let all = stage.bed.get(&format!("{pods}{identity}")).unwrap();
-    let pod = all["items"][0]["metadata"]["name"].as_str().unwrap();
+    // The old pod may not be gone yet.
+    let mut all = all["items"].as_array().unwrap().iter();
+    let new = all
+        .find(|pod| pod["spec"].to_string().contains(TO))
+        .unwrap();
+    let pod = new["metadata"]["name"].as_str().unwrap();
     make_wait(&stage.bed, "linkerd", pod, "CrashLoopBackOff", 5);
     let run = run.finish();
     assert_eq!(run.code, Some(1), "{}", run.said());

@@ -123,6 +123,11 @@ fn beside(part: &Part) -> Vec<Deed> {
     removed.chain(restored).chain(values).collect()
 }
 
+fn restarting(plan: &Plan) -> usize {
+    let objects = plan.control_plane.restarting(&plan.by_hand).iter();
+    objects.filter(|it| it.kind == "Deployment").count()
+}
+
 fn verb(command: &[String]) -> String {
     let words: Vec<&str> = command.iter().take(2).map(String::as_str).collect();
     words.join(" ")
@@ -159,8 +164,11 @@ fn summary(args: &Args, goal: &Goal, prepared: &Staged<Plan>, intent: &Intent) -
         );
     }
     let components = match prepared {
-        Staged::Whole(plan) if plan.control_plane.only_restores => None,
-        Staged::Whole(plan) => Some(format!("{} components restart", plan.components.len())),
+        Staged::Whole(plan) => match restarting(plan) {
+            0 => None,
+            1 => Some("1 component restarts".to_owned()),
+            count => Some(format!("{count} components restart")),
+        },
         Staged::Definitions(_) => Some("the components restart".to_owned()),
     };
     lines.extend(components.map(|components| {

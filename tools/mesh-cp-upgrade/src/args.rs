@@ -105,7 +105,7 @@ pub(crate) struct Args {
     #[arg(long, requires = "to", conflicts_with_all = OF_UPGRADES)]
     pub(crate) watch_only: bool,
 
-    /// Allow the upgrade to change this setting (may be repeated)
+    /// Allow this difference (may be repeated)
     #[arg(long, value_enum, value_name = "KEY", value_delimiter = ',', action = ArgAction::Append)]
     pub(crate) allow_change: Vec<Key>,
 

@@ -34,8 +34,7 @@ pub(crate) async fn certificates(
     let mut chain = rendered.map(issuer_key::rendered).unwrap_or_default();
     let is_rendered = match rendered {
         Some(_) => chain.issuer.is_some() && chain.anchors.is_some(),
-        // The linkerd CLI renders the issuer that it was given, unless somebody else keeps it.
-        None => !live.has_external_issuer(),
+        None => live.renders_certificates(),
     };
     let (of_key, of_dates, of_chain) = match (args.rollback || session.goes_back, is_rendered) {
         (true, _) => (OTHER_REVISION, OTHER_REVISION, OTHER_REVISION),
@@ -51,6 +50,10 @@ pub(crate) async fn certificates(
             },
         ),
     };
+    let of_missing = match rendered {
+        Some(_) => KEPT_ELSEWHERE,
+        None => of_dates,
+    };
     if let Some(Err(error)) = rendered.map(issuer_key::check) {
         session.foresee(Explained::new(error.to_string(), of_key))?;
     }
@@ -59,7 +62,7 @@ pub(crate) async fn certificates(
     match read.await? {
         Ok(()) => {
             for what in chain.missing() {
-                session.foresee(Explained::new(what, KEPT_ELSEWHERE))?;
+                session.foresee(Explained::new(what, of_missing))?;
             }
         }
         // What goes back after a failure is not held up by what it cannot look at.

@@ -244,9 +244,11 @@ impl Live {
         Config::of(&self.config)?.injects().map(str::to_owned)
     }
 
-    /// Returns true if another tool, such as cert-manager, keeps the issuer's certificate.
-    pub(crate) fn has_external_issuer(&self) -> bool {
-        Config::of(&self.config).is_some_and(|config| is_external(&config))
+    /// Returns true if the issuer and the trust anchors are rendered: nothing else, such as cert-manager,
+    /// keeps one of them.
+    pub(crate) fn renders_certificates(&self) -> bool {
+        let config = Config::of(&self.config);
+        config.is_some_and(|config| !is_external(&config) && !keeps_anchors_elsewhere(&config))
     }
 
     /// Its identity settings. Without the right to read the issuer, the issuer is `Unreadable`.

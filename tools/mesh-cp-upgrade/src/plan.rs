@@ -139,8 +139,11 @@ impl Part {
 
     /// Returns the objects that are written otherwise than they are, as far as that restarts pods.
     pub(crate) fn restarting(&self, by_hand: &[(String, ByHand)]) -> &[Manifest] {
-        let is_overwritten =
-            |(_, field): &(String, ByHand)| matches!(field.fate, Fate::Overwritten(_));
+        let is_overwritten = |(object, field): &(String, ByHand)| {
+            let is_of_pods =
+                object.starts_with("Deployment ") && field.field.starts_with(".spec.template");
+            is_of_pods && matches!(field.fate, Fate::Overwritten(_))
+        };
         match self.only_restores && !by_hand.iter().any(is_overwritten) {
             true => &self.restored,
             false => &self.rendered.manifests,

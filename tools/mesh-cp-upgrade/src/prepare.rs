@@ -20,9 +20,11 @@ use crate::preflight::{Accepted, preflight};
 use crate::prove::{Proof, rehearse};
 use crate::scene::{Scene, UNRENDERED, still_shown};
 use crate::session::Session;
-use crate::way_back::{backup, rehearsing};
+use crate::way_back::{rehearsing, say_way_back};
 
 pub(crate) const AT_TARGET: &str = "it is already at the target";
+const CURE_OF_IMAGES: &str = "name the target's images in the values, or remove the images from them: \
+                              the chart sets its own";
 const LATER: &str = "the control plane is rendered only when the CRDs are written";
 
 /// Renders what can be rendered before the first write, compares it with the cluster, and sends it
@@ -49,7 +51,7 @@ pub(crate) async fn prepare(
             first.by_hand.extend(ahead(session, args, goal).await?);
             let way_back = Some(&first.rest.way_back);
             let asking = rehearsing(session, args, way_back);
-            backup(session, way_back, asking).await?;
+            say_way_back(session, way_back, asking).await?;
             session.conclude()?;
             return Ok(Staged::Definitions(first));
         }
@@ -74,7 +76,7 @@ pub(crate) async fn prepare(
     plan.changes = identity(session, args, scene, &plan).await?;
     let parts = [&plan.crds, &plan.control_plane];
     plan.by_hand = try_out(session, args, goal, scene, &parts, proof).await?;
-    plan.no_way_back = backup(session, way_back, asking).await?;
+    plan.no_way_back = say_way_back(session, way_back, asking).await?;
     if let (true, Some(why)) = (args.rollback_on_failure, &plan.no_way_back) {
         let hint = "see to it, or leave out --rollback-on-failure";
         session.find(Explained::new(format!("there is no way back: {why}"), hint))?;
@@ -273,30 +275,34 @@ pub(crate) async fn identity(
         .filter(|change| !args.allow_change.contains(&change.key))
         .collect();
     if !unasked.is_empty() {
-        let rest: Vec<String> = unasked.iter().map(ToString::to_string).collect();
-        let keys: Vec<String> = unasked
-            .iter()
-            .map(|change| change.key.to_string())
-            .collect();
-        // No value keeps definitions that the chart no longer has.
-        let by_values = unasked.iter().any(|change| change.key != Key::Crds);
-        let allow = format!(
-            "to allow this change, pass --allow-change {}",
-            keys.join(",")
-        );
-        let hint = match by_values {
-            true => format!(
-                "{}; {allow}",
-                scene.installer.check_values(&session.inputs.overrides)
-            ),
-            false => allow,
-        };
-        session.find(Explained::new(rest.join("; "), hint))?;
+        let finding = refused_changes(session, scene, &unasked);
+        session.find(finding)?;
     }
     let message = match all.len() {
         0 => "the identity settings are unchanged".to_owned(),
-        count => format!("{count} identity settings change, as --allow-change says"),
+        1 => "1 difference is allowed with --allow-change".to_owned(),
+        count => format!("{count} differences are allowed with --allow-change"),
     };
     session.done(&message)?;
     Ok(all)
+}
+
+fn refused_changes(session: &Session<'_>, scene: &Scene, unasked: &[&Change]) -> Explained {
+    let all: Vec<String> = unasked.iter().map(ToString::to_string).collect();
+    let keys: Vec<String> = unasked.iter().map(|it| it.key.to_string()).collect();
+    let allow = format!(
+        "to allow this change, pass --allow-change {}",
+        keys.join(",")
+    );
+    let has = |of: fn(Key) -> bool| unasked.iter().any(|change| of(change.key));
+    let mut hints = Vec::new();
+    if has(|key| key == Key::Images) {
+        hints.push(CURE_OF_IMAGES.to_owned());
+    }
+    // No value keeps definitions that the chart no longer has.
+    if has(|key| !matches!(key, Key::Crds | Key::Images)) {
+        hints.push(scene.installer.check_values(&session.inputs.overrides));
+    }
+    hints.push(allow);
+    Explained::new(all.join("; "), hints.join("; "))
 }

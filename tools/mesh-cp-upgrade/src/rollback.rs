@@ -134,9 +134,15 @@ pub(crate) async fn after(session: &mut Session<'_>, args: &Args, ending: Ending
         Err(ending) => {
             let why = ending.reason().unwrap_or_default();
             let said = |what: &str| format!("{error}; and the rollback {what}: {why}");
-            // The answer is known all the same. helm may still be at the way back.
-            if let Ending::Stopped(stopped) = &ending {
-                return Ending::No(Explained::new(said("was stopped"), stopped.hint()));
+            // The answer is known all the same. To run the pipeline again would go on with the upgrade.
+            if let Ending::Stopped(_) = ending {
+                let mut words = vec!["--rollback"];
+                let namespace = args.linkerd_namespace.as_deref();
+                words.extend(namespace.iter().flat_map(|name| ["-L", name]));
+                let back = session.run.paste().mesh("mesh-cp-upgrade", &words);
+                let hint =
+                    format!("go back with `{back}`, which waits for a helm that is still at it");
+                return Ending::No(Explained::new(said("was stopped"), hint));
             }
             let ending = Ending::No(Explained::new(said("has failed"), error.hint()));
             offered(session, ending).await

@@ -55,7 +55,7 @@ pub(crate) fn rehearsing(session: &Session<'_>, args: &Args, way_back: Option<&W
 }
 
 /// Says whether there is a way back. Returns why there is none.
-pub(crate) async fn backup(
+pub(crate) async fn say_way_back(
     session: &mut Session<'_>,
     way_back: Option<&WayBack>,
     asking: Asking,

@@ -11,7 +11,7 @@ use super::conclusion::Conclusion;
 use super::event::Action;
 use super::limits::Stop;
 use super::state::Roll;
-use super::vigil::{Source, Standing};
+use super::vigil::{Source, Standing, is_late};
 
 /// How often the list is tried.
 const LISTS: u32 = 3;
@@ -19,8 +19,8 @@ const PAUSE: SignedDuration = SignedDuration::from_secs(1);
 const LONGEST_PAUSE: SignedDuration = SignedDuration::from_secs(30);
 
 impl Roll {
-    /// Returns true if a list at the end of the run showed every proven workload whole; otherwise
-    /// asks for that list.
+    /// Returns true if lists at the end of the run showed every proven workload whole; otherwise asks for
+    /// one. Where others go on taking pods away, no single list shows all of them whole.
     pub(super) fn is_rechecked(&mut self) -> bool {
         if !self.watches_on() || self.proven().is_empty() || self.recheck.is_done {
             return true;
@@ -80,8 +80,9 @@ impl Roll {
             let observed = self.world.whole(&key).cloned();
             match self.standing_in(&key, observed.as_ref(), &pods) {
                 Standing::Whole | Standing::Left => self.is_well(&key),
-                Standing::Short(_) if self.was_whole_enough(&key) => {}
-                Standing::Short(_) if !self.is_short_for_too_long(&key) => is_whole = false,
+                Standing::Short(problem) if !self.is_short_for_too_long(&key) => {
+                    is_whole &= self.was_whole_enough(&key, &problem);
+                }
                 // The watch of the workloads may be silent too.
                 Standing::Short(_) | Standing::Fallen(_) => {
                     is_whole = false;
@@ -169,15 +170,25 @@ impl Roll {
         {
             vigil.short = None;
             vigil.listed_short = None;
-            if self.recheck.is_last {
+            if self.recheck.is_last && is_late(self.recheck.until, self.now) {
                 vigil.whole_until = self.recheck.until;
             }
         }
     }
 
-    fn was_whole_enough(&self, key: &WorkloadRef) -> bool {
-        let vigil = self.over.get(key).and_then(|item| item.vigil.as_ref());
-        vigil.is_some_and(|vigil| vigil.was_whole_enough(self.recheck.until, self.now))
+    // Returns true if a late look has shown a workload whole that has too few ready pods now, and says so.
+    fn was_whole_enough(&mut self, key: &WorkloadRef, problem: &Problem) -> bool {
+        let Some(item) = self.over.get(key) else {
+            return false;
+        };
+        let until = self.recheck.until.filter(|_| self.recheck.is_last);
+        let vigil = item.vigil.as_ref();
+        let is_enough = until.is_some() && vigil.is_some_and(|it| it.whole_until == until);
+        if is_enough {
+            let record = self.saying(item).short(self.counts(key), &problem.said);
+            self.emit(record);
+        }
+        is_enough
     }
 
     fn is_short_for_too_long(&mut self, key: &WorkloadRef) -> bool {

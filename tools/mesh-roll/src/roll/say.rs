@@ -151,6 +151,17 @@ impl Saying<'_> {
         self.progress(message, pods, Some(&why))
     }
 
+    /// Makes the record that a workload which was whole in a late look has too few ready pods in the last one.
+    pub(crate) fn short(&self, pods: ProgressPods, said: &str) -> Record {
+        let key = self.key;
+        let why = format!("{said}; it had all of them in a look before");
+        self.progress(
+            format!("{key} is not waited for any longer: {why}"),
+            pods,
+            Some(&why),
+        )
+    }
+
     /// Makes the record that the API server accepted the dry run.
     pub(crate) fn rehearsed(&self, pods: ProgressPods) -> Record {
         let key = self.key;

@@ -21,7 +21,7 @@ pub(super) struct Vigil {
     pub(super) short: Option<Timestamp>,
     /// Since when lists have shown too few ready pods, whatever the watch shows.
     pub(super) listed_short: Option<Timestamp>,
-    /// The [`Recheck::until`] of the last looks of which one has shown it whole.
+    /// The [`Recheck::until`] of the looks of which a late one has shown it whole.
     pub(super) whole_until: Option<Timestamp>,
 }
 
@@ -41,10 +41,10 @@ pub(super) struct Recheck {
     pub(super) is_asked: bool,
     /// Whether nothing was in flight since the list was asked for.
     pub(super) is_last: bool,
-    /// Until when the last looks wait for one that shows every workload whole. After that each must have
-    /// been whole in one of them: where others go on evicting and scaling, all never are at one time.
+    /// Until when the last looks wait for one that shows every workload whole. After that each must be seen
+    /// whole in one of the later looks: where others go on taking pods away, all never are at one time.
     pub(super) until: Option<Timestamp>,
-    /// Whether every proven workload was whole in a list that was asked for at the end.
+    /// Whether every proven workload was whole in one such list, or each in one of the late ones.
     pub(super) is_done: bool,
     /// The pods of workloads that seem to have failed, until their objects are read.
     pub(super) listed: BTreeMap<WorkloadRef, Vec<PodSeen>>,
@@ -80,12 +80,6 @@ impl Vigil {
             listed_short: None,
             whole_until: None,
         }
-    }
-
-    /// Returns true if a workload with too few ready pods in this list has shown enough: the last looks
-    /// waited `until` now, and one of them has shown it whole.
-    pub(super) fn was_whole_enough(&self, until: Option<Timestamp>, now: Timestamp) -> bool {
-        self.whole_until == until && is_late(until, now)
     }
 
     /// Returns true if too few pods are seen ready.
@@ -169,31 +163,5 @@ fn too_few(ready: usize, wanted: usize) -> Problem {
         container: None,
         said: format!("{ready} of {wanted} pods are ready"),
         passes: Passes::Maybe,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_was_whole_once_is_waited_for_until_the_last_looks_are_late() {
-        let [early, late] = [10, 20].map(|second| Timestamp::from_second(second).unwrap());
-        let table = [
-            // whole in the looks until, the looks until, now, enough
-            (Some(late), Some(late), early, false),
-            (Some(late), Some(late), late, true),
-            (None, Some(late), late, false),
-            // Workloads were in flight since.
-            (Some(early), Some(late), late, false),
-            (None, None, late, false),
-        ];
-        for (number, (whole_until, until, now, expected)) in table.into_iter().enumerate() {
-            let vigil = Vigil {
-                whole_until,
-                ..Vigil::new(ProvenBy::default(), early)
-            };
-            assert_eq!(vigil.was_whole_enough(until, now), expected, "row {number}");
-        }
     }
 }
