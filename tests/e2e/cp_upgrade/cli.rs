@@ -281,7 +281,7 @@ fn image_that_stays_as_it_is_shows_no_release(bed: Bed) {
     let stage = Stage::by_cli_with(bed, &["--set", &image("corp-1")]);
     let judged = stage.judged();
     let same = image("corp-1");
-    let what = "nothing shows that an image that stays as it is is of the target: ";
+    let what = "cannot tell whether an image is of the target, because it is the same as today";
     stage.refuses(&judged, &["--set", &same], what);
     let cure = "hint: name the target's images in the values";
     stage.refuses(&judged, &["--set", &same], cure);

@@ -10,6 +10,7 @@ use crate::stage::{Stage, TO};
 on_both_beds! {
     [Helm]
     object_that_the_chart_lacks_is_shown_before_helm_deletes_it
+    definition_that_the_chart_lacks_is_deleted_if_allowed_and_its_objects_are_in_the_backup
     object_that_helm_keeps_is_left_over_and_named
     chart_without_a_component_of_every_release_is_refused
     object_that_somebody_deleted_is_shown_and_restored
@@ -34,6 +35,19 @@ const DELETED: [(&str, &str); 4] = [
         "/api/v1/namespaces/linkerd/serviceaccounts/linkerd-identity",
     ),
 ];
+
+const WIDGETS_PATH: &str =
+    "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/widgets.shop.test";
+const WIDGETS: &str = r"
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: widgets.shop.test}
+spec:
+  group: shop.test
+  names: {kind: Widget, plural: widgets}
+  scope: Namespaced
+  versions: [{name: v1, served: true, storage: true, schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}}]
+";
 
 fn deeds(run: &Run) -> Vec<String> {
     let deeds = run.of("intent")[0]["deeds"].as_array().unwrap().iter();
@@ -60,6 +74,51 @@ fn object_that_the_chart_lacks_is_shown_before_helm_deletes_it(bed: Bed) {
         "{deeds:?}"
     );
     assert!(stage.bed.get(EXTRA).is_err());
+}
+
+fn definition_that_the_chart_lacks_is_deleted_if_allowed_and_its_objects_are_in_the_backup(
+    bed: Bed,
+) {
+    let stage = Stage::new(bed);
+    let extra = stage.charts.crds.join("templates/extra.yaml");
+    fs::write(&extra, WIDGETS).unwrap();
+    let first = stage.run(&stage.judged(), &[]);
+    assert_eq!(first.code, Some(0), "{}", first.stderr);
+    let established = "/status/conditions/1/status";
+    stage
+        .bed
+        .await_field(WIDGETS_PATH, established, &"True".into())
+        .unwrap();
+    let widget = "{apiVersion: shop.test/v1, kind: Widget, metadata: {name: one, namespace: default}, spec: {size: 7}}";
+    stage.bed.apply(widget).unwrap();
+    fs::remove_file(&extra).unwrap();
+    let judged = stage.judged();
+    let what = "deleted with all their objects (widgets.shop.test)";
+    stage.refuses(&judged, &[], what);
+    let folder = stage.tools.folder().join("saved");
+    let backup = [
+        "--backup",
+        folder.to_str().unwrap(),
+        "--allow-change",
+        "crds",
+    ];
+    let run = stage.run(&judged, &backup);
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    // The API server deletes the objects first.
+    let gone = stage.bed.get(WIDGETS_PATH);
+    assert!(gone.is_err() || gone.unwrap()["metadata"]["deletionTimestamp"].is_string());
+    let saved = fs::read_dir(&folder)
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .path();
+    let read = |name: &str| fs::read_to_string(saved.join(name)).unwrap();
+    assert!(read("definitions.yaml").contains("widgets.shop.test"));
+    let widgets = read("widgets.shop.test.yaml");
+    for part in ["kind: Widget", "name: one", "size: 7"] {
+        assert!(widgets.contains(part), "{part}: {widgets}");
+    }
 }
 
 fn object_that_helm_keeps_is_left_over_and_named(bed: Bed) {

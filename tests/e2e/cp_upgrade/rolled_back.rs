@@ -227,7 +227,7 @@ fn signal_while_a_failed_upgrade_goes_back_stops_it(bed: Bed) {
     for part in ["ImagePullBackOff", "; and the rollback was stopped: "] {
         assert!(reason.contains(part), "{part}: {reason}");
     }
-    let hint = "go back with `mesh-cp-upgrade --rollback";
+    let hint = "finish the rollback: `mesh-cp-upgrade --rollback";
     assert!(run.stderr.contains(hint), "{}", run.stderr);
     assert_eq!(stage.holder(), None);
     let again = stage.roll_back(&[]);

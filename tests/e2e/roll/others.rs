@@ -159,7 +159,7 @@ fn a_stateful_set_that_was_made_anew_with_its_old_pods_leaves_the_run_unfinished
     assert_eq!(run.of("skipped")[0]["reason"], "gone");
     let reason = run.end()["reason"].as_str().unwrap();
     assert!(
-        reason.contains("shop/StatefulSet/a was made anew"),
+        reason.contains("shop/StatefulSet/a was deleted and made anew"),
         "{reason}"
     );
     let run = scene.roll(&scene.verdict(), &["--yes"]);

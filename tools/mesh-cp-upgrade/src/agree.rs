@@ -3,6 +3,7 @@
 use anyhow::Context as _;
 use mesh_actor::Outcome;
 use mesh_cli::Leave;
+use mesh_cluster::label;
 use mesh_records::{Deed, Intent, Record};
 use sha2::{Digest as _, Sha256};
 
@@ -14,6 +15,8 @@ use crate::plan::{Definitions, Part, Plan, Staged};
 use crate::render::Manifest;
 use crate::session::Session;
 use crate::snapshot::Copied;
+
+const WITHOUT_PROXY: &str = "while the proxy injector restarts, new pods may start without a proxy";
 
 /// Writes the intent and asks for consent. Returns false for a dry run.
 pub(crate) async fn agree(
@@ -123,9 +126,19 @@ fn beside(part: &Part) -> Vec<Deed> {
     removed.chain(restored).chain(values).collect()
 }
 
-fn restarting(plan: &Plan) -> usize {
+fn restarting(plan: &Plan) -> Option<String> {
     let objects = plan.control_plane.restarting(&plan.by_hand).iter();
-    objects.filter(|it| it.kind == "Deployment").count()
+    let names = objects.filter(|it| it.kind == "Deployment");
+    let names: Vec<&str> = names.map(|it| it.name.as_str()).collect();
+    let said = match names.len() {
+        0 => return None,
+        all if all == plan.components.len() => format!("{all} components restart"),
+        _ => format!("created again: {}", names.join(", ")),
+    };
+    Some(match names.contains(&label::INJECTOR) {
+        true => format!("{said}; {WITHOUT_PROXY}"),
+        false => said,
+    })
 }
 
 fn verb(command: &[String]) -> String {
@@ -163,19 +176,10 @@ fn summary(args: &Args, goal: &Goal, prepared: &Staged<Plan>, intent: &Intent) -
                 .to_owned(),
         );
     }
-    let components = match prepared {
-        Staged::Whole(plan) => match restarting(plan) {
-            0 => None,
-            1 => Some("1 component restarts".to_owned()),
-            count => Some(format!("{count} components restart")),
-        },
-        Staged::Definitions(_) => Some("the components restart".to_owned()),
-    };
-    lines.extend(components.map(|components| {
-        format!(
-            "{components}; while the proxy injector restarts, new pods may start without a proxy"
-        )
-    }));
+    lines.extend(match prepared {
+        Staged::Whole(plan) => restarting(plan),
+        Staged::Definitions(_) => Some(format!("the components restart; {WITHOUT_PROXY}")),
+    });
     if let Staged::Whole(plan) = prepared {
         let changes = plan.changes.iter();
         lines.extend(changes.map(|change| format!("allowed with --allow-change: {change}")));

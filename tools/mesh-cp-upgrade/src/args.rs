@@ -86,7 +86,8 @@ pub(crate) struct Args {
     #[arg(long, requires = "backup")]
     pub(crate) backup_secrets: bool,
 
-    /// Go back to the version before, or to --to, with `helm rollback`, for a control plane that helm
+    /// Go back to the last revision that worked if the newest change failed, else to the version before, or
+    /// to --to, with `helm rollback`, for a control plane that helm
     /// installed: needs no verdict, is rehearsed, asks and is watched like an upgrade, and names the
     /// proxies that are newer than the control plane then. The CRDs stay
     #[arg(long, conflicts_with_all = ["values", "set", "set_file", "reset_then_reuse_values", "chart",
@@ -105,7 +106,7 @@ pub(crate) struct Args {
     #[arg(long, requires = "to", conflicts_with_all = OF_UPGRADES)]
     pub(crate) watch_only: bool,
 
-    /// Allow this difference (may be repeated)
+    /// Go on although this changes, or may be of another release (may be repeated)
     #[arg(long, value_enum, value_name = "KEY", value_delimiter = ',', action = ArgAction::Append)]
     pub(crate) allow_change: Vec<Key>,
 

@@ -19,6 +19,7 @@ use mesh_records::{Explained, sayable};
 use serde_json::{Map, Value, json};
 
 use crate::args::Args;
+use crate::definition::Definition;
 use crate::gate::Goal;
 use crate::installer::Installer;
 use crate::installer::back::NO_REVISION;
@@ -140,9 +141,14 @@ impl Files {
     ) -> anyhow::Result<()> {
         let mut live = match prepared {
             Staged::Whole(plan) => {
-                let parts = [&plan.crds, &plan.control_plane].into_iter();
-                let objects = parts.flat_map(|part| &part.rendered.manifests);
-                written(cluster, goal, objects).await?
+                let parts = [&plan.crds, &plan.control_plane];
+                let removed = parts.iter().flat_map(|part| &part.removed);
+                let objects = parts.iter().flat_map(|part| &part.rendered.manifests);
+                let live = written(cluster, goal, objects.chain(removed)).await?;
+                for part in parts {
+                    self.of_lost(cluster, &part.removed).await?;
+                }
+                live
             }
             // What will be written of the control plane is not rendered yet.
             Staged::Definitions(first) => {
@@ -170,6 +176,15 @@ impl Files {
             }
             Installer::Cli(_) => self.stored_values(cluster, &goal.namespace).await,
         }
+    }
+
+    // With a definition that helm deletes, all objects of its kind are deleted.
+    async fn of_lost(&mut self, cluster: &Cluster, removed: &[Manifest]) -> anyhow::Result<()> {
+        for (name, definition) in Definition::among(removed) {
+            let objects = definition.objects(cluster).await?;
+            self.objects(&format!("{name}.yaml"), objects)?;
+        }
+        Ok(())
     }
 
     async fn stored_values(&mut self, cluster: &Cluster, namespace: &str) -> anyhow::Result<()> {

@@ -1,8 +1,12 @@
 //! What is read of a custom resource definition (CRD), rendered or in the cluster.
 
+use std::borrow::Cow;
+
 use mesh_cluster::control_plane::DEFINITIONS;
+use mesh_cluster::object::Resource;
 use mesh_cluster::{Cluster, Error, Target, Why};
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::render::Manifest;
 
@@ -23,6 +27,8 @@ pub(crate) struct Spec {
 #[derive(Debug, Deserialize)]
 pub(crate) struct Names {
     pub(crate) kind: String,
+    #[serde(default)]
+    pub(crate) plural: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -32,6 +38,11 @@ pub(crate) struct Version {
     pub(crate) served: bool,
     #[serde(default)]
     pub(crate) storage: bool,
+}
+
+#[derive(Debug, Deserialize)]
+struct List {
+    items: Vec<Value>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -55,6 +66,32 @@ impl Definition {
         match cluster.get_as(&target).await {
             Ok(definition) => Ok(Some(definition)),
             Err(error) if error.why() == Why::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Reads all objects of its kind; none if that is not served.
+    pub(crate) async fn objects(&self, cluster: &Cluster) -> Result<Vec<Value>, Error> {
+        let Spec {
+            group,
+            names,
+            versions,
+        } = &self.spec;
+        let served = |it: &&Version| it.served;
+        let stored = versions.iter().filter(served).find(|it| it.storage);
+        let Some(version) = stored.or_else(|| versions.iter().find(served)) else {
+            return Ok(Vec::new());
+        };
+        let resource: Resource<Cow<'static, str>> = Resource {
+            group: group.clone().into(),
+            version: version.name.clone().into(),
+            plural: names.plural.clone().into(),
+            // The answer is one object: the list.
+            kind: format!("{}List", names.kind).into(),
+        };
+        match cluster.get_as::<List>(&Target::all(resource)).await {
+            Ok(list) => Ok(list.items),
+            Err(error) if error.why() == Why::NotFound => Ok(Vec::new()),
             Err(error) => Err(error),
         }
     }

@@ -68,7 +68,7 @@ pub(crate) enum Key {
     Ha,
     /// The deletion of custom resource definitions (CRDs) and all their objects
     Crds,
-    /// Images that stay as they are and whose tags name no release
+    /// Images that stay as they are and whose tag is no Linkerd version
     Images,
 }
 

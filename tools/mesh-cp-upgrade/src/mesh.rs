@@ -132,7 +132,7 @@ impl fmt::Display for Compared {
         let lead = if newer.is_empty() { "" } else { "; " };
         write!(
             f,
-            "{lead}{} proxies that nothing tells to be newer than {release} or not: {}",
+            "{lead}{} proxies that may be newer than {release}, which cannot be told: {}",
             run(unknown.len()),
             named(unknown)
         )
@@ -172,7 +172,7 @@ mod tests {
     #[test]
     fn newer_proxies_are_named_across_channels_and_so_are_those_that_cannot_be_compared() {
         let (none, newer) = ("no proxy is newer than", "1 workload runs newer proxies");
-        let unknown = "1 workload runs proxies that nothing tells to be newer than";
+        let unknown = "1 workload runs proxies that may be newer than";
         for (proxy, release, part) in [
             ("stable-2.14.10", "stable-2.13.7", newer),
             ("stable-2.13.7", "stable-2.14.10", none),

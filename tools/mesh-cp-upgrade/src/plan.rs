@@ -255,7 +255,8 @@ pub(crate) fn unmoved(components: &[Expected], today: &[Expected]) -> Option<Cha
         key: Key::Images,
         from: images.clone(),
         to: images,
-        known_as: Some("nothing shows that an image that stays as it is is of the target"),
+        known_as: Some("cannot tell whether an image is of the target, because it is the same as today and its tag is no \
+              Linkerd version"),
     })
 }
 

@@ -136,13 +136,14 @@ pub(crate) async fn after(session: &mut Session<'_>, args: &Args, ending: Ending
             let said = |what: &str| format!("{error}; and the rollback {what}: {why}");
             // The answer is known all the same. To run the pipeline again would go on with the upgrade.
             if let Ending::Stopped(_) = ending {
-                let mut words = vec!["--rollback"];
+                let driver = args.helm_driver.to_string();
+                let mut words = vec!["--rollback", "--helm-driver", &driver];
                 let namespace = args.linkerd_namespace.as_deref();
                 words.extend(namespace.iter().flat_map(|name| ["-L", name]));
                 let back = session.run.paste().mesh("mesh-cp-upgrade", &words);
                 let hint =
-                    format!("go back with `{back}`, which waits for a helm that is still at it");
-                return Ending::No(Explained::new(said("was stopped"), hint));
+                    format!("finish the rollback: `{back}` first waits for a helm that still runs");
+                return Ending::No(Explained::new(said("was stopped"), hint).with_next(back));
             }
             let ending = Ending::No(Explained::new(said("has failed"), error.hint()));
             offered(session, ending).await

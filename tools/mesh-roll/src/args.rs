@@ -54,7 +54,7 @@ pub(crate) struct Args {
     allow_outage: Vec<Selector>,
 
     /// Restart these although a PodDisruptionBudget can never allow it; same form as --exclude (may
-    /// be repeated)
+    /// be repeated). Of no use for evictions and Argo Rollouts, where the API server asks the budget
     #[arg(long, value_name = "SELECTOR", action = ArgAction::Append)]
     allow_budget: Vec<Selector>,
 

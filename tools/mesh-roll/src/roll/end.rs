@@ -54,7 +54,7 @@ impl Roll {
             Exit::No => Some("workloads were skipped and need attention".to_owned()),
             Exit::Failed | Exit::Stopped | Exit::BrokenPipe | Exit::Signal(_) => {
                 Some(match self.made_anew() {
-                    Some(key) => format!("{key} was made anew, with older proxies"),
+                    Some(key) => format!("{key} was deleted and made anew, and its pods have other proxies than new ones get"),
                     None => "workloads are not finished".to_owned(),
                 })
             }

@@ -154,7 +154,7 @@ impl Saying<'_> {
     /// Makes the record that a workload which was whole in a late look has too few ready pods in the last one.
     pub(crate) fn short(&self, pods: ProgressPods, said: &str) -> Record {
         let key = self.key;
-        let why = format!("{said}; it had all of them in a look before");
+        let why = format!("{said}, and an earlier look showed all of them");
         self.progress(
             format!("{key} is not waited for any longer: {why}"),
             pods,
