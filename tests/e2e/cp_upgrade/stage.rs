@@ -220,6 +220,19 @@ impl Stage {
         begin(self.command(more), judged)
     }
 
+    /// Returns identity's pod of the target: the old one may not be gone yet where that is ready.
+    pub(crate) fn new_pod_of_identity(&self) -> String {
+        let labels = "linkerd.io/control-plane-component%3Didentity";
+        let path = format!("/api/v1/namespaces/linkerd/pods?labelSelector={labels}");
+        let all = self.bed.get(&path).unwrap();
+        let mut all = all["items"].as_array().unwrap().iter();
+        let new = all.find(|pod| pod["spec"].to_string().contains(TO));
+        new.unwrap()["metadata"]["name"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    }
+
     /// Returns the version in the configuration.
     pub(crate) fn configured(&self) -> String {
         let config = "/api/v1/namespaces/linkerd/configmaps/linkerd-config";

@@ -137,16 +137,8 @@ fn component_that_does_not_stay_ready_is_watched_until_it_does(bed: Bed) {
             "all 3 components are ready; watching them for 3600s",
         )
     });
-    let pods = "/api/v1/namespaces/linkerd/pods";
-    let identity = "?labelSelector=linkerd.io/control-plane-component%3Didentity";
-    let all = stage.bed.get(&format!("{pods}{identity}")).unwrap();
-    // The old pod may not be gone yet.
-    let mut all = all["items"].as_array().unwrap().iter();
-    let new = all
-        .find(|pod| pod["spec"].to_string().contains(TO))
-        .unwrap();
-    let pod = new["metadata"]["name"].as_str().unwrap();
-    make_wait(&stage.bed, "linkerd", pod, "CrashLoopBackOff", 5);
+    let pod = stage.new_pod_of_identity();
+    make_wait(&stage.bed, "linkerd", &pod, "CrashLoopBackOff", 5);
     let run = run.finish();
     assert_eq!(run.code, Some(1), "{}", run.said());
     assert!(run.stderr.contains("linkerd-identity"), "{}", run.stderr);
@@ -201,11 +193,14 @@ fn component_that_fails_after_it_was_seen_ready_is_found_by_the_last_list(bed: B
     command.env("KUBECONFIG", proxy.kubeconfig());
     let run = begin(command, &stage.judged());
     last.arrived();
-    let labels = "linkerd.io/control-plane-component%3Didentity";
-    let found = stage.bed.get(&format!("{pods}?labelSelector={labels}"));
-    let pod = found.unwrap()["items"][0]["metadata"]["name"].clone();
     let reason = "CrashLoopBackOff";
-    make_wait(&stage.bed, "linkerd", pod.as_str().unwrap(), reason, 1);
+    make_wait(
+        &stage.bed,
+        "linkerd",
+        &stage.new_pod_of_identity(),
+        reason,
+        1,
+    );
     last.release();
     let run = run.finish();
     assert_eq!(run.code, Some(1), "{}", run.stderr);
