@@ -29,7 +29,7 @@ use crate::installer::staged::OVERRIDES;
 use crate::labelled::{KINDS, labelled};
 use crate::plan::{Plan, Staged};
 use crate::redacted::{bare, redact};
-use crate::render::Manifest;
+use crate::render::{Manifest, crds};
 use crate::scene::Scene;
 use crate::session::Session;
 use crate::values::Given;
@@ -180,7 +180,11 @@ impl Files {
 
     // With a definition that helm deletes, all objects of its kind are deleted.
     async fn of_lost(&mut self, cluster: &Cluster, removed: &[Manifest]) -> anyhow::Result<()> {
-        for (name, definition) in Definition::among(removed) {
+        for name in crds(removed) {
+            // Somebody may serve other versions than the chart did.
+            let Some(definition) = Definition::get(cluster, name).await? else {
+                continue;
+            };
             let objects = definition.objects(cluster).await?;
             self.objects(&format!("{name}.yaml"), objects)?;
         }

@@ -235,7 +235,7 @@ impl Live {
     }
 
     /// Returns the values in the configuration, those of the chart included.
-    pub(crate) fn values(&self) -> Given {
+    pub(crate) fn values(&self) -> Option<Given> {
         Given::configured(&self.config)
     }
 

@@ -167,11 +167,9 @@ fn shown(name: &str, value: &Value) -> Option<String> {
 // === impl Given ===
 
 impl Given {
-    /// Reads the values in a `linkerd-config`: none if they cannot be parsed.
-    pub(crate) fn configured(config: &ConfigMap) -> Self {
-        let values = config.data.get("values");
-        let values = values.and_then(|text| serde_norway::from_str(text).ok());
-        Self(values.unwrap_or_default())
+    /// Reads the values in a `linkerd-config`; returns `None` if they cannot be parsed.
+    pub(crate) fn configured(config: &ConfigMap) -> Option<Self> {
+        serde_norway::from_str(config.data.get("values")?).ok()
     }
 
     /// Returns true if both are the same; no values equal an empty set.

@@ -128,12 +128,14 @@ fn part(cli: &Cli, values: &Overrides, half: Half, rendered: Rendered, is_needed
 
 // The CLI keeps the values that it stored, but a release may have others of its own.
 fn changed(live: &Live, rendered: &Rendered, target: &str) -> Vec<Difference> {
-    let Ok(config) = rendered.config_map(label::CONFIG) else {
+    let config = rendered.config_map(label::CONFIG).ok();
+    let wanted = config.as_ref().and_then(Given::configured);
+    // A configuration that cannot be read ends the run when the identity settings are compared.
+    let (Some(given), Some(wanted)) = (live.values(), wanted) else {
         return Vec::new();
     };
-    let today = live.configuration().version.unwrap_or_default();
-    let wanted = Given::configured(&config);
-    reconfigured(&live.values(), &wanted, [today, target])
+    let today = live.configuration().version.unwrap_or(target);
+    reconfigured(&given, &wanted, [today, target])
 }
 
 // Fails if no values are stored: the CLI would say so only when it renders the control plane.
